@@ -1,0 +1,1 @@
+"""How stable is the game?"""

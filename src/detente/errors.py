@@ -1,0 +1,36 @@
+"""One line for every mistake a user can make: the field, the value, what is allowed, the nearest valid name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InvalidValue(ValueError):
+    """A value that cannot be used, reported as ``field: got value; allowed: …``.
+
+    Args:
+        field: name of the offending field, as the user wrote it.
+        value: what was given.
+        allowed: what would have been accepted, in words.
+        hint: what to do about it, in words (optional).
+    """
+
+    def __init__(self, field: str, value: object, allowed: str, hint: str = "") -> None:
+        self.field, self.value, self.allowed, self.hint = field, value, allowed, hint
+        shown = repr(value)
+        shown = shown if len(shown) <= 120 else shown[:117] + "..."
+        super().__init__(f"{field}: got {shown}; allowed: {allowed}" + (f". {hint}" if hint else ""))
+
+
+def require(condition: bool, field: str, value: object, allowed: str, hint: str = "") -> None:
+    """Raise `InvalidValue` unless `condition` holds."""
+    if not condition:
+        raise InvalidValue(field, value, allowed, hint)
+
+
+def unknown(field: str, name: str, known: Iterable[str]) -> InvalidValue:
+    """Return the error for a name that does not exist, naming the nearest one that does."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
+    return InvalidValue(field, name, ", ".join(names), f"Did you mean {near[0]!r}?" if near else "")

@@ -1,0 +1,1 @@
+"""One figure of one paper per file: its runs, its drawing, its claims."""

@@ -1,0 +1,1 @@
+"""Which way does each player want to move?"""

@@ -1,0 +1,1 @@
+"""Who plays: games as players, losses and where batches come from."""

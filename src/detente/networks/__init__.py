@@ -1,0 +1,1 @@
+"""With what: generators and discriminators of the papers."""

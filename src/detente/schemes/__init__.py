@@ -1,0 +1,1 @@
+"""In what order are fields evaluated and moves made?"""

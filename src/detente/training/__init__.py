@@ -1,0 +1,1 @@
+"""How a training runs, is recorded, stopped and resumed."""
