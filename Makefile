@@ -1,0 +1,51 @@
+# Everything runs in .venv, made from requirements.lock at the first target and made again when that file or pyproject.toml changes.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.stamp
+PIP_QUIET := --quiet --disable-pip-version-check --no-input
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench bench-peers docs clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	    { echo "détente needs Python 3.11 or later as '$(PYTHON)'; name another with: make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "making .venv from requirements.lock (a few minutes, once)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install $(PIP_QUIET) -r requirements.lock
+	@$(BIN)/python -m pip install $(PIP_QUIET) --no-deps -e .
+	@touch $@
+
+demo: $(STAMP)  ## train a few small GANs and open a report on them
+	@$(BIN)/detente demo
+
+test: $(STAMP)  ## run the tests, on two processes
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --tb=short
+
+check: $(STAMP)  ## formatting, lint, types, import layers
+	@command -v node >/dev/null || { echo "make check needs node (pyright runs on it); install it with your system's packages" >&2; exit 1; }
+	@$(BIN)/ruff format --check --quiet . || { echo "run: $(BIN)/ruff format ." >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports --no-cache --no-logo
+
+bench: $(STAMP)  ## measure step times and memory (writes docs/benchmarks.md)
+	@$(BIN)/python -m benchmarks
+
+bench-peers: $(STAMP) .peers/.stamp  ## measure other libraries beside us, in .peers
+	@.peers/bin/python -m benchmarks.peers
+
+.peers/.stamp: benchmarks/peers-requirements.txt $(STAMP)
+	@echo "making .peers from benchmarks/peers-requirements.txt"
+	@$(PYTHON) -m venv .peers
+	@.peers/bin/python -m pip install $(PIP_QUIET) -r benchmarks/peers-requirements.txt
+	@touch $@
+
+docs: $(STAMP)  ## build the documentation into site/
+	@$(BIN)/mkdocs build --strict --quiet
+
+clean:  ## remove environments, caches and built pages; runs/ stays
+	@rm -rf .venv .peers site build src/*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
