@@ -1,0 +1,267 @@
+"""Every derivative of the project.
+
+Two engines compute the same numbers (held equal by a test): `torch.autograd.grad` with one shared forward pass
+wherever tensors are plain, eager or being traced for compilation; `torch.func` inside `vmap`, where autograd's tape
+cannot be used. Convention: v(x) stacks each player's gradient of its own loss, and J = v'(x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from detente.game import Batch, Buffers, Game, Vectors
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A field at a point.
+
+    Args:
+        field: block of each evaluated player, (n_i,).
+        losses: loss of each evaluated player, ().
+        buffers: the modules' buffers after the evaluation.
+        extra: what a field adds for `Info`, ().
+    """
+
+    field: Vectors
+    losses: dict[str, Tensor]
+    buffers: Buffers
+    extra: dict[str, Tensor] = field(default_factory=dict)
+
+
+def _transformed(*tensors: Tensor) -> bool:
+    """Whether `torch.func` is at work on these tensors, so that autograd's tape cannot be used."""
+    return any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+
+
+def _leaves(vectors: Vectors, players: tuple[str, ...]) -> Vectors:
+    """Return the vectors with those of `players` as fresh leaves of autograd's graph."""
+    return {name: v.detach().requires_grad_() if name in players else v for name, v in vectors.items()}
+
+
+def _plain(evaluation: Evaluation) -> Evaluation:
+    """Return the evaluation off autograd's graph."""
+    return Evaluation(
+        {name: block.detach() for name, block in evaluation.field.items()},
+        {name: loss.detach() for name, loss in evaluation.losses.items()},
+        {player: {n: b.detach() for n, b in named.items()} for player, named in evaluation.buffers.items()},
+    )
+
+
+def _gradients(
+    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...], differentiable: bool
+) -> Evaluation:
+    """Return the blocks of `players` from one forward pass, on autograd's graph if `differentiable`."""
+    losses, new_buffers = game.losses(vectors, buffers, batch, players)
+    blocks = {}
+    for name in players:
+        if not losses[name].requires_grad:  # a loss that the player cannot change
+            blocks[name] = torch.zeros_like(vectors[name])
+            continue
+        keep = differentiable or name != players[-1]
+        (block,) = torch.autograd.grad(
+            losses[name], vectors[name], retain_graph=keep, create_graph=differentiable, materialize_grads=True
+        )
+        blocks[name] = block
+    return Evaluation(blocks, losses, new_buffers)
+
+
+def _functional(
+    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...]
+) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
+    """Return what `_gradients` returns, by `torch.func`; the repeated forward passes are merged when compiled."""
+
+    def loss(vector: Tensor, name: str) -> tuple[Tensor, tuple[dict[str, Tensor], Buffers]]:
+        losses, new_buffers = game.losses({**vectors, name: vector}, buffers, batch, players)
+        return losses[name], (losses, new_buffers)
+
+    blocks, told = {}, None
+    for name in players:
+        blocks[name], told = torch.func.grad(loss, has_aux=True)(vectors[name], name)
+    assert told is not None
+    return blocks, told
+
+
+def vector_field(
+    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
+) -> Evaluation:
+    """Return v(x), or the blocks of some players: v_i = ∇_{x_i} L_i(x).
+
+    Args:
+        game: the game.
+        vectors: the point x, each player's (n_i,).
+        buffers: the modules' buffers.
+        batch: one batch.
+        players: whose blocks (default: everybody's).
+    """
+    players = players or game.players
+    if _transformed(*vectors.values()):
+        blocks, (losses, new_buffers) = _functional(game, vectors, buffers, batch, players)
+        return Evaluation(blocks, losses, new_buffers)
+    with torch.enable_grad():
+        return _plain(_gradients(game, _leaves(vectors, players), buffers, batch, players, differentiable=False))
+
+
+def player_gradient(game: Game, player: str, vectors: Vectors, buffers: Buffers, batch: Batch) -> Evaluation:
+    """Return one player's block of the field, ∇_{x_i} L_i(x)."""
+    return vector_field(game, vectors, buffers, batch, (player,))
+
+
+def vector_jacobian(
+    game: Game,
+    vectors: Vectors,
+    buffers: Buffers,
+    batch: Batch,
+    cotangent: Vectors | None = None,
+    players: tuple[str, ...] | None = None,
+    wanted: tuple[str, ...] | None = None,
+) -> tuple[Evaluation, Vectors]:
+    """Return v(x) and J(x)ᵀ u, from one forward pass.
+
+    Args:
+        game: the game.
+        vectors: the point x, each player's (n_i,).
+        buffers: the modules' buffers.
+        batch: one batch, used for v and for J.
+        cotangent: u, each of `players`' (n_i,); default v(x) itself, so that J(x)ᵀ v(x) = ∇ ½‖v(x)‖².
+        players: rows of J, those whose blocks of v enter (default: everybody).
+        wanted: columns of J, those with respect to whom is differentiated (default: everybody).
+    """
+    players, wanted = players or game.players, wanted or game.players
+    if _transformed(*vectors.values()):
+
+        def blocks_at(at: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
+            return _functional(game, {**vectors, **at}, buffers, batch, players)
+
+        blocks, pull, (losses, new_buffers) = torch.func.vjp(
+            blocks_at, {name: vectors[name] for name in wanted}, has_aux=True
+        )
+        (product,) = pull({name: (cotangent or blocks)[name] for name in players})
+        return Evaluation(blocks, losses, new_buffers), product
+    with torch.enable_grad():
+        leaves = _leaves(vectors, tuple(dict.fromkeys((*players, *wanted))))
+        evaluation = _gradients(game, leaves, buffers, batch, players, differentiable=True)
+        rows = [evaluation.field[name] for name in players]
+        given = [(cotangent or evaluation.field)[name].detach() for name in players]
+        product = _products(rows, [leaves[name] for name in wanted], given)
+    return _plain(evaluation), dict(zip(wanted, product, strict=True))
+
+
+def _products(rows: list[Tensor], columns: list[Tensor], given: list[Tensor]) -> list[Tensor]:
+    """Return Σ_i givenᵢᵀ ∂rowᵢ/∂column for each column; zeros where nothing depends on it."""
+    live = [(row, u) for row, u in zip(rows, given, strict=True) if row.requires_grad]
+    if not live:
+        return [torch.zeros_like(column) for column in columns]
+    grads = torch.autograd.grad([row for row, _ in live], columns, [u for _, u in live], materialize_grads=True)
+    return [grad.detach() for grad in grads]
+
+
+def jacobian_vector(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, tangent: Vectors) -> Vectors:
+    """Return J(x) u: how the field changes when every player moves along `tangent`, each (n_i,).
+
+    Reverse mode twice, since u ↦ Jᵀu is linear and its transpose is J: works for every layer that can be
+    differentiated twice.
+    """
+    names = game.players
+    with torch.enable_grad():
+        leaves = _leaves(vectors, names)
+        rows = [_gradients(game, leaves, buffers, batch, names, differentiable=True).field[name] for name in names]
+        dummies = [torch.zeros_like(row).requires_grad_() for row in rows]
+        live = [(row, dummy) for row, dummy in zip(rows, dummies, strict=True) if row.requires_grad]
+        if not live:
+            return {name: torch.zeros_like(vectors[name]) for name in names}
+        transposed = torch.autograd.grad(
+            [row for row, _ in live],
+            [leaves[name] for name in names],
+            [dummy for _, dummy in live],
+            create_graph=True,
+            materialize_grads=True,
+        )
+        product = _products(list(transposed), dummies, [tangent[name] for name in names])
+    return dict(zip(names, product, strict=True))
+
+
+def transposed_jacobian(
+    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch
+) -> Callable[[Tensor], Tensor]:
+    """Return u ↦ J(x)ᵀ u on stacked vectors (n,), with the graph of v(x) built once and kept.
+
+    J and Jᵀ have the same eigenvalues, so this is the cheapest operator for a spectrum. A matrix (k, n) gives k
+    products at once.
+    """
+    names = game.players
+    with torch.enable_grad():
+        leaves = _leaves(vectors, names)
+        rows = [_gradients(game, leaves, buffers, batch, names, differentiable=True).field[name] for name in names]
+    columns = [leaves[name] for name in names]
+    sizes = [row.numel() for row in rows]
+
+    def product(u: Tensor) -> Tensor:
+        pieces = u.split(sizes, dim=-1)
+        live = [(row, piece) for row, piece in zip(rows, pieces, strict=True) if row.requires_grad]
+        if not live:
+            return torch.zeros_like(u)
+        grads = torch.autograd.grad(
+            [row for row, _ in live],
+            columns,
+            [piece for _, piece in live],
+            retain_graph=True,
+            materialize_grads=True,
+            is_grads_batched=u.dim() == 2,
+        )
+        return torch.cat(grads, dim=-1).detach()
+
+    return product
+
+
+def jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk: int = 256) -> Tensor:
+    """Return the dense Jacobian J = v'(x), (n, n), rows and columns in the order of `game.players`.
+
+    Args:
+        game: the game.
+        vectors: the point x, each player's (n_i,).
+        buffers: the modules' buffers.
+        batch: one batch.
+        chunk: rows computed at once; more is faster and takes more memory.
+    """
+    product = transposed_jacobian(game, vectors, buffers, batch)
+    first = next(iter(vectors.values()))
+    rows = torch.eye(sum(v.numel() for v in vectors.values()), dtype=first.dtype, device=first.device)
+    return torch.cat([product(part) for part in rows.split(chunk)])
+
+
+def per_sample_gradients(game: Game, player: str, vectors: Vectors, buffers: Buffers, batch: Batch) -> Tensor:
+    """Return the gradient of `player`'s loss for each sample of the batch alone, (batch, n_i).
+
+    Their mean is the batch gradient where the loss is a mean over samples and no layer mixes them (BatchNorm does).
+    """
+
+    def loss(vector: Tensor, sample: Batch) -> Tensor:
+        alone = {name: tensor.unsqueeze(0) for name, tensor in sample.items()}
+        losses, _ = game.losses({**vectors, player: vector}, buffers, alone, (player,))
+        return losses[player]
+
+    return torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(vectors[player], batch)
+
+
+def input_gradient(score: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
+    """Return the gradient of each sample's score with respect to that sample, differentiable further.
+
+    Args:
+        score: a function from samples (batch, …) to scores (batch,) that treats samples one by one.
+        samples: where to differentiate, (batch, …).
+
+    Returns:
+        The gradients, in the shape of `samples`.
+    """
+    if _transformed(samples) or torch._C._functorch.maybe_current_level() is not None:
+        return torch.func.grad(lambda x: score(x).sum())(samples)
+    with torch.enable_grad():
+        # A sample that hangs on a player's vector stays on the graph: moving it is part of the game.
+        at = samples if samples.requires_grad else samples.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(score(at).sum(), at, create_graph=True, materialize_grads=True)
+    return gradient

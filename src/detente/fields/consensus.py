@@ -1,0 +1,42 @@
+"""Consensus optimisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from detente.derivatives import Evaluation, vector_jacobian
+from detente.errors import require
+from detente.fields.base import Field
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.state import Tree
+
+
+@dataclass(frozen=True)
+class Consensus(Field):
+    """The gradient field plus the pull towards stationary points: w(x) = v(x) + γ ∇ ½‖v(x)‖² = v(x) + γ J(x)ᵀ v(x).
+
+    v and its Jacobian come from the same batch, as in the paper's code, so ½‖v‖² is estimated with a bias of
+    Var[v_1]/(2B) (Lemma 15). With γ = 0 this is the gradient field.
+
+    Args:
+        strength: γ, dimensionless, ≥ 0; the paper uses 10 for the mixture and 0.1 or 10 for images.
+
+    Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Algorithm 2 and eq. 12 (descent sign).
+    """
+
+    strength: float = 10.0
+
+    def __post_init__(self) -> None:
+        require(self.strength >= 0, "strength", self.strength, "a number ≥ 0")
+
+    def gradient_evaluations(self, players: int) -> int:
+        """Return two gradients a player: one for v, one for Jᵀv."""
+        return 2 * players
+
+    def __call__(
+        self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
+    ) -> tuple[Evaluation, Tree]:
+        """Return w(x)."""
+        evaluation, pull = vector_jacobian(game, vectors, buffers, batch, wanted=players)
+        blocks = {name: evaluation.field[name] + self.strength * pull[name] for name in players}
+        return replace(evaluation, field=blocks), memory

@@ -1,0 +1,28 @@
+"""The gradient vector field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from detente.derivatives import Evaluation, vector_field
+from detente.fields.base import Field
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.state import Tree
+
+
+@dataclass(frozen=True)
+class Gradient(Field):
+    """Each player's gradient of its own loss: v_i(x) = ∇_{x_i} L_i(x).
+
+    Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, eq. 5 (descent sign).
+    """
+
+    def gradient_evaluations(self, players: int) -> int:
+        """Return one gradient a player."""
+        return players
+
+    def __call__(
+        self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
+    ) -> tuple[Evaluation, Tree]:
+        """Return v(x)."""
+        return vector_field(game, vectors, buffers, batch, players), memory

@@ -1,0 +1,63 @@
+"""The two smoothing variants of consensus optimisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from detente.derivatives import Evaluation, vector_field, vector_jacobian
+from detente.errors import require
+from detente.fields.base import Field
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.state import Tree
+
+
+@dataclass(frozen=True)
+class Smoothing(Field):
+    """Consensus for one player only: w_D = v_D + γ ∇_D R, w_G = v_G.
+
+    The paper and its code define R differently, and both are here: the paper drops the regulariser ½‖v‖² from the
+    generator's loss and keeps it for the discriminator (`definition="paper"`); the code regularises with the norm
+    of the generator's gradient alone, R = ½‖v_G‖² (`definition="code"`).
+
+    Args:
+        strength: γ, dimensionless, ≥ 0.
+        definition: "paper" (R = ½‖v‖²) or "code" (R = ½‖v_G‖²).
+        player: who is regularised; the others move along their plain gradient.
+
+    Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, supplementary material, and the authors' code
+        (consensus_gan/optimizer.py).
+    """
+
+    strength: float = 10.0
+    definition: Literal["paper", "code"] = "paper"
+    player: str = "discriminator"
+
+    def __post_init__(self) -> None:
+        require(self.strength >= 0, "strength", self.strength, "a number ≥ 0")
+        require(self.definition in ("paper", "code"), "definition", self.definition, "'paper' or 'code'")
+
+    def gradient_evaluations(self, players: int) -> int:
+        """Return one gradient a player and one more for the regularised player."""
+        return players + 1
+
+    def __call__(
+        self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
+    ) -> tuple[Evaluation, Tree]:
+        """Return w(x)."""
+        require(self.player in game.players, "player", self.player, f"one of {', '.join(game.players)}")
+        if self.player not in players:
+            return vector_field(game, vectors, buffers, batch, players), memory
+        plain, pull = vector_jacobian(
+            game, vectors, buffers, batch, self._cotangent(game, vectors, buffers, batch), wanted=(self.player,)
+        )
+        blocks = {name: plain.field[name] for name in players}
+        blocks[self.player] = blocks[self.player] + self.strength * pull[self.player]
+        return replace(plain, field=blocks), memory
+
+    def _cotangent(self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) -> Vectors | None:
+        """Return u with Jᵀu = ∇R: v for the paper's R, v with the regularised player's block at zero for the code's."""
+        if self.definition == "paper":
+            return None
+        field = vector_field(game, vectors, buffers, batch).field
+        return {name: block * float(name != self.player) for name, block in field.items()}

@@ -1,0 +1,35 @@
+"""The role of an optimizer: how far does a player move?"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+
+class Optimizer(ABC):
+    """A map from a player's vector and its block of the field to the player's next vector.
+
+    A concrete optimizer is a frozen dataclass whose fields are its hyper-parameters, each a number or a `Schedule`.
+    Its memory holds tensors only.
+    """
+
+    noisy: bool = False  # whether it wants standard normal numbers, (n,), at each call
+
+    @abstractmethod
+    def initial(self, vector: Tensor) -> dict[str, Tensor]:
+        """Return the memory before the first step, for a vector (n,)."""
+
+    @abstractmethod
+    def __call__(
+        self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the next vector, (n,), moved against `direction`, (n,), and the next memory. Pure.
+
+        Args:
+            vector: where the player is, (n,).
+            direction: its block of the field, (n,).
+            memory: as left by the last call.
+            t: the training's step, int64 (); schedules read it.
+            noise: standard normal numbers, (n,), where `noisy`.
+        """

@@ -1,0 +1,44 @@
+"""Weight clipping, around any optimizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from detente.errors import require
+from detente.optimizers.base import Optimizer
+
+
+@dataclass(frozen=True)
+class Clipped(Optimizer):
+    """Another optimizer's step, then every parameter clipped to a box: x ← min(max(x, −c), c).
+
+    Args:
+        optimizer: whose step is taken.
+        bound: c, > 0; the WGAN paper uses 0.01, for the critic alone.
+
+    Source: Arjovsky, Chintala & Bottou 2017, Wasserstein GAN (arXiv:1701.07875), Algorithm 1.
+    """
+
+    optimizer: Optimizer
+    bound: float = 0.01
+
+    def __post_init__(self) -> None:
+        require(self.bound > 0, "bound", self.bound, "a number > 0")
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the wrapped optimizer wants noise."""
+        return self.optimizer.noisy
+
+    def initial(self, vector: Tensor) -> dict[str, Tensor]:
+        """Return the wrapped optimizer's memory."""
+        return self.optimizer.initial(vector)
+
+    def __call__(
+        self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the wrapped optimizer's vector, clipped."""
+        moved, memory = self.optimizer(vector, direction, memory, t, noise)
+        return moved.clamp(-self.bound, self.bound), memory

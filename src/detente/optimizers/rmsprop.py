@@ -1,0 +1,87 @@
+"""RMSProp in its two flavours, which differ by far more than taste in the first steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from detente.errors import require
+from detente.optimizers.base import Optimizer
+from detente.schedule import Schedule, require_positive, value
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """PyTorch's RMSProp: s ← α s + (1−α) v², x ← x − η v/(√s + ε), s starts at 0.
+
+    Its first steps are about η/√(1−α) = 10 η long, whatever the slope.
+
+    Args:
+        learning_rate: η, > 0, or a schedule.
+        smoothing: α, in [0, 1).
+        epsilon: ε, > 0, outside the root.
+
+    Source: Hinton 2012, lecture 6e; `torch.optim.RMSprop`.
+    """
+
+    learning_rate: float | Schedule = 1e-4
+    smoothing: float = 0.99
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _check(self.learning_rate, self.smoothing, self.epsilon)
+
+    def initial(self, vector: Tensor) -> dict[str, Tensor]:
+        """Return a zero mean square, (n,)."""
+        return {"square": torch.zeros_like(vector)}
+
+    def __call__(
+        self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return x − η v/(√s + ε)."""
+        square = torch.lerp(memory["square"], direction * direction, 1 - self.smoothing)
+        move = direction / square.sqrt().add_(self.epsilon)
+        return vector - value(self.learning_rate, t) * move, {"square": square}
+
+
+@dataclass(frozen=True)
+class RMSpropTensorflow(Optimizer):
+    """TensorFlow 1's RMSProp: s ← ρ s + (1−ρ) v², x ← x − η v/√(s + ε), s starts at 1.
+
+    Its first steps are short where the slope is small: the start at one is a warm-up. This is what The Numerics of
+    GANs was run with.
+
+    Args:
+        learning_rate: η, > 0, or a schedule.
+        smoothing: ρ, in [0, 1).
+        epsilon: ε, > 0, inside the root.
+
+    Source: `tf.train.RMSPropOptimizer` (TensorFlow 1) with its defaults.
+    """
+
+    learning_rate: float | Schedule = 1e-4
+    smoothing: float = 0.9
+    epsilon: float = 1e-10
+
+    def __post_init__(self) -> None:
+        _check(self.learning_rate, self.smoothing, self.epsilon)
+
+    def initial(self, vector: Tensor) -> dict[str, Tensor]:
+        """Return a mean square of one, (n,)."""
+        return {"square": torch.ones_like(vector)}
+
+    def __call__(
+        self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return x − η v/√(s + ε)."""
+        square = torch.lerp(memory["square"], direction * direction, 1 - self.smoothing)
+        move = direction * (square + self.epsilon).rsqrt_()
+        return vector - value(self.learning_rate, t) * move, {"square": square}
+
+
+def _check(learning_rate: float | Schedule, smoothing: float, epsilon: float) -> None:
+    require_positive("learning_rate", learning_rate)
+    require(0 <= smoothing < 1, "smoothing", smoothing, "a number in [0, 1)")
+    require(epsilon > 0, "epsilon", epsilon, "a number > 0")

@@ -1,0 +1,37 @@
+"""Plain gradient steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from detente.optimizers.base import Optimizer
+from detente.schedule import Schedule, require_positive, value
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """A step of constant length per unit of slope: x ← x − η v.
+
+    Args:
+        learning_rate: η, > 0, or a schedule.
+
+    Source: Robbins & Monro 1951; `torch.optim.SGD` without momentum.
+    """
+
+    learning_rate: float | Schedule = 0.01
+
+    def __post_init__(self) -> None:
+        require_positive("learning_rate", self.learning_rate)
+
+    def initial(self, vector: Tensor) -> dict[str, Tensor]:
+        """Return nothing: SGD remembers nothing."""
+        del vector
+        return {}
+
+    def __call__(
+        self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return x − η v."""
+        return vector - value(self.learning_rate, t) * direction, memory

@@ -1,0 +1,91 @@
+"""The role of a scheme: in what order are fields evaluated and moves made?"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from detente.derivatives import Evaluation
+from detente.fields.base import Field
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.optimizers.base import Optimizer
+from detente.state import Info, State, Tree
+
+Noise = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Play:
+    """A game with a field and everybody's optimizer: the two moves out of which schemes are built.
+
+    Args:
+        game: who plays.
+        field: which way.
+        optimizers: how far, by player.
+    """
+
+    game: Game
+    field: Field
+    optimizers: dict[str, Optimizer]
+
+    def evaluate(self, state: State, batch: Batch, players: tuple[str, ...] | None = None) -> tuple[Evaluation, State]:
+        """Return the field at the state's point, and the state with the buffers and memory that this left."""
+        memory = state.memory["field"]
+        evaluation, memory = self.field(
+            self.game, state.vectors, state.buffers, batch, memory, players or self.game.players
+        )
+        return evaluation, replace(state, buffers=evaluation.buffers, memory={**state.memory, "field": memory})
+
+    def advance(self, state: State, directions: Vectors, noise: Noise, origin: Vectors | None = None) -> State:
+        """Return the state after each player with a direction has moved against it.
+
+        Args:
+            state: whose memory is used.
+            directions: blocks of a field, (n_i,), of those who move.
+            noise: standard normal numbers, (n_i,), for the optimizers that want them.
+            origin: from where they move (default: from where they are).
+        """
+        vectors, memory = dict(state.vectors), dict(state.memory["optimizers"])
+        for name, direction in directions.items():
+            start = (origin or state.vectors)[name]
+            vectors[name], memory[name] = self.optimizers[name](
+                start, direction, memory[name], state.t, noise.get(name)
+            )
+        return replace(state, vectors=self.game.project(vectors), memory={**state.memory, "optimizers": memory})
+
+
+class Scheme(ABC):
+    """The order of evaluations and moves that makes one step.
+
+    A concrete scheme is a frozen dataclass whose fields are its hyper-parameters.
+    """
+
+    def draws(self, players: tuple[str, ...]) -> int:
+        """Return how many batches one step uses."""
+        del players
+        return 1
+
+    @abstractmethod
+    def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
+        """Return what one step costs, in gradients of one player's loss on one batch."""
+
+    def initial(self, vectors: Vectors, buffers: Buffers) -> Tree:
+        """Return what the scheme remembers between steps (nothing, unless it says otherwise)."""
+        del vectors, buffers
+        return {}
+
+    @abstractmethod
+    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Noise) -> tuple[State, Info]:
+        """Return the state after one step, and what is worth knowing about it. Pure."""
+
+
+def told(*evaluations: Evaluation) -> Info:
+    """Return what evaluations tell, the latest word of each player."""
+    info = Info({}, {}, extra={})
+    for evaluation in evaluations:
+        info.losses.update(evaluation.losses)
+        info.gradient_norm.update({name: block.norm() for name, block in evaluation.field.items()})
+        info.extra.update(evaluation.extra)
+    return info

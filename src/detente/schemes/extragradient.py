@@ -1,0 +1,39 @@
+"""Look one step ahead, then move from where you were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from detente.fields.base import Field
+from detente.game import Batch
+from detente.schemes.base import Noise, Play, Scheme, told
+from detente.state import Info, State
+
+
+@dataclass(frozen=True)
+class Extragradient(Scheme):
+    """A trial step, then the real one with the field found there: x½ = x − η v(x; b₁), x ← x − η v(x½; b₂).
+
+    The two batches are independent. An optimizer with memory updates it at both evaluations (so with Adam this is
+    ExtraAdam).
+
+    Source: Korpelevich 1976; Gidel et al. 2019, A Variational Inequality Perspective on GANs (arXiv:1802.10551),
+        eq. 14 and Algorithms 2 and 4.
+    """
+
+    def draws(self, players: tuple[str, ...]) -> int:
+        """Return two batches: one for the trial, one for the step."""
+        del players
+        return 2
+
+    def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
+        """Return two evaluations of the field."""
+        return 2 * field.gradient_evaluations(len(players))
+
+    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Noise) -> tuple[State, Info]:
+        """Return the state after one extragradient step."""
+        origin = state.vectors
+        first, state = play.evaluate(state, batches[0])
+        state = play.advance(state, first.field, noise)
+        second, state = play.evaluate(state, batches[1])
+        return play.advance(state, second.field, noise, origin=origin).after(), told(second)

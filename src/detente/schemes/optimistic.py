@@ -1,0 +1,39 @@
+"""Gradient steps with the next gradient predicted from the last two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from detente.fields.base import Field
+from detente.game import Batch, Buffers, Vectors
+from detente.schemes.base import Noise, Play, Scheme, told
+from detente.state import Info, State, Tree
+
+
+@dataclass(frozen=True)
+class Optimistic(Scheme):
+    """The field extrapolated by one step: x ← x − η (2 v_t − v_{t−1}), with v_{−1} = v_0.
+
+    Fields are extrapolated before the optimizer sees them; with SGD this is optimistic mirror descent. (Optimistic
+    Adam extrapolates Adam's moves instead and is another method.)
+
+    Source: Daskalakis et al. 2018, Training GANs with Optimism (arXiv:1711.00141), eq. 6.
+    """
+
+    def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
+        """Return one evaluation of the field."""
+        return field.gradient_evaluations(len(players))
+
+    def initial(self, vectors: Vectors, buffers: Buffers) -> Tree:
+        """Return room for the last field."""
+        return {"last": {name: torch.zeros_like(vector) for name, vector in vectors.items()}}
+
+    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Noise) -> tuple[State, Info]:
+        """Return the state after one optimistic step."""
+        evaluation, state = play.evaluate(state, batches[0])
+        now, last = evaluation.field, state.memory["scheme"]["last"]
+        directions = {name: 2 * now[name] - torch.where(state.t == 0, now[name], last[name]) for name in now}
+        state = play.advance(state, directions, noise)
+        return state.after(memory={**state.memory, "scheme": {"last": now}}), told(evaluation)

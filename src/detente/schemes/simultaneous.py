@@ -1,0 +1,27 @@
+"""Everybody moves at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from detente.fields.base import Field
+from detente.game import Batch
+from detente.schemes.base import Noise, Play, Scheme, told
+from detente.state import Info, State
+
+
+@dataclass(frozen=True)
+class Simultaneous(Scheme):
+    """Every player moves from the same point on the same batch: x ← x − η v(x).
+
+    Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Algorithm 1 (descent sign).
+    """
+
+    def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
+        """Return one evaluation of the field."""
+        return field.gradient_evaluations(len(players))
+
+    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Noise) -> tuple[State, Info]:
+        """Return the state after one simultaneous step."""
+        evaluation, state = play.evaluate(state, batches[0])
+        return play.advance(state, evaluation.field, noise).after(), told(evaluation)

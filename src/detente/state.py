@@ -1,0 +1,91 @@
+"""What a training carries from step to step (`State`), and what a step tells that need not persist (`Info`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Tree = dict[str, Any]  # nested dictionaries with tensors as leaves
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the next step needs, tensors only.
+
+    Args:
+        t: number of steps taken, int64, ().
+        vectors: each player's parameters, (n_i,).
+        buffers: each player's module buffers by name, e.g. BatchNorm's running statistics.
+        memory: what field, scheme and optimizers remember, nested by owner.
+    """
+
+    t: Tensor
+    vectors: dict[str, Tensor]
+    buffers: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    memory: Tree = field(default_factory=dict)
+
+    def tree(self) -> Tree:
+        """Return the state as nested dictionaries."""
+        return {"t": self.t, "vectors": self.vectors, "buffers": self.buffers, "memory": self.memory}
+
+    def flat(self) -> dict[str, Tensor]:
+        """Return the state as one dictionary with paths such as `memory/optimizers/generator/mean` as keys."""
+        return flatten(self.tree())
+
+    @classmethod
+    def from_flat(cls, tensors: Mapping[str, Tensor], like: State) -> State:
+        """Return the state whose leaves are `tensors`, nested as in `like`."""
+        return cls(**unflatten(tensors, like.tree()))
+
+    def after(self, **changes: Any) -> State:
+        """Return the state one step later, with `changes` made."""
+        return replace(self, t=self.t + 1, **changes)
+
+
+@dataclass(frozen=True)
+class Info:
+    """What is worth knowing about one step.
+
+    Args:
+        losses: each player's loss at its last evaluation, ().
+        gradient_norm: Euclidean norm of each player's block of the field at its last evaluation, ().
+        gradient_evaluations: what the step cost, counted as gradients of one player's loss on one batch.
+        extra: what the method adds (an acceptance, a noise level), ().
+    """
+
+    losses: dict[str, Tensor]
+    gradient_norm: dict[str, Tensor]
+    gradient_evaluations: int = 0
+    extra: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def finite(self) -> Tensor:
+        """Whether every loss and gradient norm is a number, bool, ()."""
+        return torch.stack([*self.losses.values(), *self.gradient_norm.values()]).isfinite().all(0)
+
+    def tree(self) -> Tree:
+        """Return the tensors as nested dictionaries."""
+        return {"losses": self.losses, "gradient_norm": self.gradient_norm, "extra": self.extra}
+
+
+def flatten(tree: Tree, prefix: str = "") -> dict[str, Tensor]:
+    """Return the leaves of nested dictionaries by path, joined with `/`."""
+    leaves: dict[str, Tensor] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            leaves |= flatten(dict(value), f"{prefix}{key}/")
+        else:
+            leaves[prefix + key] = value
+    return leaves
+
+
+def unflatten(leaves: Mapping[str, Tensor], like: Tree, prefix: str = "") -> Tree:
+    """Return `leaves` nested as `like` is."""
+    return {
+        key: unflatten(leaves, value, f"{prefix}{key}/") if isinstance(value, Mapping) else leaves[prefix + key]
+        for key, value in like.items()
+    }
