@@ -1,0 +1,70 @@
+"""The smallest GAN: one real number against one generated number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from detente.errors import require
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.objectives.base import Objective
+from detente.objectives.non_saturating import NonSaturating
+from detente.penalties.base import Penalty
+
+
+class DiracGAN(Game):
+    """Data at 0, generator at θ, discriminator D(x) = ψx, under any objective and penalty.
+
+    Args:
+        objective: what both minimise, from the scores D(0) = 0 and D(θ) = ψθ.
+        penalty: a term for the discriminator (None: none). R1 gives γψ²/2.
+        start: (θ, ψ) at first.
+
+    Source: Mescheder, Geiger & Nowozin 2018, Which Training Methods for GANs do actually Converge?
+        (arXiv:1801.04406), definition 2.1.
+    """
+
+    def __init__(
+        self,
+        objective: Objective | None = None,
+        penalty: Penalty | None = None,
+        start: Sequence[float] = (1.0, 1.0),
+    ) -> None:
+        require(len(start) == 2, "start", list(start), "two numbers, θ and ψ")
+        self.objective, self.penalty, self.start = objective or NonSaturating(), penalty, tuple(start)
+        self.zero_sum = self.objective.zero_sum and penalty is None
+        self.solution = {"generator": torch.zeros(1).double(), "discriminator": torch.zeros(1).double()}
+
+    @property
+    def players(self) -> tuple[str, ...]:
+        """Generator and discriminator."""
+        return ("generator", "discriminator")
+
+    def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
+        """Return the start, float64."""
+        theta, psi = self.start
+        return {"generator": torch.tensor([theta]).double(), "discriminator": torch.tensor([psi]).double()}, {}
+
+    def draw(self, generator: torch.Generator) -> Batch:
+        """Return the penalty's random numbers."""
+        if self.penalty is None:
+            return {}
+        return {name: noise.double() for name, noise in self.penalty.draw(torch.Size((1, 1)), generator).items()}
+
+    def losses(
+        self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
+    ) -> tuple[dict[str, Tensor], Buffers]:
+        """Return both losses; they are too cheap to leave one out."""
+        theta, psi = vectors["generator"], vectors["discriminator"]
+        fake, real = psi * theta, psi * 0.0
+        losses = {
+            "generator": self.objective.generator_loss(real, fake),
+            "discriminator": self.objective.discriminator_loss(real, fake),
+        }
+        if self.penalty is not None:
+            score = lambda x: (x * psi).sum(1)  # noqa: E731 - samples (1, 1) to scores (1,)
+            at = theta.reshape(1, 1)
+            losses["discriminator"] = losses["discriminator"] + self.penalty(score, at * 0.0, at, batch)
+        return losses, buffers
