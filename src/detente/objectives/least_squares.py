@@ -1,0 +1,49 @@
+"""Regression of the scores to a label for real samples and one for fakes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from detente.errors import require
+from detente.objectives.base import Objective
+
+
+@dataclass(frozen=True)
+class LeastSquares(Objective):
+    """Squared distance of the scores to labels; not zero-sum.
+
+    L_D = ½E_real[(s - b)²] + ½E_fake[(s - a)²],  L_G = ½E_fake[(s - c)²].
+
+    With b - c = 1 and b - a = 2 the generator minimises Pearson's χ² between p + q and 2q; the default is the paper's
+    0-1 coding.
+
+    Args:
+        real_label: b, any finite number but `fake_label`.
+        fake_label: a, finite.
+        generator_label: c, finite: the score that the generator wants for its samples.
+
+    Raises:
+        InvalidValue: a label is not finite, or the labels of real and of fake samples are equal.
+
+    Source: Mao et al. 2017, equation 2.
+    """
+
+    real_label: float = 1.0
+    fake_label: float = 0.0
+    generator_label: float = 1.0
+
+    def __post_init__(self) -> None:
+        for field in ("real_label", "fake_label", "generator_label"):
+            require(math.isfinite(getattr(self, field)), field, getattr(self, field), "a finite number")
+        require(self.real_label != self.fake_label, "real_label", self.real_label, "any number but fake_label")
+
+    def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return ½E_real[(s - b)²] + ½E_fake[(s - a)²], (), from scores, each (batch,)."""
+        return 0.5 * (real - self.real_label).square().mean() + 0.5 * (fake - self.fake_label).square().mean()
+
+    def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        """Return ½E_fake[(s - c)²], (), from scores, (batch,); `real` is not read."""
+        return 0.5 * (fake - self.generator_label).square().mean()
