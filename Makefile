@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
-PIP_QUIET := --quiet --disable-pip-version-check --no-input
+PIP_QUIET := --quiet --quiet --disable-pip-version-check --no-input
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench bench-peers docs clean
 
@@ -44,7 +44,7 @@ bench-peers: $(STAMP) .peers/.stamp  ## measure other libraries beside us, in .p
 	@touch $@
 
 docs: $(STAMP)  ## build the documentation into site/
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove environments, caches and built pages; runs/ stays
 	@rm -rf .venv .peers site build src/*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
