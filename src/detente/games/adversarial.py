@@ -19,7 +19,7 @@ from detente.penalties.base import Penalty
 from detente.state import State
 from detente.vector import Layout
 
-Build = nn.Module | Callable[[], nn.Module]
+Build = Callable[[], nn.Module] | nn.Module
 
 
 class Adversarial(Game):

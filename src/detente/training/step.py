@@ -1,0 +1,148 @@
+"""How a step is carried out: eagerly, mapped over seeds, or compiled; the caller cannot tell but for the time.
+
+Compiling traces the step below autograd (`make_fx`), so second-order methods compile too; repeated computations of
+the two players are merged, several steps become one graph, and no guard is left to be checked at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch._inductor
+from torch import Tensor
+from torch._functorch.compile_utils import fx_graph_cse
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from detente.game import Batch, Game
+from detente.method import Method
+from detente.schemes.base import Noise
+from detente.state import Info, State, Tree, flatten, unflatten
+
+Compile = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The random input of one step: as many batches as the scheme uses, and the optimizers' noise."""
+
+    batches: tuple[Batch, ...]
+    noise: Noise
+
+    def tree(self) -> Tree:
+        """Return the draw as nested dictionaries."""
+        return {"batches": {str(i): batch for i, batch in enumerate(self.batches)}, "noise": self.noise}
+
+
+def draw(game: Game, method: Method, state: State, generator: torch.Generator) -> Draw:
+    """Return the random input of one step, on the device of the state."""
+    device = state.t.device
+    batches = tuple(
+        {name: tensor.to(device) for name, tensor in game.draw(generator).items()} for _ in range(method.draws(game))
+    )
+    return Draw(batches, {name: noise.to(device) for name, noise in method.noise(state, generator).items()})
+
+
+def _take(game: Game, method: Method, state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
+    """Return the tree of the state after all draws, and the trees of what each step told, stacked over steps."""
+    told: list[dict[str, Tensor]] = []
+    for drawn in draws:
+        batches = tuple(drawn["batches"][key] for key in sorted(drawn["batches"], key=int))
+        after, info = method.step(game, State(**state), batches, drawn["noise"])
+        state = after.tree()
+        told.append(flatten(info.tree()))
+    like = info.tree()
+    return state, unflatten({key: torch.stack([one[key] for one in told]) for key in told[0]}, like)
+
+
+def _stack(trees: Sequence[Tree]) -> Tree:
+    flats = [flatten(tree) for tree in trees]
+    return unflatten({key: torch.stack([flat[key] for flat in flats]) for key in flats[0]}, trees[0])
+
+
+def _unstack(tree: Tree, count: int) -> list[Tree]:
+    flat = {key: tensor.unbind(0) for key, tensor in flatten(tree).items()}
+    return [unflatten({key: pieces[i] for key, pieces in flat.items()}, tree) for i in range(count)]
+
+
+class Steps:
+    """Several steps of several seeds of one game under one method.
+
+    Args:
+        game: the game.
+        method: the method.
+        chunk: how many steps a compiled graph holds, ≥ 1.
+        compiled: compile chunks of exactly `chunk` steps; shorter ones run eagerly.
+        mapped: run all seeds as one step where the game allows it.
+    """
+
+    def __init__(self, game: Game, method: Method, chunk: int = 1, compiled: bool = False, mapped: bool = False) -> None:
+        self.game, self.method, self.chunk = game, method, chunk
+        self.compiled, self.mapped = compiled and game.traceable, mapped and game.traceable
+        self._graphs: dict[tuple, _Graph] = {}
+
+    @torch.no_grad()
+    def __call__(self, states: Sequence[State], draws: Sequence[Sequence[Draw]]) -> tuple[list[State], list[Info]]:
+        """Return each seed's state after its draws, and its infos stacked over the steps.
+
+        Args:
+            states: one a seed.
+            draws: for each seed, one draw a step; as many for every seed.
+        """
+        trees = [state.tree() for state in states]
+        inputs = [[one.tree() for one in drawn] for drawn in draws]
+        if self.mapped and len(states) > 1:
+            stacked = [_stack([drawn[step] for drawn in inputs]) for step in range(len(inputs[0]))]
+            after, told = self._run(_stack(trees), stacked, mapped=True)
+            results = list(zip(_unstack(after, len(states)), _unstack(told, len(states)), strict=True))
+        else:
+            results = [self._run(tree, drawn, mapped=False) for tree, drawn in zip(trees, inputs, strict=True)]
+        cost = self.method.gradient_evaluations(self.game)
+        return [State(**after) for after, _ in results], [Info(**told, gradient_evaluations=cost) for _, told in results]
+
+    def _run(self, state: Tree, draws: list[Tree], mapped: bool) -> tuple[Tree, Tree]:
+        def take(state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
+            return _take(self.game, self.method, state, draws)
+
+        if self.compiled and len(draws) == self.chunk:
+            inputs = {"state": state, "draws": {str(i): drawn for i, drawn in enumerate(draws)}}
+            flat = flatten(inputs)
+            key = (mapped, tuple((name, tuple(tensor.shape)) for name, tensor in flat.items()))
+            if key not in self._graphs:
+                function = torch.func.vmap(take) if mapped else take
+                self._graphs[key] = _Graph(function, inputs)
+            return self._graphs[key](flat)
+        if mapped:
+            return torch.func.vmap(take)(state, draws)
+        return take(state, draws)
+
+
+class _Graph:
+    """One compiled function from a flat dictionary of tensors to a state and what was told."""
+
+    def __init__(self, function, inputs: Tree) -> None:  # noqa: ANN001
+        names, example = zip(*flatten(inputs).items(), strict=True)
+        self.like: tuple[Tree, Tree] | None = None
+
+        def traced(*tensors: Tensor) -> list[Tensor]:
+            tree = unflatten(dict(zip(names, tensors, strict=True)), inputs)
+            steps = tree["draws"]
+            after, told = function(tree["state"], [steps[key] for key in sorted(steps, key=int)])
+            self.like = (after, told)
+            return [*flatten(after).values(), *flatten(told).values()]
+
+        graph = make_fx(traced)(*example)
+        merged = torch.fx.GraphModule(graph, fx_graph_cse(graph.graph))
+        merged.graph.eliminate_dead_code()
+        merged.recompile()
+        assert self.like is not None
+        self.names = [list(flatten(tree)) for tree in self.like]
+        self.compiled = torch._inductor.compile(merged, list(example))
+
+    def __call__(self, flat: dict[str, Tensor]) -> tuple[Tree, Tree]:
+        assert self.like is not None
+        outputs = iter(self.compiled(*flat.values()))
+        after, told = ({name: next(outputs) for name in names} for names in self.names)
+        return unflatten(after, self.like[0]), unflatten(told, self.like[1])

@@ -1,0 +1,75 @@
+"""A training in the user's own loop: the one mutable object of the library."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from detente.errors import require
+from detente.game import Batch, Game
+from detente.games.adversarial import Adversarial
+from detente.method import Method
+from detente.state import Info, State
+from detente.training.step import Draw, Steps, draw
+
+
+class Stepper:
+    """A game under a method, one step at a time, for loops that are the user's own.
+
+    Args:
+        game: any `detente.game.Game`; for a GAN, `detente.Adversarial`.
+        method: any `detente.method.Method`, e.g. from `detente.methods`.
+        seed: of everything random: initial parameters (where a factory makes them), batches, latents, noise.
+        compiled: compile the step at its first call (worth it from thousands of steps on).
+    """
+
+    def __init__(self, game: Game, method: Method, seed: int = 0, compiled: bool = False) -> None:
+        self.game, self.method = game, method
+        self.generator = torch.Generator().manual_seed(seed)
+        vectors, buffers = game.initial(self.generator)
+        self.state: State = method.initial(game, vectors, buffers)
+        self._steps = Steps(game, method, compiled=compiled)
+
+    def step(self, batch: Tensor | Sequence[Tensor] | Batch | None = None) -> Info:
+        """Take one step and return what is worth knowing about it.
+
+        Args:
+            batch: real samples (batch, …), (samples, labels), or a dictionary with "real"; default: the game draws.
+                Where a step uses several batches, these real samples serve for all, each with latents of its own.
+        """
+        drawn = draw(self.game, self.method, self.state, self.generator) if batch is None else self._complete(batch)
+        (self.state,), (info,) = self._steps([self.state], [[drawn]])
+        return Info(
+            {name: loss[0] for name, loss in info.losses.items()},
+            {name: norm[0] for name, norm in info.gradient_norm.items()},
+            info.gradient_evaluations,
+            {name: number[0] for name, number in info.extra.items()},
+        )
+
+    def sample(self, count: int) -> Tensor:
+        """Return generated samples, (count, …), from the generator in evaluation mode; training is not disturbed."""
+        generator = torch.Generator().manual_seed(int(self.state.t))
+        return self._adversarial().sample(self.state, count, generator)
+
+    def modules(self) -> tuple[nn.Module, nn.Module]:
+        """Return generator and discriminator as ordinary modules with the trained parameters, in evaluation mode."""
+        game = self._adversarial()
+        generator, discriminator = (copy.deepcopy(game.modules[name]).eval() for name in game.players)
+        game.write(self.state, generator, discriminator)
+        return generator, discriminator
+
+    def _complete(self, batch: Tensor | Sequence[Tensor] | Batch) -> Draw:
+        game, device = self._adversarial(), self.state.t.device
+        batches = tuple(
+            {name: tensor.to(device) for name, tensor in game.complete(batch, self.generator).items()}
+            for _ in range(self.method.draws(game))
+        )
+        return Draw(batches, self.method.noise(self.state, self.generator))
+
+    def _adversarial(self) -> Adversarial:
+        require(isinstance(self.game, Adversarial), "game", type(self.game).__name__, "a detente.Adversarial")
+        assert isinstance(self.game, Adversarial)
+        return self.game
