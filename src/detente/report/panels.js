@@ -1,0 +1,142 @@
+"use strict";
+// Samples and spectra: each section has one slider over training and one seed, common to all runs.
+const detente = { data: JSON.parse(document.getElementById("data").textContent), hidden: new Set() };
+
+detente.style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+detente.find = (selector) => document.querySelector(selector);
+detente.whole = (number) => number.toLocaleString("en");
+detente.config = { displayModeBar: false, responsive: true, scrollZoom: false };
+
+// Colours follow the page's light or dark style; dragging zooms only where it does not get in the way of scrolling.
+detente.themed = (layout) => {
+  const axis = { gridcolor: detente.style("--plot-grid"), linecolor: detente.style("--plot-axis"), automargin: true };
+  return {
+    ...layout,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    dragmode: matchMedia("(pointer: fine)").matches ? "zoom" : false,
+    font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: detente.style("--quiet") },
+    hoverlabel: { font: { size: 12 }, namelength: 40 },
+    xaxis: { ...axis, ...layout.xaxis },
+    yaxis: { ...axis, ...layout.yaxis },
+  };
+};
+
+// 16-bit integers in base64, scaled to [low, high].
+detente.unpack = ({ low, high, data }) => {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  return Array.from(new Uint16Array(bytes.buffer), (whole) => low + ((high - low) * whole) / 65535);
+};
+
+// The frame to show at a step: the latest recorded at or before it, else the first one.
+detente.frameAt = (frames, seed, step) => {
+  const steps = Object.keys(frames[seed] || {}).map(Number).sort((a, b) => a - b);
+  if (!steps.length) return null;
+  const earlier = steps.filter((at) => at <= step);
+  const at = earlier.length ? earlier[earlier.length - 1] : steps[0];
+  return { at, ...frames[seed][at] };
+};
+
+detente.showPicture = (place, panel, frame, label) => {
+  const image = place.querySelector("img") || place.appendChild(document.createElement("img"));
+  image.alt = label;
+  image.src = frame.src;
+  return "";
+};
+
+detente.showPoints = (place, panel, frame) => {
+  const [contour, real, fake] = structuredClone(panel.figure.data);
+  real.x = detente.unpack(panel.real.x);
+  real.y = detente.unpack(panel.real.y);
+  fake.x = detente.unpack(frame.x);
+  fake.y = detente.unpack(frame.y);
+  const traces = [real, fake];
+  if (frame.levels) {
+    const [x0, x1, y0, y1] = frame.levels.extent;
+    const [rows, columns] = frame.levels.shape;
+    const flat = detente.unpack(frame.levels);
+    contour.z = Array.from({ length: rows }, (_, row) => flat.slice(row * columns, (row + 1) * columns));
+    Object.assign(contour, { x0, dx: (x1 - x0) / (columns - 1), y0, dy: (y1 - y0) / (rows - 1) });
+    traces.unshift(contour);
+  }
+  Plotly.react(place, traces, detente.themed(structuredClone(panel.figure.layout)), detente.config);
+  return frame.outside ? `${detente.whole(frame.outside)} of ${detente.whole(frame.count)} generated points lie outside the window.` : "";
+};
+
+// Limits [left, right, height] that hold all given frames and the imaginary axis.
+detente.limits = (frames) => {
+  const x = frames.flatMap((frame) => [...frame.game.x, ...(frame.method ? frame.method.x : [])]);
+  const y = frames.flatMap((frame) => [...frame.game.y, ...(frame.method ? frame.method.y : [])]);
+  const least = Math.min(0, ...x), most = Math.max(0, ...x);
+  const margin = 0.12 * (most - least || 1);
+  const height = 1.15 * Math.max(...y.map(Math.abs), 0.05 * (most - least), 1e-6);
+  return [Math.min(least - margin, -margin), most + margin, height];
+};
+
+detente.allFrames = (panels) => panels.flatMap((panel) => Object.values(panel.frames).flatMap(Object.values));
+
+detente.showSpectrum = (place, panel, frame) => {
+  const scope = detente.find('[data-axes="spectra"]').value;
+  const pool = scope === "step" ? [frame] : detente.allFrames(scope === "run" ? [panel] : detente.data.spectra.panels);
+  const [left, right, height] = detente.limits(pool);
+  const [game, method] = structuredClone(panel.figure.data);
+  Object.assign(game, { x: frame.game.x, y: frame.game.y });
+  // Where the method adds nothing, its own field is the game's: one cloud, in the run's colour.
+  const own = frame.method || frame.game;
+  Object.assign(method, { x: own.x, y: own.y });
+  const layout = detente.themed(structuredClone(panel.figure.layout));
+  Object.assign(layout.xaxis, { range: [left, right] });
+  Object.assign(layout.yaxis, { range: [-height, height] });
+  const quiet = detente.style("--quiet");
+  layout.shapes = [
+    { type: "rect", x0: left * 50, x1: 0, y0: 0, y1: 1, yref: "paper", line: { width: 0 }, fillcolor: "rgba(213,94,0,0.09)", layer: "below" },
+    { type: "line", x0: 0, x1: 0, y0: 0, y1: 1, yref: "paper", line: { width: 1.6, color: quiet }, layer: "below" },
+  ];
+  layout.annotations = [
+    { x: 0, y: 1, xref: "x", yref: "paper", xanchor: "right", yanchor: "top", xshift: -4, showarrow: false, text: "unstable", font: { size: 11 } },
+  ];
+  if (frame.rate > 0) {
+    const circle = { x0: 0, x1: 2 / frame.rate, y0: -1 / frame.rate, y1: 1 / frame.rate };
+    layout.shapes.push({ type: "circle", ...circle, line: { width: 1.2, dash: "dot", color: quiet }, layer: "below" });
+  }
+  Plotly.react(place, frame.method ? [game, method] : [method], layout, detente.config);
+  return detente.spectrumInWords(frame);
+};
+
+detente.spectrumInWords = (frame) => {
+  const words = (name, part) => {
+    const shown = part.shown < part.count ? ` (${detente.whole(part.shown)} of ${detente.whole(part.count)} drawn)` : "";
+    if (part.smallest === undefined) return `${name}: no finite eigenvalue.`;
+    const radius = part.radius === undefined ? "" : `, largest |1 − ηλ| ${part.radius}`;
+    return `${name}: smallest real part ${part.smallest}, ${detente.whole(part.unstable)} of ${detente.whole(part.count)} unstable${radius}${shown}.`;
+  };
+  const rate = frame.rate ? ` η = ${frame.rate}.` : "";
+  return words("Plain game", frame.game) + (frame.method ? " " + words("Method", frame.method) : "") + rate;
+};
+
+detente.show = (name) => {
+  const section = detente.data[name];
+  if (!section.steps.length) return;
+  const step = section.steps[Number(detente.find(`[data-slider="${name}"]`).value)];
+  const seed = detente.find(`[data-seed="${name}"]`).value;
+  detente.find(`[data-step="${name}"]`).textContent = detente.whole(step);
+  detente.find(`[data-slider="${name}"]`).setAttribute("aria-valuetext", `step ${step}`);
+  for (const panel of section.panels) {
+    const place = detente.find(`[data-panel="${name}-${panel.run}"]`);
+    const says = detente.find(`[data-says="${name}-${panel.run}"]`);
+    place.closest("figure").hidden = detente.hidden.has(panel.run);
+    if (place.closest("figure").hidden) continue;
+    const frame = detente.frameAt(panel.frames, seed, step);
+    place.style.visibility = frame ? "" : "hidden";
+    if (!frame) {
+      says.textContent = `Nothing was recorded for seed ${seed}.`;
+      continue;
+    }
+    const label = `${name} of ${detente.data.runs[panel.run].name}, seed ${seed}, step ${frame.at}`;
+    place.setAttribute("aria-label", label);
+    const show = { images: detente.showPicture, points: detente.showPoints, spectrum: detente.showSpectrum }[panel.kind];
+    const said = show(place, panel, frame, label);
+    const when = frame.at === step ? "" : `Step ${detente.whole(frame.at)}, the nearest recorded. `;
+    says.textContent = when + said;
+  }
+};
