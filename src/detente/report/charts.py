@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -70,7 +71,7 @@ def _curve_chart(runs: Sequence[Run], quantity: Quantity) -> dict[str, Any] | No
         "unit": unit,
         "better": better,
         "logarithmic": positive and max(values) > WIDE_RANGE * min(values),
-        "floor": rounded(min(values) / 10) if positive else None,
+        "ranges": [_window(curves.values(), math.log10) if positive else None, _window(curves.values(), float)][::-1],
         "axes": axes,
         "description": _description(runs, quantity, curves),
         "figure": plain(figure),
@@ -123,6 +124,18 @@ def _axes(line: Curve, places: Sequence[int]) -> list[list[float | None]]:
 
 def _short(values: Sequence[float]) -> list[float | None]:
     return [rounded(value) for value in values]
+
+
+def _window(curves: Iterable[Curve], scale: Callable[[float], float]) -> list[float | None]:
+    """Return the vertical range on `scale`: all means, and as much of the bands as leaves the means readable."""
+    lines = list(curves)
+    means = [scale(value) for line in lines for value in line.mean]
+    low, high = min(means), max(means)
+    reach = 0.4 * (high - low) or 0.1 * abs(high) or 0.1
+    lows = [scale(v) if scale is float or v > 0 else -math.inf for line in lines for v in line.low]
+    highs = [scale(value) for line in lines for value in line.high]
+    margin = 0.05 * (high - low + 2 * reach)
+    return [rounded(max(min(lows), low - reach) - margin), rounded(min(max(highs), high + reach) + margin)]
 
 
 def _description(runs: Sequence[Run], quantity: Quantity, curves: dict[int, Curve]) -> str:

@@ -11,12 +11,14 @@ detente.showChart = (place) => {
   const layout = detente.themed(structuredClone(chart.figure.layout));
   Object.assign(layout.xaxis, { title: { text: detente.axisTitles[detente.axis], standoff: 6 }, zeroline: false, nticks: 6 });
   Object.assign(layout.yaxis, { type: logarithmic ? "log" : "linear", zeroline: false, nticks: 6, exponentformat: "power" });
-  if (logarithmic) Object.assign(layout.yaxis, { dtick: null, minor: { showgrid: false } });
+  layout.yaxis.range = chart.ranges[Number(logarithmic)];
+  const decades = layout.yaxis.range[1] - layout.yaxis.range[0];
+  if (logarithmic && decades > 1.2) layout.yaxis.dtick = Math.ceil(decades / 6);
   const traces = structuredClone(chart.figure.data).map((trace) => {
     trace.x = chart.axes[trace.meta.axis][detente.axis];
     trace.visible = !detente.hidden.has(trace.meta.run);
-    // A band's edge at or below zero has no place on a logarithmic axis.
-    if (logarithmic && trace.meta.role === "low") trace.y = trace.y.map((y) => (y === null ? y : Math.max(y, chart.floor)));
+    // A band's edge at or below zero has no place on a logarithmic axis: it goes below the window.
+    if (logarithmic && trace.meta.role === "low") trace.y = trace.y.map((y) => Math.max(y, 10 ** (layout.yaxis.range[0] - 1)));
     return trace;
   });
   Plotly.react(place, traces, layout, detente.config);

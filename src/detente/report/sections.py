@@ -37,7 +37,7 @@ def _curve(index: int, chart: dict[str, Any]) -> str:
     unit = f' <span class="unit">({text(chart["unit"])})</span>' if chart["unit"] else ""
     box = f'<input type="checkbox" data-log="{index}"{" checked" if chart["logarithmic"] else ""}>'
     # A logarithmic axis is offered only where every mean is positive.
-    log = f'<label class="log">{box} log</label>' if chart["floor"] is not None else ""
+    log = f'<label class="log">{box} log</label>' if chart["ranges"][1] is not None else ""
     said = f"{title}. {text(chart['description'])}"
     return (
         f'<figure><figcaption><span>{title} <span class="arrow">{arrow}</span>{unit}</span>{log}</figcaption>'

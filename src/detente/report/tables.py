@@ -46,7 +46,9 @@ def final_table(runs: Sequence[Run], standings: Sequence[Standing]) -> str:
         arrow = ARROWS[standing.better]
         said = f' <span class="arrow" title="{words[standing.better]}">{arrow}</span>' if arrow else ""
         head.append(f"{text(standing.title)}{said}{_unit(standing.unit)}")
-    head += ["Status", *(f"{title}{_unit(unit)}" for _, title, unit in COSTS), "Execution"]
+    executions = {run.execution for run in runs}
+    head += ["Status", *(f"{title}{_unit(unit)}" for _, title, unit in COSTS)]
+    head += ["Execution"] if len(executions) > 1 else []
     rows = []
     for index, run in enumerate(runs):
         cells = [f'<th scope="row">{swatch(index)}{text(run.name)}</th>']
@@ -57,9 +59,12 @@ def final_table(runs: Sequence[Run], standings: Sequence[Standing]) -> str:
         for key, _, _ in COSTS:
             cost = final_cost(run, key)
             cells.append(f"<td>{text(shown_interval(cost)) if cost else ABSENT}</td>")
-        cells.append(f'<td class="words">{text(run.execution) or ABSENT}</td>')
+        if len(executions) > 1:
+            cells.append(f'<td class="words">{text(run.execution) or ABSENT}</td>')
         rows.append("".join(cells))
-    return table("Last measurement of every run", head, rows)
+    alike = executions.pop() if len(executions) == 1 else ""
+    said = f'<p class="quiet">Executed on {text(alike)}.</p>' if alike else ""
+    return table("Last measurement of every run", head, rows) + said
 
 
 def difference_table(runs: Sequence[Run]) -> str:
