@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,3 +29,48 @@ class Data(ABC):
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return `{"real": (count, *shape) float32}`, and `"label": (count,) int64` where the set has labels."""
+
+
+class StoredData(Data):
+    """A finite set held as one array, in memory or memory-mapped: drawing a batch is an index.
+
+    Every draw is independent of those before it (uniform, with replacement), so nothing but the generator's state
+    has to be kept to resume exactly. Stored uint8 images become x / 127.5 - 1, float32 in [-1, 1], when they are taken.
+    """
+
+    @property
+    @abstractmethod
+    def arrays(self) -> tuple[Tensor | np.ndarray, Tensor | None]:
+        """The samples as stored, (size, *shape), uint8 or floating point, and their labels, (size,) int64, or None."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.arrays[0].shape[1:])
+
+    @property
+    def size(self) -> int:
+        return len(self.arrays[0])
+
+    @property
+    def class_count(self) -> int | None:
+        """One more than the largest label, or None where the set has no labels."""
+        labels = self.arrays[1]
+        return None if labels is None else int(labels.max()) + 1
+
+    def take(self, indices: Tensor) -> dict[str, Tensor]:
+        """Return the samples at `indices`, (count,) int64, as `draw` does; `torch.arange(size)` takes the whole set."""
+        store, labels = self.arrays
+        if not isinstance(store, Tensor):
+            picked = store[indices.cpu().numpy()]
+            real = torch.from_numpy(picked if picked.dtype == np.uint8 else picked.astype(np.float32, copy=False))
+        elif store.ndim == 4 and not store.is_contiguous():  # an image is fastest to copy as it lies in memory
+            real = store.permute(0, 2, 3, 1).index_select(0, indices.to(store.device)).permute(0, 3, 1, 2)
+        else:
+            real = store.index_select(0, indices.to(store.device))
+        real = real.contiguous()
+        real = real.float().div_(127.5).sub_(1) if real.dtype == torch.uint8 else real.float()
+        return {"real": real} if labels is None else {"real": real, "label": labels[indices.to(labels.device)]}
+
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+        indices = torch.randint(self.size, (count,), generator=generator, device=generator.device)
+        return {name: values.to(generator.device) for name, values in self.take(indices).items()}

@@ -1,0 +1,32 @@
+"""How far the players are from a solution that is known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from detente.game import Game
+from detente.metrics.base import Metric
+from detente.probe import Subject
+
+
+@dataclass(frozen=True)
+class DistanceToSolution(Metric):
+    """Euclidean distance of all players' parameters together from the game's solution.
+
+    sqrt(sum over players of |x_player - x*_player|²)
+
+    Source: Gidel et al. (A Variational Inequality Perspective on GANs, 2019), section 7.1, bilinear game.
+    """
+
+    title = "Distance to the solution"
+    unit = ""
+    better = "lower"
+
+    def applies(self, game: Game) -> bool:
+        return getattr(game, "solution", None) is not None
+
+    def __call__(self, subject: Subject) -> float:
+        vectors, solution = subject.state.vectors, subject.game.solution or {}
+        gaps = [(vectors[player].detach().double() - target.to(vectors[player])) for player, target in solution.items()]
+        return math.sqrt(sum(float(gap.square().sum()) for gap in gaps))

@@ -1,0 +1,40 @@
+"""What a measurement looks at: a game at a state, with samples that are drawn once and shared."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from detente.game import Game
+    from detente.state import State
+
+
+class Subject:
+    """A game at a state, as metrics and diagnostics see it; neither is changed by looking.
+
+    Args:
+        game: the game.
+        state: the state, as a step returned it.
+        generator: source of the measurement's randomness; never the one that training draws from, so that a run with
+            measurements equals the run without.
+        samples: number of samples that `samples` draws, at least 1.
+    """
+
+    def __init__(self, game: Game, state: State, generator: torch.Generator, samples: int = 2048) -> None:
+        self.game, self.state, self.generator, self.count = game, state, generator, samples
+
+    @cached_property
+    def samples(self) -> Tensor:
+        """Samples of the generator, (count, *shape), without gradient, drawn at the first look."""
+        with torch.no_grad():
+            game: Any = self.game  # only games with a generator can be sampled
+            return game.sample(self.state, self.count, self.generator)
+
+    @property
+    def data(self) -> Any:
+        """The data of the game, or None where it has none."""
+        return getattr(self.game, "data", None)
