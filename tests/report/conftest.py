@@ -44,7 +44,7 @@ def fabricate(
     (run / "run.yaml").write_text(yaml.safe_dump({**default, **(configuration or {}), **versions}, sort_keys=False))
     lost, lines, said = diverged or {}, [], {}
     for seed in seeds:
-        noise = np.random.default_rng(seed)
+        noise = np.random.default_rng([seed, round(1000 * quality)])
         end = lost.get(seed, steps)
         for step in range(steps // 30, end + 1, steps // 30):
             lines.append(
@@ -73,7 +73,7 @@ def fabricate(
 def _tick(
     noise: np.random.Generator, seed: int, step: int, done: float, quality: float, cost: int, *, measured: bool
 ) -> dict[str, Any]:
-    wave = float(np.sin(8 * done + seed) * (1 - quality))
+    wave = float(np.sin(8 * done + 0.3 * seed) * (1 - quality))
     tick: dict[str, Any] = {
         "seed": seed,
         "step": step,

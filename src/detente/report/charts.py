@@ -71,7 +71,7 @@ def _curve_chart(runs: Sequence[Run], quantity: Quantity) -> dict[str, Any] | No
         "unit": unit,
         "better": better,
         "logarithmic": positive and max(values) > WIDE_RANGE * min(values),
-        "ranges": [_window(curves.values(), math.log10) if positive else None, _window(curves.values(), float)][::-1],
+        "ranges": [_window(curves.values(), float), _window(curves.values(), math.log10) if positive else None],
         "axes": axes,
         "description": _description(runs, quantity, curves),
         "figure": plain(figure),
@@ -84,7 +84,7 @@ def _add_curve(figure: go.Figure, run: Run, index: int, line: Curve, axis: int) 
     quiet: dict[str, Any] = {"x": line.steps, "mode": "lines", "line": edge, "hoverinfo": "skip", "name": name}
     meta = {"run": index, "axis": axis}
     if max(line.n) > 1:
-        fill = {"fill": "tonexty", "fillcolor": palette.translucent(index, 0.18)}
+        fill = {"fill": "tonexty", "fillcolor": palette.translucent(index, 0.15)}
         figure.add_scatter(y=_short(line.low), meta={**meta, "role": "low"}, **quiet)
         figure.add_scatter(y=_short(line.high), meta={**meta, "role": "high"}, **fill, **quiet)
     figure.add_scatter(

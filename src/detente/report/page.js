@@ -10,7 +10,7 @@ detente.showChart = (place) => {
   const logarithmic = Boolean(box && box.checked);
   const layout = detente.themed(structuredClone(chart.figure.layout));
   Object.assign(layout.xaxis, { title: { text: detente.axisTitles[detente.axis], standoff: 6 }, zeroline: false, nticks: 6 });
-  Object.assign(layout.yaxis, { type: logarithmic ? "log" : "linear", zeroline: false, nticks: 6, exponentformat: "power" });
+  Object.assign(layout.yaxis, { type: logarithmic ? "log" : "linear", zeroline: false, nticks: 6, tickformat: "~g" });
   layout.yaxis.range = chart.ranges[Number(logarithmic)];
   const decades = layout.yaxis.range[1] - layout.yaxis.range[0];
   if (logarithmic && decades > 1.2) layout.yaxis.dtick = Math.ceil(decades / 6);

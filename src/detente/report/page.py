@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import shlex
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -74,7 +75,7 @@ def render(runs: Sequence[Run], title: str, paths: Sequence[Path], out: Path) ->
         spectra=sections.panels(runs, eigenvalues, "spectra", "No spectra were recorded."),
         notes=sections.notes([*lost_points, *lost_eigenvalues]),
         configurations=tables.configurations(runs),
-        again=text(" ".join(["detente report", *map(str, paths), "--out", str(out)])),
+        again=text(shlex.join(["detente", "report", *map(str, paths), "--out", str(out)])),
         data=data,
         scripts="".join(f"<script>{script}</script>" for script in scripts),
     )

@@ -50,6 +50,7 @@ detente.showPoints = (place, panel, frame) => {
   real.y = detente.unpack(panel.real.y);
   fake.x = detente.unpack(frame.x);
   fake.y = detente.unpack(frame.y);
+  real.marker.color = detente.style("--ink");
   const traces = [real, fake];
   if (frame.levels) {
     const [x0, x1, y0, y1] = frame.levels.extent;
@@ -92,7 +93,9 @@ detente.showSpectrum = (place, panel, frame) => {
     { type: "rect", x0: left * 50, x1: 0, y0: 0, y1: 1, yref: "paper", line: { width: 0 }, fillcolor: "rgba(213,94,0,0.09)", layer: "below" },
     { type: "line", x0: 0, x1: 0, y0: 0, y1: 1, yref: "paper", line: { width: 1.6, color: quiet }, layer: "below" },
   ];
-  layout.annotations = [
+  // The word needs room; the words above the panels say it too.
+  const room = -left > 0.3 * (right - left);
+  layout.annotations = !room ? [] : [
     { x: 0, y: 1, xref: "x", yref: "paper", xanchor: "right", yanchor: "top", xshift: -4, showarrow: false, text: "unstable", font: { size: 11 } },
   ];
   if (frame.rate > 0) {
@@ -104,11 +107,12 @@ detente.showSpectrum = (place, panel, frame) => {
 };
 
 detente.spectrumInWords = (frame) => {
+  const minus = (number) => String(number).replace("-", "−");
   const words = (name, part) => {
     const shown = part.shown < part.count ? ` (${detente.whole(part.shown)} of ${detente.whole(part.count)} drawn)` : "";
     if (part.smallest === undefined) return `${name}: no finite eigenvalue.`;
     const radius = part.radius === undefined ? "" : `, largest |1 − ηλ| ${part.radius}`;
-    return `${name}: smallest real part ${part.smallest}, ${detente.whole(part.unstable)} of ${detente.whole(part.count)} unstable${radius}${shown}.`;
+    return `${name}: smallest real part ${minus(part.smallest)}, ${detente.whole(part.unstable)} of ${detente.whole(part.count)} negative${radius}${shown}.`;
   };
   const rate = frame.rate ? ` η = ${frame.rate}.` : "";
   return words("Plain game", frame.game) + (frame.method ? " " + words("Method", frame.method) : "") + rate;

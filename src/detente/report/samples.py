@@ -116,10 +116,10 @@ def _figure(index: int, frame: Frame) -> go.Figure:
     """Return the panel without its data: level sets below, real points, generated points on top."""
     figure = go.Figure()
     # Grey, so that level sets never compete with a run's colour; darker means a higher score (more real).
-    scale = [[0.0, "rgba(128,134,145,0.0)"], [1.0, "rgba(128,134,145,0.4)"]]
+    scale = [[0.0, "rgba(128,134,145,0.0)"], [1.0, "rgba(128,134,145,0.3)"]]
     lines = {"width": 0.7, "color": "rgba(128,134,145,0.55)"}
     figure.add_contour(showscale=False, hoverinfo="skip", colorscale=scale, ncontours=9, line=lines)
-    small = {"size": 4, "color": palette.NEUTRAL, "opacity": 0.55, "symbol": "circle-open"}
+    small = {"size": 4, "color": palette.NEUTRAL, "opacity": 0.4, "symbol": "circle-open"}
     figure.add_scatter(mode="markers", marker=small, name="real", hoverinfo="skip")
     strong = {"size": 4.5, "color": palette.colour(index), "opacity": 0.8}
     figure.add_scatter(mode="markers", marker=strong, name="generated", hoverinfo="skip")

@@ -53,12 +53,13 @@ def panels(runs: Sequence[Run], data: dict[str, Any], name: str, empty: str) -> 
     axes = "".join(f'<option value="{key}">{said}</option>' for key, said in AXES)
     axes = f'<label>Axes <select data-axes="{name}">{axes}</select></label>' if name == "spectra" else ""
     last = len(data["steps"]) - 1
+    pairs = " pairs" if name == "samples" else ""
     return (
         f'<div class="controls"><button type="button" data-play="{name}" aria-label="Play through training">▶</button>'
         f'<label class="slide"><span>Step <output data-step="{name}"></output></span>'
         f'<input type="range" min="0" max="{last}" value="{last}" step="1" data-slider="{name}"></label>'
         f'<label>Seed <select data-seed="{name}">{seeds}</select></label>{axes}</div>'
-        f'<div class="grid squares">{"".join(_panel(runs, p, name) for p in data["panels"])}</div>'
+        f'<div class="grid squares{pairs}">{"".join(_panel(runs, p, name) for p in data["panels"])}</div>'
     )
 
 

@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from detente.report.statistics import thinned
 
 NAME = re.compile(r"seed(-?\d+)-step(\d+)\.(npz|png)")
 FRAMES, POINTS, GRID, EIGENVALUES, WIDTH, BYTES = 24, 512, 40, 800, 720, 160_000
+# What numpy raises on a file that was cut short or is no archive of plain arrays.
+BROKEN = (OSError, ValueError, EOFError, KeyError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 Arrays = dict[str, np.ndarray[Any, Any]]
 Files = dict[tuple[int, int], Path]
 
@@ -40,9 +43,9 @@ def chosen_steps(groups: Sequence[Files]) -> list[int]:
 def read_arrays(path: Path) -> Arrays | str:
     """Return the arrays of an NPZ file, or in words why they cannot be read (nothing is ever unpickled)."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         return f"{path.name} could not be read ({type(error).__name__})."
 
 
@@ -56,9 +59,16 @@ def points(array: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any] | None:
 
 
 def coarse(grid: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return a (r, r) grid of scores with at most 40 rows and columns."""
-    rows, columns = (np.array(thinned(range(size), GRID)) for size in grid.shape)
-    return grid[np.ix_(rows, columns)].astype(np.float64)
+    """Return a (r, c) grid of scores, interpolated linearly to 40 evenly spaced rows and columns where it has more."""
+    for _ in range(2):
+        size = len(grid)
+        if size > GRID:
+            places = np.linspace(0, size - 1, GRID)
+            lower = np.minimum(places.astype(int), size - 2)
+            share = (places - lower)[:, None]
+            grid = grid[lower] * (1 - share) + grid[lower + 1] * share
+        grid = grid.T
+    return grid.astype(np.float64)
 
 
 def packed(values: np.ndarray[Any, Any], low: float, high: float) -> dict[str, Any]:

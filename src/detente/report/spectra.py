@@ -55,7 +55,7 @@ def _eigenvalues(values: Complex, rate: float | None) -> dict[str, Any]:
         summary["smallest"] = rounded(float(finite.real.min()), 3)
         summary["unstable"] = int((finite.real < 0).sum())
         if rate:
-            summary["radius"] = rounded(float(np.abs(1 - rate * finite).max()), 5)
+            summary["radius"] = rounded(float(np.abs(1 - rate * finite).max()), 4)
     real, imaginary = ([rounded(float(part), 4) for part in parts] for parts in (shown.real, shown.imag))
     return {"x": real, "y": imaginary, **summary}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 import yaml
@@ -103,7 +104,9 @@ def configurations(runs: Sequence[Run]) -> str:
 def command(run: Run) -> str:
     """Return the command that the run recorded, else the one that trains from its resolved configuration."""
     recorded = run.configuration.get("command")
-    return str(recorded) if recorded else f"detente train --config {run.path / 'run.yaml'}"
+    if isinstance(recorded, list):
+        return shlex.join(map(str, recorded))
+    return str(recorded) if recorded else shlex.join(["detente", "train", "--config", str(run.path / "run.yaml")])
 
 
 def _unit(unit: str) -> str:
