@@ -22,7 +22,7 @@ FOLDERS = {
 
 
 def name_of(member: type) -> str:
-    """Return the name by which a member is asked for: its class name in snake case (`LeastSquares` → `least_squares`)."""
+    """Return the name by which a member is asked for: its class in snake case (`LeastSquares` → `least_squares`)."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", member.__name__).lower()
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
-
-from detente.vector import Layout
+from torch import Tensor
 
 Vectors = dict[str, Tensor]
 Buffers = dict[str, dict[str, Tensor]]
@@ -49,21 +46,3 @@ class Game(ABC):
     def project(self, vectors: Vectors) -> Vectors:
         """Return the nearest allowed point; the whole space is allowed unless a game says otherwise."""
         return vectors
-
-
-def call(
-    module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, Tensor], *inputs: Tensor
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return `module(*inputs)` with its parameters taken from `vector`, and the buffers as the call left them.
-
-    Args:
-        module: any `nn.Module`; it is not changed.
-        layout: names and shapes of its trainable parameters.
-        vector: their values, (layout.size,).
-        buffers: its buffers by name; they are not changed.
-        inputs: the module's inputs.
-    """
-    # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm writes in place.
-    merged = {**layout.unflatten(vector), **{name: buffer.clone() for name, buffer in buffers.items()}}
-    output = functional_call(module, merged, inputs)
-    return output, {name: merged[name] for name in buffers}

@@ -65,13 +65,16 @@ class Method:
 
     def noise(self, state: State, generator: torch.Generator) -> Noise:
         """Return the standard normal numbers of one step, (n_i,), for the optimizers that want them."""
+        noisy = {name: o for name, o in self.optimizers(tuple(state.vectors)).items() if o.noisy}
         return {
-            name: torch.randn(state.vectors[name].shape, generator=generator, dtype=state.vectors[name].dtype)
-            for name, optimizer in self.optimizers(tuple(state.vectors)).items()
-            if optimizer.noisy
+            name: torch.randn(vector.shape, generator=generator, device=generator.device, dtype=vector.dtype)
+            for name, vector in state.vectors.items()
+            if name in noisy
         }
 
-    def step(self, game: Game, state: State, batches: tuple[Batch, ...], noise: Noise | None = None) -> tuple[State, Info]:
+    def step(
+        self, game: Game, state: State, batches: tuple[Batch, ...], noise: Noise | None = None
+    ) -> tuple[State, Info]:
         """Return the state after one step, and what is worth knowing about it. Pure.
 
         Args:

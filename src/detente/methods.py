@@ -163,7 +163,9 @@ def names() -> dict[str, Callable[..., Method]]:
 def _optimizer(optimizer: Optimizer | str, learning_rate: Rate, default: float) -> Optimizer:
     if isinstance(optimizer, Optimizer):
         if learning_rate is not None:
-            raise InvalidValue("learning_rate", learning_rate, "nothing, since the optimizer that you built has its own")
+            raise InvalidValue(
+                "learning_rate", learning_rate, "nothing, since the optimizer that you built has its own"
+            )
         return optimizer
     known = {name: member for name, member in members("optimizers").items() if name != "clipped"}
     if optimizer not in known:

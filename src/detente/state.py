@@ -83,7 +83,7 @@ def flatten(tree: Tree, prefix: str = "") -> dict[str, Tensor]:
     return leaves
 
 
-def unflatten(leaves: Mapping[str, Tensor], like: Tree, prefix: str = "") -> Tree:
+def unflatten(leaves: Mapping[str, Tensor], like: Mapping[str, Any], prefix: str = "") -> Tree:
     """Return `leaves` nested as `like` is."""
     return {
         key: unflatten(leaves, value, f"{prefix}{key}/") if isinstance(value, Mapping) else leaves[prefix + key]

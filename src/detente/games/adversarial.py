@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -13,13 +12,12 @@ from detente.catalogue import members
 from detente.data.arrays import as_data
 from detente.data.base import Data
 from detente.errors import InvalidValue, require, unknown
-from detente.game import Batch, Buffers, Game, Vectors, call
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.modules import Build, build, call, evaluating, random_state, seeded, traceable, trainable, write
 from detente.objectives.base import Objective
 from detente.penalties.base import Penalty
 from detente.state import State
 from detente.vector import Layout
-
-Build = Callable[[], nn.Module] | nn.Module
 
 
 class Adversarial(Game):
@@ -59,33 +57,31 @@ class Adversarial(Game):
         self.data = as_data(data)
         if self.data.size is not None:
             require(batch <= self.data.size, "batch", batch, f"at most the {self.data.size} samples of the set")
-        if isinstance(objective, str):
-            known = members("objectives")
-            if objective not in known:
-                raise unknown("objective", objective, known)
-            objective = known[objective]()
-        self.objective: Objective = objective
+        if isinstance(objective, str) and objective not in members("objectives"):
+            raise unknown("objective", objective, members("objectives"))
+        self.objective: Objective = members("objectives")[objective]() if isinstance(objective, str) else objective
         self.penalties = (penalties,) if isinstance(penalties, Penalty) else tuple(penalties)
         self.latent, self.batch = latent, batch
         self.zero_sum = self.objective.zero_sum and not self.penalties
         self.builders: dict[str, Build] = {"generator": generator, "discriminator": discriminator}
-        self.modules = {name: _build(name, builder, torch.Generator()) for name, builder in self.builders.items()}
+        self.modules = {name: build(name, builder, torch.Generator()) for name, builder in self.builders.items()}
         self.layouts = {name: Layout.of(trainable(module), name) for name, module in self.modules.items()}
         self.stochastic = self._check()
-        self.traceable = not self.stochastic and not any(_untraceable(module) for module in self.modules.values())
+        self.traceable = not self.stochastic and all(traceable(module) for module in self.modules.values())
 
     @property
     def players(self) -> tuple[str, ...]:
         """Generator and discriminator."""
         return ("generator", "discriminator")
 
+    @torch.no_grad()
     def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
         """Return parameters and buffers: freshly built where a factory was given, else the modules' own."""
         vectors, buffers = {}, {}
         for name, builder in self.builders.items():
-            module = _build(name, builder, generator)
-            vectors[name] = self.layouts[name].flatten({k: v.detach() for k, v in trainable(module).items()})
-            buffers[name] = {key: buffer.detach().clone() for key, buffer in module.named_buffers()}
+            module = build(name, builder, generator)
+            vectors[name] = self.layouts[name].flatten(trainable(module))
+            buffers[name] = {key: buffer.clone() for key, buffer in module.named_buffers()}
         return vectors, buffers
 
     def draw(self, generator: torch.Generator) -> Batch:
@@ -105,12 +101,13 @@ class Adversarial(Game):
         real = batch["real"]
         require(tuple(real.shape[1:]) == self.data.shape, "batch", tuple(real.shape), f"(batch, *{self.data.shape})")
         require(real.is_floating_point(), "batch", real.dtype, "floating-point samples, images in [-1, 1]")
-        whole = {**batch, "latent": torch.randn(len(real), self.latent, generator=generator)}
+        latent = torch.randn(len(real), self.latent, generator=generator, device=generator.device)
+        whole = {**batch, "latent": latent}
         for index, penalty in enumerate(self.penalties):
             noise = penalty.draw(real.shape, generator)
             whole.update({f"penalty{index}.{name}": number for name, number in noise.items()})
         if self.stochastic:
-            whole["seed"] = torch.randint(2**62, (), generator=generator)
+            whole["seed"] = torch.randint(2**62, (), generator=generator, device=generator.device)
         return whole
 
     def losses(
@@ -119,11 +116,13 @@ class Adversarial(Game):
         """Return the losses asked for; scores that none of them reads are not computed."""
         wanted = players or self.players
         losses: dict[str, Tensor] = {}
+        real = batch["real"].to(vectors["discriminator"].dtype)
         with self._randomness(batch):
             fake, generator_buffers = self._call("generator", vectors, buffers["generator"], batch["latent"])
+            fake = fake.to(real.dtype)
             scored, real_scores = buffers["discriminator"], None
             if "discriminator" in wanted or self.objective.generator_needs_real:
-                real_scores, scored = self._score(vectors, scored, batch["real"])
+                real_scores, scored = self._score(vectors, scored, real)
             fake_scores, scored = self._score(vectors, scored, fake)
             if "generator" in wanted:
                 losses["generator"] = self.objective.generator_loss(real_scores, fake_scores)
@@ -135,50 +134,37 @@ class Adversarial(Game):
                     noise = {key.removeprefix(start): n for key, n in batch.items() if key.startswith(start)}
                     # A penalty's look at the discriminator leaves no trace in its buffers.
                     loss = loss + penalty(
-                        lambda x: self._score(vectors, buffers["discriminator"], x)[0], batch["real"], fake, noise
+                        lambda x: self._score(vectors, buffers["discriminator"], x)[0], real, fake, noise
                     )
                 losses["discriminator"] = loss
         return losses, {"generator": generator_buffers, "discriminator": scored}
 
     def sample(self, state: State, count: int, generator: torch.Generator) -> Tensor:
         """Return generated samples, (count, …), from the generator in evaluation mode. The state is not changed."""
-        latents = torch.randn(count, self.latent, generator=generator).to(state.vectors["generator"].device)
-        return self.generate(state, latents)
+        latents = torch.randn(count, self.latent, generator=generator, device=generator.device)
+        return self.generate(state, latents.to(state.vectors["generator"].device))
 
     @torch.no_grad()
     def generate(self, state: State, latents: Tensor) -> Tensor:
         """Return the samples of given latents, (count, latent), from the generator in evaluation mode."""
-        module = self.modules["generator"].eval()
-        try:
-            parts = [
-                call(module, self.layouts["generator"], state.vectors["generator"], state.buffers["generator"], part)[0]
-                for part in latents.split(512)
-            ]
-        finally:
-            module.train()
-        return torch.cat(parts)
+        with evaluating(self.modules["generator"]):
+            buffers = state.buffers["generator"]
+            return torch.cat([self._call("generator", state.vectors, buffers, part)[0] for part in latents.split(512)])
 
     @torch.no_grad()
     def scores(self, state: State, samples: Tensor) -> Tensor:
         """Return the discriminator's scores, (batch,), in evaluation mode. The state is not changed."""
-        self.modules["discriminator"].eval()
-        try:
+        with evaluating(self.modules["discriminator"]):
             return self._score(state.vectors, state.buffers["discriminator"], samples)[0]
-        finally:
-            self.modules["discriminator"].train()
 
     def write(self, state: State, generator: nn.Module, discriminator: nn.Module) -> None:
         """Write a state's parameters and buffers into ordinary modules of the same architecture."""
         for name, module in (("generator", generator), ("discriminator", discriminator)):
-            values = {**self.layouts[name].unflatten(state.vectors[name]), **state.buffers[name]}
-            slots = {**trainable(module), **dict(module.named_buffers())}
-            require(set(slots) == set(values), name, sorted(slots), f"a module with {sorted(values)}")
-            with torch.no_grad():
-                for key, slot in slots.items():
-                    slot.copy_(values[key])
+            write(module, self.layouts[name], state.vectors[name], state.buffers[name], name)
 
     def _call(self, player: str, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict]:
-        return call(self.modules[player], self.layouts[player], vectors[player], buffers, x)
+        vector = vectors[player]
+        return call(self.modules[player], self.layouts[player], vector, buffers, x.to(vector.dtype))
 
     def _score(self, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         scores, buffers = self._call("discriminator", vectors, buffers, x)
@@ -188,18 +174,18 @@ class Adversarial(Game):
         """Return a context in which the modules' own random numbers (dropout) come from the batch."""
         if not self.stochastic:
             return nullcontext()
-        return _Seeded(int(batch["seed"]), batch["real"].device)
+        return seeded(int(batch["seed"]), batch["real"].device)
 
     def _check(self) -> bool:
         """Run both modules once; return whether they draw random numbers of their own."""
         vectors, buffers = self.initial(torch.Generator())
         device = vectors["generator"].device
         latents, sample = torch.zeros(2, self.latent, device=device), torch.zeros(2, *self.data.shape, device=device)
-        with torch.no_grad(), _Seeded(0, device):
-            state = _random_state(device)
+        with torch.no_grad(), seeded(0, device):
+            state = random_state(device)
             fake = self._try("generator", vectors, buffers, latents)
             scores = self._try("discriminator", vectors, buffers, sample)
-            stochastic = not torch.equal(state, _random_state(device))
+            stochastic = not torch.equal(state, random_state(device))
         require(
             tuple(fake.shape[1:]) == self.data.shape,
             "generator",
@@ -218,48 +204,8 @@ class Adversarial(Game):
         try:
             output = self._call(player, vectors, buffers[player], x)[0]
         except Exception as error:
+            allowed = f"a module that accepts input of shape {tuple(x.shape)}"
             first = str(error).partition("\n")[0]
-            raise InvalidValue(
-                player, type(self.modules[player]).__name__, f"a module that accepts input of shape {tuple(x.shape)}", first
-            ) from error
+            raise InvalidValue(player, type(self.modules[player]).__name__, allowed, first) from error
         require(isinstance(output, Tensor), player, type(output).__name__, "a module that returns one tensor")
         return output
-
-
-class _Seeded:
-    """The global random state set from a seed, and restored afterwards."""
-
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self.seed, self.fork = seed, torch.random.fork_rng([device] if device.type == "cuda" else [])
-
-    def __enter__(self) -> None:
-        self.fork.__enter__()
-        torch.manual_seed(self.seed)
-
-    def __exit__(self, *caught: object) -> None:
-        self.fork.__exit__(*caught)  # type: ignore[arg-type]
-
-
-def _random_state(device: torch.device) -> Tensor:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def trainable(module: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters that training moves; frozen ones stay what they are in the module."""
-    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
-
-
-def _build(name: str, builder: Build, generator: torch.Generator) -> nn.Module:
-    """Return a module of our own: a copy of the user's, or a new one initialised from `generator`."""
-    if isinstance(builder, nn.Module):
-        return copy.deepcopy(builder).train()
-    require(callable(builder), name, builder, "an nn.Module, or a class or function that makes one")
-    with _Seeded(int(torch.randint(2**62, (), generator=generator)), torch.device("cpu")):
-        module = builder()
-    require(isinstance(module, nn.Module), name, builder, "an nn.Module, or a class or function that makes one")
-    return module.train()
-
-
-def _untraceable(module: nn.Module) -> bool:
-    """Whether a module holds a layer that writes in place where tracing cannot follow."""
-    return any(type(part).__name__ in ("_SpectralNorm", "SpectralNorm") for part in module.modules())

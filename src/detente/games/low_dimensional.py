@@ -14,9 +14,7 @@ FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "xy": lambda x, y: x * y,
     "f1": lambda x, y: -3 * x**2 - y**2 + 4 * x * y,
     "f2": lambda x, y: 3 * x**2 + y**2 + 4 * x * y,
-    "f3": lambda x, y: (
-        (4 * x**2 - (y - 3 * x + 0.05 * x**3) ** 2 - 0.1 * y**4) * torch.exp(-0.01 * (x**2 + y**2))
-    ),
+    "f3": lambda x, y: (4 * x**2 - (y - 3 * x + 0.05 * x**3) ** 2 - 0.1 * y**4) * torch.exp(-0.01 * (x**2 + y**2)),
 }
 START = {"xy": (1.0, 1.0), "f1": (5.5, 5.5), "f2": (5.5, 5.5), "f3": (5.5, 5.5)}
 
@@ -38,9 +36,7 @@ class LowDimensional(Game):
 
     zero_sum = True
 
-    def __init__(
-        self, function: str = "xy", bound: float | None = None, start: Sequence[float] | None = None
-    ) -> None:
+    def __init__(self, function: str = "xy", bound: float | None = None, start: Sequence[float] | None = None) -> None:
         if function not in FUNCTIONS:
             raise unknown("function", function, FUNCTIONS)
         self.bound = 5.0 if bound is None and function == "xy" else bound

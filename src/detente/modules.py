@@ -1,0 +1,117 @@
+"""How an ordinary module enters a game: copied, called with its parameters in a vector, and written back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.utils.spectral_norm import SpectralNorm
+
+from detente.errors import require
+from detente.vector import Layout
+
+Build = Callable[[], nn.Module] | nn.Module
+
+
+def call(
+    module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, Tensor], *inputs: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return `module(*inputs)` with its parameters taken from `vector`, and the buffers as the call left them.
+
+    Args:
+        module: any `nn.Module`; its parameters and buffers are not changed.
+        layout: names and shapes of its trainable parameters.
+        vector: their values, (layout.size,).
+        buffers: its buffers by name; they are not changed.
+        inputs: the module's inputs.
+    """
+    # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm writes in place.
+    merged = {**layout.unflatten(vector), **{name: buffer.clone() for name, buffer in buffers.items()}}
+    output = functional_call(module, merged, inputs)
+    return output, {name: merged[name] for name in buffers}
+
+
+def trainable(module: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters that training moves; frozen ones stay what they are in the module."""
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+@torch.no_grad()
+def write(module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, Tensor], owner: str = "module") -> None:
+    """Write parameters (layout.size,) and buffers into a module of the same architecture.
+
+    Raises:
+        InvalidValue: the module has other parameters or buffers, or others of their shapes.
+    """
+    values = {**layout.unflatten(vector), **buffers}
+    slots = {**trainable(module), **dict(module.named_buffers())}
+    shapes, wanted = ({name: tuple(t.shape) for name, t in tensors.items()} for tensors in (slots, values))
+    require(shapes == wanted, owner, shapes, f"a module with the tensors {wanted}")
+    for name, slot in slots.items():
+        slot.copy_(values[name])
+
+
+@torch.no_grad()
+def copied(module: nn.Module) -> nn.Module:
+    """Return a copy of a module, in the same modes; it may have been called before."""
+    # Layers with hooks (torch.nn.utils.spectral_norm) leave a computed weight behind, which deepcopy would refuse.
+    computed = {
+        id(value): value.clone()
+        for part in module.modules()
+        for value in vars(part).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(module, computed)
+
+
+def build(name: str, builder: Build, generator: torch.Generator) -> nn.Module:
+    """Return a module of our own: a copy of the user's, or a new one initialised from `generator`.
+
+    Raises:
+        InvalidValue: `builder`, called `name` in the message, is no module and makes none.
+    """
+    allowed = "an nn.Module, or a class or function that makes one"
+    if isinstance(builder, nn.Module):
+        return copied(builder)
+    require(callable(builder), name, builder, allowed)
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    with seeded(seed, torch.device("cpu")):
+        module = builder()
+    require(isinstance(module, nn.Module), name, builder, allowed)
+    return module
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[nn.Module]:
+    """The module in evaluation mode; afterwards every part is back in the mode that it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield module
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """The global random state of the CPU and of `device` set from a seed, and restored afterwards."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def random_state(device: torch.device) -> Tensor:
+    """Return the global random state of a device."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def traceable(module: nn.Module) -> bool:
+    """Whether tracing can follow all of a module: torch's own spectral norms write in place where it cannot."""
+    hooks = [hook for part in module.modules() for hook in part._forward_pre_hooks.values()]
+    parts = [type(part).__name__ for part in module.modules()]
+    return "_SpectralNorm" not in parts and not any(isinstance(hook, SpectralNorm) for hook in hooks)
