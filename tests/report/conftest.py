@@ -122,14 +122,14 @@ def _snapshot(
         axis = np.linspace(-3, 3, 64)
         x, y = np.meshgrid(axis, axis)
         levels = 3 * np.exp(-4 * (np.hypot(x, y) - 2) ** 2) * done - (1 - done) * x
-        arrays = {"fake": fake.astype("f4"), "real": real.astype("f4"), "levels": levels.astype("f4")}
+        arrays: dict[str, Any] = {"fake": fake.astype("f4"), "real": real.astype("f4"), "levels": levels.astype("f4")}
         np.savez(run / "samples" / f"{name}.npz", **arrays, extent=np.array([-3, 3, -3, 3], "f4"))
     real_part, imaginary = noise.normal(0.4 * quality, 0.5, 24), noise.normal(0, 3, 24)
     values = np.concatenate([real_part + 1j * imaginary, real_part - 1j * imaginary]) * (1.2 - done)
-    arrays = {"eigenvalues": values.astype("c8"), "learning_rate": np.array(0.2)}
+    spectrum: dict[str, Any] = {"eigenvalues": values.astype("c8"), "learning_rate": np.array(0.2)}
     if regularised:
-        arrays["regularised"] = (values + 0.1 * np.abs(values) ** 2).astype("c8")
-    np.savez(run / "spectra" / f"{name}.npz", **arrays)
+        spectrum["regularised"] = (values + 0.1 * np.abs(values) ** 2).astype("c8")
+    np.savez(run / "spectra" / f"{name}.npz", **spectrum)
 
 
 @pytest.fixture

@@ -82,9 +82,9 @@ detente.showSpectrum = (place, panel, frame) => {
   const [left, right, height] = detente.limits(pool);
   const [game, method] = structuredClone(panel.figure.data);
   Object.assign(game, { x: frame.game.x, y: frame.game.y });
-  // Where the method adds nothing, its own field is the game's: one cloud, in the run's colour.
+  // Where only the game's were recorded they are the one cloud, in the run's colour and under their own name.
   const own = frame.method || frame.game;
-  Object.assign(method, { x: own.x, y: own.y });
+  Object.assign(method, { x: own.x, y: own.y, name: frame.method ? method.name : game.name });
   const layout = detente.themed(structuredClone(panel.figure.layout));
   Object.assign(layout.xaxis, { range: [left, right] });
   Object.assign(layout.yaxis, { range: [-height, height] });
