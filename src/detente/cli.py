@@ -1,0 +1,85 @@
+"""The command line: `detente COMMAND …`, one file a command in `detente.commands`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+import detente
+from detente.errors import InvalidValue, unknown
+
+ORDER = ("demo", "list", "show", "train", "compare", "resume", "sample", "diagnose", "report")
+
+
+def commands() -> list[str]:
+    """Return the names of all commands: the files of `detente.commands` that describe one."""
+    import detente.commands
+
+    found = {info.name for info in pkgutil.iter_modules(detente.commands.__path__)} - {"display"}
+    return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Carry out a command line and return its exit status: 0, or 2 for the user's mistake, 130 when interrupted.
+
+    Args:
+        words: the words after `detente` (default: this process's).
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        return _main(words)
+    except InvalidValue as error:
+        if debug:
+            raise
+        print(f"detente: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("detente: interrupted", file=sys.stderr)
+        return 130
+    except SystemExit as leave:  # argparse's own way out, for --help and wrong words
+        return leave.code if isinstance(leave.code, int) else 2
+    except Exception as error:
+        if debug:
+            raise
+        print(f"detente: {type(error).__name__}: {_one_line(error)} (--debug shows where)", file=sys.stderr)
+        return 1
+
+
+def _main(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"detente {detente.__version__}")
+        return 0
+    if words[0] not in commands():
+        raise unknown("command", words[0], commands())
+    return _command(words[0]).main(words[1:])
+
+
+def _command(name: str) -> ModuleType:
+    return importlib.import_module(f"detente.commands.{name}")
+
+
+def _overview() -> str:
+    lines = [f"  {name:<9} {_command(name).DESCRIPTION}" for name in commands()]
+    return "\n".join(
+        [
+            "détente: train GANs, and any other smooth two-player game, to equilibrium.",
+            "",
+            "usage: detente COMMAND … ;  detente COMMAND --help says more; --debug shows tracebacks",
+            "",
+            *lines,
+            "",
+            "A first run:  detente compare --game ring --methods simultaneous consensus --steps 2000 --out runs/ring",
+        ]
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or "no reason given"

@@ -1,0 +1,20 @@
+"""`detente show`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import yaml
+
+from detente import configuration
+
+DESCRIPTION = "Show the resolved configuration as YAML, every default said, and stop."
+
+
+def main(words: Sequence[str]) -> int:
+    """Print the configuration, and return the exit status."""
+    parser = configuration.parser("show", DESCRIPTION)
+    options = configuration.parse(parser, words)
+    configuration.build(parser, options)
+    print(yaml.safe_dump(configuration.resolved(parser, options), sort_keys=False, allow_unicode=True), end="")
+    return 0

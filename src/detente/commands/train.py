@@ -1,0 +1,65 @@
+"""`detente train`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from detente import configuration
+from detente.commands.display import console, shown
+from detente.errors import InvalidValue
+from detente.training.loop import Tick, train
+from detente.training.record import Record
+from detente.training.run import Run
+
+DESCRIPTION = "Train a game under a method, for one or several seeds, into a run directory."
+
+
+def main(words: Sequence[str]) -> int:
+    """Train, and return the exit status."""
+    parser = configuration.parser("train", DESCRIPTION)
+    parser.add_argument("--out", type=Path, help="run directory to make, e.g. runs/one")
+    parser.add_argument("--overwrite", type=bool, default=False, nargs="?", const=True, help="replace a run that is there")
+    options = configuration.parse(parser, words)
+    if options.out is None:
+        raise InvalidValue("out", None, "a directory to write the run into", "Say where with --out runs/NAME")
+    run = configuration.build(parser, options)
+    return carry_out(run, options.out, configuration.resolved(parser, options), overwrite=bool(options.overwrite))
+
+
+def carry_out(
+    run: Run,
+    directory: Path,
+    described: dict[str, Any],
+    resume: bool = False,
+    overwrite: bool = False,
+    name: str | None = None,
+) -> int:
+    """Train a run into a directory with a progress bar, and return the exit status."""
+    last: Tick | None = None
+    try:
+        with Record(run, directory, described, resume, overwrite) as record:
+            ticks = record.follow(train(run, record.start))
+            for tick in shown(ticks, run.steps, name or directory.name):
+                last = tick
+    except KeyboardInterrupt:
+        step = last.step if last else 0
+        console.print(f"Stopped at step {step}; saved. Go on with: detente resume {directory}")
+        return 130
+    except OSError as error:
+        reason = error.strerror or str(error)
+        whole = "What was saved is whole; once that is mended: detente resume"
+        raise InvalidValue("out", str(directory), "a directory that can be written to", f"{reason}. {whole} {directory}") from error
+    for one in last.progress if last else ():
+        if one.diverged_at is not None:
+            console.print(f"Seed {one.seed} diverged at step {one.diverged_at}; the record ends there.")
+    console.print(f"{directory}: {last.execution if last else ''}. Look at it: detente report {directory} --out page.html")
+    return 0
+
+
+def longer(run: Run, steps: int) -> Run:
+    """Return the run with another number of steps, everything that depended on the old one kept."""
+    every = {f"{what}_every": run.every(what) for what in ("record", "measure", "checkpoint")}
+    return replace(run, steps=steps, **every)

@@ -1,0 +1,116 @@
+"""Checkpoints: every seed's state and random generator in one file that is either whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from detente.errors import InvalidValue
+from detente.state import State
+from detente.training.loop import Progress, begin
+from detente.training.run import Run
+
+FORMAT = "detente-checkpoint-1"
+KEPT = 2  # the last one, and the one before it should the disk damage the last
+
+
+def save(folder: Path, progress: Sequence[Progress]) -> Path:
+    """Write a checkpoint of all seeds into `folder`, and remove those no longer needed.
+
+    Written to a temporary name, synced, renamed: whatever happens, the last whole checkpoint stays.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, Tensor] = {}
+    told = {}
+    for one in progress:
+        tensors |= {f"{one.seed}/state/{key}": t.detach().cpu().contiguous() for key, t in one.state.flat().items()}
+        tensors[f"{one.seed}/random"] = one.random
+        told[one.seed] = {"seconds": one.seconds, "diverged_at": one.diverged_at}
+    step = max(one.step for one in progress)
+    path = folder / f"step{step:09d}.safetensors"
+    temporary = path.with_suffix(".tmp")
+    try:
+        save_file(_unshared(tensors), temporary, {"format": FORMAT, "step": str(step), "seeds": json.dumps(told)})
+        _sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync(folder)
+    for old in files(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load(folder: Path, run: Run) -> tuple[Progress, ...]:
+    """Return every seed's training from the last whole checkpoint of a folder.
+
+    Raises:
+        InvalidValue: there is none, or it belongs to another game, method or set of seeds.
+    """
+    reasons = []
+    for path in reversed(files(folder)):
+        try:
+            return read(path, run)
+        except (SafetensorError, OSError) as error:
+            reasons.append(f"{path.name}: {error}")
+    raise InvalidValue("checkpoint", str(folder), "a folder with a whole checkpoint", "; ".join(reasons))
+
+
+def read(path: Path, run: Run) -> tuple[Progress, ...]:
+    """Return every seed's training from one checkpoint file.
+
+    Raises:
+        InvalidValue: it is not one of ours, or belongs to another game, method or set of seeds.
+        SafetensorError: it is damaged.
+    """
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+    if metadata.get("format") != FORMAT:
+        raise InvalidValue("checkpoint", str(path), f"a file of format {FORMAT}, as `detente train` writes")
+    tensors, told = load_file(path), json.loads(metadata["seeds"])
+    if set(map(int, told)) != set(run.seeds):
+        raise InvalidValue("checkpoint", f"{path} of seeds {', '.join(told)}", f"one of seeds {run.seeds}")
+    return tuple(_progress(path, run, seed, tensors, told[str(seed)]) for seed in run.seeds)
+
+
+def files(folder: Path) -> list[Path]:
+    """Return the checkpoint files of a folder, the oldest first."""
+    return sorted(folder.glob("step*.safetensors"))
+
+
+def _progress(path: Path, run: Run, seed: int, tensors: dict[str, Tensor], told: dict) -> Progress:
+    fresh = begin(run, seed)
+    start = f"{seed}/state/"
+    given = {key.removeprefix(start): tensor for key, tensor in tensors.items() if key.startswith(start)}
+    expected = fresh.state.flat()
+    wrong = [
+        key
+        for key in sorted(expected.keys() | given.keys())
+        if key not in given or key not in expected or given[key].shape != expected[key].shape
+    ]
+    if wrong:
+        raise InvalidValue("checkpoint", f"{path} ({wrong[0]} differs)", "one of the same game, networks and method")
+    moved = {key: given[key].to(expected[key].device) for key in expected}
+    state = State.from_flat(moved, fresh.state)
+    return Progress(seed, state, tensors[f"{seed}/random"], told["seconds"], told["diverged_at"])
+
+
+def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with those that share memory copied, which safetensors insists on."""
+    seen: set[int] = set()
+    return {key: t.clone() if t.data_ptr() in seen or seen.add(t.data_ptr()) else t for key, t in tensors.items()}
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

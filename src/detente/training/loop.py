@@ -1,0 +1,186 @@
+"""The loop: a generator of ticks that callers pull; no callbacks, no files."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from detente.catalogue import members, name_of
+from detente.game import Game
+from detente.metrics.base import Metric
+from detente.probe import Subject
+from detente.state import Info, State, flatten, unflatten
+from detente.training.run import Run
+from detente.training.step import Draw, Steps, draw
+
+# Compiling takes half a minute or so and saves most of the time of small networks' steps, little of large ones'.
+SMALL, WORTH_COMPILING, CHUNK = 300_000, 30_000, 10
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One seed's training so far: all that a checkpoint must hold.
+
+    Args:
+        seed: whose.
+        state: where it stands.
+        random: state of its random generator, uint8.
+        seconds: time spent on its steps, measurements not counted.
+        diverged_at: the first step with a loss or gradient that is no number, or None.
+    """
+
+    seed: int
+    state: State
+    random: Tensor
+    seconds: float = 0.0
+    diverged_at: int | None = None
+
+    @property
+    def step(self) -> int:
+        """Number of steps taken."""
+        return int(self.state.t)
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What there is to see every so many steps.
+
+    Args:
+        step: number of steps taken.
+        progress: every seed's training so far.
+        infos: by seed, what its steps since the last tick told, averaged over them.
+        metrics: by seed, what was measured; empty between measurements.
+        execution: how the steps are carried out, in words.
+    """
+
+    step: int
+    progress: tuple[Progress, ...]
+    infos: dict[int, Info]
+    metrics: dict[int, dict[str, float]]
+    execution: str
+
+
+def begin(run: Run, seed: int) -> Progress:
+    """Return the training of one seed before its first step."""
+    generator = torch.Generator().manual_seed(seed)
+    vectors, buffers = run.game.initial(generator)
+    state = run.method.initial(run.game, vectors, buffers)
+    tree = unflatten({key: tensor.to(run.device) for key, tensor in state.flat().items()}, state.tree())
+    return Progress(seed, State(**tree), generator.get_state())
+
+
+def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
+    """Train every seed of a run, and yield a tick at the start, every `record_every` steps and at the end.
+
+    Args:
+        run: what to do.
+        start: where to go on from (default: from the beginning).
+    """
+    progress = tuple(start or (begin(run, seed) for seed in run.seeds))
+    step = max(one.step for one in progress)
+    how = _execution(run, run.steps - step)
+    metrics = applicable(run.game)
+    generators = {one.seed: _generator(one.random) for one in progress}
+    every, measured = run.every("record"), run.every("measure")
+    if step == 0:
+        yield Tick(0, progress, {}, _measure(run, metrics, progress), how.words)
+    while step < run.steps and not all(one.diverged_at is not None for one in progress):
+        goal = min(run.steps, (step // every + 1) * every, (step // measured + 1) * measured)
+        told: dict[int, list[Info]] = {one.seed: [] for one in progress}
+        while step < goal:
+            count = min(how.steps.chunk, goal - step)
+            progress, infos = _advance(run, how.steps, progress, generators, count)
+            for seed, info in infos.items():
+                told[seed].append(info)
+            step += count
+        due = step % measured == 0 or step == run.steps
+        averaged = {seed: _average(infos) for seed, infos in told.items() if infos}
+        yield Tick(step, progress, averaged, _measure(run, metrics, progress) if due else {}, how.words)
+
+
+def applicable(game: Game) -> dict[str, Metric]:
+    """Return every metric that is defined for a game, with its defaults, by name."""
+    return {name_of(kind): metric for kind in members("metrics").values() if (metric := kind()).applies(game)}
+
+
+def _advance(
+    run: Run, steps: Steps, progress: tuple[Progress, ...], generators: dict[int, torch.Generator], count: int
+) -> tuple[tuple[Progress, ...], dict[int, Info]]:
+    """Return every living seed's training `count` steps later, and what those steps told."""
+    living = [one for one in progress if one.diverged_at is None]
+    begun = time.perf_counter()
+    draws = [[_drawn(run, one, generators) for _ in range(count)] for one in living]
+    states, infos = steps([one.state for one in living], draws)
+    seconds = (time.perf_counter() - begun) / len(living)
+    after = {}
+    for one, state, info in zip(living, states, infos, strict=True):
+        finite = info.finite
+        lost = None if bool(finite.all()) else one.step + int((~finite).int().argmax()) + 1
+        random = generators[one.seed].get_state()
+        after[one.seed] = replace(
+            one, state=state, random=random, seconds=one.seconds + seconds, diverged_at=lost
+        )
+    moved = tuple(after.get(one.seed, one) for one in progress)
+    return moved, {one.seed: info for one, info in zip(living, infos, strict=True)}
+
+
+def _drawn(run: Run, one: Progress, generators: dict[int, torch.Generator]) -> Draw:
+    return draw(run.game, run.method, one.state, generators[one.seed])
+
+
+def _generator(random: Tensor) -> torch.Generator:
+    generator = torch.Generator()
+    generator.set_state(random)
+    return generator
+
+
+def _average(infos: list[Info]) -> Info:
+    """Return the mean over steps of what several chunks told."""
+    flats = [flatten(info.tree()) for info in infos]
+    mean = {key: torch.cat([flat[key] for flat in flats]).mean() for key in flats[0]}
+    return Info(**unflatten(mean, infos[0].tree()), gradient_evaluations=infos[0].gradient_evaluations)
+
+
+def _measure(run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...]) -> dict[int, dict[str, float]]:
+    """Return every metric of every living seed, from random numbers of the measurement's own."""
+    measured = {}
+    for one in progress:
+        if one.diverged_at is None:
+            generator = torch.Generator().manual_seed(one.seed * 1_000_003 + one.step)
+            subject = Subject(run.game, one.state, generator, run.samples)
+            measured[one.seed] = {name: float(metric(subject)) for name, metric in metrics.items()}
+    return measured
+
+
+@dataclass(frozen=True)
+class _Execution:
+    steps: Steps
+    words: str
+
+
+def _execution(run: Run, to_come: int) -> _Execution:
+    """Return how the steps to come are best carried out."""
+    vectors, _ = run.game.initial(torch.Generator())
+    size = sum(vector.numel() for vector in vectors.values())
+    traceable, small = run.game.traceable, size <= SMALL
+    mapped = traceable and small and len(run.seeds) > 1
+    if run.compile == "auto":
+        compiled = traceable and small and to_come * len(run.seeds) >= WORTH_COMPILING and _compiler()
+    else:
+        compiled = run.compile == "on" and traceable
+    chunk = CHUNK if compiled and small else 1
+    words = [f"compiled, {chunk} step{'s' * (chunk > 1)} a graph" if compiled else "eager"]
+    if len(run.seeds) > 1:
+        words.append(f"{len(run.seeds)} seeds {'at once' if mapped else 'one after the other'}")
+    if run.compile == "on" and not traceable:
+        words.append("not compiled: a layer draws random numbers or writes in place")
+    return _Execution(Steps(run.game, run.method, chunk, compiled, mapped), ", ".join(words))
+
+
+def _compiler() -> bool:
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))

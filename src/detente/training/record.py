@@ -1,0 +1,191 @@
+"""The run directory: the only bridge between a training and everything that looks at it afterwards."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+import yaml
+
+import detente
+from detente.errors import InvalidValue
+from detente.metrics.base import Metric
+from detente.training import checkpoint
+from detente.training.loop import Progress, Tick, applicable
+from detente.training.run import Run
+from detente.training.snapshot import write_snapshot
+
+
+class Record:
+    """Writes the ticks of a run into its directory, and can be asked to go on where a directory ends.
+
+    Args:
+        run: what is trained.
+        directory: where; made if it is missing.
+        configuration: the resolved configuration as nested mappings, for `run.yaml`.
+        resume: go on in an existing directory instead of starting a new one.
+        overwrite: replace an existing run.
+
+    Raises:
+        InvalidValue: the directory exists and holds something (and neither flag is given), or cannot be written.
+    """
+
+    def __init__(
+        self, run: Run, directory: Path, configuration: dict[str, Any], resume: bool = False, overwrite: bool = False
+    ) -> None:
+        self.run, self.directory = run, directory
+        if not resume:
+            _make(directory, overwrite)
+        self.metrics: dict[str, Metric] = applicable(run.game)
+        self.checkpoints = directory / "checkpoints"
+        self._write_yaml(configuration)
+        described = {name: {"title": m.title, "unit": m.unit, "better": m.better} for name, m in self.metrics.items()}
+        write_text(directory / "metrics.json", json.dumps(described, indent=1))
+        # Killed before its first checkpoint, a run begins again.
+        self.start = checkpoint.load(self.checkpoints, run) if resume and checkpoint.files(self.checkpoints) else None
+        self._begin_from(max(one.step for one in self.start) if self.start else -1)
+        from torch.utils.tensorboard import SummaryWriter  # takes a second to import
+
+        self._events = SummaryWriter(str(directory / "events"), purge_step=None)
+        self._lines = (directory / "metrics.jsonl").open("a", encoding="utf-8")
+        self._last: Tick | None = None
+        self._saved = -1
+
+    def __enter__(self) -> Record:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            if self._last is not None:
+                stopped = "finished" if kind is None else "interrupted"
+                if self._saved < self._last.step:
+                    checkpoint.save(self.checkpoints, self._last.progress)
+                self._write_status(self._last, stopped)
+        finally:
+            self._lines.close()
+            self._events.close()
+
+    def follow(self, ticks: Iterator[Tick]) -> Iterator[Tick]:
+        """Yield the ticks, each written down first."""
+        for tick in ticks:
+            self.write(tick)
+            yield tick
+
+    def write(self, tick: Tick) -> None:
+        """Write one tick: lines, events, samples, and a checkpoint where one is due."""
+        for one in tick.progress:
+            if one.seed in tick.infos or one.seed in tick.metrics:
+                self._write_line(tick, one)
+        self._lines.flush()
+        if tick.metrics:
+            for one in tick.progress:
+                if one.diverged_at is None:
+                    write_snapshot(self.run.game, one.state, self.directory / "samples", one.seed, tick.step)
+        every = self.run.every("checkpoint")
+        if self._last is None or tick.step // every > self._last.step // every:
+            os.fsync(self._lines.fileno())
+            checkpoint.save(self.checkpoints, tick.progress)
+            self._saved = tick.step
+        self._last = tick
+        self._write_status(tick, "running")
+
+    def _write_line(self, tick: Tick, one: Progress) -> None:
+        info, cost = tick.infos.get(one.seed), self.run.method.gradient_evaluations(self.run.game)
+        line: dict[str, Any] = {
+            "seed": one.seed,
+            "step": tick.step,
+            "gradient_evaluations": cost * tick.step,
+            "seconds": round(one.seconds, 4),
+        }
+        if info is not None:
+            line["losses"] = {name: _number(loss) for name, loss in info.losses.items()}
+            line["gradient_norm"] = {name: _number(norm) for name, norm in info.gradient_norm.items()}
+            if info.extra:
+                line["extra"] = {name: _number(number) for name, number in info.extra.items()}
+        if one.seed in tick.metrics:
+            line["metrics"] = {name: _number(number) for name, number in tick.metrics[one.seed].items()}
+        self._lines.write(json.dumps(line) + "\n")
+        for group in ("losses", "gradient_norm", "extra", "metrics"):
+            for name, number in line.get(group, {}).items():
+                if number is not None:
+                    self._events.add_scalar(f"{group}/{name}/seed{one.seed}", number, tick.step)
+
+    def _write_status(self, tick: Tick, stopped: str) -> None:
+        seeds = {
+            str(one.seed): {
+                "status": "diverged" if one.diverged_at is not None else stopped,
+                "step": one.step,
+                "seconds": round(one.seconds, 4),
+                "diverged_at": one.diverged_at,
+            }
+            for one in tick.progress
+        }
+        status = {
+            "seeds": seeds,
+            "execution": tick.execution,
+            "device": self.run.device,
+            "threads": torch.get_num_threads(),
+        }
+        write_text(self.directory / "status.json", json.dumps(status, indent=1))
+
+    def _write_yaml(self, configuration: dict[str, Any]) -> None:
+        versions = {"detente": detente.__version__, "torch": str(torch.__version__), "python": platform.python_version()}
+        machine = {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()}
+        whole = {**configuration, "versions": versions, "machine": machine, "command": " ".join(sys.argv)}
+        write_text(self.directory / "run.yaml", yaml.safe_dump(whole, sort_keys=False, allow_unicode=True))
+
+    def _begin_from(self, step: int) -> None:
+        """Remove what lies after `step`, so that a resumed record equals an undisturbed one."""
+        path = self.directory / "metrics.jsonl"
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except json.JSONDecodeError:
+                break  # the line that a kill cut short
+        write_text(path, "".join(line + "\n" for line in kept))
+        for file in (self.directory / "samples").glob("seed*-step*"):
+            if int(file.stem.rpartition("step")[2]) > step:
+                file.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _make(directory: Path, overwrite: bool) -> None:
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        if not overwrite or not (directory / "run.yaml").exists():
+            raise InvalidValue(
+                "out",
+                str(directory),
+                "a directory that does not exist yet",
+                "Choose another, `detente resume` it, or replace the run in it with --overwrite",
+            )
+        shutil.rmtree(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidValue("out", str(directory), "a directory that can be made", error.strerror or "") from error
+
+
+def _number(value: Any) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
