@@ -22,8 +22,13 @@ class Field(ABC):
         return {}
 
     @abstractmethod
-    def gradient_evaluations(self, players: int) -> int:
-        """Return what one evaluation for `players` players costs, in gradients of one player's loss on one batch."""
+    def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
+        """Return what the blocks of those `moving` cost, in gradients of one player's loss on one batch.
+
+        Args:
+            moving: whose blocks are evaluated.
+            players: everybody in the game.
+        """
 
     @abstractmethod
     def __call__(

@@ -29,9 +29,9 @@ class Consensus(Field):
     def __post_init__(self) -> None:
         require(self.strength >= 0, "strength", self.strength, "a number ≥ 0")
 
-    def gradient_evaluations(self, players: int) -> int:
-        """Return two gradients a player: one for v, one for Jᵀv."""
-        return 2 * players
+    def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
+        """Return one gradient a player for v, and one more of ½‖v‖² for each who moves."""
+        return len(players) + len(moving)
 
     def __call__(
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]

@@ -17,9 +17,9 @@ class Gradient(Field):
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, eq. 5 (descent sign).
     """
 
-    def gradient_evaluations(self, players: int) -> int:
-        """Return one gradient a player."""
-        return players
+    def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
+        """Return one gradient for each who moves."""
+        return len(moving)
 
     def __call__(
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]

@@ -37,9 +37,11 @@ class Smoothing(Field):
         require(self.strength >= 0, "strength", self.strength, "a number ≥ 0")
         require(self.definition in ("paper", "code"), "definition", self.definition, "'paper' or 'code'")
 
-    def gradient_evaluations(self, players: int) -> int:
-        """Return one gradient a player and one more for the regularised player."""
-        return players + 1
+    def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
+        """Return one gradient a player and one more, of R; the code's R costs the others' gradients once more."""
+        if self.player not in moving:
+            return len(moving)
+        return len(players) + (1 if self.definition == "paper" else len(moving))
 
     def __call__(
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
@@ -48,16 +50,12 @@ class Smoothing(Field):
         require(self.player in game.players, "player", self.player, f"one of {', '.join(game.players)}")
         if self.player not in players:
             return vector_field(game, vectors, buffers, batch, players), memory
-        plain, pull = vector_jacobian(
-            game, vectors, buffers, batch, self._cotangent(game, vectors, buffers, batch), wanted=(self.player,)
-        )
+        if self.definition == "paper":
+            plain, pull = vector_jacobian(game, vectors, buffers, batch, wanted=(self.player,))
+        else:
+            others = tuple(name for name in game.players if name != self.player)
+            plain = vector_field(game, vectors, buffers, batch, players)
+            _, pull = vector_jacobian(game, vectors, buffers, batch, players=others, wanted=(self.player,))
         blocks = {name: plain.field[name] for name in players}
         blocks[self.player] = blocks[self.player] + self.strength * pull[self.player]
         return replace(plain, field=blocks), memory
-
-    def _cotangent(self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) -> Vectors | None:
-        """Return u with Jᵀu = ∇R: v for the paper's R, v with the regularised player's block at zero for the code's."""
-        if self.definition == "paper":
-            return None
-        field = vector_field(game, vectors, buffers, batch).field
-        return {name: block * float(name != self.player) for name, block in field.items()}

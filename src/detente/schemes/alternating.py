@@ -45,7 +45,7 @@ class Alternating(Scheme):
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         """Return one block of the field a turn."""
-        return field.gradient_evaluations(1) * len(self.sequence(players))
+        return sum(field.gradient_evaluations((name,), players) for name in self.sequence(players))
 
     def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Noise) -> tuple[State, Info]:
         """Return the state after everybody's turns."""

@@ -28,7 +28,7 @@ class Extragradient(Scheme):
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         """Return two evaluations of the field."""
-        return 2 * field.gradient_evaluations(len(players))
+        return 2 * field.gradient_evaluations(players, players)
 
     def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Noise) -> tuple[State, Info]:
         """Return the state after one extragradient step."""

@@ -24,7 +24,7 @@ class Optimistic(Scheme):
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         """Return one evaluation of the field."""
-        return field.gradient_evaluations(len(players))
+        return field.gradient_evaluations(players, players)
 
     def initial(self, vectors: Vectors, buffers: Buffers) -> Tree:
         """Return room for the last field."""

@@ -24,7 +24,7 @@ class PastExtragradient(Scheme):
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         """Return one evaluation of the field."""
-        return field.gradient_evaluations(len(players))
+        return field.gradient_evaluations(players, players)
 
     def initial(self, vectors: Vectors, buffers: Buffers) -> Tree:
         """Return a zero field as the last one seen."""

@@ -19,7 +19,7 @@ class Simultaneous(Scheme):
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         """Return one evaluation of the field."""
-        return field.gradient_evaluations(len(players))
+        return field.gradient_evaluations(players, players)
 
     def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Noise) -> tuple[State, Info]:
         """Return the state after one simultaneous step."""
