@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import importlib
 import inspect
@@ -22,6 +23,10 @@ from detente.training.run import Run
 
 jsonargparse.set_parsing_settings(subclasses_enabled=[Method])
 
+class _Help(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """jsonargparse's help, with examples left as they are."""
+
+
 FIELDS = tuple(field.name for field in dataclasses.fields(Run))
 NOT_OPTIONS = ("versions", "machine", "command")  # what a run directory's run.yaml tells besides
 
@@ -36,23 +41,34 @@ def named_methods() -> dict[str, Callable[..., Any]]:
     return {**methods.names(), "method": Method}
 
 
-def parser(command: str, description: str) -> jsonargparse.ArgumentParser:
+def parser(
+    command: str, description: str, examples: str = "", without: tuple[str, ...] = ()
+) -> jsonargparse.ArgumentParser:
     """Return a parser whose options are the fields of `Run`, with their documentation."""
     made = jsonargparse.ArgumentParser(
-        prog=f"detente {command}", description=description, exit_on_error=False, default_env=False
+        prog=f"detente {command}",
+        description=description,
+        epilog=examples,
+        formatter_class=_Help,
+        exit_on_error=False,
+        default_env=False,
     )
-    made.add_argument("--config", action="config", help="YAML file with any of the options below, e.g. a run.yaml")
-    made.add_class_arguments(Run)
+    made.add_argument("--config", action="config", help="YAML file with any of these options, e.g. a run.yaml")
+    made.add_class_arguments(Run, skip=set(without))
     return made
 
 
-def parse(made: jsonargparse.ArgumentParser, words: Sequence[str]) -> jsonargparse.Namespace:
-    """Return the parsed options of a command line.
+def parse(
+    made: jsonargparse.ArgumentParser, words: Sequence[str], lists: tuple[str, ...] = ("seeds",)
+) -> jsonargparse.Namespace:
+    """Return the parsed options of a command line; options of `lists` take several words.
 
     Raises:
         InvalidValue: an option or a value that is not allowed.
     """
-    words = _gathered(list(words), "seeds")
+    words = list(words)
+    for option in lists:
+        words = gathered(words, option)
     known = [action.dest for action in made._actions]
     called: dict[str, Callable[..., Any]] = {}
     for index, word in enumerate(words):
@@ -152,7 +168,7 @@ def _import(path: str) -> Callable[..., Any]:
         raise InvalidValue("import", path, "MODULE.NAME of something that can be imported", str(error)) from error
 
 
-def _gathered(words: list[str], option: str) -> list[str]:
+def gathered(words: list[str], option: str) -> list[str]:
     """Return the words with `--option 0 1 2` written as jsonargparse reads it, `--option=[0, 1, 2]`."""
     if f"--{option}" not in words:
         return words

@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
+from detente.report.escape import shown_interval
+from detente.report.run_directory import read_runs
+from detente.report.standing import standings
 from detente.training.loop import Tick
 
 console = Console(highlight=False)
@@ -41,11 +46,9 @@ def shown(ticks: Iterator[Tick], steps: int, name: str, target: Console = consol
 def sentence(tick: Tick, rate: float) -> str:
     """Return in a few words how the seeds of a tick are doing."""
     parts = []
-    for group in ("losses",):
-        names = {name for info in tick.infos.values() for name in getattr(info, group)}
-        for name in sorted(names):
-            values = [float(getattr(info, group)[name]) for info in tick.infos.values()]
-            parts.append(f"{name[:1].upper()} {_mean(values):.3g}")
+    for name in sorted({name for info in tick.infos.values() for name in info.losses}):
+        values = [float(info.losses[name]) for info in tick.infos.values()]
+        parts.append(f"{name[:1].upper()} {_mean(values):.3g}")
     for name in ("modes_covered", "distance_to_solution"):
         values = [metrics[name] for metrics in tick.metrics.values() if name in metrics]
         if values:
@@ -61,3 +64,22 @@ def sentence(tick: Tick, rate: float) -> str:
 def _mean(values: list[float]) -> float:
     finite = [value for value in values if math.isfinite(value)]
     return sum(finite) / len(finite) if finite else math.nan
+
+
+def outcome_table(paths: list[Path]) -> Table:
+    """Return the final metrics of runs with their 95 % intervals over seeds, as the report's page has them."""
+    runs = read_runs(paths)
+    ranked = standings(runs)
+    table = Table(title="At the end (mean ± 95 % interval over seeds; ↑ higher is better)", title_justify="left")
+    table.add_column("run", style="bold")
+    for standing in ranked:
+        arrow = {"higher": " ↑", "lower": " ↓"}.get(standing.better, "")
+        table.add_column(f"{standing.title}{arrow}" + (f"\n{standing.unit}" if standing.unit else ""), justify="right")
+    for index, run in enumerate(runs):
+        cells = []
+        for standing in ranked:
+            outcome = standing.outcomes[index]
+            lost = f"{len(outcome.diverged)} diverged" if outcome.diverged else ""
+            cells.append("\n".join(filter(None, [shown_interval(outcome.interval) if outcome.interval else "–", lost])))
+        table.add_row(run.name, *cells)
+    return table

@@ -36,6 +36,7 @@ def carry_out(
     resume: bool = False,
     overwrite: bool = False,
     name: str | None = None,
+    quiet: bool = False,
 ) -> int:
     """Train a run into a directory with a progress bar, and return the exit status."""
     last: Tick | None = None
@@ -46,16 +47,17 @@ def carry_out(
                 last = tick
     except KeyboardInterrupt:
         step = last.step if last else 0
-        console.print(f"Stopped at step {step}; saved. Go on with: detente resume {directory}")
+        console.print(f"Stopped at step {step}; saved. Go on with: detente resume {directory}", soft_wrap=True)
         return 130
     except OSError as error:
-        reason = error.strerror or str(error)
-        whole = "What was saved is whole; once that is mended: detente resume"
-        raise InvalidValue("out", str(directory), "a directory that can be written to", f"{reason}. {whole} {directory}") from error
+        hint = f"{error.strerror or error}. What was saved is whole; go on with: detente resume {directory}"
+        raise InvalidValue("out", str(directory), "a directory that can be written to", hint) from error
     for one in last.progress if last else ():
         if one.diverged_at is not None:
             console.print(f"Seed {one.seed} diverged at step {one.diverged_at}; the record ends there.")
-    console.print(f"{directory}: {last.execution if last else ''}. Look at it: detente report {directory} --out page.html")
+    if not quiet:
+        console.print(f"{directory}: {last.execution if last else 'complete'}.", soft_wrap=True)
+        console.print(f"Look at it: detente report {directory} --out page.html", soft_wrap=True)
     return 0
 
 

@@ -1,0 +1,24 @@
+"""`detente report`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from detente.commands.display import console, outcome_table
+from detente.report.page import write_report
+
+DESCRIPTION = "Write one self-contained page about runs and comparisons."
+
+
+def main(words: Sequence[str]) -> int:
+    """Write the page, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="detente report", description=DESCRIPTION)
+    parser.add_argument("runs", type=Path, nargs="+", help="run directories, or folders of them")
+    parser.add_argument("--out", type=Path, default=Path("report.html"), help="page to write (default: report.html)")
+    options = parser.parse_args(words)
+    page = write_report(options.runs, options.out)
+    console.print(outcome_table(options.runs))
+    console.print(f"The page: {page}", soft_wrap=True)
+    return 0
