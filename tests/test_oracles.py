@@ -87,7 +87,7 @@ def test_tensorflows_rmsprop_by_hand() -> None:
 
 def test_the_first_steps_of_the_two_rmsprops() -> None:
     """About η/√(1−α) whatever the slope in PyTorch; about η times a small slope in TensorFlow 1."""
-    x, small, t = torch.zeros(1).double(), torch.full((1,), 1e-3).double(), torch.tensor(0)
+    x, small, t = torch.zeros(1).double(), torch.full((1,), 1e-3, dtype=torch.float64), torch.tensor(0)
     torch_, tensorflow = RMSprop(1.0), RMSpropTensorflow(1.0)
     assert float(-torch_(x, small, torch_.initial(x), t)[0]) == pytest.approx(10, rel=1e-3)
     first = float(-tensorflow(x, small, tensorflow.initial(x), t)[0])
