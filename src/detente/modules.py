@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from detente.errors import require
@@ -111,7 +112,12 @@ def random_state(device: torch.device) -> Tensor:
 
 
 def traceable(module: nn.Module) -> bool:
-    """Whether tracing can follow all of a module: torch's own spectral norms write in place where it cannot."""
-    hooks = [hook for part in module.modules() for hook in part._forward_pre_hooks.values()]
-    parts = [type(part).__name__ for part in module.modules()]
-    return "_SpectralNorm" not in parts and not any(isinstance(hook, SpectralNorm) for hook in hooks)
+    """Whether tracing can follow all of a module, as far as torch's own layers are concerned."""
+    return not any(_writes_or_reads_outside(part) for part in module.modules())
+
+
+def _writes_or_reads_outside(part: nn.Module) -> bool:
+    """Whether a layer writes where tracing cannot follow (spectral norms) or reads a tensor as a Python number."""
+    hooked = any(isinstance(hook, SpectralNorm) for hook in part._forward_pre_hooks.values())
+    counts = isinstance(part, _NormBase) and part.track_running_stats and part.momentum is None
+    return hooked or counts or type(part).__name__ == "_SpectralNorm"
