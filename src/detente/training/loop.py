@@ -85,6 +85,12 @@ def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
     step = max(one.step for one in progress)
     how = _execution(run, run.steps - step)
     metrics = applicable(run.game)
+    yield from _with_threads(how.threads, _ticks(run, progress, step, how, metrics))
+
+
+def _ticks(
+    run: Run, progress: tuple[Progress, ...], step: int, how: _Execution, metrics: dict[str, Metric]
+) -> Iterator[Tick]:
     generators = {one.seed: _generator(one.random) for one in progress}
     every, measured = run.every("record"), run.every("measure")
     if step == 0:
@@ -101,6 +107,20 @@ def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
         due = step % measured == 0 or step == run.steps
         averaged = {seed: _average(infos) for seed, infos in told.items() if infos}
         yield Tick(step, progress, averaged, _measure(run, metrics, progress) if due else {}, how.words)
+
+
+def _with_threads(threads: int, ticks: Iterator[Tick]) -> Iterator[Tick]:
+    """Yield ticks computed with a number of threads that holds only while they are computed."""
+    outside = torch.get_num_threads()
+    while True:
+        torch.set_num_threads(threads)
+        try:
+            tick = next(ticks)
+        except StopIteration:
+            return
+        finally:
+            torch.set_num_threads(outside)
+        yield tick
 
 
 def applicable(game: Game) -> dict[str, Metric]:
@@ -161,6 +181,7 @@ def _measure(run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...
 class _Execution:
     steps: Steps
     words: str
+    threads: int
 
 
 def _execution(run: Run, to_come: int) -> _Execution:
@@ -174,12 +195,14 @@ def _execution(run: Run, to_come: int) -> _Execution:
     else:
         compiled = run.compile == "on" and traceable
     chunk = CHUNK if compiled and small else 1
+    threads = run.threads or (1 if small else torch.get_num_threads())
     words = [f"compiled, {chunk} step{'s' * (chunk > 1)} a graph" if compiled else "eager"]
     if len(run.seeds) > 1:
         words.append(f"{len(run.seeds)} seeds {'at once' if mapped else 'one after the other'}")
     if run.compile == "on" and not traceable:
         words.append("not compiled: a layer draws random numbers or writes in place")
-    return _Execution(Steps(run.game, run.method, chunk, compiled, mapped), ", ".join(words))
+    words.append(f"{threads} thread{'s' * (threads > 1)}")
+    return _Execution(Steps(run.game, run.method, chunk, compiled, mapped), ", ".join(words), threads)
 
 
 def _compiler() -> bool:

@@ -133,7 +133,6 @@ class Record:
             "seeds": seeds,
             "execution": tick.execution,
             "device": self.run.device,
-            "threads": torch.get_num_threads(),
         }
         write_text(self.directory / "status.json", json.dumps(status, indent=1))
 

@@ -27,6 +27,7 @@ class Run:
         samples: how many generated samples a measurement looks at, ≥ 1.
         compile: compile the step: "on", "off", or "auto", which counts the steps to come.
         device: where to train: "cpu", "cuda" or "cuda:1".
+        threads: processor threads; default one for small networks, which more only slow down, else all.
     """
 
     game: Game
@@ -39,6 +40,7 @@ class Run:
     samples: int = 2048
     compile: Compile = "auto"
     device: str = "cpu"
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "samples"):
@@ -46,6 +48,7 @@ class Run:
         for name in ("record_every", "measure_every", "checkpoint_every"):
             every = getattr(self, name)
             require(every is None or every >= 1, name, every, "an integer ≥ 1, or nothing for the default")
+        require(self.threads is None or self.threads >= 1, "threads", self.threads, "an integer ≥ 1, or nothing")
         require(len(self.seeds) > 0, "seeds", self.seeds, "at least one integer ≥ 0")
         require(all(seed >= 0 for seed in self.seeds), "seeds", self.seeds, "integers ≥ 0")
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "each seed once")
