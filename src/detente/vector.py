@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from detente.errors import require
 
@@ -54,3 +55,12 @@ class Layout:
         """Return the pieces of `vector`, (size,), as views of it."""
         pieces = vector.split(self.sizes)
         return {name: piece.view(shape) for name, piece, shape in zip(self.names, pieces, self.shapes, strict=True)}
+
+
+def eager(*tensors: Tensor) -> bool:
+    """Whether these tensors are ordinary ones: not mapped, not being traced, not tracked by autograd."""
+    return not (
+        get_proxy_mode() is not None
+        or any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+        or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+    )

@@ -10,6 +10,7 @@ from torch import Tensor
 from detente.errors import require
 from detente.optimizers.base import Optimizer
 from detente.schedule import Schedule, require_positive, value
+from detente.vector import eager
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,20 @@ class Adam(Optimizer):
         """Return x − η m̂/(√ŝ + ε)."""
         first, second = self.betas
         count = memory["count"] + 1
+        rate = value(self.learning_rate, t)
+        if eager(vector, direction, *memory.values()):
+            # One kernel on fresh copies: eight passes over a large vector would cost more than torch.optim's Adam.
+            vector, mean, square = vector.clone(), memory["mean"].clone(), memory["square"].clone()
+            settings = {"beta1": first, "beta2": second, "eps": self.epsilon, "weight_decay": 0.0}
+            torch._fused_adam_(
+                [vector], [direction], [mean], [square], [], [count.float()],
+                lr=rate, **settings, amsgrad=False, maximize=False,
+            )  # fmt: skip
+            return vector, {"count": count, "mean": mean, "square": square}
         mean = torch.lerp(memory["mean"], direction, 1 - first)
         square = torch.lerp(memory["square"], direction * direction, 1 - second)
         # In float64 as in torch.optim: 1 − β₂ᵗ loses four digits in float32.
         correct_mean, correct_root = 1 - first ** count.double(), (1 - second ** count.double()).sqrt()
-        step = (value(self.learning_rate, t) / correct_mean).to(vector.dtype)
+        step = (rate / correct_mean).to(vector.dtype)
         root = square.sqrt().div_(correct_root.to(vector.dtype)).add_(self.epsilon)
         return vector - step * (mean / root), {"count": count, "mean": mean, "square": square}
