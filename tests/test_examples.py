@@ -1,0 +1,83 @@
+"""Every file of examples/ runs, in a small size, without a warning, and says what it promises."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def ran(name: str, capsys: pytest.CaptureFixture[str], **sizes: int) -> tuple[dict[str, Any], list[str]]:
+    """Return what a file defines, and the lines that its `main` printed."""
+    defined = runpy.run_path(str(EXAMPLES / f"{name}.py"))
+    defined["main"](**sizes)
+    return defined, capsys.readouterr().out.splitlines()
+
+
+def numbers(line: str) -> list[float]:
+    return [float(number) for number in re.findall(r"(?<![\w.])-?\d+(?:\.\d+)?", line)]
+
+
+def test_every_example_is_tested() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"own_networks", "own_loop", "own_method", "own_data"}
+
+
+def test_own_networks(capsys: pytest.CaptureFixture[str]) -> None:
+    """Losses at each of the quarters, four pictures of 8 lines, and modules that are the user's own class."""
+    _, lines = ran("own_networks", capsys, steps=4)
+    assert [line.partition(":")[0] for line in lines[:4]] == [f"step {step:4d}" for step in (1, 2, 3, 4)]
+    picture = lines[4:12]
+    assert {len(line) for line in picture} == {4 * 16 + 3 * 2} and len(set("".join(picture))) > 3
+    assert lines[12].startswith("Generator with 4,641 parameters")
+
+
+def test_own_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    """Going on from a file is exact, and the averaged generator comes near the data."""
+    _, lines = ran("own_loop", capsys, epochs=1)
+    assert lines[0].startswith("epoch 1:") and lines[0].endswith("4 gradients a step")
+    assert lines[1] == "went on from a file, bit for bit: True"
+    (distance,) = numbers(lines[2])
+    assert 0 < distance < 1
+
+
+def test_own_method(capsys: pytest.CaptureFixture[str]) -> None:
+    """One row a method, with what each says that its gradients cost."""
+    _, lines = ran("own_method", capsys, steps=3)
+    rows = {line.split()[0]: numbers(line) for line in lines[1:]}
+    assert {name: row[2] for name, row in rows.items()} == {"simultaneous": 6, "consensus": 12, "yours": 18}
+
+
+def test_own_methods_field_is_the_gradient_of_the_regularised_losses() -> None:
+    """For the bilinear game f = xy: v = (y, -x), ½v_j² = ½x² for x and ½y² for y, so that w = (y + γx, -x + γy)."""
+    import torch
+
+    from detente.games.quadratic import Bilinear
+
+    jare = runpy.run_path(str(EXAMPLES / "own_method.py"))["Jare"](strength=0.5)
+    game = Bilinear()
+    x, y = game.players
+    vectors = {x: torch.tensor([2.0]), y: torch.tensor([3.0])}
+    evaluation, _ = jare(game, vectors, {}, {}, {}, game.players)
+    assert {name: block.item() for name, block in evaluation.field.items()} == {x: 3 + 0.5 * 2, y: -2 + 0.5 * 3}
+
+
+def test_own_data(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each source with its shape, its range and whether labels came along."""
+    _, lines = ran("own_data", capsys, steps=1)
+    told = {line[:20].strip(): line[20:] for line in lines}
+    assert {name: "no labels" not in line for name, line in told.items()} == {
+        "a tensor of points": False,
+        "an array of bytes": False,
+        "a tensor of images": False,
+        "a Dataset": True,
+        "a file of numbers": False,
+        "a folder of images": True,
+    }
+    images = [line for name, line in told.items() if name != "a tensor of points"]
+    assert all("batch from -1.00 to 1.00" in line for line in images)
+    assert "200 samples (1, 16, 16)" in told["a folder of images"]
