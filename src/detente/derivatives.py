@@ -8,7 +8,8 @@ cannot be used. Convention: v(x) stacks each player's gradient of its own loss, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ class Evaluation:
     field: Vectors
     losses: dict[str, Tensor]
     buffers: Buffers
-    extra: dict[str, Tensor] = field(default_factory=dict)
+    extra: dict[str, Tensor] = dataclass_field(default_factory=dict)
 
 
 def _transformed(*tensors: Tensor) -> bool:
@@ -151,13 +152,26 @@ def vector_jacobian(
     return _plain(evaluation), dict(zip(wanted, product, strict=True))
 
 
-def _products(rows: list[Tensor], columns: list[Tensor], given: list[Tensor]) -> list[Tensor]:
+def _products(rows: list[Tensor], columns: list[Tensor], given: list[Tensor], **options: bool) -> list[Tensor]:
     """Return Σ_i givenᵢᵀ ∂rowᵢ/∂column for each column; zeros where nothing depends on it."""
+    shapes = [(*given[0].shape[:-1], *column.shape) for column in columns]  # (k, n_i) for k products at once
     live = [(row, u) for row, u in zip(rows, given, strict=True) if row.requires_grad]
     if not live:
-        return [torch.zeros_like(column) for column in columns]
-    grads = torch.autograd.grad([row for row, _ in live], columns, [u for _, u in live], materialize_grads=True)
-    return [grad.detach() for grad in grads]
+        return [column.new_zeros(shape) for column, shape in zip(columns, shapes, strict=True)]
+    outputs, seeds = zip(*live, strict=True)
+    grads = torch.autograd.grad(outputs, columns, seeds, materialize_grads=True, **options)
+    # Of k products at once, autograd gives the zeros where nothing depends on a column only once.
+    return [grad.expand(shape) for grad, shape in zip(grads, shapes, strict=True)]
+
+
+def _taped(
+    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the blocks of `players` on autograd's graph, and the leaves of everybody."""
+    with torch.enable_grad():
+        leaves = _leaves(vectors, game.players)
+        blocks = _gradients(game, leaves, buffers, batch, players, differentiable=True).field
+    return [blocks[name] for name in players], [leaves[name] for name in game.players]
 
 
 def jacobian_vector(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, tangent: Vectors) -> Vectors:
@@ -168,57 +182,32 @@ def jacobian_vector(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch
     """
     names = game.players
     with torch.enable_grad():
-        leaves = _leaves(vectors, names)
-        rows = [_gradients(game, leaves, buffers, batch, names, differentiable=True).field[name] for name in names]
+        rows, columns = _taped(game, vectors, buffers, batch, names)
         dummies = [torch.zeros_like(row).requires_grad_() for row in rows]
-        live = [(row, dummy) for row, dummy in zip(rows, dummies, strict=True) if row.requires_grad]
-        if not live:
-            return {name: torch.zeros_like(vectors[name]) for name in names}
-        transposed = torch.autograd.grad(
-            [row for row, _ in live],
-            [leaves[name] for name in names],
-            [dummy for _, dummy in live],
-            create_graph=True,
-            materialize_grads=True,
-        )
-        product = _products(list(transposed), dummies, [tangent[name] for name in names])
+        transposed = _products(rows, columns, dummies, create_graph=True)
+        product = _products(transposed, dummies, [tangent[name] for name in names])
     return dict(zip(names, product, strict=True))
 
 
 def transposed_jacobian(
-    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch
+    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
 ) -> Callable[[Tensor], Tensor]:
     """Return u ↦ J(x)ᵀ u on stacked vectors (n,), with the graph of v(x) built once and kept.
 
     J and Jᵀ have the same eigenvalues, so this is the cheapest operator for a spectrum. A matrix (k, n) gives k
-    products at once.
+    products at once. With `players`, u holds their blocks only: the products of these rows of J.
     """
-    names = game.players
-    with torch.enable_grad():
-        leaves = _leaves(vectors, names)
-        rows = [_gradients(game, leaves, buffers, batch, names, differentiable=True).field[name] for name in names]
-    columns = [leaves[name] for name in names]
+    rows, columns = _taped(game, vectors, buffers, batch, players or game.players)
     sizes = [row.numel() for row in rows]
 
     def product(u: Tensor) -> Tensor:
-        pieces = u.split(sizes, dim=-1)
-        live = [(row, piece) for row, piece in zip(rows, pieces, strict=True) if row.requires_grad]
-        if not live:
-            return torch.zeros_like(u)
-        grads = torch.autograd.grad(
-            [row for row, _ in live],
-            columns,
-            [piece for _, piece in live],
-            retain_graph=True,
-            materialize_grads=True,
-            is_grads_batched=u.dim() == 2,
-        )
-        return torch.cat(grads, dim=-1).detach()
+        given = list(u.split(sizes, dim=-1))
+        return torch.cat(_products(rows, columns, given, retain_graph=True, is_grads_batched=u.dim() == 2), dim=-1)
 
     return product
 
 
-def jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk: int = 256) -> Tensor:
+def jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk: int = 64) -> Tensor:
     """Return the dense Jacobian J = v'(x), (n, n), rows and columns in the order of `game.players`.
 
     Args:
@@ -226,12 +215,14 @@ def jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk
         vectors: the point x, each player's (n_i,).
         buffers: the modules' buffers.
         batch: one batch.
-        chunk: rows computed at once; more is faster and takes more memory.
+        chunk: rows computed at once; their intermediate results should fit the processor's cache.
     """
-    product = transposed_jacobian(game, vectors, buffers, batch)
-    first = next(iter(vectors.values()))
-    rows = torch.eye(sum(v.numel() for v in vectors.values()), dtype=first.dtype, device=first.device)
-    return torch.cat([product(part) for part in rows.split(chunk)])
+    parts: list[Tensor] = []
+    for name in game.players:  # one at a time: a row of one player needs nothing of the others' gradients
+        product = transposed_jacobian(game, vectors, buffers, batch, (name,))
+        unit = torch.eye(len(vectors[name]), dtype=vectors[name].dtype, device=vectors[name].device)
+        parts += [product(rows) for rows in unit.split(chunk)]
+    return torch.cat(parts)
 
 
 def per_sample_gradients(game: Game, player: str, vectors: Vectors, buffers: Buffers, batch: Batch) -> Tensor:
