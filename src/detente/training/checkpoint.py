@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -24,6 +25,9 @@ def save(folder: Path, progress: Sequence[Progress]) -> Path:
     """Write a checkpoint of all seeds into `folder`, and remove those no longer needed.
 
     Written to a temporary name, synced, renamed: whatever happens, the last whole checkpoint stays.
+
+    Raises:
+        OSError: the disk is full, or will not have it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
@@ -39,8 +43,10 @@ def save(folder: Path, progress: Sequence[Progress]) -> Path:
         save_file(_unshared(tensors), temporary, {"format": FORMAT, "step": str(step), "seeds": json.dumps(told)})
         _sync(temporary)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, SafetensorError):  # its way to say that the disk is full
+            raise OSError(str(error)) from error
         raise
     _sync(folder)
     for old in files(folder)[:-KEPT]:
@@ -58,7 +64,9 @@ def load(folder: Path, run: Run) -> tuple[Progress, ...]:
     for path in reversed(files(folder)):
         try:
             return read(path, run)
-        except (SafetensorError, OSError) as error:
+        except InvalidValue:
+            raise
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             reasons.append(f"{path.name}: {error}")
     raise InvalidValue("checkpoint", str(folder), "a folder with a whole checkpoint", "; ".join(reasons))
 
@@ -68,14 +76,14 @@ def read(path: Path, run: Run) -> tuple[Progress, ...]:
 
     Raises:
         InvalidValue: it is not one of ours, or belongs to another game, method or set of seeds.
-        SafetensorError: it is damaged.
+        SafetensorError, ValueError, KeyError, TypeError: it is damaged.
     """
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
     if metadata.get("format") != FORMAT:
         raise InvalidValue("checkpoint", str(path), f"a file of format {FORMAT}, as `detente train` writes")
     tensors, told = load_file(path), json.loads(metadata["seeds"])
-    if set(map(int, told)) != set(run.seeds):
+    if set(told) != set(map(str, run.seeds)):
         raise InvalidValue("checkpoint", f"{path} of seeds {', '.join(told)}", f"one of seeds {run.seeds}")
     return tuple(_progress(path, run, seed, tensors, told[str(seed)]) for seed in run.seeds)
 
@@ -93,13 +101,18 @@ def _progress(path: Path, run: Run, seed: int, tensors: dict[str, Tensor], told:
     wrong = [
         key
         for key in sorted(expected.keys() | given.keys())
-        if key not in given or key not in expected or given[key].shape != expected[key].shape
+        if key not in given or key not in expected or _form(given[key]) != _form(expected[key])
     ]
     if wrong:
-        raise InvalidValue("checkpoint", f"{path} ({wrong[0]} differs)", "one of the same game, networks and method")
+        hint = f"{wrong[0]} differs"
+        raise InvalidValue("checkpoint", str(path), "one of the same game, networks and method", hint)
     moved = {key: given[key].to(expected[key].device) for key in expected}
     state = State.from_flat(moved, fresh.state)
     return Progress(seed, state, tensors[f"{seed}/random"], told["seconds"], told["diverged_at"])
+
+
+def _form(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
+    return tensor.shape, tensor.dtype
 
 
 def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -83,7 +83,7 @@ def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
     """
     progress = tuple(start or (begin(run, seed) for seed in run.seeds))
     step = max(one.step for one in progress)
-    how = _execution(run, run.steps - step)
+    how = _execution(run)
     metrics = applicable(run.game)
     yield from _with_threads(how.threads, _ticks(run, progress, step, how, metrics))
 
@@ -95,10 +95,10 @@ def _ticks(
     every, measured = run.every("record"), run.every("measure")
     if step == 0:
         yield Tick(0, progress, {}, _measure(run, metrics, progress), how.words)
-    while step < run.steps and not all(one.diverged_at is not None for one in progress):
+    while step < run.steps and _living(progress):
         goal = min(run.steps, (step // every + 1) * every, (step // measured + 1) * measured)
         told: dict[int, list[Info]] = {one.seed: [] for one in progress}
-        while step < goal:
+        while step < goal and _living(progress):
             count = min(how.steps.chunk, goal - step)
             progress, infos = _advance(run, how.steps, progress, generators, count)
             for seed, info in infos.items():
@@ -132,7 +132,7 @@ def _advance(
     run: Run, steps: Steps, progress: tuple[Progress, ...], generators: dict[int, torch.Generator], count: int
 ) -> tuple[tuple[Progress, ...], dict[int, Info]]:
     """Return every living seed's training `count` steps later, and what those steps told."""
-    living = [one for one in progress if one.diverged_at is None]
+    living = _living(progress)
     begun = time.perf_counter()
     draws = [[_drawn(run, one, generators) for _ in range(count)] for one in living]
     states, infos = steps([one.state for one in living], draws)
@@ -142,11 +142,13 @@ def _advance(
         finite = info.finite
         lost = None if bool(finite.all()) else one.step + int((~finite).int().argmax()) + 1
         random = generators[one.seed].get_state()
-        after[one.seed] = replace(
-            one, state=state, random=random, seconds=one.seconds + seconds, diverged_at=lost
-        )
+        after[one.seed] = replace(one, state=state, random=random, seconds=one.seconds + seconds, diverged_at=lost)
     moved = tuple(after.get(one.seed, one) for one in progress)
     return moved, {one.seed: info for one, info in zip(living, infos, strict=True)}
+
+
+def _living(progress: Sequence[Progress]) -> list[Progress]:
+    return [one for one in progress if one.diverged_at is None]
 
 
 def _drawn(run: Run, one: Progress, generators: dict[int, torch.Generator]) -> Draw:
@@ -169,11 +171,10 @@ def _average(infos: list[Info]) -> Info:
 def _measure(run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...]) -> dict[int, dict[str, float]]:
     """Return every metric of every living seed, from random numbers of the measurement's own."""
     measured = {}
-    for one in progress:
-        if one.diverged_at is None:
-            generator = torch.Generator().manual_seed(one.seed * 1_000_003 + one.step)
-            subject = Subject(run.game, one.state, generator, run.samples)
-            measured[one.seed] = {name: float(metric(subject)) for name, metric in metrics.items()}
+    for one in _living(progress):
+        generator = torch.Generator().manual_seed(one.seed * 1_000_003 + one.step)
+        subject = Subject(run.game, one.state, generator, run.samples)
+        measured[one.seed] = {name: float(metric(subject)) for name, metric in metrics.items()}
     return measured
 
 
@@ -184,14 +185,14 @@ class _Execution:
     threads: int
 
 
-def _execution(run: Run, to_come: int) -> _Execution:
-    """Return how the steps to come are best carried out."""
+def _execution(run: Run) -> _Execution:
+    """Return how a run's steps are best carried out: the same for its second half as for all of it."""
     vectors, _ = run.game.initial(torch.Generator())
     size = sum(vector.numel() for vector in vectors.values())
     traceable, small = run.game.traceable, size <= SMALL
     mapped = traceable and small and len(run.seeds) > 1
     if run.compile == "auto":
-        compiled = traceable and small and to_come * len(run.seeds) >= WORTH_COMPILING and _compiler()
+        compiled = traceable and small and run.steps * len(run.seeds) >= WORTH_COMPILING and _compiler()
     else:
         compiled = run.compile == "on" and traceable
     chunk = CHUNK if compiled and small else 1

@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,12 +17,14 @@ import torch
 import yaml
 
 import detente
-from detente.errors import InvalidValue
+from detente.errors import InvalidValue, require
 from detente.metrics.base import Metric
 from detente.training import checkpoint
 from detente.training.loop import Progress, Tick, applicable
 from detente.training.run import Run
 from detente.training.snapshot import write_snapshot
+
+STARTED = "run.yaml.tmp"  # all that a kill may leave of a run that had not begun
 
 
 class Record:
@@ -43,19 +45,21 @@ class Record:
         self, run: Run, directory: Path, configuration: dict[str, Any], resume: bool = False, overwrite: bool = False
     ) -> None:
         self.run, self.directory = run, directory
+        self.checkpoints = directory / "checkpoints"
+        # Killed before its first checkpoint, a run begins again.
+        self.start = checkpoint.load(self.checkpoints, run) if resume and checkpoint.files(self.checkpoints) else None
+        begun = max(one.step for one in self.start) if self.start else -1
+        require(begun <= run.steps, "steps", run.steps, f"at least {begun}, where the last checkpoint stands")
         if not resume:
             _make(directory, overwrite)
         self.metrics: dict[str, Metric] = applicable(run.game)
-        self.checkpoints = directory / "checkpoints"
         self._write_yaml(configuration)
         described = {name: {"title": m.title, "unit": m.unit, "better": m.better} for name, m in self.metrics.items()}
         write_text(directory / "metrics.json", json.dumps(described, indent=1))
-        # Killed before its first checkpoint, a run begins again.
-        self.start = checkpoint.load(self.checkpoints, run) if resume and checkpoint.files(self.checkpoints) else None
-        self._begin_from(max(one.step for one in self.start) if self.start else -1)
+        self._begin_from(begun)
         from torch.utils.tensorboard import SummaryWriter  # takes a second to import
 
-        self._events = SummaryWriter(str(directory / "events"), purge_step=None)
+        self._events = SummaryWriter(str(directory / "events"), purge_step=begun + 1)
         self._lines = (directory / "metrics.jsonl").open("a", encoding="utf-8")
         self._last: Tick | None = None
         self._saved = -1
@@ -66,10 +70,11 @@ class Record:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
             if self._last is not None:
-                stopped = "finished" if kind is None else "interrupted"
                 if self._saved < self._last.step:
                     checkpoint.save(self.checkpoints, self._last.progress)
-                self._write_status(self._last, stopped)
+                self._write_status(self._last.progress, self._last.execution, "interrupted")
+            elif self.start is not None:  # killed between its last checkpoint and its last word
+                self._write_status(self.start, self._said_execution(), "interrupted")
         finally:
             self._lines.close()
             self._events.close()
@@ -96,7 +101,7 @@ class Record:
             checkpoint.save(self.checkpoints, tick.progress)
             self._saved = tick.step
         self._last = tick
-        self._write_status(tick, "running")
+        self._write_status(tick.progress, tick.execution, "running")
 
     def _write_line(self, tick: Tick, one: Progress) -> None:
         info, cost = tick.infos.get(one.seed), self.run.method.gradient_evaluations(self.run.game)
@@ -119,25 +124,36 @@ class Record:
                 if number is not None:
                     self._events.add_scalar(f"{group}/{name}/seed{one.seed}", number, tick.step)
 
-    def _write_status(self, tick: Tick, stopped: str) -> None:
+    def _write_status(self, progress: Sequence[Progress], execution: str, unfinished: str) -> None:
+        def status(one: Progress) -> str:
+            if one.diverged_at is not None:
+                return "diverged"
+            return "finished" if one.step >= self.run.steps and unfinished != "running" else unfinished
+
         seeds = {
             str(one.seed): {
-                "status": "diverged" if one.diverged_at is not None else stopped,
+                "status": status(one),
                 "step": one.step,
                 "seconds": round(one.seconds, 4),
                 "diverged_at": one.diverged_at,
             }
-            for one in tick.progress
+            for one in progress
         }
-        status = {
-            "seeds": seeds,
-            "execution": tick.execution,
-            "device": self.run.device,
-        }
-        write_text(self.directory / "status.json", json.dumps(status, indent=1))
+        said = {"seeds": seeds, "execution": execution, "device": self.run.device}
+        write_text(self.directory / "status.json", json.dumps(said, indent=1))
+
+    def _said_execution(self) -> str:
+        try:
+            return json.loads((self.directory / "status.json").read_text(encoding="utf-8"))["execution"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
 
     def _write_yaml(self, configuration: dict[str, Any]) -> None:
-        versions = {"detente": detente.__version__, "torch": str(torch.__version__), "python": platform.python_version()}
+        versions = {
+            "detente": detente.__version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        }
         machine = {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()}
         whole = {**configuration, "versions": versions, "machine": machine, "command": " ".join(sys.argv)}
         write_text(self.directory / "run.yaml", yaml.safe_dump(whole, sort_keys=False, allow_unicode=True))
@@ -150,7 +166,7 @@ class Record:
             try:
                 if json.loads(line)["step"] <= step:
                     kept.append(line)
-            except json.JSONDecodeError:
+            except (ValueError, KeyError, TypeError):
                 break  # the line that a kill cut short
         write_text(path, "".join(line + "\n" for line in kept))
         for file in (self.directory / "samples").glob("seed*-step*"):
@@ -170,7 +186,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _make(directory: Path, overwrite: bool) -> None:
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if directory.exists() and (not directory.is_dir() or any(p.name != STARTED for p in directory.iterdir())):
         if not overwrite or not (directory / "run.yaml").exists():
             raise InvalidValue(
                 "out",

@@ -25,7 +25,7 @@ class Run:
         measure_every: steps between two measurements with samples; default about 20 measurements.
         checkpoint_every: steps between two checkpoints; default about 10 checkpoints.
         samples: how many generated samples a measurement looks at, ≥ 1.
-        compile: compile the step: "on", "off", or "auto", which counts the steps to come.
+        compile: compile the step: "on", "off", or "auto": on for many steps of small networks.
         device: where to train: "cpu", "cuda" or "cuda:1".
         threads: processor threads; default one for small networks, which more only slow down, else all.
     """
@@ -50,7 +50,7 @@ class Run:
             require(every is None or every >= 1, name, every, "an integer ≥ 1, or nothing for the default")
         require(self.threads is None or self.threads >= 1, "threads", self.threads, "an integer ≥ 1, or nothing")
         require(len(self.seeds) > 0, "seeds", self.seeds, "at least one integer ≥ 0")
-        require(all(seed >= 0 for seed in self.seeds), "seeds", self.seeds, "integers ≥ 0")
+        require(all(0 <= seed < 2**32 for seed in self.seeds), "seeds", self.seeds, "integers ≥ 0, below 2³²")
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "each seed once")
         require(self.compile in ("auto", "on", "off"), "compile", self.compile, "'auto', 'on' or 'off'")
         self.method.optimizers(self.game.players)

@@ -1,0 +1,141 @@
+"""Runs small enough to be trained many times, by name; as a program, takes recorded ones up again.
+
+`python -m tests.training.small_runs FOLDER STEPS` goes on with every run directory in FOLDER, to step STEPS.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from detente import catalogue
+from detente.data.gaussian_mixture import Ring
+from detente.fields.consensus import Consensus
+from detente.fields.gradient import Gradient
+from detente.fields.smoothing import Smoothing
+from detente.game import Game
+from detente.games.adversarial import Adversarial
+from detente.games.quadratic import Bilinear
+from detente.method import Method
+from detente.optimizers.clipped import Clipped
+from detente.optimizers.momentum import Momentum
+from detente.optimizers.sgd import SGD
+from detente.penalties.gradient_penalty import GradientPenalty
+from detente.schedule import Cosine
+from detente.schemes.alternating import Alternating
+from detente.schemes.simultaneous import Simultaneous
+from detente.training import checkpoint
+from detente.training.loop import Progress, train
+from detente.training.record import Record
+from detente.training.run import Run
+
+EVERY = {"record_every": 5, "measure_every": 5, "checkpoint_every": 10, "samples": 8}
+
+
+def generator(*middle: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 6), *middle, nn.ReLU(), nn.Linear(6, 2))
+
+
+def discriminator(*middle: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 6), *middle, nn.LeakyReLU(0.2), nn.Linear(6, 1))
+
+
+def ring(*, batch_norm: bool = True, dropout: bool = False, penalty: bool = False) -> Adversarial:
+    """A ring with networks of a few dozen parameters that have running statistics, or random numbers of their own."""
+
+    def make_generator() -> nn.Module:
+        return generator(*[nn.BatchNorm1d(6)] * batch_norm)
+
+    def make_discriminator() -> nn.Module:
+        return discriminator(*[nn.Dropout(0.3)] * dropout)
+
+    penalties = (GradientPenalty(),) if penalty else ()
+    return Adversarial(make_generator, make_discriminator, Ring(), latent=3, batch=8, penalties=penalties)
+
+
+def built(optimizer: type) -> Any:
+    """Return an optimizer with its defaults; the one that wraps, around momentum."""
+    return Clipped(Momentum(0.01), bound=0.3) if optimizer is Clipped else optimizer()
+
+
+def runs(steps: int, **changes: Any) -> dict[str, Run]:
+    """Return every scheme and every optimizer on the bilinear game and on a ring, for one seed and for several."""
+    schemes, optimizers = catalogue.members("schemes"), catalogue.members("optimizers")
+    methods = {f"scheme-{name}": Method(Gradient(), scheme(), SGD(0.05)) for name, scheme in schemes.items()}
+    methods |= {f"optimizer-{name}": Method(Gradient(), Simultaneous(), built(o)) for name, o in optimizers.items()}
+    games: dict[str, Game] = {"bilinear": Bilinear(3), "ring": ring()}
+    make = partial(Run, steps=steps, compile="off", **{**EVERY, **changes})
+    found = {
+        f"{label}-{game}-{len(seeds)}": make(games[game], method, seeds=seeds)
+        for label, method in methods.items()
+        for game, seeds in (("bilinear", (3,)), ("ring", (3,)), ("ring", (0, 1, 2)))
+    }
+    found["scheme-simultaneous-bilinear-3"] = make(games["bilinear"], methods["scheme-simultaneous"], seeds=(0, 1, 2))
+    mixed = Method(Gradient(), Alternating(turns={"discriminator": 2}), built(optimizers["adam"]))
+    fading = Method(Consensus(0.1), Simultaneous(), SGD(Cosine(0.1, 0.01, 20)))
+    found["turns-dropout-3"] = make(ring(dropout=True), mixed, seeds=(0, 1, 2))
+    found["penalty-ring-3"] = make(ring(penalty=True), mixed, seeds=(0, 1, 2))
+    found["consensus-schedule-ring-3"] = make(ring(), fading, seeds=(0, 1, 2))
+    found["smoothing-ring-1"] = make(ring(), Method(Smoothing(0.1), Simultaneous(), SGD(0.1)))
+    return found
+
+
+def last(run: Run, start: tuple[Progress, ...] | None = None) -> dict[str, Tensor]:
+    """Return everything that the end of a training carries, by path, without writing a file."""
+    progress: tuple[Progress, ...] = ()
+    for tick in train(run, start):
+        progress = tick.progress
+    return carried(progress)
+
+
+def carried(progress: tuple[Progress, ...]) -> dict[str, Tensor]:
+    """Return states and random generators by path."""
+    tensors = {f"{one.seed}/{key}": tensor for one in progress for key, tensor in one.state.flat().items()}
+    return tensors | {f"{one.seed}/random": one.random for one in progress}
+
+
+def record(run: Run, directory: Path, resume: bool = False) -> None:
+    """Train a run into a directory."""
+    with Record(run, directory, {}, resume=resume) as written:
+        for _ in written.follow(train(run, written.start)):
+            pass
+
+
+def saved(directory: Path) -> dict[str, Tensor]:
+    """Return the tensors of a run directory's last checkpoint."""
+    return load_file(checkpoint.files(directory / "checkpoints")[-1])
+
+
+def lines(directory: Path) -> list[dict[str, Any]]:
+    """Return the record of a run directory, strictly read, but for the seconds."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} in metrics.jsonl")
+
+    text = (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    read = [json.loads(line, parse_constant=refuse) for line in text]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in read]
+
+
+def assert_same_bits(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    """Assert that both hold the same names, and the same bits under each."""
+    assert ours.keys() == theirs.keys()
+    for key, tensor in ours.items():
+        assert tensor.dtype == theirs[key].dtype, key
+        one, other = (given.contiguous().reshape(-1).view(torch.uint8) for given in (tensor, theirs[key]))
+        assert torch.equal(one, other), f"{key} differs"
+
+
+if __name__ == "__main__":
+    folder, to = Path(sys.argv[1]), int(sys.argv[2])
+    known = runs(10)
+    for directory in sorted(folder.iterdir()):
+        record(replace(known[directory.name], steps=to), directory, resume=True)

@@ -1,0 +1,275 @@
+"""The run directory: what is written, when, and that nothing is lost or overwritten unasked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from torch import nn
+
+from detente import methods
+from detente.data.arrays import Arrays
+from detente.errors import InvalidValue
+from detente.games.adversarial import Adversarial
+from detente.games.quadratic import Bilinear
+from detente.report.run_directory import read_run
+from detente.training import checkpoint
+from detente.training.loop import Tick, train
+from detente.training.record import Record
+from detente.training.run import Run
+from tests.training.small_runs import assert_same_bits, last, lines, record, ring, saved
+from tests.training.test_loop import PLAIN, Fragile, by_hand
+
+SMALL = Run(
+    ring(),
+    methods.alternating(),
+    6,
+    (0, 4),
+    record_every=2,
+    measure_every=3,
+    checkpoint_every=4,
+    samples=8,
+    compile="off",
+)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "small"
+    record(SMALL, path)
+    return path
+
+
+def status(directory: Path) -> dict[str, Any]:
+    return json.loads((directory / "status.json").read_text(encoding="utf-8"))
+
+
+def test_every_file_is_there(directory: Path) -> None:
+    names = {path.name for path in directory.iterdir()}
+    assert names == {"run.yaml", "status.json", "metrics.json", "metrics.jsonl", "checkpoints", "samples", "events"}
+    assert {"versions", "machine", "command"} <= yaml.safe_load((directory / "run.yaml").read_text("utf-8")).keys()
+    assert list((directory / "events").glob("events.out.tfevents.*"))
+
+
+def test_one_line_a_seed_a_tick(directory: Path) -> None:
+    found = lines(directory)
+    assert [(line["step"], line["seed"]) for line in found] == [(s, seed) for s in (0, 2, 3, 4, 6) for seed in (0, 4)]
+    assert [line["step"] for line in found if "metrics" in line] == [0, 0, 3, 3, 6, 6]
+    cost = SMALL.method.gradient_evaluations(SMALL.game)
+    for line in found:
+        assert line["gradient_evaluations"] == cost * line["step"]
+        if line["step"]:
+            assert line["losses"].keys() == line["gradient_norm"].keys() == {"generator", "discriminator"}
+    described = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
+    assert described.keys() == found[0]["metrics"].keys() != set()
+    assert all(metric.keys() == {"title", "unit", "better"} for metric in described.values())
+
+
+def test_status_tells_how_it_ended(directory: Path) -> None:
+    told = status(directory)
+    assert told["device"] == "cpu" and "2 seeds" in told["execution"]
+    for seed in ("0", "4"):
+        one = told["seeds"][seed]
+        assert (one["status"], one["step"], one["diverged_at"]) == ("finished", 6, None)
+        assert one["seconds"] > 0
+
+
+def test_samples_are_those_of_the_state_with_the_real_ones_beside(directory: Path) -> None:
+    names = sorted(path.name for path in (directory / "samples").iterdir())
+    assert names == [f"seed{seed}-step{step:08d}.npz" for seed in (0, 4) for step in (0, 3, 6)]
+    with np.load(directory / "samples" / names[2]) as shown:
+        assert shown["fake"].shape == (512, 2) and shown["real"].shape[1] == 2 and shown["levels"].shape == (48, 48)
+        xmin, xmax, ymin, ymax = shown["extent"]
+        game = SMALL.game
+        assert isinstance(game, Adversarial)
+        state = checkpoint.load(directory / "checkpoints", SMALL)[0].state
+        corner = torch.tensor([[xmax, ymin], [xmin, ymax]])
+        expected = game.scores(state, corner).flatten()
+        np.testing.assert_allclose(shown["levels"][[0, -1], [-1, 0]], expected.numpy(), rtol=1e-4)
+
+
+def test_events_hold_the_same_numbers(directory: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(directory / "events"))
+    events.Reload()
+    told = [(event.step, event.value) for event in events.Scalars("losses/generator/seed4")]
+    expected = [(line["step"], line["losses"]["generator"]) for line in lines(directory) if "losses" in line]
+    expected = [
+        pair
+        for pair, line in zip(expected, [x for x in lines(directory) if "losses" in x], strict=True)
+        if line["seed"] == 4
+    ]
+    assert [step for step, _ in told] == [step for step, _ in expected]
+    np.testing.assert_allclose([value for _, value in told], [value for _, value in expected], rtol=1e-6)
+
+
+def test_the_report_reads_what_is_written(directory: Path) -> None:
+    run = read_run(directory, "small")
+    assert run.notes == () and set(run.seeds) == {0, 4} and run.diverged == ()
+
+
+def test_writing_down_changes_no_state(directory: Path) -> None:
+    plain = last(replace(SMALL, record_every=6, measure_every=6))
+    kept = {key.replace("/state/", "/"): tensor for key, tensor in saved(directory).items()}
+    assert_same_bits(kept, plain)
+
+
+def test_images_are_shown_as_one_grid(tmp_path: Path) -> None:
+    def generator() -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 3 * 4 * 4), nn.Tanh(), nn.Unflatten(1, (3, 4, 4)))
+
+    def discriminator() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 4, 1))
+
+    photos = Arrays(torch.randint(256, (10, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)))
+    run = Run(Adversarial(generator, discriminator, photos, latent=2, batch=4), PLAIN, 2, compile="off", samples=4)
+    record(run, tmp_path / "images")
+    with Image.open(tmp_path / "images" / "samples" / "seed0-step00000002.png") as picture:
+        assert picture.size == (8 * 6 - 2, 8 * 6 - 2) and picture.mode == "RGB"
+
+
+def test_a_lost_seed_is_null_and_never_nan(tmp_path: Path) -> None:
+    run = Run(Fragile(0.6), PLAIN, 30, (0, 1, 2), record_every=10, checkpoint_every=10, compile="off", samples=1)
+    record(run, tmp_path / "fragile")
+    expected = {str(seed): by_hand(run, seed) for seed in run.seeds}
+    told = status(tmp_path / "fragile")["seeds"]
+    assert {seed: one["diverged_at"] for seed, one in told.items()} == expected
+    assert [told[seed]["status"] for seed in ("0", "1", "2")] == ["finished", "diverged", "diverged"]
+    numbers = [line["losses"]["x"] for line in lines(tmp_path / "fragile") if line["seed"] == 1 and "losses" in line]
+    assert numbers and numbers[-1] is None, "the tick in which it was lost has no mean"
+    assert read_run(tmp_path / "fragile", "fragile").diverged == (1, 2)
+    record(replace(run, steps=40), tmp_path / "fragile", resume=True)
+    told = status(tmp_path / "fragile")["seeds"]
+    assert {seed: one["diverged_at"] for seed, one in told.items()} == expected
+    assert told["0"]["step"] == 40
+
+
+def test_all_seeds_lost_is_an_end(tmp_path: Path) -> None:
+    run = Run(Fragile(-1.0), PLAIN, 1000, (0, 1), compile="off", samples=1)
+    record(run, tmp_path / "lost")
+    assert {one["status"] for one in status(tmp_path / "lost")["seeds"].values()} == {"diverged"}
+    record(run, tmp_path / "lost", resume=True)
+    assert {one["status"] for one in status(tmp_path / "lost")["seeds"].values()} == {"diverged"}
+
+
+def interrupted(run: Run, directory: Path, at: int, error: BaseException) -> None:
+    def ticks() -> Iterator[Tick]:
+        for tick in train(run):
+            if tick.step == at:
+                raise error
+            yield tick
+
+    with pytest.raises(type(error)), Record(run, directory, {}) as written:
+        for _ in written.follow(ticks()):
+            pass
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device"), RuntimeError("any")])
+def test_an_interrupted_run_is_saved_where_it_stands_and_goes_on(
+    directory: Path, tmp_path: Path, error: BaseException
+) -> None:
+    path = tmp_path / "cut"
+    interrupted(SMALL, path, 4, error)
+    told = status(path)["seeds"]
+    assert {(one["status"], one["step"]) for one in told.values()} == {("interrupted", 3)}
+    assert checkpoint.load(path / "checkpoints", SMALL)[0].step == 3
+    record(SMALL, path, resume=True)
+    assert {one["status"] for one in status(path)["seeds"].values()} == {"finished"}
+    assert lines(path) == lines(directory)
+    assert_same_bits(saved(path), saved(directory))
+
+
+def test_killed_before_its_first_checkpoint_a_run_begins_again(directory: Path, tmp_path: Path) -> None:
+    path = tmp_path / "early"
+    path.mkdir()
+    (path / "metrics.jsonl").write_text('{"seed": 0, "step": 0}\n{"seed": 4, "st', encoding="utf-8")
+    record(SMALL, path, resume=True)
+    assert lines(path) == lines(directory)
+
+
+def test_killed_before_its_last_word_a_run_is_finished_by_resuming(tmp_path: Path) -> None:
+    path = tmp_path / "late"
+    run = replace(SMALL, seeds=(0,))
+    record(run, path)
+    told = status(path)
+    told["seeds"]["0"]["status"] = "running"
+    (path / "status.json").write_text(json.dumps(told), encoding="utf-8")
+    record(run, path, resume=True)
+    assert status(path)["seeds"]["0"]["status"] == "finished"
+    assert status(path)["execution"] == told["execution"]
+
+
+def test_what_lies_after_the_checkpoint_is_written_anew(directory: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cut"
+    interrupted(SMALL, path, 6, KeyboardInterrupt())
+    with (path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"seed": 0, "step": 6, "losses": {"generator": 99}}\n{"seed": 4, "step": 6, "lo')
+    (path / "samples" / "seed0-step00000006.npz").write_bytes(b"half")
+    record(SMALL, path, resume=True)
+    assert lines(path) == lines(directory)
+    with np.load(path / "samples" / "seed0-step00000006.npz") as shown:
+        assert "fake" in shown
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()}
+
+
+def test_an_existing_run_is_not_touched_unasked(tmp_path: Path) -> None:
+    path, run = tmp_path / "one", Run(Bilinear(), PLAIN, 2, compile="off")
+    record(run, path)
+    before = files(path)
+    with pytest.raises(InvalidValue, match="--overwrite"):
+        Record(run, path, {})
+    assert files(path) == before
+    with Record(run, path, {"game": "anew"}, overwrite=True) as written:
+        for _ in written.follow(train(run)):
+            pass
+    assert "anew" in (path / "run.yaml").read_text(encoding="utf-8") and len(lines(path)) == 3
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_is_no_run_is_never_emptied(tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work", encoding="utf-8")
+    with pytest.raises(InvalidValue):
+        Record(SMALL, tmp_path, {}, overwrite=overwrite)
+    assert (tmp_path / "thesis.tex").read_text(encoding="utf-8") == "years of work"
+
+
+def test_an_empty_folder_and_one_left_by_a_kill_will_do(tmp_path: Path) -> None:
+    run = Run(Bilinear(), PLAIN, 1, compile="off")
+    for leftovers in ((), ("run.yaml.tmp",)):
+        path = tmp_path / f"left{len(leftovers)}"
+        path.mkdir()
+        for name in leftovers:
+            (path / name).write_text("game: bi", encoding="utf-8")
+        record(run, path)
+        assert status(path)["seeds"]["0"]["status"] == "finished"
+
+
+def test_a_refused_resume_touches_nothing(tmp_path: Path) -> None:
+    path, run = tmp_path / "one", Run(Bilinear(), PLAIN, 4, compile="off")
+    record(run, path)
+    before = files(path)
+    for other, field in ((replace(run, seeds=(7,)), "checkpoint"), (replace(run, steps=3), "steps")):
+        with pytest.raises(InvalidValue) as refused:
+            Record(other, path, {}, resume=True)
+        assert refused.value.field == field
+        assert files(path) == before
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    for path in (tmp_path / "file" / "run", Path("/proc/run"), tmp_path / "file"):
+        with pytest.raises(InvalidValue) as refused:
+            Record(SMALL, path, {})
+        assert refused.value.field == "out"
