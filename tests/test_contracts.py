@@ -367,6 +367,7 @@ def test_objectives_and_penalties_mapped_and_traced(part: str, name: str, traced
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # inductor's own
 def test_compiled_is_eager() -> None:
     play = methods.consensus(0.5, optimizer=Adam(0.01))
     game = Bilinear(2)

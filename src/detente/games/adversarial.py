@@ -92,13 +92,13 @@ class Adversarial(Game):
         """Return a whole batch made of the user's real samples: a tensor, (samples, labels, …), or a dictionary.
 
         Raises:
-            InvalidValue: the samples have another shape than the data.
+            InvalidValue: there are no samples, or they have another shape than the data.
         """
-        if isinstance(batch, Tensor):
-            batch = {"real": batch}
-        elif not isinstance(batch, dict):
-            batch = {"real": batch[0]}
+        if not isinstance(batch, dict):
+            batch = {"real": batch if isinstance(batch, Tensor) else batch[0]}
+        require("real" in batch, "batch", sorted(batch), "a dictionary with the samples under 'real'")
         real = batch["real"]
+        require(len(real) > 0, "batch", tuple(real.shape), "at least one sample")
         require(tuple(real.shape[1:]) == self.data.shape, "batch", tuple(real.shape), f"(batch, *{self.data.shape})")
         require(real.is_floating_point(), "batch", real.dtype, "floating-point samples, images in [-1, 1]")
         latent = torch.randn(len(real), self.latent, generator=generator, device=generator.device)
