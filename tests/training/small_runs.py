@@ -37,7 +37,7 @@ from detente.training.loop import Progress, train
 from detente.training.record import Record
 from detente.training.run import Run
 
-EVERY = {"record_every": 5, "measure_every": 5, "checkpoint_every": 10, "samples": 8}
+EVERY = {"record_every": 5, "measure_every": 10, "checkpoint_every": 10, "samples": 8}
 
 
 def generator(*middle: nn.Module) -> nn.Module:

@@ -196,6 +196,14 @@ def test_killed_before_its_first_checkpoint_a_run_begins_again(directory: Path, 
     assert lines(path) == lines(directory)
 
 
+def test_killed_before_its_first_step_it_does_not_begin_twice(directory: Path, tmp_path: Path) -> None:
+    path = tmp_path / "begun"
+    interrupted(SMALL, path, 2, KeyboardInterrupt())
+    assert [one.step for one in checkpoint.load(path / "checkpoints", SMALL)] == [0, 0]
+    record(SMALL, path, resume=True)
+    assert lines(path) == lines(directory)
+
+
 def test_killed_before_its_last_word_a_run_is_finished_by_resuming(tmp_path: Path) -> None:
     path = tmp_path / "late"
     run = replace(SMALL, seeds=(0,))

@@ -75,25 +75,25 @@ def begin(run: Run, seed: int) -> Progress:
 
 
 def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
-    """Train every seed of a run, and yield a tick at the start, every `record_every` steps and at the end.
+    """Train every seed of a run, and yield a tick before the first step, every `record_every` steps and at the end.
 
     Args:
         run: what to do.
         start: where to go on from (default: from the beginning).
     """
-    progress = tuple(start or (begin(run, seed) for seed in run.seeds))
+    progress = tuple((begin(run, seed) for seed in run.seeds) if start is None else start)
     step = max(one.step for one in progress)
     how = _execution(run)
     metrics = applicable(run.game)
-    yield from _with_threads(how.threads, _ticks(run, progress, step, how, metrics))
+    yield from _with_threads(how.threads, _ticks(run, progress, step, how, metrics, fresh=start is None))
 
 
 def _ticks(
-    run: Run, progress: tuple[Progress, ...], step: int, how: _Execution, metrics: dict[str, Metric]
+    run: Run, progress: tuple[Progress, ...], step: int, how: _Execution, metrics: dict[str, Metric], fresh: bool
 ) -> Iterator[Tick]:
     generators = {one.seed: _generator(one.random) for one in progress}
     every, measured = run.every("record"), run.every("measure")
-    if step == 0:
+    if fresh:
         yield Tick(0, progress, {}, _measure(run, metrics, progress), how.words)
     while step < run.steps and _living(progress):
         goal = min(run.steps, (step // every + 1) * every, (step // measured + 1) * measured)
