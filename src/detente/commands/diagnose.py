@@ -1,0 +1,94 @@
+"""`detente diagnose`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.table import Table
+
+from detente import configuration
+from detente.commands.display import console
+from detente.diagnostics.base import GradientStatistics, Spectrum
+from detente.diagnostics.gradient_statistics import gradient_statistics
+from detente.diagnostics.jacobian_spectrum import jacobian_spectrum, leading_eigenvalues
+from detente.diagnostics.step_size_bound import step_size_bound
+from detente.diagnostics.verdict import verdict
+from detente.errors import InvalidValue, require
+from detente.optimizers.base import Optimizer
+from detente.optimizers.sgd import SGD
+from detente.state import State
+from detente.training import checkpoint
+from detente.training.run import Run
+
+DESCRIPTION = "Say in plain words how stable a trained game is: spectrum, largest stable step, gradient norms and noise."
+DENSE = 2500  # parameters up to which the whole spectrum is computed; it takes about 20 seconds there
+
+
+def main(words: Sequence[str]) -> int:
+    """Diagnose the last checkpoint of a run, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="detente diagnose", description=DESCRIPTION)
+    parser.add_argument("run", type=Path, help="run directory; the spectrum is written into it, for the report")
+    parser.add_argument("--seed", type=int, help="whose training, of the run's seeds (default: the first)")
+    parser.add_argument("--batches", type=int, default=16, help="batches for the gradients' statistics (default: 16)")
+    parser.add_argument("--count", type=int, default=6, help="eigenvalues of a game too large for all (default: 6)")
+    options = parser.parse_args(words)
+    run = configuration.build(*configuration.from_directory(options.run))
+    progress = {one.seed: one for one in checkpoint.load(options.run / "checkpoints", run)}
+    seed = run.seeds[0] if options.seed is None else options.seed
+    require(seed in progress, "seed", seed, f"one of {', '.join(map(str, progress))}")
+    one = progress[seed]
+    if one.diverged_at is not None:
+        raise InvalidValue("run", f"{options.run}, seed {seed}", f"a training that has not diverged (step {one.diverged_at})")
+    generator = torch.Generator().manual_seed(seed)
+    with console.status("gradients of several batches"):
+        statistics = gradient_statistics(run.game, one.state, generator, options.batches)
+    with console.status("eigenvalues of the Jacobian (up to half a minute)"):
+        spectrum = _spectrum(run, one.state, generator, options.count)
+    _write(options.run, seed, one.step, spectrum)
+    console.print(_table(f"{options.run}, seed {seed}, step {one.step}", statistics))
+    rate, adaptive = _rate(run)
+    bound = step_size_bound(spectrum.used)
+    console.print(f"Largest h with |1 − hλ| < 1 for all {len(spectrum.used):,} eigenvalues (eq. 10): {bound:.3g}")
+    for sentence in verdict(spectrum, statistics, rate, adaptive):
+        console.print(f"• {sentence}", soft_wrap=True)
+    return 0
+
+
+def _spectrum(run: Run, state: State, generator: torch.Generator, count: int) -> Spectrum:
+    """Return the whole spectrum of a small game, the largest and the least stable eigenvalues of another."""
+    batch = {name: tensor.to(state.t.device) for name, tensor in run.game.draw(generator).items()}
+    size = sum(vector.numel() for vector in state.vectors.values())
+    if size <= DENSE:
+        return jacobian_spectrum(run.game, state, batch, run.method)
+    large, unstable = (leading_eigenvalues(run.game, state, batch, count, which) for which in ("LM", "SR"))
+    return Spectrum(torch.cat([large.eigenvalues, unstable.eigenvalues]), None, size)
+
+
+def _rate(run: Run) -> tuple[float | None, bool]:
+    """Return the learning rate, where it is one number, and whether an optimizer rescales the field."""
+    optimizers: list[Optimizer] = list(run.method.optimizers(run.game.players).values())
+    rates = {getattr(optimizer, "learning_rate", None) for optimizer in optimizers}
+    rate = rates.pop() if len(rates) == 1 else None
+    return (rate if isinstance(rate, float) else None), not all(isinstance(one, SGD) for one in optimizers)
+
+
+def _write(directory: Path, seed: int, step: int, spectrum: Spectrum) -> None:
+    arrays = {"eigenvalues": spectrum.eigenvalues.numpy()}
+    if spectrum.regularised is not None:
+        arrays["regularised"] = spectrum.regularised.numpy()
+    (directory / "spectra").mkdir(exist_ok=True)
+    np.savez_compressed(directory / "spectra" / f"seed{seed}-step{step:08d}.npz", **arrays)
+
+
+def _table(title: str, statistics: dict[str, GradientStatistics]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading in ("player", "gradient norm", "variance", "signal/noise", "noise scale (samples)"):
+        table.add_column(heading, justify="left" if heading == "player" else "right")
+    for player, found in statistics.items():
+        numbers = (found.norm, found.variance, found.signal_to_noise, found.noise_scale)
+        table.add_row(player, *(f"{number:.3g}" for number in numbers))
+    return table
