@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from detente import methods
 from detente.derivatives import vector_field, vector_jacobian
@@ -116,8 +117,8 @@ def test_batch_norm_moves_once_an_evaluation() -> None:
         return vector_jacobian(game, vectors, buffers, batch)[0].buffers
 
     for evaluate in (after_field, after_consensus):
-        one = torch.utils._pytree.tree_map(lambda tensor: tensor.unsqueeze(0), (vectors, buffers, batch))
-        mapped = torch.utils._pytree.tree_map(lambda tensor: tensor.squeeze(0), torch.func.vmap(evaluate)(*one))
+        one = tree_map(lambda tensor: tensor.unsqueeze(0), (vectors, buffers, batch))
+        mapped = tree_map(lambda tensor: tensor.squeeze(0), torch.func.vmap(evaluate)(*one))
         for moved in (evaluate(vectors, buffers, batch), mapped):
             torch.testing.assert_close(moved["generator"]["1.running_mean"], mean, rtol=1e-5, atol=1e-6)
             torch.testing.assert_close(moved["generator"]["1.running_var"], variance, rtol=1e-5, atol=1e-6)

@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from detente import methods, standard_games
 from detente.catalogue import FOLDERS, members
@@ -233,7 +234,7 @@ def test_a_step_is_pure_and_keeps_the_trees(game: Game, method: str) -> None:
         drawn = draw(game, play, state, generator)
         before = [
             {k: v.clone() for k, v in state.flat().items()},
-            torch.utils._pytree.tree_map(torch.clone, drawn.tree()),
+            tree_map(torch.clone, drawn.tree()),
         ]
         after, info = taken(game, play, state, drawn)
         again, _ = taken(game, play, state, drawn)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from detente.derivatives import (
     input_gradient,
@@ -77,8 +78,8 @@ def differences(function: Callable[[Tensor], Tensor], x: Tensor, step: float = 1
 
 def under_vmap(function: Callable[[Point], object], at: Point) -> object:
     """Return what the other engine computes: the function mapped over a batch of one."""
-    one = torch.utils._pytree.tree_map(lambda tensor: tensor.unsqueeze(0), at)
-    return torch.utils._pytree.tree_map(lambda tensor: tensor.squeeze(0), torch.func.vmap(function)(one))
+    one = tree_map(lambda tensor: tensor.unsqueeze(0), at)
+    return tree_map(lambda tensor: tensor.squeeze(0), torch.func.vmap(function)(one))
 
 
 GAMES = {
@@ -248,7 +249,6 @@ def test_losses_that_do_not_depend_on_their_own_player() -> None:
         torch.testing.assert_close(found, zero)
 
 
-@pytest.mark.xfail(strict=False, reason="materialised zeros of grad(is_grads_batched=True) have no batch dimension")
 def test_jacobian_of_a_player_who_is_in_no_gradient() -> None:
     game = Partial()
     torch.testing.assert_close(jacobian(game, *point(game)), torch.zeros(6, 6).double())
@@ -257,11 +257,11 @@ def test_jacobian_of_a_player_who_is_in_no_gradient() -> None:
 def test_results_carry_no_graph_and_inputs_no_gradient() -> None:
     game = gan(PENALTIES["gradient_penalty"], norm=True)
     at = point(game)
-    before = torch.utils._pytree.tree_map(torch.clone, at)
+    before = tree_map(torch.clone, at)
     told, product = vector_jacobian(game, *at)
     results = [told.field, told.losses, told.buffers, product, vector_field(game, *at).field, jacobian(game, *at)]
-    assert not any(tensor.requires_grad for tensor in torch.utils._pytree.tree_leaves(results))
-    assert not any(tensor.requires_grad for tensor in torch.utils._pytree.tree_leaves(at))
+    assert not any(tensor.requires_grad for tensor in tree_leaves(results))
+    assert not any(tensor.requires_grad for tensor in tree_leaves(at))
     torch.testing.assert_close(at, before, rtol=0, atol=0)
     assert all(parameter.grad is None for module in game.modules.values() for parameter in module.parameters())
 

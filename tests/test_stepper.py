@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 import torch
@@ -17,17 +18,22 @@ from detente.games.quadratic import Bilinear
 from detente.networks.mlp import MLP
 from detente.penalties.gradient_penalty import GradientPenalty
 
+Made = TypeVar("Made", bound=nn.Module)
+
 
 class Own(nn.Module):
     """A generator with BatchNorm, reshaping, and a buffer of its own."""
 
+    scale: Tensor
+
     def __init__(self) -> None:
         super().__init__()
-        self.inner = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 16))
+        self.first, self.norm = nn.Linear(5, 8), nn.BatchNorm1d(8)
+        self.last = nn.Linear(8, 16)
         self.register_buffer("scale", torch.tensor(0.9))
 
     def forward(self, latent: Tensor) -> Tensor:
-        return torch.tanh(self.inner(latent)).reshape(-1, 1, 4, 4) * self.scale
+        return torch.tanh(self.last(torch.relu(self.norm(self.first(latent))))).reshape(-1, 1, 4, 4) * self.scale
 
 
 def judge() -> nn.Module:
@@ -38,7 +44,7 @@ def images(count: int = 24) -> Tensor:
     return 2 * torch.rand(count, 1, 4, 4, generator=torch.Generator().manual_seed(0)) - 1
 
 
-def seeded(make: Callable[[], nn.Module]) -> nn.Module:
+def seeded(make: Callable[[], Made]) -> Made:
     with torch.random.fork_rng():
         torch.manual_seed(6)
         return make()
@@ -68,18 +74,18 @@ def test_the_readme_example() -> None:
     samples = stepper.sample(7)
     assert samples.shape == (7, 1, 4, 4) and not samples.requires_grad
     trained, judging = stepper.modules()
-    assert type(trained) is Own and not trained.training and not judging.training
+    assert isinstance(trained, Own) and not trained.training and not judging.training
     torch.testing.assert_close(
         played.layouts["generator"].flatten(dict(trained.named_parameters())).data,
         stepper.state.vectors["generator"],
         rtol=0,
         atol=0,
     )
-    assert not torch.equal(trained.inner[0].weight, generator.inner[0].weight), "the user's module is left alone"
-    assert int(trained.inner[1].num_batches_tracked) == 3
+    assert not torch.equal(trained.first.weight, generator.first.weight), "the user's module is left alone"
+    assert int(trained.state_dict()["norm.num_batches_tracked"]) == 3
     with torch.no_grad():
         latents = torch.randn(7, 5, generator=torch.Generator().manual_seed(3))
-        torch.testing.assert_close(samples, trained(latents)), "sampling in evaluation mode, seeded by the step"
+        torch.testing.assert_close(samples, trained(latents))  # in evaluation mode, seeded by the step
 
 
 @pytest.mark.parametrize("name", sorted(methods.names()))

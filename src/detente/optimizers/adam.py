@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,11 +53,9 @@ class Adam(Optimizer):
         if eager(vector, direction, *memory.values()):
             # One kernel on fresh copies: eight passes over a large vector would cost more than torch.optim's Adam.
             vector, mean, square = vector.clone(), memory["mean"].clone(), memory["square"].clone()
-            settings = {"beta1": first, "beta2": second, "eps": self.epsilon, "weight_decay": 0.0}
-            torch._fused_adam_(
-                [vector], [direction], [mean], [square], [], [count.float()],
-                lr=rate, **settings, amsgrad=False, maximize=False,
-            )  # fmt: skip
+            settings: dict[str, Any] = {"lr": rate, "beta1": first, "beta2": second, "eps": self.epsilon}
+            off: dict[str, Any] = {"weight_decay": 0.0, "amsgrad": False, "maximize": False}
+            torch._fused_adam_([vector], [direction], [mean], [square], [], [count.float()], **settings, **off)
             return vector, {"count": count, "mean": mean, "square": square}
         mean = torch.lerp(memory["mean"], direction, 1 - first)
         square = torch.lerp(memory["square"], direction * direction, 1 - second)
