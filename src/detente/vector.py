@@ -59,8 +59,9 @@ class Layout:
 
 def eager(*tensors: Tensor) -> bool:
     """Whether these tensors are ordinary ones: not mapped, not being traced, not tracked by autograd."""
+    mapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
     return not (
         get_proxy_mode() is not None
-        or any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+        or any(mapped(tensor) for tensor in tensors)
         or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
     )

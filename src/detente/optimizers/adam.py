@@ -55,7 +55,8 @@ class Adam(Optimizer):
             vector, mean, square = vector.clone(), memory["mean"].clone(), memory["square"].clone()
             settings: dict[str, Any] = {"lr": rate, "beta1": first, "beta2": second, "eps": self.epsilon}
             off: dict[str, Any] = {"weight_decay": 0.0, "amsgrad": False, "maximize": False}
-            torch._fused_adam_([vector], [direction], [mean], [square], [], [count.float()], **settings, **off)
+            fused = torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
+            fused([vector], [direction], [mean], [square], [], [count.float()], **settings, **off)
             return vector, {"count": count, "mean": mean, "square": square}
         mean = torch.lerp(memory["mean"], direction, 1 - first)
         square = torch.lerp(memory["square"], direction * direction, 1 - second)
