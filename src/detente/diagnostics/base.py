@@ -1,0 +1,73 @@
+"""What diagnostics find out, in the form in which they hand it on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from detente.errors import require
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues of J = v'(x) in descent convention: a step x ← x − h v(x) contracts only where Re λ > 0.
+
+    Args:
+        eigenvalues: of J, complex, (k,), on the CPU.
+        regularised: of w'(x), the Jacobian of the method's own field, complex, (k,); None where it is v itself, or
+            where no formula for it is known here.
+        size: n, the number of parameters of all players; k = n where the spectrum is whole.
+    """
+
+    eigenvalues: Tensor
+    regularised: Tensor | None
+    size: int
+
+    def __post_init__(self) -> None:
+        require(self.eigenvalues.is_complex(), "eigenvalues", self.eigenvalues.dtype, "complex numbers")
+        require(len(self.eigenvalues) <= self.size, "size", self.size, f"at least {len(self.eigenvalues)}, or k > n")
+
+    @property
+    def used(self) -> Tensor:
+        """The eigenvalues that decide: those of the method's own field where it has its own."""
+        return self.eigenvalues if self.regularised is None else self.regularised
+
+
+@dataclass(frozen=True)
+class GradientStatistics:
+    """What mini-batch gradients of one player look like at one point.
+
+    Args:
+        norm: ‖ḡ‖, Euclidean norm of the mean over the batches.
+        variance: tr Cov(g), of one mini-batch's gradient g, estimated without bias.
+        signal_to_noise: sqrt(|g|² / tr Cov(g)), with |g|² the true gradient's square, estimated without bias; 0 where
+            the estimate is not positive, infinite where there is no noise.
+        cosine: mean cosine of the angle between consecutive mini-batches' gradients, in [−1, 1].
+        noise_scale: tr(Σ)/|g|² with Σ the covariance of a single sample's gradient: the batch size at which noise
+            equals signal, in samples; infinite where no signal was found.
+    """
+
+    norm: float
+    variance: float
+    signal_to_noise: float
+    cosine: float
+    noise_scale: float
+
+
+def roundoff(eigenvalues: Tensor) -> float:
+    """Return below which modulus an eigenvalue counts as zero: k ε max|λ|, ε the precision of its numbers."""
+    if not len(eigenvalues):
+        return 0.0
+    return len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps * float(eigenvalues.abs().max())
+
+
+def largest_steps(eigenvalues: Tensor) -> Tensor:
+    """Return for each λ the h below which |1 − hλ| < 1: 2 Re λ/|λ|² where Re λ > 0, else 0, float64, (k,).
+
+    Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Lemma 4, eq. 10 (descent sign).
+    """
+    values = eigenvalues.to(torch.complex128)
+    square = values.abs().square()
+    return torch.where(values.real > 0, 2 * values.real / square.clamp_min(torch.finfo(torch.float64).tiny), 0.0)

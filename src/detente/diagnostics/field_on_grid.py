@@ -1,0 +1,95 @@
+"""Pictures in the plane: the field of a game with two numbers, the scores of a discriminator of points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from detente.errors import require
+from detente.fields.base import Field
+from detente.fields.gradient import Gradient
+from detente.game import Batch, Game
+from detente.state import State
+
+Extent = tuple[float, float, float, float]  # xmin, xmax, ymin, ymax
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A field on a grid; players move along (−u, −v).
+
+    Args:
+        x: first number of each column, (r,).
+        y: second number of each row, (r,).
+        u: the field's first component, (r, r), rows of equal y.
+        v: its second component, (r, r).
+    """
+
+    x: Tensor
+    y: Tensor
+    u: Tensor
+    v: Tensor
+
+
+def field_on_grid(
+    game: Game, state: State, batch: Batch, extent: Extent, resolution: int = 21, field: Field | None = None
+) -> Grid:
+    """Return the field of a game with two parameters in all, on a grid.
+
+    Args:
+        game: the game.
+        state: gives shapes, dtype and buffers; it is not changed.
+        batch: one batch, for all points.
+        extent: (xmin, xmax, ymin, ymax) of the first and the second parameter, in the order of `game.players`.
+        resolution: r, points along each side, ≥ 2.
+        field: which field (default: the gradient field v), freshly started at every point.
+
+    Raises:
+        InvalidValue: a game with another number of parameters, or an argument out of range.
+    """
+    sizes = [len(state.vectors[name]) for name in game.players]
+    require(sum(sizes) == 2, "game", sum(sizes), "a game with two parameters in all")
+    first = state.vectors[game.players[0]]
+    x, y = (side.to(first) for side in _sides(extent, resolution))
+    which = field or Gradient()
+    found = []
+    for point in torch.cartesian_prod(y, x).flip(1):
+        at = dict(zip(game.players, point.split(sizes), strict=True))
+        memory = which.initial(game, at, state.buffers)
+        blocks = which(game, at, state.buffers, batch, memory, game.players)[0].field
+        found.append(torch.cat([blocks[name] for name in game.players]))
+    u, v = torch.stack(found).reshape(resolution, resolution, 2).unbind(-1)
+    return Grid(x, y, u, v)
+
+
+def level_sets(game: Any, state: State, extent: Extent, resolution: int = 64) -> Tensor:
+    """Return the discriminator's scores on a grid of points in the plane, float32, (r, r), rows of equal y.
+
+    Args:
+        game: a game of points in the plane that has `scores(state, samples)`, such as `Adversarial`.
+        state: where to look; it is not changed.
+        extent: (xmin, xmax, ymin, ymax).
+        resolution: r, points along each side, ≥ 2.
+
+    Raises:
+        InvalidValue: a game without scores, data that are not points in the plane, or an argument out of range.
+    """
+    require(hasattr(game, "scores"), "game", type(game).__name__, "a game with a discriminator")
+    shape = tuple(game.data.shape)
+    require(shape == (2,), "game", shape, "data of shape (2,), points in the plane")
+    vector = next(iter(state.vectors.values()))
+    x, y = _sides(extent, resolution)
+    points = torch.cartesian_prod(y, x).flip(1).to(vector)
+    return game.scores(state, points).reshape(resolution, resolution).float().cpu()
+
+
+def _sides(extent: Extent, resolution: int) -> tuple[Tensor, Tensor]:
+    """Return the grid's x and y, float64, (r,) each."""
+    require(resolution >= 2, "resolution", resolution, "an integer ≥ 2")
+    left, right, bottom, top = extent
+    require(left < right and bottom < top, "extent", extent, "(xmin, xmax, ymin, ymax) with xmin < xmax, ymin < ymax")
+    x = torch.linspace(left, right, resolution, dtype=torch.float64)
+    return x, torch.linspace(bottom, top, resolution, dtype=torch.float64)

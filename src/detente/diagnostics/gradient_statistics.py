@@ -1,0 +1,66 @@
+"""How noisy are the mini-batches' gradients?"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from detente.derivatives import vector_field
+from detente.diagnostics.base import GradientStatistics
+from detente.errors import require
+from detente.game import Game
+from detente.state import State
+
+
+def gradient_statistics(
+    game: Game, state: State, generator: torch.Generator, batches: int = 16, batch_size: int | None = None
+) -> dict[str, GradientStatistics]:
+    """Return norm, variance, signal-to-noise ratio, cosine and noise scale of each player's mini-batch gradients.
+
+    With K batches: tr Cov(g) = Σₖ‖gₖ − ḡ‖²/(K−1), |g|² = ‖ḡ‖² − tr Cov(g)/K, tr(Σ)/|g|² = B tr Cov(g)/|g|².
+
+    Args:
+        game: the game.
+        state: where to look; it is not changed.
+        generator: source of the batches; never the one that training draws from.
+        batches: K, number of independent batches, ≥ 2.
+        batch_size: B, samples in a batch, ≥ 1; default the game's `batch`, and 1 where it has none.
+
+    Returns:
+        By player.
+
+    Source: McCandlish et al. 2018, An Empirical Model of Large-Batch Training (arXiv:1812.06162), eq. 2.9 and
+        appendix A.1 (simple noise scale).
+    """
+    require(batches >= 2, "batches", batches, "an integer ≥ 2")
+    size = getattr(game, "batch", 1) if batch_size is None else batch_size
+    require(size >= 1, "batch_size", size, "an integer ≥ 1")
+    drawn: dict[str, list[Tensor]] = {name: [] for name in game.players}
+    for _ in range(batches):
+        batch = {name: tensor.to(state.t.device) for name, tensor in game.draw(generator).items()}
+        for name, block in vector_field(game, state.vectors, state.buffers, batch).field.items():
+            drawn[name].append(block)
+    return {name: _statistics(blocks, size) for name, blocks in drawn.items()}
+
+
+def _statistics(blocks: list[Tensor], size: int) -> GradientStatistics:
+    """Return the statistics of one player's gradients; sums in float64, one batch at a time to spare memory."""
+    mean = sum(block.double() for block in blocks) / len(blocks)
+    variance = sum(float((block.double() - mean).square().sum()) for block in blocks) / (len(blocks) - 1)
+    norm = float(mean.norm())  # type: ignore[union-attr]
+    if variance <= (norm * torch.finfo(blocks[0].dtype).eps) ** 2:
+        variance = 0.0  # equal gradients, but for the rounding of their mean
+    signal = max(0.0, norm**2 - variance / len(blocks))
+    cosines = [
+        float(torch.nn.functional.cosine_similarity(one.double(), two.double(), dim=0))
+        for one, two in zip(blocks[:-1], blocks[1:], strict=True)
+    ]
+    return GradientStatistics(
+        norm=norm,
+        variance=variance,
+        signal_to_noise=math.sqrt(signal / variance) if variance else math.inf,
+        cosine=sum(cosines) / len(cosines),
+        noise_scale=size * variance / signal if signal else (math.inf if variance else 0.0),
+    )

@@ -1,0 +1,143 @@
+"""Eigenvalues of the field's Jacobian: does the game contract around this point, and does it turn?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
+from torch import Tensor
+
+from detente.derivatives import jacobian, transposed_jacobian
+from detente.diagnostics.base import Spectrum
+from detente.errors import InvalidValue, require, unknown
+from detente.fields.base import Field
+from detente.fields.consensus import Consensus
+from detente.fields.smoothing import Smoothing
+from detente.game import Batch, Game
+from detente.method import Method
+from detente.state import State
+
+Which = Literal["LM", "LR", "SR", "LI"]
+LARGEST = 5000  # parameters; the dense matrix takes n² numbers, its eigenvalues about 10 n³ operations
+ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "LM": lambda values: values.abs(),
+    "LR": lambda values: values.real,
+    "SR": lambda values: -values.real,
+    "LI": lambda values: values.imag.abs(),
+}
+
+
+def jacobian_spectrum(game: Game, state: State, batch: Batch, method: Method | None = None) -> Spectrum:
+    """Return all eigenvalues of J = v'(x), and those of the method's own field.
+
+    Consensus has w' = J + γ JᵀJ, Smoothing (for the regularised player's rows, zero elsewhere) J + γ JᵀJ or
+    J + γ Jᵀ P J, P the other players' rows. This is exact at stationary points, and it is what the paper plots; away
+    from them the exact w' has one more term, γ Σᵢ vᵢ(x) ∇²vᵢ(x), which is left out.
+
+    Args:
+        game: the game; at most 5000 parameters in all.
+        state: where to look; it is not changed.
+        batch: one batch: v and J are those of the batch.
+        method: whose field; without one, or where w = v or no formula is known here, `regularised` is None.
+
+    Returns:
+        The spectrum, complex64 for float32 games and complex128 for float64 ones.
+
+    Raises:
+        InvalidValue: too many parameters, or a Jacobian that is not finite (the state has diverged).
+
+    Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, section 5.1, figure 3 (descent sign).
+    """
+    size = _size(state)
+    require(size <= LARGEST, "state", size, f"at most {LARGEST} parameters", "leading_eigenvalues takes larger games")
+    matrix = jacobian(game, state.vectors, state.buffers, batch).cpu()
+    require(bool(matrix.isfinite().all()), "state", "a Jacobian that is not finite", "a point that has not diverged")
+    added = None if method is None else _regularisation(method.field, matrix, game, state)
+    own = None if added is None else torch.linalg.eigvals(matrix + added)
+    return Spectrum(torch.linalg.eigvals(matrix), own, size)
+
+
+def _regularisation(field: Field, matrix: Tensor, game: Game, state: State) -> Tensor | None:
+    """Return w' − J at a stationary point, (n, n), where the field is not v itself and its formula is known."""
+    if isinstance(field, Consensus):
+        return field.strength * (matrix.T @ matrix)
+    if isinstance(field, Smoothing):
+        mine = torch.cat([torch.full((len(state.vectors[n]),), float(n == field.player)) for n in game.players])
+        mine = mine.to(matrix)[:, None]
+        kept = matrix if field.definition == "paper" else matrix * (1 - mine)
+        return field.strength * mine * (matrix.T @ kept)
+    return None
+
+
+def leading_eigenvalues(
+    game: Game,
+    state: State,
+    batch: Batch,
+    count: int = 5,
+    which: Which = "LM",
+    tolerance: float = 1e-3,
+    products: int = 1000,
+) -> Spectrum:
+    """Return some eigenvalues of J = v'(x), without ever forming J: implicitly restarted Arnoldi on u ↦ Jᵀu.
+
+    Jᵀ has J's eigenvalues, and the graph of v is built once for all products. The start is fixed, so the result is
+    the same at every call.
+
+    Args:
+        game: the game, of any size.
+        state: where to look; it is not changed.
+        batch: one batch: v and J are those of the batch.
+        count: number of eigenvalues, ≥ 1.
+        which: "LM" largest |λ|, "LR" largest Re λ, "SR" smallest Re λ (the least stable), "LI" largest |Im λ|.
+        tolerance: relative accuracy of each eigenvalue, ≥ 0; 0 is the machine's.
+        products: about how many products Jᵀu it may take, ≥ 1.
+
+    Returns:
+        The eigenvalues found, the first of `which` first; fewer than `count` where not all were found in time.
+
+    Raises:
+        InvalidValue: an argument is out of range, or a product that is not finite (the state has diverged).
+
+    Source: Lehoucq, Sorensen & Yang 1998, ARPACK Users' Guide (by SciPy).
+    """
+    if which not in ORDERS:
+        raise unknown("which", which, ORDERS)
+    require(count >= 1, "count", count, "an integer ≥ 1")
+    require(tolerance >= 0, "tolerance", tolerance, "a number ≥ 0")
+    require(products >= 1, "products", products, "an integer ≥ 1")
+    size, first = _size(state), next(iter(state.vectors.values()))
+    asked = count + 2  # two more, so that no conjugate pair is cut
+    kept = max(2 * asked + 1, 20)  # Arnoldi vectors; ARPACK's own choice
+    if kept > size // 2:
+        return _chosen(jacobian_spectrum(game, state, batch).eigenvalues, count, which, size)
+    product = transposed_jacobian(game, state.vectors, state.buffers, batch)
+
+    def transposed(u: np.ndarray) -> np.ndarray:
+        given = torch.from_numpy(u.reshape(-1).copy()).to(first)
+        found = product(given).cpu().numpy()
+        if not np.isfinite(found).all():
+            raise InvalidValue("state", "a Jacobian that is not finite", "a point that has not diverged")
+        return found
+
+    kind = np.dtype(str(first.dtype).removeprefix("torch."))
+    operator = LinearOperator((size, size), matvec=transposed, dtype=kind)  # pyright: ignore[reportCallIssue]
+    start = np.random.default_rng(0).standard_normal(size).astype(kind)
+    rounds = max(1, products // (kept - asked))
+    try:
+        values = eigs(operator, asked, v0=start, which=which, tol=tolerance, maxiter=rounds, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]
+    except ArpackNoConvergence as error:
+        values = error.eigenvalues
+    return _chosen(torch.from_numpy(np.asarray(values)), count, which, size)
+
+
+def _chosen(eigenvalues: Tensor, count: int, which: str, size: int) -> Spectrum:
+    """Return the first `count` eigenvalues in the order of `which`."""
+    order = ORDERS[which](eigenvalues).argsort(descending=True, stable=True)
+    return Spectrum(eigenvalues[order[:count]], None, size)
+
+
+def _size(state: State) -> int:
+    return sum(len(vector) for vector in state.vectors.values())

@@ -1,0 +1,141 @@
+"""What a spectrum and gradient statistics mean, in plain words, and no more than they mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from detente.diagnostics.base import GradientStatistics, Spectrum, largest_steps, roundoff
+from detente.errors import require
+
+TURNING = 10.0  # |Im λ|/|Re λ| from which rotation dominates: the step must then be 100 times smaller (eq. 10)
+COUNTED = 0.01  # share of the largest |λ| from which an eigenvalue counts for rotation; tiny ones decide nothing
+NOISY = 3.0  # noise to signal from which batches are called too small: 10 times the batch would bring it to about 1
+
+
+def verdict(
+    spectrum: Spectrum,
+    statistics: Mapping[str, GradientStatistics] | None = None,
+    learning_rate: float | None = None,
+    adaptive: bool = False,
+) -> list[str]:
+    """Return sentences about stability, step size, rotation and noise, the most serious of each kind.
+
+    An eigenvalue counts as zero below `roundoff`, k ε max|λ|; rotation dominates from |Im λ|/|Re λ| = 10 among
+    eigenvalues of at least 1 % of the largest modulus; noise is called too large from 3 times the signal.
+
+    Args:
+        spectrum: as a diagnostic returned it, whole or in part.
+        statistics: by player, as a diagnostic returned them.
+        learning_rate: the step size in use, > 0.
+        adaptive: whether the optimizer rescales the field (RMSProp, Adam), so that step sizes do not compare.
+
+    Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Lemma 4 and section 3; the thresholds are ours.
+    """
+    require(learning_rate is None or learning_rate > 0, "learning_rate", learning_rate, "a number > 0, or None")
+    sentences = _stability(spectrum)
+    sentences += _step(spectrum, learning_rate, adaptive)
+    sentences += _rotation(spectrum)
+    for player, found in (statistics or {}).items():
+        sentences += _noise(player, found)
+    sentences.append("All this describes the game near this point, linearised, on the batches that were looked at.")
+    return sentences
+
+
+def _stability(spectrum: Spectrum) -> list[str]:
+    """Say whether the field contracts: how many real parts are negative, zero, positive."""
+    values, zero = spectrum.used, roundoff(spectrum.used)
+    count = len(values)
+    if not count:
+        return [f"No eigenvalue of {spectrum.size:,} is known, so nothing can be said about stability."]
+    negative = int((values.real < -zero).sum())
+    marginal = int((values.real.abs() <= zero).sum())
+    flat = int((values.abs() <= zero).sum())
+    whole = count == spectrum.size
+    field = "" if spectrum.regularised is None else " of the method's own field"
+    among = f"{count:,}" if whole else f"{count:,} known"
+    sentences = []
+    if negative:
+        least = float(values.real.min())
+        sentences.append(
+            f"{negative:,} of {among} eigenvalues{field} {_have(negative)} a negative real part "
+            f"(down to {least:.2g}): the game does not contract here; in these directions it drives away."
+        )
+    if marginal > flat:
+        turning = marginal - flat
+        sentences.append(
+            f"{turning:,} of {among} eigenvalues{field} {_have(turning)} a real part of zero to rounding "
+            "but an imaginary part: there simultaneous steps of any size spiral outwards."
+        )
+    if flat:
+        sentences.append(
+            f"{flat:,} of {among} eigenvalues{field} {'is' if flat == 1 else 'are'} zero to rounding: flat directions, "
+            "which neither attract nor repel."
+        )
+    if not negative and marginal == flat and count > flat:
+        rest = "all" if not flat else "all others"
+        sentences.append(
+            f"{rest.capitalize()} ({count - flat:,} of {among}) eigenvalues{field} have a positive real part: "
+            "small enough steps contract" + (" in these directions." if flat or not whole else ".")
+        )
+    if not whole:
+        sentences.append(f"Only {count:,} of {spectrum.size:,} eigenvalues are known; the others may be worse.")
+    return sentences
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
+
+
+def _step(spectrum: Spectrum, rate: float | None, adaptive: bool) -> list[str]:
+    """Say how the learning rate compares with the largest stable one."""
+    values = spectrum.used
+    contracting = values[values.real > roundoff(values)]
+    if not len(contracting):
+        return []
+    others = len(contracting) < int((values.abs() > roundoff(values)).sum())
+    bound = float(largest_steps(contracting).min())
+    which = "plain simultaneous gradient" if spectrum.regularised is None else "simultaneous steps along its field"
+    sentence = f"The largest stable step for {which} is {bound:.2g}"
+    sentence += " in the directions that contract" if others else ""
+    if adaptive:
+        used = "" if rate is None else f" (learning rate {rate:.2g})"
+        return [f"{sentence}; your optimizer rescales the field{used}, so that is no limit for it."]
+    if rate is None:
+        return [sentence + "."]
+    if rate < bound:
+        return [f"{sentence}; you use {rate:.2g}, which is below it."]
+    return [f"{sentence}; you use {rate:.2g}, which overshoots: use less than {bound:.2g}."]
+
+
+def _rotation(spectrum: Spectrum) -> list[str]:
+    """Say whether the field turns much more than it attracts."""
+    values = spectrum.used
+    large = values[values.abs() >= max(COUNTED * _largest(values), math.ulp(0.0))]
+    quotients = large.imag.abs().double() / large.real.abs().double()  # infinite on the imaginary axis
+    turning = int((quotients >= TURNING).sum())
+    if not turning:
+        return []
+    most = float(quotients.max())
+    shown = "without limit" if most > 1e6 else f"up to {most:,.0f}"
+    advice = "consider consensus or extragradient" if spectrum.regularised is None else "consider a larger strength"
+    return [f"Rotation dominates in {turning:,} of the {len(large):,} large eigenvalues: |Im|/|Re| {shown}; {advice}."]
+
+
+def _largest(values: Tensor) -> float:
+    return float(values.abs().max()) if len(values) else 0.0
+
+
+def _noise(player: str, found: GradientStatistics) -> list[str]:
+    """Say whether one player's batches are too small."""
+    if found.signal_to_noise == 0:
+        return [f"No signal was found in the {player}'s gradient: it is all noise at this batch size."]
+    ratio = 1 / found.signal_to_noise
+    if ratio < NOISY:
+        return []
+    return [
+        f"The {player}'s gradient noise is {ratio:.2g}x its signal: larger batches (noise equals signal at about "
+        f"{found.noise_scale:,.0f} samples) or variance reduction will help."
+    ]
