@@ -33,7 +33,7 @@ def save(folder: Path, progress: Sequence[Progress]) -> Path:
     tensors: dict[str, Tensor] = {}
     told = {}
     for one in progress:
-        tensors |= {f"{one.seed}/state/{key}": t.detach().cpu().contiguous() for key, t in one.state.flat().items()}
+        tensors |= {f"{one.seed}/state/{key}": t.cpu().contiguous() for key, t in one.state.flat().items()}
         tensors[f"{one.seed}/random"] = one.random
         told[one.seed] = {"seconds": one.seconds, "diverged_at": one.diverged_at}
     step = max(one.step for one in progress)

@@ -58,7 +58,7 @@ def image_grid(samples: Tensor) -> Image.Image:
     count, channels, height, width = samples.shape
     columns = int(np.ceil(np.sqrt(count)))
     rows = int(np.ceil(count / columns))
-    pixels = ((samples.detach().cpu().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    pixels = ((samples.cpu().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     canvas = torch.zeros(channels, rows * (height + 2) - 2, columns * (width + 2) - 2, dtype=torch.uint8)
     for index, image in enumerate(pixels):
         top, left = (index // columns) * (height + 2), (index % columns) * (width + 2)

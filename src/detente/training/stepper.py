@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -12,6 +11,7 @@ from detente.errors import require
 from detente.game import Batch, Game
 from detente.games.adversarial import Adversarial
 from detente.method import Method
+from detente.modules import copied
 from detente.state import Info, State
 from detente.training.step import Draw, Steps, draw
 
@@ -57,7 +57,7 @@ class Stepper:
     def modules(self) -> tuple[nn.Module, nn.Module]:
         """Return generator and discriminator as ordinary modules with the trained parameters, in evaluation mode."""
         game = self._adversarial()
-        generator, discriminator = (copy.deepcopy(game.modules[name]).eval() for name in game.players)
+        generator, discriminator = (copied(game.modules[name]).eval() for name in game.players)
         game.write(self.state, generator, discriminator)
         return generator, discriminator
 
