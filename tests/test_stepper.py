@@ -150,7 +150,6 @@ def test_games_without_modules_step_too() -> None:
             misuse()
 
 
-@pytest.mark.xfail(strict=False, reason="Stepper.modules deep-copies; detente.modules.copied would do")
 def test_modules_with_hooks_come_back_too() -> None:
     """`torch.nn.utils.spectral_norm` leaves a computed weight in the module, which deepcopy refuses."""
     discriminator = nn.Sequential(nn.Flatten(), nn.utils.spectral_norm(nn.Linear(16, 1)))
