@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,15 @@ def main(words: Sequence[str] | None = None) -> int:
         return 130
     except SystemExit as leave:  # argparse's own way out, for --help and wrong words
         return leave.code if isinstance(leave.code, int) else 2
+    except BrokenPipeError:  # the reader of our output has seen enough, as in `detente list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if debug:
+            raise
+        said = InvalidValue("file", error.filename, "a file that can be read or written", error.strerror or str(error))
+        print(f"detente: {_one_line(said)}", file=sys.stderr)
+        return 2
     except Exception as error:
         if debug:
             raise

@@ -1,60 +1,63 @@
-"""From words to a `Run`: the command line and YAML files, by way of jsonargparse, with names instead of import paths."""
+"""From words to a `Run`: command line and YAML files, by way of jsonargparse, with names instead of import paths."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import importlib
-import inspect
 import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
 import yaml
 
-from detente import methods, standard_games
-from detente.catalogue import members
 from detente.errors import InvalidValue, unknown
 from detente.method import Method
+from detente.naming import (
+    Called,
+    checked_settings,
+    games,
+    hints,
+    imported,
+    named_methods,
+    read,
+    resolve,
+    resolved_value,
+)
+from detente.option_help import Formatter, complaint, contents, page
 from detente.training.run import Run
 
 jsonargparse.set_parsing_settings(subclasses_enabled=[Method])
 
-class _Help(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """jsonargparse's help, with examples left as they are."""
-
-
 FIELDS = tuple(field.name for field in dataclasses.fields(Run))
 NOT_OPTIONS = ("versions", "machine", "command")  # what a run directory's run.yaml tells besides
-
-
-def games() -> dict[str, Callable[..., Any]]:
-    """Return every game that can be asked for by name: the standard ones, and the members of `detente.games`."""
-    return dict(sorted({**members("games"), **standard_games.names()}.items()))
-
-
-def named_methods() -> dict[str, Callable[..., Any]]:
-    """Return every method that can be asked for by name: the table of papers, and `method` for a triple of one's own."""
-    return {**methods.names(), "method": Method}
+TABLES = {"game": games, "method": named_methods}
 
 
 def parser(
     command: str, description: str, examples: str = "", without: tuple[str, ...] = ()
 ) -> jsonargparse.ArgumentParser:
     """Return a parser whose options are the fields of `Run`, with their documentation."""
+    needed = " ".join(f"--{name} NAME" for name in TABLES if name not in without)
     made = jsonargparse.ArgumentParser(
         prog=f"detente {command}",
+        usage=f"detente {command} {needed} [--{'game' if without else 'method'}.SETTING VALUE …] [OPTION …]",
         description=description,
         epilog=examples,
-        formatter_class=_Help,
+        formatter_class=Formatter,
         exit_on_error=False,
         default_env=False,
+        print_config=None,
     )
     made.add_argument("--config", action="config", help="YAML file with any of these options, e.g. a run.yaml")
     made.add_class_arguments(Run, skip=set(without))
+    for action in made._actions:
+        action.metavar = {"game": "NAME", "method": "NAME", "seeds": "N …", "config": "FILE"}.get(action.dest)
+        if action.dest.endswith(".help"):
+            action.metavar, name = "NAME", action.dest.partition(".")[0]
+            action.help = f"show the settings of one {name} as options, e.g. --{action.dest} {_example(name)}"
+        elif not action.metavar and getattr(action, "_typehint", None) in (int, int | None):
+            action.metavar = "N"
     return made
 
 
@@ -65,27 +68,33 @@ def parse(
 
     Raises:
         InvalidValue: an option or a value that is not allowed.
+        SystemExit: a help page was asked for, and printed.
     """
-    words = list(words)
-    for option in lists:
-        words = gathered(words, option)
-    known = [action.dest for action in made._actions]
-    called: dict[str, Callable[..., Any]] = {}
-    for index, word in enumerate(words):
-        if word == "--config" and index + 1 < len(words):
-            content = read_yaml(Path(words[index + 1]))
-            called |= {key: _import(content[key]["class_path"]) for key in ("game", "method") if key in content}
-            words[index + 1] = yaml.safe_dump(content, sort_keys=False)
-    for index, word in enumerate(words):
-        if word in ("--game", "--method") and index + 1 < len(words):
-            path = resolve(word[2:], words[index + 1])
-            words[index + 1], called[word[2:]] = path, _import(path)
-    for word in words:
-        _check_option(word, known, called)
+    pairs = _pairs(words, lists)
+    _help(pairs)
+    called: Called = {}
+    ready: list[str] = []
+    for option, value in sorted(pairs, key=lambda pair: _rank(pair[0])):
+        if option is not None:
+            _check_option(option, made, called)
+        if option == "config" and value is not None:
+            content = read_yaml(Path(value), called)
+            value = yaml.safe_dump(content, sort_keys=False)
+        elif option in TABLES and value is not None:
+            value = resolve(option, value, TABLES[option]())
+            called[option] = imported(value, option)
+        elif option is not None:
+            value = _resolved_word(option, value, called, pairs)
+        ready += [*([f"--{option}" if value is None else f"--{option}={value}"] if option else [str(value)])]
+    given = {option: value for option, value in pairs if option and value is not None}
     try:
-        return made.parse_args(words)
+        return made.parse_args(ready)
     except jsonargparse.ArgumentError as error:
-        raise _readable(str(error)) from error
+        raise complaint(str(error), made._actions, called, given) from error
+    except SystemExit:
+        raise
+    except Exception as error:
+        raise complaint(str(error), made._actions, called, given) from error
 
 
 def build(made: jsonargparse.ArgumentParser, options: jsonargparse.Namespace, **changes: Any) -> Run:
@@ -94,14 +103,18 @@ def build(made: jsonargparse.ArgumentParser, options: jsonargparse.Namespace, **
     Raises:
         InvalidValue: no game or no method, or what their parts refuse.
     """
-    for field, table in (("game", games()), ("method", named_methods())):
+    for field, table in TABLES.items():
         if options.get(field) is None:
-            raise InvalidValue(field, None, ", ".join(table), f"Say which with --{field} NAME")
+            raise InvalidValue(field, None, ", ".join(table()), f"Say which with --{field} NAME")
     try:
         given = made.instantiate(options)
-    except (TypeError, ImportError, AttributeError) as error:
-        raise _readable(str(error)) from error
-    return Run(**{**{name: given[name] for name in FIELDS}, **changes})
+        return Run(**{**{name: given[name] for name in FIELDS}, **changes})
+    except InvalidValue:
+        raise
+    except Exception as error:  # a user's own classes may raise anything, and so may torch at impossible sizes
+        told = {field: options[field].as_dict() for field in TABLES}
+        reason = re.sub(r"\s+", " ", f"{type(error).__name__}: {error}")[:300]
+        raise InvalidValue("game, method", told, "parts that can be built", reason) from error
 
 
 def resolved(made: jsonargparse.ArgumentParser, options: jsonargparse.Namespace) -> dict[str, Any]:
@@ -122,88 +135,98 @@ def from_directory(directory: Path) -> tuple[jsonargparse.ArgumentParser, jsonar
     return made, parse(made, ["--config", str(directory / "run.yaml")])
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, called: Called | None = None) -> dict[str, Any]:
     """Return a configuration file's content with names resolved.
 
     Raises:
-        InvalidValue: it cannot be read, or is no mapping.
+        InvalidValue: it cannot be read, is no mapping, or names what does not exist.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidValue("config", str(path), "a readable YAML file", str(error).partition("\n")[0]) from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise InvalidValue("config", str(path), "a readable YAML file", reason) from error
     if not isinstance(content, dict):
         raise InvalidValue("config", str(path), "a YAML file with option names and values")
     content = {key: value for key, value in content.items() if key not in NOT_OPTIONS and value is not None}
+    called = {} if called is None else called
     for key in content:
         if key not in FIELDS:
             raise unknown("config", key, FIELDS)
-    for field in ("game", "method"):
+    for field, table in TABLES.items():
         if field in content:
             chosen = content[field] if isinstance(content[field], dict) else {"class_path": str(content[field])}
-            if "class_path" not in chosen:
+            if not isinstance(chosen.get("class_path"), str):
                 raise InvalidValue(field, content[field], "a name, or a mapping with class_path and init_args")
-            content[field] = {**chosen, "class_path": resolve(field, str(chosen["class_path"]))}
+            path_of = resolve(field, chosen["class_path"], table())
+            called[field] = imported(path_of, field)
+            settings = checked_settings(field, called[field], chosen.get("init_args"), called)
+            content[field] = {**chosen, "class_path": path_of, **({"init_args": settings} if settings else {})}
     return content
 
 
-def resolve(field: str, name: str) -> str:
-    """Return the import path behind the name of a game or a method; an import path stays what it is."""
-    table = games() if field == "game" else named_methods()
-    if name in table:
-        return f"{table[name].__module__}.{table[name].__qualname__}"
-    if "." in name:
-        _import(name)
-        return name
-    raise unknown(field, name, table)
+def _pairs(words: Sequence[str], lists: tuple[str, ...]) -> list[tuple[str | None, str | None]]:
+    """Return the words as options with their values: `--seeds 0 1` as one list, `--rate -1e-3` as a number."""
+    pairs: list[tuple[str | None, str | None]] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or word == "--":
+            pairs.append((None, word))
+            continue
+        option, equals, value = word[2:].partition("=")
+        taken = [value] if equals else []
+        while rest and not equals and not rest[0].startswith("--") and (option in lists or not taken):
+            taken.append(rest.pop(0))
+        listed = option in lists and not (len(taken) == 1 and taken[0].startswith("["))
+        several = [read(one) if option == "seeds" else one for one in taken]
+        pairs.append((option, _flow(several) if listed else taken[0] if taken else None))
+    return pairs
 
 
-def _import(path: str) -> Callable[..., Any]:
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # a user's own modules lie where the user stands
-    module, _, name = path.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except Exception as error:  # a user's own module may raise anything
-        raise InvalidValue("import", path, "MODULE.NAME of something that can be imported", str(error)) from error
+def _rank(option: str | None) -> int:
+    """Return when an option is read: files first, so that words have the last word; members before their settings."""
+    return 0 if option == "config" else 1 if option in TABLES else 2 + (option or "").count(".")
 
 
-def gathered(words: list[str], option: str) -> list[str]:
-    """Return the words with `--option 0 1 2` written as jsonargparse reads it, `--option=[0, 1, 2]`."""
-    if f"--{option}" not in words:
-        return words
-    at = words.index(f"--{option}")
-    end = at + 1
-    while end < len(words) and not words[end].startswith("--"):
-        end += 1
-    listed = words[at + 1 : end]
-    if len(listed) == 1 and listed[0].startswith("["):
-        return words
-    return [*words[:at], f"--{option}=[{', '.join(listed)}]", *words[end:]]
+def _resolved_word(option: str, value: str | None, called: Called, pairs: Sequence[tuple]) -> str | None:
+    owner, _, key = option.rpartition(".")
+    if value is None or owner not in called or key not in hints(called[owner]):
+        return value
+    nested = any(other and other.startswith(f"{option}.") for other, _ in pairs)
+    before = read(value)
+    after = resolved_value(option, hints(called[owner])[key], before, called, nested)
+    if after == before:
+        return value
+    return after["class_path"] if isinstance(after, dict) and after.keys() == {"class_path"} else _flow(after)
 
 
-def _check_option(word: str, known: Sequence[str], called: dict[str, Callable[..., Any]]) -> None:
+def _flow(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=float("inf")).strip()
+
+
+def _check_option(option: str, made: jsonargparse.ArgumentParser, called: Called) -> None:
     """Raise `InvalidValue` for an option that does not exist, naming the nearest one that does."""
-    if not word.startswith("--") or word == "--":
-        return
-    name = word[2:].partition("=")[0]
-    first, _, rest = name.partition(".")
-    if first in called and rest:
-        accepted = inspect.signature(called[first]).parameters
-        key = rest.partition(".")[0].rstrip("+")
-        if key not in accepted and key not in ("help", "class_path", "init_args"):
-            raise unknown(first, key, accepted)
-    elif first not in known and first not in ("help", "print_config"):
-        raise unknown("option", f"--{name}", [f"--{one}" for one in known if one != "help"])
+    owner, _, key = option.rpartition(".")
+    known = [action.dest for action in made._actions if not action.dest.endswith(("help", "shtab"))]
+    if owner in called and hints(called[owner]) and key.rstrip("+") not in hints(called[owner]):
+        raise unknown("option", f"--{option}", [f"--{owner}.{name}" for name in hints(called[owner])])
+    if option.partition(".")[0] not in [*known, "help"]:
+        raise unknown("option", f"--{option}", [f"--{name}" for name in known])
 
 
-def _readable(message: str) -> InvalidValue:
-    """Return jsonargparse's many-line error as one line in our form."""
-    text = re.sub(r"\s+", " ", message).strip()
-    found = re.match(r"(?:Parser key|argument) \"?-*([\w.+]+)\"?:? ?(.*)", text)
-    field, reason = found.groups() if found else ("option", text)
-    plain = re.search(r"Expected an? <class '(\w+)'>\. Got value: (.*)", reason)
-    if plain:
-        words = {"int": "an integer", "float": "a number", "tuple": "a list", "bool": "true or false"}
-        return InvalidValue(field, plain[2], words.get(plain[1], plain[1]))
-    return InvalidValue(field, "a value that does not fit", reason[:400])
+def _help(pairs: Sequence[tuple[str | None, str | None]]) -> None:
+    """Print the help page of a game or method, if one is asked for."""
+    for option, value in pairs:
+        field, _, asked = (option or "").partition(".")
+        if asked == "help" and field in TABLES:
+            table = TABLES[field]()
+            if value is None:
+                print(contents(field, table))
+            else:
+                print(page(field, value, imported(resolve(field, value, table), field)))
+            raise SystemExit(0)
+
+
+def _example(field: str) -> str:
+    return {"game": "ring", "method": "consensus"}[field]

@@ -24,18 +24,21 @@ def main(words: Sequence[str]) -> int:
     """Train under every method, write the page, and return the exit status."""
     parser = configuration.parser("compare", DESCRIPTION, EXAMPLES, without=("method",))
     parser.add_argument(
-        "--methods", type=list[str], help="names from `detente list methods`, each with settings if wanted: NAME:KEY=VALUE,…"
+        "--methods",
+        metavar="NAME …",
+        type=list[str],
+        help="names from `detente list methods`, each with settings if wanted: NAME:KEY=VALUE,…",
     )
     parser.add_argument("--out", type=Path, help="folder to make, with one run directory for each method")
-    parser.add_argument("--overwrite", type=bool, nargs="?", const=True, default=False, help="replace runs that are there")
+    parser.add_argument("--overwrite", action="store_true", help="replace runs that are there")
     options = configuration.parse(parser, words, lists=("seeds", "methods"))
     if not options.methods:
         raise InvalidValue("methods", options.methods, ", ".join(configuration.named_methods()))
     if options.out is None:
         raise InvalidValue("out", None, "a folder to write the runs into", "Say where with --out runs/NAME")
-    rest = _without(configuration.gathered(list(words), "methods"), ("--methods", "--out", "--overwrite"))
+    rest = _without(list(words), ("--methods", "--out", "--overwrite"))
     runs = {_label(method): _described(method, rest) for method in options.methods}
-    return carry_out_all(runs, options.out, overwrite=bool(options.overwrite))
+    return carry_out_all(runs, options.out, overwrite=options.overwrite)
 
 
 def carry_out_all(runs: dict[str, tuple[Run, dict]], folder: Path, overwrite: bool = False) -> int:

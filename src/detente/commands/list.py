@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from rich.table import Table
 
-from detente import configuration
 from detente.catalogue import FOLDERS, members, summary
 from detente.commands.display import console
 from detente.errors import unknown
+from detente.naming import games, named_methods
+from detente.option_help import Words
 
 DESCRIPTION = "List the members of every folder, one line each."
+EXAMPLES = "examples:\n  detente list\n  detente list methods"
 
 
 def main(words: Sequence[str]) -> int:
     """Print the members, and return the exit status."""
-    parser = argparse.ArgumentParser(prog="detente list", description=DESCRIPTION)
+    parser = Words("list", DESCRIPTION, EXAMPLES)
     parser.add_argument("folder", nargs="?", help="only this one, e.g. methods")
     options = parser.parse_args(words)
-    tables = {"games": configuration.games, "methods": configuration.named_methods}
+    tables = {"games": games, "methods": named_methods}
     folders = list(dict.fromkeys(["games", "methods", *FOLDERS]))
     if options.folder is not None and options.folder not in folders:
         raise unknown("folder", options.folder, folders)

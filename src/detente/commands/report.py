@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from detente.commands.display import console, outcome_table
+from detente.option_help import Words
 from detente.report.page import write_report
 
 DESCRIPTION = "Write one self-contained page about runs and comparisons."
+EXAMPLES = "examples:\n  detente report runs/ring runs/one --out page.html"
 
 
 def main(words: Sequence[str]) -> int:
     """Write the page, and return the exit status."""
-    parser = argparse.ArgumentParser(prog="detente report", description=DESCRIPTION)
+    parser = Words("report", DESCRIPTION, EXAMPLES)
     parser.add_argument("runs", type=Path, nargs="+", help="run directories, or folders of them")
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="page to write (default: report.html)")
     options = parser.parse_args(words)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from detente import configuration
 from detente.commands.train import carry_out, longer
+from detente.option_help import Words
 
 DESCRIPTION = "Go on from the last checkpoint of a run, to its planned end or beyond."
+EXAMPLES = "examples:\n  detente resume runs/one\n  detente resume runs/one --steps 3000"
 
 
 def main(words: Sequence[str]) -> int:
     """Resume, and return the exit status."""
-    parser = argparse.ArgumentParser(prog="detente resume", description=DESCRIPTION)
+    parser = Words("resume", DESCRIPTION, EXAMPLES)
     parser.add_argument("run", type=Path, help="run directory")
     parser.add_argument("--steps", type=int, help="train up to this step (default: as planned)")
     options = parser.parse_args(words)
     made, described = configuration.from_directory(options.run)
     run = configuration.build(made, described)
-    run = longer(run, options.steps or run.steps)
+    run = longer(run, run.steps if options.steps is None else options.steps)
     content = configuration.resolved(made, described)
     kept = ("steps", "record_every", "measure_every", "checkpoint_every")
     return carry_out(run, options.run, {**content, **{name: getattr(run, name) for name in kept}}, resume=True)

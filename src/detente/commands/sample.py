@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,16 +11,18 @@ from detente import configuration
 from detente.commands.display import console
 from detente.errors import InvalidValue, require
 from detente.games.adversarial import Adversarial
+from detente.option_help import Words
 from detente.report.scatter import scatter_picture
 from detente.training import checkpoint
 from detente.training.snapshot import image_grid
 
 DESCRIPTION = "Draw samples from a trained generator into a picture."
+EXAMPLES = "examples:\n  detente sample runs/digits --n 64 --out grid.png"
 
 
 def main(words: Sequence[str]) -> int:
     """Write the picture, and return the exit status."""
-    parser = argparse.ArgumentParser(prog="detente sample", description=DESCRIPTION)
+    parser = Words("sample", DESCRIPTION, EXAMPLES)
     parser.add_argument("run", type=Path, help="run directory")
     parser.add_argument("--n", type=int, default=64, help="how many samples (default: 64)")
     parser.add_argument("--out", type=Path, default=Path("samples.png"), help="picture to write (default: samples.png)")
@@ -45,6 +46,8 @@ def main(words: Sequence[str]) -> int:
             real = game.data.draw(options.n, torch.Generator().manual_seed(options.latents))["real"]
             scatter_picture(samples.cpu().numpy(), real.numpy(), options.out)
     except (OSError, ValueError) as error:
-        raise InvalidValue("out", str(options.out), "a picture's name, such as grid.png, where one can write", str(error)) from error
+        raise InvalidValue(
+            "out", str(options.out), "a picture's name, such as grid.png, where one can write", str(error)
+        ) from error
     console.print(f"{options.out}: {options.n} samples of seed {seed} at step {progress[seed].step}", soft_wrap=True)
     return 0

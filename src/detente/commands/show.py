@@ -9,11 +9,17 @@ import yaml
 from detente import configuration
 
 DESCRIPTION = "Show the resolved configuration as YAML, every default said, and stop."
+EXAMPLES = """\
+examples:
+  detente show --game ring --method consensus
+  detente show --game ring --method consensus --method.strength 1 > mine.yaml
+  detente train --config mine.yaml --out runs/mine
+"""
 
 
 def main(words: Sequence[str]) -> int:
     """Print the configuration, and return the exit status."""
-    parser = configuration.parser("show", DESCRIPTION)
+    parser = configuration.parser("show", DESCRIPTION, EXAMPLES)
     options = configuration.parse(parser, words)
     configuration.build(parser, options)
     print(yaml.safe_dump(configuration.resolved(parser, options), sort_keys=False, allow_unicode=True), end="")

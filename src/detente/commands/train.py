@@ -15,18 +15,28 @@ from detente.training.record import Record
 from detente.training.run import Run
 
 DESCRIPTION = "Train a game under a method, for one or several seeds, into a run directory."
+EXAMPLES = """\
+examples:
+  detente train --game ring --method consensus --method.strength 10 --steps 2000 --seeds 0 1 --out runs/one
+  detente train --game digits --method alternating --steps 200 --out runs/digits
+  detente train --config runs/one/run.yaml --steps 4000 --out runs/two
+  detente train --game adversarial --game.generator mynets.Generator --game.discriminator mynets.Discriminator \\
+                --game.data photos/ --method alternating --out runs/mine
+
+`detente list` names games and methods; --game.help NAME and --method.help NAME tell their settings.
+"""
 
 
 def main(words: Sequence[str]) -> int:
     """Train, and return the exit status."""
-    parser = configuration.parser("train", DESCRIPTION)
+    parser = configuration.parser("train", DESCRIPTION, EXAMPLES)
     parser.add_argument("--out", type=Path, help="run directory to make, e.g. runs/one")
-    parser.add_argument("--overwrite", type=bool, default=False, nargs="?", const=True, help="replace a run that is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
     options = configuration.parse(parser, words)
     if options.out is None:
         raise InvalidValue("out", None, "a directory to write the run into", "Say where with --out runs/NAME")
     run = configuration.build(parser, options)
-    return carry_out(run, options.out, configuration.resolved(parser, options), overwrite=bool(options.overwrite))
+    return carry_out(run, options.out, configuration.resolved(parser, options), overwrite=options.overwrite)
 
 
 def carry_out(
@@ -46,8 +56,8 @@ def carry_out(
             for tick in shown(ticks, run.steps, name or directory.name):
                 last = tick
     except KeyboardInterrupt:
-        step = last.step if last else 0
-        console.print(f"Stopped at step {step}; saved. Go on with: detente resume {directory}", soft_wrap=True)
+        stopped = f"Stopped at step {last.step}; saved." if last else "Stopped before the first step."
+        console.print(f"{stopped} Go on with: detente resume {directory}", soft_wrap=True)
         return 130
     except OSError as error:
         hint = f"{error.strerror or error}. What was saved is whole; go on with: detente resume {directory}"

@@ -1,0 +1,178 @@
+"""What a name at the command line or in a YAML file means: games, methods, and the members that they are made of."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from detente import methods, schedule, standard_games
+from detente.catalogue import FOLDERS, members, name_of
+from detente.errors import InvalidValue, unknown
+from detente.method import Method
+
+Called = dict[str, Callable[..., Any]]  # by option, e.g. game.objective: what its value calls
+
+
+def games() -> dict[str, Callable[..., Any]]:
+    """Return every game that can be asked for by name: the standard ones, and the members of `detente.games`."""
+    return dict(sorted({**members("games"), **standard_games.names()}.items()))
+
+
+def named_methods() -> dict[str, Callable[..., Any]]:
+    """Return every method that can be asked for by name: the table of papers, and `method` for your own triple."""
+    return {**methods.names(), "method": Method}
+
+
+def resolve(field: str, name: str, table: Mapping[str, Callable[..., Any]]) -> str:
+    """Return the import path behind a name; an import path stays what it is.
+
+    Raises:
+        InvalidValue: no such name, or nothing that can be imported.
+    """
+    if name in table:
+        return f"{table[name].__module__}.{table[name].__qualname__}"
+    if "." not in name.strip("."):
+        raise unknown(field, name, table)
+    imported(name, field)
+    return name
+
+
+def imported(path: str, field: str) -> Callable[..., Any]:
+    """Return what lies at an import path; a user's own modules lie where the user stands.
+
+    Raises:
+        InvalidValue: nothing that can be called is there.
+    """
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    module, _, name = path.rpartition(".")
+    allowed = "MODULE.NAME of a class or function that can be imported"
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except Exception as error:  # a user's own module may raise anything
+        raise InvalidValue(field, path, allowed, str(error)) from error
+    if not callable(found):
+        raise InvalidValue(field, path, allowed)
+    return found
+
+
+def members_for(annotation: Any) -> dict[str, Callable[..., Any]]:
+    """Return by name the members that fit a parameter's type, e.g. every penalty for `Sequence[Penalty]`."""
+    found: dict[str, Callable[..., Any]] = {}
+    for role in _classes_in(annotation):
+        found |= _members_of(role)
+    return found
+
+
+@cache
+def hints(called: Callable[..., Any]) -> dict[str, Any]:
+    """Return the types of all parameters of a class or function; nothing where they cannot be told."""
+    try:
+        parameters = inspect.signature(called).parameters
+        given = typing.get_type_hints(called.__init__ if inspect.isclass(called) else called)
+    except Exception:  # a user's own annotations may name anything
+        return {}
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return {}
+    return {name: given.get(name, Any) for name in parameters}
+
+
+def resolved_value(field: str, annotation: Any, value: Any, called: Called, nested: bool = False) -> Any:
+    """Return a value with the names of members replaced by their import paths, and their settings looked at.
+
+    Args:
+        field: the option, e.g. `game.penalties`.
+        annotation: the parameter's type.
+        value: as YAML reads it.
+        called: gets an entry for the option where the value calls something.
+        nested: whether the member's own settings follow as further options.
+
+    Raises:
+        InvalidValue: no such member, or a setting that it does not have.
+    """
+    table = members_for(annotation)
+    kinds = _alternatives(annotation)
+    if isinstance(value, list):
+        items = [resolved_value(field, annotation, item, {}) for item in value] if table else value
+        return [item[0] if isinstance(item, list) and len(item) == 1 and table else item for item in items]
+    if isinstance(value, str) and table:
+        free = (str in kinds and not nested) or object in kinds and (value not in table or Path(value).exists())
+        if value in table and not free:
+            called[field] = table[value]
+            path = {"class_path": resolve(field, value, table)}
+            return [path] if _only_lists(annotation) else path
+        if not free and value.isidentifier() and float not in kinds:
+            raise unknown(field, value, table)
+        if "." in value.strip(".") and "/" not in value and not free:
+            called[field] = imported(value, field)
+        return value
+    if isinstance(value, dict) and isinstance(value.get("class_path"), str):
+        chosen = table if table else {}
+        path = resolve(field, value["class_path"], chosen)
+        called[field] = imported(path, field)
+        settings = checked_settings(field, called[field], value.get("init_args"), called)
+        return {**value, "class_path": path, **({"init_args": settings} if settings is not None else {})}
+    if isinstance(value, dict) and table:  # one for each player
+        return {key: resolved_value(f"{field}.{key}", annotation, item, called) for key, item in value.items()}
+    return value
+
+
+def checked_settings(field: str, member: Callable[..., Any], settings: Any, called: Called) -> Any:
+    """Return the settings of a member with names resolved.
+
+    Raises:
+        InvalidValue: it has no such setting.
+    """
+    if not isinstance(settings, dict):
+        return settings
+    known = hints(member)
+    for key in settings:
+        if known and key not in known:
+            raise unknown(f"{field}.{key}", key, known)
+    return {key: resolved_value(f"{field}.{key}", known.get(key, Any), v, called) for key, v in settings.items()}
+
+
+def read(text: str) -> Any:
+    """Return a word of the command line as YAML reads it, or the word itself where YAML cannot."""
+    try:
+        return yaml.safe_load(text)
+    except Exception:
+        return text
+
+
+def _members_of(role: Any) -> dict[str, Callable[..., Any]]:
+    if role is schedule.Schedule:
+        return {name_of(kind): kind for kind in role.__subclasses__()}
+    folders = [folder for folder, path in FOLDERS.items() if inspect.isclass(role) and path == _path(role)]
+    return dict(members(folders[0])) if folders else {}
+
+
+def _path(role: type) -> str:
+    return "torch.nn.Module" if role.__name__ == "Module" else f"{role.__module__}.{role.__qualname__}"
+
+
+def _classes_in(annotation: Any) -> list[Any]:
+    inside = typing.get_args(annotation) if typing.get_origin(annotation) is not typing.Literal else ()
+    if not inside:
+        return [] if isinstance(annotation, list) and not annotation else [annotation]
+    return [found for part in inside for found in _classes_in(part)]
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    united = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(annotation) if united else (annotation,)
+
+
+def _only_lists(annotation: Any) -> bool:
+    """Whether a parameter takes several members and never one alone."""
+    origin = typing.get_origin(annotation)
+    return inspect.isclass(origin) and issubclass(origin, typing.Sequence)  # type: ignore[arg-type]
