@@ -119,7 +119,7 @@ def build(made: jsonargparse.ArgumentParser, options: jsonargparse.Namespace, **
 
 def resolved(made: jsonargparse.ArgumentParser, options: jsonargparse.Namespace) -> dict[str, Any]:
     """Return the options of a run as nested mappings, everything said, fit for YAML."""
-    whole = yaml.safe_load(made.dump(options, skip_none=False))
+    whole = yaml.safe_load(made.dump(options, skip_unset=False))
     return {name: whole[name] for name in FIELDS}
 
 

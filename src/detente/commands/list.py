@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.table import Table
+from rich.text import Text
 
 from detente.catalogue import FOLDERS, members, summary
 from detente.commands.display import console
@@ -27,11 +27,10 @@ def main(words: Sequence[str]) -> int:
         raise unknown("folder", options.folder, folders)
     for folder in [options.folder] if options.folder else folders:
         found = tables[folder]() if folder in tables else members(folder)
-        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column(no_wrap=True, style="bold")
-        table.add_column(no_wrap=True, overflow="ellipsis")
+        console.print(Text(folder, style="underline"))
         for name, member in found.items():
-            table.add_row(f"  {name}", summary(member))
-        console.print(f"[underline]{folder}[/underline]")
-        console.print(table)
+            line = Text.assemble("  ", (f"{name:<{max(map(len, found))}}", "bold"), f"  {summary(member)}")
+            # One line each: cut at a terminal's edge, whole in a file or a pipe.
+            whole = not console.is_terminal
+            console.print(line, no_wrap=True, overflow="ignore" if whole else "ellipsis", crop=not whole)
     return 0

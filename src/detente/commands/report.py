@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detente.commands.display import console, outcome_table
+from detente.errors import InvalidValue
 from detente.option_help import Words
 from detente.report.page import write_report
 
@@ -19,7 +20,11 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("runs", type=Path, nargs="+", help="run directories, or folders of them")
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="page to write (default: report.html)")
     options = parser.parse_args(words)
-    page = write_report(options.runs, options.out)
+    try:
+        page = write_report(options.runs, options.out)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InvalidValue("out", str(options.out), "a page's name where one can write", reason) from error
     console.print(outcome_table(options.runs))
     console.print(f"The page: {page}", soft_wrap=True)
     return 0
