@@ -36,9 +36,9 @@ class Jare(Field):
         return replace(plain, field=blocks), memory
 
 
-def main(steps: int = 300) -> None:
+def main(steps: int = 200) -> None:
     """Train three methods on the ring of eight Gaussians, and print how they end."""
-    adam = Adam(learning_rate=2e-3)
+    adam = Adam(learning_rate=3e-3)
     contestants = {
         "simultaneous": methods.simultaneous(adam),
         "consensus": methods.consensus(strength=1.0, optimizer=adam),

@@ -50,7 +50,7 @@ def drawn(images: Tensor) -> str:
     )
 
 
-def main(steps: int = 300) -> None:
+def main(steps: int = 200) -> None:
     """Train, and print four digits that the generator drew."""
     images = torch.tensor(load_digits().images, dtype=torch.float32)[:, None] / 8 - 1  # 0 … 16 to [-1, 1]
 
