@@ -31,6 +31,7 @@ jsonargparse.set_parsing_settings(subclasses_enabled=[Method])
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Run))
 NOT_OPTIONS = ("versions", "machine", "command")  # what a run directory's run.yaml tells besides
+DEFAULT_METHOD = "alternating"  # how GANs are usually trained
 TABLES = {"game": games, "method": named_methods}
 
 
@@ -38,7 +39,7 @@ def parser(
     command: str, description: str, examples: str = "", without: tuple[str, ...] = ()
 ) -> jsonargparse.ArgumentParser:
     """Return a parser whose options are the fields of `Run`, with their documentation."""
-    needed = " ".join(f"--{name} NAME" for name in TABLES if name not in without)
+    needed = "--game NAME" if without else "--game NAME [--method NAME]"
     made = jsonargparse.ArgumentParser(
         prog=f"detente {command}",
         usage=f"detente {command} {needed} [--{'game' if without else 'method'}.SETTING VALUE …] [OPTION …]",
@@ -72,6 +73,9 @@ def parse(
     """
     pairs = _pairs(words, lists)
     _help(pairs)
+    asked = {option for option, _ in pairs}
+    if not asked & {"method", "config"} and any(action.dest == "method" for action in made._actions):
+        pairs.append(("method", DEFAULT_METHOD))
     called: Called = {}
     ready: list[str] = []
     for option, value in sorted(pairs, key=lambda pair: _rank(pair[0])):

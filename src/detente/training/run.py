@@ -18,7 +18,7 @@ class Run:
 
     Args:
         game: who plays, on what data; a name from `detente list games`.
-        method: how they are trained; a name from `detente list methods`.
+        method: how they are trained; a name from `detente list methods` (command line: alternating by default).
         steps: how many steps each seed takes, ≥ 1.
         seeds: one training each, of everything random: initial parameters, batches, latents, noise.
         record_every: steps between two lines of the record; default about 200 lines.
