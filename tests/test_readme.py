@@ -204,7 +204,6 @@ def test_shell_lines_are_found() -> None:
     assert {line.split()[1] for line in shell_lines()} == set(cli.ORDER) - {"demo"}
 
 
-NOT_YET = pytest.mark.xfail(strict=False, reason="the line names no method, and a run has no default for it")
 MYNETS = """
 from torch import nn
 
@@ -267,10 +266,7 @@ LINES = [line for line in shell_lines() if "diagnose" not in line]
 
 @pytest.mark.parametrize(
     "line",
-    [
-        pytest.param(line, id=f"{number} {line.split()[1]}", marks=NOT_YET if "mynets" in line else ())
-        for number, line in enumerate(LINES, 1)
-    ],
+    [pytest.param(line, id=f"{number} {line.split()[1]}") for number, line in enumerate(LINES, 1)],
 )
 def test_shell_line_is_understood(line: str, outcomes: dict[str, tuple[int, str]]) -> None:
     assert outcomes[line] == (0, "")
@@ -285,7 +281,7 @@ def test_shell_line_is_understood(line: str, outcomes: dict[str, tuple[int, str]
         ("runs/ring/consensus", 2000, [0, 1, 2]),
         ("runs/ring/extragradient", 2000, [0, 1, 2]),
         ("runs/two", 4000, [0, 1]),  # steps changed, seeds from the file
-        pytest.param("runs/mine", 2000, [0], marks=NOT_YET),
+        ("runs/mine", 2000, [0]),
     ],
 )
 def test_shell_lines_leave_the_runs_they_name(
