@@ -30,7 +30,18 @@ _HOMES = {
     "Stepper": "training.stepper",
     "train": "training.loop",
 }
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+__all__ = [  # a literal, for type checkers and editors
+    "Adversarial",
+    "Game",
+    "Info",
+    "InvalidValue",
+    "Method",
+    "Run",
+    "State",
+    "Stepper",
+    "__version__",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

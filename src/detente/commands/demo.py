@@ -28,7 +28,9 @@ DIGITS = ("--game", "digits", "--method", "alternating", "--steps", "400", "--me
 def main(words: Sequence[str]) -> int:
     """Run the demonstration, and return the exit status."""
     parser = argparse.ArgumentParser(prog="detente demo", description=DESCRIPTION)
-    parser.add_argument("--out", type=Path, help="folder to make (default: runs/demo, or the first free runs/demo-2, …)")
+    parser.add_argument(
+        "--out", type=Path, help="folder to make (default: runs/demo, or the first free runs/demo-2, …)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the demonstration that is there")
     options = parser.parse_args(words)
     runs = {name: _described(*RING, "--method", name, *settings) for name, settings in METHODS.items()}

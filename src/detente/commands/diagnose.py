@@ -24,7 +24,9 @@ from detente.state import State
 from detente.training import checkpoint
 from detente.training.run import Run
 
-DESCRIPTION = "Say in plain words how stable a trained game is: spectrum, largest stable step, gradient norms and noise."
+DESCRIPTION = (
+    "Say in plain words how stable a trained game is: spectrum, largest stable step, gradient norms and noise."
+)
 DENSE = 2500  # parameters up to which the whole spectrum is computed; it takes about 20 seconds there
 
 
@@ -42,7 +44,9 @@ def main(words: Sequence[str]) -> int:
     require(seed in progress, "seed", seed, f"one of {', '.join(map(str, progress))}")
     one = progress[seed]
     if one.diverged_at is not None:
-        raise InvalidValue("run", f"{options.run}, seed {seed}", f"a training that has not diverged (step {one.diverged_at})")
+        raise InvalidValue(
+            "run", f"{options.run}, seed {seed}", f"a training that has not diverged (step {one.diverged_at})"
+        )
     generator = torch.Generator().manual_seed(seed)
     with console.status("gradients of several batches"):
         statistics = gradient_statistics(run.game, one.state, generator, options.batches)
@@ -81,7 +85,7 @@ def _write(directory: Path, seed: int, step: int, spectrum: Spectrum) -> None:
     if spectrum.regularised is not None:
         arrays["regularised"] = spectrum.regularised.numpy()
     (directory / "spectra").mkdir(exist_ok=True)
-    np.savez_compressed(directory / "spectra" / f"seed{seed}-step{step:08d}.npz", **arrays)
+    np.savez_compressed(directory / "spectra" / f"seed{seed}-step{step:08d}.npz", allow_pickle=False, **arrays)
 
 
 def _table(title: str, statistics: dict[str, GradientStatistics]) -> Table:
