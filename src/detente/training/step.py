@@ -6,12 +6,15 @@ the two players are merged, several steps become one graph, and no guard is left
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
-import torch._inductor
+import torch._inductor.config
 from torch import Tensor
 from torch._functorch.compile_utils import fx_graph_cse
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -78,7 +81,9 @@ class Steps:
         mapped: run all seeds as one step where the game allows it.
     """
 
-    def __init__(self, game: Game, method: Method, chunk: int = 1, compiled: bool = False, mapped: bool = False) -> None:
+    def __init__(
+        self, game: Game, method: Method, chunk: int = 1, compiled: bool = False, mapped: bool = False
+    ) -> None:
         self.game, self.method, self.chunk = game, method, chunk
         self.compiled, self.mapped = compiled and game.traceable, mapped and game.traceable
         self._graphs: dict[tuple, _Graph] = {}
@@ -100,7 +105,9 @@ class Steps:
         else:
             results = [self._run(tree, drawn, mapped=False) for tree, drawn in zip(trees, inputs, strict=True)]
         cost = self.method.gradient_evaluations(self.game)
-        return [State(**after) for after, _ in results], [Info(**told, gradient_evaluations=cost) for _, told in results]
+        return [State(**after) for after, _ in results], [
+            Info(**told, gradient_evaluations=cost) for _, told in results
+        ]
 
     def _run(self, state: Tree, draws: list[Tree], mapped: bool) -> tuple[Tree, Tree]:
         def take(state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
@@ -108,41 +115,68 @@ class Steps:
 
         if self.compiled and len(draws) == self.chunk:
             inputs = {"state": state, "draws": {str(i): drawn for i, drawn in enumerate(draws)}}
-            flat = flatten(inputs)
-            key = (mapped, tuple((name, tuple(tensor.shape)) for name, tensor in flat.items()))
+            leaves = _leaves(inputs)
+            # Shapes, and the names in a batch, are all that may change from call to call.
+            names = tuple(name for batch in draws[0]["batches"].values() for name in batch)
+            key = (mapped, names, *[tensor.shape for tensor in leaves])
             if key not in self._graphs:
-                function = torch.func.vmap(take) if mapped else take
+                function = torch.vmap(take) if mapped else take
                 self._graphs[key] = _Graph(function, inputs)
-            return self._graphs[key](flat)
+            return self._graphs[key](leaves)
         if mapped:
-            return torch.func.vmap(take)(state, draws)
+            return torch.vmap(take)(state, draws)
         return take(state, draws)
 
 
-class _Graph:
-    """One compiled function from a flat dictionary of tensors to a state and what was told."""
+def _leaves(tree: Tree) -> list[Tensor]:
+    """Return the leaves of nested dictionaries, in the order of `flatten`; quick, since every step needs it."""
+    leaves: list[Tensor] = []
+    for value in tree.values():
+        if isinstance(value, Tensor):
+            leaves.append(value)
+        else:
+            leaves += _leaves(value)
+    return leaves
 
-    def __init__(self, function, inputs: Tree) -> None:  # noqa: ANN001
-        names, example = zip(*flatten(inputs).items(), strict=True)
+
+def _nest(leaves: Iterator[Tensor], like: Tree) -> Tree:
+    """Return `leaves` nested as `like` is."""
+    return {key: next(leaves) if isinstance(value, Tensor) else _nest(leaves, value) for key, value in like.items()}
+
+
+def _keep_compiled_code() -> None:
+    """Let compiled code be kept beside our other files, unless the user says where: the next run starts at once."""
+    with contextlib.suppress(OSError, RuntimeError):  # no home directory, or one that cannot be written
+        folder = Path(os.environ.get("DETENTE_CACHE") or Path.home() / ".cache" / "detente").expanduser() / "inductor"
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+
+
+class _Graph:
+    """One compiled function from the leaves of its inputs to a state and what was told."""
+
+    def __init__(self, function: Callable[[Tree, list[Tree]], tuple[Tree, Tree]], inputs: Tree) -> None:
         self.like: tuple[Tree, Tree] | None = None
 
-        def traced(*tensors: Tensor) -> list[Tensor]:
-            tree = unflatten(dict(zip(names, tensors, strict=True)), inputs)
-            steps = tree["draws"]
-            after, told = function(tree["state"], [steps[key] for key in sorted(steps, key=int)])
-            self.like = (after, told)
-            return [*flatten(after).values(), *flatten(told).values()]
+        def traced(*leaves: Tensor) -> list[Tensor]:
+            tree = _nest(iter(leaves), inputs)
+            self.like = after, told = function(tree["state"], list(tree["draws"].values()))
+            return _leaves(after) + _leaves(told)
 
+        example = _leaves(inputs)
         graph = make_fx(traced)(*example)
         merged = torch.fx.GraphModule(graph, fx_graph_cse(graph.graph))
         merged.graph.eliminate_dead_code()
         merged.recompile()
-        assert self.like is not None
-        self.names = [list(flatten(tree)) for tree in self.like]
-        self.compiled = torch._inductor.compile(merged, list(example))
+        for node in merged.graph.nodes:
+            node.meta.clear()  # tensors of several fake modes, which the C++ wrapper would trip over
+        _keep_compiled_code()
+        # On a processor the calls between kernels are C++ too, in one file with them: fewer to compile, quicker to run.
+        options = {"cpp_wrapper": True, "cpp.vec_isa_ok": True} if example[0].device.type == "cpu" else {}
+        with torch._inductor.config.patch(options):
+            self.compiled: Any = torch._inductor.compile(merged, [*example])
 
-    def __call__(self, flat: dict[str, Tensor]) -> tuple[Tree, Tree]:
+    def __call__(self, leaves: list[Tensor]) -> tuple[Tree, Tree]:
         assert self.like is not None
-        outputs = iter(self.compiled(*flat.values()))
-        after, told = ({name: next(outputs) for name in names} for names in self.names)
-        return unflatten(after, self.like[0]), unflatten(told, self.like[1])
+        outputs = iter(self.compiled(*leaves))
+        return _nest(outputs, self.like[0]), _nest(outputs, self.like[1])
