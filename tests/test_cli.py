@@ -288,7 +288,7 @@ MISTAKES = {
     "no such data": (f"train {MINE} --game.data nowhere/ {RUN}", "nowhere"),
     "no images": (f"train {MINE} --game.data empty/ {RUN}", "empty"),
     "no game": (f"train {RUN}", "game"),
-    "no method": ("train --game ring --out out", "method"),
+    "no method": ("train --config nomethod.yaml --out out", "method"),
     "no out": ("train --game ring --method simultaneous", "--out"),
     "stray word": (f"train --game ring {RUN} 3", "'3'"),
     "no value": ("train --game ring --method simultaneous --out", "out"),
@@ -314,6 +314,7 @@ def test_a_mistake_gets_one_line_that_names_it(call: Call, line: str, told: str)
     Path("strenght.yaml").write_text(
         "game: ring\nmethod: {class_path: consensus, init_args: {strenght: 3}}\n", encoding="utf-8"
     )
+    Path("nomethod.yaml").write_text("game: ring\n", encoding="utf-8")
     Path("list.yaml").write_text("- game\n", encoding="utf-8")
     Path("broken.yaml").write_text("game: [ring\n", encoding="utf-8")
     if "runs/base" in line:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,6 @@ from detente.errors import InvalidValue, unknown
 from detente.method import Method
 from detente.naming import (
     Called,
-    checked_settings,
     games,
     hints,
     imported,
@@ -24,15 +22,15 @@ from detente.naming import (
     resolve,
     resolved_value,
 )
-from detente.option_help import Formatter, complaint, contents, page
+from detente.option_help import Formatter, complaint, show_page
 from detente.training.run import Run
+from detente.yaml_file import FIELDS, read_yaml
 
 jsonargparse.set_parsing_settings(subclasses_enabled=[Method])
 
-FIELDS = tuple(field.name for field in dataclasses.fields(Run))
-NOT_OPTIONS = ("versions", "machine", "command")  # what a run directory's run.yaml tells besides
 DEFAULT_METHOD = "alternating"  # how GANs are usually trained
 TABLES = {"game": games, "method": named_methods}
+EXAMPLES = {"game": "ring", "method": "consensus"}
 
 
 def parser(
@@ -56,7 +54,7 @@ def parser(
         action.metavar = {"game": "NAME", "method": "NAME", "seeds": "N …", "config": "FILE"}.get(action.dest)
         if action.dest.endswith(".help"):
             action.metavar, name = "NAME", action.dest.partition(".")[0]
-            action.help = f"show the settings of one {name} as options, e.g. --{action.dest} {_example(name)}"
+            action.help = f"show the settings of one {name} as options, e.g. --{action.dest} {EXAMPLES[name]}"
         elif not action.metavar and getattr(action, "_typehint", None) in (int, int | None):
             action.metavar = "N"
     return made
@@ -72,7 +70,7 @@ def parse(
         SystemExit: a help page was asked for, and printed.
     """
     pairs = _pairs(words, lists)
-    _help(pairs)
+    show_page(pairs, TABLES)
     asked = {option for option, _ in pairs}
     if not asked & {"method", "config"} and any(action.dest == "method" for action in made._actions):
         pairs.append(("method", DEFAULT_METHOD))
@@ -82,7 +80,7 @@ def parse(
         if option is not None:
             _check_option(option, made, called)
         if option == "config" and value is not None:
-            content = read_yaml(Path(value), called)
+            content = read_yaml(Path(value), TABLES, called)
             value = yaml.safe_dump(content, sort_keys=False)
         elif option in TABLES and value is not None:
             value = resolve(option, value, TABLES[option]())
@@ -139,36 +137,6 @@ def from_directory(directory: Path) -> tuple[jsonargparse.ArgumentParser, jsonar
     return made, parse(made, ["--config", str(directory / "run.yaml")])
 
 
-def read_yaml(path: Path, called: Called | None = None) -> dict[str, Any]:
-    """Return a configuration file's content with names resolved.
-
-    Raises:
-        InvalidValue: it cannot be read, is no mapping, or names what does not exist.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise InvalidValue("config", str(path), "a readable YAML file", reason) from error
-    if not isinstance(content, dict):
-        raise InvalidValue("config", str(path), "a YAML file with option names and values")
-    content = {key: value for key, value in content.items() if key not in NOT_OPTIONS and value is not None}
-    called = {} if called is None else called
-    for key in content:
-        if key not in FIELDS:
-            raise unknown("config", key, FIELDS)
-    for field, table in TABLES.items():
-        if field in content:
-            chosen = content[field] if isinstance(content[field], dict) else {"class_path": str(content[field])}
-            if not isinstance(chosen.get("class_path"), str):
-                raise InvalidValue(field, content[field], "a name, or a mapping with class_path and init_args")
-            path_of = resolve(field, chosen["class_path"], table())
-            called[field] = imported(path_of, field)
-            settings = checked_settings(field, called[field], chosen.get("init_args"), called)
-            content[field] = {**chosen, "class_path": path_of, **({"init_args": settings} if settings else {})}
-    return content
-
-
 def _pairs(words: Sequence[str], lists: tuple[str, ...]) -> list[tuple[str | None, str | None]]:
     """Return the words as options with their values: `--seeds 0 1` as one list, `--rate -1e-3` as a number."""
     pairs: list[tuple[str | None, str | None]] = []
@@ -217,20 +185,3 @@ def _check_option(option: str, made: jsonargparse.ArgumentParser, called: Called
         raise unknown("option", f"--{option}", [f"--{owner}.{name}" for name in hints(called[owner])])
     if option.partition(".")[0] not in [*known, "help"]:
         raise unknown("option", f"--{option}", [f"--{name}" for name in known])
-
-
-def _help(pairs: Sequence[tuple[str | None, str | None]]) -> None:
-    """Print the help page of a game or method, if one is asked for."""
-    for option, value in pairs:
-        field, _, asked = (option or "").partition(".")
-        if asked == "help" and field in TABLES:
-            table = TABLES[field]()
-            if value is None:
-                print(contents(field, table))
-            else:
-                print(page(field, value, imported(resolve(field, value, table), field)))
-            raise SystemExit(0)
-
-
-def _example(field: str) -> str:
-    return {"game": "ring", "method": "consensus"}[field]

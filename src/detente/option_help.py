@@ -17,7 +17,7 @@ import jsonargparse
 
 from detente.catalogue import FOLDERS, summary
 from detente.errors import InvalidValue, unknown
-from detente.naming import Called, hints
+from detente.naming import Called, hints, imported, resolve
 
 PLAIN = {
     int: ("an integer", "integers"),
@@ -113,6 +113,27 @@ def contents(option: str, table: Mapping[str, Callable[..., Any]]) -> str:
     width = max(map(len, table))
     listed = [f"  {name:<{width}}  {summary(member)}" for name, member in table.items()]
     return "\n".join([f"--{option} takes one of these; --{option}.help NAME says more.", "", *listed])
+
+
+def show_page(
+    pairs: Sequence[tuple[str | None, str | None]], tables: Mapping[str, Callable[[], Mapping[str, Callable[..., Any]]]]
+) -> None:
+    """Print the help page of a game or method and leave, if one of the options asks for it.
+
+    Args:
+        pairs: the options with their values.
+        tables: what each of game and method may be called.
+
+    Raises:
+        SystemExit: the page was printed.
+    """
+    for option, value in pairs:
+        field, _, asked = (option or "").partition(".")
+        if asked == "help" and field in tables:
+            table = tables[field]()
+            named = None if value is None else imported(resolve(field, value, table), field)
+            print(contents(field, table) if value is None or named is None else page(field, value, named))
+            raise SystemExit(0)
 
 
 def complaint(
