@@ -164,14 +164,12 @@ def _products(rows: list[Tensor], columns: list[Tensor], given: list[Tensor], **
     return [grad.expand(shape) for grad, shape in zip(grads, shapes, strict=True)]
 
 
-def _taped(
-    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...]
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the blocks of `players` on autograd's graph, and the leaves of everybody."""
+def _taped(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
+    """Return everybody's blocks of v on autograd's graph, and the leaves they depend on."""
     with torch.enable_grad():
         leaves = _leaves(vectors, game.players)
-        blocks = _gradients(game, leaves, buffers, batch, players, differentiable=True).field
-    return [blocks[name] for name in players], [leaves[name] for name in game.players]
+        blocks = _gradients(game, leaves, buffers, batch, game.players, differentiable=True).field
+    return [blocks[name] for name in game.players], [leaves[name] for name in game.players]
 
 
 def jacobian_vector(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, tangent: Vectors) -> Vectors:
@@ -182,22 +180,20 @@ def jacobian_vector(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch
     """
     names = game.players
     with torch.enable_grad():
-        rows, columns = _taped(game, vectors, buffers, batch, names)
+        rows, columns = _taped(game, vectors, buffers, batch)
         dummies = [torch.zeros_like(row).requires_grad_() for row in rows]
         transposed = _products(rows, columns, dummies, create_graph=True)
         product = _products(transposed, dummies, [tangent[name] for name in names])
     return dict(zip(names, product, strict=True))
 
 
-def transposed_jacobian(
-    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
-) -> Callable[[Tensor], Tensor]:
+def transposed_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) -> Callable[[Tensor], Tensor]:
     """Return u ↦ J(x)ᵀ u on stacked vectors (n,), with the graph of v(x) built once and kept.
 
     J and Jᵀ have the same eigenvalues, so this is the cheapest operator for a spectrum. A matrix (k, n) gives k
-    products at once. With `players`, u holds their blocks only: the products of these rows of J.
+    products at once.
     """
-    rows, columns = _taped(game, vectors, buffers, batch, players or game.players)
+    rows, columns = _taped(game, vectors, buffers, batch)
     sizes = [row.numel() for row in rows]
 
     def product(u: Tensor) -> Tensor:
@@ -217,11 +213,12 @@ def jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk
         batch: one batch.
         chunk: rows computed at once; their intermediate results should fit the processor's cache.
     """
+    rows, columns = _taped(game, vectors, buffers, batch)
     parts: list[Tensor] = []
-    for name in game.players:  # one at a time: a row of one player needs nothing of the others' gradients
-        product = transposed_jacobian(game, vectors, buffers, batch, (name,))
-        unit = torch.eye(len(vectors[name]), dtype=vectors[name].dtype, device=vectors[name].device)
-        parts += [product(rows) for rows in unit.split(chunk)]
+    for row in rows:  # player by player: half the work, since a row depends on one player's gradient only
+        for unit in torch.eye(len(row), dtype=row.dtype, device=row.device).split(chunk):
+            found = _products([row], columns, [unit], retain_graph=True, is_grads_batched=True)
+            parts.append(torch.cat(found, dim=-1))
     return torch.cat(parts)
 
 

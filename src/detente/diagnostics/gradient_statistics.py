@@ -50,7 +50,7 @@ def _statistics(blocks: list[Tensor], size: int) -> GradientStatistics:
     mean = sum(block.double() for block in blocks) / len(blocks)
     variance = sum(float((block.double() - mean).square().sum()) for block in blocks) / (len(blocks) - 1)
     norm = float(mean.norm())  # type: ignore[union-attr]
-    if variance <= (norm * torch.finfo(blocks[0].dtype).eps) ** 2:
+    if variance <= (4 * norm * torch.finfo(blocks[0].dtype).eps) ** 2:
         variance = 0.0  # equal gradients, but for the rounding of their mean
     signal = max(0.0, norm**2 - variance / len(blocks))
     cosines = [

@@ -84,7 +84,8 @@ def leading_eigenvalues(
     """Return some eigenvalues of J = v'(x), without ever forming J: implicitly restarted Arnoldi on u ↦ Jᵀu.
 
     Jᵀ has J's eigenvalues, and the graph of v is built once for all products. The start is fixed, so the result is
-    the same at every call.
+    the same at every call. Arnoldi finds the rim of a spectrum: a wanted eigenvalue deep inside it (a small |Im λ|
+    asked for by "LI") can be missed.
 
     Args:
         game: the game, of any size.
@@ -109,7 +110,7 @@ def leading_eigenvalues(
     require(tolerance >= 0, "tolerance", tolerance, "a number ≥ 0")
     require(products >= 1, "products", products, "an integer ≥ 1")
     size, first = _size(state), next(iter(state.vectors.values()))
-    asked = count + 2  # two more, so that no conjugate pair is cut
+    asked = count + 1  # one more, so that no conjugate pair is cut
     kept = max(2 * asked + 1, 20)  # Arnoldi vectors; ARPACK's own choice
     if kept > size // 2:
         return _chosen(jacobian_spectrum(game, state, batch).eigenvalues, count, which, size)
@@ -130,7 +131,8 @@ def leading_eigenvalues(
         values = eigs(operator, asked, v0=start, which=which, tol=tolerance, maxiter=rounds, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]
     except ArpackNoConvergence as error:
         values = error.eigenvalues
-    return _chosen(torch.from_numpy(np.asarray(values)), count, which, size)
+    values = np.asarray(values, dtype=np.result_type(kind, np.complex64))  # real where nothing was found
+    return _chosen(torch.from_numpy(values), count, which, size)
 
 
 def _chosen(eigenvalues: Tensor, count: int, which: str, size: int) -> Spectrum:

@@ -1,0 +1,97 @@
+"""Gradient statistics against a game whose noise is known, and against per-sample gradients."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from detente.derivatives import per_sample_gradients
+from detente.diagnostics.gradient_statistics import gradient_statistics
+from detente.errors import InvalidValue
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.games.quadratic import Bilinear
+from detente.standard_games import ring
+from detente.state import State
+
+
+class Noisy(Game):
+    """One player whose gradient is `mean` plus noise of unit variance in each of 50 coordinates, over a batch of 4."""
+
+    batch = 4
+
+    def __init__(self, mean: float) -> None:
+        self.mean = mean
+
+    @property
+    def players(self) -> tuple[str, ...]:
+        return ("only",)
+
+    def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
+        return {"only": torch.ones(50)}, {}
+
+    def draw(self, generator: torch.Generator) -> Batch:
+        return {"noise": torch.randn(4, 50, generator=generator)}
+
+    def losses(
+        self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
+    ) -> tuple[dict[str, Tensor], Buffers]:
+        return {"only": ((self.mean + batch["noise"].mean(0)) * vectors["only"]).sum()}, buffers
+
+
+def start(game: Game) -> State:
+    return State(torch.zeros((), dtype=torch.int64), *game.initial(torch.Generator().manual_seed(0)))
+
+
+def test_known_signal_and_noise() -> None:
+    """Tr Cov = 50/4, |g|² = 50·0.09, tr(Σ)/|g|² = 1/0.09."""
+    found = gradient_statistics(Noisy(0.3), start(Noisy(0.3)), torch.Generator().manual_seed(1), 2000)["only"]
+    assert found.variance == pytest.approx(12.5, rel=0.03)
+    assert found.norm == pytest.approx(0.3 * math.sqrt(50), rel=0.03)
+    assert found.signal_to_noise == pytest.approx(math.sqrt(0.09 * 4), rel=0.03)
+    assert found.noise_scale == pytest.approx(1 / 0.09, rel=0.05)
+    assert found.cosine == pytest.approx(4.5 / 17, rel=0.05)
+
+
+def test_pure_noise_shows_no_signal_on_average() -> None:
+    generator = torch.Generator().manual_seed(2)
+    ratios = [gradient_statistics(Noisy(0.0), start(Noisy(0.0)), generator, 8)["only"] for _ in range(40)]
+    assert sum(found.signal_to_noise == 0 for found in ratios) > 10
+    assert all(math.isinf(found.noise_scale) for found in ratios if found.signal_to_noise == 0)
+    assert abs(sum(found.cosine for found in ratios) / 40) < 0.05
+
+
+def test_a_game_without_chance_has_no_noise() -> None:
+    game = Bilinear(dimension=4)
+    found = gradient_statistics(game, start(game), torch.Generator())["x"]
+    assert (found.variance, found.signal_to_noise, found.noise_scale) == (0.0, math.inf, 0.0)
+    assert found.norm == pytest.approx(float(start(game).vectors["y"].norm()))
+    assert found.cosine == pytest.approx(1.0)
+
+
+def test_noise_scale_is_that_of_single_samples() -> None:
+    game = ring(width=8, depth=2, batch=64)
+    state, generator = start(game), torch.Generator().manual_seed(0)
+    found = gradient_statistics(game, state, generator, 200)["generator"]
+    single = per_sample_gradients(game, "generator", state.vectors, state.buffers, ring(batch=20_000).draw(generator))
+    mean, deviations = single.mean(0), single - single.mean(0)
+    expected = float(deviations.square().sum(1).mean() / mean.square().sum())
+    assert found.noise_scale == pytest.approx(expected, rel=0.15)
+
+
+def test_looking_changes_nothing() -> None:
+    game = ring(width=4, depth=1, batch=8)
+    state = start(game)
+    before, rng = {name: tensor.clone() for name, tensor in state.flat().items()}, torch.get_rng_state()
+    gradient_statistics(game, state, torch.Generator().manual_seed(0), 3)
+    assert torch.equal(rng, torch.get_rng_state())
+    assert all(torch.equal(before[name], tensor) for name, tensor in state.flat().items())
+
+
+def test_arguments_are_checked() -> None:
+    with pytest.raises(InvalidValue, match="batches"):
+        gradient_statistics(Bilinear(), start(Bilinear()), torch.Generator(), batches=1)
+    with pytest.raises(InvalidValue, match="batch_size"):
+        gradient_statistics(Bilinear(), start(Bilinear()), torch.Generator(), batch_size=0)
