@@ -43,8 +43,8 @@ NAMES = sorted(
 )
 ODD = (
     *"- -- = : ~ null true nan .nan .inf -.inf 1e999 -1e-3 0x10 1_000 [ { [] {} [[]] [r1,r2] [1,[2]] {a:1}".split(),
-    *"a.b . .. 2024-01-01 ?x é &a[*a] !!python/name:os.system torch.nn.ReLU os.path builtins.dict torch.zeros runs/x".split(),
-    *"collections.OrderedDict consensus:x= consensus:strength=1".split(),
+    *"a.b . .. 2024-01-01 ?x é &a[*a] !!python/name:os.system torch.nn.ReLU os.path builtins.dict torch.zeros".split(),
+    *"runs/x collections.OrderedDict consensus:x= consensus:strength=1".split(),
     *("", " ", "\u2028", "[r1, r2]", "{class_path: r1}", "{class_path: 3}", "&a [*a]"),
     *('{"class_path": "ring", "init_args": {"modes": 0}}', "{class_path: ring, init_args: {modes: 0}}"),
 )
