@@ -1,0 +1,50 @@
+"""Run all measurements, or those named: `python -m benchmarks [names] [--quick]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from benchmarks import page
+from benchmarks.apart import measured
+
+JOBS = ("dcgan28", "small_mlp", "job_t", "many_seeds", "memory", "spectrum")
+
+
+def main() -> int:
+    """Measure, show, and write docs/benchmarks.md; return 1 if a measurement failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"which: {', '.join(JOBS)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions; the page says so")
+    chosen = parser.parse_args()
+    for name in chosen.names:
+        if name not in JOBS:
+            parser.error(f"no measurement {name!r}; there are {', '.join(JOBS)}")
+    console, failed = Console(), 0
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=console) as progress:
+        for name in chosen.names or JOBS:
+            task = progress.add_task(name, total=1)
+            began, about = time.perf_counter(), page.machine()
+            rows = measured(name, chosen.quick)
+            progress.update(task, completed=1)
+            if isinstance(rows, str):
+                failed += 1
+                console.print(f"[red]{name}: {rows}")
+                continue
+            page.keep(name, rows, chosen.quick, about, time.perf_counter() - began)
+            for row in rows:
+                target = "" if row.target is None else f"  {row.sense} {row.target:g}: {row.verdict.strip('*')}"
+                console.print(f"  {row.what}: [bold]{row.median:.2f}[/] ({row.low:.2f}–{row.high:.2f}){target}")
+                if row.detail:
+                    console.print(f"    [dim]{row.detail}")
+    console.print(f"written: {page.PAGE.relative_to(page.ROOT)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

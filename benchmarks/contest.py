@@ -1,0 +1,49 @@
+"""One method's hand-written loop and our steps, on the same networks, data and starting point."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.loops import LOOPS
+from detente import methods
+from detente.game import Game
+from detente.games.adversarial import Adversarial
+from detente.method import Method
+from detente.optimizers.adam import Adam
+from detente.state import State
+from detente.training.step import Steps, draw
+
+RATE = 1e-4
+
+
+def method_of(kind: str, rate: float = RATE) -> Method:
+    """Return a method of `detente.methods` with the loops' optimizer, Adam with β₁ = 0.5."""
+    return methods.names()[kind](optimizer=Adam(rate, (0.5, 0.999)))
+
+
+def loop(game: Game, kind: str, rate: float = RATE, seed: int = 0) -> Callable[[], None]:
+    """Return one step of the hand-written loop on ordinary modules with the parameters that ours start from."""
+    assert isinstance(game, Adversarial)
+    generator = torch.Generator().manual_seed(seed)
+    state = State(torch.zeros(()), *game.initial(generator))
+    modules = [copy.deepcopy(game.modules[name]) for name in game.players]
+    game.write(state, *modules)
+    return LOOPS[kind](*modules, lambda: game.data.draw(game.batch, generator)["real"], game.latent, rate)
+
+
+def ours(
+    game: Game, kind: str, compiled: bool = False, chunk: int = 1, rate: float = RATE, seed: int = 0
+) -> Callable[[], None]:
+    """Return `chunk` steps of ours, drawing their batches as a training does."""
+    method, generator = method_of(kind, rate), torch.Generator().manual_seed(seed)
+    state = method.initial(game, *game.initial(generator))
+    steps = Steps(game, method, chunk, compiled)
+
+    def take() -> None:
+        nonlocal state
+        (state,), _ = steps([state], [[draw(game, method, state, generator) for _ in range(chunk)]])
+
+    return take

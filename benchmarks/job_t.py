@@ -1,0 +1,63 @@
+"""Job T: the ring with networks of width 128, alternating Adam, one thread: the job that every library can do."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from benchmarks import contest
+from benchmarks.row import Row
+from benchmarks.timing import interleave, threads
+from detente.data.gaussian_mixture import Ring
+from detente.game import Game
+from detente.games.adversarial import Adversarial
+from detente.networks.mlp import MLP
+
+RATE, BATCH, LATENT, WIDTH = 2e-4, 256, 64, 128
+TARGETS = {1: 1.6, 10: 2.2}  # steps a graph: times the loop's steps per second
+
+
+def game() -> Game:
+    """Return the game: generator 64-128-128-2, discriminator 2-128-128-1, leaky ReLU of slope 0.2."""
+    network = partial(MLP, width=WIDTH, depth=2, activation="leaky_relu", negative_slope=0.2)
+    return Adversarial(partial(network, LATENT, 2), partial(network, 2, 1), Ring(), LATENT, batch=BATCH)
+
+
+def run(quick: bool) -> list[Row]:
+    """Return our steps per second, eager and compiled with 1 and 10 steps a graph, in multiples of the loop's."""
+    rows = []
+    with threads(1):
+        job = game()
+        candidates = {
+            "loop": contest.loop(job, "alternating", RATE),
+            "eager": contest.ours(job, "alternating", rate=RATE),
+        }
+        compiling = {}
+        for chunk in TARGETS:
+            step = contest.ours(job, "alternating", compiled=True, chunk=chunk, rate=RATE)
+            began = time.perf_counter()
+            step()
+            compiling[chunk] = time.perf_counter() - began
+            candidates[f"{chunk}"] = step
+        timing = interleave(candidates, rounds=11 if quick else 51)
+        rate = 1 / timing.median("loop")
+        rows.append(
+            Row.of(
+                "Eager: multiple of the loop's steps per second",
+                timing.ratio("eager", "loop").inverse(),
+                sense="at least",
+            )
+        )
+        for chunk, target in TARGETS.items():
+            ratio = timing.ratio(f"{chunk}", "loop").times(1 / chunk).inverse()
+            rows.append(
+                Row.of(
+                    f"Compiled, {chunk} step{'s' * (chunk > 1)} a graph: multiple of the loop's steps per second",
+                    ratio,
+                    target=target,
+                    sense="at least",
+                    detail=f"loop {rate:.0f}/s, ours {chunk / timing.median(f'{chunk}'):.0f}/s;"
+                    f" {compiling[chunk]:.0f} s until the first step",
+                )
+            )
+    return rows

@@ -1,0 +1,85 @@
+"""The results on disk (benchmarks/results.json, one entry a job) and the page made of them (docs/benchmarks.md)."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.row import Row
+
+ROOT = Path(__file__).parents[1]
+RESULTS, PAGE = ROOT / "benchmarks" / "results.json", ROOT / "docs" / "benchmarks.md"
+TITLES = {
+    "dcgan28": "Eager steps, DCGAN for 28 × 28 pixels (batch 50, two threads)",
+    "small_mlp": "Compiled steps, 4×16 MLPs (batch 512, one thread, one step a graph)",
+    "job_t": "Job T: ring, MLPs of width 128, alternating Adam (batch 256, one thread)",
+    "many_seeds": "Many seeds at once",
+    "memory": "Memory",
+    "spectrum": "Spectra (one thread)",
+    "peers": "Other libraries on job T and on its zero-sum variant (one thread)",
+}
+HEAD = """# Benchmarks
+
+Written by `make bench` (and `make bench-peers`); do not edit. Ratios are medians over interleaved repetitions in one
+process: every round times every candidate, a ratio is taken per round, and the quartiles of these ratios stand in
+brackets. Unless a line says otherwise, a ratio is our time in units of that of the ordinary hand-written PyTorch loop
+(`benchmarks/loops.py`) on the same networks, data and optimizer, each drawing its own batches.
+"""
+
+
+def machine() -> dict[str, str]:
+    """Return what a measurement was made on, and when."""
+    name, cores = platform.processor() or platform.machine(), os.cpu_count()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    revision = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return {
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{name}, {cores} cores, {platform.system()}; load when it began {load}",
+        "versions": f"torch {torch.__version__}, Python {platform.python_version()}, détente at {revision}",
+    }
+
+
+def keep(name: str, rows: list[Row], quick: bool, about: dict[str, str], seconds: float) -> None:
+    """Store the rows of one job, and write the page anew."""
+    results = _results()
+    results[name] = {**about, "quick": quick, "seconds": round(seconds), "rows": [row.record() for row in rows]}
+    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    PAGE.write_text(text(results), encoding="utf-8")
+
+
+def text(results: dict[str, Any]) -> str:
+    """Return the page."""
+    parts = [HEAD]
+    for name in (name for name in TITLES if name in results):
+        job = results[name]
+        columns = ("", "ratio", "") if name == "peers" else ("", "median (quartiles)", "target", "", "")
+        parts.append(f"\n## {TITLES[name]}\n\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}\n")
+        for row in (Row(**record) for record in job["rows"]):
+            spread = f" ({row.low:.2f}–{row.high:.2f})" if row.low != row.high else ""
+            number = f"{row.median:.2f}{spread}" if row.median == row.median else "—"
+            target = "" if row.target is None else f"{row.sense} {row.target:g}"
+            cells = [row.what, number, row.detail] if name == "peers" else _cells(row, number, target)
+            parts.append("| " + " | ".join(cells) + " |\n")
+        hurried = "a quick look (`--quick`), " if job["quick"] else ""
+        parts.append(f"\n{hurried}{job['date']}, {job['seconds']} s. {job['machine']}. {job['versions']}.\n")
+    return "".join(parts)
+
+
+def _cells(row: Row, number: str, target: str) -> list[str]:
+    return [row.what, number, target, row.verdict, row.detail]
+
+
+def _results() -> dict[str, Any]:
+    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
