@@ -339,8 +339,9 @@ def test_costs_and_batches_in_choosing_are_those_of_the_methods() -> None:
 
 
 def test_thresholds_in_scaling_are_those_of_the_loop() -> None:
-    from detente.training.loop import CHUNK, SMALL, WORTH_COMPILING
+    from detente.training.loop import CHUNK, SMALL, WORTH_A_CHUNK, WORTH_COMPILING, WORTH_MAPPING
 
     text = (ROOT / "docs/scaling.md").read_text(encoding="utf-8")
     assert f"at most {SMALL:,}\n" in text or f"at most {SMALL:,} parameters" in text
-    assert f"at least {WORTH_COMPILING:,}" in text and f"| {CHUNK} if small, else 1 |" in text
+    assert f"at least {WORTH_COMPILING:,}" in text and f"{WORTH_MAPPING} or more of an eager" in text
+    assert f"| {CHUNK} if steps × seeds is at least {WORTH_A_CHUNK:,}" in text

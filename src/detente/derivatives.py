@@ -36,7 +36,7 @@ class Evaluation:
 
 def _transformed(*tensors: Tensor) -> bool:
     """Whether `torch.func` is at work on these tensors, so that autograd's tape cannot be used."""
-    return any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+    return any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)  # pyright: ignore
 
 
 def _leaves(vectors: Vectors, players: tuple[str, ...]) -> Vectors:
@@ -138,7 +138,7 @@ def vector_jacobian(
         def blocks_at(at: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
             return _functional(game, {**vectors, **at}, buffers, batch, players)
 
-        blocks, pull, (losses, new_buffers) = torch.func.vjp(
+        blocks, pull, (losses, new_buffers) = torch.func.vjp(  # pyright: ignore[reportAssignmentType]
             blocks_at, {name: vectors[name] for name in wanted}, has_aux=True
         )
         (product,) = pull({name: (cotangent or blocks)[name] for name in players})
@@ -246,7 +246,7 @@ def input_gradient(score: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor
     Returns:
         The gradients, in the shape of `samples`.
     """
-    if _transformed(samples) or torch._C._functorch.maybe_current_level() is not None:
+    if _transformed(samples) or torch._C._functorch.maybe_current_level() is not None:  # pyright: ignore
         return torch.func.grad(lambda x: score(x).sum())(samples)
     with torch.enable_grad():
         # A sample that hangs on a player's vector stays on the graph: moving it is part of the game.

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from detente import configuration
 from detente.commands.display import console
-from detente.diagnostics.base import GradientStatistics, Spectrum
+from detente.diagnostics.base import GradientStatistics, Spectrum, roundoff
 from detente.diagnostics.gradient_statistics import gradient_statistics
 from detente.diagnostics.jacobian_spectrum import jacobian_spectrum, leading_eigenvalues
 from detente.diagnostics.step_size_bound import step_size_bound
@@ -55,8 +55,8 @@ def main(words: Sequence[str]) -> int:
     _write(options.run, seed, one.step, spectrum)
     console.print(_table(f"{options.run}, seed {seed}, step {one.step}", statistics))
     rate, adaptive = _rate(run)
-    bound = step_size_bound(spectrum.used)
-    console.print(f"Largest h with |1 − hλ| < 1 for all {len(spectrum.used):,} eigenvalues (eq. 10): {bound:.3g}")
+    bound = step_size_bound(spectrum.used, neutral=roundoff(spectrum.used))
+    console.print(f"Largest h with |1 − hλ| < 1 for all eigenvalues but those that are zero (eq. 10): {bound:.3g}")
     for sentence in verdict(spectrum, statistics, rate, adaptive):
         console.print(f"• {sentence}", soft_wrap=True)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -18,8 +19,10 @@ from detente.state import Info, State, flatten, unflatten
 from detente.training.run import Run
 from detente.training.step import Draw, Steps, draw
 
-# Compiling takes half a minute or so and saves most of the time of small networks' steps, little of large ones'.
-SMALL, WORTH_COMPILING, CHUNK = 300_000, 30_000, 10
+# Measured on the ring's 4×16 MLPs: compiling one step takes about twenty seconds and makes steps four times as fast;
+# five steps a graph are a third faster still and take five times as long to compile. Mapped without compiling, steps
+# gain nothing below some five seeds.
+SMALL, WORTH_COMPILING, WORTH_A_CHUNK, CHUNK, WORTH_MAPPING = 300_000, 15_000, 300_000, 5, 5
 
 
 @dataclass(frozen=True)
@@ -180,30 +183,43 @@ def _measure(run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...
 
 @dataclass(frozen=True)
 class _Execution:
+    """How a run's steps are carried out."""
+
     steps: Steps
-    words: str
     threads: int
+    seeds: int
+    wished: bool  # whether compiling was asked for
+
+    @property
+    def words(self) -> str:
+        """The same in words."""
+        chunk, threads = self.steps.chunk, self.threads
+        words = [f"compiled, {chunk} step{'s' * (chunk > 1)} a graph" if self.steps.compiled else "eager"]
+        if self.seeds > 1:
+            words.append(f"{self.seeds} seeds {'at once' if self.steps.mapped else 'one after the other'}")
+        if self.steps.refused and self.wished:
+            words.append(f"not compiled: {self.steps.refused}")
+        words.append(f"{threads} thread{'s' * (threads > 1)}")
+        return ", ".join(words)
 
 
 def _execution(run: Run) -> _Execution:
     """Return how a run's steps are best carried out: the same for its second half as for all of it."""
     vectors, _ = run.game.initial(torch.Generator())
-    size = sum(vector.numel() for vector in vectors.values())
-    traceable, small = run.game.traceable, size <= SMALL
-    mapped = traceable and small and len(run.seeds) > 1
-    if run.compile == "auto":
-        compiled = traceable and small and run.steps * len(run.seeds) >= WORTH_COMPILING and _compiler()
-    else:
-        compiled = run.compile == "on" and traceable
-    chunk = CHUNK if compiled and small else 1
-    threads = run.threads or (1 if small else torch.get_num_threads())
-    words = [f"compiled, {chunk} step{'s' * (chunk > 1)} a graph" if compiled else "eager"]
-    if len(run.seeds) > 1:
-        words.append(f"{len(run.seeds)} seeds {'at once' if mapped else 'one after the other'}")
-    if run.compile == "on" and not traceable:
-        words.append("not compiled: a layer draws random numbers or writes in place")
-    words.append(f"{threads} thread{'s' * (threads > 1)}")
-    return _Execution(Steps(run.game, run.method, chunk, compiled, mapped), ", ".join(words), threads)
+    small = sum(vector.numel() for vector in vectors.values()) <= SMALL
+    taken = run.steps * len(run.seeds)
+    worth = small and taken >= WORTH_COMPILING and _compiler()
+    compiled = run.compile == "on" or (run.compile == "auto" and worth)
+    mapped = small and (compiled or len(run.seeds) >= WORTH_MAPPING)
+    # Chunks end where ticks do: what is left over would run eagerly.
+    ends = math.gcd(run.every("record"), run.every("measure"), run.every("checkpoint"))
+    chunk = math.gcd(CHUNK, ends) if compiled and taken >= WORTH_A_CHUNK else 1
+    return _Execution(
+        Steps(run.game, run.method, chunk, compiled, mapped and len(run.seeds) > 1),
+        run.threads or (1 if small else torch.get_num_threads()),
+        len(run.seeds),
+        run.compile == "on",
+    )
 
 
 def _compiler() -> bool:

@@ -25,6 +25,7 @@ from detente.schemes.base import Noise
 from detente.state import Info, State, Tree, flatten, unflatten
 
 Compile = Literal["auto", "on", "off"]
+Take = Callable[[Tree, list[Tree]], tuple[Tree, Tree]]
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,11 @@ class Steps:
     Args:
         game: the game.
         method: the method.
-        chunk: how many steps a compiled graph holds, ≥ 1.
-        compiled: compile chunks of exactly `chunk` steps; shorter ones run eagerly.
+        chunk: how many steps a compiled graph holds, ≥ 1; compiling takes about as many times longer.
+        compiled: compile chunks of exactly `chunk` steps; what remains of a call's steps runs eagerly.
         mapped: run all seeds as one step where the game allows it.
+
+    What cannot be compiled or mapped after all (a module that branches on its data) runs eagerly; `refused` says why.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Steps:
     ) -> None:
         self.game, self.method, self.chunk = game, method, chunk
         self.compiled, self.mapped = compiled and game.traceable, mapped and game.traceable
+        self.refused = "" if game.traceable else "a layer draws random numbers or writes in place"
         self._graphs: dict[tuple, _Graph] = {}
 
     @torch.no_grad()
@@ -96,6 +100,16 @@ class Steps:
             states: one a seed.
             draws: for each seed, one draw a step; as many for every seed.
         """
+        try:
+            return self._carry_out(states, draws)
+        except Exception as error:
+            if not (self.compiled or self.mapped):
+                raise
+            self.compiled = self.mapped = False
+            self.refused = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        return self._carry_out(states, draws)  # an error of the game itself comes again, as it is
+
+    def _carry_out(self, states: Sequence[State], draws: Sequence[Sequence[Draw]]) -> tuple[list[State], list[Info]]:
         trees = [state.tree() for state in states]
         inputs = [[one.tree() for one in drawn] for drawn in draws]
         if self.mapped and len(states) > 1:
@@ -113,19 +127,35 @@ class Steps:
         def take(state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
             return _take(self.game, self.method, state, draws)
 
-        if self.compiled and len(draws) == self.chunk:
-            inputs = {"state": state, "draws": {str(i): drawn for i, drawn in enumerate(draws)}}
-            leaves = _leaves(inputs)
-            # Shapes, and the names in a batch, are all that may change from call to call.
-            names = tuple(name for batch in draws[0]["batches"].values() for name in batch)
-            key = (mapped, names, *[tensor.shape for tensor in leaves])
-            if key not in self._graphs:
-                function = torch.vmap(take) if mapped else take
-                self._graphs[key] = _Graph(function, inputs)
-            return self._graphs[key](leaves)
-        if mapped:
-            return torch.vmap(take)(state, draws)
-        return take(state, draws)
+        function = torch.vmap(take) if mapped else take
+        if not self.compiled:
+            return function(state, draws)
+        told = []
+        for start in range(0, len(draws), self.chunk):
+            part = draws[start : start + self.chunk]
+            state, info = (self._graph if len(part) == self.chunk else _called)(function, state, part)
+            told.append(info)
+        return state, told[0] if len(told) == 1 else _joined(told, dim=int(mapped))
+
+    def _graph(self, function: Take, state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
+        """Take steps by the graph for inputs of these shapes, which is made when it is first needed."""
+        inputs = {"state": state, "draws": {str(i): drawn for i, drawn in enumerate(draws)}}
+        leaves = _leaves(inputs)
+        # Shapes, and the names in a batch, are all that may change from call to call.
+        names = tuple(name for batch in draws[0]["batches"].values() for name in batch)
+        key = (names, *[tensor.shape for tensor in leaves])
+        if key not in self._graphs:
+            self._graphs[key] = _Graph(function, inputs)
+        return self._graphs[key](leaves)
+
+
+def _called(function: Take, state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
+    return function(state, draws)
+
+
+def _joined(trees: list[Tree], dim: int) -> Tree:
+    flats = [flatten(tree) for tree in trees]
+    return unflatten({key: torch.cat([flat[key] for flat in flats], dim) for key in flats[0]}, trees[0])
 
 
 def _leaves(tree: Tree) -> list[Tensor]:
@@ -155,7 +185,7 @@ def _keep_compiled_code() -> None:
 class _Graph:
     """One compiled function from the leaves of its inputs to a state and what was told."""
 
-    def __init__(self, function: Callable[[Tree, list[Tree]], tuple[Tree, Tree]], inputs: Tree) -> None:
+    def __init__(self, function: Take, inputs: Tree) -> None:
         self.like: tuple[Tree, Tree] | None = None
 
         def traced(*leaves: Tensor) -> list[Tensor]:
@@ -171,10 +201,12 @@ class _Graph:
         for node in merged.graph.nodes:
             node.meta.clear()  # tensors of several fake modes, which the C++ wrapper would trip over
         _keep_compiled_code()
+        from torch import _inductor  # takes seconds to import, so only where it is used
+
         # On a processor the calls between kernels are C++ too, in one file with them: fewer to compile, quicker to run.
         options = {"cpp_wrapper": True, "cpp.vec_isa_ok": True} if example[0].device.type == "cpu" else {}
         with torch._inductor.config.patch(options):
-            self.compiled: Any = torch._inductor.compile(merged, [*example])
+            self.compiled: Any = _inductor.compile(merged, [*example])
 
     def __call__(self, leaves: list[Tensor]) -> tuple[Tree, Tree]:
         assert self.like is not None
