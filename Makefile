@@ -40,7 +40,7 @@ bench-peers: $(STAMP) .peers/.stamp  ## measure other libraries beside us, in .p
 .peers/.stamp: benchmarks/peers-requirements.txt $(STAMP)
 	@echo "making .peers from benchmarks/peers-requirements.txt"
 	@$(PYTHON) -m venv .peers
-	@.peers/bin/python -m pip install $(PIP_QUIET) -r benchmarks/peers-requirements.txt
+	@.peers/bin/python -m pip install $(PIP_QUIET) --no-deps -r benchmarks/peers-requirements.txt
 	@touch $@
 
 docs: $(STAMP)  ## build the documentation into site/

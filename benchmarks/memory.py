@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import resource
 import sys
@@ -55,6 +56,7 @@ class _Live:
     """Training steps, and the allocations of one of them, added up in the order in which they were made."""
 
     def __init__(self, make: Callable[..., Callable[[], None]], game: object) -> None:
+        self.before = _alive()  # the game with its data set, which both ways hold
         self.step = make(game, "simultaneous")
         for _ in range(STEPS):
             self.step()
@@ -67,7 +69,7 @@ class _Live:
         for event in sorted(_allocations(profiler), key=lambda event: event.start_ns()):
             level += event.nbytes()
             highest = max(highest, level)
-        return highest + _alive()
+        return highest + _alive() - self.before
 
 
 def _allocations(profiler: profile) -> list:
@@ -78,12 +80,10 @@ def _allocations(profiler: profile) -> list:
 
 def _alive() -> int:
     """Return the bytes of all tensors that Python holds, each storage once."""
-    import gc
-
     gc.collect()
     storages = {}
     for thing in gc.get_objects():
-        if isinstance(thing, torch.Tensor):
+        if issubclass(type(thing), torch.Tensor):  # isinstance would touch lazy objects, and they warn
             storage = thing.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())
