@@ -195,7 +195,7 @@ def test_members_are_asked_for_by_name_at_every_depth(call: Call) -> None:
     assert shown["method"]["init_args"]["optimizer"]["init_args"]["learning_rate"]["init_args"]["steps"] == 9
 
 
-@pytest.mark.parametrize("command", [name for name in cli.commands() if name not in ("demo", "diagnose")])
+@pytest.mark.parametrize("command", cli.commands())
 def test_help_is_a_page_for_people(call: Call, command: str) -> None:
     status, out, err = call(f"{command} --help")
     assert status == 0 and err == ""

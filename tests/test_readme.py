@@ -239,7 +239,8 @@ def described_only(run: Any, directory: Path, described: dict[str, Any], *_: Any
 @pytest.fixture(scope="module")
 def outcomes(desk: Path) -> dict[str, tuple[int, str]]:
     """Exit status and what was said of each line, carried out in order up to the point of training."""
-    from detente.commands import compare, report, resume, sample, train
+    from detente.commands import compare, report, resume, train
+    from detente.training import checkpoint
     from detente.training.loop import begin
 
     def all_described(runs: dict[str, tuple[Any, dict]], folder: Path, **_: Any) -> int:
@@ -250,7 +251,7 @@ def outcomes(desk: Path) -> dict[str, tuple[int, str]]:
         patch.setattr(train, "carry_out", described_only)
         patch.setattr(resume, "carry_out", described_only)
         patch.setattr(compare, "carry_out_all", all_described)
-        patch.setattr(sample.checkpoint, "load", lambda _, run: tuple(begin(run, seed) for seed in run.seeds))
+        patch.setattr(checkpoint, "load", lambda _, run: tuple(begin(run, seed) for seed in run.seeds))
         patch.setattr(report, "write_report", lambda runs, out: out)
         patch.setattr(report, "outcome_table", lambda runs: "")
         patch.chdir(desk)
@@ -339,7 +340,7 @@ def test_costs_and_batches_in_choosing_are_those_of_the_methods() -> None:
 
 
 def test_thresholds_in_scaling_are_those_of_the_loop() -> None:
-    from detente.training.loop import CHUNK, SMALL, WORTH_A_CHUNK, WORTH_COMPILING, WORTH_MAPPING
+    from detente.training.execution import CHUNK, SMALL, WORTH_A_CHUNK, WORTH_COMPILING, WORTH_MAPPING
 
     text = (ROOT / "docs/scaling.md").read_text(encoding="utf-8")
     assert f"at most {SMALL:,}\n" in text or f"at most {SMALL:,} parameters" in text

@@ -10,7 +10,7 @@ from typing import Any
 import jsonargparse
 import yaml
 
-from detente.errors import InvalidValue, unknown
+from detente.errors import InvalidValue, require, unknown
 from detente.method import Method
 from detente.naming import (
     Called,
@@ -23,6 +23,8 @@ from detente.naming import (
     resolved_value,
 )
 from detente.option_help import Formatter, complaint, show_page
+from detente.training import checkpoint
+from detente.training.loop import Progress
 from detente.training.run import Run
 from detente.yaml_file import FIELDS, read_yaml
 
@@ -135,6 +137,19 @@ def from_directory(directory: Path) -> tuple[jsonargparse.ArgumentParser, jsonar
         raise InvalidValue("run", str(directory), "a directory that `detente train` wrote")
     made = parser("run", "")
     return made, parse(made, ["--config", str(directory / "run.yaml")])
+
+
+def trained(directory: Path, seed: int | None = None) -> tuple[Run, Progress]:
+    """Return the run in a directory, and the last checkpoint of one of its seeds (default: the first).
+
+    Raises:
+        InvalidValue: there is no run, no whole checkpoint, or no such seed.
+    """
+    run = build(*from_directory(directory))
+    progress = {one.seed: one for one in checkpoint.load(directory / "checkpoints", run)}
+    chosen = run.seeds[0] if seed is None else seed
+    require(chosen in progress, "seed", seed, f"one of {', '.join(map(str, progress))}")
+    return run, progress[chosen]
 
 
 def _pairs(words: Sequence[str], lists: tuple[str, ...]) -> list[tuple[str | None, str | None]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detente import configuration
+from detente.commands.diagnose import diagnosis
 from detente.commands.display import console, outcome_table
 from detente.commands.train import carry_out
 from detente.errors import InvalidValue
@@ -41,14 +42,19 @@ def main(words: Sequence[str]) -> int:
     return carry_out_all(runs, options.out, overwrite=options.overwrite)
 
 
-def carry_out_all(runs: dict[str, tuple[Run, dict]], folder: Path, overwrite: bool = False) -> int:
-    """Train every run into a folder of its own, write the page, and return the exit status."""
+def carry_out_all(
+    runs: dict[str, tuple[Run, dict]], folder: Path, overwrite: bool = False, diagnosed: Sequence[str] = ()
+) -> int:
+    """Train every run into a folder of its own, diagnose some, write the page, and return the exit status."""
     status = 0
     width = max(map(len, runs))
     for label, (run, described) in runs.items():
         status = carry_out(run, folder / label, described, overwrite=overwrite, name=label.ljust(width), quiet=True)
         if status:
             return status
+    for label in diagnosed:
+        for line in diagnosis(folder / label):
+            console.print(line, soft_wrap=isinstance(line, str))
     console.print(outcome_table([folder]))
     page = write_report([folder], folder / "report.html")
     console.print(f"The page: {page}", soft_wrap=True)

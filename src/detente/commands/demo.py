@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from detente import configuration
 from detente.commands.compare import carry_out_all
+from detente.option_help import Words
 from detente.training.run import Run
 
 DESCRIPTION = "The main job: four methods on a ring of Gaussians, a DCGAN on real digits, and a page about them."
@@ -23,11 +23,12 @@ METHODS = {
     "consensus": ("--method.learning_rate", "1e-3"),
 }
 DIGITS = ("--game", "digits", "--method", "alternating", "--steps", "400", "--measure_every", "50")
+DIAGNOSED = ("simultaneous", "consensus")
 
 
 def main(words: Sequence[str]) -> int:
     """Run the demonstration, and return the exit status."""
-    parser = argparse.ArgumentParser(prog="detente demo", description=DESCRIPTION)
+    parser = Words("demo", DESCRIPTION, "examples:\n  detente demo\n  detente demo --out runs/again")
     parser.add_argument(
         "--out", type=Path, help="folder to make (default: runs/demo, or the first free runs/demo-2, …)"
     )
@@ -35,7 +36,7 @@ def main(words: Sequence[str]) -> int:
     options = parser.parse_args(words)
     runs = {name: _described(*RING, "--method", name, *settings) for name, settings in METHODS.items()}
     runs["digits"] = _described(*DIGITS)
-    return carry_out_all(runs, options.out or _free(Path("runs/demo")), options.overwrite)
+    return carry_out_all(runs, options.out or _free(Path("runs/demo")), options.overwrite, DIAGNOSED)
 
 
 def _free(folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,49 +16,52 @@ from detente.diagnostics.gradient_statistics import gradient_statistics
 from detente.diagnostics.jacobian_spectrum import jacobian_spectrum, leading_eigenvalues
 from detente.diagnostics.step_size_bound import step_size_bound
 from detente.diagnostics.verdict import verdict
-from detente.errors import InvalidValue, require
+from detente.errors import InvalidValue
 from detente.optimizers.base import Optimizer
 from detente.optimizers.sgd import SGD
+from detente.option_help import Words
 from detente.state import State
-from detente.training import checkpoint
 from detente.training.run import Run
 
 DESCRIPTION = (
     "Say in plain words how stable a trained game is: spectrum, largest stable step, gradient norms and noise."
 )
+EXAMPLES = "examples:\n  detente diagnose runs/one\n  detente diagnose runs/one --seed 1"
 DENSE = 2500  # parameters up to which the whole spectrum is computed; it takes about 20 seconds there
 
 
 def main(words: Sequence[str]) -> int:
     """Diagnose the last checkpoint of a run, and return the exit status."""
-    parser = argparse.ArgumentParser(prog="detente diagnose", description=DESCRIPTION)
+    parser = Words("diagnose", DESCRIPTION, EXAMPLES)
     parser.add_argument("run", type=Path, help="run directory; the spectrum is written into it, for the report")
     parser.add_argument("--seed", type=int, help="whose training, of the run's seeds (default: the first)")
     parser.add_argument("--batches", type=int, default=16, help="batches for the gradients' statistics (default: 16)")
     parser.add_argument("--count", type=int, default=6, help="eigenvalues of a game too large for all (default: 6)")
     options = parser.parse_args(words)
-    run = configuration.build(*configuration.from_directory(options.run))
-    progress = {one.seed: one for one in checkpoint.load(options.run / "checkpoints", run)}
-    seed = run.seeds[0] if options.seed is None else options.seed
-    require(seed in progress, "seed", seed, f"one of {', '.join(map(str, progress))}")
-    one = progress[seed]
-    if one.diverged_at is not None:
-        raise InvalidValue(
-            "run", f"{options.run}, seed {seed}", f"a training that has not diverged (step {one.diverged_at})"
-        )
-    generator = torch.Generator().manual_seed(seed)
-    with console.status("gradients of several batches"):
-        statistics = gradient_statistics(run.game, one.state, generator, options.batches)
-    with console.status("eigenvalues of the Jacobian (up to half a minute)"):
-        spectrum = _spectrum(run, one.state, generator, options.count)
-    _write(options.run, seed, one.step, spectrum)
-    console.print(_table(f"{options.run}, seed {seed}, step {one.step}", statistics))
+    for line in diagnosis(options.run, options.seed, options.batches, options.count):
+        console.print(line, soft_wrap=isinstance(line, str))
+    return 0
+
+
+def diagnosis(directory: Path, seed: int | None = None, batches: int = 16, count: int = 6) -> list[Table | str]:
+    """Return a table and sentences about the last checkpoint of a run, and write its spectrum beside it."""
+    run, trained = configuration.trained(directory, seed)
+    if trained.diverged_at is not None:
+        told = f"{directory}, seed {trained.seed}, which diverged at step {trained.diverged_at}"
+        raise InvalidValue("run", told, "a training that has not diverged")
+    generator = torch.Generator().manual_seed(trained.seed)
+    with console.status(f"{directory.name}: gradients of {batches} batches"):
+        statistics = gradient_statistics(run.game, trained.state, generator, batches)
+    with console.status(f"{directory.name}: eigenvalues of the Jacobian (up to half a minute)"):
+        spectrum = _spectrum(run, trained.state, generator, count)
+    _write(directory, trained.seed, trained.step, spectrum)
     rate, adaptive = _rate(run)
     bound = step_size_bound(spectrum.used, neutral=roundoff(spectrum.used))
-    console.print(f"Largest h with |1 − hλ| < 1 for all eigenvalues but those that are zero (eq. 10): {bound:.3g}")
-    for sentence in verdict(spectrum, statistics, rate, adaptive):
-        console.print(f"• {sentence}", soft_wrap=True)
-    return 0
+    return [
+        _table(f"{directory}, seed {trained.seed}, step {trained.step}", statistics),
+        f"Largest h with |1 − hλ| < 1 for all eigenvalues but those that are zero (eq. 10): {bound:.3g}",
+        *(f"• {sentence}" for sentence in verdict(spectrum, statistics, rate, adaptive)),
+    ]
 
 
 def _spectrum(run: Run, state: State, generator: torch.Generator, count: int) -> Spectrum:

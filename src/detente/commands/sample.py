@@ -13,7 +13,6 @@ from detente.errors import InvalidValue, require
 from detente.games.adversarial import Adversarial
 from detente.option_help import Words
 from detente.report.scatter import scatter_picture
-from detente.training import checkpoint
 from detente.training.snapshot import image_grid
 
 DESCRIPTION = "Draw samples from a trained generator into a picture."
@@ -30,14 +29,11 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--latents", type=int, default=0, help="seed of the latents (default: 0)")
     options = parser.parse_args(words)
     require(options.n >= 1, "n", options.n, "an integer ≥ 1")
-    run = configuration.build(*configuration.from_directory(options.run))
+    run, trained = configuration.trained(options.run, options.seed)
     game = run.game
     if not isinstance(game, Adversarial):
         raise InvalidValue("run", str(options.run), "a run of a game with a generator")
-    progress = {one.seed: one for one in checkpoint.load(options.run / "checkpoints", run)}
-    seed = run.seeds[0] if options.seed is None else options.seed
-    require(seed in progress, "seed", seed, f"one of {', '.join(map(str, progress))}")
-    samples = game.sample(progress[seed].state, options.n, torch.Generator().manual_seed(options.latents))
+    samples = game.sample(trained.state, options.n, torch.Generator().manual_seed(options.latents))
     try:
         if len(game.data.shape) == 3:
             image_grid(samples).save(options.out)
@@ -49,5 +45,5 @@ def main(words: Sequence[str]) -> int:
         raise InvalidValue(
             "out", str(options.out), "a picture's name, such as grid.png, where one can write", str(error)
         ) from error
-    console.print(f"{options.out}: {options.n} samples of seed {seed} at step {progress[seed].step}", soft_wrap=True)
+    console.print(f"{options.out}: {options.n} samples of seed {trained.seed} at step {trained.step}", soft_wrap=True)
     return 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +14,9 @@ from detente.game import Game
 from detente.metrics.base import Metric
 from detente.probe import Subject
 from detente.state import Info, State, flatten, unflatten
+from detente.training.execution import Execution, execution
 from detente.training.run import Run
 from detente.training.step import Draw, Steps, draw
-
-# Measured on the ring's 4×16 MLPs: compiling one step takes about twenty seconds and makes steps four times as fast;
-# five steps a graph are a third faster still and take five times as long to compile. Mapped without compiling, steps
-# gain nothing below some five seeds.
-SMALL, WORTH_COMPILING, WORTH_A_CHUNK, CHUNK, WORTH_MAPPING = 300_000, 15_000, 300_000, 5, 5
 
 
 @dataclass(frozen=True)
@@ -86,13 +80,13 @@ def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
     """
     progress = tuple((begin(run, seed) for seed in run.seeds) if start is None else start)
     step = max(one.step for one in progress)
-    how = _execution(run)
+    how = execution(run)
     metrics = applicable(run.game)
     yield from _with_threads(how.threads, _ticks(run, progress, step, how, metrics, fresh=start is None))
 
 
 def _ticks(
-    run: Run, progress: tuple[Progress, ...], step: int, how: _Execution, metrics: dict[str, Metric], fresh: bool
+    run: Run, progress: tuple[Progress, ...], step: int, how: Execution, metrics: dict[str, Metric], fresh: bool
 ) -> Iterator[Tick]:
     generators = {one.seed: _generator(one.random) for one in progress}
     every, measured = run.every("record"), run.every("measure")
@@ -179,48 +173,3 @@ def _measure(run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...
         subject = Subject(run.game, one.state, generator, run.samples)
         measured[one.seed] = {name: float(metric(subject)) for name, metric in metrics.items()}
     return measured
-
-
-@dataclass(frozen=True)
-class _Execution:
-    """How a run's steps are carried out."""
-
-    steps: Steps
-    threads: int
-    seeds: int
-    wished: bool  # whether compiling was asked for
-
-    @property
-    def words(self) -> str:
-        """The same in words."""
-        chunk, threads = self.steps.chunk, self.threads
-        words = [f"compiled, {chunk} step{'s' * (chunk > 1)} a graph" if self.steps.compiled else "eager"]
-        if self.seeds > 1:
-            words.append(f"{self.seeds} seeds {'at once' if self.steps.mapped else 'one after the other'}")
-        if self.steps.refused and self.wished:
-            words.append(f"not compiled: {self.steps.refused}")
-        words.append(f"{threads} thread{'s' * (threads > 1)}")
-        return ", ".join(words)
-
-
-def _execution(run: Run) -> _Execution:
-    """Return how a run's steps are best carried out: the same for its second half as for all of it."""
-    vectors, _ = run.game.initial(torch.Generator())
-    small = sum(vector.numel() for vector in vectors.values()) <= SMALL
-    taken = run.steps * len(run.seeds)
-    worth = small and taken >= WORTH_COMPILING and _compiler()
-    compiled = run.compile == "on" or (run.compile == "auto" and worth)
-    mapped = small and (compiled or len(run.seeds) >= WORTH_MAPPING)
-    # Chunks end where ticks do: what is left over would run eagerly.
-    ends = math.gcd(run.every("record"), run.every("measure"), run.every("checkpoint"))
-    chunk = math.gcd(CHUNK, ends) if compiled and taken >= WORTH_A_CHUNK else 1
-    return _Execution(
-        Steps(run.game, run.method, chunk, compiled, mapped and len(run.seeds) > 1),
-        run.threads or (1 if small else torch.get_num_threads()),
-        len(run.seeds),
-        run.compile == "on",
-    )
-
-
-def _compiler() -> bool:
-    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
