@@ -17,10 +17,10 @@ RATE, BATCH, LATENT, WIDTH = 2e-4, 256, 64, 128
 TARGETS = {1: 1.6, 10: 2.2}  # steps a graph: times the loop's steps per second
 
 
-def game() -> Game:
+def game(objective: str = "non_saturating") -> Game:
     """Return the game: generator 64-128-128-2, discriminator 2-128-128-1, leaky ReLU of slope 0.2."""
     network = partial(MLP, width=WIDTH, depth=2, activation="leaky_relu", negative_slope=0.2)
-    return Adversarial(partial(network, LATENT, 2), partial(network, 2, 1), Ring(), LATENT, batch=BATCH)
+    return Adversarial(partial(network, LATENT, 2), partial(network, 2, 1), Ring(), LATENT, objective, batch=BATCH)
 
 
 def run(quick: bool) -> list[Row]:

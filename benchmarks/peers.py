@@ -133,10 +133,11 @@ def vegans() -> Peer:
     generator, discriminator = modules()
     with contextlib.redirect_stdout(io.StringIO()):
         gan = VanillaGAN(
-            generator, nn.Sequential(discriminator, nn.Sigmoid()), x_dim=(2,), z_dim=LATENT,
+            generator.layers, nn.Sequential(*discriminator.layers, nn.Sigmoid()), x_dim=(2,), z_dim=LATENT,
             optim=torch.optim.Adam, folder=None, device="cpu",
             optim_kwargs={name: {"lr": RATE, "betas": BETAS} for name in ("Generator", "Adversary")},
         )  # fmt: skip
+    gan.train()
     source = batches()
 
     def step() -> None:
@@ -151,14 +152,15 @@ def vegans() -> Peer:
 
 
 def ours_extragradient(compiled: bool = False) -> Peer:
-    """Our ExtraAdam."""
+    """Our ExtraAdam, on the zero-sum losses that the other game optimizers get here."""
+    job = game("minimax")
     method, random = methods.extragradient(optimizer=Adam(RATE, BETAS)), torch.Generator().manual_seed(0)
-    state = method.initial(JOB, *JOB.initial(random))
-    steps = Steps(JOB, method, compiled=compiled)
+    state = method.initial(job, *job.initial(random))
+    steps = Steps(job, method, compiled=compiled)
 
     def step() -> None:
         nonlocal state
-        (state,), _ = steps([state], [[draw(JOB, method, state, random)]])
+        (state,), _ = steps([state], [[draw(job, method, state, random)]])
 
     return step, 1
 
