@@ -154,18 +154,18 @@ def test_simultaneous_gradient_at_a_huge_rate_diverges_where_theory_says() -> No
 
 def test_auto_compiling_depends_on_the_run_alone_not_on_what_is_left_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiled and eager steps round differently: resumed near its end, a compiled run has to go on compiled."""
-    from detente.training import loop
+    from detente.training import execution
 
-    monkeypatch.setattr(loop, "WORTH_COMPILING", 8)
-    monkeypatch.setattr(loop, "_compiler", lambda: True)
+    monkeypatch.setattr(execution, "WORTH_COMPILING", 8)
+    monkeypatch.setattr(execution, "_compiler", lambda: True)
     told: list[bool] = []
 
     def counted(game: Game, method: Method, chunk: int, compiled: bool, mapped: bool) -> Callable:
         told.append(compiled)
         return eager(game, method, chunk, False, mapped)
 
-    eager = loop.Steps
-    monkeypatch.setattr(loop, "Steps", counted)
+    eager = execution.Steps
+    monkeypatch.setattr(execution, "Steps", counted)
     run = Run(Bilinear(2), PLAIN, steps=8)
     found = list(train(run))
     list(train(run, found[-2].progress))

@@ -22,7 +22,7 @@ METHODS = {
     "extragradient": ("--method.learning_rate", "1e-3"),
     "consensus": ("--method.learning_rate", "1e-3"),
 }
-DIGITS = ("--game", "digits", "--method", "alternating", "--steps", "400", "--measure_every", "50")
+DIGITS = ("--game", "digits", "--method", "alternating", "--method.learning_rate", "5e-4", "--steps", "800")
 DIAGNOSED = ("simultaneous", "consensus")
 
 
