@@ -15,9 +15,9 @@ DESCRIPTION = "The main job: four methods on a ring of Gaussians, a DCGAN on rea
 
 SEEDS = ("0", "1", "2")
 RING = ("--game", "ring", "--steps", "5000", "--seeds", *SEEDS, "--measure_every", "500")
-# Each method at the best rate of docs/log.md's sweep (5,000 steps, two other seeds).
+# Each method at the best rate of the sweep in docs/log.md (5,000 steps, three other seeds).
 METHODS = {
-    "simultaneous": ("--method.learning_rate", "1e-3"),
+    "simultaneous": ("--method.learning_rate", "3e-4"),
     "alternating": ("--method.learning_rate", "1e-3"),
     "extragradient": ("--method.learning_rate", "1e-3"),
     "consensus": ("--method.learning_rate", "1e-3"),
