@@ -53,7 +53,9 @@ def _eigenvalues(values: Complex, rate: float | None) -> dict[str, Any]:
     summary: dict[str, Any] = {"count": int(values.size), "shown": int(shown.size)}
     if finite.size:
         summary["smallest"] = rounded(float(finite.real.min()), 3)
-        summary["unstable"] = int((finite.real < 0).sum())
+        # As detente.diagnostics.base.roundoff, so that page and diagnosis count alike.
+        zero = finite.size * np.finfo(finite.dtype).eps * np.abs(finite).max()
+        summary["unstable"] = int((finite.real < -zero).sum())
         if rate:
             summary["radius"] = rounded(float(np.abs(1 - rate * finite).max()), 4)
     real, imaginary = ([rounded(float(part), 4) for part in parts] for parts in (shown.real, shown.imag))
