@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from detente.errors import InvalidValue
+
 
 class Objective(ABC):
     """What the two players of a GAN minimise, as a function of the discriminator's scores (logits).
@@ -26,3 +28,20 @@ class Objective(ABC):
     @abstractmethod
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
         """Return the generator's mean loss, (), from scores, each (batch,); `real` is None where it is not needed."""
+
+
+class ZeroSum(Objective):
+    """An objective whose generator loses exactly what the discriminator wins: L_G = −L_D."""
+
+    zero_sum: ClassVar[bool] = True
+    generator_needs_real: ClassVar[bool] = True
+
+    def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        """Return the negative of the discriminator's loss, (), from scores, each (batch,).
+
+        Raises:
+            InvalidValue: `real` is None.
+        """
+        if real is None:
+            raise InvalidValue("real", real, "scores of real samples, which a zero-sum loss reads")
+        return -self.discriminator_loss(real, fake)

@@ -5,26 +5,21 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from detente.errors import InvalidValue
-from detente.objectives.base import Objective
+from detente.objectives.base import ZeroSum
 
 
-class FDivergence(Objective):
+class FDivergence(ZeroSum):
     """A lower bound of D_f(p ‖ q) = E_q[f(p/q)], p the real and q the fake distribution, tight for T = f'(p/q).
 
     L_D = -(E_real[g(s)] - E_fake[f*(g(s))]),  L_G = -L_D, with g mapping all of ℝ into the domain of f*.
 
     Source: Nowozin, Cseke and Tomioka 2016, equation 6 and the tables of divergences and of output activations.
     """
-
-    zero_sum: ClassVar[bool] = True
-    generator_needs_real: ClassVar[bool] = True
 
     @abstractmethod
     def activation(self, score: Tensor) -> Tensor:
@@ -37,16 +32,6 @@ class FDivergence(Objective):
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return E_fake[f*(g(s))] - E_real[g(s)], () in nats where f has a logarithm, from scores, each (batch,)."""
         return self.conjugate(fake).mean() - self.activation(real).mean()
-
-    def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        """Return E_real[g(s)] - E_fake[f*(g(s))], the bound itself, (), from scores, each (batch,).
-
-        Raises:
-            InvalidValue: `real` is None.
-        """
-        if real is None:
-            raise InvalidValue("real", real, "scores of real samples, which a zero-sum loss reads")
-        return -self.discriminator_loss(real, fake)
 
 
 @dataclass(frozen=True)

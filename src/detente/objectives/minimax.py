@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from detente.errors import InvalidValue
-from detente.objectives.base import Objective
+from detente.objectives.base import ZeroSum
 
 
 @dataclass(frozen=True)
-class Minimax(Objective):
+class Minimax(ZeroSum):
     """Saturating, zero-sum GAN: cross-entropy of the discriminator, and its negative for the generator.
 
     L_D = -E_real[log σ(s)] - E_fake[log(1 - σ(s))],  L_G = -L_D.
@@ -23,19 +21,6 @@ class Minimax(Objective):
     Source: Goodfellow et al. 2014, equation 1; `JS` in the code of Mescheder et al. 2017 has the same gradients.
     """
 
-    zero_sum: ClassVar[bool] = True
-    generator_needs_real: ClassVar[bool] = True
-
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return -E_real[log σ(s)] - E_fake[log(1 - σ(s))], () in nats, from logits, each (batch,)."""
         return -logsigmoid(real).mean() - logsigmoid(-fake).mean()
-
-    def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        """Return the negative of the discriminator's loss, (), from logits, each (batch,).
-
-        Raises:
-            InvalidValue: `real` is None.
-        """
-        if real is None:
-            raise InvalidValue("real", real, "scores of real samples, which a zero-sum loss reads")
-        return -self.discriminator_loss(real, fake)
