@@ -1,4 +1,4 @@
-"""Every derivative of the project.
+"""Every derivative of the project, in one file however long, so that one place decides how to differentiate.
 
 Two engines compute the same numbers (held equal by a test): `torch.autograd.grad` with one shared forward pass
 wherever tensors are plain, eager or being traced for compilation; `torch.func` inside `vmap`, where autograd's tape
