@@ -39,11 +39,11 @@ def ours(
 ) -> Callable[[], None]:
     """Return `chunk` steps of ours, drawing their batches as a training does."""
     method, generator = method_of(kind, rate), torch.Generator().manual_seed(seed)
-    state = method.initial(game, *game.initial(generator))
+    state = method.initial(game, generator)
     steps = Steps(game, method, chunk, compiled)
 
     def take() -> None:
         nonlocal state
-        (state,), _ = steps([state], [[draw(game, method, state, generator) for _ in range(chunk)]])
+        (state,), _ = steps([state], [[draw(game, method, state, generator) for _ in range(chunk)]], owned=True)
 
     return take

@@ -155,7 +155,7 @@ def ours_extragradient(compiled: bool = False) -> Peer:
     """Our ExtraAdam, on the zero-sum losses that the other game optimizers get here."""
     job = game("minimax")
     method, random = methods.extragradient(optimizer=Adam(RATE, BETAS)), torch.Generator().manual_seed(0)
-    state = method.initial(job, *job.initial(random))
+    state = method.initial(job, random)
     steps = Steps(job, method, compiled=compiled)
 
     def step() -> None:

@@ -26,7 +26,7 @@ def run(quick: bool) -> list[Row]:
 
 def _start(game: Game) -> tuple[State, Batch]:
     generator = torch.Generator().manual_seed(0)
-    return methods.simultaneous().initial(game, *game.initial(generator)), game.draw(generator)
+    return methods.simultaneous().initial(game, generator), game.draw(generator)
 
 
 def _dense(quick: bool) -> Row:

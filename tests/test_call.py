@@ -187,7 +187,7 @@ def test_nothing_touches_the_global_random_state() -> None:
     game = gan(lambda: MLP(3, 2, 4, 1), dropping)  # type: ignore[arg-type]
     vectors, buffers, batch = point(game)
     vector_field(game, vectors, buffers, batch)
-    state = methods.alternating().initial(game, vectors, buffers)
+    state = methods.alternating().beginning(game, vectors, buffers, torch.Generator())
     game.sample(state, 5, torch.Generator().manual_seed(0))
     game.scores(state, batch["real"])
     assert torch.equal(torch.get_rng_state(), before)
@@ -212,7 +212,7 @@ def test_frozen_parameters_stay() -> None:
     assert game.layouts["generator"].names == ("layers.2.weight", "layers.2.bias")
     vectors, buffers, batch = point(game)
     expected = game.modules["generator"](batch["latent"])
-    state = methods.alternating().initial(game, vectors, buffers)
+    state = methods.alternating().beginning(game, vectors, buffers, torch.Generator())
     torch.testing.assert_close(game.generate(state, batch["latent"]), expected)
     with pytest.raises(InvalidValue, match="generator: got 'no trainable parameter'"):
         gan(generator.requires_grad_(False), MLP(2, 1, 4, 1))
@@ -223,7 +223,7 @@ def test_modules_in_double_are_trained_in_double(penalties: tuple) -> None:
     game = gan(MLP(3, 2, 4, 1).double(), seeded(normed).double(), penalties=penalties)
     vectors, buffers, batch = point(game)
     for method in (methods.alternating(), methods.consensus(0.1)):
-        state = method.initial(game, vectors, buffers)
+        state = method.beginning(game, vectors, buffers, torch.Generator())
         state, info = method.step(game, state, (batch,) * method.draws(game))
         assert {v.dtype for v in state.vectors.values()} == {loss.dtype for loss in info.losses.values()}
         assert state.vectors["generator"].dtype == torch.float64
@@ -242,7 +242,7 @@ def test_a_given_module_keeps_its_modes() -> None:
     discriminator[1].eval()  # type: ignore[index]
     game = gan(MLP(3, 2, 4, 1), discriminator)
     vectors, buffers, batch = point(game)
-    state = methods.alternating().initial(game, vectors, buffers)
+    state = methods.alternating().beginning(game, vectors, buffers, torch.Generator())
 
     def modes() -> list[bool]:
         return [part.training for part in game.modules["discriminator"].modules()]
@@ -264,7 +264,7 @@ def test_the_users_modules_are_never_changed() -> None:
     game = gan(generator, discriminator)
     method = methods.consensus(0.1)
     vectors, buffers, batch = point(game)
-    method.step(game, method.initial(game, vectors, buffers), (batch,))
+    method.step(game, method.beginning(game, vectors, buffers, torch.Generator()), (batch,))
     after = generator.state_dict(), discriminator.state_dict()
     torch.testing.assert_close([dict(s) for s in after], [dict(s) for s in before], rtol=0, atol=0)
 
@@ -273,7 +273,7 @@ def test_write_is_a_round_trip() -> None:
     game = gan(MLP(3, 2, 4, 1), seeded(normed))
     vectors, buffers, batch = point(game)
     method = methods.alternating()
-    state = method.initial(game, vectors, buffers)
+    state = method.beginning(game, vectors, buffers, torch.Generator())
     for _ in range(3):
         state, _ = method.step(game, state, (batch, batch))
     generator, discriminator = MLP(3, 2, 4, 1), normed()
@@ -313,6 +313,6 @@ def test_torchs_spectral_norm_trains_but_is_not_traced(make: Callable[[], nn.Mod
     assert not game.traceable and not game.stochastic
     vectors, buffers, batch = point(game)
     method = methods.consensus(0.1)
-    state, info = method.step(game, method.initial(game, vectors, buffers), (batch,))
+    state, info = method.step(game, method.beginning(game, vectors, buffers, torch.Generator()), (batch,))
     assert bool(info.finite) and not torch.equal(state.vectors["discriminator"], vectors["discriminator"])
     copied(game.modules["discriminator"])

@@ -178,7 +178,7 @@ def test_schemes_by_hand(name: str) -> None:
     settings: dict[str, Any] = {"strength": 0.4} if name == "consensus" else {}
     method = methods.names()[name](optimizer=Momentum(H, MU), **settings)
     vectors, buffers = GAME.initial(torch.Generator().manual_seed(1))
-    state = method.initial(GAME, vectors, buffers)
+    state = method.beginning(GAME, vectors, buffers, torch.Generator())
     start = torch.cat([vectors["x"], vectors["y"]]).numpy()
     for steps in range(1, 6):
         state, _ = method.step(GAME, state, tuple({} for _ in range(method.draws(GAME))))
@@ -195,7 +195,7 @@ def test_smoothing_by_hand() -> None:
     pulls = {"paper": J.T @ v, "code": J.T @ np.where(X, v, 0)}
     for definition, pull in pulls.items():
         method = Method(Smoothing(0.4, definition, player="y"), Simultaneous(), SGD(H))  # type: ignore[arg-type]
-        state, _ = method.step(GAME, method.initial(GAME, vectors, buffers), ({},))
+        state, _ = method.step(GAME, method.beginning(GAME, vectors, buffers, torch.Generator()), ({},))
         found = torch.cat([state.vectors["x"], state.vectors["y"]]).numpy()
         np.testing.assert_allclose(found, start - H * (v + 0.4 * np.where(Y, pull, 0)), rtol=1e-12)
 
@@ -225,7 +225,7 @@ def test_alternating_adam_is_the_hand_written_loop(network: str) -> None:
     method = methods.alternating()
     generator = torch.Generator().manual_seed(3)
     vectors, buffers = game.initial(generator)
-    state = method.initial(game, vectors, buffers)
+    state = method.beginning(game, vectors, buffers, torch.Generator())
 
     g, d = copy.deepcopy(first), copy.deepcopy(second)
     assert g.training and d.training

@@ -31,8 +31,8 @@ from detente.state import State, flatten, unflatten
 
 def start(game: Game, method: Method) -> State:
     """Return a start at the origin, past the first step, where some schemes begin in their own way."""
-    vectors, buffers = game.initial(torch.Generator().manual_seed(0))
-    state = method.initial(game, {name: torch.zeros_like(v) for name, v in vectors.items()}, buffers)
+    vectors, buffers = game.initial(generator := torch.Generator().manual_seed(0))
+    state = method.beginning(game, {name: torch.zeros_like(v) for name, v in vectors.items()}, buffers, generator)
     return State(torch.ones((), dtype=torch.int64), state.vectors, state.buffers, state.memory)
 
 
@@ -150,13 +150,13 @@ def test_optimistic_descent_is_past_extragradient_at_its_trial_points() -> None:
     game, rate = Quadratic([[0.3]], [[1.1]], [[0.2]], start=(1.0, -0.5)), 0.2
     vectors, buffers = game.initial(torch.Generator())
     past, optimistic = descent("past_extragradient", rate), descent("optimistic", rate)
-    state = past.initial(game, vectors, buffers)
+    state = past.beginning(game, vectors, buffers, torch.Generator())
     trials = []
     for _ in range(6):
         last = state.memory["scheme"]["last"]
         trials.append({name: state.vectors[name] - rate * last[name] for name in vectors})
         state, _ = past.step(game, state, ({},))
-    fresh = optimistic.initial(game, vectors, buffers)
+    fresh = optimistic.beginning(game, vectors, buffers, torch.Generator())
     state = replace(fresh, t=fresh.t + 1)  # v₋₁ = 0 as in the past extragradient; at t = 0 it would be v₀
     for trial in trials:
         torch.testing.assert_close(state.vectors, trial, rtol=1e-12, atol=1e-12)
@@ -169,7 +169,7 @@ def test_the_first_optimistic_step_is_a_plain_one() -> None:
     ends = []
     for name in ("optimistic", "simultaneous"):
         method = descent(name, 0.2)
-        ends.append(method.step(game, method.initial(game, vectors, buffers), ({},))[0].vectors)
+        ends.append(method.step(game, method.beginning(game, vectors, buffers, torch.Generator()), ({},))[0].vectors)
     torch.testing.assert_close(ends[0], ends[1], rtol=1e-14, atol=0)
 
 
@@ -295,7 +295,7 @@ def test_dirac_gan_unregularised_descent_leaves_and_consensus_returns() -> None:
     vectors, buffers = game.initial(torch.Generator())
 
     def distance(method: Method, steps: int = 300) -> float:
-        state = method.initial(game, vectors, buffers)
+        state = method.beginning(game, vectors, buffers, torch.Generator())
         for _ in range(steps):
             batches = tuple({} for _ in range(method.draws(game)))
             state, _ = method.step(game, state, batches)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+
+from detente.errors import InvalidValue
 
 Vectors = dict[str, Tensor]
 Buffers = dict[str, dict[str, Tensor]]
@@ -16,12 +19,19 @@ class Game(ABC):
     """Players, their losses, and where batches come from; it holds no parameter that training changes.
 
     `zero_sum` promises that the losses sum to zero; `traceable` that `losses` may be traced for compilation and
-    mapped over seeds; `solution` is the equilibrium where it is known.
+    mapped over seeds; `scheduled` that the losses depend on the step, which a batch then carries as "t", (); and
+    `solution` is the equilibrium where it is known. `size` is the number of terms where the losses are finite sums.
     """
 
     zero_sum: bool = False
     traceable: bool = True
+    scheduled: bool = False
     solution: Vectors | None = None
+
+    @property
+    def size(self) -> int | None:
+        """Number of terms N where every loss is a fixed mean of N terms, else None."""
+        return None
 
     @property
     @abstractmethod
@@ -42,6 +52,11 @@ class Game(ABC):
         """Return one batch: every random number of one evaluation, by name."""
         del generator
         return {}
+
+    def parts(self, count: int | None = None) -> Iterator[Batch]:
+        """Yield all terms of a game of finite `size` once, `count` a batch (default: as many as a drawn batch has)."""
+        del count
+        raise InvalidValue("game", type(self).__name__, "a game whose losses are finite sums (a stored set of samples)")
 
     def project(self, vectors: Vectors) -> Vectors:
         """Return the nearest allowed point; the whole space is allowed unless a game says otherwise."""

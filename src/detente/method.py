@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.optimizers.base import Optimizer
-from detente.schemes.base import Noise, Play, Scheme
+from detente.schemes.base import Play, Scheme, Turns
 from detente.state import Info, State
 
 
@@ -45,44 +46,79 @@ class Method:
         )
         return {name: self.optimizer[name] for name in players}
 
+    def check(self, game: Game) -> None:
+        """Raise `InvalidValue` where the method cannot be played on a game, naming what does not fit."""
+        optimizers = self.optimizers(game.players)
+        for name, optimizer in optimizers.items():
+            allowed = "with this optimizer, a field that keeps a covariance of per-sample gradients for this player"
+            kept = not optimizer.coloured or name in self.field.covariance_of
+            require(kept, "field", f"{type(self.field).__name__} for {name}", allowed, "e.g. the field `covariance`")
+        self.field.check(game)
+        self.scheme.check(game, self.field)
+        self.scheme.draws(game.players)
+
+    def traceable(self, game: Game) -> bool:
+        """Return whether a step may be compiled and mapped over seeds."""
+        return game.traceable and self.field.traceable and self.scheme.traceable
+
     def draws(self, game: Game) -> int:
         """Return how many batches one step uses."""
         return self.scheme.draws(game.players)
 
-    def gradient_evaluations(self, game: Game) -> int:
-        """Return what one step costs, in gradients of one player's loss on one batch."""
-        return self.scheme.gradient_evaluations(self.field, game.players)
+    def gradient_evaluations(self, game: Game) -> float:
+        """Return what one step costs, in gradients of one player's loss on one batch; on average, with preparation."""
+        return self.scheme.gradient_evaluations(self.field, game.players) + self.field.preparation(game)
 
-    def initial(self, game: Game, vectors: Vectors, buffers: Buffers) -> State:
-        """Return the state before the first step."""
+    def initial(self, game: Game, generator: torch.Generator) -> State:
+        """Return the state before the first step, all that is random in it from `generator`.
+
+        Raises:
+            InvalidValue: the method cannot be played on this game.
+        """
+        return self.beginning(game, *game.initial(generator), generator)
+
+    def beginning(self, game: Game, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> State:
+        """Return the state before the first step, from given parameters and buffers."""
+        self.check(game)
+        play = Play(game, self.field, self.optimizers(game.players))
         memory = {
             "field": self.field.initial(game, vectors, buffers),
-            "scheme": self.scheme.initial(vectors, buffers),
-            "optimizers": {name: opt.initial(vectors[name]) for name, opt in self.optimizers(game.players).items()},
+            "scheme": self.scheme.initial(play, vectors, buffers, generator),
+            "optimizers": {name: opt.initial(vectors[name]) for name, opt in play.optimizers.items()},
         }
         device = next(iter(vectors.values())).device
         return State(torch.zeros((), dtype=torch.int64, device=device), vectors, buffers, memory)
 
-    def noise(self, state: State, generator: torch.Generator) -> Noise:
-        """Return the standard normal numbers of one step, (n_i,), for the optimizers that want them."""
-        noisy = {name: o for name, o in self.optimizers(tuple(state.vectors)).items() if o.noisy}
-        return {
-            name: torch.randn(vector.shape, generator=generator, device=generator.device, dtype=vector.dtype)
-            for name, vector in state.vectors.items()
-            if name in noisy
-        }
+    def prepare(self, game: Game, state: State, generator: torch.Generator) -> State:
+        """Return the state made ready for the next step: now and then a field looks at the whole set."""
+        if not self.field.prepares:
+            return state
+        return replace(state, memory={**state.memory, "field": self.field.prepare(game, state, generator)})
+
+    def noise(self, game: Game, state: State, generator: torch.Generator) -> Turns:
+        """Return the random numbers of one step beside its batches, a dictionary for each batch: standard normal ones,
+        (n_i,), for the optimizers that want them, and in the first what the scheme draws."""
+
+        def normal(vector: Tensor) -> Tensor:
+            return torch.randn(vector.shape, generator=generator, device=generator.device, dtype=vector.dtype)
+
+        noisy = [name for name, optimizer in self.optimizers(game.players).items() if optimizer.noisy]
+        turns = [{name: normal(state.vectors[name]) for name in noisy} for _ in range(self.draws(game))]
+        turns[0] |= self.scheme.random(state.vectors, generator)
+        return tuple(turns)
 
     def step(
-        self, game: Game, state: State, batches: tuple[Batch, ...], noise: Noise | None = None
+        self, game: Game, state: State, batches: tuple[Batch, ...], noise: Turns = (), owned: bool = False
     ) -> tuple[State, Info]:
-        """Return the state after one step, and what is worth knowing about it. Pure.
+        """Return the state after one step, and what is worth knowing about it. Pure, unless `owned`.
 
         Args:
             game: the game.
-            state: where it stands.
+            state: where it stands, made ready by `prepare`.
             batches: as many batches as `draws` says.
             noise: as `noise` draws it.
+            owned: nobody else holds the state, so that the step may overwrite it.
         """
-        play = Play(game, self.field, self.optimizers(game.players))
-        state, info = self.scheme(play, state, batches, noise or {})
+        play = Play(game, self.field, self.optimizers(game.players), owned and self.scheme.forgets)
+        state, info = self.scheme(play, state, batches, noise or ({},) * len(batches))
         return state, replace(info, gradient_evaluations=self.gradient_evaluations(game))

@@ -59,7 +59,7 @@ class Info:
 
     losses: dict[str, Tensor]
     gradient_norm: dict[str, Tensor]
-    gradient_evaluations: int = 0
+    gradient_evaluations: float = 0
     extra: dict[str, Tensor] = field(default_factory=dict)
 
     @property

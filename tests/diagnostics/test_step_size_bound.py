@@ -73,7 +73,7 @@ def test_training_contracts_below_the_bound_and_diverges_above(factor: float) ->
     spectrum = jacobian_spectrum(game, state_of(game), {})
     rate = factor * step_size_bound(spectrum.eigenvalues)
     method = simultaneous("sgd", rate)
-    state = method.initial(game, *game.initial(torch.Generator().manual_seed(0)))
+    state = method.initial(game, torch.Generator().manual_seed(0))
     norms = []
     for _ in range(1500):
         state, _ = method.step(game, state, ({},))

@@ -33,7 +33,9 @@ def main(words: Sequence[str]) -> int:
     game = run.game
     if not isinstance(game, Adversarial):
         raise InvalidValue("run", str(options.run), "a run of a game with a generator")
-    samples = game.sample(trained.state, options.n, torch.Generator().manual_seed(options.latents))
+    samples = game.sample(
+        run.method.scheme.evaluated(trained.state), options.n, torch.Generator().manual_seed(options.latents)
+    )
     try:
         if len(game.data.shape) == 3:
             image_grid(samples).save(options.out)

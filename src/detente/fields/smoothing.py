@@ -37,6 +37,10 @@ class Smoothing(Field):
         require(self.strength >= 0, "strength", self.strength, "a number ≥ 0")
         require(self.definition in ("paper", "code"), "definition", self.definition, "'paper' or 'code'")
 
+    def check(self, game: Game) -> None:
+        """Raise `InvalidValue` where nobody of this name plays."""
+        require(self.player in game.players, "player", self.player, f"one of {', '.join(game.players)}")
+
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
         """Return one gradient a player and one more, of R; the code's R costs the others' gradients once more."""
         if self.player not in moving:
@@ -47,7 +51,6 @@ class Smoothing(Field):
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
     ) -> tuple[Evaluation, Tree]:
         """Return w(x)."""
-        require(self.player in game.players, "player", self.player, f"one of {', '.join(game.players)}")
         if self.player not in players:
             return vector_field(game, vectors, buffers, batch, players), memory
         if self.definition == "paper":

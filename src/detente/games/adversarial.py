@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from detente.catalogue import members
 from detente.data.arrays import as_data
-from detente.data.base import Data
+from detente.data.base import Data, StoredData
 from detente.errors import InvalidValue, require, unknown
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.modules import Build, build, call, evaluating, random_state, seeded, traceable, trainable, write
@@ -34,6 +35,8 @@ class Adversarial(Game):
         objective: what both minimise, a member of `detente.objectives` or its name.
         penalties: one or several members of `detente.penalties`, added to the discriminator's loss.
         batch: samples in a batch, ≥ 1.
+        fixed_latents: latents come from a fixed set, one for each sample of the data, so that the losses are finite
+            sums (variance-reduced and full-batch methods need this).
 
     Raises:
         InvalidValue: generator output of another shape than the data, not one score a sample, batch larger than the
@@ -51,6 +54,7 @@ class Adversarial(Game):
         objective: Objective | str = "non_saturating",
         penalties: Penalty | Sequence[Penalty] = (),
         batch: int = 64,
+        fixed_latents: bool = False,
     ) -> None:
         require(latent >= 1, "latent", latent, "an integer ≥ 1")
         require(batch >= 1, "batch", batch, "an integer ≥ 1")
@@ -62,6 +66,9 @@ class Adversarial(Game):
         self.objective: Objective = members("objectives")[objective]() if isinstance(objective, str) else objective
         self.penalties = (penalties,) if isinstance(penalties, Penalty) else tuple(penalties)
         self.latent, self.batch = latent, batch
+        finite = isinstance(self.data, StoredData) or not fixed_latents
+        require(finite, "fixed_latents", fixed_latents, "False, since this data can be drawn from without end")
+        self.fixed_latents = fixed_latents
         self.zero_sum = self.objective.zero_sum and not self.penalties
         self.builders: dict[str, Build] = {"generator": generator, "discriminator": discriminator}
         self.modules = {name: build(name, builder, torch.Generator()) for name, builder in self.builders.items()}
@@ -73,6 +80,26 @@ class Adversarial(Game):
     def players(self) -> tuple[str, ...]:
         """Generator and discriminator."""
         return ("generator", "discriminator")
+
+    @property
+    def size(self) -> int | None:
+        """Number of pairs of a sample and a latent where both sets are fixed, else None."""
+        return self.data.size if self.fixed_latents else None
+
+    @cached_property
+    def latents(self) -> Tensor:
+        """The fixed set of latents, (size, latent), the same for every seed."""
+        assert self.size is not None
+        return torch.randn(self.size, self.latent, generator=torch.Generator().manual_seed(0))
+
+    def parts(self, count: int | None = None) -> Iterator[Batch]:
+        """Yield the whole set once, the n-th sample with the n-th latent, `count` pairs a batch."""
+        if self.size is None:
+            raise InvalidValue("fixed_latents", False, "True, with a stored set of samples, for losses that are sums")
+        generator = torch.Generator().manual_seed(0)
+        assert isinstance(self.data, StoredData)
+        for indices in torch.arange(self.size).split(count or self.batch):
+            yield self.complete({**self.data.take(indices), "latent": self.latents[indices]}, generator)
 
     @torch.no_grad()
     def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
@@ -101,7 +128,12 @@ class Adversarial(Game):
         require(len(real) > 0, "batch", tuple(real.shape), "at least one sample")
         require(tuple(real.shape[1:]) == self.data.shape, "batch", tuple(real.shape), f"(batch, *{self.data.shape})")
         require(real.is_floating_point(), "batch", real.dtype, "floating-point samples, images in [-1, 1]")
-        latent = torch.randn(len(real), self.latent, generator=generator, device=generator.device)
+        if "latent" in batch:
+            latent = batch["latent"]
+        elif self.fixed_latents:
+            latent = self.latents[torch.randint(len(self.latents), (len(real),), generator=generator)]
+        else:
+            latent = torch.randn(len(real), self.latent, generator=generator, device=generator.device)
         whole = {**batch, "latent": latent}
         for index, penalty in enumerate(self.penalties):
             noise = penalty.draw(real.shape, generator)

@@ -47,17 +47,12 @@ class Adam(Optimizer):
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return x − η m̂/(√ŝ + ε)."""
+        if eager(vector, direction, *memory.values()):
+            copies = {name: tensor.clone() for name, tensor in memory.items()}
+            return self.overwrite(vector.clone(), direction, copies, t)
         first, second = self.betas
         count = memory["count"] + 1
         rate = value(self.learning_rate, t)
-        if eager(vector, direction, *memory.values()):
-            # One kernel on fresh copies: eight passes over a large vector would cost more than torch.optim's Adam.
-            vector, mean, square = vector.clone(), memory["mean"].clone(), memory["square"].clone()
-            settings: dict[str, Any] = {"lr": rate, "beta1": first, "beta2": second, "eps": self.epsilon}
-            off: dict[str, Any] = {"weight_decay": 0.0, "amsgrad": False, "maximize": False}
-            fused = torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
-            fused([vector], [direction], [mean], [square], [], [count.float()], **settings, **off)
-            return vector, {"count": count, "mean": mean, "square": square}
         mean = torch.lerp(memory["mean"], direction, 1 - first)
         square = torch.lerp(memory["square"], direction * direction, 1 - second)
         # In float64 as in torch.optim: 1 − β₂ᵗ loses four digits in float32.
@@ -65,3 +60,17 @@ class Adam(Optimizer):
         step = (rate / correct_mean).to(vector.dtype)
         root = square.sqrt().div_(correct_root.to(vector.dtype)).add_(self.epsilon)
         return vector - step * (mean / root), {"count": count, "mean": mean, "square": square}
+
+    def overwrite(
+        self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the same in one kernel: eight passes over a large vector cost more than torch.optim's Adam."""
+        if not eager(vector, direction, *memory.values()):
+            return self(vector, direction, memory, t)
+        count, mean, square = memory["count"] + 1, memory["mean"], memory["square"]
+        rate = value(self.learning_rate, t)
+        settings: dict[str, Any] = {"lr": rate, "beta1": self.betas[0], "beta2": self.betas[1], "eps": self.epsilon}
+        off: dict[str, Any] = {"weight_decay": 0.0, "amsgrad": False, "maximize": False}
+        fused = torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
+        fused([vector], [direction], [mean], [square], [], [count.float()], **settings, **off)
+        return vector, {"count": count, "mean": mean, "square": square}

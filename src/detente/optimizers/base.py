@@ -15,6 +15,7 @@ class Optimizer(ABC):
     """
 
     noisy: bool = False  # whether it wants standard normal numbers, (n,), at each call
+    coloured: bool = False  # whether it wants the covariance of per-sample gradients, which the field must then keep
 
     @abstractmethod
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
@@ -29,7 +30,13 @@ class Optimizer(ABC):
         Args:
             vector: where the player is, (n,).
             direction: its block of the field, (n,).
-            memory: as left by the last call.
+            memory: as left by the last call; where `coloured`, also the field's estimate under "covariance".
             t: the training's step, int64 (); schedules read it.
             noise: standard normal numbers, (n,), where `noisy`.
         """
+
+    def overwrite(
+        self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what a call returns, free to overwrite `vector` and `memory`, which nobody else holds."""
+        return self(vector, direction, memory, t, noise)

@@ -32,6 +32,11 @@ class Clipped(Optimizer):
         """Whether the wrapped optimizer wants noise."""
         return self.optimizer.noisy
 
+    @property
+    def coloured(self) -> bool:
+        """Whether the wrapped optimizer wants a covariance."""
+        return self.optimizer.coloured
+
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
         """Return the wrapped optimizer's memory."""
         return self.optimizer.initial(vector)
@@ -41,4 +46,11 @@ class Clipped(Optimizer):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the wrapped optimizer's vector, clipped."""
         moved, memory = self.optimizer(vector, direction, memory, t, noise)
+        return moved.clamp(-self.bound, self.bound), memory
+
+    def overwrite(
+        self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what a call returns, the wrapped optimizer free to overwrite."""
+        moved, memory = self.optimizer.overwrite(vector, direction, memory, t, noise)
         return moved.clamp(-self.bound, self.bound), memory

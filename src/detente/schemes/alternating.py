@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
+from typing import ClassVar
 
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch
-from detente.schemes.base import Noise, Play, Scheme, told
+from detente.schemes.base import Play, Scheme, Turns, told
 from detente.state import Info, State
 
 
@@ -24,6 +25,8 @@ class Alternating(Scheme):
 
     Source: Goodfellow et al. 2014, Algorithm 1; Mescheder, Nowozin & Geiger 2017, Algorithm 3.
     """
+
+    forgets: ClassVar[bool] = True
 
     order: tuple[str, ...] | None = None
     turns: Mapping[str, int] = dataclass_field(default_factory=dict)
@@ -47,11 +50,11 @@ class Alternating(Scheme):
         """Return one block of the field a turn."""
         return sum(field.gradient_evaluations((name,), players) for name in self.sequence(players))
 
-    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Noise) -> tuple[State, Info]:
+    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
         """Return the state after everybody's turns."""
         evaluations = []
-        for name, batch in zip(self.sequence(play.game.players), batches, strict=True):
+        for name, batch, given in zip(self.sequence(play.game.players), batches, noise, strict=True):
             evaluation, state = play.evaluate(state, batch, (name,))
-            state = play.advance(state, {name: evaluation.field[name]}, noise)
+            state = play.advance(state, {name: evaluation.field[name]}, given)
             evaluations.append(evaluation)
         return state.after(), told(*evaluations)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from detente.derivatives import Evaluation
@@ -14,6 +16,7 @@ from detente.optimizers.base import Optimizer
 from detente.state import Info, State, Tree
 
 Noise = dict[str, Tensor]
+Turns = tuple[Noise, ...]  # noise for the moves made with each batch of a step
 
 
 @dataclass(frozen=True)
@@ -24,15 +27,19 @@ class Play:
         game: who plays.
         field: which way.
         optimizers: how far, by player.
+        overwrites: whether moves may overwrite the vectors and memory they start from, since nobody looks back.
     """
 
     game: Game
     field: Field
     optimizers: dict[str, Optimizer]
+    overwrites: bool = False
 
     def evaluate(self, state: State, batch: Batch, players: tuple[str, ...] | None = None) -> tuple[Evaluation, State]:
         """Return the field at the state's point, and the state with the buffers and memory that this left."""
         memory = state.memory["field"]
+        if self.game.scheduled:
+            batch = {**batch, "t": state.t}
         evaluation, memory = self.field(
             self.game, state.vectors, state.buffers, batch, memory, players or self.game.players
         )
@@ -44,23 +51,33 @@ class Play:
         Args:
             state: whose memory is used.
             directions: blocks of a field, (n_i,), of those who move.
-            noise: standard normal numbers, (n_i,), for the optimizers that want them.
+            noise: standard normal numbers, (n_i,), for the optimizers that want them; new ones for every move.
             origin: from where they move (default: from where they are).
         """
         vectors, memory = dict(state.vectors), dict(state.memory["optimizers"])
         for name, direction in directions.items():
-            start = (origin or state.vectors)[name]
-            vectors[name], memory[name] = self.optimizers[name](
-                start, direction, memory[name], state.t, noise.get(name)
-            )
+            start, optimizer = (origin or state.vectors)[name], self.optimizers[name]
+            known = memory[name]
+            if optimizer.coloured:
+                known = {**known, "covariance": state.memory["field"]["covariance"][name]}
+            move = optimizer.overwrite if self.overwrites else optimizer
+            vectors[name], memory[name] = move(start, direction, known, state.t, noise.get(name))
         return replace(state, vectors=self.game.project(vectors), memory={**state.memory, "optimizers": memory})
 
 
 class Scheme(ABC):
     """The order of evaluations and moves that makes one step.
 
-    A concrete scheme is a frozen dataclass whose fields are its hyper-parameters.
+    A concrete scheme is a frozen dataclass whose fields are its hyper-parameters. `forgets` promises that it never
+    looks back at a point that it has moved from.
     """
+
+    forgets: ClassVar[bool] = False
+    traceable: ClassVar[bool] = True
+
+    def check(self, game: Game, field: Field) -> None:
+        """Raise `InvalidValue`, naming what does not fit, where the scheme cannot be played."""
+        del game, field
 
     def draws(self, players: tuple[str, ...]) -> int:
         """Return how many batches one step uses."""
@@ -71,14 +88,30 @@ class Scheme(ABC):
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         """Return what one step costs, in gradients of one player's loss on one batch."""
 
-    def initial(self, vectors: Vectors, buffers: Buffers) -> Tree:
-        """Return what the scheme remembers between steps (nothing, unless it says otherwise)."""
-        del vectors, buffers
+    def random(self, vectors: Vectors, generator: torch.Generator) -> Noise:
+        """Return the scheme's own random numbers of one step, by name; they come with the first turn's noise."""
+        del vectors, generator
         return {}
 
+    def initial(self, play: Play, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
+        """Return what the scheme remembers between steps (nothing, unless it says otherwise)."""
+        del play, vectors, buffers, generator
+        return {}
+
+    def evaluated(self, state: State) -> State:
+        """Return the state to be measured and sampled: the state itself, unless the scheme keeps a better one."""
+        return state
+
     @abstractmethod
-    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Noise) -> tuple[State, Info]:
-        """Return the state after one step, and what is worth knowing about it. Pure."""
+    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
+        """Return the state after one step, and what is worth knowing about it. Pure.
+
+        Args:
+            play: game, field and optimizers.
+            state: where it stands.
+            batches: as many as `draws` says.
+            noise: for each batch, the optimizers' numbers of the moves made with it; first also what `random` drew.
+        """
 
 
 def told(*evaluations: Evaluation) -> Info:

@@ -8,7 +8,7 @@ import torch
 
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Vectors
-from detente.schemes.base import Noise, Play, Scheme, told
+from detente.schemes.base import Play, Scheme, Turns, told
 from detente.state import Info, State, Tree
 
 
@@ -26,15 +26,15 @@ class PastExtragradient(Scheme):
         """Return one evaluation of the field."""
         return field.gradient_evaluations(players, players)
 
-    def initial(self, vectors: Vectors, buffers: Buffers) -> Tree:
+    def initial(self, play: Play, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
         """Return a zero field as the last one seen."""
         return {"last": {name: torch.zeros_like(vector) for name, vector in vectors.items()}}
 
-    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Noise) -> tuple[State, Info]:
+    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
         """Return the state after one step."""
         origin, optimizers = state.vectors, state.memory["optimizers"]
-        state = play.advance(state, state.memory["scheme"]["last"], noise)
+        state = play.advance(state, state.memory["scheme"]["last"], noise[0])
         evaluation, state = play.evaluate(state, batches[0])
         memory = {**state.memory, "optimizers": optimizers, "scheme": {"last": evaluation.field}}
-        state = play.advance(replace(state, memory=memory), evaluation.field, noise, origin=origin)
+        state = play.advance(replace(state, memory=memory), evaluation.field, noise[0], origin=origin)
         return state.after(), told(evaluation)

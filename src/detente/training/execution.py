@@ -49,7 +49,7 @@ def execution(run: Run) -> Execution:
     mapped = small and (compiled or len(run.seeds) >= WORTH_MAPPING)
     # Chunks end where ticks do: what is left over would run eagerly.
     ends = math.gcd(run.every("record"), run.every("measure"), run.every("checkpoint"))
-    chunk = math.gcd(CHUNK, ends) if compiled and taken >= WORTH_A_CHUNK else 1
+    chunk = math.gcd(CHUNK, ends) if compiled and taken >= WORTH_A_CHUNK and not run.method.field.prepares else 1
     return Execution(
         Steps(run.game, run.method, chunk, compiled, mapped and len(run.seeds) > 1),
         run.threads or (1 if small else torch.get_num_threads()),

@@ -65,8 +65,7 @@ class Tick:
 def begin(run: Run, seed: int) -> Progress:
     """Return the training of one seed before its first step."""
     generator = torch.Generator().manual_seed(seed)
-    vectors, buffers = run.game.initial(generator)
-    state = run.method.initial(run.game, vectors, buffers)
+    state = run.method.initial(run.game, generator)
     tree = unflatten({key: tensor.to(run.device) for key, tensor in state.flat().items()}, state.tree())
     return Progress(seed, State(**tree), generator.get_state())
 
@@ -95,9 +94,11 @@ def _ticks(
     while step < run.steps and _living(progress):
         goal = min(run.steps, (step // every + 1) * every, (step // measured + 1) * measured)
         told: dict[int, list[Info]] = {one.seed: [] for one in progress}
+        owned = False  # callers may hold what the last tick showed them
         while step < goal and _living(progress):
             count = min(how.steps.chunk, goal - step)
-            progress, infos = _advance(run, how.steps, progress, generators, count)
+            progress, infos = _advance(run, how.steps, progress, generators, count, owned)
+            owned = True
             for seed, info in infos.items():
                 told[seed].append(info)
             step += count
@@ -126,13 +127,19 @@ def applicable(game: Game) -> dict[str, Metric]:
 
 
 def _advance(
-    run: Run, steps: Steps, progress: tuple[Progress, ...], generators: dict[int, torch.Generator], count: int
+    run: Run,
+    steps: Steps,
+    progress: tuple[Progress, ...],
+    generators: dict[int, torch.Generator],
+    count: int,
+    owned: bool,
 ) -> tuple[tuple[Progress, ...], dict[int, Info]]:
     """Return every living seed's training `count` steps later, and what those steps told."""
     living = _living(progress)
     begun = time.perf_counter()
+    ready = [run.method.prepare(run.game, one.state, generators[one.seed]) for one in living]
     draws = [[_drawn(run, one, generators) for _ in range(count)] for one in living]
-    states, infos = steps([one.state for one in living], draws)
+    states, infos = steps(ready, draws, owned)
     seconds = (time.perf_counter() - begun) / len(living)
     after = {}
     for one, state, info in zip(living, states, infos, strict=True):
@@ -170,6 +177,6 @@ def _measure(run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...
     measured = {}
     for one in _living(progress):
         generator = torch.Generator().manual_seed(one.seed * 1_000_003 + one.step)
-        subject = Subject(run.game, one.state, generator, run.samples)
+        subject = Subject(run.game, run.method.scheme.evaluated(one.state), generator, run.samples)
         measured[one.seed] = {name: float(metric(subject)) for name, metric in metrics.items()}
     return measured

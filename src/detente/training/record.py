@@ -94,7 +94,13 @@ class Record:
         if tick.metrics:
             for one in tick.progress:
                 if one.diverged_at is None:
-                    write_snapshot(self.run.game, one.state, self.directory / "samples", one.seed, tick.step)
+                    write_snapshot(
+                        self.run.game,
+                        self.run.method.scheme.evaluated(one.state),
+                        self.directory / "samples",
+                        one.seed,
+                        tick.step,
+                    )
         every = self.run.every("checkpoint")
         if self._last is None or tick.step // every > self._last.step // every:
             os.fsync(self._lines.fileno())

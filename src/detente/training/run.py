@@ -53,8 +53,7 @@ class Run:
         require(all(0 <= seed < 2**32 for seed in self.seeds), "seeds", self.seeds, "integers ≥ 0, below 2³²")
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "each seed once")
         require(self.compile in ("auto", "on", "off"), "compile", self.compile, "'auto', 'on' or 'off'")
-        self.method.optimizers(self.game.players)
-        self.method.draws(self.game)
+        self.method.check(self.game)
         _require_device(self.device)
 
     def every(self, what: str) -> int:

@@ -1,31 +1,21 @@
-"""How a step is carried out: eagerly, mapped over seeds, or compiled; the caller cannot tell but for the time.
-
-Compiling traces the step below autograd (`make_fx`), so second-order methods compile too; repeated computations of
-the two players are merged, several steps become one graph, and no guard is left to be checked at run time.
-"""
+"""How a step is carried out: eagerly, mapped over seeds, or compiled; the caller cannot tell but for the time."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-import torch._inductor.config
 from torch import Tensor
-from torch._functorch.compile_utils import fx_graph_cse
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from detente.game import Batch, Game
 from detente.method import Method
-from detente.schemes.base import Noise
+from detente.schemes.base import Turns
 from detente.state import Info, State, Tree, flatten, unflatten
+from detente.training.graph import Graph, Take, leaves_of
 
 Compile = Literal["auto", "on", "off"]
-Take = Callable[[Tree, list[Tree]], tuple[Tree, Tree]]
 
 
 @dataclass(frozen=True)
@@ -33,11 +23,11 @@ class Draw:
     """The random input of one step: as many batches as the scheme uses, and the optimizers' noise."""
 
     batches: tuple[Batch, ...]
-    noise: Noise
+    noise: Turns
 
     def tree(self) -> Tree:
         """Return the draw as nested dictionaries."""
-        return {"batches": {str(i): batch for i, batch in enumerate(self.batches)}, "noise": self.noise}
+        return {name: {str(i): one for i, one in enumerate(getattr(self, name))} for name in ("batches", "noise")}
 
 
 def draw(game: Game, method: Method, state: State, generator: torch.Generator) -> Draw:
@@ -46,16 +36,22 @@ def draw(game: Game, method: Method, state: State, generator: torch.Generator) -
     batches = tuple(
         {name: tensor.to(device) for name, tensor in game.draw(generator).items()} for _ in range(method.draws(game))
     )
-    return Draw(batches, {name: noise.to(device) for name, noise in method.noise(state, generator).items()})
+    return Draw(batches, noise_of(game, method, state, generator))
 
 
-def _take(game: Game, method: Method, state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
+def noise_of(game: Game, method: Method, state: State, generator: torch.Generator) -> Turns:
+    """Return the random numbers of one step beside its batches, on the device of the state."""
+    turns = method.noise(game, state, generator)
+    return tuple({name: number.to(state.t.device) for name, number in turn.items()} for turn in turns)
+
+
+def _take(game: Game, method: Method, state: Tree, draws: list[Tree], owned: bool = False) -> tuple[Tree, Tree]:
     """Return the tree of the state after all draws, and the trees of what each step told, stacked over steps."""
     told: list[dict[str, Tensor]] = []
     for drawn in draws:
-        batches = tuple(drawn["batches"][key] for key in sorted(drawn["batches"], key=int))
-        after, info = method.step(game, State(**state), batches, drawn["noise"])
-        state = after.tree()
+        batches, noise = (tuple(drawn[name][str(i)] for i in range(len(drawn[name]))) for name in ("batches", "noise"))
+        after, info = method.step(game, State(**state), batches, noise, owned)
+        state, owned = after.tree(), True
         told.append(flatten(info.tree()))
     like = info.tree()
     return state, unflatten({key: torch.stack([one[key] for one in told]) for key in told[0]}, like)
@@ -88,28 +84,37 @@ class Steps:
         self, game: Game, method: Method, chunk: int = 1, compiled: bool = False, mapped: bool = False
     ) -> None:
         self.game, self.method, self.chunk = game, method, chunk
-        self.compiled, self.mapped = compiled and game.traceable, mapped and game.traceable
-        self.refused = "" if game.traceable else "a layer draws random numbers or writes in place"
-        self._graphs: dict[tuple, _Graph] = {}
+        traceable = method.traceable(game)
+        self.compiled, self.mapped = compiled and traceable, mapped and traceable
+        told = (
+            "the method looks at the whole set" if game.traceable else "a layer draws random numbers or writes in place"
+        )
+        self.refused = "" if traceable else told
+        self._graphs: dict[tuple, Graph] = {}
 
     @torch.no_grad()
-    def __call__(self, states: Sequence[State], draws: Sequence[Sequence[Draw]]) -> tuple[list[State], list[Info]]:
+    def __call__(
+        self, states: Sequence[State], draws: Sequence[Sequence[Draw]], owned: bool = False
+    ) -> tuple[list[State], list[Info]]:
         """Return each seed's state after its draws, and its infos stacked over the steps.
 
         Args:
             states: one a seed.
             draws: for each seed, one draw a step; as many for every seed.
+            owned: nobody else holds the states, so that eager steps may overwrite them.
         """
+        if not (self.compiled or self.mapped):
+            return self._carry_out(states, draws, owned)
         try:
             return self._carry_out(states, draws)
         except Exception as error:
-            if not (self.compiled or self.mapped):
-                raise
             self.compiled = self.mapped = False
             self.refused = str(error).strip().partition("\n")[0][:200] or type(error).__name__
         return self._carry_out(states, draws)  # an error of the game itself comes again, as it is
 
-    def _carry_out(self, states: Sequence[State], draws: Sequence[Sequence[Draw]]) -> tuple[list[State], list[Info]]:
+    def _carry_out(
+        self, states: Sequence[State], draws: Sequence[Sequence[Draw]], owned: bool = False
+    ) -> tuple[list[State], list[Info]]:
         trees = [state.tree() for state in states]
         inputs = [[one.tree() for one in drawn] for drawn in draws]
         if self.mapped and len(states) > 1:
@@ -117,15 +122,15 @@ class Steps:
             after, told = self._run(_stack(trees), stacked, mapped=True)
             results = list(zip(_unstack(after, len(states)), _unstack(told, len(states)), strict=True))
         else:
-            results = [self._run(tree, drawn, mapped=False) for tree, drawn in zip(trees, inputs, strict=True)]
+            results = [self._run(tree, drawn, False, owned) for tree, drawn in zip(trees, inputs, strict=True)]
         cost = self.method.gradient_evaluations(self.game)
         return [State(**after) for after, _ in results], [
             Info(**told, gradient_evaluations=cost) for _, told in results
         ]
 
-    def _run(self, state: Tree, draws: list[Tree], mapped: bool) -> tuple[Tree, Tree]:
+    def _run(self, state: Tree, draws: list[Tree], mapped: bool, owned: bool = False) -> tuple[Tree, Tree]:
         def take(state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
-            return _take(self.game, self.method, state, draws)
+            return _take(self.game, self.method, state, draws, owned)
 
         function = torch.vmap(take) if mapped else take
         if not self.compiled:
@@ -140,12 +145,12 @@ class Steps:
     def _graph(self, function: Take, state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
         """Take steps by the graph for inputs of these shapes, which is made when it is first needed."""
         inputs = {"state": state, "draws": {str(i): drawn for i, drawn in enumerate(draws)}}
-        leaves = _leaves(inputs)
+        leaves = leaves_of(inputs)
         # Shapes, and the names in a batch, are all that may change from call to call.
         names = tuple(name for batch in draws[0]["batches"].values() for name in batch)
         key = (names, *[tensor.shape for tensor in leaves])
         if key not in self._graphs:
-            self._graphs[key] = _Graph(function, inputs)
+            self._graphs[key] = Graph(function, inputs)
         return self._graphs[key](leaves)
 
 
@@ -156,59 +161,3 @@ def _called(function: Take, state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]
 def _joined(trees: list[Tree], dim: int) -> Tree:
     flats = [flatten(tree) for tree in trees]
     return unflatten({key: torch.cat([flat[key] for flat in flats], dim) for key in flats[0]}, trees[0])
-
-
-def _leaves(tree: Tree) -> list[Tensor]:
-    """Return the leaves of nested dictionaries, in the order of `flatten`; quick, since every step needs it."""
-    leaves: list[Tensor] = []
-    for value in tree.values():
-        if isinstance(value, Tensor):
-            leaves.append(value)
-        else:
-            leaves += _leaves(value)
-    return leaves
-
-
-def _nest(leaves: Iterator[Tensor], like: Tree) -> Tree:
-    """Return `leaves` nested as `like` is."""
-    return {key: next(leaves) if isinstance(value, Tensor) else _nest(leaves, value) for key, value in like.items()}
-
-
-def _keep_compiled_code() -> None:
-    """Let compiled code be kept beside our other files, unless the user says where: the next run starts at once."""
-    with contextlib.suppress(OSError, RuntimeError):  # no home directory, or one that cannot be written
-        folder = Path(os.environ.get("DETENTE_CACHE") or Path.home() / ".cache" / "detente").expanduser() / "inductor"
-        folder.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
-
-
-class _Graph:
-    """One compiled function from the leaves of its inputs to a state and what was told."""
-
-    def __init__(self, function: Take, inputs: Tree) -> None:
-        self.like: tuple[Tree, Tree] | None = None
-
-        def traced(*leaves: Tensor) -> list[Tensor]:
-            tree = _nest(iter(leaves), inputs)
-            self.like = after, told = function(tree["state"], list(tree["draws"].values()))
-            return _leaves(after) + _leaves(told)
-
-        example = _leaves(inputs)
-        graph = make_fx(traced)(*example)
-        merged = torch.fx.GraphModule(graph, fx_graph_cse(graph.graph))
-        merged.graph.eliminate_dead_code()
-        merged.recompile()
-        for node in merged.graph.nodes:
-            node.meta.clear()  # tensors of several fake modes, which the C++ wrapper would trip over
-        _keep_compiled_code()
-        from torch import _inductor  # takes seconds to import, so only where it is used
-
-        # On a processor the calls between kernels are C++ too, in one file with them: fewer to compile, quicker to run.
-        options = {"cpp_wrapper": True, "cpp.vec_isa_ok": True} if example[0].device.type == "cpu" else {}
-        with torch._inductor.config.patch(options):
-            self.compiled: Any = _inductor.compile(merged, [*example])
-
-    def __call__(self, leaves: list[Tensor]) -> tuple[Tree, Tree]:
-        assert self.like is not None
-        outputs = iter(self.compiled(*leaves))
-        return _nest(outputs, self.like[0]), _nest(outputs, self.like[1])

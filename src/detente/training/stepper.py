@@ -13,7 +13,7 @@ from detente.games.adversarial import Adversarial
 from detente.method import Method
 from detente.modules import copied
 from detente.state import Info, State
-from detente.training.step import Draw, Steps, draw
+from detente.training.step import Draw, Steps, draw, noise_of
 
 
 class Stepper:
@@ -29,9 +29,18 @@ class Stepper:
     def __init__(self, game: Game, method: Method, seed: int = 0, compiled: bool = False) -> None:
         self.game, self.method = game, method
         self.generator = torch.Generator().manual_seed(seed)
-        vectors, buffers = game.initial(self.generator)
-        self.state: State = method.initial(game, vectors, buffers)
+        self._state, self._shown = method.initial(game, self.generator), True
         self._steps = Steps(game, method, compiled=compiled)
+
+    @property
+    def state(self) -> State:
+        """Where the training stands; what was handed out is never overwritten."""
+        self._shown = True
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state, self._shown = state, True
 
     def step(self, batch: Tensor | Sequence[Tensor] | Batch | None = None) -> Info:
         """Take one step and return what is worth knowing about it.
@@ -40,8 +49,10 @@ class Stepper:
             batch: real samples (batch, …), (samples, labels), or a dictionary with "real"; default: the game draws.
                 Where a step uses several batches, these real samples serve for all, each with latents of its own.
         """
-        drawn = draw(self.game, self.method, self.state, self.generator) if batch is None else self._complete(batch)
-        (self.state,), (info,) = self._steps([self.state], [[drawn]])
+        state = self.method.prepare(self.game, self._state, self.generator)
+        drawn = draw(self.game, self.method, state, self.generator) if batch is None else self._complete(batch)
+        (self._state,), (info,) = self._steps([state], [[drawn]], owned=not self._shown)
+        self._shown = False
         return Info(
             {name: loss[0] for name, loss in info.losses.items()},
             {name: norm[0] for name, norm in info.gradient_norm.items()},
@@ -51,23 +62,23 @@ class Stepper:
 
     def sample(self, count: int) -> Tensor:
         """Return generated samples, (count, …), from the generator in evaluation mode; training is not disturbed."""
-        generator = torch.Generator().manual_seed(int(self.state.t))
-        return self._adversarial().sample(self.state, count, generator)
+        generator = torch.Generator().manual_seed(int(self._state.t))
+        return self._adversarial().sample(self.method.scheme.evaluated(self._state), count, generator)
 
     def modules(self) -> tuple[nn.Module, nn.Module]:
         """Return generator and discriminator as ordinary modules with the trained parameters, in evaluation mode."""
         game = self._adversarial()
         generator, discriminator = (copied(game.modules[name]).eval() for name in game.players)
-        game.write(self.state, generator, discriminator)
+        game.write(self.method.scheme.evaluated(self._state), generator, discriminator)
         return generator, discriminator
 
     def _complete(self, batch: Tensor | Sequence[Tensor] | Batch) -> Draw:
-        game, device = self._adversarial(), self.state.t.device
+        game, device = self._adversarial(), self._state.t.device
         batches = tuple(
             {name: tensor.to(device) for name, tensor in game.complete(batch, self.generator).items()}
             for _ in range(self.method.draws(game))
         )
-        return Draw(batches, self.method.noise(self.state, self.generator))
+        return Draw(batches, noise_of(game, self.method, self._state, self.generator))
 
     def _adversarial(self) -> Adversarial:
         require(isinstance(self.game, Adversarial), "game", type(self.game).__name__, "a detente.Adversarial")

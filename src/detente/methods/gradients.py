@@ -1,31 +1,21 @@
-"""The table of papers: each published method as its triple of field, scheme and optimizer, with the paper's defaults.
-
-Every function takes `optimizer`, the name of a member of `detente.optimizers` or a built one, and `learning_rate`,
-which goes to a named optimizer (default: the one stated).
-"""
+"""Gradient methods in their classical orders, consensus optimisation, and WGAN's weight clipping."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from typing import Literal
 
-from detente.catalogue import members
-from detente.errors import InvalidValue, unknown
 from detente.fields.consensus import Consensus
 from detente.fields.gradient import Gradient
 from detente.fields.smoothing import Smoothing
 from detente.method import Method
+from detente.methods.base import Rate, named_optimizer
 from detente.optimizers.base import Optimizer
 from detente.optimizers.clipped import Clipped
-from detente.schedule import Schedule
 from detente.schemes.alternating import Alternating
 from detente.schemes.extragradient import Extragradient
 from detente.schemes.optimistic import Optimistic
 from detente.schemes.past_extragradient import PastExtragradient
 from detente.schemes.simultaneous import Simultaneous
-
-Rate = float | Schedule | None
 
 
 def simultaneous(optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rate: Rate = None) -> Method:
@@ -37,7 +27,7 @@ def simultaneous(optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rat
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Algorithm 1.
     """
-    return Method(Gradient(), Simultaneous(), _optimizer(optimizer, learning_rate, 1e-4))
+    return Method(Gradient(), Simultaneous(), named_optimizer(optimizer, learning_rate, 1e-4))
 
 
 def alternating(
@@ -57,7 +47,7 @@ def alternating(
     Source: Goodfellow et al. 2014, Algorithm 1; Radford et al. 2016 for the rate.
     """
     turns = {"discriminator": discriminator_turns} if discriminator_turns != 1 else {}
-    return Method(Gradient(), Alternating(order, turns), _optimizer(optimizer, learning_rate, 2e-4))
+    return Method(Gradient(), Alternating(order, turns), named_optimizer(optimizer, learning_rate, 2e-4))
 
 
 def extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate = None) -> Method:
@@ -69,7 +59,7 @@ def extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate = Non
 
     Source: Korpelevich 1976; Gidel et al. 2019 (arXiv:1802.10551), Algorithms 2 and 4.
     """
-    return Method(Gradient(), Extragradient(), _optimizer(optimizer, learning_rate, 2e-4))
+    return Method(Gradient(), Extragradient(), named_optimizer(optimizer, learning_rate, 2e-4))
 
 
 def past_extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate = None) -> Method:
@@ -81,7 +71,7 @@ def past_extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate 
 
     Source: Popov 1980; Gidel et al. 2019 (arXiv:1802.10551), section 3.2.
     """
-    return Method(Gradient(), PastExtragradient(), _optimizer(optimizer, learning_rate, 2e-4))
+    return Method(Gradient(), PastExtragradient(), named_optimizer(optimizer, learning_rate, 2e-4))
 
 
 def optimistic(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -> Method:
@@ -93,7 +83,7 @@ def optimistic(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -
 
     Source: Daskalakis et al. 2018, Training GANs with Optimism (arXiv:1711.00141), eq. 6.
     """
-    return Method(Gradient(), Optimistic(), _optimizer(optimizer, learning_rate, 0.01))
+    return Method(Gradient(), Optimistic(), named_optimizer(optimizer, learning_rate, 0.01))
 
 
 def consensus(
@@ -108,7 +98,7 @@ def consensus(
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Algorithm 2.
     """
-    return Method(Consensus(strength), Simultaneous(), _optimizer(optimizer, learning_rate, 1e-4))
+    return Method(Consensus(strength), Simultaneous(), named_optimizer(optimizer, learning_rate, 1e-4))
 
 
 def smoothing(
@@ -127,7 +117,7 @@ def smoothing(
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, supplementary material.
     """
-    return Method(Smoothing(strength, definition), Simultaneous(), _optimizer(optimizer, learning_rate, 1e-4))
+    return Method(Smoothing(strength, definition), Simultaneous(), named_optimizer(optimizer, learning_rate, 1e-4))
 
 
 def wasserstein_clipping(
@@ -146,28 +136,6 @@ def wasserstein_clipping(
 
     Source: Arjovsky, Chintala & Bottou 2017 (arXiv:1701.07875), Algorithm 1.
     """
-    plain = _optimizer(optimizer, learning_rate, 5e-5)
+    plain = named_optimizer(optimizer, learning_rate, 5e-5)
     players = {"generator": plain, "discriminator": Clipped(plain, bound)}
     return Method(Gradient(), Alternating(turns={"discriminator": discriminator_turns}), players)
-
-
-def names() -> dict[str, Callable[..., Method]]:
-    """Return every method of this table by name."""
-    return {
-        name: member
-        for name, member in sorted(globals().items())
-        if inspect.isfunction(member) and inspect.signature(member).return_annotation == "Method"
-    }
-
-
-def _optimizer(optimizer: Optimizer | str, learning_rate: Rate, default: float) -> Optimizer:
-    if isinstance(optimizer, Optimizer):
-        if learning_rate is not None:
-            raise InvalidValue(
-                "learning_rate", learning_rate, "nothing, since the optimizer that you built has its own"
-            )
-        return optimizer
-    known = {name: member for name, member in members("optimizers").items() if name != "clipped"}
-    if optimizer not in known:
-        raise unknown("optimizer", optimizer, known)
-    return known[optimizer](learning_rate=default if learning_rate is None else learning_rate)
