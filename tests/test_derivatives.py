@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from detente.derivatives import (
+    field_products,
     input_gradient,
     jacobian,
     jacobian_vector,
+    linearization,
     per_sample_gradients,
     player_gradient,
     transposed_jacobian,
@@ -301,3 +303,40 @@ def test_input_gradient_can_be_differentiated_further() -> None:
 def test_input_gradient_of_a_flat_score_is_zero() -> None:
     x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(input_gradient(lambda x: (x * 0).sum(1), x), torch.zeros(4, 3))
+
+
+@every_game
+def test_field_products_are_both_products_of_the_dense_jacobian(make: Callable[[], Game]) -> None:
+    game = make()
+    at = point(game)
+    dense, v = jacobian(game, *at), vector_field(game, *at)
+
+    def products(at: Point) -> tuple[object, ...]:
+        told, backward, forward = field_products(game, *at)
+        return told.field, told.losses, told.buffers, backward, forward
+
+    u = stacked(v.field, game)
+    expected = v.field, v.losses, v.buffers, parted(dense.T @ u, at[0], game), parted(dense @ u, at[0], game)
+    for found in (products(at), under_vmap(products, at)):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@every_game
+def test_linearization_gives_blocks_of_the_transposed_jacobian_again_and_again(make: Callable[[], Game]) -> None:
+    game = make()
+    at = point(game)
+    dense, v = jacobian(game, *at), vector_field(game, *at)
+    first, second = game.players
+
+    def products(at: Point) -> tuple[object, ...]:
+        told, transposed = linearization(game, *at)
+        one = transposed({first: at[0][first]}, (second,))
+        return told.field, told.losses, told.buffers, one, transposed(one, (first, second))
+
+    masked = {first: at[0][first], second: torch.zeros_like(at[0][second])}
+    one = parted(dense.T @ stacked(masked, game), at[0], game)[second]
+    masked = {first: torch.zeros_like(at[0][first]), second: one}
+    both = parted(dense.T @ stacked(masked, game), at[0], game)
+    for found in (products(at), under_vmap(products, at)):
+        expected = v.field, v.losses, v.buffers, {second: one}, both
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)

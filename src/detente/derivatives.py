@@ -305,3 +305,118 @@ def input_gradient(score: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor
         at = samples if samples.requires_grad else samples.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(score(at).sum(), at, create_graph=True, materialize_grads=True)
     return gradient
+
+
+def linearization(
+    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch
+) -> tuple[Evaluation, Callable[[Vectors, tuple[str, ...]], Vectors]]:
+    """Return v(x) and (u, wanted) ↦ J(x)ᵀu for many products: the graph of v is built once and kept.
+
+    Of u only some players' blocks, (n_i,), need be given; `wanted` names the columns of J, whose blocks are returned.
+    """
+    names = game.players
+    if _transformed(*vectors.values()):
+
+        def blocks_at(at: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
+            return _functional(game, at, buffers, batch, names)
+
+        blocks, pull, (losses, new_buffers) = torch.func.vjp(blocks_at, vectors, has_aux=True)  # pyright: ignore
+
+        def mapped(u: Vectors, wanted: tuple[str, ...]) -> Vectors:
+            (product,) = pull({name: u.get(name, torch.zeros_like(vectors[name])) for name in names})
+            return {name: product[name] for name in wanted}
+
+        return Evaluation(blocks, losses, new_buffers), mapped
+    with torch.enable_grad():
+        leaves = _leaves(vectors, names)
+        evaluation = _gradients(game, leaves, buffers, batch, names, differentiable=True)
+
+    def taped(u: Vectors, wanted: tuple[str, ...]) -> Vectors:
+        rows = [evaluation.field[name] for name in u]
+        product = _products(rows, [leaves[name] for name in wanted], list(u.values()), retain_graph=True)
+        return dict(zip(wanted, product, strict=True))
+
+    return _plain(evaluation), taped
+
+
+def field_products(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) -> tuple[Evaluation, Vectors, Vectors]:
+    """Return v(x), J(x)ᵀ v(x) and J(x) v(x), from one forward pass; what parts J into symmetric and antisymmetric.
+
+    As in `jacobian_vector`, J v is the derivative of u ↦ Jᵀu, here taken at u = v, so that Jᵀv costs nothing more.
+    """
+    names = game.players
+    if _transformed(*vectors.values()):
+
+        def blocks_at(at: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
+            return _functional(game, at, buffers, batch, names)
+
+        def transposed(u: Vectors) -> Vectors:
+            return torch.func.vjp(blocks_at, vectors, has_aux=True)[1](u)[0]
+
+        blocks, (losses, new_buffers) = blocks_at(vectors)
+        backward, pull = torch.func.vjp(transposed, blocks)  # pyright: ignore[reportAssignmentType]
+        return Evaluation(blocks, losses, new_buffers), backward, pull(blocks)[0]
+    with torch.enable_grad():
+        leaves = _leaves(vectors, names)
+        evaluation = _gradients(game, leaves, buffers, batch, names, differentiable=True)
+        rows, columns = [evaluation.field[name] for name in names], [leaves[name] for name in names]
+        given = [row.detach().requires_grad_() for row in rows]
+        backward = _products(rows, columns, given, create_graph=True)
+        forward = _products(backward, given, [row.detach() for row in rows])
+    told = _plain(evaluation)
+    return told, {n: b.detach() for n, b in zip(names, backward, strict=True)}, dict(zip(names, forward, strict=True))
+
+
+def unrolled_gradient(
+    game: Game,
+    player: str,
+    opponent: str,
+    vectors: Vectors,
+    buffers: Buffers,
+    batch: Batch,
+    move: Callable[[Tensor, Tensor, dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]],
+    memory: dict[str, Tensor],
+    steps: int,
+) -> tuple[Evaluation, dict[str, Tensor]]:
+    """Return ∇_x L_x(x, y_K(x)), where y_K is where the opponent goes from y in K moves, and differentiated too.
+
+    Args:
+        game: the game.
+        player: x, who looks ahead.
+        opponent: y, who moves in x's imagination.
+        vectors: the point (x, y), each player's (n_i,).
+        buffers: the modules' buffers, the same for all K moves.
+        batch: one batch, used for everything.
+        move: (y, ∇_y L_y, memory) ↦ (next y, next memory), differentiable.
+        memory: what `move` remembers, before the first move.
+        steps: K, ≥ 1.
+
+    Returns:
+        The gradient beside the opponent's own ∇_y L_y(x, y), each with its loss and after the opponent's first
+        forward pass, and the memory that the opponent's first move left.
+    """
+    mapped = _transformed(*vectors.values())
+
+    def imagined(x: Tensor) -> tuple[Tensor, tuple[Tensor, Vectors, dict[str, Tensor], Buffers, dict[str, Tensor]]]:
+        at, known, first = {**_leaves(vectors, () if mapped else (opponent,)), player: x}, memory, None
+        for _ in range(steps):
+            if mapped:
+                blocks, (losses, after) = _functional(game, at, buffers, batch, (opponent,))
+            else:
+                evaluation = _gradients(game, at, buffers, batch, (opponent,), differentiable=True)
+                blocks, losses, after = evaluation.field, evaluation.losses, evaluation.buffers
+            moved, known = move(at[opponent], blocks[opponent], known)
+            at, first = {**at, opponent: moved}, first or (blocks, losses, after, known)
+        loss = game.losses(at, buffers, batch, (player,))[0][player]
+        assert first is not None
+        return loss, (loss, *first)
+
+    if mapped:
+        block, (loss, blocks, losses, after, known) = torch.func.grad(imagined, has_aux=True)(vectors[player])
+    else:
+        with torch.enable_grad():
+            x = _leaves(vectors, (player,))[player]
+            loss, (_, blocks, losses, after, known) = imagined(x)
+            (block,) = _products([loss], [x], [torch.ones_like(loss)])
+    told = Evaluation({**blocks, player: block}, {**losses, player: loss}, after)
+    return _plain(told), {name: tensor.detach() for name, tensor in known.items()}
