@@ -18,6 +18,7 @@ FOLDERS = {
     "schemes": "detente.schemes.base.Scheme",
     "optimizers": "detente.optimizers.base.Optimizer",
     "metrics": "detente.metrics.base.Metric",
+    "experiments": "detente.experiments.base.Experiment",
 }
 
 

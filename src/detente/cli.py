@@ -12,7 +12,7 @@ from types import ModuleType
 import detente
 from detente.errors import InvalidValue, unknown
 
-ORDER = ("demo", "list", "show", "train", "compare", "resume", "sample", "diagnose", "report")
+ORDER = ("demo", "list", "show", "train", "compare", "resume", "sample", "diagnose", "report", "reproduce")
 
 
 def commands() -> list[str]:
