@@ -20,18 +20,25 @@ class Game(ABC):
 
     `zero_sum` promises that the losses sum to zero; `traceable` that `losses` may be traced for compilation and
     mapped over seeds; `scheduled` that the losses depend on the step, which a batch then carries as "t", (); and
-    `solution` is the equilibrium where it is known. `size` is the number of terms where the losses are finite sums.
+    `solution` is the equilibrium where it is known. `size` is the number of terms where the losses are finite sums,
+    and `batch` how many of them a drawn batch has.
     """
 
     zero_sum: bool = False
     traceable: bool = True
     scheduled: bool = False
     solution: Vectors | None = None
+    batch: int = 1
 
     @property
     def size(self) -> int | None:
         """Number of terms N where every loss is a fixed mean of N terms, else None."""
         return None
+
+    @property
+    def randomness(self) -> str:
+        """What draws random numbers beside the samples, in words, so that no loss is a fixed mean; empty: nothing."""
+        return ""
 
     @property
     @abstractmethod

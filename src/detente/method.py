@@ -67,7 +67,8 @@ class Method:
 
     def gradient_evaluations(self, game: Game) -> float:
         """Return what one step costs, in gradients of one player's loss on one batch; on average, with preparation."""
-        return self.scheme.gradient_evaluations(self.field, game.players) + self.field.preparation(game)
+        moves = self.scheme.gradient_evaluations(self.field, game.players)
+        return moves * self.field.batches(game) + self.field.preparation(game)
 
     def initial(self, game: Game, generator: torch.Generator) -> State:
         """Return the state before the first step, all that is random in it from `generator`.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
-from detente.derivatives import Evaluation
+from detente.derivatives import Evaluation, vector_field
+from detente.errors import require
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.state import State, Tree
 
@@ -40,8 +43,9 @@ class Field(ABC):
         return {}
 
     def prepare(self, game: Game, state: State, generator: torch.Generator) -> Tree:
-        """Return the field's memory as it should be before the next step: where a field looks at the whole set now and
-        then, it does so here, between steps.
+        """Return the field's memory as it should be before the next step.
+
+        Where a field looks at the whole set now and then, it does so here, between steps.
 
         Args:
             game: the game.
@@ -55,6 +59,11 @@ class Field(ABC):
         """Return what `prepare` costs a step on average, in gradients of one player's loss on one batch."""
         del game
         return 0
+
+    def batches(self, game: Game) -> int:
+        """Return on how many batches each block is evaluated (one, unless the field says otherwise)."""
+        del game
+        return 1
 
     @abstractmethod
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
@@ -70,3 +79,65 @@ class Field(ABC):
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
     ) -> tuple[Evaluation, Tree]:
         """Return the field's blocks for `players` at a point, and the new memory. Pure."""
+
+
+def require_finite(game: Game) -> None:
+    """Raise `InvalidValue` unless the losses of a game are finite sums, so that a field may look at all of them."""
+    allowed = "a game whose losses are finite sums"
+    hint = "For a GAN: fixed_latents=True, with a stored set of samples"
+    require(game.size is not None, "game", type(game).__name__, allowed, hint)
+
+
+def part_count(game: Game) -> int:
+    """Return in how many batches a finite game is seen once: the steps of an epoch."""
+    return math.ceil((game.size or 0) / game.batch)
+
+
+def mean_field(game: Game, vectors: Vectors, buffers: Buffers, t: Tensor, players: tuple[str, ...]) -> Evaluation:
+    """Return the blocks of `players`, their losses and the buffers after one look at all terms of a finite game.
+
+    Args:
+        game: a game of finite `size`.
+        vectors: the point, each player's (n_i,).
+        buffers: the modules' buffers, which go from batch to batch.
+        t: the training's step, int64 (), for games that depend on it.
+        players: whose blocks.
+    """
+    size = game.size or 0
+    blocks: Vectors = {name: torch.zeros_like(vectors[name]) for name in players}
+    losses: dict[str, Tensor] = {}
+    for index, part in enumerate(game.parts(game.batch)):
+        weight = min(game.batch, size - index * game.batch) / size  # the last part may be shorter
+        batch = {name: tensor.to(t.device) for name, tensor in part.items()} | ({"t": t} if game.scheduled else {})
+        evaluation = vector_field(game, vectors, buffers, batch, players)
+        buffers = evaluation.buffers
+        blocks = {name: block + weight * evaluation.field[name] for name, block in blocks.items()}
+        losses = {name: losses.get(name, 0.0) + weight * loss for name, loss in evaluation.losses.items()}
+    return Evaluation(blocks, losses, buffers)
+
+
+def mixture(game: Game) -> str:
+    """Return what mixes the samples of a batch (BatchNorm does), in words; empty where gradients are means over them.
+
+    Found out by trying: four samples together and alone, at a start of the game.
+    """
+    generator, zero = torch.Generator().manual_seed(0), torch.zeros((), dtype=torch.int64)
+    vectors, buffers = game.initial(generator)
+    drawn = [game.draw(generator) for _ in range(4)]
+    whole = {name: tensor for name, tensor in drawn[0].items() if not tensor.dim()} | {"t": zero}
+    if not game.scheduled:
+        del whole["t"]
+    samples = {name: torch.cat([batch[name][:1] for batch in drawn]) for name in drawn[0] if drawn[0][name].dim()}
+    together = vector_field(game, vectors, buffers, samples | whole).field
+    try:
+        alone = [
+            vector_field(game, vectors, buffers, {name: one[i : i + 1] for name, one in samples.items()} | whole).field
+            for i in range(len(drawn))
+        ]
+    except Exception as error:  # BatchNorm refuses a batch of one
+        return f"a sample cannot stand alone: {str(error).partition(chr(10))[0]}"
+    for name, block in together.items():
+        each = torch.stack([one[name] for one in alone])
+        if (each.mean(0) - block).norm() > 0.01 * each.norm(dim=1).mean():  # far above rounding
+            return f"the samples of a batch change each other's gradient for {name} (BatchNorm does that)"
+    return ""

@@ -86,6 +86,15 @@ class Adversarial(Game):
         """Number of pairs of a sample and a latent where both sets are fixed, else None."""
         return self.data.size if self.fixed_latents else None
 
+    @property
+    def randomness(self) -> str:
+        """Layers or penalties that draw random numbers, in words; empty where a batch is samples and latents only."""
+        if self.stochastic:
+            return "a layer that draws random numbers (dropout)"
+        shape = torch.Size((1, *self.data.shape))
+        drawing = [type(one).__name__ for one in self.penalties if one.draw(shape, torch.Generator())]
+        return f"the penalty {drawing[0]}" if drawing else ""
+
     @cached_property
     def latents(self) -> Tensor:
         """The fixed set of latents, (size, latent), the same for every seed."""

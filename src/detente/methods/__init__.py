@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable
 
 from detente.method import Method
+from detente.methods.accept_reject import accept_reject, random_proposal
 from detente.methods.gradients import (
     alternating,
     consensus,
@@ -18,15 +19,29 @@ from detente.methods.gradients import (
     smoothing,
     wasserstein_clipping,
 )
+from detente.methods.later import averaged, extra_adam, lookahead, nested_lookahead, optimistic_adam
+from detente.methods.svrg import debiased_consensus, full_batch, svre, svrg, svrg_discriminator
 
 __all__ = [
+    "accept_reject",
     "alternating",
+    "averaged",
     "consensus",
+    "debiased_consensus",
+    "extra_adam",
     "extragradient",
+    "full_batch",
+    "lookahead",
+    "nested_lookahead",
     "optimistic",
+    "optimistic_adam",
     "past_extragradient",
+    "random_proposal",
     "simultaneous",
     "smoothing",
+    "svre",
+    "svrg",
+    "svrg_discriminator",
     "wasserstein_clipping",
 ]
 

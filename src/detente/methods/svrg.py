@@ -1,0 +1,111 @@
+"""Methods against the noise of mini-batches: variance reduction, the whole set, and consensus without bias."""
+
+from __future__ import annotations
+
+from detente.fields.debiased_consensus import DebiasedConsensus
+from detente.fields.full_batch import FullBatch
+from detente.fields.variance_reduced import VarianceReduced
+from detente.method import Method
+from detente.methods.base import Rate, named_optimizer
+from detente.optimizers.adam import Adam
+from detente.optimizers.base import Optimizer
+from detente.schemes.alternating import Alternating
+from detente.schemes.extragradient import Extragradient
+from detente.schemes.simultaneous import Simultaneous
+
+
+def svrg(every: float = 1.0, optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -> Method:
+    """SVRG-GAN: both players' gradients corrected by those at a snapshot, where the whole set was looked at.
+
+    Args:
+        every: m, epochs from snapshot to snapshot, > 0.
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 0.01 (the paper's for MNIST; 1e-4 for Fashion-MNIST).
+
+    Choose: for a stored set (`fixed_latents=True`) without BatchNorm, where noise keeps plain SGD from settling.
+
+    Source: Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN, Algorithm 3.
+    """
+    return Method(VarianceReduced(every), Alternating(), named_optimizer(optimizer, learning_rate, 0.01))
+
+
+def svrg_discriminator(
+    every: float = 1.0,
+    optimizer: Optimizer | str = "sgd",
+    learning_rate: Rate = None,
+    generator_optimizer: Optimizer | None = None,
+) -> Method:
+    """SVRG-Discriminator-GAN: variance reduction for the discriminator, plain gradients with Adam for the generator.
+
+    Args:
+        every: m, epochs from snapshot to snapshot, > 0.
+        optimizer: the discriminator's, or its name.
+        learning_rate: the named optimizer's rate; default 0.01.
+        generator_optimizer: the generator's; default Adam with rate 1e-4 and betas (0.5, 0.999).
+
+    Choose: as `svrg`, where the generator needs Adam's scaling.
+
+    Source: Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN, section 5.3 and figure 7a.
+    """
+    reduced = named_optimizer(optimizer, learning_rate, 0.01)
+    plain = generator_optimizer or Adam(1e-4, (0.5, 0.999))
+    field = VarianceReduced(every, players=("discriminator",))
+    return Method(field, Alternating(), {"generator": plain, "discriminator": reduced})
+
+
+def svre(
+    every: float = 1.0,
+    optimizer: Optimizer | str = "sgd",
+    learning_rate: Rate = None,
+    discriminator_learning_rate: Rate = None,
+) -> Method:
+    """SVRE: extragradient with variance-reduced gradients, snapshots refreshed by chance.
+
+    Args:
+        every: epochs from snapshot to snapshot on average, > 0; each step refreshes with probability 1/(steps of them).
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 0.01.
+        discriminator_learning_rate: a rate of the discriminator's own, for a named optimizer; the paper's images: 0.04.
+
+    Choose: for a stored set without BatchNorm, where both rotation and noise are in the way.
+
+    Source: Chavdarova, Gidel, Fleuret & Lacoste-Julien 2019, Reducing Noise in GAN Training with Variance Reduced
+        Extragradient (arXiv:1904.08598), Algorithm 1.
+    """
+    shared = named_optimizer(optimizer, learning_rate, 0.01)
+    field = VarianceReduced(every, by_chance=True)
+    if discriminator_learning_rate is None:
+        return Method(field, Extragradient(), shared)
+    own = named_optimizer(optimizer, discriminator_learning_rate, 0.04)
+    return Method(field, Extragradient(), {"generator": shared, "discriminator": own})
+
+
+def full_batch(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -> Method:
+    """GD-GAN: alternating gradient descent on the whole stored set, without any noise.
+
+    Args:
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 0.01.
+
+    Choose: to see what training does without noise; on small sets only, since each move looks at all samples.
+
+    Source: Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN, section 5.2.
+    """
+    return Method(FullBatch(), Alternating(), named_optimizer(optimizer, learning_rate, 0.01))
+
+
+def debiased_consensus(
+    strength: float = 10.0, optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rate: Rate = None
+) -> Method:
+    """Consensus optimisation with an estimate of ½‖v‖² that small batches do not bias.
+
+    Args:
+        strength: γ, ≥ 0.
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 1e-4.
+
+    Choose: instead of `consensus` where batches must be small; per-sample derivatives make its steps dearer.
+
+    Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Lemma 15 and the remark after it.
+    """
+    return Method(DebiasedConsensus(strength), Simultaneous(), named_optimizer(optimizer, learning_rate, 1e-4))
