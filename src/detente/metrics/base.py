@@ -15,12 +15,14 @@ class Metric(ABC):
     A concrete metric is a frozen dataclass. It draws from `subject.generator` only, changes nothing, and returns NaN
     where the number is not defined (for instance, samples that are not finite).
 
-    `title` and `unit` are what a report writes beside it; `better` says which way is good.
+    `title` and `unit` are what a report writes beside it; `better` says which way is good; `routine` whether
+    it is quick enough to be measured along every training.
     """
 
     title: ClassVar[str]
     unit: ClassVar[str]
     better: ClassVar[Literal["higher", "lower", "none"]]
+    routine: ClassVar[bool] = True
 
     @abstractmethod
     def applies(self, game: Game) -> bool:

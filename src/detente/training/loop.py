@@ -15,7 +15,7 @@ from detente.metrics.base import Metric
 from detente.probe import Subject
 from detente.state import Info, State, flatten, unflatten
 from detente.training.execution import Execution, execution
-from detente.training.run import Run
+from detente.training.run import Moment, Run
 from detente.training.step import Draw, Steps, draw
 
 
@@ -61,6 +61,11 @@ class Tick:
     metrics: dict[int, dict[str, float]]
     execution: str
 
+    @property
+    def moment(self) -> Moment:
+        """Steps taken, and the seconds they took a seed."""
+        return _moment(self.progress)
+
 
 def begin(run: Run, seed: int) -> Progress:
     """Return the training of one seed before its first step."""
@@ -78,33 +83,45 @@ def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
         start: where to go on from (default: from the beginning).
     """
     progress = tuple((begin(run, seed) for seed in run.seeds) if start is None else start)
-    step = max(one.step for one in progress)
     how = execution(run)
     metrics = applicable(run.game)
-    yield from _with_threads(how.threads, _ticks(run, progress, step, how, metrics, fresh=start is None))
+    yield from _with_threads(how.threads, _ticks(run, progress, how, metrics, fresh=start is None))
 
 
 def _ticks(
-    run: Run, progress: tuple[Progress, ...], step: int, how: Execution, metrics: dict[str, Metric], fresh: bool
+    run: Run, progress: tuple[Progress, ...], how: Execution, metrics: dict[str, Metric], fresh: bool
 ) -> Iterator[Tick]:
     generators = {one.seed: _generator(one.random) for one in progress}
-    every, measured = run.every("record"), run.every("measure")
+    now = _moment(progress)
     if fresh:
         yield Tick(0, progress, {}, _measure(run, metrics, progress), how.words)
-    while step < run.steps and _living(progress):
-        goal = min(run.steps, (step // every + 1) * every, (step // measured + 1) * measured)
+    if run.seconds is not None and how.steps.compiled and not run.over(now) and _living(progress):
+        _compile(run, how.steps, progress)
+    while not run.over(now) and _living(progress):
+        before, goal = now, run.goal(now[0])
         told: dict[int, list[Info]] = {one.seed: [] for one in progress}
         owned = False  # callers may hold what the last tick showed them
-        while step < goal and _living(progress):
-            count = min(how.steps.chunk, goal - step)
+        while now[0] < goal and not run.pauses(before, now) and _living(progress):
+            count = min(how.steps.chunk, goal - now[0])
             progress, infos = _advance(run, how.steps, progress, generators, count, owned)
             owned = True
             for seed, info in infos.items():
                 told[seed].append(info)
-            step += count
-        due = step % measured == 0 or step == run.steps
+            now = now[0] + count, max(one.seconds for one in progress)
+        due = run.due("measure", before, now) or run.over(now)
         averaged = {seed: _average(infos) for seed, infos in told.items() if infos}
-        yield Tick(step, progress, averaged, _measure(run, metrics, progress) if due else {}, how.words)
+        yield Tick(now[0], progress, averaged, _measure(run, metrics, progress) if due else {}, how.words)
+
+
+def _compile(run: Run, steps: Steps, progress: tuple[Progress, ...]) -> None:
+    """Let a chunk be compiled before the clock runs: steps from here, with random numbers that nobody else gets."""
+    generators = {one.seed: _generator(one.random) for one in progress}
+    _advance(run, steps, progress, generators, steps.chunk, owned=False)
+
+
+def _moment(progress: Sequence[Progress]) -> Moment:
+    """Return where the seed that came farthest is, which every seed is that has not diverged."""
+    return max(one.step for one in progress), max(one.seconds for one in progress)
 
 
 def _with_threads(threads: int, ticks: Iterator[Tick]) -> Iterator[Tick]:
@@ -122,8 +139,9 @@ def _with_threads(threads: int, ticks: Iterator[Tick]) -> Iterator[Tick]:
 
 
 def applicable(game: Game) -> dict[str, Metric]:
-    """Return every metric that is defined for a game, with its defaults, by name."""
-    return {name_of(kind): metric for kind in members("metrics").values() if (metric := kind()).applies(game)}
+    """Return every routine metric that is defined for a game, with its defaults, by name."""
+    kinds = [kind for kind in members("metrics").values() if kind.routine]
+    return {name_of(kind): metric for kind in kinds if (metric := kind()).applies(game)}
 
 
 def _advance(
