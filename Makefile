@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 PIP_QUIET := --quiet --quiet --disable-pip-version-check --no-input
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-peers docs clean
+.PHONY: help demo test check bench bench-peers results docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ bench-peers: $(STAMP) .peers/.stamp  ## measure other libraries beside us, in .p
 	@$(PYTHON) -m venv .peers
 	@.peers/bin/python -m pip install $(PIP_QUIET) --no-deps -r benchmarks/peers-requirements.txt
 	@touch $@
+
+results: $(STAMP)  ## write docs/results.md from the laptop profiles in runs/reproduce
+	@$(BIN)/python docs/scoreboard.py $(wildcard runs/reproduce/*-laptop)
 
 docs: $(STAMP)  ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -1,0 +1,79 @@
+"""Writes docs/results.md: `python docs/scoreboard.py [FOLDER …]` takes over what `detente reproduce` left there.
+
+Each folder's outcome and picture are copied to docs/results/, and the page is made anew from all that lies there.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from detente.experiments.outcome import Outcome
+
+DOCS = Path(__file__).parent
+KEPT, PAGE = DOCS / "results", DOCS / "results.md"
+HEAD = """# Results: what the papers claim, and what was found
+
+Written by `make results`; do not edit. Each row is a claim of a paper with the number that decides it, its 95 %
+interval, and whether the claim holds by the rule in `src/detente/experiments/`. Rules were fixed before the runs; a
+claim that does not hold stays on the page. The profile `laptop` is smaller than the paper's; deviations are listed.
+"""
+
+
+def main(folders: list[str]) -> int:
+    """Take over the outcomes in the folders, and write the page."""
+    KEPT.mkdir(exist_ok=True)
+    for folder in map(Path, folders):
+        outcome = Outcome.read(folder / "outcome.json")
+        shutil.copy(folder / "outcome.json", KEPT / f"{outcome.name}.json")
+        shutil.copy(folder / "figure.png", KEPT / f"{outcome.name}.png")
+        (KEPT / f"{outcome.name}.txt").write_text(f"{_about()}\n", encoding="utf-8")
+    outcomes = [Outcome.read(path) for path in sorted(KEPT.glob("*.json"))]
+    PAGE.write_text(HEAD + _summary(outcomes) + "".join(map(_section, outcomes)), encoding="utf-8")
+    return 0
+
+
+def _about() -> str:
+    revision = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=DOCS, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+    return f"{datetime.date.today().isoformat()}, {machine}, détente at {revision}"
+
+
+def _summary(outcomes: list[Outcome]) -> str:
+    verdicts = [verdict for outcome in outcomes for verdict in outcome.verdicts]
+    holds = sum(verdict.holds for verdict in verdicts)
+    return f"\n**{holds} of {len(verdicts)} claims hold**, in {len(outcomes)} experiments.\n"
+
+
+def _section(outcome: Outcome) -> str:
+    rows = "".join(
+        f"| {one.sentence.replace('|', '∣')} | {one.paper.replace('|', '∣') or '–'} | {one.found} "
+        f"| {'yes' if one.holds else '**no**'} |\n"
+        for one in outcome.verdicts
+    )
+    about = (KEPT / f"{outcome.name}.txt").read_text(encoding="utf-8").strip()
+    differs = "".join(f"- Differs from the paper: {line}\n" for line in outcome.deviations)
+    tried = f"- Where it does not hold: {outcome.tried}\n" if outcome.tried else ""
+    return f"""
+## {outcome.title}
+
+{outcome.source}. `detente reproduce {outcome.name} --profile {outcome.profile}`
+
+| claim | paper | found [95 % interval] | holds |
+| --- | --- | --- | --- |
+{rows}
+![{outcome.title}](results/{outcome.name}.png)
+
+{differs}{tried}- {outcome.seconds:.0f} s; {about}
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
