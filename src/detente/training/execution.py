@@ -15,6 +15,7 @@ from detente.training.step import Steps
 # five steps a graph are a third faster still and take five times as long to compile. Mapped without compiling, steps
 # gain nothing below some five seeds.
 SMALL, WORTH_COMPILING, WORTH_A_CHUNK, CHUNK, WORTH_MAPPING = 300_000, 15_000, 300_000, 5, 5
+WORTH_THE_WAIT = 60.0  # seconds of all seeds' steps that are worth the twenty before them
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,16 @@ def execution(run: Run) -> Execution:
     """Return how a run's steps are best carried out: the same for its second half as for all of it."""
     vectors, _ = run.game.initial(torch.Generator())
     small = sum(vector.numel() for vector in vectors.values()) <= SMALL
+    # Where seconds end the run, how many steps there will be is not known: what compiling takes is weighed instead.
+    spent = math.inf if run.seconds is None else run.seconds * len(run.seeds)
     taken = run.steps * len(run.seeds)
-    worth = small and taken >= WORTH_COMPILING and _compiler()
+    worth = small and taken >= WORTH_COMPILING and spent >= WORTH_THE_WAIT and _compiler()
     compiled = run.compile == "on" or (run.compile == "auto" and worth)
     mapped = small and (compiled or len(run.seeds) >= WORTH_MAPPING)
     # Chunks end where ticks do: what is left over would run eagerly.
     ends = math.gcd(run.every("record"), run.every("measure"), run.every("checkpoint"))
-    chunk = math.gcd(CHUNK, ends) if compiled and taken >= WORTH_A_CHUNK and not run.method.field.prepares else 1
+    many = taken >= WORTH_A_CHUNK and spent >= CHUNK * WORTH_THE_WAIT
+    chunk = math.gcd(CHUNK, ends) if compiled and many and not run.method.field.prepares else 1
     return Execution(
         Steps(run.game, run.method, chunk, compiled, mapped and len(run.seeds) > 1),
         run.threads or (1 if small else torch.get_num_threads()),

@@ -101,8 +101,7 @@ class Record:
                         one.seed,
                         tick.step,
                     )
-        every = self.run.every("checkpoint")
-        if self._last is None or tick.step // every > self._last.step // every:
+        if self._last is None or self.run.due("checkpoint", self._last.moment, tick.moment):
             os.fsync(self._lines.fileno())
             checkpoint.save(self.checkpoints, tick.progress)
             self._saved = tick.step
@@ -134,7 +133,7 @@ class Record:
         def status(one: Progress) -> str:
             if one.diverged_at is not None:
                 return "diverged"
-            return "finished" if one.step >= self.run.steps and unfinished != "running" else unfinished
+            return "finished" if self.run.over((one.step, one.seconds)) and unfinished != "running" else unfinished
 
         seeds = {
             str(one.seed): {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,11 @@ from detente.errors import InvalidValue, require
 from detente.game import Game
 from detente.method import Method
 from detente.training.step import Compile
+
+Moment = tuple[int, float]  # steps taken, seconds they took
+TIMES = {"record": 200, "measure": 20, "checkpoint": 10}  # about how often in a run, unless it says otherwise
+
+MANY = 20_000  # steps whose tellings are kept in memory before they are averaged, however long they take
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,7 @@ class Run:
         game: who plays, on what data; a name from `detente list games`.
         method: how they are trained; a name from `detente list methods` (command line: alternating by default).
         steps: how many steps each seed takes, ≥ 1.
+        seconds: end after so many seconds of each seed's steps, > 0, if `steps` are not taken before.
         seeds: one training each, of everything random: initial parameters, batches, latents, noise.
         record_every: steps between two lines of the record; default about 200 lines.
         measure_every: steps between two measurements with samples; default about 20 measurements.
@@ -41,6 +48,7 @@ class Run:
     compile: Compile = "auto"
     device: str = "cpu"
     threads: int | None = None
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "samples"):
@@ -48,6 +56,8 @@ class Run:
         for name in ("record_every", "measure_every", "checkpoint_every"):
             every = getattr(self, name)
             require(every is None or every >= 1, name, every, "an integer ≥ 1, or nothing for the default")
+        finite = self.seconds is None or (math.isfinite(self.seconds) and self.seconds > 0)
+        require(finite, "seconds", self.seconds, "a finite number > 0, or nothing")
         require(self.threads is None or self.threads >= 1, "threads", self.threads, "an integer ≥ 1, or nothing")
         require(len(self.seeds) > 0, "seeds", self.seeds, "at least one integer ≥ 0")
         require(all(0 <= seed < 2**32 for seed in self.seeds), "seeds", self.seeds, "integers ≥ 0, below 2³²")
@@ -58,8 +68,30 @@ class Run:
 
     def every(self, what: str) -> int:
         """Return the steps between two of `what`: "record", "measure" or "checkpoint"."""
-        chosen = getattr(self, f"{what}_every")
-        return chosen or max(1, self.steps // {"record": 200, "measure": 20, "checkpoint": 10}[what])
+        return getattr(self, f"{what}_every") or max(1, self.steps // TIMES[what])
+
+    def goal(self, step: int) -> int:
+        """Return the step at which, counting steps alone, there is next something to write down or to measure."""
+        following = [(step // every + 1) * every for every in map(self.every, ("record", "measure"))]
+        return min(self.steps, *following, *([] if self.seconds is None else [step + MANY]))
+
+    def due(self, what: str, before: Moment, now: Moment) -> bool:
+        """Return whether one of `what` falls between two moments: by its steps, or by its share of the seconds."""
+        every = self.every(what)
+        if now[0] // every > before[0] // every:
+            return True
+        if self.seconds is None or getattr(self, f"{what}_every") is not None:
+            return False
+        share = self.seconds / TIMES[what]
+        return now[1] // share > before[1] // share
+
+    def pauses(self, before: Moment, now: Moment) -> bool:
+        """Return whether there is something to write down or to measure between two moments."""
+        return self.over(now) or self.due("record", before, now) or self.due("measure", before, now)
+
+    def over(self, now: Moment) -> bool:
+        """Return whether a training that has come so far is at its end."""
+        return now[0] >= self.steps or (self.seconds is not None and now[1] >= self.seconds)
 
 
 def _require_device(device: str) -> None:
