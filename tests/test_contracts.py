@@ -22,6 +22,7 @@ from detente.catalogue import FOLDERS, members
 from detente.errors import InvalidValue
 from detente.fields.base import Field
 from detente.fields.consensus import Consensus
+from detente.fields.covariance import Covariance
 from detente.fields.gradient import Gradient
 from detente.game import Game
 from detente.games.adversarial import Adversarial
@@ -193,7 +194,23 @@ GAMES: dict[str, Callable[[], Game]] = {
 }
 
 # Contracts that a triple cannot be held to as they stand, each with its reason.
-EXCUSED: dict[tuple[str, str], str] = {}
+EXCUSED: dict[tuple[str, str], str] = {
+    **{
+        ("cost", triple): "a bound: conjugate gradients stop early; the fields' own tests count without that"
+        for name in ("competitive", "adaptive_competitive", "follow_the_ridge")
+        for triple in (f"method {name}", f"field {name}", f"field {name}, alternating")
+    },
+    **{
+        (contract, f"{kind} {name}"): "what is rejected leaves no trace"
+        for contract in ("moves", "draws")
+        for kind, name in (
+            ("method", "accept_reject"),
+            ("method", "random_proposal"),
+            ("scheme", "accept_reject"),
+            ("scheme", "accept_reject, consensus"),
+        )
+    },
+}
 
 
 def excuse(contract: str, method: str) -> None:
@@ -212,7 +229,9 @@ def triples() -> dict[str, Method]:
         found[f"scheme {name}"] = Method(Gradient(), member(**required(member, {})), Adam(0.01))
         found[f"scheme {name}, consensus"] = Method(Consensus(0.5), member(**required(member, {})), SGD(0.05))
     for name, member in members("optimizers").items():
-        found[f"optimizer {name}"] = Method(Gradient(), Simultaneous(), member(**required(member, {})))
+        one = member(**required(member, {}))
+        field = Covariance(("generator", "discriminator")) if one.coloured else Gradient()
+        found[f"optimizer {name}"] = Method(field, Simultaneous(), one)
     return found
 
 
@@ -289,7 +308,8 @@ def test_a_step_is_pure_and_keeps_the_trees(game: Game, method: str) -> None:
         assert sorted(kinds[0]) == sorted(kinds[1])
         assert int(after.t) == int(state.t) + 1
         assert not any(tensor.requires_grad for tensor in after.flat().values())
-        assert any(not torch.equal(after.vectors[name], state.vectors[name]) for name in game.players)
+        moved = any(not torch.equal(after.vectors[name], state.vectors[name]) for name in game.players)
+        assert moved or ("moves", method) in EXCUSED
         assert set(info.losses) == set(info.gradient_norm) == set(game.players)
         assert bool(info.finite)
         state = after
@@ -384,7 +404,7 @@ TRACED = [("dirac", method) for method in TRIPLES] + [
 def test_traced_is_eager(game: Game, method: str, traced: list[int]) -> None:
     play, _, _ = start(game, method)
     same(carried_out(game, play, 2, 1, compiled=True), carried_out(game, play, 2, 1), 1e-9)
-    assert len(traced) == 1, "one graph for both seeds"
+    assert len(traced) == int(play.traceable(game)), "one graph for both seeds"
 
 
 def test_traced_over_seeds_and_steps_is_eager(traced: list[int]) -> None:

@@ -87,6 +87,29 @@ class Exponential(Schedule):
         return self.start * torch.exp(math.log(self.decay) * t / self.steps)
 
 
+@dataclass(frozen=True)
+class Annealed(Schedule):
+    """From 1/(offset + 1), slowly at first and then ever faster, to nothing.
+
+    Args:
+        offset: what the exponential is added to, ≥ 0.
+        steps: after how many steps the exponential is e, at least 1.
+
+    Source: the probability of accepting anyway in Mangoubi, Sachdeva & Vishnoi's code (decreasing temperature).
+    """
+
+    offset: float = 4.0
+    steps: int = 20_000
+
+    def __post_init__(self) -> None:
+        require(math.isfinite(self.offset) and self.offset >= 0, "offset", self.offset, "a finite number ≥ 0")
+        require(self.steps >= 1, "steps", self.steps, "an integer ≥ 1")
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """Return 1/(offset + exp((t/steps)²))."""
+        return 1 / (self.offset + torch.exp((t / self.steps) ** 2))
+
+
 def value(setting: float | Schedule, t: Tensor) -> float | Tensor:
     """Return the setting at step `t`."""
     return setting(t) if isinstance(setting, Schedule) else setting

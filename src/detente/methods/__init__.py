@@ -20,28 +20,42 @@ from detente.methods.gradients import (
     wasserstein_clipping,
 )
 from detente.methods.later import averaged, extra_adam, lookahead, nested_lookahead, optimistic_adam
+from detente.methods.opponent_aware import (
+    adaptive_competitive,
+    competitive,
+    follow_the_ridge,
+    symplectic_adjustment,
+    unrolled,
+)
+from detente.methods.r3gan import r3gan
 from detente.methods.svrg import debiased_consensus, full_batch, svre, svrg, svrg_discriminator
 
 __all__ = [
     "accept_reject",
+    "adaptive_competitive",
     "alternating",
     "averaged",
+    "competitive",
     "consensus",
     "debiased_consensus",
     "extra_adam",
     "extragradient",
+    "follow_the_ridge",
     "full_batch",
     "lookahead",
     "nested_lookahead",
     "optimistic",
     "optimistic_adam",
     "past_extragradient",
+    "r3gan",
     "random_proposal",
     "simultaneous",
     "smoothing",
     "svre",
     "svrg",
     "svrg_discriminator",
+    "symplectic_adjustment",
+    "unrolled",
     "wasserstein_clipping",
 ]
 

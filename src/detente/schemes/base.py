@@ -13,7 +13,8 @@ from detente.derivatives import Evaluation
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.optimizers.base import Optimizer
-from detente.state import Info, State, Tree
+from detente.state import Info, State, Tree, flatten, unflatten
+from detente.vector import eager
 
 Noise = dict[str, Tensor]
 Turns = tuple[Noise, ...]  # noise for the moves made with each batch of a step
@@ -38,12 +39,19 @@ class Play:
     def evaluate(self, state: State, batch: Batch, players: tuple[str, ...] | None = None) -> tuple[Evaluation, State]:
         """Return the field at the state's point, and the state with the buffers and memory that this left."""
         memory = state.memory["field"]
-        if self.game.scheduled:
-            batch = {**batch, "t": state.t}
         evaluation, memory = self.field(
-            self.game, state.vectors, state.buffers, batch, memory, players or self.game.players
+            self.game, state.vectors, state.buffers, self._dated(state, batch), memory, players or self.game.players
         )
         return evaluation, replace(state, buffers=evaluation.buffers, memory={**state.memory, "field": memory})
+
+    @torch.no_grad()
+    def loss(self, state: State, batch: Batch, player: str) -> Tensor:
+        """Return one player's loss, (), at the state's point, without derivatives and without a trace in buffers."""
+        losses, _ = self.game.losses(state.vectors, state.buffers, self._dated(state, batch), (player,))
+        return losses[player]
+
+    def _dated(self, state: State, batch: Batch) -> Batch:
+        return {**batch, "t": state.t} if self.game.scheduled else batch
 
     def advance(self, state: State, directions: Vectors, noise: Noise, origin: Vectors | None = None) -> State:
         """Return the state after each player with a direction has moved against it.
@@ -112,6 +120,87 @@ class Scheme(ABC):
             batches: as many as `draws` says.
             noise: for each batch, the optimizers' numbers of the moves made with it; first also what `random` drew.
         """
+
+
+@dataclass(frozen=True)
+class Wrapper(Scheme):
+    """A scheme around another one, which takes the other's step and then does something of its own.
+
+    Its memory is its own, and under "inner" the other's.
+
+    Args:
+        inner: whose steps are taken.
+    """
+
+    inner: Scheme
+
+    @property
+    def forgets(self) -> bool:
+        """Whether the inner scheme never looks back; what a wrapper keeps are copies."""
+        return self.inner.forgets
+
+    @property
+    def traceable(self) -> bool:
+        """Whether the inner scheme can be traced."""
+        return self.inner.traceable
+
+    def check(self, game: Game, field: Field) -> None:
+        """Raise `InvalidValue` where the inner scheme cannot be played."""
+        self.inner.check(game, field)
+
+    def draws(self, players: tuple[str, ...]) -> int:
+        """Return as many batches as the inner scheme uses."""
+        return self.inner.draws(players)
+
+    def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
+        """Return what the inner scheme costs."""
+        return self.inner.gradient_evaluations(field, players)
+
+    def random(self, vectors: Vectors, generator: torch.Generator) -> Noise:
+        """Return the inner scheme's random numbers."""
+        return self.inner.random(vectors, generator)
+
+    def initial(self, play: Play, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
+        """Return the inner scheme's memory beside this one's."""
+        return {"inner": self.inner.initial(play, vectors, buffers, generator), **self.remembered(vectors, buffers)}
+
+    def evaluated(self, state: State) -> State:
+        """Return what the inner scheme would have measured."""
+        return replace(self.inner.evaluated(_inside(state)), memory=state.memory)
+
+    @abstractmethod
+    def remembered(self, vectors: Vectors, buffers: Buffers) -> Tree:
+        """Return what is remembered before the first step: copies, never the tensors themselves."""
+
+    @abstractmethod
+    def afterwards(self, state: State, known: Tree) -> tuple[State, Tree]:
+        """Return the state to go on from, and what is remembered now.
+
+        Args:
+            state: as the inner scheme's step left it; its `t` is the number of steps taken.
+            known: what was remembered.
+        """
+
+    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
+        """Return the state after the inner scheme's step and what follows it."""
+        known = state.memory["scheme"]
+        state, info = self.inner(play, _inside(state), batches, noise)
+        inner = state.memory["scheme"]
+        state, own = self.afterwards(state, known)
+        return replace(state, memory={**state.memory, "scheme": {"inner": inner, **own}}), info
+
+
+def _inside(state: State) -> State:
+    """Return a wrapper's state as the inner scheme knows it."""
+    return replace(state, memory={**state.memory, "scheme": state.memory["scheme"]["inner"]})
+
+
+def chosen(condition: Tensor, first: Tree, second: Tree) -> Tree:
+    """Return the first tree if the condition, bool (), holds, else the second, which has the same structure."""
+    if eager(condition):
+        return first if bool(condition) else second
+    one, other = flatten(first), flatten(second)
+    return unflatten({name: torch.where(condition, one[name], other[name]) for name in other}, second)
 
 
 def told(*evaluations: Evaluation) -> Info:

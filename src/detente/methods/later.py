@@ -1,0 +1,136 @@
+"""Later algorithms around Adam: optimism, extragradient, lookahead and averaging."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from detente.fields.gradient import Gradient
+from detente.method import Method
+from detente.methods.base import Rate, named_optimizer
+from detente.optimizers.adam import Adam
+from detente.optimizers.base import Optimizer
+from detente.optimizers.optimistic_adam import OptimisticAdam
+from detente.schemes.alternating import Alternating
+from detente.schemes.averaging import Averaging
+from detente.schemes.extragradient import Extragradient
+from detente.schemes.lookahead import Lookahead
+from detente.schemes.simultaneous import Simultaneous
+
+
+def optimistic_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.5, 0.9)) -> Method:
+    """Optimistic Adam: everybody moves at once by Adam's moves extrapolated one step.
+
+    Args:
+        learning_rate: everybody's rate; default 1e-4.
+        betas: (β₁, β₂), each in [0, 1).
+
+    Choose: where Adam circles and a step may not cost more than a gradient each.
+
+    Source: Daskalakis, Ilyas, Syrgkanis & Zeng 2018, Training GANs with Optimism (arXiv:1711.00141), Algorithm 1.
+    """
+    rate = 1e-4 if learning_rate is None else learning_rate
+    return Method(Gradient(), Simultaneous(), OptimisticAdam(rate, betas))
+
+
+def extra_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.5, 0.9)) -> Method:
+    """ExtraAdam: extragradient with Adam for both half-steps, each on a batch of its own.
+
+    Args:
+        learning_rate: everybody's rate; default the paper's 5e-5 for the generator and 5e-4 for the discriminator.
+        betas: (β₁, β₂), each in [0, 1).
+
+    Choose: where Adam circles and a step may cost two gradients each; the authors add `averaged`'s average.
+
+    Source: Gidel et al. 2019, A Variational Inequality Perspective on GANs (arXiv:1802.10551), Algorithm 4.
+    """
+    if learning_rate is not None:
+        return Method(Gradient(), Extragradient(), Adam(learning_rate, betas))
+    players = {"generator": Adam(5e-5, betas), "discriminator": Adam(5e-4, betas)}
+    return Method(Gradient(), Extragradient(), players)
+
+
+def lookahead(
+    every: int = 5,
+    step: float = 0.5,
+    optimizer: Optimizer | str = "adam",
+    learning_rate: Rate = None,
+    discriminator_turns: int = 1,
+) -> Method:
+    """Lookahead-minmax: alternating training, pulled half-way back to where it was, every few steps.
+
+    Args:
+        every: steps between pulls, ≥ 1; 5 on CIFAR-10, 1000 on MNIST, 5000 with extragradient.
+        step: how far the slow weights follow, in (0, 1].
+        optimizer: an optimizer or its name; "adam" alone is the paper's, with β₁ = 0 and β₂ = 0.9.
+        learning_rate: the named optimizer's rate; default 2e-4.
+        discriminator_turns: the discriminator's turns for each of the generator's, ≥ 1; 5 in the paper.
+
+    Choose: as a first remedy where alternating training circles or is noisy: it costs no gradient more.
+
+    Source: Chavdarova et al. 2021, Taming GANs with Lookahead-Minmax (arXiv:2006.14567), Algorithm 1.
+    """
+    inner, player = _alternating(optimizer, learning_rate, discriminator_turns)
+    return Method(Gradient(), Lookahead(inner, every, step), player)
+
+
+def nested_lookahead(
+    every: int = 5,
+    nested_every: int = 10_000,
+    step: float = 0.5,
+    optimizer: Optimizer | str = "adam",
+    learning_rate: Rate = None,
+    discriminator_turns: int = 1,
+) -> Method:
+    """Nested Lookahead-minmax: the slow weights themselves are now and then pulled back.
+
+    Args:
+        every: steps between pulls, ≥ 1.
+        nested_every: steps between pulls of the slow weights, a multiple of `every`; 10 000 in the code's example.
+        step: how far slow weights follow, in (0, 1].
+        optimizer: an optimizer or its name; "adam" alone is the paper's, with β₁ = 0 and β₂ = 0.9.
+        learning_rate: the named optimizer's rate; default 2e-4.
+        discriminator_turns: the discriminator's turns for each of the generator's, ≥ 1; 5 in the paper.
+
+    Choose: over `lookahead` for runs of many times `nested_every` steps.
+
+    Source: Chavdarova et al. 2021, Taming GANs with Lookahead-Minmax (arXiv:2006.14567), and its code.
+    """
+    inner, player = _alternating(optimizer, learning_rate, discriminator_turns)
+    return Method(Gradient(), Lookahead(inner, every, step, nested_every), player)
+
+
+def averaged(
+    decay: float = 0.999,
+    kind: Literal["exponential", "uniform"] = "exponential",
+    start: int = 0,
+    optimizer: Optimizer | str = "adam",
+    learning_rate: Rate = None,
+    discriminator_turns: int = 1,
+) -> Method:
+    """Alternating training, of which the generator's average is measured and sampled.
+
+    Args:
+        decay: of the exponential average, in [0, 1).
+        kind: "exponential" or "uniform".
+        start: first step that is averaged, ≥ 0.
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 2e-4.
+        discriminator_turns: the discriminator's turns for each of the generator's, ≥ 1.
+
+    Choose: nearly always for final samples, at any method's price; it does not make training itself converge.
+
+    Source: Yazıcı et al. 2019, The Unusual Effectiveness of Averaging in GAN Training (arXiv:1806.04498).
+    """
+    turns = {"discriminator": discriminator_turns} if discriminator_turns != 1 else {}
+    scheme = Averaging(Alternating(turns=turns), kind, decay, start=start)
+    return Method(Gradient(), scheme, named_optimizer(optimizer, learning_rate, 2e-4))
+
+
+def _alternating(
+    optimizer: Optimizer | str, learning_rate: Rate, discriminator_turns: int
+) -> tuple[Alternating, Optimizer]:
+    """Return alternating training, and Adam as Lookahead-minmax has it or the optimizer asked for."""
+    turns = {"discriminator": discriminator_turns} if discriminator_turns != 1 else {}
+    if optimizer == "adam":
+        return Alternating(turns=turns), Adam(2e-4 if learning_rate is None else learning_rate, (0.0, 0.9))
+    return Alternating(turns=turns), named_optimizer(optimizer, learning_rate, 2e-4)

@@ -1,0 +1,59 @@
+"""Adam's moves, extrapolated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from detente.errors import require
+from detente.optimizers.base import Optimizer
+from detente.schedule import Schedule, require_positive, value
+
+
+@dataclass(frozen=True)
+class OptimisticAdam(Optimizer):
+    """Optimistic Adam: x ← x − 2 a_t + a_{t−1} with Adam's moves a_t = η m̂_t/(√ŝ_t + ε), and a_{−1} = a_0.
+
+    The first step is Adam's. One published code remembers a move that is two steps old, and another, by keeping the
+    gradient by reference, remembers the latest one; here it is the last one.
+
+    Args:
+        learning_rate: η, > 0, or a schedule.
+        betas: (β₁, β₂), each in [0, 1).
+        epsilon: ε, > 0.
+
+    Source: Daskalakis, Ilyas, Syrgkanis & Zeng 2018, Training GANs with Optimism (arXiv:1711.00141), Algorithm 1.
+    """
+
+    learning_rate: float | Schedule = 1e-4
+    betas: tuple[float, float] = (0.5, 0.9)
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        require_positive("learning_rate", self.learning_rate)
+        require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "two numbers in [0, 1)")
+        require(self.epsilon > 0, "epsilon", self.epsilon, "a number > 0")
+
+    def initial(self, vector: Tensor) -> dict[str, Tensor]:
+        """Return zero moments and no last move, (n,), and a count of calls, ()."""
+        return {
+            "count": torch.zeros((), dtype=torch.int64, device=vector.device),
+            **{name: torch.zeros_like(vector) for name in ("mean", "square", "last")},
+        }
+
+    def __call__(
+        self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return x − 2 a_t + a_{t−1}."""
+        first, second = self.betas
+        count = memory["count"] + 1
+        mean = torch.lerp(memory["mean"], direction, 1 - first)
+        square = torch.lerp(memory["square"], direction * direction, 1 - second)
+        # In float64, as torch.optim's Adam: 1 − β₂ᵗ loses four digits in float32.
+        correct_mean, correct_root = 1 - first ** count.double(), (1 - second ** count.double()).sqrt()
+        step = (value(self.learning_rate, t) / correct_mean).to(vector.dtype)
+        move = step * mean / (square.sqrt() / correct_root.to(vector.dtype) + self.epsilon)
+        last = torch.where(count == 1, move, memory["last"])
+        return vector - 2 * move + last, {"count": count, "mean": mean, "square": square, "last": move}

@@ -1,0 +1,89 @@
+"""Train as ever, and measure an average of where the training has been."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from detente.errors import require, unknown
+from detente.fields.base import Field
+from detente.game import Buffers, Game, Vectors
+from detente.schemes.base import Wrapper
+from detente.state import State, Tree
+
+KINDS = ("exponential", "uniform")
+
+
+@dataclass(frozen=True)
+class Averaging(Wrapper):
+    """Iterates averaged beside the training: x̄ ← x̄ + w (x − x̄), w = 1 − β (exponential) or 1/(n + 1) (uniform).
+
+    The average is the iterate itself up to step `start`, so that it has no bias towards zero, and the n-th later step
+    enters with weight w. What is measured and sampled is the average; training never sees it. Floating-point buffers
+    are averaged in the same way, so that BatchNorm's statistics go with the averaged weights (many codes leave them
+    out); others are the latest. An average of unit vectors (spectral norm's) is one only where they hardly turn.
+
+    Args:
+        inner: whose steps are taken.
+        kind: "exponential" or "uniform".
+        decay: β, in [0, 1), for the exponential average.
+        players: who is averaged.
+        start: first step whose result is averaged, ≥ 0.
+
+    Source: Polyak & Juditsky 1992 (uniform); Yazıcı et al. 2019, The Unusual Effectiveness of Averaging in GAN
+        Training (arXiv:1806.04498), eq. 2-3.
+    """
+
+    kind: Literal["exponential", "uniform"] = "exponential"
+    decay: float = 0.999
+    players: tuple[str, ...] = ("generator",)
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise unknown("kind", self.kind, KINDS)
+        require(0 <= self.decay < 1, "decay", self.decay, "a number in [0, 1)")
+        require(self.start >= 0, "start", self.start, "an integer ≥ 0")
+
+    def check(self, game: Game, field: Field) -> None:
+        """Raise `InvalidValue` where those to be averaged do not play."""
+        known = len(self.players) > 0 and set(self.players) <= set(game.players)
+        require(known, "players", self.players, f"one or more of {', '.join(game.players)}")
+        super().check(game, field)
+
+    def remembered(self, vectors: Vectors, buffers: Buffers) -> Tree:
+        """Return the initial point as its own average."""
+        return {
+            "vectors": {name: vectors[name].clone() for name in self.players},
+            "buffers": {
+                name: {key: buffer.clone() for key, buffer in buffers.get(name, {}).items()} for name in self.players
+            },
+        }
+
+    def afterwards(self, state: State, known: Tree) -> tuple[State, Tree]:
+        """Return the state as it is, and the averages with it taken in."""
+        later = (state.t - self.start).clamp(min=0).double()
+        weight = 1 / (later + 1) if self.kind == "uniform" else torch.full_like(later, 1 - self.decay)
+        weight = torch.where(later == 0, 1.0, weight)
+
+        def mean(average: Tensor, latest: Tensor) -> Tensor:
+            if not latest.is_floating_point():
+                return latest.clone()
+            return torch.lerp(average, latest, weight.to(latest.dtype))
+
+        return state, {
+            "vectors": {name: mean(average, state.vectors[name]) for name, average in known["vectors"].items()},
+            "buffers": {
+                name: {key: mean(average, state.buffers[name][key]) for key, average in averages.items()}
+                for name, averages in known["buffers"].items()
+            },
+        }
+
+    def evaluated(self, state: State) -> State:
+        """Return the state with averages in place of what was averaged."""
+        averages, shown = state.memory["scheme"], super().evaluated(state)
+        buffers = {name: averages["buffers"].get(name, own) for name, own in shown.buffers.items()}
+        return replace(shown, vectors={**shown.vectors, **averages["vectors"]}, buffers=buffers)

@@ -1,0 +1,64 @@
+"""Now and then a step back: towards where everybody was some steps ago."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from detente.errors import require
+from detente.game import Buffers, Vectors
+from detente.schemes.base import Wrapper
+from detente.state import State, Tree
+
+
+@dataclass(frozen=True)
+class Lookahead(Wrapper):
+    """Lookahead for games: every k steps, for all players at once, slow ← slow + α (fast − slow), then fast ← slow.
+
+    Nested, the same happens every k₂ steps with a copy that is slower still, after which all three are equal.
+    Optimizers' moments and buffers go on untouched. Slow weights start at the initial point; the authors' code makes
+    them at the first synchronisation, which is therefore without effect there.
+
+    Args:
+        inner: whose steps are taken.
+        every: k, ≥ 1.
+        step: α, in (0, 1].
+        nested_every: k₂, a multiple of k; None: not nested.
+
+    Source: Chavdarova, Pagliardini, Stich, Fleuret & Jaggi 2021, Taming GANs with Lookahead-Minmax (arXiv:2006.14567),
+        Algorithm 1; nested as in its code; Zhang, Lucas, Hinton & Ba 2019 (arXiv:1907.08610).
+    """
+
+    every: int = 5
+    step: float = 0.5
+    nested_every: int | None = None
+
+    def __post_init__(self) -> None:
+        require(self.every >= 1, "every", self.every, "an integer ≥ 1")
+        require(0 < self.step <= 1, "step", self.step, "a number in (0, 1]")
+        fits = self.nested_every is None or (self.nested_every >= 1 and self.nested_every % self.every == 0)
+        require(fits, "nested_every", self.nested_every, f"a multiple of `every`, {self.every}, or None")
+
+    def remembered(self, vectors: Vectors, buffers: Buffers) -> Tree:
+        """Return the initial point as slow weights, and as slower ones where nested."""
+        names = ("slow",) if self.nested_every is None else ("slow", "slower")
+        return {name: {player: vector.clone() for player, vector in vectors.items()} for name in names}
+
+    def afterwards(self, state: State, known: Tree) -> tuple[State, Tree]:
+        """Return the state with fast weights pulled back where it is time."""
+        fast, slow = self._pulled(state.vectors, known["slow"], state.t % self.every == 0)
+        if self.nested_every is None:
+            return State(state.t, fast, state.buffers, state.memory), {"slow": slow}
+        due = state.t % self.nested_every == 0
+        fast, slower = self._pulled(fast, known["slower"], due)
+        slow = {name: torch.where(due, slower[name], slow[name]) for name in slow}
+        return State(state.t, fast, state.buffers, state.memory), {"slow": slow, "slower": slower}
+
+    def _pulled(self, fast: Vectors, slow: Vectors, due: torch.Tensor) -> tuple[Vectors, Vectors]:
+        """Return fast and slow weights after a synchronisation, if it is due."""
+        between = {name: torch.lerp(slow[name], fast[name], self.step) for name in fast}
+        return (
+            {name: torch.where(due, between[name], fast[name]) for name in fast},
+            {name: torch.where(due, between[name], slow[name]) for name in fast},
+        )
