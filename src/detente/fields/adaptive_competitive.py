@@ -1,0 +1,79 @@
+"""Adaptive competitive gradient descent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from detente.derivatives import Evaluation, linearization
+from detente.errors import require
+from detente.fields.base import Field
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.local_game import equilibrium, no_steps, require_zero_sum_pair
+from detente.state import Tree
+
+
+@dataclass(frozen=True)
+class AdaptiveCompetitive(Field):
+    """Competitive gradient descent with a rate for each parameter, P = η √(1 − βᵗ)/(√s + ε), s ← βs + (1−β)v².
+
+    w_x = (1/η) √P_x A⁻¹ √P_x (∇_x f + D_xy P_y ∇_y f),  A = I + √P_x D_xy P_y D_yx √P_x,  and y's mirror image
+
+    for L_x = f = −L_y and v its gradients, so that plain steps of the rate η, the same, make Δ = −η w. As in the
+    authors' code, ε is added before the bias is corrected, and s counts the step's own gradient.
+
+    Args:
+        learning_rate: η, > 0, of the plain steps too; the authors' GANs use 1e-4.
+        decay: β, in [0, 1).
+        epsilon: ε, > 0.
+        iterations: of conjugate gradients, at most, ≥ 1; each costs two gradients.
+        tolerance: of the system's residual, relative to the right-hand side, ≥ 0.
+
+    Source: Schäfer, Zheng & Anandkumar 2020, Implicit Competitive Regularization in GANs (arXiv:1910.05852),
+        Algorithm ACGD; the authors' code for ε, β, the turns and conjugate gradients.
+    """
+
+    learning_rate: float = 1e-4
+    decay: float = 0.99
+    epsilon: float = 1e-5
+    iterations: int = 10
+    tolerance: float = 1e-6
+
+    def __post_init__(self) -> None:
+        known = math.isfinite(self.learning_rate) and self.learning_rate > 0
+        require(known, "learning_rate", self.learning_rate, "a finite number > 0")
+        require(0 <= self.decay < 1, "decay", self.decay, "a number in [0, 1)")
+        require(self.epsilon > 0, "epsilon", self.epsilon, "a number > 0")
+        require(self.iterations >= 1, "iterations", self.iterations, "an integer ≥ 1")
+        require(self.tolerance >= 0, "tolerance", self.tolerance, "a number ≥ 0")
+
+    def check(self, game: Game) -> None:
+        """Raise `InvalidValue` where the game is not one of two players and zero-sum."""
+        require_zero_sum_pair(game)
+
+    def initial(self, game: Game, vectors: Vectors, buffers: Buffers) -> Tree:
+        """Return zero second moments, (n_i,), a count of calls, (), and what the local game's solution remembers."""
+        local = no_steps(vectors)
+        square = {name: torch.zeros_like(vector) for name, vector in vectors.items()}
+        return {"count": torch.zeros_like(local["turn"]), "square": square, "local": local}
+
+    def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
+        """Return v, the right-hand side, the first residual, the other's step, and all iterations: a bound."""
+        return 6 + 2 * self.iterations
+
+    def __call__(
+        self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
+    ) -> tuple[Evaluation, Tree]:
+        """Return w."""
+        told, transposed = linearization(game, vectors, buffers, batch)
+        gradients = {name: told.field[name] for name in game.players}
+        count = memory["count"] + 1
+        rate = self.learning_rate * (1 - self.decay ** count.double()).sqrt()  # in float64, as Adam's corrections are
+        square = {name: torch.lerp(memory["square"][name], v * v, 1 - self.decay) for name, v in gradients.items()}
+        roots = {name: (rate.to(s.dtype) / (s.sqrt() + self.epsilon)).sqrt() for name, s in square.items()}
+        z, local = equilibrium(gradients, transposed, roots, memory["local"], self.iterations, self.tolerance)
+        blocks = {name: roots[name] * z[name] / self.learning_rate for name in players}
+        told = replace(told, field=blocks, losses={name: told.losses[name] for name in players})
+        return told, {"count": count, "square": square, "local": local}

@@ -1,0 +1,67 @@
+"""Competitive gradient descent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from detente.derivatives import Evaluation, linearization
+from detente.errors import require
+from detente.fields.base import Field
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.local_game import equilibrium, no_steps, require_zero_sum_pair
+from detente.state import Tree
+
+
+@dataclass(frozen=True)
+class Competitive(Field):
+    """The step to the equilibrium of the local bilinear game, divided by the rate: both look ahead, infinitely deep.
+
+    w_x = (I + η² D_xy D_yx)⁻¹ (∇_x f + η D_xy ∇_y f),  w_y = −(I + η² D_yx D_xy)⁻¹ (∇_y f − η D_yx ∇_x f)
+
+    for L_x = f = −L_y, so that plain steps of the rate η, the same, make Δ = −η w. For η → 0 this is the gradient
+    field. One player's system is solved by conjugate gradients, which begin where the last step's ended; the other's
+    step follows from it in closed form; players take turns in this.
+
+    Args:
+        learning_rate: η, > 0, of the plain steps too.
+        iterations: of conjugate gradients, at most, ≥ 1; each costs two gradients.
+        tolerance: of the system's residual, relative to the right-hand side, ≥ 0.
+
+    Source: Schäfer & Anandkumar 2019, Competitive Gradient Descent (arXiv:1905.12103), Algorithm 1 and
+        theorem 2.2; the authors' code for the turns and the beginning of conjugate gradients.
+    """
+
+    learning_rate: float = 1e-3
+    iterations: int = 10
+    tolerance: float = 1e-6
+
+    def __post_init__(self) -> None:
+        known = math.isfinite(self.learning_rate) and self.learning_rate > 0
+        require(known, "learning_rate", self.learning_rate, "a finite number > 0")
+        require(self.iterations >= 1, "iterations", self.iterations, "an integer ≥ 1")
+        require(self.tolerance >= 0, "tolerance", self.tolerance, "a number ≥ 0")
+
+    def check(self, game: Game) -> None:
+        """Raise `InvalidValue` where the game is not one of two players and zero-sum."""
+        require_zero_sum_pair(game)
+
+    def initial(self, game: Game, vectors: Vectors, buffers: Buffers) -> Tree:
+        """Return whose system comes next, and zeros to begin with."""
+        return no_steps(vectors)
+
+    def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
+        """Return v, the right-hand side, the first residual, the other's step, and all iterations: a bound."""
+        return 6 + 2 * self.iterations
+
+    def __call__(
+        self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
+    ) -> tuple[Evaluation, Tree]:
+        """Return w."""
+        told, transposed = linearization(game, vectors, buffers, batch)
+        gradients = {name: told.field[name] for name in game.players}
+        root = math.sqrt(self.learning_rate)
+        roots = dict.fromkeys(game.players, root)
+        z, memory = equilibrium(gradients, transposed, roots, memory, self.iterations, self.tolerance)
+        blocks = {name: z[name] / root for name in players}
+        return replace(told, field=blocks, losses={name: told.losses[name] for name in players}), memory

@@ -1,0 +1,119 @@
+"""Follow the ridge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from detente.conjugate_gradient import conjugate_gradient
+from detente.derivatives import Evaluation, linearization, vector_field
+from detente.errors import require
+from detente.fields.base import Field
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.local_game import require_zero_sum_pair
+from detente.state import Tree
+
+
+@dataclass(frozen=True)
+class FollowTheRidge(Field):
+    """The leader's gradient; for the follower also what keeps it on the ridge ∇_y f = 0 when the leader moves.
+
+    w_x = ∇_x f,  w_y = −∇_y f − (η_x/η_y) H_yy⁻¹ H_yx ∇_x f,  for L_x = f = −L_y, x the leader and H = ∇²f,
+
+    so that plain steps make y⁺ = y + η_y ∇_y f + η_x H_yy⁻¹ H_yx ∇_x f. H_yy⁻¹ h is solved from
+    (H_yy² + d I) s = H_yy h by conjugate gradients, as in the authors' code, since H_yy is not definite far from a
+    solution; there d adapts between 0 and its first value, here it stays. Only local minimax points attract where
+    d = 0. With `decay`, both gradients are first divided by √ŝ + ε, s ← βs + (1−β)v² with its bias corrected: a
+    preconditioner belongs in here, since an optimizer's would also bend the correction; so the steps remain plain.
+
+    Args:
+        ratio: η_x/η_y of the plain steps, > 0.
+        damping: d, ≥ 0, in units of H_yy²; 0 is exact where H_yy can be inverted.
+        iterations: of conjugate gradients, at most, ≥ 1; each costs two gradients.
+        tolerance: of the system's residual, relative to the right-hand side, ≥ 0.
+        leader: who moves first in the sequential game; default the first player, in a GAN the generator.
+        decay: β, in [0, 1), of the preconditioner (the authors' GANs: 0.999); default none.
+        epsilon: ε, > 0, of the preconditioner.
+
+    Source: Wang, Zhang & Ba 2020, On Solving Minimax Optimization Locally: A Follow-the-Ridge Approach
+        (arXiv:1910.07512), Algorithm 1; the authors' code for the damping and the preconditioner.
+    """
+
+    ratio: float = 1.0
+    damping: float = 1.0
+    iterations: int = 5
+    tolerance: float = 1e-6
+    leader: str | None = None
+    decay: float | None = None
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        require(self.ratio > 0, "ratio", self.ratio, "a number > 0")
+        require(self.damping >= 0, "damping", self.damping, "a number ≥ 0")
+        require(self.iterations >= 1, "iterations", self.iterations, "an integer ≥ 1")
+        require(self.tolerance >= 0, "tolerance", self.tolerance, "a number ≥ 0")
+        require(self.decay is None or 0 <= self.decay < 1, "decay", self.decay, "a number in [0, 1), or nothing")
+        require(self.epsilon > 0, "epsilon", self.epsilon, "a number > 0")
+
+    def check(self, game: Game) -> None:
+        """Raise `InvalidValue` where the game is not one of two players and zero-sum, or nobody is named `leader`."""
+        require_zero_sum_pair(game)
+        known = self.leader is None or self.leader in game.players
+        require(known, "leader", self.leader, f"one of {', '.join(game.players)}")
+
+    def _roles(self, players: tuple[str, ...]) -> tuple[str, str]:
+        """Return leader and follower."""
+        leader = self.leader or players[0]
+        (follower,) = (name for name in players if name != leader)
+        return leader, follower
+
+    def initial(self, game: Game, vectors: Vectors, buffers: Buffers) -> Tree:
+        """Return nothing, or the preconditioner's zero second moments, (n_i,), and their counts of calls, ()."""
+        if self.decay is None:
+            return {}
+        counts = {n: torch.zeros((), dtype=torch.int64, device=vector.device) for n, vector in vectors.items()}
+        return {"count": counts, "square": {name: torch.zeros_like(vector) for name, vector in vectors.items()}}
+
+    def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
+        """Return the leader's gradient, or v, the ridge's slope in two products, and all iterations: a bound."""
+        return 1 if moving == (self._roles(players)[0],) else 4 + 2 * self.iterations
+
+    def __call__(
+        self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
+    ) -> tuple[Evaluation, Tree]:
+        """Return w."""
+        leader, follower = self._roles(game.players)
+        if follower not in players:
+            told = vector_field(game, vectors, buffers, batch, players)
+            blocks, memory = self._conditioned(told.field, memory, players)
+            return replace(told, field=blocks), memory
+        told, transposed = linearization(game, vectors, buffers, batch)
+        blocks, memory = self._conditioned(told.field, memory, players)
+
+        def curvature(u: Tensor) -> Tensor:
+            return transposed({follower: u}, (follower,))[follower]  # J_yy = −H_yy is symmetric
+
+        # J_yx = −(J_xy)ᵀ in a zero-sum game, and H_yy⁻¹ H_yx = J_yy⁻¹ J_yx.
+        slope = curvature(-transposed({leader: blocks[leader]}, (follower,))[follower])
+        ridge = conjugate_gradient(
+            lambda u: curvature(curvature(u)) + self.damping * u, slope, None, self.iterations, self.tolerance
+        )
+        blocks[follower] = blocks[follower] - self.ratio * ridge
+        told = replace(told, field={n: blocks[n] for n in players}, losses={n: told.losses[n] for n in players})
+        return told, memory
+
+    def _conditioned(self, gradients: Vectors, memory: Tree, players: tuple[str, ...]) -> tuple[Vectors, Tree]:
+        """Return the gradients over their root mean squares, and the memory in which those who move are counted."""
+        if self.decay is None:
+            return dict(gradients), memory
+        counts, squares, blocks = dict(memory["count"]), dict(memory["square"]), {}
+        for name, gradient in gradients.items():
+            count = memory["count"][name] + 1
+            square = torch.lerp(memory["square"][name], gradient * gradient, 1 - self.decay)
+            corrected = square / (1 - self.decay ** count.double()).to(square.dtype)
+            blocks[name] = gradient / (corrected.sqrt() + self.epsilon)
+            if name in players:
+                counts[name], squares[name] = count, square
+        return blocks, {"count": counts, "square": squares}

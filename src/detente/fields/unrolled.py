@@ -1,0 +1,108 @@
+"""Unrolled gradients."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from detente.derivatives import Evaluation, unrolled_gradient, vector_field
+from detente.errors import require
+from detente.fields.base import Field
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.state import Tree
+
+Moments = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Unrolled(Field):
+    """One player looks ahead: w_x = ∇_x L_x(x, y_K(x)), where y_k₊₁ = y_k − η ∇_y L_y(x, y_k); w_y = ∇_y L_y(x, y).
+
+    The opponent's K steps are differentiated in full, and all of them see the same batch and buffers. With Adam's
+    steps, y_k₊₁ = y_k − η m̂/(√ŝ + ε), the moments m and s go on from the opponent's own: the field keeps them from
+    the gradients with which the opponent moves, so they are those of an opponent moved by the same Adam. Where
+    s = 0, √s is taken as constant, since it has no derivative. The loss told for x is L_x(x, y_K).
+
+    Args:
+        steps: K, ≥ 1; the paper's mixture: 5 or 10.
+        learning_rate: η of the opponent's steps, > 0.
+        inner: the opponent's steps: "gradient" (plain) or "adam".
+        betas: Adam's (β₁, β₂), each in [0, 1).
+        epsilon: Adam's ε, > 0.
+        player: x, who looks ahead; default the first player, in a GAN the generator.
+
+    Source: Metz et al. 2017, Unrolled Generative Adversarial Networks (arXiv:1611.02163), section 2.2; the authors'
+        code for Adam's steps.
+    """
+
+    steps: int = 5
+    learning_rate: float = 1e-4
+    inner: Literal["gradient", "adam"] = "adam"
+    betas: tuple[float, float] = (0.5, 0.999)
+    epsilon: float = 1e-8
+    player: str | None = None
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, "steps", self.steps, "an integer ≥ 1")
+        known = math.isfinite(self.learning_rate) and self.learning_rate > 0
+        require(known, "learning_rate", self.learning_rate, "a finite number > 0")
+        require(self.inner in ("gradient", "adam"), "inner", self.inner, "'gradient' or 'adam'")
+        require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "two numbers in [0, 1)")
+        require(self.epsilon > 0, "epsilon", self.epsilon, "a number > 0")
+
+    def check(self, game: Game) -> None:
+        """Raise `InvalidValue` where there are not two players, or nobody is named `player`."""
+        allowed = "a game of two players"
+        require(len(game.players) == 2, "game", f"{type(game).__name__} of {len(game.players)} players", allowed)
+        known = self.player is None or self.player in game.players
+        require(known, "player", self.player, f"one of {', '.join(game.players)}")
+
+    def _roles(self, players: tuple[str, ...]) -> tuple[str, str]:
+        """Return who looks ahead, and the opponent."""
+        player = self.player or players[0]
+        (opponent,) = (name for name in players if name != player)
+        return player, opponent
+
+    def initial(self, game: Game, vectors: Vectors, buffers: Buffers) -> Tree:
+        """Return zero moments of the opponent, (n,), and a count of its moves, (); nothing for plain steps."""
+        if self.inner == "gradient":
+            return {}
+        vector = vectors[self._roles(game.players)[1]]
+        count = torch.zeros((), dtype=torch.int64, device=vector.device)
+        return {"count": count, "mean": torch.zeros_like(vector), "square": torch.zeros_like(vector)}
+
+    def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
+        """Return one gradient a step and one through them all; the first step's is the opponent's own."""
+        return self.steps + 1 if self._roles(players)[0] in moving else 1
+
+    def __call__(
+        self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
+    ) -> tuple[Evaluation, Tree]:
+        """Return w."""
+        player, opponent = self._roles(game.players)
+        if player not in players:
+            told = vector_field(game, vectors, buffers, batch, players)
+            return told, self._move(vectors[opponent], told.field[opponent], memory)[1]
+        point = vectors, buffers, batch
+        told, moved = unrolled_gradient(game, player, opponent, *point, self._move, memory, self.steps)
+        blocks, losses = ({name: tree[name] for name in players} for tree in (told.field, told.losses))
+        return Evaluation(blocks, losses, told.buffers), moved if opponent in players else memory
+
+    def _move(self, vector: Tensor, gradient: Tensor, memory: Moments) -> tuple[Tensor, Moments]:
+        """Return where one step of the opponent leads, and its moments then."""
+        if self.inner == "gradient":
+            return vector - self.learning_rate * gradient, memory
+        first, second = self.betas
+        count = memory["count"] + 1
+        mean = torch.lerp(memory["mean"], gradient, 1 - first)
+        square = torch.lerp(memory["square"], gradient * gradient, 1 - second)
+        # Adam's corrections are in float64 here as everywhere.
+        correct_mean, correct_root = 1 - first ** count.double(), (1 - second ** count.double()).sqrt()
+        smooth = square > 0
+        root = torch.where(smooth, torch.where(smooth, square, 1).sqrt(), 0) / correct_root.to(vector.dtype)
+        rate = (self.learning_rate / correct_mean).to(vector.dtype)
+        return vector - rate * mean / (root + self.epsilon), {"count": count, "mean": mean, "square": square}

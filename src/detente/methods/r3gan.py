@@ -1,0 +1,25 @@
+"""R3GAN's way of training."""
+
+from __future__ import annotations
+
+from detente.fields.gradient import Gradient
+from detente.method import Method
+from detente.methods.base import Rate
+from detente.optimizers.adam import Adam
+from detente.schemes.alternating import Alternating
+
+
+def r3gan(learning_rate: Rate = None) -> Method:
+    """R3GAN's training: Adam in turns without momentum; to be used with its objective and both of its penalties.
+
+    These belong to the game: the objective `relativistic` and the penalties `r1` and `r2`, both of one weight γ, whose
+    best value depends on the data. The authors also lower the rate, γ and raise β₂ (0.9 to 0.99) early in training;
+    here β₂ is the last one, and a schedule may be given for the rate.
+
+    Args:
+        learning_rate: Adam's rate or a schedule; default 2e-4.
+
+    Choose: as today's simple, strong baseline for images, without any trick of normalisation.
+    Source: Huang et al. 2024, The GAN is dead; long live the GAN! (R3GAN, arXiv:2501.05441), sections 2 and 3.
+    """
+    return Method(Gradient(), Alternating(), Adam(2e-4 if learning_rate is None else learning_rate, (0.0, 0.99)))

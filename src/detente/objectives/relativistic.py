@@ -1,0 +1,42 @@
+"""Real and generated samples judged in pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from detente.errors import InvalidValue
+from detente.objectives.base import Objective
+
+
+@dataclass(frozen=True)
+class Relativistic(Objective):
+    """Each real sample's score against that of one generated sample; not zero-sum.
+
+    L_D = mean softplus(−(s_real − s_fake)),  L_G = mean softplus(−(s_fake − s_real)), over the pairs of a batch.
+
+    Only differences count, so no score need be large, and the generator's loss reads real samples too. Converges
+    with R1 and R2 penalties, not without.
+
+    Source: Jolicoeur-Martineau 2018, The relativistic discriminator (arXiv:1807.00734), RSGAN; Huang et al.
+        2024, The GAN is dead; long live the GAN! (R3GAN, arXiv:2501.05441), section 2, and the authors' code.
+    """
+
+    generator_needs_real: ClassVar[bool] = True
+
+    def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return mean softplus(s_fake − s_real), () in nats, from scores of as many real as fake samples, (batch,)."""
+        return softplus(fake - real).mean()
+
+    def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        """Return mean softplus(s_real − s_fake), () in nats, from scores, each (batch,).
+
+        Raises:
+            InvalidValue: `real` is None.
+        """
+        if real is None:
+            raise InvalidValue("real", real, "scores of real samples, with which generated ones are paired")
+        return softplus(real - fake).mean()
