@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from detente import catalogue
 from detente.data.gaussian_mixture import Ring
 from detente.fields.consensus import Consensus
+from detente.fields.covariance import Covariance
 from detente.fields.gradient import Gradient
 from detente.fields.smoothing import Smoothing
 from detente.game import Game
@@ -70,7 +71,8 @@ def runs(steps: int, **changes: Any) -> dict[str, Run]:
     """Return every scheme and every optimizer on the bilinear game and on a ring, for one seed and for several."""
     schemes, optimizers = catalogue.members("schemes"), catalogue.members("optimizers")
     methods = {f"scheme-{name}": Method(Gradient(), scheme(), SGD(0.05)) for name, scheme in schemes.items()}
-    methods |= {f"optimizer-{name}": Method(Gradient(), Simultaneous(), built(o)) for name, o in optimizers.items()}
+    white = {name: one for name, one in optimizers.items() if not one.coloured}
+    methods |= {f"optimizer-{name}": Method(Gradient(), Simultaneous(), built(o)) for name, o in white.items()}
     games: dict[str, Game] = {"bilinear": Bilinear(3), "ring": ring()}
     make = partial(Run, steps=steps, compile="off", **{**EVERY, **changes})
     found = {
@@ -85,6 +87,11 @@ def runs(steps: int, **changes: Any) -> dict[str, Run]:
     found["penalty-ring-3"] = make(ring(penalty=True), mixed, seeds=(0, 1, 2))
     found["consensus-schedule-ring-3"] = make(ring(), fading, seeds=(0, 1, 2))
     found["smoothing-ring-1"] = make(ring(), Method(Smoothing(0.1), Simultaneous(), SGD(0.1)))
+    for name in optimizers.keys() - white.keys():  # want a covariance of per-sample gradients: no BatchNorm
+        players = {"generator": SGD(0.05), "discriminator": built(optimizers[name])}
+        coloured = Method(Covariance(), Alternating(), players)
+        for seeds in ((3,), (0, 1, 2)):
+            found[f"optimizer-{name}-ring-{len(seeds)}"] = make(ring(batch_norm=False), coloured, seeds=seeds)
     return found
 
 

@@ -1,0 +1,128 @@
+"""The gradient field with the covariance of per-sample gradients, for optimizers that add noise of that covariance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from detente.derivatives import Evaluation, gradient_covariance, through_layers, vector_field
+from detente.errors import require
+from detente.fields.base import Field, mixture
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.state import Tree
+
+LARGEST_FULL = 20_000  # parameters: the matrix of float32 then takes 1.6 GB
+
+
+@dataclass(frozen=True)
+class Covariance(Field):
+    """The gradient field, keeping for some players the covariance of their per-sample gradients.
+
+    I_t = (1 − κ_t) I_{t−1} + κ_t V(x_t),  κ_t = 1/t,  V = 1/(B−1) Σ_b (g_b − ḡ)(g_b − ḡ)ᵀ,  t a player's evaluations
+
+    with g_b the gradient of the loss on sample b of the batch's B. Each step tells the noise level √(mean variance of
+    a coordinate) of I_t as "noise_level", or "noise_level_PLAYER" where several players' covariances are kept. Players
+    made of linear layers pay for V about as much again as for their gradient; others several times that.
+
+    Args:
+        players: whose covariance is kept.
+        kind: variances alone, (n_i,), or the whole matrix, (n_i, n_i), up to 20,000 parameters.
+        average: "running" is I_t as above, which settles to a constant; "instantaneous" is κ_t = 1, I_t = V(x_t),
+            found to allow larger steps.
+        prior: precision p ≥ 0 of a Gaussian prior log P(θ) = −p/2 ‖θ‖² of these players. Its −∇ log P = p θ is added to
+            their block of the field, beside the gradient of the mean loss; neither V nor the told losses have it.
+
+    Source: NIPS 2017 submission on noisy discriminator gradients, eqs. 10 and 11; the recursion is Ahn, Korattikara &
+        Welling 2012 (arXiv:1206.6380); "instantaneous" after Wei & Shang 2025 (arXiv:2512.24515).
+    """
+
+    players: tuple[str, ...] = ("discriminator",)
+    kind: Literal["diagonal", "full"] = "diagonal"
+    average: Literal["running", "instantaneous"] = "running"
+    prior: float = 0.0
+
+    def __post_init__(self) -> None:
+        distinct = bool(self.players) and len(set(self.players)) == len(self.players)
+        require(distinct, "players", self.players, "one or several players, each once")
+        require(self.kind in ("diagonal", "full"), "kind", self.kind, "'diagonal' or 'full'")
+        known = self.average in ("running", "instantaneous")
+        require(known, "average", self.average, "'running' or 'instantaneous'")
+        require(math.isfinite(self.prior) and self.prior >= 0, "prior", self.prior, "a finite number ≥ 0")
+
+    @property
+    def covariance_of(self) -> tuple[str, ...]:
+        """The players named."""
+        return self.players
+
+    def check(self, game: Game) -> None:
+        """Raise `InvalidValue` where there is no gradient of each sample, or too many parameters for their matrix."""
+        here = set(self.players) <= set(game.players)
+        require(here, "players", self.players, f"players among {', '.join(game.players)}")
+        generator = torch.Generator().manual_seed(0)
+        batch, kind = game.draw(generator), type(game).__name__
+        sizes = {len(tensor) for tensor in batch.values() if tensor.dim()}
+        require(bool(sizes), "game", kind, "a game with samples, since V is a covariance over the samples of a batch")
+        enough = len(sizes) == 1 and max(sizes) > 1
+        require(enough, "batch", sorted(sizes), "at least 2 samples, since one has no covariance")
+        drawing = getattr(game, "stochastic", False)
+        require(not drawing, "game", kind, "a game whose layers draw no random numbers (dropout does)")
+        for name, module in getattr(game, "modules", {}).items():
+            mixing = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+            told = next((type(part).__name__ for part in mixing if part.training), "")
+            allowed = "a network whose samples have gradients of their own; BatchNorm mixes the samples of a batch"
+            require(not told, name, told, allowed)
+        mixed = mixture(game)
+        require(not mixed, "game", kind, "a game whose losses are means over samples that do not mix", mixed)
+        for name in self.players:
+            through_layers(game, name)  # so that steps which are traced know
+        if self.kind == "full":
+            vectors, _ = game.initial(generator)
+            largest = max(len(vectors[name]) for name in self.players)
+            allowed = f"'diagonal' beyond {LARGEST_FULL} parameters; here are {largest}"
+            require(largest <= LARGEST_FULL, "kind", self.kind, allowed)
+
+    def initial(self, game: Game, vectors: Vectors, buffers: Buffers) -> Tree:
+        """Return zero covariances, and counts of evaluations, (), by player."""
+
+        def zeros(vector: Tensor) -> Tensor:
+            return vector.new_zeros((len(vector),) * (2 if self.kind == "full" else 1))
+
+        count = torch.zeros((), dtype=torch.int64, device=next(iter(vectors.values())).device)
+        return {
+            "covariance": {name: zeros(vectors[name]) for name in self.players},
+            "count": {name: count.clone() for name in self.players},
+        }
+
+    def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
+        """Return one gradient for each who moves: a batch's gradient is the mean of its samples'."""
+        return len(moving)
+
+    def __call__(
+        self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
+    ) -> tuple[Evaluation, Tree]:
+        """Return v(x), with the prior's term, and I_t of those evaluated."""
+        covariances, counts = dict(memory["covariance"]), dict(memory["count"])
+        plain = tuple(name for name in players if name not in self.players)
+        blocks, losses, extra = {}, {}, {}
+        if plain:
+            told = vector_field(game, vectors, buffers, batch, plain)
+            blocks, losses, buffers = told.field, told.losses, told.buffers
+        for name in self.players:
+            if name not in players:
+                continue
+            told, now = gradient_covariance(game, name, vectors, buffers, batch, self.kind == "full")
+            buffers, counts[name] = told.buffers, counts[name] + 1
+            if self.average == "running":
+                now = covariances[name] + (now - covariances[name]) / counts[name].to(now.dtype)
+            covariances[name] = now
+            pull = self.prior * vectors[name] if self.prior else 0.0
+            blocks, losses = blocks | {name: told.field[name] + pull}, losses | {name: told.losses[name]}
+            variances = now if self.kind == "diagonal" else now.diagonal()
+            extra["noise_level" if len(self.players) == 1 else f"noise_level_{name}"] = variances.mean().sqrt()
+        ordered = {name: blocks[name] for name in players}
+        told = Evaluation(ordered, {name: losses[name] for name in players}, buffers, extra)
+        return told, {"covariance": covariances, "count": counts}

@@ -1,0 +1,67 @@
+"""Momentum with a thermostat, and with friction where the samples' gradients vary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from detente.errors import require
+from detente.optimizers.base import Optimizer
+from detente.schedule import Schedule, require_positive, value
+
+
+@dataclass(frozen=True)
+class CCADL(Optimizer):
+    """Covariance-controlled adaptive Langevin: the noise of mini-batches is dissipated where it arises.
+
+    p ← p − h v − h (h/2T) Σ p − h ξ p + √(2 A T h) η,  x ← x + h p,  ξ ← ξ + h (pᵀp/n − T),  Σ = I_t/B
+
+    with η ~ N(0, I) and Σ the covariance of the mean of B samples' gradients, of which the field `covariance` keeps
+    that of one, I_t. For small h the player's vectors are samples of the density ∝ exp(−L/T), also where the gradients'
+    noise is neither white nor constant. The paper has T = 1 and a sum over N samples, so that its Σ is N² I_t/B; for
+    their mean, T = 1/N. Stable only while h² Σ/2T and h ξ together stay below 2 in every direction.
+
+    Momentum begins at zero, not with a draw from N(0, T I), and x moves after p: only the first steps differ.
+
+    Args:
+        learning_rate: h, > 0, or a schedule.
+        friction: A > 0, of the added noise and of the thermostat at first.
+        temperature: T, > 0, or a schedule.
+        samples: B, how many samples the game's batch has, ≥ 1.
+
+    Source: Shang, Zhu, Leimkuhler & Storkey 2015, Covariance-Controlled Adaptive Langevin Thermostat for Large-Scale
+        Bayesian Sampling, algorithm 1.
+    """
+
+    noisy = True
+    coloured = True
+
+    learning_rate: float | Schedule = 0.01
+    friction: float = 1.0
+    temperature: float | Schedule = 1e-4
+    samples: int = 512
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "temperature"):
+            require_positive(name, getattr(self, name))
+        require_positive("friction", self.friction)
+        require(self.samples >= 1, "samples", self.samples, "an integer ≥ 1")
+
+    def initial(self, vector: Tensor) -> dict[str, Tensor]:
+        """Return a zero momentum, (n,), and the thermostat ξ = A, ()."""
+        return {"momentum": torch.zeros_like(vector), "thermostat": vector.new_full((), self.friction)}
+
+    def __call__(
+        self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the vector moved along the momentum."""
+        assert noise is not None
+        step, temperature = value(self.learning_rate, t), value(self.temperature, t)
+        momentum, thermostat, covariance = memory["momentum"], memory["thermostat"], memory["covariance"]
+        varied = covariance * momentum if covariance.dim() == 1 else covariance @ momentum
+        drag = step * thermostat * momentum + step**2 / (2 * temperature * self.samples) * varied
+        momentum = momentum - step * direction - drag + (2 * self.friction * temperature * step) ** 0.5 * noise
+        thermostat = thermostat + step * (momentum.square().mean() - temperature)
+        return vector + step * momentum, {"momentum": momentum, "thermostat": thermostat}

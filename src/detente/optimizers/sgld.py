@@ -1,0 +1,48 @@
+"""Gradient steps with white noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from detente.optimizers.base import Optimizer
+from detente.schedule import Schedule, require_positive, value
+
+
+@dataclass(frozen=True)
+class SGLD(Optimizer):
+    """Stochastic gradient Langevin dynamics: x ← x − ε v + √(2 ε T) η, with η ~ N(0, I).
+
+    For small ε the player's vectors are samples of the density ∝ exp(−L/T), as far as the mini-batches' own noise is
+    small beside √(2 ε T). A loss that is a mean over N samples is the posterior's −log density divided by N: that
+    posterior needs T = 1/N.
+
+    Args:
+        learning_rate: ε, > 0, or a schedule (the paper's falls to zero).
+        temperature: T, > 0, or a schedule.
+
+    Source: Welling & Teh 2011, Bayesian Learning via Stochastic Gradient Langevin Dynamics, eq. 4.
+    """
+
+    noisy = True
+
+    learning_rate: float | Schedule = 0.01
+    temperature: float | Schedule = 1e-4
+
+    def __post_init__(self) -> None:
+        require_positive("learning_rate", self.learning_rate)
+        require_positive("temperature", self.temperature)
+
+    def initial(self, vector: Tensor) -> dict[str, Tensor]:
+        """Return nothing: SGLD remembers nothing."""
+        del vector
+        return {}
+
+    def __call__(
+        self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return x − ε v + √(2 ε T) η."""
+        assert noise is not None
+        rate, temperature = value(self.learning_rate, t), value(self.temperature, t)
+        return vector - rate * direction + (2 * rate * temperature) ** 0.5 * noise, memory
