@@ -15,30 +15,41 @@ from detente.report.escape import shown_interval
 from detente.report.run_directory import read_runs
 from detente.report.standing import standings
 from detente.training.loop import Tick
+from detente.training.run import Run
 
 console = Console(highlight=False)
 
 
-def shown(ticks: Iterator[Tick], steps: int, name: str, target: Console = console) -> Iterator[Tick]:
-    """Yield ticks while a bar follows them; without a terminal, a line every ten seconds instead."""
+def shown(ticks: Iterator[Tick], run: Run, name: str, target: Console = console) -> Iterator[Tick]:
+    """Yield ticks while a bar follows them; without a terminal, a line every ten seconds instead.
+
+    Args:
+        ticks: of the run.
+        run: whose end the bar goes to: its seconds where it has any, else its steps.
+        name: what the bar is called.
+        target: where to show it.
+    """
+    timed = run.seconds is not None
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:g} s") if timed else MofNCompleteColumn(),
         TextColumn("{task.fields[told]}"),
         TimeRemainingColumn(),
     )
     begun, first, spoken = time.monotonic(), None, time.monotonic()
     with Progress(*columns, console=target, refresh_per_second=4, disable=not target.is_terminal) as progress:
-        task = progress.add_task(name, total=steps, told="starting")
+        task = progress.add_task(name, total=run.steps if run.seconds is None else run.seconds, told="starting")
         for tick in ticks:
+            step, seconds = tick.moment
             if first is None:
-                first, begun = tick.step, time.monotonic()
-            rate = (tick.step - first) / max(time.monotonic() - begun, 1e-9)
+                first, begun = step, time.monotonic()
+            rate = (step - first) / max(time.monotonic() - begun, 1e-9)
             told = sentence(tick, rate)
-            progress.update(task, completed=tick.step, told=told)
-            if not target.is_terminal and (time.monotonic() - spoken > 10 or tick.step == steps):
-                target.print(f"{name}: step {tick.step} of {steps} {told}", soft_wrap=True)
+            progress.update(task, completed=seconds if timed else step, told=told)
+            if not target.is_terminal and (time.monotonic() - spoken > 10 or run.over(tick.moment)):
+                ends = f"{seconds:.3g} of {run.seconds:g} s, step {step}" if timed else f"step {step} of {run.steps}"
+                target.print(f"{name}: {ends} {told}", soft_wrap=True)
                 spoken = time.monotonic()
             yield tick
 

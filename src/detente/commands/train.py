@@ -12,13 +12,14 @@ from detente.commands.display import console, shown
 from detente.errors import InvalidValue
 from detente.training.loop import Tick, train
 from detente.training.record import Record
-from detente.training.run import Run
+from detente.training.run import TIMES, Run
 
 DESCRIPTION = "Train a game under a method, for one or several seeds, into a run directory."
 EXAMPLES = """\
 examples:
   detente train --game ring --method consensus --method.strength 10 --steps 2000 --seeds 0 1 --out runs/one
   detente train --game digits --method alternating --steps 200 --out runs/digits
+  detente train --game ring --steps 1000000 --seconds 60 --out runs/minute
   detente train --config runs/one/run.yaml --steps 4000 --out runs/two
   detente train --game adversarial --game.generator mynets.Generator --game.discriminator mynets.Discriminator \\
                 --game.data photos/ --method alternating --out runs/mine
@@ -53,7 +54,7 @@ def carry_out(
     try:
         with Record(run, directory, described, resume, overwrite) as record:
             ticks = record.follow(train(run, record.start))
-            for tick in shown(ticks, run.steps, name or directory.name):
+            for tick in shown(ticks, run, name or directory.name):
                 last = tick
     except KeyboardInterrupt:
         stopped = f"Stopped at step {last.step}; saved." if last else "Stopped before the first step."
@@ -71,7 +72,9 @@ def carry_out(
     return 0
 
 
-def longer(run: Run, steps: int) -> Run:
-    """Return the run with another number of steps, everything that depended on the old one kept."""
-    every = {f"{what}_every": run.every(what) for what in ("record", "measure", "checkpoint")}
-    return replace(run, steps=steps, **every)
+def longer(run: Run, steps: int | None = None, seconds: float | None = None) -> Run:
+    """Return the run with another end, everything that depended on the old number of steps kept."""
+    # Where seconds end a run, they also say how often it is recorded.
+    every = {} if run.seconds else {f"{what}_every": run.every(what) for what in TIMES}
+    ends = {"steps": run.steps if steps is None else steps, "seconds": run.seconds if seconds is None else seconds}
+    return replace(run, **ends, **every)
