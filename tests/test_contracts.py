@@ -108,7 +108,8 @@ def test_members_are_built_from_their_signatures(kind: str, name: str, folder: P
     member = members(kind)[name]
     one = built(name, member, folder)
     assert isinstance(one, member)
-    if dataclasses.is_dataclass(member) and kind in ("objectives", "penalties", "fields", "schemes", "optimizers"):
+    settings = ("objectives", "penalties", "filters", "fields", "schemes", "optimizers")
+    if dataclasses.is_dataclass(member) and kind in settings:
         assert one == built(name, member, folder), "equal settings, equal members"
         for field in dataclasses.fields(member):
             with pytest.raises(dataclasses.FrozenInstanceError):

@@ -26,7 +26,7 @@ CUTS_FOR_A_REASON = {
     "networks/spectral_norm.py": "the singular vectors are constants by definition; no player is cut off",
 }
 UNDIFFERENTIATED = ("data/", "metrics/", "report/", "training/record")  # no derivative passes through these
-SOURCED_FOLDERS = ("objectives", "penalties", "fields", "schemes", "optimizers", "metrics")
+SOURCED_FOLDERS = ("objectives", "penalties", "filters", "fields", "schemes", "optimizers", "metrics")
 
 
 def name_of(path: Path) -> str:

@@ -12,6 +12,7 @@ FOLDERS = {
     "games": "detente.game.Game",
     "objectives": "detente.objectives.base.Objective",
     "penalties": "detente.penalties.base.Penalty",
+    "filters": "detente.filters.base.Filter",
     "networks": "torch.nn.Module",
     "data": "detente.data.base.Data",
     "fields": "detente.fields.base.Field",

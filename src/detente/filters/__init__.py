@@ -1,0 +1,1 @@
+"""Through what: how samples are coarse-grained before the discriminator sees them."""
