@@ -1,0 +1,83 @@
+"""Symplectic gradient adjustment: the dense formula, its sign, and what it is for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from detente import methods
+from detente.fields.consensus import Consensus
+from detente.fields.symplectic import Symplectic
+from detente.game import Game
+from detente.games.quadratic import Bilinear, Quadratic
+from detente.method import Method
+from detente.optimizers.sgd import SGD
+from detente.schemes.simultaneous import Simultaneous
+from tests.fields.small_games import Array, Three, direction, quadratic
+
+
+def games() -> dict[str, tuple[Game, Array]]:
+    three = Three()
+    return {
+        "zero-sum": quadratic(),
+        "general-sum": quadratic(3, zero_sum=False),
+        "three players": (three, three.dense.numpy()),
+    }
+
+
+@pytest.mark.parametrize("name", games())
+def test_direction_is_the_dense_formula(name: str) -> None:
+    game, dense = games()[name]
+    v, w, _ = direction(Symplectic(0.7, align=False), game)
+    np.testing.assert_allclose(w, v + 0.7 * (dense.T - dense) @ v / 2, rtol=1e-12)
+
+
+def test_sign_is_that_of_the_alignment() -> None:
+    signs = set()
+    for seed in range(12):
+        game, dense = quadratic(seed)
+        v, w, _ = direction(Symplectic(0.7), game, seed)
+        turn = (dense.T - dense) @ v / 2
+        sign = np.sign((v @ dense.T @ v) * (turn @ dense.T @ v) / len(v) + 0.1)
+        np.testing.assert_allclose(w, v + 0.7 * sign * turn, rtol=1e-12)
+        signs.add(sign)
+    assert signs == {-1.0, 1.0}
+
+
+def test_near_a_fixed_point_epsilon_decides() -> None:
+    dense = np.block([[-np.eye(1), np.eye(1)], [-np.eye(1), -np.eye(1)]])  # unstable: aligned, λ < 0 far from zero
+    for distance, expected in ((1e-3, 1.0), (1e3, -1.0)):
+        game = Quadratic([[-1.0]], [[1.0]], [[-1.0]], start=(distance, distance))
+        v, w, _ = direction(Symplectic(), game)
+        np.testing.assert_allclose(w, v + expected * (dense.T - dense) @ v / 2, rtol=1e-12)
+
+
+def walked(play: Method, game: Game, steps: int) -> float:
+    """Return how far from zero the last point is, over how far the first."""
+    state = play.initial(game, torch.Generator().manual_seed(0))
+    first = torch.cat(list(state.vectors.values())).norm()
+    for _ in range(steps):
+        state, _ = play.step(game, state, ({},))
+    return float(torch.cat(list(state.vectors.values())).norm() / first)
+
+
+def test_converges_where_plain_gradients_circle() -> None:
+    game = Bilinear(3)
+    assert walked(methods.simultaneous("sgd", 0.2), game, 100) > 5
+    assert walked(methods.symplectic_adjustment(optimizer="sgd", learning_rate=0.2), game, 100) < 1e-6
+
+
+def test_leaves_a_maximum_to_which_consensus_is_drawn() -> None:
+    game = Quadratic([[-1.0]], [[0.0]], [[-1.0]])  # both players at the maximum of their own loss
+    assert walked(Method(Consensus(10.0), Simultaneous(), SGD(0.05)), game, 100) < 1e-6
+    assert walked(methods.symplectic_adjustment(optimizer="sgd", learning_rate=0.05), game, 100) > 100
+
+
+def test_one_block_alone_is_the_same_block() -> None:
+    game, _ = quadratic(3, zero_sum=False)
+    vectors, buffers = game.initial(torch.Generator().manual_seed(0))
+    whole, _ = Symplectic()(game, vectors, buffers, {}, {}, ("x", "y"))
+    alone, _ = Symplectic()(game, vectors, buffers, {}, {}, ("y",))
+    assert set(alone.field) == set(alone.losses) == {"y"}
+    torch.testing.assert_close(alone.field["y"], whole.field["y"], rtol=0, atol=0)
