@@ -36,7 +36,7 @@ class NumericsStepSize(Experiment):
     deviations = ("The paper proves the bound; here training is run, and the step is halved in until it is known.",)
     sizes = {
         "smoke": {"games": 2, "halvings": 4, "steps": 300},
-        "laptop": {"games": 40, "halvings": 9, "steps": 3000},
+        "laptop": {"games": 20, "halvings": 7, "steps": 2000},
         "paper": {"games": 200, "halvings": 12, "steps": 20_000},
     }
     claims = (
