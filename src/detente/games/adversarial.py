@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from detente.catalogue import members
 from detente.data.arrays import as_data
 from detente.data.base import Data, StoredData
 from detente.errors import InvalidValue, require, unknown
+from detente.filters.base import Filter
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.modules import Build, build, call, evaluating, random_state, seeded, traceable, trainable, write
 from detente.objectives.base import Objective
@@ -37,6 +38,9 @@ class Adversarial(Game):
         batch: samples in a batch, ≥ 1.
         fixed_latents: latents come from a fixed set, one for each sample of the data, so that the losses are finite
             sums (variance-reduced and full-batch methods need this).
+        filter: a member of `detente.filters`, through which the discriminator sees real and generated samples alike,
+            also where a penalty looks at its slope; `scores` shows it unfiltered ones. Of several strengths, losses
+            and penalties are the mean of those at each.
 
     Raises:
         InvalidValue: generator output of another shape than the data, not one score a sample, batch larger than the
@@ -55,6 +59,7 @@ class Adversarial(Game):
         penalties: Penalty | Sequence[Penalty] = (),
         batch: int = 64,
         fixed_latents: bool = False,
+        filter: Filter | None = None,
     ) -> None:
         require(latent >= 1, "latent", latent, "an integer ≥ 1")
         require(batch >= 1, "batch", batch, "an integer ≥ 1")
@@ -69,6 +74,9 @@ class Adversarial(Game):
         finite = isinstance(self.data, StoredData) or not fixed_latents
         require(finite, "fixed_latents", fixed_latents, "False, since this data can be drawn from without end")
         self.fixed_latents = fixed_latents
+        if filter is not None:
+            filter.check(self.data.shape)
+        self.filter, self.scheduled = filter, filter is not None and filter.scheduled
         self.zero_sum = self.objective.zero_sum and not self.penalties
         self.builders: dict[str, Build] = {"generator": generator, "discriminator": discriminator}
         self.modules = {name: build(name, builder, torch.Generator()) for name, builder in self.builders.items()}
@@ -93,6 +101,8 @@ class Adversarial(Game):
             return "a layer that draws random numbers (dropout)"
         shape = torch.Size((1, *self.data.shape))
         drawing = [type(one).__name__ for one in self.penalties if one.draw(shape, torch.Generator())]
+        if self.filter is not None and self.filter.draw(shape, torch.Generator()):
+            return f"the filter {type(self.filter).__name__}"
         return f"the penalty {drawing[0]}" if drawing else ""
 
     @cached_property
@@ -147,6 +157,10 @@ class Adversarial(Game):
         for index, penalty in enumerate(self.penalties):
             noise = penalty.draw(real.shape, generator)
             whole.update({f"penalty{index}.{name}": number for name, number in noise.items()})
+        if self.filter is not None:
+            for whose, count in (("real", len(real)), ("fake", len(latent))):
+                noise = self.filter.draw(torch.Size((count, *self.data.shape)), generator)
+                whole.update({f"filter.{whose}.{name}": number for name, number in noise.items()})
         if self.stochastic:
             whole["seed"] = torch.randint(2**62, (), generator=generator, device=generator.device)
         return whole
@@ -156,29 +170,62 @@ class Adversarial(Game):
     ) -> tuple[dict[str, Tensor], Buffers]:
         """Return the losses asked for; scores that none of them reads are not computed."""
         wanted = players or self.players
-        losses: dict[str, Tensor] = {}
         real = batch["real"].to(vectors["discriminator"].dtype)
+        each: list[dict[str, Tensor]] = []
         with self._randomness(batch):
             fake, generator_buffers = self._call("generator", vectors, buffers["generator"], batch["latent"])
-            fake = fake.to(real.dtype)
-            scored, real_scores = buffers["discriminator"], None
-            if "discriminator" in wanted or self.objective.generator_needs_real:
-                real_scores, scored = self._score(vectors, scored, real)
-            fake_scores, scored = self._score(vectors, scored, fake)
-            if "generator" in wanted:
-                losses["generator"] = self.objective.generator_loss(real_scores, fake_scores)
-            if "discriminator" in wanted:
-                assert real_scores is not None
-                loss = self.objective.discriminator_loss(real_scores, fake_scores)
-                for index, penalty in enumerate(self.penalties):
-                    start = f"penalty{index}."
-                    noise = {key.removeprefix(start): n for key, n in batch.items() if key.startswith(start)}
-                    # A penalty's look at the discriminator leaves no trace in its buffers.
-                    loss = loss + penalty(
-                        lambda x: self._score(vectors, buffers["discriminator"], x)[0], real, fake, noise
-                    )
-                losses["discriminator"] = loss
-        return losses, {"generator": generator_buffers, "discriminator": scored}
+            fake, scored = fake.to(real.dtype), buffers["discriminator"]
+            for strength in self._strengths(batch):
+                losses, scored = self._losses(vectors, buffers, scored, real, fake, batch, strength, wanted)
+                each.append(losses)
+        mean = each[0] if len(each) == 1 else {n: torch.stack([one[n] for one in each]).mean(0) for n in each[0]}
+        return mean, {"generator": generator_buffers, "discriminator": scored}
+
+    def _losses(
+        self,
+        vectors: Vectors,
+        buffers: Buffers,
+        scored: dict[str, Tensor],
+        real: Tensor,
+        fake: Tensor,
+        batch: Batch,
+        strength: float | Tensor | None,
+        wanted: tuple[str, ...],
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the losses of samples seen through the filter at one strength, and the discriminator's buffers."""
+        losses: dict[str, Tensor] = {}
+        seen, real_scores = partial(self._seen, batch, strength), None
+        if "discriminator" in wanted or self.objective.generator_needs_real:
+            real_scores, scored = self._score(vectors, scored, seen("real", real))
+        fake_scores, scored = self._score(vectors, scored, seen("fake", fake))
+        if "generator" in wanted:
+            losses["generator"] = self.objective.generator_loss(real_scores, fake_scores)
+        if "discriminator" in wanted:
+            assert real_scores is not None
+            loss = self.objective.discriminator_loss(real_scores, fake_scores)
+            for index, penalty in enumerate(self.penalties):
+                noise = _named(batch, f"penalty{index}.")
+                # A penalty's look at the discriminator leaves no trace in its buffers.
+                loss = loss + penalty(
+                    lambda x: self._score(vectors, buffers["discriminator"], seen("real", x))[0], real, fake, noise
+                )
+            losses["discriminator"] = loss
+        return losses, scored
+
+    def _strengths(self, batch: Batch) -> Sequence[float | Tensor | None]:
+        """Return the filter's strengths at the batch's step; one that is nothing where there is no filter."""
+        if self.filter is None:
+            return (None,)
+        if self.scheduled and "t" not in batch:
+            allowed = "a batch with the step under 't', since the filter's strength is a schedule"
+            raise InvalidValue("batch", sorted(batch), allowed)
+        return self.filter.at(batch.get("t"))
+
+    def _seen(self, batch: Batch, strength: float | Tensor | None, whose: str, samples: Tensor) -> Tensor:
+        """Return samples as the discriminator sees them."""
+        if self.filter is None or strength is None:
+            return samples
+        return self.filter(samples, _named(batch, f"filter.{whose}."), strength)
 
     def sample(self, state: State, count: int, generator: torch.Generator) -> Tensor:
         """Return generated samples, (count, …), from the generator in evaluation mode. The state is not changed."""
@@ -194,7 +241,7 @@ class Adversarial(Game):
 
     @torch.no_grad()
     def scores(self, state: State, samples: Tensor) -> Tensor:
-        """Return the discriminator's scores, (batch,), in evaluation mode. The state is not changed."""
+        """Return the discriminator's scores, (batch,), in evaluation mode, unfiltered. The state is not changed."""
         with evaluating(self.modules["discriminator"]):
             return self._score(state.vectors, state.buffers["discriminator"], samples)[0]
 
@@ -250,3 +297,8 @@ class Adversarial(Game):
             raise InvalidValue(player, type(self.modules[player]).__name__, allowed, first) from error
         require(isinstance(output, Tensor), player, type(output).__name__, "a module that returns one tensor")
         return output
+
+
+def _named(batch: Batch, start: str) -> Batch:
+    """Return the entries whose names start so, without that start."""
+    return {name.removeprefix(start): number for name, number in batch.items() if name.startswith(start)}
