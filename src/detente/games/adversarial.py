@@ -96,9 +96,11 @@ class Adversarial(Game):
 
     @property
     def randomness(self) -> str:
-        """Layers or penalties that draw random numbers, in words; empty where a batch is samples and latents only."""
+        """What draws more than samples and latents, each for itself, in words; empty where nothing does."""
         if self.stochastic:
             return "a layer that draws random numbers (dropout)"
+        if self._pairs():
+            return f"the objective {type(self.objective).__name__}, which pairs samples with latents by chance"
         shape = torch.Size((1, *self.data.shape))
         drawing = [type(one).__name__ for one in self.penalties if one.draw(shape, torch.Generator())]
         if self.filter is not None and self.filter.draw(shape, torch.Generator()):
@@ -263,6 +265,12 @@ class Adversarial(Game):
         if not self.stochastic:
             return nullcontext()
         return seeded(int(batch["seed"]), batch["real"].device)
+
+    def _pairs(self) -> bool:
+        """Whether it matters to the objective which fake score stands beside which real one."""
+        real, fake = torch.tensor([[-1.0, 0.5, 2.0], [0.3, -2.0, 1.0]], dtype=torch.float64)
+        losses = (self.objective.discriminator_loss, self.objective.generator_loss)
+        return any(abs(float(loss(real, fake) - loss(real, fake.roll(1)))) > 1e-9 for loss in losses)
 
     def _check(self) -> bool:
         """Run both modules once; return whether they draw random numbers of their own."""
