@@ -21,6 +21,10 @@ LONGER_FOR_A_REASON: dict[str, str] = {  # file, relative to src/detente: why it
     "derivatives.py": "every derivative in one file, so that one place decides how to differentiate",
     "games/adversarial.py": "the one door by which a user's own modules and data enter, with all that it refuses",
 }
+DERIVATIVES_FOR_A_REASON = {
+    "derivatives.py": "decides how to differentiate",
+    "second_order.py": "tells torch the derivatives of single layers; asks for none but a layer's third",
+}
 CUTS_FOR_A_REASON = {
     "derivatives.py": "makes the leaves of autograd's graph, and takes results off it",
     "networks/spectral_norm.py": "the singular vectors are constants by definition; no player is cut off",
@@ -136,7 +140,7 @@ def test_players_are_never_separated_by_cutting_the_graph(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_derivatives_live_in_one_file(path: Path) -> None:
     name = name_of(path)
-    if name == "derivatives.py":
+    if name in DERIVATIVES_FOR_A_REASON:
         return
     used = uses(path)
     found = {u: line for u, line in used.items() if f"{u}.".startswith(("torch.func.", "torch.autograd."))}

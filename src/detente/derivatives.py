@@ -8,6 +8,7 @@ cannot be used. Convention: v(x) stacks each player's gradient of its own loss, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from weakref import WeakKeyDictionary
@@ -18,6 +19,7 @@ from torch import Tensor
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.layered_jacobian import Layering, assembled, recorded
 from detente.layered_moments import Layers
+from detente.second_order import closed_forms
 from detente.vector import eager
 
 
@@ -58,10 +60,17 @@ def _plain(evaluation: Evaluation) -> Evaluation:
 
 
 def _gradients(
-    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...], differentiable: bool
+    game: Game,
+    vectors: Vectors,
+    buffers: Buffers,
+    batch: Batch,
+    players: tuple[str, ...],
+    differentiable: bool,
+    forms: AbstractContextManager | None = None,
 ) -> Evaluation:
-    """Return the blocks of `players` from one forward pass, on autograd's graph if `differentiable`."""
-    losses, new_buffers = game.losses(vectors, buffers, batch, players)
+    """Return the blocks of `players` from one forward pass within `forms`, on autograd's graph if `differentiable`."""
+    with forms or nullcontext():
+        losses, new_buffers = game.losses(vectors, buffers, batch, players)
     blocks = {}
     for name in players:
         if not losses[name].requires_grad:  # a loss that the player cannot change
@@ -149,7 +158,8 @@ def vector_jacobian(
         return Evaluation(blocks, losses, new_buffers), product
     with torch.enable_grad():
         leaves = _leaves(vectors, tuple(dict.fromkeys((*players, *wanted))))
-        evaluation = _gradients(game, leaves, buffers, batch, players, differentiable=True)
+        forms = closed_forms(getattr(game, "modules", None))
+        evaluation = _gradients(game, leaves, buffers, batch, players, True, forms)
         rows = [evaluation.field[name] for name in players]
         given = [(cotangent or evaluation.field)[name].detach() for name in players]
         product = _products(rows, [leaves[name] for name in wanted], given)
