@@ -51,7 +51,8 @@ def saddle(seed: int, strength: float = 1.0) -> Quadratic:
     random = np.random.default_rng(seed)
     n = int(random.integers(1, 4))
     a, c = (strength * (r @ r.T) for r in random.normal(size=(2, n, n)))
-    return Quadratic(*(torch.tensor(m) for m in ((a + a.T) / 2, random.normal(size=(n, n)), (c + c.T) / 2)))
+    own_x, coupling, own_y = (torch.tensor(m) for m in ((a + a.T) / 2, random.normal(size=(n, n)), (c + c.T) / 2))
+    return Quadratic(own_x, coupling, own_y)
 
 
 def dense(game: Quadratic) -> np.ndarray:
@@ -94,7 +95,7 @@ def quotient(matrix: np.ndarray) -> float:
 @seeds
 @few
 def test_lemma_9_corrected(seed: int) -> None:
-    """The bound is q ≤ 1/(c + 2ρ²γ/‖A − Aᵀ‖₂): the proof's last line drops |v̄ᵀ(A − Aᵀ)v|, which is at most ‖A − Aᵀ‖₂."""
+    """Its bound is q ≤ 1/(c + 2ρ²γ/‖A − Aᵀ‖₂): the proof drops |v̄ᵀ(A − Aᵀ)v|, which is at most ‖A − Aᵀ‖₂."""
     game = saddle(seed)
     gamma = float(np.random.default_rng(seed).uniform(0, 2))
     a = -dense(game)
