@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from detente.report.comparison import against
 from detente.report.escape import shown_interval
+from detente.report.paired_words import method_of_test, sentences, shown_pair, swept
 from detente.report.run_directory import read_runs
 from detente.report.standing import standings
 from detente.training.loop import Tick
@@ -78,9 +80,12 @@ def _mean(values: list[float]) -> float:
 
 
 def outcome_table(paths: list[Path]) -> Table:
-    """Return the final metrics of runs with their 95 % intervals over seeds, as the report's page has them."""
+    """Return the final metrics of runs with their 95 % intervals over seeds, as the report's page has them.
+
+    In a comparison's folder each run also has its difference from the baseline.
+    """
     runs = read_runs(paths)
-    ranked = standings(runs)
+    ranked, told = standings(runs), against(runs, paths)
     table = Table(title="At the end (mean ± 95 % interval over seeds; ↑ higher is better)", title_justify="left")
     table.add_column("run", style="bold")
     for standing in ranked:
@@ -88,9 +93,20 @@ def outcome_table(paths: list[Path]) -> Table:
         table.add_column(f"{standing.title}{arrow}" + (f"\n{standing.unit}" if standing.unit else ""), justify="right")
     for index, run in enumerate(runs):
         cells = []
-        for standing in ranked:
+        for row, standing in enumerate(ranked):
             outcome = standing.outcomes[index]
             lost = f"{len(outcome.diverged)} diverged" if outcome.diverged else ""
-            cells.append("\n".join(filter(None, [shown_interval(outcome.interval) if outcome.interval else "–", lost])))
-        table.add_row(run.name, *cells)
+            pair = told.pairs[row].get(index) if told else None
+            lines = [shown_interval(outcome.interval) if outcome.interval else "–", lost]
+            cells.append("\n".join(filter(None, [*lines, *(shown_pair(pair) if pair else ())])))
+        table.add_row(f"{run.name}\n(baseline)" if told and told.baseline == index else run.name, *cells)
     return table
+
+
+def comparison_lines(paths: list[Path]) -> list[str]:
+    """Return what a comparison claims, how it was tested, and how its learning rates were chosen; else nothing."""
+    runs = read_runs(paths)
+    told = against(runs, paths)
+    if told is None:
+        return []
+    return [*sentences(runs, standings(runs), told), method_of_test(told), *swept(told)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from detente.commands.display import console, outcome_table
+from detente.commands.display import comparison_lines, console, outcome_table
 from detente.errors import InvalidValue
 from detente.option_help import Words
 from detente.report.page import write_report
@@ -26,5 +26,7 @@ def main(words: Sequence[str]) -> int:
         reason = error.strerror or str(error)
         raise InvalidValue("out", str(options.out), "a page's name where one can write", reason) from error
     console.print(outcome_table(options.runs))
+    for line in comparison_lines(options.runs):
+        console.print(line, soft_wrap=True)
     console.print(f"The page: {page}", soft_wrap=True)
     return 0

@@ -15,7 +15,9 @@ from plotly.offline import get_plotlyjs
 
 from detente.report import palette, sections, tables
 from detente.report.charts import curve_charts
+from detente.report.comparison import against
 from detente.report.escape import script_data, text
+from detente.report.paired_words import paired_table, sentences, sweep_table
 from detente.report.run import Run
 from detente.report.run_directory import read_runs
 from detente.report.samples import samples
@@ -56,6 +58,8 @@ def write_report(paths: list[Path], out: Path) -> Path:
 def render(runs: Sequence[Run], title: str, paths: Sequence[Path], out: Path) -> str:
     """Return the page as text."""
     ranked = standings(runs)
+    told = against(runs, paths)
+    claims = [text(sentence) for sentence in sentences(runs, ranked, told)] if told else []
     charts = curve_charts(runs)
     points, lost_points = samples(runs)
     eigenvalues, lost_eigenvalues = spectra(runs)
@@ -66,8 +70,10 @@ def render(runs: Sequence[Run], title: str, paths: Sequence[Path], out: Path) ->
         policy=text(_policy(scripts)),
         style=_asset("page.css"),
         title=text(title),
-        verdict=verdict(runs, ranked),
+        verdict=" ".join([verdict(runs, ranked), *claims]),
         final=tables.final_table(runs, ranked),
+        paired=paired_table(runs, ranked, told),
+        sweeps=sweep_table(runs, told),
         differences=tables.difference_table(runs),
         legend=sections.legend(runs),
         curves=sections.curves(charts),

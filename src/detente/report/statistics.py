@@ -118,19 +118,20 @@ def interval(values: Iterable[float]) -> Interval | None:
     return Interval(float(numbers.mean()), student_t(numbers.size - 1) * spread, numbers.size)
 
 
+def final_values(run: Run, quantity: Quantity) -> dict[int, float | None]:
+    """The last measured value of each seed that did not diverge; None where it is not finite or was never measured."""
+    return {
+        seed: next((t.values[quantity] for t in reversed(run.ticks.get(seed, ())) if quantity in t.values), None)
+        for seed in run.seeds
+        if seed not in run.diverged
+    }
+
+
 def final_outcome(run: Run, quantity: Quantity) -> Outcome:
     """The last measured value of each seed that did not diverge, as one interval."""
-    values: list[float] = []
-    missing: list[int] = []
-    for seed in run.seeds:
-        if seed in run.diverged:
-            continue
-        last = next((t.values[quantity] for t in reversed(run.ticks.get(seed, ())) if quantity in t.values), None)
-        if last is None:
-            missing.append(seed)
-        else:
-            values.append(last)
-    return Outcome(interval(values), run.diverged, tuple(missing))
+    values = final_values(run, quantity)
+    known = [value for value in values.values() if value is not None]
+    return Outcome(interval(known), run.diverged, tuple(seed for seed, value in values.items() if value is None))
 
 
 def final_cost(run: Run, name: str) -> Interval | None:

@@ -1,0 +1,209 @@
+"""Paired comparisons against SciPy, the correction by hand, and what is claimed in words."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+
+from detente.report.comparison import against, read_comparison
+from detente.report.page import write_report
+from detente.report.paired_words import method_of_test, sentences, shown_gap, shown_pair, swept, tried
+from detente.report.pairs import Pair, holm, pairs, signed_rank
+from detente.report.run import Metric, Run, SeedStatus, Tick
+from detente.report.run_directory import read_runs
+from detente.report.standing import standings
+from detente.report.statistics import Interval
+from tests.report.page_reader import Reader
+
+MODES, TIME = ("metrics", "modes"), ("metrics", "time")
+MakeRun = Callable[..., Path]
+
+
+def run_of(
+    name: str, values: Mapping[int, float | None], lost: dict[int, int] | None = None, better: str = "higher"
+) -> Run:
+    gone = lost or {}
+    ticks = {seed: [Tick(5, 10, 1.0, {MODES: value})] for seed, value in values.items()}
+    seeds = {s: SeedStatus("diverged" if s in gone else "finished", 5, 1.0, gone.get(s)) for s in {**values, **gone}}
+    return Run(
+        name, Path(f"/made/{name}"), seeds=seeds, ticks=ticks, metrics={"modes": Metric("Modes", "modes", better)}
+    )
+
+
+def only(runs: list[Run], baseline: int = 0) -> Pair:
+    (row,) = pairs(runs, baseline)
+    (pair,) = row.values()
+    return pair
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 10, 25])
+@pytest.mark.parametrize("shift", [0.0, 0.4, -1.0])
+def test_signed_rank_is_scipys_exact_test(n: int, shift: float) -> None:
+    gaps = np.random.default_rng([n, round(10 * shift) + 10]).normal(shift, 1, n)
+    p, counted = signed_rank(list(gaps))
+    assert counted == n
+    assert p == pytest.approx(stats.wilcoxon(gaps, method="exact")[1], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "gaps", [[1, 1, 2, -1, 3], [2, 2, 2, 2, -2, 5, 0, 0], [-1, -1, -1, -1, -1, -1], [1, -1], [3, 0]]
+)
+def test_ties_and_zeros_are_counted_by_trying_every_sign(gaps: list[float]) -> None:
+    """Zeros are left out; equal sizes share a rank; p is the share of the 2ⁿ signs that are as extreme, both sides."""
+    known = np.array([gap for gap in gaps if gap], dtype=float)
+    ranks = stats.rankdata(np.abs(known))
+    seen = ranks[known > 0].sum()
+    sums = [
+        sum(r for r, sign in zip(ranks, signs, strict=True) if sign)
+        for signs in itertools.product((0, 1), repeat=len(known))
+    ]
+    below, above = np.mean([s <= seen for s in sums]), np.mean([s >= seen for s in sums])
+    assert signed_rank(gaps) == (pytest.approx(min(1.0, 2 * min(below, above))), len(known))
+
+
+def test_nothing_but_zeros_is_no_evidence() -> None:
+    assert signed_rank([0.0, 0.0]) == (1.0, 0) and signed_rank([]) == (1.0, 0)
+
+
+def test_holm_by_hand() -> None:
+    """Holm: the smallest p times 4, the next times 3, …, none below the one before it."""
+    assert holm([0.03, 0.005, 0.04, 0.01]) == pytest.approx([0.06, 0.02, 0.06, 0.03])
+    assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
+
+
+def test_the_interval_is_scipys_of_the_differences() -> None:
+    noise = np.random.default_rng(1)
+    base, ours = noise.normal(3, 1, 10), noise.normal(4, 1, 10)
+    pair = only([run_of("base", dict(enumerate(base))), run_of("ours", dict(enumerate(ours)))])
+    assert pair.difference is not None
+    low, high = stats.ttest_rel(ours, base).confidence_interval(0.95)
+    assert (pair.difference.low, pair.difference.high) == (pytest.approx(low), pytest.approx(high))
+    assert pair.p == pytest.approx(stats.wilcoxon(ours, base)[1])
+
+
+def test_seeds_are_paired_by_their_number_and_not_by_their_place() -> None:
+    base = run_of("base", {0: 1.0, 1: 2.0, 2: 3.0})
+    pair = only([base, run_of("ours", {2: 3.5, 7: 99.0, 0: 1.5})])
+    assert pair.difference == Interval(0.5, 0.0, 2)
+
+
+@pytest.mark.parametrize(("better", "verdict"), [("higher", "better"), ("lower", "worse")])
+def test_ten_seeds_that_agree_are_a_verdict_and_the_metric_says_which(better: str, verdict: str) -> None:
+    base = run_of("base", {s: float(s) for s in range(10)}, better=better)
+    pair = only([base, run_of("ours", {s: s + 1 + s / 100 for s in range(10)}, better=better)])
+    assert pair.verdict == verdict and pair.corrected == pair.p == pytest.approx(2 / 2**10)
+    assert shown_pair(pair)[0].startswith(f"{verdict}: +1.0")
+
+
+def test_five_seeds_say_that_they_are_too_few() -> None:
+    base = run_of("base", {s: 0.0 for s in range(5)})
+    pair = only([base, run_of("ours", {s: 5.0 + s / 100 for s in range(5)})])
+    assert pair.verdict == "" and pair.p == 0.0625
+    assert "5 unequal pairs cannot reach p < 0.05, 6 could" in shown_pair(pair)
+
+
+def test_a_run_that_lost_seeds_is_not_called_better_but_may_be_called_worse() -> None:
+    base = run_of("base", {s: 0.0 for s in range(10)})
+    ours = {s: 1 + s / 100 for s in range(9)}
+    winner = only([base, run_of("ours", ours, {9: 3})])
+    assert winner.verdict == "" and winner.corrected < 0.05
+    assert shown_pair(winner)[-2:] == ["who lost seeds is not called better", "1 lost"]
+    assert only([base, run_of("ours", {s: -value for s, value in ours.items()}, {9: 3})]).verdict == "worse"
+    assert (
+        only([run_of("base", dict.fromkeys(range(9), 0.0), {9: 3}), run_of("ours", {**ours, 9: 1.0})]).verdict
+        == "better"
+    )
+
+
+def test_no_common_seed_and_equal_seeds_say_so() -> None:
+    base = run_of("base", {0: 1.0, 1: None})
+    apart = only([base, run_of("ours", {0: None, 1: 1.0})])
+    assert apart.difference is None and shown_pair(apart)[0] == "no seed ended in both"
+    equal = only([base, run_of("ours", {0: 1.0})])
+    assert equal.reason == "equal in every seed"
+
+
+def test_every_method_and_metric_is_corrected_for() -> None:
+    noise = np.random.default_rng(3)
+    runs = [run_of(name, dict(enumerate(noise.normal(shift, 1, 10)))) for name, shift in (("a", 0), ("b", 1), ("c", 2))]
+    (row,) = pairs(runs, 0)
+    assert [row[1].corrected, row[2].corrected] == pytest.approx(holm([row[1].p, row[2].p]))
+    (one,) = pairs(runs, 0, among=[0, 2])
+    assert list(one) == [2] and one[2].corrected == one[2].p
+
+
+def test_gaps_have_the_decimals_of_their_interval() -> None:
+    shown = {
+        Interval(1.2345, 0.8, 10): "+1.23 [0.43, 2.03]",
+        Interval(-1200.0, 55.0, 3): "−1,200 [−1,255, −1,145]",
+        Interval(2.0, None, 1): "+2",
+        Interval(0.0, 0.0, 3): "0",
+        Interval(-3e-7, 1e-7, 3): "−3e−07 [−4e−07, −2e−07]",
+    }
+    for gap, said in shown.items():
+        assert shown_gap(Pair("higher", gap, 3, 0.5, 0.5, (), ())) == said
+
+
+@pytest.fixture
+def folder(make_run: MakeRun, tmp_path: Path) -> Path:
+    """A comparison of three runs over ten seeds, with <markup> for a name."""
+    here, seeds = tmp_path / "made", tuple(range(10))
+    make_run(here / "plain", quality=0.4, seeds=seeds, snapshots=0)
+    make_run(here / "good<b>", quality=0.95, seeds=seeds, snapshots=0)
+    make_run(here / "same", quality=0.41, seeds=seeds, snapshots=0, diverged={3: 1000})
+    (here / "comparison.yaml").write_text(yaml.safe_dump({"baseline": "plain", "budget": "60s"}))
+    trials = [{"rate": 0.001, "mean": 7.25, "diverged": []}, {"rate": 0.01, "mean": None, "diverged": [1000]}]
+    sweep = {"best": 0.001, "trials": trials, "remark": "the <best> is at the edge"}
+    (here / "tuning.json").write_text(json.dumps({"methods": {"good<b>": sweep, "gone": sweep, "odd": 3}}))
+    return here
+
+
+def test_the_folder_names_its_baseline_and_the_page_shows_it(folder: Path, tmp_path: Path) -> None:
+    page = write_report([folder], tmp_path / "page.html").read_text(encoding="utf-8")
+    text = Reader(page).text
+    assert "Against plain, seed by seed" in text and "good<b>" in text and "<b>" not in page.split("<script")[0]
+    assert "good<b>: better than plain: Modes covered (+4.4" in text
+    assert "same: no difference from plain shown: Modes covered, Sliced Wasserstein distance." in text
+    assert "corrected by Holm for 4 tests" in text
+    assert "Learning rates swept beforehand" in text and "0.001: 7.25; 0.01: 1 diverged" in text
+
+
+def test_without_its_folder_or_its_baseline_there_is_no_comparison(folder: Path) -> None:
+    assert against(read_runs([folder / "plain", folder / "same"]), [folder / "plain", folder / "same"]) is None
+    (folder / "comparison.yaml").write_text("baseline: gone")
+    assert against(read_runs([folder]), [folder]) is None
+    for broken in ("baseline: [unclosed", "just words", "baseline: 3", ""):
+        (folder / "comparison.yaml").write_text(broken)
+        assert read_comparison([folder]) is None
+
+
+def test_runs_of_elsewhere_are_not_held_against_the_baseline(folder: Path, make_run: MakeRun, tmp_path: Path) -> None:
+    other = make_run(tmp_path / "other", seeds=tuple(range(10)), snapshots=0)
+    runs = read_runs([folder, other])
+    told = against(runs, [folder, other])
+    assert told is not None and [run.name for run in runs] == ["good<b>", "plain", "same", "other"]
+    assert {index for row in told.pairs for index in row} == {0, 2} and told.tests == 4
+
+
+@pytest.mark.parametrize("tuning", ["{", "[]", '{"methods": 3}', '{"methods": {"plain": {"trials": 3, "best": "x"}}}',
+                                    '{"methods": {"plain": {"trials": [3, {"rate": 1, "diverged": 3}]}}}'])  # fmt: skip
+def test_a_broken_sweep_does_not_break_the_page(folder: Path, tmp_path: Path, tuning: str) -> None:
+    (folder / "tuning.json").write_text(tuning)
+    assert "Against plain" in write_report([folder], tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_lines_for_the_terminal(folder: Path) -> None:
+    runs = read_runs([folder])
+    told = against(runs, [folder])
+    assert told is not None
+    assert len(sentences(runs, standings(runs), told)) == 2
+    assert method_of_test(told).startswith("Differences over 9 to 10 paired seeds")
+    assert list(swept(told))[0] == "good<b>: learning rate 0.001; the <best> is at the edge."
+    assert tried({"trials": [{"rate": 1.0, "mean": None, "diverged": []}]}) == ["1: no value"]
