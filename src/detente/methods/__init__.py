@@ -19,6 +19,7 @@ from detente.methods.gradients import (
     smoothing,
     wasserstein_clipping,
 )
+from detente.methods.langevin import ccadl, covariance_langevin, sgld, sgnht
 from detente.methods.later import averaged, extra_adam, lookahead, nested_lookahead, optimistic_adam
 from detente.methods.opponent_aware import (
     adaptive_competitive,
@@ -35,8 +36,10 @@ __all__ = [
     "adaptive_competitive",
     "alternating",
     "averaged",
+    "ccadl",
     "competitive",
     "consensus",
+    "covariance_langevin",
     "debiased_consensus",
     "extra_adam",
     "extragradient",
@@ -49,6 +52,8 @@ __all__ = [
     "past_extragradient",
     "r3gan",
     "random_proposal",
+    "sgld",
+    "sgnht",
     "simultaneous",
     "smoothing",
     "svre",
