@@ -125,26 +125,30 @@ class AcceptReject(Scheme):
         )
         accepted, memory = self._accepted(before, new < old - self.decrease, noise[0])
         after = State(**chosen(accepted, state.tree(), before.tree()))
+        after = after.after(memory={**after.memory, "scheme": memory})
         info = told(evaluation)
         extra = {"accepted": accepted.to(old.dtype), "value": old, "proposed_value": new}
         if self.patience is not None:
-            extra["stopped"] = (memory["rejections"] >= self.patience).to(old.dtype)
-        return after.after(memory={**after.memory, "scheme": memory}), Info(
-            info.losses | answer.losses,
-            info.gradient_norm | answer.gradient_norm,
-            extra=info.extra | answer.extra | extra,
-        )
+            extra["stopped"] = self._stopped(after).to(old.dtype)
+        norms = info.gradient_norm | answer.gradient_norm
+        return after, Info(info.losses | answer.losses, norms, extra=info.extra | answer.extra | extra)
 
     def _sides(self, players: tuple[str, ...]) -> tuple[str, str]:
         """Return the min player and the max player."""
         maximizer = self.maximizer or players[1]
         return next(name for name in players if name != maximizer), maximizer
 
+    def _stopped(self, state: State) -> Tensor:
+        """Return whether the patience is at its end, bool ()."""
+        if self.patience is None:
+            return torch.zeros_like(state.t, dtype=torch.bool)
+        return state.memory["scheme"]["rejections"] >= self.patience
+
     def _answered(
         self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns, player: str
     ) -> tuple[State, Info]:
         """Return the state after the max player's ascent, and what its last evaluation told."""
-        climbing, info = torch.ones_like(state.t, dtype=torch.bool), None
+        climbing, info = ~self._stopped(state), None
         for batch, given in zip(batches[: self.ascent_steps], noise, strict=False):
             evaluation, trial = play.evaluate(state, batch, (player,))
             trial = play.advance(trial, evaluation.field, given)
@@ -173,6 +177,6 @@ class AcceptReject(Scheme):
             accepted = accepted | (noise["accept"] < value(self.accept_anyway, t))
         if self.patience is None:
             return accepted, known
-        accepted = accepted & (known["rejections"] < self.patience)
+        accepted = accepted & ~self._stopped(before)
         rejections = torch.where(accepted, torch.zeros_like(t), known["rejections"] + 1)
         return accepted, {"rejections": rejections}
