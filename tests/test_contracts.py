@@ -197,6 +197,10 @@ GAMES: dict[str, Callable[[], Game]] = {
 # Contracts that a triple cannot be held to as they stand, each with its reason.
 EXCUSED: dict[tuple[str, str], str] = {
     **{
+        ("cost", triple): "all small pairs are differentiated as one, by torch.func; its own tests count pair by pair"
+        for triple in ("method sgan", "method simplified_sgan", "scheme sgan", "scheme sgan, consensus")
+    },
+    **{
         ("cost", triple): "a bound: conjugate gradients stop early; the fields' own tests count without that"
         for name in ("competitive", "adaptive_competitive", "follow_the_ridge")
         for triple in (f"method {name}", f"field {name}", f"field {name}, alternating")
@@ -227,7 +231,8 @@ def triples() -> dict[str, Method]:
         found[f"field {name}"] = Method(field, Simultaneous(), SGD(0.05))
         found[f"field {name}, alternating"] = Method(field, Alternating(), SGD(0.05))
     for name, member in members("schemes").items():
-        found[f"scheme {name}"] = Method(Gradient(), member(**required(member, {})), Adam(0.01))
+        adam = Adam(0.01, epsilon=1e-6)  # less would turn the rounding of sums into steps where a slope is zero
+        found[f"scheme {name}"] = Method(Gradient(), member(**required(member, {})), adam)
         found[f"scheme {name}, consensus"] = Method(Consensus(0.5), member(**required(member, {})), SGD(0.05))
     for name, member in members("optimizers").items():
         one = member(**required(member, {}))

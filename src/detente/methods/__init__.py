@@ -29,6 +29,7 @@ from detente.methods.opponent_aware import (
     unrolled,
 )
 from detente.methods.r3gan import r3gan
+from detente.methods.sgan import sgan, simplified_sgan
 from detente.methods.svrg import debiased_consensus, full_batch, svre, svrg, svrg_discriminator
 
 __all__ = [
@@ -52,6 +53,8 @@ __all__ = [
     "past_extragradient",
     "r3gan",
     "random_proposal",
+    "sgan",
+    "simplified_sgan",
     "sgld",
     "sgnht",
     "simultaneous",
@@ -70,5 +73,5 @@ def names() -> dict[str, Callable[..., Method]]:
     return {
         name: member
         for name, member in sorted(globals().items())
-        if inspect.isfunction(member) and inspect.signature(member).return_annotation == "Method"
+        if inspect.isfunction(member) and inspect.signature(member).return_annotation in ("Method", Method)
     }

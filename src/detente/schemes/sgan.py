@@ -1,0 +1,219 @@
+"""A global pair of networks trained against an ensemble of local pairs that never hear of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from detente.errors import require, unknown
+from detente.fields.base import Field
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.schemes.base import Noise, Play, Scheme, Turns
+from detente.state import Info, State, Tree, flatten, unflatten
+from detente.vector import eager
+
+GENERATOR, DISCRIMINATOR = PLAYERS = ("generator", "discriminator")
+KEPT = ("field", "scheme", "optimizers")  # what a pair remembers, named as in a state's memory
+# Up to here, parameters of one pair, a step costs the overhead of its operations, which mapping pays once for all
+# pairs; beyond, it costs arithmetic, which mapping does not save, and every pair's intermediate results at once.
+MAPPED_UP_TO = 100_000
+
+
+@dataclass(frozen=True)
+class Sgan(Scheme):
+    """G₀ against all Dₙᵐˢᵍ, D₀ against all Gₙ: θ₀ moves along Σₙ ∇L_G(G₀, Dₙᵐˢᵍ), ψ₀ along Σₙ ∇L_D(Gₙ, D₀).
+
+    The state's own vectors are the global pair (G₀, D₀); `locals_of` gives the others. In a step, (a) every local pair
+    takes a step of `inner`; (b) messengers are cloned from the discriminators that this leaves; (c) each takes
+    `messenger_steps` steps against G₀; (d) G₀ takes one step against the sum over the messengers; (e) D₀ takes one
+    against the sum over the local generators. Nothing global touches a local pair, not even Gₙ's BatchNorm statistics
+    in (e). G₀'s and D₀'s statistics are the mean over the passes of (d) and (e); the losses told are the sums.
+
+    Batches come pair by pair: for each, those of `inner`, one for each step of its messenger, one for its part of (d),
+    one for its part of (e), all new as in the paper's pseudocode. The moves in (d) and (e) take the noise of the first
+    pair's batches. Pairs are initialised one after the other: of modules instead of factories, all start alike.
+
+    A step holds at most as many vectors again as the state's N + 1 pairs (each messenger is made when its turn comes),
+    unless networks are so small that all pairs make one mapped step.
+
+    Args:
+        inner: how a local pair is trained; the paper alternates.
+        pairs: N, number of local pairs, ≥ 1; the paper uses 5 or 10.
+        messengers: False trains G₀ against the local discriminators themselves (the paper's simplified SGAN).
+        messenger_steps: steps of a messenger against G₀, ≥ 1; the paper's I_D, the discriminator's turns.
+        messenger_memory: of the optimizer, "cloned" from the local discriminator's or "fresh"; the paper says nothing.
+
+    Source: Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330), Algorithm 1.
+    """
+
+    inner: Scheme
+    pairs: int = 5
+    messengers: bool = True
+    messenger_steps: int = 1
+    messenger_memory: Literal["cloned", "fresh"] = "cloned"
+
+    def __post_init__(self) -> None:
+        require(self.pairs >= 1, "pairs", self.pairs, "an integer ≥ 1")
+        require(self.messenger_steps >= 1, "messenger_steps", self.messenger_steps, "an integer ≥ 1")
+        if self.messenger_memory not in ("cloned", "fresh"):
+            raise unknown("messenger_memory", self.messenger_memory, ("cloned", "fresh"))
+
+    @property
+    def forgets(self) -> bool:
+        """Whether the local pairs' scheme never looks back; SGAN itself does not."""
+        return self.inner.forgets
+
+    @property
+    def traceable(self) -> bool:
+        """Whether the local pairs' scheme is."""
+        return self.inner.traceable
+
+    def check(self, game: Game, field: Field) -> None:
+        """Refuse other players, and fields that look at the whole set or keep a covariance: a pair has no such turn."""
+        require(set(game.players) == set(PLAYERS), "game", game.players, "a game of a generator and a discriminator")
+        allowed = "with SGAN, a field that neither looks at the whole set nor keeps a covariance"
+        require(not (field.prepares or field.covariance_of), "field", type(field).__name__, allowed)
+        self.inner.check(game, field)
+
+    def draws(self, players: tuple[str, ...]) -> int:
+        """Return, for each pair: the inner scheme's, one for each messenger's step, and two for the global pair."""
+        return self.pairs * (self.inner.draws(players) + self.messengers * self.messenger_steps + 2)
+
+    def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
+        """Return, for each pair: the inner scheme's, the messenger's, and one block of G₀'s and of D₀'s."""
+        up, down = (field.gradient_evaluations((name,), players) for name in PLAYERS)
+        messenger = self.messengers * self.messenger_steps * down
+        return self.pairs * (self.inner.gradient_evaluations(field, players) + messenger + up + down)
+
+    def random(self, vectors: Vectors, generator: torch.Generator) -> Noise:
+        """Return the inner scheme's random numbers of every pair, (N, …)."""
+        drawn = [self.inner.random(vectors, generator) for _ in range(self.pairs)]
+        return {f"local.{name}": torch.stack([one[name] for one in drawn]) for name in drawn[0]}
+
+    def initial(self, play: Play, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
+        """Return the local pairs, (N, …), each as the inner scheme begins, and the field's memories of mixed pairs."""
+        device, pairs = vectors[GENERATOR].device, []
+        for _ in range(self.pairs):
+            at, around = (_each(tree, lambda tensor: tensor.to(device)) for tree in play.game.initial(generator))
+            optimizers = {name: optimizer.initial(at[name]) for name, optimizer in play.optimizers.items()}
+            field, scheme = play.field.initial(play.game, at, around), self.inner.initial(play, at, around, generator)
+            local = {"vectors": at, "buffers": around, "field": field, "scheme": scheme, "optimizers": optimizers}
+            # A global player faces another opponent in each pair: a field that remembers does so for each.
+            facing = {p: play.field.initial(play.game, {**at, p: vectors[p]}, around) for p in PLAYERS}
+            pairs.append({"locals": local, "facing": facing})
+        return _stacked(pairs)
+
+    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
+        """Return the state after a step of every pair, and one of the global pair."""
+        count = len(batches) // self.pairs
+        own = {name.removeprefix("local."): noise[0][name] for name in noise[0] if name.startswith("local.")}
+        noise = ({name: number for name, number in noise[0].items() if name in PLAYERS}, *noise[1:])
+        turns = [{"batch": batch, "noise": numbers} for batch, numbers in zip(batches, noise, strict=True)]
+        drawn = [{str(k): turns[n * count + k] for k in range(count)} for n in range(self.pairs)]
+        told = self._all_at_once(play, state, own, drawn) or self._one_by_one(play, state, own, drawn)
+        # Counts (BatchNorm's of batches) are alike in all pairs.
+        sums, means = told["sums"], _each(told["means"], lambda x: x.mean(0) if x.is_floating_point() else x[0])
+        moves = zip(PLAYERS, noise[count - 2 : count], strict=True)
+        numbers = {name: turn[name] for name, turn in moves if name in turn}
+        state = replace(state, buffers=means["buffers"], memory={**state.memory, "scheme": told["kept"]})
+        state = play.advance(state, sums["field"], numbers)
+        norms = {name: block.norm() for name, block in sums["field"].items()}
+        return state.after(), Info(sums["losses"], norms, extra=means["extra"])
+
+    def _all_at_once(self, play: Play, state: State, own: Noise, drawn: list[Tree]) -> Tree:
+        """Return what all pairs come to by one mapped step, or nothing where that does not pay or cannot be."""
+        size = sum(vector.numel() for vector in state.vectors.values())
+        if size > MAPPED_UP_TO or not (play.game.traceable and play.field.traceable and self.traceable):
+            return {}
+        # BatchNorm writes into its running statistics, which must be as many as what is written.
+        around = _each(state.buffers, lambda tensor: tensor.expand(self.pairs, *tensor.shape))
+
+        def pair(known: Tree, own: Noise, drawn: Tree, around: Buffers) -> Tree:
+            return self._pair(replace(play, overwrites=False), replace(state, buffers=around), known, own, drawn)
+
+        try:
+            told = torch.vmap(pair)(state.memory["scheme"], own, _stacked(drawn), around)
+        except RuntimeError:  # a module that branches on its data; an error of the game itself comes again, as it is
+            return {}
+        return {**told, "sums": _each(told["sums"], lambda tensor: tensor.sum(0))}
+
+    def _one_by_one(self, play: Play, state: State, own: Noise, drawn: list[Tree]) -> Tree:
+        """Return what all pairs come to, one after the other, each written into its row of the whole at once."""
+        known = state.memory["scheme"]
+        plain = eager(*flatten(known).values())
+        kept = known if play.overwrites and plain else _each(known, torch.empty_like)
+        whole, rows, sums, means = flatten(kept), [], {}, []
+        for n in range(self.pairs):
+            told = self._pair(play, state, _each(known, itemgetter(n)), _each(own, itemgetter(n)), drawn[n])
+            for key, row in flatten(told["kept"]).items() if plain else ():
+                whole[key][n].copy_(row)
+            rows += [] if plain else [told["kept"]]
+            sums = {key: sums.get(key, 0) + tensor for key, tensor in flatten(told["sums"]).items()}
+            means.append(told["means"])
+        kept = kept if plain else _stacked(rows)
+        return {"kept": kept, "sums": unflatten(sums, told["sums"]), "means": _stacked(means)}
+
+    def _pair(self, play: Play, state: State, known: Tree, own: Noise, drawn: Tree) -> Tree:
+        """Return what one pair keeps, and what it tells the global pair of `state`, which is not moved."""
+        batches, noise = (tuple(turn[name] for turn in drawn.values()) for name in ("batch", "noise"))
+        count = self.inner.draws(play.game.players)
+        first = ({**noise[0], **own}, *noise[1:count])
+        local, info = self.inner(play, _own(known["locals"], state.t), batches[:count], first)
+        local, play = replace(local, t=state.t), replace(play, overwrites=False)  # a clone must not touch its original
+        messenger = _mixed(local, GENERATOR, state, local.memory["field"])
+        if self.messenger_memory == "fresh":
+            fresh = {name: play.optimizers[name].initial(vector) for name, vector in messenger.vectors.items()}
+            messenger = replace(messenger, memory={**messenger.memory, "optimizers": fresh})
+        for k in range(count, len(batches) - 2):
+            seen, messenger = play.evaluate(messenger, batches[k], (DISCRIMINATOR,))
+            messenger = play.advance(messenger, {DISCRIMINATOR: seen.field[DISCRIMINATOR]}, noise[k])
+        told = {}
+        for name, rival, batch in zip(PLAYERS, (messenger, local), batches[-2:], strict=True):
+            told[name] = play.evaluate(_mixed(rival, name, state, known["facing"][name]), batch, (name,))
+        return {
+            "kept": {
+                "locals": {"vectors": local.vectors, "buffers": local.buffers, **local.memory},
+                "facing": {name: told[name][1].memory["field"] for name in PLAYERS},
+            },
+            "sums": {key: {name: vars(told[name][0])[key][name] for name in PLAYERS} for key in ("field", "losses")},
+            "means": {
+                "buffers": {name: told[name][0].buffers[name] for name in state.buffers},
+                "extra": {f"local_{name}": number * 1.0 for name, number in {**info.losses, **info.extra}.items()},
+            },
+        }
+
+
+def locals_of(state: State) -> list[State]:
+    """Return the local pairs of a state of SGAN as states of their own, as if each had been trained alone."""
+    memory = state.memory["scheme"]
+    while "locals" not in memory:
+        require("inner" in memory, "state", sorted(memory), "the state of a training with SGAN, or one around it")
+        memory = memory["inner"]
+    pairs = len(memory["locals"]["vectors"][GENERATOR])
+    return [_own(_each(memory["locals"], itemgetter(n)), state.t) for n in range(pairs)]
+
+
+def _mixed(pair: State, player: str, others: State, field: Tree) -> State:
+    """Return a pair in which one player is another pair's, parameters and buffers."""
+    vectors = {**pair.vectors, player: others.vectors[player]}
+    buffers = {name: (others if name == player else pair).buffers[name] for name in pair.buffers}
+    return State(pair.t, vectors, buffers, {**pair.memory, "field": field})
+
+
+def _own(tree: Tree, t: Tensor) -> State:
+    """Return what is kept of a pair as a state of its own."""
+    return State(t, tree["vectors"], tree["buffers"], {name: tree[name] for name in KEPT})
+
+
+def _each(tree: Tree, change: Callable[[Tensor], Tensor]) -> Tree:
+    return {key: change(value) if isinstance(value, Tensor) else _each(value, change) for key, value in tree.items()}
+
+
+def _stacked(trees: list[Tree]) -> Tree:
+    flats = [flatten(tree) for tree in trees]
+    return unflatten({key: torch.stack([flat[key] for flat in flats]) for key in flats[0]}, trees[0])
