@@ -8,22 +8,29 @@ import torch
 from detente.experiments.base import Track
 from detente.games.low_dimensional import LowDimensional
 from detente.method import Method
-from detente.training.step import Steps, draw
+from detente.state import State, Tree, flatten, unflatten
+from detente.training.step import draw
 
 
 def walked(
     game: LowDimensional, method: Method, starts: list[tuple[float, ...]], steps: int, name: str, track: Track
 ) -> np.ndarray:
     """Return the paths of a method that never stops, (starts, steps + 1, 2), all walked at once."""
-    generator = torch.Generator().manual_seed(0)
-    games = [LowDimensional(game.function, game.bound, start) for start in starts]
-    states = [method.initial(one, generator) for one in games]
-    take = Steps(game, method, mapped=len(starts) > 1)
-    points = [[_point(state.vectors) for state in states]]
+    states = [
+        method.initial(LowDimensional(game.function, game.bound, start), torch.Generator()).tree() for start in starts
+    ]
+    flats = [flatten(state) for state in states]
+    walkers = unflatten({key: torch.stack([flat[key] for flat in flats]) for key in flats[0]}, states[0])
+    batches = ({},) * method.draws(game)  # nothing in these games is drawn
+
+    def stepped(walker: Tree) -> Tree:
+        return method.step(game, State(**walker), batches)[0].tree()
+
+    points = [_points(walkers)]
     for _ in track(range(steps), name, steps):
-        states, _ = take(states, [[draw(game, method, state, generator)] for state in states])
-        points.append([_point(state.vectors) for state in states])
-    return np.array(points).transpose(1, 0, 2)
+        walkers = torch.vmap(stepped)(walkers)
+        points.append(_points(walkers))
+    return np.stack(points, 1)
 
 
 def proposed(games: list[LowDimensional], method: Method, proposals: int, name: str, track: Track) -> list[np.ndarray]:
@@ -46,3 +53,7 @@ def _until_stopped(game: LowDimensional, method: Method, proposals: int, seed: i
 
 def _point(vectors: dict[str, torch.Tensor]) -> tuple[float, float]:
     return float(vectors["x"]), float(vectors["y"])
+
+
+def _points(walkers: Tree) -> np.ndarray:
+    return torch.cat([walkers["vectors"]["x"], walkers["vectors"]["y"]], 1).numpy()
