@@ -134,7 +134,7 @@ def test_the_lines_of_the_manual_work(call: Call) -> None:
     with Image.open("grid.png") as grid:
         assert grid.size == (8 * 30 - 2, 8 * 30 - 2)
     assert {path.name for path in Path("runs/ring").iterdir()} == {
-        "simultaneous", "consensus", "extragradient", "report.html",
+        "simultaneous", "consensus", "extragradient", "report.html", "comparison.yaml",
     }  # fmt: skip
     page = Path("page.html").read_text(encoding="utf-8")
     assert all(name in page for name in ("simultaneous", "consensus", "extragradient", "one"))

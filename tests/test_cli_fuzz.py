@@ -26,6 +26,9 @@ OPTIONS = sorted(
         "out",
         "overwrite",
         "methods",
+        "budget",
+        "baseline",
+        "tune",
         "n",
         "seed",
         "latents",
@@ -100,6 +103,7 @@ def nothing_is_trained() -> Iterator[None]:
         patch.chdir(folder)
         for module in (train, compare, resume):
             patch.setattr(module, "carry_out", lambda *arguments, **named: 0)
+        patch.setattr(compare, "tuned", lambda runs, *arguments: runs)
         yield
 
 

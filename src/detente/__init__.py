@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from detente.commands.compare import compare as compare
     from detente.errors import InvalidValue as InvalidValue
     from detente.game import Game as Game
     from detente.games.adversarial import Adversarial as Adversarial
@@ -28,6 +29,7 @@ _HOMES = {
     "Run": "training.run",
     "State": "state",
     "Stepper": "training.stepper",
+    "compare": "commands.compare",
     "train": "training.loop",
 }
 __all__ = [  # a literal, for type checkers and editors
@@ -40,6 +42,7 @@ __all__ = [  # a literal, for type checkers and editors
     "State",
     "Stepper",
     "__version__",
+    "compare",
     "train",
 ]
 

@@ -53,7 +53,9 @@ def parser(
     made.add_argument("--config", action="config", help="YAML file with any of these options, e.g. a run.yaml")
     made.add_class_arguments(Run, skip=set(without))
     for action in made._actions:
-        action.metavar = {"game": "NAME", "method": "NAME", "seeds": "N …", "config": "FILE"}.get(action.dest)
+        action.metavar = {"game": "NAME", "method": "NAME", "seeds": "N …", "config": "FILE", "seconds": "S"}.get(
+            action.dest
+        )
         if action.dest.endswith(".help"):
             action.metavar, name = "NAME", action.dest.partition(".")[0]
             action.help = f"show the settings of one {name} as options, e.g. --{action.dest} {EXAMPLES[name]}"
@@ -125,6 +127,12 @@ def resolved(made: jsonargparse.ArgumentParser, options: jsonargparse.Namespace)
     """Return the options of a run as nested mappings, everything said, fit for YAML."""
     whole = yaml.safe_load(made.dump(options, skip_unset=False))
     return {name: whole[name] for name in FIELDS}
+
+
+def rebuilt(content: dict[str, Any]) -> Run:
+    """Return the run that resolved options describe."""
+    made = parser("run", "")
+    return build(made, made.parse_object(content))
 
 
 def from_directory(directory: Path) -> tuple[jsonargparse.ArgumentParser, jsonargparse.Namespace]:

@@ -158,7 +158,7 @@ def folder(make_run: MakeRun, tmp_path: Path) -> Path:
     make_run(here / "plain", quality=0.4, seeds=seeds, snapshots=0)
     make_run(here / "good<b>", quality=0.95, seeds=seeds, snapshots=0)
     make_run(here / "same", quality=0.41, seeds=seeds, snapshots=0, diverged={3: 1000})
-    (here / "comparison.yaml").write_text(yaml.safe_dump({"baseline": "plain", "budget": "60s"}))
+    (here / "comparison.yaml").write_text(yaml.safe_dump({"baseline": "plain", "budget": "60 seconds"}))
     trials = [{"rate": 0.001, "mean": 7.25, "diverged": []}, {"rate": 0.01, "mean": None, "diverged": [1000]}]
     sweep = {"best": 0.001, "trials": trials, "remark": "the <best> is at the edge"}
     (here / "tuning.json").write_text(json.dumps({"methods": {"good<b>": sweep, "gone": sweep, "odd": 3}}))
@@ -204,6 +204,6 @@ def test_lines_for_the_terminal(folder: Path) -> None:
     told = against(runs, [folder])
     assert told is not None
     assert len(sentences(runs, standings(runs), told)) == 2
-    assert method_of_test(told).startswith("Differences over 9 to 10 paired seeds")
+    assert method_of_test(told).startswith("Each seed had 60 seconds at most. Differences over 9 to 10")
     assert list(swept(told))[0] == "good<b>: learning rate 0.001; the <best> is at the edge."
     assert tried({"trials": [{"rate": 1.0, "mean": None, "diverged": []}]}) == ["1: no value"]

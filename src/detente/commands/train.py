@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import yaml
 
 from detente import configuration
 from detente.commands.display import console, shown
 from detente.errors import InvalidValue
 from detente.training.loop import Tick, train
-from detente.training.record import Record
+from detente.training.record import STARTED, Record
 from detente.training.run import TIMES, Run
+from detente.yaml_file import NOT_OPTIONS
 
 DESCRIPTION = "Train a game under a method, for one or several seeds, into a run directory."
 EXAMPLES = """\
@@ -70,6 +74,25 @@ def carry_out(
         console.print(f"{directory}: {last.execution if last else 'complete'}.", soft_wrap=True)
         console.print(f"Look at it: detente report {directory} --out page.html", soft_wrap=True)
     return 0
+
+
+def standing(directory: Path, described: dict[str, Any]) -> Literal["absent", "finished", "unfinished", "other"]:
+    """Return how far a run has come in a directory: `other` where it holds something else than this very run."""
+    if not directory.exists() or (directory.is_dir() and all(file.name == STARTED for file in directory.iterdir())):
+        return "absent"
+    try:
+        content = yaml.safe_load((directory / "run.yaml").read_text(encoding="utf-8"))
+        there, asked = ({k: v for k, v in one.items() if v is not None} for one in (content, described))
+    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+        return "other"
+    if {key: value for key, value in there.items() if key not in NOT_OPTIONS} != asked:
+        return "other"
+    try:
+        seeds = json.loads((directory / "status.json").read_text(encoding="utf-8"))["seeds"].values()
+        over = [one["status"] in ("finished", "diverged") for one in seeds]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "unfinished"
+    return "finished" if over and all(over) else "unfinished"
 
 
 def longer(run: Run, steps: int | None = None, seconds: float | None = None) -> Run:

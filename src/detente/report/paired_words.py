@@ -65,8 +65,9 @@ def method_of_test(told: Against) -> str:
     seeds = {pair.difference.n for row in told.pairs for pair in row.values() if pair.difference}
     many = f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else str(*seeds) if seeds else "no"
     tests = "" if told.tests < 2 else f", corrected by Holm for {told.tests} tests"
+    budget = f"Each seed had {told.comparison.budget} at most. " if told.comparison.budget else ""
     return (
-        f"Differences over {many} paired seeds with their Student-t 95 % intervals; "
+        f"{budget}Differences over {many} paired seeds with their Student-t 95 % intervals; "
         f"p of the exact Wilcoxon signed-rank test{tests}."
     )
 

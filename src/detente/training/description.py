@@ -1,0 +1,54 @@
+"""What can be told of a run that was built in Python: enough to know it again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import torch
+
+from detente.game import Game
+from detente.state import flatten
+from detente.training.run import Run
+
+
+def description(run: Run) -> dict[str, Any]:
+    """Return a run as nested mappings of plain values, alike for equal runs; a game is known by its numbers."""
+    told = {field.name: _plain(getattr(run, field.name)) for field in fields(run) if field.name != "game"}
+    return {"game": {"class_path": _path(run.game), "fingerprint": fingerprint(run.game)}, **told}
+
+
+def fingerprint(game: Game) -> str:
+    """Return 16 letters that stand for a game's initial parameters, its data and its losses."""
+    generator = torch.Generator().manual_seed(0)
+    vectors, buffers = game.initial(generator)
+    batch = game.draw(generator)
+    with torch.no_grad():
+        losses, _ = game.losses(vectors, buffers, batch, game.players)
+    leaves = flatten({"vectors": vectors, "buffers": buffers, "batch": batch})
+    digest = hashlib.sha256()
+    for name, tensor in sorted(leaves.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    for name, loss in sorted(losses.items()):
+        digest.update(f"{name} {float(loss):.5g} ".encode())  # few digits: sums may be taken in another order
+    return digest.hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {
+            "class_path": _path(value),
+            "init_args": {f.name: _plain(getattr(value, f.name)) for f in fields(value)},
+        }
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset | range):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
+
+
+def _path(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"

@@ -1,0 +1,41 @@
+"""On what terms runs are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from detente.errors import InvalidValue, require
+from detente.training.budget import Budget
+from detente.training.record import write_text
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the runs of a comparison have in common.
+
+    Args:
+        baseline: the run that the others are held against, by the name of its directory.
+        budget: what each seed may use up, where steps alone do not say it.
+    """
+
+    baseline: str
+    budget: Budget | None = None
+
+    def write(self, path: Path) -> None:
+        """Write them into a file in the comparison's folder, which is made, for the report to read.
+
+        Raises:
+            InvalidValue: the folder is none for runs, or cannot be written to.
+        """
+        folder = path.parent
+        require(not (folder / "run.yaml").exists(), "out", str(folder), "a folder for runs, not a run directory")
+        said = {"baseline": self.baseline, "budget": str(self.budget) if self.budget else None}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_text(path, yaml.safe_dump(said, sort_keys=False, allow_unicode=True))
+        except OSError as error:
+            allowed = "a folder that can be written to"
+            raise InvalidValue("out", str(folder), allowed, error.strerror or "") from error
