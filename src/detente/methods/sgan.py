@@ -1,4 +1,8 @@
-"""SGAN: an ensemble of independent pairs teaches a global one."""
+"""SGAN: an ensemble of independent pairs teaches a global one.
+
+The weight-shared variant (SW) is left out: the paper says neither which half of the parameters is shared, nor whether
+the global pair shares it, nor what moves it.
+"""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from detente.vector import eager
 
 GENERATOR, DISCRIMINATOR = PLAYERS = ("generator", "discriminator")
 KEPT = ("field", "scheme", "optimizers")  # what a pair remembers, named as in a state's memory
-# Up to here, parameters of one pair, a step costs the overhead of its operations, which mapping pays once for all
-# pairs; beyond, it costs arithmetic, which mapping does not save, and every pair's intermediate results at once.
+# Parameters of one pair up to which mapping saves time, since it pays the overhead of operations once for all pairs: 5
+# pairs of MLPs take 0.65 of the time at 2,000, 0.93 at 70,000, as long at 270,000, and more memory.
 MAPPED_UP_TO = 100_000
 
 
