@@ -87,7 +87,9 @@ class Steps:
         traceable = method.traceable(game)
         self.compiled, self.mapped = compiled and traceable, mapped and traceable
         told = (
-            "the method looks at the whole set" if game.traceable else "a layer draws random numbers or writes in place"
+            "the method decides by values or looks at a whole set"
+            if game.traceable
+            else "a layer draws random numbers or writes in place"
         )
         self.refused = "" if traceable else told
         self._graphs: dict[tuple, Graph] = {}
