@@ -63,9 +63,10 @@ def test_the_others_step_is_the_answer_however_rough_the_first(iterations: int) 
 def test_warm_starts_go_on_where_the_last_step_ended(field: Competitive | AdaptiveCompetitive) -> None:
     """A residual that forgets the beginning (r = b) would never end where many iterations do."""
     game, _ = quadratic()
-    settings = {"iterations": 1, "tolerance": 0.0} | ({"decay": 0.0} if isinstance(field, AdaptiveCompetitive) else {})
-    rough = type(field)(field.learning_rate, **settings)
-    exact = type(field)(field.learning_rate, **{**settings, "iterations": 50})
+    rough = replace(field, iterations=1, tolerance=0.0)
+    if isinstance(rough, AdaptiveCompetitive):
+        rough = replace(rough, decay=0.0)  # the same rates at every call
+    exact = replace(rough, iterations=50)
     _, expected, _ = direction(exact, game)
     memory, errors = None, []
     for _ in range(150):

@@ -23,7 +23,7 @@ from tests.fields.small_games import Array, Three, counted, direction, gan, quad
 def ridge(dense: Array, pull: Array, leader: slice, follower: slice, damping: float) -> Array:
     """Return H_yy⁻¹ H_yx times the leader's direction, by a dense solution of (H_yy² + d I) s = H_yy h."""
     own, across = dense[follower, follower], dense[follower, leader]
-    return np.linalg.solve(own @ own + damping * np.eye(len(own)), own @ across @ pull)
+    return np.asarray(np.linalg.solve(own @ own + damping * np.eye(len(own)), own @ across @ pull), dtype=np.float64)
 
 
 @pytest.mark.parametrize("damping", [0.0, 0.7])

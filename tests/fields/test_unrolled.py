@@ -68,18 +68,16 @@ def looked_ahead(field: Unrolled, game: Game, vectors: Vectors, rest: tuple[Buff
 @both
 def test_finite_differences_of_the_loss_after_k_moves(field: Unrolled) -> None:
     game = gan()
-    vectors, *rest = start(game)
+    vectors, buffers, batch = start(game)
+    rest = buffers, batch
     memory = remembered(field, vectors["discriminator"].numel())
     told, _ = field(game, vectors, *rest, memory, game.players)
     x, differences = vectors["generator"], []
     for unit in torch.eye(len(x)).double() * 1e-5:
-        ends = (
-            looked_ahead(field, game, {**vectors, "generator": x + side * unit}, tuple(rest), memory)
-            for side in (1, -1)
-        )
+        ends = (looked_ahead(field, game, {**vectors, "generator": x + side * unit}, rest, memory) for side in (1, -1))
         differences.append((next(ends) - next(ends)) / 2e-5)
     torch.testing.assert_close(told.field["generator"], torch.stack(differences), rtol=1e-5, atol=1e-8)
-    torch.testing.assert_close(told.losses["generator"], looked_ahead(field, game, vectors, tuple(rest), memory))
+    torch.testing.assert_close(told.losses["generator"], looked_ahead(field, game, vectors, rest, memory))
     plain = vector_field(game, vectors, *rest)
     torch.testing.assert_close(told.field["discriminator"], plain.field["discriminator"])
     assert (told.field["generator"] - plain.field["generator"]).norm() > 0.01 * plain.field["generator"].norm()
