@@ -350,13 +350,13 @@ def test_mapped_over_seeds_is_the_loop_over_seeds(name: str, way: Ways) -> None:
 
 
 @both_ways
-def test_traced_over_seeds_and_steps_is_eager(way: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traced_over_seeds_is_eager(way: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)  # inductor itself takes a minute
     game, play = DiracGAN(penalty=R1(), start=(1.0, 0.8)), method()
     states = [play.initial(game, torch.Generator().manual_seed(0)) for _ in range(2)]
     states[1].vectors.update(generator=torch.tensor([0.3]).double())
-    draws = [[draw(game, play, state, torch.Generator()) for _ in range(2)] for state in states]
-    traced = Steps(game, play, chunk=2, compiled=True, mapped=True)
+    draws = [[draw(game, play, state, torch.Generator())] for state in states]
+    traced = Steps(game, play, chunk=1, compiled=True, mapped=True)
     same(
         [after.flat() for after in traced(states, draws)[0]],
         [after.flat() for after in Steps(game, play)(states, draws)[0]],
