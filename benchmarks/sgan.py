@@ -1,0 +1,124 @@
+"""SGAN's step with five small pairs, beside the plain Python loop over pairs; and what SVRG and SGAN keep."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from benchmarks.row import Row, milliseconds
+from benchmarks.timing import interleave, threads
+from detente import methods, standard_games
+from detente.games.adversarial import Adversarial
+from detente.method import Method
+from detente.optimizers.adam import Adam
+from detente.state import flatten
+from detente.training.step import Steps, draw
+
+PAIRS, RATE, BETAS = 5, 1e-4, (0.5, 0.999)
+
+
+def run(quick: bool) -> list[Row]:
+    """Return the time of a step, eager and compiled, as a share of the loop's, and copies of the networks kept."""
+    game = standard_games.ring()
+    assert isinstance(game, Adversarial)
+    method = methods.sgan(PAIRS, optimizer=Adam(RATE, BETAS))
+    rows = []
+    with threads(1):
+        compiled = _ours(game, method, compiled=True)
+        began = time.perf_counter()
+        compiled()
+        compiling = time.perf_counter() - began
+        ways = {"loop": loop(game), "eager": _ours(game, method), "compiled": compiled}
+        timing = interleave(ways, rounds=7 if quick else 31)
+    for way in ("eager", "compiled"):
+        detail = f"loop {milliseconds(timing.median('loop'))}, ours {milliseconds(timing.median(way))}"
+        detail += f"; {compiling:.0f} s until the first step" if way == "compiled" else ""
+        rows.append(Row.of(f"SGAN, {PAIRS} pairs, {way}", timing.ratio(way, "loop"), target=0.5, detail=detail))
+    rows.append(_copies("SGAN: copies of a pair in the state, optimizer's not counted", game, method, PAIRS + 1))
+    finite = standard_games.ring(points=5120)
+    rows.append(_copies("SVRG: copies of both players in the state, their own counted", finite, methods.svrg(), 3))
+    return rows
+
+
+def _copies(what: str, game: Adversarial, method: Method, target: float) -> Row:
+    generator = torch.Generator().manual_seed(0)
+    state = method.prepare(game, method.initial(game, generator), generator)
+    own = sum(vector.numel() for vector in state.vectors.values())
+    held = flatten({"vectors": state.vectors, "field": state.memory["field"], "scheme": state.memory["scheme"]})
+    copies = sum(tensor.numel() for path, tensor in held.items() if "optimizers" not in path) / own
+    return Row(what, copies, copies, copies, target=target + 0.01, detail=f"{own:,} parameters a pair")
+
+
+def _ours(game: Adversarial, method: Method, compiled: bool = False) -> Callable[[], None]:
+    generator = torch.Generator().manual_seed(0)
+    state, steps = method.initial(game, generator), Steps(game, method, compiled=compiled)
+
+    def take() -> None:
+        nonlocal state
+        (state,), _ = steps([state], [[draw(game, method, state, generator)]], owned=True)
+
+    return take
+
+
+def loop(game: Adversarial) -> Callable[[], None]:
+    """Return Algorithm 1 as most people would write it: ordinary modules, one pair after the other."""
+    random = torch.Generator().manual_seed(0)
+
+    def fresh() -> tuple[nn.Module, nn.Module]:
+        modules = [copy.deepcopy(game.modules[name]) for name in game.players]
+        for module in modules:
+            for parameter in module.parameters():
+                nn.init.normal_(parameter, std=0.3, generator=random)
+        return modules[0], modules[1]
+
+    def adam(module: nn.Module) -> torch.optim.Adam:
+        return torch.optim.Adam(module.parameters(), lr=RATE, betas=BETAS)
+
+    pairs = [fresh() for _ in range(PAIRS)]
+    own = [(adam(generator), adam(discriminator)) for generator, discriminator in pairs]
+    generator_0, discriminator_0 = fresh()
+    adam_g0, adam_d0 = adam(generator_0), adam(discriminator_0)
+
+    def fakes(generator: nn.Module) -> Tensor:
+        return generator(torch.randn(game.batch, game.latent))
+
+    def real() -> Tensor:
+        return game.data.draw(game.batch, random)["real"]
+
+    def loss_d(discriminator: nn.Module, generator: nn.Module) -> Tensor:
+        fake = fakes(generator).detach()
+        return softplus(-discriminator(real())).mean() + softplus(discriminator(fake)).mean()
+
+    def loss_g(discriminator: nn.Module, generator: nn.Module) -> Tensor:
+        return softplus(-discriminator(fakes(generator))).mean()
+
+    def move(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    def step() -> None:
+        messengers = []
+        for (generator, discriminator), (adam_g, adam_d) in zip(pairs, own, strict=True):
+            move(adam_d, loss_d(discriminator, generator))
+            move(adam_g, loss_g(discriminator, generator))
+            messenger = copy.deepcopy(discriminator)
+            optimizer = adam(messenger)
+            optimizer.load_state_dict(copy.deepcopy(adam_d.state_dict()))
+            move(optimizer, loss_d(messenger, generator_0))
+            messengers.append(messenger)
+        adam_g0.zero_grad()
+        for messenger in messengers:
+            loss_g(messenger, generator_0).backward()
+        adam_g0.step()
+        adam_d0.zero_grad()
+        for generator, _ in pairs:
+            loss_d(discriminator_0, generator).backward()
+        adam_d0.step()
+
+    return step

@@ -1,0 +1,94 @@
+"""What a step of each method costs beside a simultaneous gradient step on the same networks, and what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks.row import Row, milliseconds
+from benchmarks.timing import interleave, threads
+from detente import methods
+from detente.data.arrays import Arrays
+from detente.data.gaussian_mixture import Ring
+from detente.game import Game
+from detente.games.adversarial import Adversarial
+from detente.method import Method
+from detente.networks.mlp import MLP
+from detente.optimizers.adam import Adam
+from detente.training.step import Steps, draw
+
+WIDTH, DEPTH, LATENT, BATCH, SAMPLES = 128, 3, 16, 256, 25_600
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A method with its target, in units of a simultaneous step."""
+
+    make: Callable[[], Method]
+    target: float | None
+
+
+def _adam() -> Adam:
+    return Adam(1e-4)
+
+
+CONTESTANTS = {
+    "consensus": Contestant(lambda: methods.consensus(optimizer=_adam()), 2.6),
+    "extragradient": Contestant(lambda: methods.extragradient(optimizer=_adam()), 2.1),
+    "svre (without its snapshots)": Contestant(lambda: methods.svre(), None),
+    "svrg (without its snapshots)": Contestant(lambda: methods.svrg(), 2.2),
+    "accept_reject, one ascent step": Contestant(lambda: methods.accept_reject(ascent_steps=1), 2.5),
+    "covariance_langevin, diagonal": Contestant(lambda: methods.covariance_langevin(), 3.0),
+    "competitive": Contestant(lambda: methods.competitive(), None),
+    "follow_the_ridge": Contestant(lambda: methods.follow_the_ridge(), None),
+    "unrolled, five steps": Contestant(lambda: methods.unrolled(), None),
+    "symplectic_adjustment": Contestant(lambda: methods.symplectic_adjustment(), None),
+}
+
+
+def run(quick: bool) -> list[Row]:
+    """Return each method's eager time in units of a simultaneous step's, beside the count of gradients."""
+    rows = []
+    with threads(1):
+        game = _game()
+        for name, contestant in CONTESTANTS.items():
+            method, plain = contestant.make(), methods.simultaneous(optimizer=_adam())
+            candidates = {"simultaneous": _steps(game, plain), "method": _steps(game, method)}
+            timing = interleave(candidates, rounds=7 if quick else 31)
+            scheme = method.scheme.gradient_evaluations(method.field, game.players)
+            count = scheme / plain.gradient_evaluations(game)
+            rows.append(
+                Row.of(
+                    f"{name}",
+                    timing.ratio("method", "simultaneous"),
+                    target=contestant.target,
+                    detail=f"{milliseconds(timing.median('method'))}; {count:g} by count of gradients",
+                )
+            )
+    return rows
+
+
+def _game() -> Game:
+    """Return a zero-sum game of finite sums without BatchNorm, which every method accepts."""
+    points = Ring().draw(SAMPLES, torch.Generator().manual_seed(0))["real"]
+
+    def network(inputs: int, outputs: int) -> Callable[[], MLP]:
+        return lambda: MLP(inputs, outputs, WIDTH, DEPTH)
+
+    return Adversarial(
+        network(LATENT, 2), network(2, 1), Arrays(points), LATENT, "minimax", batch=BATCH, fixed_latents=True
+    )
+
+
+def _steps(game: Game, method: Method) -> Callable[[], None]:
+    generator = torch.Generator().manual_seed(0)
+    state = method.prepare(game, method.initial(game, generator), generator)
+    steps = Steps(game, method)
+
+    def take() -> None:
+        nonlocal state
+        (state,), _ = steps([state], [[draw(game, method, state, generator)]], owned=True)
+
+    return take
