@@ -23,7 +23,7 @@ TITLES = {
     "many_seeds": "Many seeds at once",
     "memory": "Memory",
     "spectrum": "Spectra (one thread)",
-    "step_cost": "A step of each method in units of a simultaneous step (MLPs of width 128, batch 256, eager, one thread)",
+    "step_cost": "Steps in units of a simultaneous step (MLPs of width 128, batch 256, eager, one thread)",
     "sgan": "SGAN: all pairs as one step (4×16 MLPs, batch 512, one thread)",
     "peers": "Other libraries on job T and on its zero-sum variant (one thread)",
 }

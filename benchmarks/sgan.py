@@ -13,6 +13,7 @@ from torch.nn.functional import softplus
 from benchmarks.row import Row, milliseconds
 from benchmarks.timing import interleave, threads
 from detente import methods, standard_games
+from detente.game import Game
 from detente.games.adversarial import Adversarial
 from detente.method import Method
 from detente.optimizers.adam import Adam
@@ -45,7 +46,7 @@ def run(quick: bool) -> list[Row]:
     return rows
 
 
-def _copies(what: str, game: Adversarial, method: Method, target: float) -> Row:
+def _copies(what: str, game: Game, method: Method, target: float) -> Row:
     generator = torch.Generator().manual_seed(0)
     state = method.prepare(game, method.initial(game, generator), generator)
     own = sum(vector.numel() for vector in state.vectors.values())
