@@ -22,6 +22,8 @@ from detente.layered_moments import Layers
 from detente.second_order import closed_forms
 from detente.vector import eager
 
+LARGEST_PART = 2**22  # numbers in the samples' gradients that are held at once
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -343,7 +345,7 @@ def _sampled_covariance(
 ) -> tuple[Evaluation, Tensor]:
     """Return what `gradient_covariance` does from all samples' gradients, some at a time to spare memory."""
     vector = vectors[player]
-    chunk = max(8, 2**22 // len(vector))
+    chunk = max(8, LARGEST_PART // len(vector))
     mean, total, loss, seen = torch.zeros_like(vector), torch.zeros_like(vector), vector.new_zeros(()), 0
     total = total.new_zeros(len(vector), len(vector)) if full else total
     for start in range(0, size, chunk):

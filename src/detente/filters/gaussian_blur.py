@@ -21,7 +21,8 @@ class GaussianBlur(Filter):
     columns sum to one: no brightness is lost, and λ may change over training.
 
     Args:
-        strengths: λ ≥ 0 in pixels, or a schedule, or several of these; 0 changes nothing. Up to about half the image.
+        strengths: λ ≥ 0 in pixels, or a schedule, or several of these; 0 changes nothing. Up to about the image's
+            size, where all that is left is its mean.
 
     Source: NIPS 2017 submission on noisy discriminator gradients, eq. 9 (blur not specified there); mirrored edges as
         in `scipy.ndimage.gaussian_filter`.
@@ -44,14 +45,14 @@ class GaussianBlur(Filter):
 
 
 def _kernel(size: int, strength: float | Tensor, like: Tensor) -> Tensor:
-    """Return K, (size, size), with the weights of a pixel's two next mirror images on either side."""
+    """Return K, (size, size), with the weights of a pixel and of its nearest mirror images."""
     at = torch.arange(size, dtype=like.dtype, device=like.device)
     width = torch.as_tensor(strength, dtype=like.dtype, device=like.device).clamp(min=NOTHING)
     direct, mirrored = at.unsqueeze(1) - at, at.unsqueeze(1) + at + 1
     weights = sum(
         torch.exp(-0.5 * ((distance + turn * 2 * size) / width).square())
         for distance in (direct, mirrored)
-        for turn in (-1, 0, 1)
+        for turn in (-2, -1, 0, 1, 2)
     )
     assert isinstance(weights, Tensor)
     return weights / weights.sum(1, keepdim=True)
