@@ -174,7 +174,7 @@ def _pairs(words: Sequence[str], lists: tuple[str, ...]) -> list[tuple[str | Non
         while rest and not equals and not rest[0].startswith("--") and (option in lists or not taken):
             taken.append(rest.pop(0))
         listed = option in lists and not (len(taken) == 1 and taken[0].startswith("["))
-        several = [read(one) if option == "seeds" else one for one in taken]
+        several = [read(one) if option in ("seeds", "tune") else one for one in taken]
         pairs.append((option, _flow(several) if listed else taken[0] if taken else None))
     return pairs
 

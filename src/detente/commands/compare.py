@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from detente import configuration
 from detente.commands.diagnose import diagnosis
 from detente.commands.display import comparison_lines, console, outcome_table
 from detente.commands.train import carry_out, standing
-from detente.commands.tuning import Described, numbers, tuned
+from detente.commands.tuning import Described, tuned
 from detente.errors import InvalidValue, require, unknown
 from detente.game import Game
 from detente.method import Method
@@ -54,7 +55,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument(
         "--tune",
         metavar="RATE …",
-        type=list[str],
+        type=list[float],
         help="first try every method at these learning rates, on other seeds with a fifth of the budget, and take each "
         "at its best (without rates: at 0.1, 0.3, 1, 3 and 10 times its own)",
     )
@@ -69,7 +70,8 @@ def main(words: Sequence[str]) -> int:
     for word in ("--steps", "--seconds") if budget else ():
         given = any(one.partition("=")[0] == word for one in words)
         require(not given, "budget", options.budget, f"either --budget or {word}")
-    asked = None if options.tune is None else numbers(options.tune)
+    for rate in options.tune or ():
+        require(math.isfinite(rate) and rate > 0, "tune", rate, "learning rates: finite numbers > 0")
     labels = [_label(method) for method in options.methods]
     require(len(set(labels)) == len(labels), "methods", options.methods, "each of them once")
     terms = Terms(_named(options.baseline, labels), budget)
@@ -78,9 +80,9 @@ def main(words: Sequence[str]) -> int:
         label: _within(budget, *_described(method, rest)) for label, method in zip(labels, options.methods, strict=True)
     }
     try:
-        if asked is not None:
+        if options.tune is not None:
             terms.write(options.out / FILE)
-            runs = tuned(runs, asked, options.out, options.overwrite)
+            runs = tuned(runs, options.tune, options.out, options.overwrite)
     except KeyboardInterrupt:
         console.print("Stopped while learning rates were tried. The same command goes on.")
         return 130

@@ -10,7 +10,7 @@ from typing import Any
 
 from detente import configuration
 from detente.commands.display import console, shown
-from detente.errors import InvalidValue, require
+from detente.errors import InvalidValue
 from detente.report.comparison import TUNING
 from detente.training import sweep
 from detente.training.loop import Tick
@@ -19,22 +19,6 @@ from detente.training.record import write_text
 from detente.training.run import Run
 
 Described = tuple[Run, dict[str, Any]]
-
-
-def numbers(words: Sequence[str]) -> list[float]:
-    """Return the rates that words name, in order, each once.
-
-    Raises:
-        InvalidValue: one is no rate.
-    """
-    found = []
-    for word in words:
-        try:
-            found.append(float(word))
-        except ValueError:
-            found.append(math.nan)
-        require(math.isfinite(found[-1]) and found[-1] > 0, "tune", word, "learning rates: finite numbers > 0")
-    return sorted(set(found))
 
 
 def tuned(
@@ -94,7 +78,7 @@ def _tuned(
 def _choices(run: Run, described: dict[str, Any], asked: Sequence[float]) -> dict[float, Described]:
     """Return by rate the run at each; none where the rates of its configuration do not reach its optimizers."""
     own = rates(run.method)
-    factors = [rate / own[0] for rate in asked] or sweep.FACTORS if own else []
+    factors = [rate / own[0] for rate in sorted(set(asked))] or sweep.FACTORS if own else []
     found: dict[float, Described] = {}
     for factor in factors:
         if math.isclose(factor, 1.0):

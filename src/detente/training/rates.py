@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from detente.optimizers.base import Optimizer
 from detente.schedule import Schedule, value
 
 SCHEDULED = ("start", "end")  # the numbers of a schedule that are rates
+RATE = re.compile(r"(?:.*_)?(?:learning|generator|discriminator|critic)_rate")  # as methods call their settings
 
 
 def rates(method: Method) -> list[float]:
@@ -36,7 +38,7 @@ def scaled(method: Mapping[str, Any], factor: float, reference: float) -> dict[s
     for key, given in settings.items():
         if key == "learning_rate" and given is None:
             settings[key] = _short(factor * reference) if named else None
-        elif key.endswith("learning_rate"):
+        elif RATE.fullmatch(key):
             settings[key] = _times(given, factor)
         elif key.endswith("optimizer"):
             settings[key] = _inside(given, factor)
@@ -44,15 +46,15 @@ def scaled(method: Mapping[str, Any], factor: float, reference: float) -> dict[s
 
 
 def follow(before: Sequence[float], after: Sequence[float], factor: float) -> bool:
-    """Return whether all rates went with the factor, each from where it was or all from the first one's place."""
+    """Return whether rates went with a factor: each from where it was, or to one for all, the first one's multiple."""
+    if not before or not after:
+        return False
 
     def near(expected: Sequence[float]) -> bool:
-        pairs = zip(after, expected, strict=True)
-        return len(before) > 0 and all(math.isclose(one, other, rel_tol=1e-4) for one, other in pairs)
+        return all(math.isclose(*pair, rel_tol=1e-4) for pair in zip(after, expected, strict=True))
 
-    return len(before) == len(after) and (
-        near([factor * rate for rate in before]) or near([factor * before[0]] * len(before))
-    )
+    each = len(before) == len(after) and near([factor * rate for rate in before])
+    return each or near([factor * before[0]] * len(after))
 
 
 def _rates(optimizer: Optimizer) -> Iterator[float]:
@@ -60,7 +62,7 @@ def _rates(optimizer: Optimizer) -> Iterator[float]:
         given = getattr(optimizer, field.name)
         if isinstance(given, Optimizer):
             yield from _rates(given)
-        elif field.name.endswith("learning_rate") and isinstance(given, float | int | Schedule):
+        elif RATE.fullmatch(field.name) and isinstance(given, float | int | Schedule):
             yield float(value(given, torch.zeros((), dtype=torch.int64)))
 
 
@@ -74,9 +76,7 @@ def _times(given: Any, factor: float) -> Any:
 def _inside(given: Any, factor: float) -> Any:
     """Return an optimizer's configuration, or one for each player, or one around another, with its rates multiplied."""
     if isinstance(given, Mapping):
-        return {
-            key: _times(v, factor) if key.endswith("learning_rate") else _inside(v, factor) for key, v in given.items()
-        }
+        return {key: _times(v, factor) if RATE.fullmatch(key) else _inside(v, factor) for key, v in given.items()}
     return [_inside(one, factor) for one in given] if isinstance(given, list) else given
 
 
