@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from detente.derivatives import Evaluation, linearization
 from detente.errors import require
@@ -31,6 +32,9 @@ class Competitive(Field):
     Source: Schäfer & Anandkumar 2019, Competitive Gradient Descent (arXiv:1905.12103), Algorithm 1 and
         theorem 2.2; the authors' code for the turns and the beginning of conjugate gradients.
     """
+
+    # It may be mapped, but then all iterations of both systems are computed: 5 seeds of the ring took 7 times as long.
+    traceable: ClassVar[bool] = False
 
     learning_rate: float = 1e-3
     iterations: int = 10
