@@ -1,6 +1,6 @@
 """The table of papers: each published method as its triple of field, scheme and optimizer, with the paper's defaults.
 
-Every function takes `optimizer`, the name of a member of `detente.optimizers` or a built one, and `learning_rate`,
+Most functions take `optimizer`, the name of a member of `detente.optimizers` or a built one, and `learning_rate`,
 which goes to a named optimizer (default: the one stated). Its docstring ends with `Choose:` (when to) and `Source:`.
 """
 
