@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -56,7 +56,7 @@ def toy(data: Data, wasserstein: bool, width: int, latent: int, batch: int) -> A
 
 
 def looked(
-    run: Run, directory: Path, moments: Sequence[int], metrics: dict[str, Metric], track: Track
+    run: Run, directory: Path, moments: Sequence[int], metrics: Mapping[str, Metric], track: Track
 ) -> dict[int, dict[str, np.ndarray]]:
     """Train to each moment in turn, and return what was seen there; it is kept in files, so seen only once.
 
@@ -96,7 +96,7 @@ def grid(reach: float = REACH) -> Tensor:
     return torch.cartesian_prod(axis, axis)[:, [1, 0]]
 
 
-def _seen(run: Run, state: State, seed: int, metrics: dict[str, Metric]) -> dict[str, np.ndarray]:
+def _seen(run: Run, state: State, seed: int, metrics: Mapping[str, Metric]) -> dict[str, np.ndarray]:
     game = _game(run)
     pairs = [state, *(locals_of(state) if isinstance(run.method.scheme, Sgan) else [])]
     told: dict[str, list] = {name: [] for name in (*metrics, "samples", "levels")}

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from scipy.stats import linregress
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
@@ -109,5 +108,7 @@ def _fit(missed: np.ndarray) -> tuple[float, float, float]:
     numbers = np.flatnonzero(missed > 0) + 1
     if len(numbers) < 3:
         return math.nan, math.nan, math.nan
-    line = linregress(numbers, np.log(missed[numbers - 1]))
-    return float(line.slope), float(line.intercept), float(line.rvalue**2)
+    logarithms = np.log(missed[numbers - 1])
+    slope, start = np.polyfit(numbers, logarithms, 1)
+    left = logarithms - start - slope * numbers
+    return float(slope), float(start), float(1 - left.var() / logarithms.var())
