@@ -25,6 +25,8 @@ def simultaneous(optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rat
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 1e-4.
 
+    Choose: as the baseline of the theory; one forward pass serves both players.
+
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Algorithm 1.
     """
     return Method(Gradient(), Simultaneous(), named_optimizer(optimizer, learning_rate, 1e-4))
@@ -44,6 +46,8 @@ def alternating(
         discriminator_turns: the discriminator's turns for each of the generator's, ≥ 1.
         order: who moves first; default the discriminator.
 
+    Choose: first: it is how GANs are usually trained, and most published settings are for it.
+
     Source: Goodfellow et al. 2014, Algorithm 1; Radford et al. 2016 for the rate.
     """
     turns = {"discriminator": discriminator_turns} if discriminator_turns != 1 else {}
@@ -57,6 +61,8 @@ def extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate = Non
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 2e-4.
 
+    Choose: when losses oscillate; it has no new setting to choose.
+
     Source: Korpelevich 1976; Gidel et al. 2019 (arXiv:1802.10551), Algorithms 2 and 4.
     """
     return Method(Gradient(), Extragradient(), named_optimizer(optimizer, learning_rate, 2e-4))
@@ -69,6 +75,8 @@ def past_extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate 
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 2e-4.
 
+    Choose: for extragradient's effect at the price of one look.
+
     Source: Popov 1980; Gidel et al. 2019 (arXiv:1802.10551), section 3.2.
     """
     return Method(Gradient(), PastExtragradient(), named_optimizer(optimizer, learning_rate, 2e-4))
@@ -80,6 +88,8 @@ def optimistic(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -
     Args:
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 0.01.
+
+    Choose: with plain SGD, for rotation at the lowest cost.
 
     Source: Daskalakis et al. 2018, Training GANs with Optimism (arXiv:1711.00141), eq. 6.
     """
@@ -95,6 +105,8 @@ def consensus(
         strength: γ, ≥ 0; 10 for the mixture, 0.1 or 10 for images.
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 1e-4.
+
+    Choose: on small and middle-sized networks, when the Jacobian's eigenvalues are mostly imaginary.
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Algorithm 2.
     """
@@ -115,6 +127,8 @@ def smoothing(
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 1e-4.
 
+    Choose: instead of `consensus` beside BatchNorm: only the discriminator is regularised.
+
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, supplementary material.
     """
     return Method(Smoothing(strength, definition), Simultaneous(), named_optimizer(optimizer, learning_rate, 1e-4))
@@ -133,6 +147,8 @@ def wasserstein_clipping(
         discriminator_turns: the critic's turns for each of the generator's, ≥ 1.
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 5e-5.
+
+    Choose: to reproduce WGAN, with the Wasserstein objective.
 
     Source: Arjovsky, Chintala & Bottou 2017 (arXiv:1701.07875), Algorithm 1.
     """
