@@ -120,7 +120,7 @@ def _begin(parameter: Tensor | None, storage: int) -> int | None:
     """Return where a parameter begins in a storage, or None where it is elsewhere."""
     if parameter is None or parameter.untyped_storage().data_ptr() != storage or not parameter.is_contiguous():
         return None
-    return parameter.storage_offset()
+    return int(parameter.storage_offset())
 
 
 def _summed(delta: list[Tensor], h: list[Tensor] | None) -> Tensor:

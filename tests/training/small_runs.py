@@ -9,6 +9,7 @@ import json
 import sys
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from detente import catalogue
 from detente.data.gaussian_mixture import Ring
+from detente.errors import InvalidValue
 from detente.fields.consensus import Consensus
 from detente.fields.covariance import Covariance
 from detente.fields.gradient import Gradient
@@ -67,11 +69,25 @@ def built(optimizer: type) -> Any:
     return Clipped(Momentum(0.01), bound=0.3) if optimizer is Clipped else optimizer()
 
 
+def inside(scheme: type) -> Any:
+    """Return a scheme with its defaults; one that wraps another, around the simultaneous one."""
+    return scheme(inner=Simultaneous()) if "inner" in signature(scheme).parameters else scheme()
+
+
+def fits(method: Method, game: Game) -> bool:
+    """Whether a method can be played on a game: some are for a generator and a discriminator alone."""
+    try:
+        method.check(game)
+    except InvalidValue:
+        return False
+    return True
+
+
 def runs(steps: int, **changes: Any) -> dict[str, Run]:
     """Return every scheme and every optimizer on the bilinear game and on a ring, for one seed and for several."""
     schemes, optimizers = catalogue.members("schemes"), catalogue.members("optimizers")
-    methods = {f"scheme-{name}": Method(Gradient(), scheme(), SGD(0.05)) for name, scheme in schemes.items()}
-    white = {name: one for name, one in optimizers.items() if not one.coloured}
+    methods = {f"scheme-{name}": Method(Gradient(), inside(scheme), SGD(0.05)) for name, scheme in schemes.items()}
+    white = {name: one for name, one in optimizers.items() if not built(one).coloured}
     methods |= {f"optimizer-{name}": Method(Gradient(), Simultaneous(), built(o)) for name, o in white.items()}
     games: dict[str, Game] = {"bilinear": Bilinear(3), "ring": ring()}
     make = partial(Run, steps=steps, compile="off", **{**EVERY, **changes})
@@ -79,6 +95,7 @@ def runs(steps: int, **changes: Any) -> dict[str, Run]:
         f"{label}-{game}-{len(seeds)}": make(games[game], method, seeds=seeds)
         for label, method in methods.items()
         for game, seeds in (("bilinear", (3,)), ("ring", (3,)), ("ring", (0, 1, 2)))
+        if fits(method, games[game])
     }
     found["scheme-simultaneous-bilinear-3"] = make(games["bilinear"], methods["scheme-simultaneous"], seeds=(0, 1, 2))
     mixed = Method(Gradient(), Alternating(turns={"discriminator": 2}), built(optimizers["adam"]))
