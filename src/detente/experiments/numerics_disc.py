@@ -78,14 +78,17 @@ class NumericsDisc(Experiment):
         return found
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw 1 − hλ for rising h beside the unit disc, plain and with consensus."""
+        """Draw 1 − hλ for two steps beside the unit disc, on rays from 1, plain and with consensus."""
+        figure.set_size_inches(9, 5)
         circle = np.exp(1j * np.linspace(0, 2 * np.pi, 200))
         for column, (prefix, name) in enumerate((("", "simultaneous gradient"), ("consensus ", "consensus, γ = 1"))):
-            axes = figure.add_subplot(1, 2, column + 1, aspect="equal")
-            axes.plot(circle.real, circle.imag, color="0.6", lw=1)
+            axes = figure.add_subplot(1, 2, column + 1, aspect="equal", xlim=(-1.4, 1.4), ylim=(-1.4, 1.4))
+            axes.plot(np.real(circle), np.imag(circle), color="0.6", lw=1)
             values, bound = findings[f"{prefix}eigenvalues"], findings[f"{prefix}bound"]
-            for share, colour in ((0.5, "C0"), (1.0, "C1"), (4.0, "C3")):
-                points = 1 - share * bound * values
-                axes.scatter(np.real(points), np.imag(points), s=18, color=colour, label=f"h = {share:g} × bound")
+            for step, colour in ((0.03, "C0"), (0.1, "C1"), (0.3, "C3")):
+                points = 1 - step * values
+                axes.scatter(np.real(points), np.imag(points), s=18, color=colour, zorder=3, label=f"h = {step:g}")
+                for point in points:
+                    axes.plot([1, np.real(point)], [0, np.imag(point)], color="0.85", lw=0.6)
             axes.set(title=f"{name}\nlargest stable h = {bound:.3g}", xlabel="Re (1 − hλ)", ylabel="Im (1 − hλ)")
             axes.legend(fontsize="small", loc="lower left")
