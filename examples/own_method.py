@@ -1,16 +1,20 @@
-"""Your own method: a field of a few lines, trained beside two of ours through the same loop, seed and clock.
+"""Your own method: a field of a few lines, compared with two of ours at the same cost, seeds and measurements.
 
 JARE adds to each player's loss what the *other* player's gradient weighs: L_i + γ/2 ‖v_j‖². It is not in détente; here
 it is written as a user would.
 
     python examples/own_method.py
+
+From the shell it goes by its import path, here from within examples/:
+
+    detente compare --game ring --methods simultaneous consensus:strength=1 own_method.jare --budget 2e4grads --out mine
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from detente import Method, Run, methods, standard_games, train
+from detente import Method, compare, methods, standard_games
 from detente.derivatives import vector_field, vector_jacobian
 from detente.fields.base import Field
 from detente.optimizers.adam import Adam
@@ -36,22 +40,25 @@ class Jare(Field):
         return replace(plain, field=blocks), memory
 
 
-def main(steps: int = 200) -> None:
-    """Train three methods on the ring of eight Gaussians, and print how they end."""
+def jare(strength: float = 1.0, learning_rate: float = 3e-3) -> Method:
+    """JARE with Adam; any scheme and optimizer would do. What it takes, the shell takes: own_method.jare:strength=3.
+
+    Args:
+        strength: γ, ≥ 0.
+        learning_rate: of both players, which `--tune` looks for.
+    """
+    return Method(Jare(strength), Simultaneous(), Adam(learning_rate))
+
+
+def main(budget: str = "600grads", seeds: int = 3, out: str = "runs/own_method") -> None:
+    """Compare three methods on the ring of eight Gaussians, and say how they end and where the page is."""
     adam = Adam(learning_rate=3e-3)
     contestants = {
         "simultaneous": methods.simultaneous(adam),
         "consensus": methods.consensus(strength=1.0, optimizer=adam),
-        "yours": Method(Jare(strength=1.0), Simultaneous(), adam),  # any scheme, any optimizer
+        "yours": jare(),
     }
-    game = standard_games.ring(batch=128)
-    print(f"after {steps} steps    modes covered  near a mode (%)  gradients  seconds")
-    for name, method in contestants.items():
-        run = Run(game, method, steps=steps, seeds=(0,), measure_every=steps)  # more seeds for a real comparison
-        *_, last = train(run)  # a generator of ticks: look at each, or only at the last
-        metrics, seconds = last.metrics[0], last.progress[0].seconds
-        gradients = steps * method.gradient_evaluations(game)
-        print(f"{name:16}{metrics['modes_covered']:17.0f}{metrics['good_share']:17.1f}{gradients:11}{seconds:9.1f}")
+    compare(standard_games.ring(batch=128), contestants, out, budget, seeds=range(seeds))  # ten for a real comparison
 
 
 if __name__ == "__main__":

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from detente import cli
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def ran(name: str, capsys: pytest.CaptureFixture[str], **sizes: int) -> tuple[dict[str, Any], list[str]]:
+def ran(name: str, capsys: pytest.CaptureFixture[str], **sizes: Any) -> tuple[dict[str, Any], list[str]]:
     """Return what a file defines, and the lines that its `main` printed."""
     defined = runpy.run_path(str(EXAMPLES / f"{name}.py"))
     defined["main"](**sizes)
@@ -45,11 +50,35 @@ def test_own_loop(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 < distance < 1
 
 
-def test_own_method(capsys: pytest.CaptureFixture[str]) -> None:
-    """One row a method, with what each says that its gradients cost."""
-    _, lines = ran("own_method", capsys, steps=3)
-    rows = {line.split()[0]: numbers(line) for line in lines[1:]}
-    assert {name: row[2] for name, row in rows.items()} == {"simultaneous": 6, "consensus": 12, "yours": 18}
+def test_own_method(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Each method takes the steps that the budget pays for, and all are held against the first."""
+    _, lines = ran("own_method", capsys, budget="18grads", seeds=2, out=str(tmp_path / "mine"))
+    ends = {}
+    for name in ("simultaneous", "consensus", "yours"):
+        *_, last = (tmp_path / "mine" / name / "metrics.jsonl").read_text("utf-8").splitlines()
+        ends[name] = [json.loads(last)[key] for key in ("seed", "step", "gradient_evaluations")]
+    assert ends == {"simultaneous": [1, 9, 18], "consensus": [1, 4, 16], "yours": [1, 3, 18]}
+    assert any(line.startswith("yours: ") and "from simultaneous shown" in line for line in lines)
+    assert lines[-1].endswith("report.html") and (tmp_path / "mine" / "report.html").is_file()
+
+
+def test_own_method_joins_a_comparison_by_its_import_path(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With settings, and with a learning rate that a sweep reaches."""
+    monkeypatch.chdir(EXAMPLES)
+    monkeypatch.delitem(sys.modules, "own_method", raising=False)
+    ring = "--game ring --game.width 4 --game.depth 1 --game.batch 4 --samples 8 --compile off"
+    chosen = "alternating own_method.jare own_method.jare:strength=3"
+    line = f"compare {ring} --methods {chosen} --seeds 0 1 --budget 12grads --tune 1e-3 3e-3 --out {tmp_path}/mine"
+    assert cli.main(line.split()) == 0, capsys.readouterr().err
+    runs = {path.name: path for path in (tmp_path / "mine").iterdir() if path.is_dir()}
+    assert runs.keys() == {"alternating", "own_method.jare", "own_method.jare-strength=3"}
+    told = yaml.safe_load((runs["own_method.jare-strength=3"] / "run.yaml").read_text("utf-8"))
+    assert told["method"]["class_path"] == "own_method.jare" and told["steps"] == 2
+    assert told["method"]["init_args"]["strength"] == 3
+    assert told["method"]["init_args"]["learning_rate"] in (1e-3, 3e-3)
+    sys.modules.pop("own_method", None)
 
 
 def test_own_methods_field_is_the_gradient_of_the_regularised_losses() -> None:
