@@ -23,6 +23,7 @@ from detente.probe import Subject
 from detente.schemes.alternating import Alternating
 from detente.schemes.simultaneous import Simultaneous
 from detente.training.run import Run
+from detente.training.step import Compile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,7 +113,9 @@ class FourGaussiansModes(Experiment):
                 generator, discriminator = builders["generator"], builders["discriminator"]
                 game = Adversarial(generator, discriminator, game.data, game.latent, "wasserstein", (), game.batch)
             every = max(1, steps // LOOKS)
-            run = Run(game, method, steps, seeds, record_every=every, measure_every=every, samples=SAMPLES)
+            # Six imagined steps take many minutes to compile.
+            compiling: Compile = "off" if name == UNROLLED else "auto"
+            run = Run(game, method, steps, seeds, every, every, samples=SAMPLES, compile=compiling)
             done = trained(run, folder / _plain(name), track)
             looks = [step for step in done.curve("modes_covered")[0] if step > 0]
             modes = np.array([[_dominating(done.samples(seed, step)["fake"]) for step in looks] for seed in seeds])
