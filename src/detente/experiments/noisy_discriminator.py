@@ -45,7 +45,7 @@ class NoisyDiscriminator(Experiment):
     )
     sizes = {
         "smoke": {"steps": 30, "seeds": 2},
-        "laptop": {"steps": 20_000, "seeds": 5},
+        "laptop": {"steps": 9_000, "seeds": 5},
         "paper": {"steps": 60_000, "seeds": 10},
     }
     claims = (
