@@ -83,7 +83,12 @@ def looked(
             real = _game(run).data.draw(POINTS, torch.Generator().manual_seed(0))["real"].numpy()
             partial_file = path.with_suffix(".tmp")
             with partial_file.open("wb") as file:
-                np.savez(file, real=real, **{name: np.stack([one[name] for one in seen]) for name in seen[0]})
+                np.savez(
+                    file,
+                    allow_pickle=False,
+                    **{name: np.stack([one[name] for one in seen]) for name in seen[0]},
+                    real=real,
+                )
             partial_file.replace(path)
         with np.load(path) as file:
             found[step] = {name: file[name] for name in file.files}

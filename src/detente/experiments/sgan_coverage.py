@@ -27,7 +27,7 @@ MODES = (10, 8)  # of supplementary figure 1, and of figure 4
 def _higher(modes: int) -> Claim:
     return Claim(
         f"{modes} Gaussians: the global generator's Coverage less the mean of the local ones'",
-        lambda f: Estimate.difference(f[modes]["coverage"][:, 0], f[modes]["coverage"][:, 1:].mean(1)),
+        lambda f: Estimate.difference(f[f"{modes}"]["coverage"][:, 0], f[f"{modes}"]["coverage"][:, 1:].mean(1)),
         lambda found: found.low > 0,
         "higher (picture)",
     )
@@ -37,7 +37,7 @@ def _above_best(modes: int) -> Claim:
     return Claim(
         f"{modes} Gaussians: share of local generators whose Coverage the global one surpasses",
         lambda f: Estimate.mean(
-            100 * (f[modes]["coverage"][:, :1] > f[modes]["coverage"][:, 1:]).mean(1), "% of generators"
+            100 * (f[f"{modes}"]["coverage"][:, :1] > f[f"{modes}"]["coverage"][:, 1:]).mean(1), "% of generators"
         ),
         lambda found: found.low > 50,
         "higher (picture)",
@@ -92,7 +92,7 @@ class SganCoverage(Experiment):
             game = toy(ring(modes), True, size["width"], size["latent"], size["batch"])
             run = Run(game, method, size["steps"], tuple(range(size["seeds"])))
             metrics = {"coverage": Coverage()}
-            found[modes] = looked(run, folder / f"modes-{modes}", [run.steps], metrics, track)[run.steps]
+            found[f"{modes}"] = looked(run, folder / f"modes-{modes}", [run.steps], metrics, track)[run.steps]
         return found
 
     def draw(self, findings: Findings, figure: Figure) -> None:

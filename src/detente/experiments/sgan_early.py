@@ -25,7 +25,7 @@ EARLY, LATE = (5, 10), (100, 400)
 def _higher(step: int) -> Claim:
     return Claim(
         f"The global generator converges quicker: its log-likelihood at {step} less the mean of the local ones",
-        lambda f: Estimate.difference(f[step]["likelihood"][:, 0], f[step]["likelihood"][:, 1:].mean(1)),
+        lambda f: Estimate.difference(f[f"{step}"]["likelihood"][:, 0], f[f"{step}"]["likelihood"][:, 1:].mean(1)),
         lambda found: found.low > 0,
         "quicker (picture)",
     )
@@ -54,14 +54,14 @@ class SganEarly(Experiment):
         Claim(
             "The same against single ones: share of local generators that the global one surpasses at 400",
             lambda f: Estimate.mean(
-                100 * (f[400]["likelihood"][:, :1] > f[400]["likelihood"][:, 1:]).mean(1), "% of generators"
+                100 * (f["400"]["likelihood"][:, :1] > f["400"]["likelihood"][:, 1:]).mean(1), "% of generators"
             ),
             lambda found: found.low > 50,
             "quicker (picture)",
         ),
         Claim(
             "Early samples of the global generator lie apart from those of all local ones: share that does, at 10",
-            lambda f: Estimate.mean([_apart(samples) for samples in f[10]["samples"]], "% of samples"),
+            lambda f: Estimate.mean([_apart(samples) for samples in f["10"]["samples"]], "% of samples"),
             lambda found: found.low > 50,
             "often do not intersect",
         ),
@@ -75,7 +75,7 @@ class SganEarly(Experiment):
         moments = sorted({min(step, last) for step in (*EARLY, *LATE)})
         run = Run(game, method, last, tuple(range(size["seeds"])))
         found = looked(run, folder, moments, {"likelihood": LogLikelihood()}, track)
-        return {step: found[min(step, last)] for step in (*EARLY, *LATE)}
+        return {f"{step}": found[min(step, last)] for step in (*EARLY, *LATE)}
 
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw the first seed: local generators above, the global one below, moment by moment."""
