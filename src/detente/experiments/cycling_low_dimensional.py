@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import torch
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
 from detente.experiments.estimate import Estimate
-from detente.experiments.walks import proposed, walked
+from detente.experiments.walks import kept, proposed, walked
 from detente.fields.gradient import Gradient
 from detente.games.low_dimensional import FUNCTIONS, LowDimensional
 from detente.method import Method
@@ -31,8 +32,8 @@ SQUARE = {
     "gradient": Method(Gradient(), AcceptReject(1000, SLOPE, patience=PATIENCE), {"x": SGD(RATE), "y": SGD(1.0)}),
 }
 TESTED = {
-    "gda": methods.simultaneous("sgd", RATE),
-    "omd": methods.optimistic("sgd", RATE),
+    "GDA": methods.simultaneous("sgd", RATE),
+    "OMD": methods.optimistic("sgd", RATE),
     "accept–reject": methods.random_proposal(0.5, 200, SLOPE, DECREASE, PATIENCE, "sgd", RATE),
 }
 NEAR, AT, AWAY = 0.25, 1.0, 100.0  # |x| on the red line; distance that counts as at (0, 0), and as gone from it
@@ -86,7 +87,7 @@ class CyclingLowDimensional(Experiment):
         ),
         Claim(
             "F1: GDA and OMD leave the min-max point (0, 0): the nearer one's distance at the end",
-            lambda f: Estimate.exact(min(_distance(f["f1"][name][0]) for name in ("gda", "omd"))),
+            lambda f: Estimate.exact(min(_distance(f["f1"][name][0]) for name in ("GDA", "OMD"))),
             lambda found: found.value > AWAY,
         ),
         Claim(
@@ -96,7 +97,7 @@ class CyclingLowDimensional(Experiment):
         ),
         Claim(
             "F2: GDA and OMD stop at (0, 0), which is no maximum in y: the farther one's distance at the end",
-            lambda f: Estimate.exact(max(_distance(f["f2"][name][0]) for name in ("gda", "omd"))),
+            lambda f: Estimate.exact(max(_distance(f["f2"][name][0]) for name in ("GDA", "OMD"))),
             lambda found: found.value < 0.01,
         ),
         Claim(
@@ -106,7 +107,7 @@ class CyclingLowDimensional(Experiment):
         ),
         Claim(
             "F3: GDA and OMD do not come to the min-max point (0, 0): the least distance in the last quarter",
-            lambda f: Estimate.exact(min(_closest(f["f3"][name][0]) for name in ("gda", "omd"))),
+            lambda f: Estimate.exact(min(_closest(f["f3"][name][0]) for name in ("GDA", "OMD"))),
             lambda found: found.value > AT,
         ),
         Claim(
@@ -117,23 +118,21 @@ class CyclingLowDimensional(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return every path by function and method: a list of (points, 2), accept–reject's with whether it stopped."""
+        """Return paths by function and method, each (points, 2); accept–reject's (points, 3): whether it stopped."""
         generator = torch.Generator().manual_seed(0)
-        starts = [tuple((10 * torch.rand(2, generator=generator).double() - 5).tolist()) for _ in range(size["starts"])]
+        drawn = [tuple((10 * torch.rand(2, generator=generator).double() - 5).tolist()) for _ in range(size["starts"])]
         found: Findings = {name: {} for name in FUNCTIONS}
-        for name in ("gda", "alternating"):
-            found["xy"][name] = walked(LowDimensional("xy"), SQUARE[name], starts, size["steps"], name, track)
-        for name in ("random", "gradient"):
-            games = [LowDimensional("xy", start=start) for start in starts[: size["seeds"]]]
-            found["xy"][name] = proposed(games, SQUARE[name], size["proposals"], f"xy {name}", track)
-        for function in ("f1", "f2", "f3"):
-            game = LowDimensional(function)
-            for name in ("gda", "omd"):
-                found[function][name] = walked(
-                    game, TESTED[name], [game.start], size["walk"], f"{function} {name}", track
-                )
-            method, games = TESTED["accept–reject"], [game] * size["seeds"]
-            found[function]["accept–reject"] = proposed(games, method, size["proposals"], function, track)
+        for function in FUNCTIONS:
+            starts = drawn if function == "xy" else [LowDimensional(function).start] * size["seeds"]
+            games = [LowDimensional(function, start=start) for start in starts]
+            steps = size["steps"] if function == "xy" else size["walk"]
+            for name, method in (SQUARE if function == "xy" else TESTED).items():
+                label = f"{function} {name}"
+                if isinstance(method.scheme, AcceptReject):
+                    walk = partial(proposed, games[: size["seeds"]], method, size["proposals"], label, track)
+                else:
+                    walk = partial(walked, games if function == "xy" else games[:1], method, steps, label, track)
+                found[function][name] = kept(folder / f"{label}.npz", walk)
         return found
 
     def draw(self, findings: Findings, figure: Figure) -> None:
@@ -142,22 +141,23 @@ class CyclingLowDimensional(Experiment):
         shown = {"gda": "gradient descent-ascent", "random": "random proposals", "gradient": "proposals by gradient"}
         for place, (name, title) in zip(axes[0], shown.items(), strict=True):
             _levels(place, "xy", 5.0)
-            place.axvline(0, color="C3", lw=3, alpha=0.8)
+            place.plot([0, 0], [-5, 5], color="C3", lw=3, alpha=0.8)
+            place.set(xlim=(-5.5, 5.5), ylim=(-5.5, 5.5))
             for index, path in enumerate(findings["xy"][name][: 1 if name == "gda" else 4]):
-                _path(place, path[:1000] if name == "gda" else path, f"C{(0, 1, 2, 4)[index]}")
+                _path(place, path[:1000] if name == "gda" else path, ("C0", "C1", "C2", "C4")[index])
             place.set_title(f"f = xy: {title}")
         for place, function in zip(axes[1], ("f1", "f2", "f3"), strict=True):
             _levels(place, function, 12.0)
             for colour, (name, paths) in zip(("C0", "C1", "C2"), findings[function].items(), strict=True):
-                _path(place, paths[0], colour, name)
+                _path(place, paths[0], colour, name, "--" if name == "OMD" else "-")
             place.plot(0, 0, "*", ms=12, color="C3" if function != "f2" else "0.4", zorder=5)
             place.set_title(function.upper() + (": no min-max point" if function == "f2" else ""))
         axes[1, 0].legend(loc="lower right", fontsize="small")
 
 
-def _swing(paths: np.ndarray) -> np.ndarray:
+def _swing(paths: list[np.ndarray]) -> np.ndarray:
     """Return by how much x still swings in the last quarter of each path."""
-    return np.ptp(paths[:, 3 * paths.shape[1] // 4 :, 0], axis=1)
+    return np.array([np.ptp(path[3 * len(path) // 4 :, 0]) for path in paths])
 
 
 def _stops(paths: list[np.ndarray], there: Any) -> list[bool]:
@@ -179,12 +179,12 @@ def _share(which: Any) -> Estimate:
 def _levels(axes: Axes, function: str, reach: float) -> None:
     x, y = np.meshgrid(*[np.linspace(-reach, reach, 121)] * 2)
     values = FUNCTIONS[function](torch.from_numpy(x), torch.from_numpy(y)).numpy()
-    axes.contourf(x, y, np.arcsinh(values), levels=24, cmap="Greys", alpha=0.55)
+    axes.contourf(x, y, np.arcsinh(values), levels=24, cmap="Greys", alpha=0.5)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="x", ylabel="y")
 
 
-def _path(axes: Axes, path: np.ndarray, colour: str, label: str = "") -> None:
+def _path(axes: Axes, path: np.ndarray, colour: str, label: str = "", style: str = "-") -> None:
     path = np.clip(np.nan_to_num(path, nan=1e6), -1e6, 1e6)
-    axes.plot(*path[:, :2].T, color=colour, lw=1.2, label=label)
+    axes.plot(*path[:, :2].T, color=colour, ls=style, lw=1.4, label=label)
     axes.plot(*path[0, :2], "o", ms=5, color=colour, mec="white")
     axes.plot(*path[-1, :2], "s", ms=6, color=colour, mec="white")

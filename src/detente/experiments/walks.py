@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -12,15 +15,25 @@ from detente.state import State, Tree, flatten, unflatten
 from detente.training.step import draw
 
 
-def walked(
-    game: LowDimensional, method: Method, starts: list[tuple[float, ...]], steps: int, name: str, track: Track
-) -> np.ndarray:
-    """Return the paths of a method that never stops, (starts, steps + 1, 2), all walked at once."""
-    states = [
-        method.initial(LowDimensional(game.function, game.bound, start), torch.Generator()).tree() for start in starts
-    ]
+def kept(path: Path, walk: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """Return the paths that an earlier call left in a file, or walk them and leave them there."""
+    if not path.exists():
+        part = path.with_suffix(".part.npz")
+        np.savez_compressed(part, *walk())
+        part.replace(path)
+    with np.load(path) as file:
+        return [file[name] for name in file.files]
+
+
+def walked(games: list[LowDimensional], method: Method, steps: int, name: str, track: Track) -> list[np.ndarray]:
+    """Return the paths of a method that never stops, one a game, (steps + 1, 2), all walked at once.
+
+    The games may differ in their starts only.
+    """
+    states = [method.initial(game, torch.Generator()).tree() for game in games]
     flats = [flatten(state) for state in states]
     walkers = unflatten({key: torch.stack([flat[key] for flat in flats]) for key in flats[0]}, states[0])
+    game = games[0]
     batches = ({},) * method.draws(game)  # nothing in these games is drawn
 
     def stepped(walker: Tree) -> Tree:
@@ -30,7 +43,7 @@ def walked(
     for _ in track(range(steps), name, steps):
         walkers = torch.vmap(stepped)(walkers)
         points.append(_points(walkers))
-    return np.stack(points, 1)
+    return list(np.stack(points, 1))
 
 
 def proposed(games: list[LowDimensional], method: Method, proposals: int, name: str, track: Track) -> list[np.ndarray]:
