@@ -92,9 +92,15 @@ class SganEarly(Experiment):
                 axes.scatter(*seen["real"].T, s=3, color="orange", zorder=2)
                 name = ("local pairs", "global pair")[row]
                 likelihood = float(np.mean(seen["likelihood"][0, pairs]))
+                if row == 1:  # the global generator may be far away
+                    reach = max(REACH, 1.1 * float(np.abs(seen["samples"][0, 0]).max()))
+                    axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
                 axes.set(xticks=[], yticks=[], ylabel=name if column == 0 else "", xlabel=f"{likelihood:.1f} nats")
                 axes.set_title(f"step {step}" if row == 0 else "")
-        figure.suptitle("Samples, real points (orange), level sets; below each: (mean) log-likelihood", fontsize=10)
+        figure.suptitle(
+            "Real points orange; below each panel: (mean) log-likelihood; frames as wide as G₀ needs",
+            fontsize=10,
+        )
 
 
 def _apart(samples: np.ndarray) -> float:

@@ -79,9 +79,9 @@ class SganPairs(Experiment):
             "improves drastically",
         ),
         Claim(
-            "SGAN is comparable with N-fold updates: the largest N less a GAN of N times the steps is not below 0",
+            "SGAN is comparable with N-fold updates: the largest N less a GAN of N times the steps, above −1 nat",
             lambda f: Estimate.difference(f[SGAN][-1], f[REGULAR][-1]),
-            lambda found: found.high > 0,
+            lambda found: found.low > -1,
             "comparable (figure 3)",
         ),
     )
@@ -122,4 +122,6 @@ class SganPairs(Experiment):
         axes.axhline(findings[REGULAR][0].mean(), color="C2", ls=":", label=REGULAR)
         axes.set_xticks(findings["folds"], [str(fold) for fold in findings["folds"]], minor=False)
         axes.set_yscale("symlog")
+        axes.set_ylim(top=3)
+        axes.minorticks_off()
         axes.legend()

@@ -115,7 +115,8 @@ def _chosen(covered: np.ndarray) -> np.ndarray:
     """Return the share of modes (%) that n generators miss, (n,), over all choices of n among all ensembles' ones."""
     missing = (~covered.reshape(-1, *covered.shape[2:])).sum(0)
     count = covered.shape[0] * covered.shape[1]
-    return np.array([100 * (comb(missing, n) / comb(count, n)).mean() for n in range(1, covered.shape[1] + 1)])
+    numbers = range(1, covered.shape[1] + 1)
+    return np.array([100 * float(np.mean(comb(missing, n))) / float(comb(count, n)) for n in numbers])
 
 
 def _fit(missed: np.ndarray) -> tuple[float, float, float]:
