@@ -29,6 +29,9 @@ def main(folders: list[str]) -> int:
     """Take over the outcomes in the folders, and write the page."""
     KEPT.mkdir(exist_ok=True)
     for folder in map(Path, folders):
+        if not (folder / "outcome.json").exists():
+            print(f"{folder}: not conducted to its end, left out", file=sys.stderr)
+            continue
         outcome = Outcome.read(folder / "outcome.json")
         shutil.copy(folder / "outcome.json", KEPT / f"{outcome.name}.json")
         shutil.copy(folder / "figure.png", KEPT / f"{outcome.name}.png")
