@@ -103,9 +103,9 @@ def sgnht(
 def ccadl(
     optimizer: Optimizer | str = "adam",
     learning_rate: Rate = None,
-    discriminator_rate: float | Schedule = 0.1,
-    friction: float = 1.0,
-    temperature: float | Schedule = 1e-5,
+    discriminator_rate: float | Schedule = 0.2,
+    friction: float = 2.0,
+    temperature: float | Schedule = 1e-4,
     samples: int = 512,
     kind: Literal["diagonal", "full"] = "diagonal",
     average: Literal["running", "instantaneous"] = "running",
