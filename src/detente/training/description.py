@@ -31,7 +31,7 @@ def fingerprint(game: Game) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(leaves.items()):
         digest.update(f"{name} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     for name, loss in sorted(losses.items()):
         digest.update(f"{name} {float(loss):.5g} ".encode())  # few digits: sums may be taken in another order
     return digest.hexdigest()[:16]
