@@ -116,7 +116,7 @@ def _chosen(covered: np.ndarray) -> np.ndarray:
     missing = (~covered.reshape(-1, *covered.shape[2:])).sum(0)
     count = covered.shape[0] * covered.shape[1]
     numbers = range(1, covered.shape[1] + 1)
-    return np.array([100 * float(np.mean(comb(missing, n))) / float(comb(count, n)) for n in numbers])
+    return np.array([100 * float(np.mean(np.asarray(comb(missing, n)) / comb(count, n))) for n in numbers])
 
 
 def _fit(missed: np.ndarray) -> tuple[float, float, float]:

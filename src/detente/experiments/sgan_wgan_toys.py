@@ -66,6 +66,10 @@ class SganWganToys(Experiment):
         "here takes five.",
         RATE,
     )
+    tried = (
+        "The rule of the second claim was made stricter before any of its numbers was seen, after sgan_pairs had "
+        "shown that any wide interval met it."
+    )
     sizes = {
         "smoke": {"steps": 4, "seeds": 2, "pairs": 2, "turns": 1, "width": 16, "latent": 4, "batch": 16, "rate": 3e-3},
         "laptop": {
