@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from detente.catalogue import members
 from detente.experiments.outcome import Outcome
 
 DOCS = Path(__file__).parent
@@ -22,6 +23,7 @@ HEAD = """# Results: what the papers claim, and what was found
 Written by `make results`; do not edit. Each row is a claim of a paper with the number that decides it, its 95 %
 interval, and whether the claim holds by the rule in `src/detente/experiments/`. Rules were fixed before the runs; a
 claim that does not hold stays on the page. The profile `laptop` is smaller than the paper's; deviations are listed.
+Seconds are those of a machine shared with other work.
 """
 
 
@@ -52,7 +54,9 @@ def _about() -> str:
 def _summary(outcomes: list[Outcome]) -> str:
     verdicts = [verdict for outcome in outcomes for verdict in outcome.verdicts]
     holds = sum(verdict.holds for verdict in verdicts)
-    return f"\n**{holds} of {len(verdicts)} claims hold**, in {len(outcomes)} experiments.\n"
+    missing = sorted(members("experiments").keys() - {outcome.name for outcome in outcomes})
+    waiting = f"Written, but not yet conducted to their end at this size: {', '.join(missing)}.\n" if missing else ""
+    return f"\n**{holds} of {len(verdicts)} claims hold**, in {len(outcomes)} experiments. {waiting}"
 
 
 def _section(outcome: Outcome) -> str:
@@ -63,7 +67,8 @@ def _section(outcome: Outcome) -> str:
     )
     about = (KEPT / f"{outcome.name}.txt").read_text(encoding="utf-8").strip()
     differs = "".join(f"- Differs from the paper: {line}\n" for line in outcome.deviations)
-    tried = f"- Where it does not hold: {outcome.tried}\n" if outcome.tried else ""
+    told = members("experiments")[outcome.name].tried
+    tried = f"- Where it does not hold: {told}\n" if told else ""
     return f"""
 ## {outcome.title}
 
