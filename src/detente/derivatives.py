@@ -19,6 +19,7 @@ from torch import Tensor
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.layered_jacobian import Layering, assembled, recorded
 from detente.layered_moments import Layers
+from detente.plain_batch_norm import exact_third_derivatives
 from detente.second_order import closed_forms
 from detente.vector import eager
 
@@ -71,7 +72,8 @@ def _gradients(
     forms: AbstractContextManager | None = None,
 ) -> Evaluation:
     """Return the blocks of `players` from one forward pass within `forms`, on autograd's graph if `differentiable`."""
-    with forms or nullcontext():
+    exact = exact_third_derivatives(game) if differentiable else None
+    with exact or forms or nullcontext():
         losses, new_buffers = game.losses(vectors, buffers, batch, players)
     blocks = {}
     for name in players:
@@ -92,7 +94,8 @@ def _functional(
     """Return what `_gradients` returns, by `torch.func`; the repeated forward passes are merged when compiled."""
 
     def loss(vector: Tensor, name: str) -> tuple[Tensor, tuple[dict[str, Tensor], Buffers]]:
-        losses, new_buffers = game.losses({**vectors, name: vector}, buffers, batch, players)
+        with exact_third_derivatives(game) or nullcontext():
+            losses, new_buffers = game.losses({**vectors, name: vector}, buffers, batch, players)
         return losses[name], (losses, new_buffers)
 
     blocks, told = {}, None

@@ -97,8 +97,10 @@ class Method:
         return replace(state, memory={**state.memory, "field": self.field.prepare(game, state, generator)})
 
     def noise(self, game: Game, state: State, generator: torch.Generator) -> Turns:
-        """Return the random numbers of one step beside its batches, a dictionary for each batch: standard normal ones,
-        (n_i,), for the optimizers that want them, and in the first what the scheme draws."""
+        """Return the random numbers of one step beside its batches, a dictionary for each batch.
+
+        They are standard normal ones, (n_i,), for the optimizers that want them, and in the first what the scheme draws.
+        """
 
         def normal(vector: Tensor) -> Tensor:
             return torch.randn(vector.shape, generator=generator, device=generator.device, dtype=vector.dtype)
