@@ -17,7 +17,7 @@ def test_values_and_running_statistics_are_torchs() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(4, 3, 5, generator=generator, dtype=torch.float64)
     weight, bias = torch.randn(2, 3, generator=generator, dtype=torch.float64)
-    mine, theirs = ([torch.zeros(3).double(), torch.ones(3).double()] for _ in range(2))
+    mine, theirs = ((torch.zeros(3).double(), torch.ones(3).double()) for _ in range(2))
     ours = _batch_norm(x, *mine, weight, bias, True, 0.3, 1e-4)
     torch.testing.assert_close(
         ours, functional.batch_norm(x, *theirs, weight, bias, True, 0.3, 1e-4), rtol=1e-12, atol=0

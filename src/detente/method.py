@@ -99,7 +99,8 @@ class Method:
     def noise(self, game: Game, state: State, generator: torch.Generator) -> Turns:
         """Return the random numbers of one step beside its batches, a dictionary for each batch.
 
-        They are standard normal ones, (n_i,), for the optimizers that want them, and in the first what the scheme draws.
+        They are standard normal ones, (n_i,), for the optimizers that want them; the first also holds what the scheme
+        draws.
         """
 
         def normal(vector: Tensor) -> Tensor:
