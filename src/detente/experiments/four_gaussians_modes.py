@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ADAM = {"generator": Adam(1e-3), "discriminator": Adam(1e-4)}
-OPTIMISTIC = {
-    "generator": OptimisticAdam(1e-3, (0.5, 0.999)),
-    "discriminator": Clipped(OptimisticAdam(1e-4, (0.5, 0.999)), 0.1),
-}
+SLOW, FAST = (OptimisticAdam(rate, (0.5, 0.999)) for rate in (1e-4, 1e-3))
+OPTIMISTIC = {"generator": FAST, "discriminator": Clipped(SLOW, 0.1)}
 OURS, GDA, UNROLLED = "accept–reject", "GDA", "unrolled"
 METHODS = {
     OURS: methods.accept_reject(),
@@ -59,6 +57,13 @@ class FourGaussiansModes(Experiment):
         "sign), compares values on different batches, and takes back the generator's move alone.",
         "Laptop: batch 128 instead of 512, and 10 runs instead of 20 of the three methods of the 2022 paper.",
         "A mode dominates where it is the nearest of more than half of 512 samples, looked at 30 times.",
+    )
+    tried = (
+        "Of the laptop's runs, accept–reject's and GDA's are through. By a third rule, 1 % of the samples have the "
+        "mode as their nearest, accept–reject has all four in 35 % of runs and GDA one in 95 %; by the others GDA's "
+        "one cloud is often between two modes. Accept–reject still gains: 0.85 modes at step 500, 1.45 at 1,000, "
+        "1.8 at 1,500. It does cycle: 20 changes between 30 looks, GDA 24. Longer runs and batch 512 were stopped "
+        "before they said anything."
     )
     sizes = {
         "smoke": {"steps": 6, "runs": 2, "others": 1, "batch": 32},
@@ -94,7 +99,7 @@ class FourGaussiansModes(Experiment):
             "tended to",
         ),
         Claim(
-            f"{OURS} avoids the cycling: changes of the dominating mode under GDA, less those under {OURS}",
+            f"{OURS} cycles less: changes of the dominating mode under GDA, less those under {OURS}",
             lambda f: Estimate.difference(f[GDA]["changes"], f[OURS]["changes"]),
             lambda found: found.low > 0,
             "avoids",
@@ -109,9 +114,7 @@ class FourGaussiansModes(Experiment):
             seeds = tuple(range(size["runs"] if name in (OURS, GDA) else size["others"]))
             game: Any = standard_games.four_gaussians(batch=size["batch"])
             if name == "OMD":
-                builders = game.builders
-                generator, discriminator = builders["generator"], builders["discriminator"]
-                game = Adversarial(generator, discriminator, game.data, game.latent, "wasserstein", (), game.batch)
+                game = Adversarial(*game.builders.values(), game.data, game.latent, "wasserstein", (), game.batch)
             every = max(1, steps // LOOKS)
             # Six imagined steps take many minutes to compile.
             compiling: Compile = "off" if name == UNROLLED else "auto"
@@ -124,15 +127,13 @@ class FourGaussiansModes(Experiment):
                 "looks": looks,
                 "dominating": modes,
                 "changes": np.array([_changes(row) for row in modes]),
-                "samples": {
-                    step: done.samples(0, step) for step in (looks[len(looks) * i // 4 - 1] for i in (2, 3, 4))
-                },
+                "samples": {step: done.samples(0, step) for step in (looks[len(looks) * i // 4 - 1] for i in (2, 4))},
             }
         return found
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw a run's samples at three moments, modes learned, and the dominating mode over time."""
-        grid = figure.add_gridspec(len(findings), 5, width_ratios=[1, 1, 1, 1.3, 1.8])
+        """Draw a run's samples at two moments, modes learned, and the dominating mode over time."""
+        grid = figure.add_gridspec(len(findings), 4, width_ratios=[1, 1, 1.3, 2])
         for row, (name, found) in enumerate(findings.items()):
             for column, (step, kept) in enumerate(found["samples"].items()):
                 axes = figure.add_subplot(grid[row, column], aspect="equal", xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
@@ -140,19 +141,19 @@ class FourGaussiansModes(Experiment):
                 axes.scatter(*kept["fake"].T, s=1, color="C0", alpha=0.4)
                 axes.set(xticks=[], yticks=[], ylabel=name if column == 0 else "")
                 axes.set_title(f"step {step:,}" if row == 0 else "", fontsize="small")
-            axes = figure.add_subplot(grid[row, 3], xlim=(-0.6, 4.6), xticks=range(5), ylim=(0, 100), yticks=[0, 100])
+            axes = figure.add_subplot(grid[row, 2], xlim=(-0.6, 4.6), xticks=range(5), ylim=(0, 100), yticks=[0, 100])
             for shift, (rule, modes) in zip((-0.25, 0.0, 0.25), found["modes"].items(), strict=True):
                 shares = [100 * np.mean(modes == count) for count in range(5)]
                 axes.bar(np.arange(5) + shift, shares, 0.25, label=rule)
-            axes.set_title("% of runs, by modes learned" if row == 0 else "", fontsize="small")
+            axes.set_title("% of runs by modes" if row == 0 else "", fontsize="small")
             if row == 0:
                 axes.legend(fontsize="xx-small")
-            axes = figure.add_subplot(grid[row, 4])
+            axes = figure.add_subplot(grid[row, 3])
             which = np.where(found["dominating"] < 0, np.nan, found["dominating"])
             extent = (0, found["looks"][-1], len(which), 0)
             axes.imshow(which, "tab10", aspect="auto", interpolation="nearest", vmin=0, vmax=9, extent=extent)
-            axes.set(yticks=[])
-            axes.set_title("dominating mode in each run (white: none)" if row == 0 else "", fontsize="small")
+            axes.set_yticks([])
+            axes.set_title("dominating mode by run (white: none)" if row == 0 else "", fontsize="small")
 
 
 def _learned(findings: Findings, name: str, rule: str, count: int) -> Estimate:
