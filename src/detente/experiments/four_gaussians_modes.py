@@ -23,7 +23,6 @@ from detente.probe import Subject
 from detente.schemes.alternating import Alternating
 from detente.schemes.simultaneous import Simultaneous
 from detente.training.run import Run
-from detente.training.step import Compile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,11 +113,12 @@ class FourGaussiansModes(Experiment):
             seeds = tuple(range(size["runs"] if name in (OURS, GDA) else size["others"]))
             game: Any = standard_games.four_gaussians(batch=size["batch"])
             if name == "OMD":
-                game = Adversarial(*game.builders.values(), game.data, game.latent, "wasserstein", (), game.batch)
+                fake, score = game.builders.values()
+                game = Adversarial(fake, score, game.data, game.latent, "wasserstein", (), game.batch)
             every = max(1, steps // LOOKS)
             # Six imagined steps take many minutes to compile.
-            compiling: Compile = "off" if name == UNROLLED else "auto"
-            run = Run(game, method, steps, seeds, every, every, samples=SAMPLES, compile=compiling)
+            how = "off" if name == UNROLLED else "auto"
+            run = Run(game, method, steps, seeds, every, every, samples=SAMPLES, compile=how)
             done = trained(run, folder / _plain(name), track)
             looks = [step for step in done.curve("modes_covered")[0] if step > 0]
             modes = np.array([[_dominating(done.samples(seed, step)["fake"]) for step in looks] for seed in seeds])
