@@ -22,7 +22,8 @@ HEAD = """# Results: what the papers claim, and what was found
 
 Written by `make results`; do not edit. Each row is a claim of a paper with the number that decides it, its 95 %
 interval, and whether the claim holds by the rule in `src/detente/experiments/`. Rules were fixed before the runs, but
-for one of `sgan_pairs` (N-fold updates), made stricter after its run. A claim that does not hold stays on the page. The profile `laptop` is smaller than the paper's; deviations are listed.
+for one of `sgan_pairs` (N-fold updates), made stricter after its run. A claim that does not hold stays on the page.
+The profile `laptop` is smaller than the paper's; deviations are listed.
 Seconds are those of a machine shared with other work.
 """
 
