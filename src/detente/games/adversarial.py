@@ -1,4 +1,7 @@
-"""A generator against a discriminator: the user's own modules as a game."""
+"""A generator against a discriminator: the user's own modules as a game.
+
+Long, because it is the one door by which a user's modules and data enter, with all that it refuses.
+"""
 
 from __future__ import annotations
 

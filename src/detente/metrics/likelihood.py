@@ -20,7 +20,23 @@ FACTORS = 2.0 ** np.arange(-7, 7)  # of the median distance: AdaGAN's candidates
 
 
 @dataclass(frozen=True)
-class LogLikelihood(Metric):
+class _ByDensity(Metric):
+    """What both numbers share: `count` points of a space of few dimensions, looked at only when asked for."""
+
+    routine = False
+
+    count: int = 500
+
+    def __post_init__(self) -> None:
+        require(type(self.count) is int and self.count >= 10, "count", self.count, "a whole number, at least 10")
+
+    def applies(self, game: Game) -> bool:
+        shape = getattr(getattr(game, "data", None), "shape", ())
+        return len(shape) == 1 and shape[0] <= 10  # a kernel density says nothing in many dimensions
+
+
+@dataclass(frozen=True)
+class LogLikelihood(_ByDensity):
     """Mean log-density of real points under a Gaussian kernel density of generated ones.
 
     (1/m) Σ_j log p̂(x_j),  p̂ from `count` generated points, bandwidth by five-fold cross-validation on them among the
@@ -35,15 +51,6 @@ class LogLikelihood(Metric):
     title = "Log-likelihood of real points"
     unit = "nats"
     better = "higher"
-    routine = False
-
-    count: int = 500
-
-    def __post_init__(self) -> None:
-        _require_count(self.count)
-
-    def applies(self, game: Game) -> bool:
-        return _has_points(game)
 
     def __call__(self, subject: Subject) -> float:
         fake, real = _points(subject, self.count)
@@ -51,7 +58,7 @@ class LogLikelihood(Metric):
 
 
 @dataclass(frozen=True)
-class Coverage(Metric):
+class Coverage(_ByDensity):
     """Share of real points that lie where the generator puts its mass.
 
     100 · #{j : p̂(x_j) > t} / m,  t the 5 % quantile of p̂ over the generated points themselves, p̂ as for the
@@ -66,15 +73,6 @@ class Coverage(Metric):
     title = "Coverage"
     unit = "%"
     better = "higher"
-    routine = False
-
-    count: int = 500
-
-    def __post_init__(self) -> None:
-        _require_count(self.count)
-
-    def applies(self, game: Game) -> bool:
-        return _has_points(game)
 
     def __call__(self, subject: Subject) -> float:
         fake, real = _points(subject, self.count)
@@ -83,15 +81,6 @@ class Coverage(Metric):
         density = _density(fake)
         least = np.quantile(density.score_samples(fake), 0.05)
         return 100 * float((density.score_samples(real) > least).mean())
-
-
-def _require_count(count: int) -> None:
-    require(type(count) is int and count >= 10, "count", count, "a whole number, at least 10")
-
-
-def _has_points(game: Game) -> bool:
-    shape = getattr(getattr(game, "data", None), "shape", ())
-    return len(shape) == 1 and shape[0] <= 10  # a kernel density says nothing in many dimensions
 
 
 def _points(subject: Subject, count: int) -> tuple[np.ndarray, np.ndarray]:
