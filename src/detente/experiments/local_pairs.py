@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +14,12 @@ from torch import Tensor
 from detente.data.base import Data
 from detente.data.gaussian_mixture import Ring
 from detente.experiments.base import Track
-from detente.experiments.training import trained
+from detente.experiments.moments import measured, seen_at
 from detente.games.adversarial import Adversarial
 from detente.metrics.base import Metric
 from detente.networks.mlp import MLP
 from detente.penalties.gradient_penalty import GradientPenalty
 from detente.probe import Subject
-from detente.schemes.sgan import Sgan, locals_of
-from detente.state import State
 from detente.training.run import Run
 
 RADIUS, SIGMA = 2**0.5, 0.1
@@ -71,49 +69,20 @@ def looked(
         By moment: each metric, `samples` (POINTS) and `levels` (scores on a grid), (seeds, 1 + pairs, …), the global
         pair first; and the points `real`.
     """
-    found = {}
-    directory.mkdir(parents=True, exist_ok=True)
-    for step in moments:
-        path = directory / f"seen-{step}.npz"
-        if not path.exists():
-            last = max(moments)  # measured and kept where a part ends
-            part = replace(run, steps=step, record_every=-(-last // 20), measure_every=last, checkpoint_every=last)
-            done = trained(part, directory / "run", track)
-            seen = [_seen(run, done.states[seed], seed, metrics) for seed in run.seeds]
-            real = _game(run).data.draw(POINTS, torch.Generator().manual_seed(0))["real"].numpy()
-            partial_file = path.with_suffix(".tmp")
-            with partial_file.open("wb") as file:
-                np.savez(
-                    file,
-                    allow_pickle=False,
-                    **{name: np.stack([one[name] for one in seen]) for name in seen[0]},
-                    real=real,
-                )
-            partial_file.replace(path)
-        with np.load(path) as file:
-            found[step] = {name: file[name] for name in file.files}
-    return found
+    game = run.game
+    assert isinstance(game, Adversarial)
+
+    def look(subject: Subject) -> dict[str, Any]:
+        levels = game.scores(subject.state, grid()).reshape(RESOLUTION, RESOLUTION).numpy()
+        numbers = measured(metrics, subject)
+        return {**numbers, "samples": subject.samples[:POINTS].numpy(), "levels": levels}
+
+    real = game.data.draw(POINTS, torch.Generator().manual_seed(0))["real"].numpy()
+    seen = seen_at(run, directory, moments, look, SAMPLES, track)
+    return {step: {**one, "real": real} for step, one in seen.items()}
 
 
 def grid(reach: float = REACH) -> Tensor:
     """Return the points at which scores are looked at, (RESOLUTION², 2), row by row from below."""
     axis = torch.linspace(-reach, reach, RESOLUTION)
     return torch.cartesian_prod(axis, axis)[:, [1, 0]]
-
-
-def _seen(run: Run, state: State, seed: int, metrics: Mapping[str, Metric]) -> dict[str, np.ndarray]:
-    game = _game(run)
-    pairs = [state, *(locals_of(state) if isinstance(run.method.scheme, Sgan) else [])]
-    told: dict[str, list] = {name: [] for name in (*metrics, "samples", "levels")}
-    for index, pair in enumerate(pairs):
-        subject = Subject(game, pair, torch.Generator().manual_seed(seed * 1_000 + index), SAMPLES)
-        for name, metric in metrics.items():
-            told[name].append(metric(subject))
-        told["samples"].append(subject.samples[:POINTS].numpy())
-        told["levels"].append(game.scores(pair, grid()).reshape(RESOLUTION, RESOLUTION).numpy())
-    return {name: np.array(values) for name, values in told.items()}
-
-
-def _game(run: Run) -> Adversarial:
-    assert isinstance(run.game, Adversarial)
-    return run.game

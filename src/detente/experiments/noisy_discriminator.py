@@ -10,6 +10,7 @@ import numpy as np
 from detente import methods, standard_games
 from detente.experiments.base import Claim, Experiment, Findings, Track
 from detente.experiments.estimate import Estimate
+from detente.experiments.noise_level import fall
 from detente.experiments.training import trained
 from detente.fields.gradient import Gradient
 from detente.method import Method
@@ -63,7 +64,7 @@ class NoisyDiscriminator(Experiment):
         ),
         Claim(
             "The injected noise falls over training: its level in the last tenth of training ÷ in the first",
-            lambda f: Estimate.mean([_fall(level) for level in f["noisy"]["level"]]),
+            lambda f: Estimate.mean([fall(level) for level in f["noisy"]["level"]]),
             lambda found: found.high < 1,
             "drops (picture)",
         ),
@@ -105,8 +106,3 @@ class NoisyDiscriminator(Experiment):
         axes.legend(fontsize="small")
         axes = figure.add_subplot(grid[2, 3], yscale="log", title="noise level", xlabel="step")
         axes.plot(findings["noisy"]["level steps"], findings["noisy"]["level"].T, lw=0.8)
-
-
-def _fall(level: np.ndarray) -> float:
-    tenth = max(1, len(level) // 10)
-    return float(level[-tenth:].mean() / level[:tenth].mean())
