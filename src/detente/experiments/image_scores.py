@@ -68,8 +68,8 @@ def reduced(laptop: Size) -> str:
     """Return in words what is smaller in the laptop's size than in the paper's."""
     return (
         f"Laptop: width {laptop['width']}, latents of {laptop['latent']}, batches of {laptop['batch']}, "
-        f"{laptop['steps']} steps at rate {laptop['rate']:g}, {laptop['seeds']} seeds; the paper has width 64, latents of "
-        "256, batches of 64 and 150,000 steps at rate 1e-4 (from its code)."
+        f"{laptop['steps']} steps at rate {laptop['rate']:g}, {laptop['seeds']} seeds; the paper has width 64, latents "
+        "of 256, batches of 64 and 150,000 steps at rate 1e-4 (from its code)."
     )
 
 

