@@ -67,7 +67,8 @@ class NoisyConditionalDigits(Experiment):
     figure = "figure 2"
     deviations = (
         "The paper gives no network, blur, rate or batch: here Mirza & Osindero's networks without dropout, Gaussian "
-        f"blurs of {BLURS['moderate']:g} and {BLURS['higher']:g} pixels, SGD for the discriminator, Adam for the other.",
+        f"blurs of {BLURS['moderate']:g} and {BLURS['higher']:g} pixels, SGD for the discriminator and Adam for "
+        "the generator.",
         "Noise is scaled by s = ε/(2B), what batches of B make by themselves; the formula's s = 1 drowns the gradient.",
         "The paper shows samples; here a classifier says which share of 1,000 has the label asked for, 10 % where "
         "samples are no numbers.",
