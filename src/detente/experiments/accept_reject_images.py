@@ -1,4 +1,4 @@
-"""From Theory to Practice on images: how far the samples are from the data, accept–reject and gradient descent-ascent."""
+"""From Theory to Practice on images: how near accept–reject and gradient descent-ascent come to the data."""
 
 from __future__ import annotations
 
@@ -83,7 +83,9 @@ class AcceptRejectImages(Experiment):
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw both scores over steps, and samples at the end."""
         grid = figure.add_gridspec(2, 2)
-        for column, (measured, title) in enumerate({"distance": "Fréchet distance", "score": "Inception Score"}.items()):
+        for column, (measured, title) in enumerate(
+            {"distance": "Fréchet distance", "score": "Inception Score"}.items()
+        ):
             axes = figure.add_subplot(grid[0, column], xlabel="steps", title=title)
             for index, (name, seen) in enumerate(findings.items()):
                 axes.plot(seen["steps"], seen[measured].T, color=f"C{index}", lw=0.5, alpha=0.4)

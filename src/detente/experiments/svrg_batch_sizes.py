@@ -69,7 +69,8 @@ class SvrgBatchSizes(Experiment):
             "drastically",
         ),
         Claim(
-            "Beyond that there is less to gain: gain in score from 64 to the largest, less that from the smallest to 64",
+            "Beyond that there is less to gain: gain in score from 64 to the largest, less that from the smallest to "
+            "64",
             lambda f: Estimate.difference(
                 _ends(f, "score")[-1] - _ends(f, "score")[_middle(f)],
                 _ends(f, "score")[_middle(f)] - _ends(f, "score")[0],

@@ -83,7 +83,8 @@ class SvrgModeRecovery(Experiment):
             for name in (ADAM, GD)
         ),
         Claim(
-            "The original objective saturates: entropy at the end with the non-saturating one, less with it (Adam, nats)",
+            "The original objective saturates: entropy at the end with the non-saturating one, less with it (Adam, "
+            "nats)",
             lambda f: Estimate.difference(f[ADAM]["entropy"][:, -1], f[SATURATING]["entropy"][:, -1]),
             lambda found: found.low > 0,
             "not the case",
