@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from detente.errors import require, unknown
+from detente.networks.base import draw_weights, require_counts
 
 INITIALISATIONS = ("pytorch", "normal")
 
@@ -56,7 +55,7 @@ class DcganGenerator(nn.Module):
         initialisation: str = "pytorch",
     ) -> None:
         super().__init__()
-        require(isinstance(latent, int) and latent >= 1, "latent", latent, "a whole number of at least 1")
+        require_counts(latent=latent)
         _check(channels, size, width, initialisation)
         self.latent, self.initialisation = latent, initialisation
         layers: list[nn.Module] = []
@@ -74,7 +73,7 @@ class DcganGenerator(nn.Module):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
-        _reset(self.layers, self.initialisation, generator)
+        draw_weights(self, self.initialisation, generator)
 
     def forward(self, latents: Tensor) -> Tensor:
         """Return images (batch, channels, size, size) in [-1, 1] from latent vectors (batch, latent)."""
@@ -128,7 +127,7 @@ class DcganDiscriminator(nn.Module):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
-        _reset(self.layers, self.initialisation, generator)
+        draw_weights(self, self.initialisation, generator)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (batch,) of images (batch, channels, size, size)."""
@@ -137,29 +136,7 @@ class DcganDiscriminator(nn.Module):
 
 def _check(channels: int, size: int, width: int, initialisation: str) -> None:
     """Raise `InvalidValue` for an argument out of range."""
-    for field, count in (("channels", channels), ("width", width)):
-        require(isinstance(count, int) and count >= 1, field, count, "a whole number of at least 1")
+    require_counts(channels=channels, width=width)
     require(size in GENERATORS, "size", size, "28, 32 or 64")
     if initialisation not in INITIALISATIONS:
         raise unknown("initialisation", initialisation, INITIALISATIONS)
-
-
-@torch.no_grad()
-def _reset(layers: nn.Sequential, initialisation: str, generator: torch.Generator | None) -> None:
-    """Draw weights and biases anew; statistics of BatchNorm start afresh."""
-    for layer in layers:
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.reset_parameters()
-            if initialisation == "normal":
-                layer.weight.normal_(1, 0.02, generator=generator)
-        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            # PyTorch's default: uniform with the bound 1/√fan_in, where fan_in is counted on the weight's second axis.
-            bound = 1 / math.sqrt(layer.weight[0].numel())
-            normal = initialisation == "normal"
-            for tensor in (layer.weight, *([] if layer.bias is None else [layer.bias])):
-                if not normal:
-                    tensor.uniform_(-bound, bound, generator=generator)
-                elif tensor is layer.weight:
-                    tensor.normal_(0, 0.02, generator=generator)
-                else:
-                    tensor.zero_()

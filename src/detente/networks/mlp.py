@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from detente.errors import require, unknown
+from detente.networks.base import draw_weights, require_counts
 
 ACTIVATIONS = ("relu", "leaky_relu", "tanh")
 INITIALISATIONS = ("pytorch", "xavier_uniform", "orthogonal")
@@ -47,8 +48,7 @@ class MLP(nn.Module):
         gain: float = 1.0,
     ) -> None:
         super().__init__()
-        for field, size in (("inputs", inputs), ("outputs", outputs), ("width", width)):
-            require(isinstance(size, int) and size >= 1, field, size, "a whole number of at least 1")
+        require_counts(inputs=inputs, outputs=outputs, width=width)
         require(isinstance(depth, int) and depth >= 0, "depth", depth, "a whole number of at least 0")
         if activation not in ACTIVATIONS:
             raise unknown("activation", activation, ACTIVATIONS)
@@ -69,20 +69,9 @@ class MLP(nn.Module):
         if initialisation != "pytorch":
             self.reset_parameters()
 
-    @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw all weights and biases anew, in place, from `generator` (default: torch's global one)."""
-        for layer in self.layers:
-            if not isinstance(layer, nn.Linear):
-                continue
-            if self.initialisation == "pytorch":
-                bound = 1 / math.sqrt(layer.in_features)
-                layer.weight.uniform_(-bound, bound, generator=generator)
-                layer.bias.uniform_(-bound, bound, generator=generator)
-                continue
-            draw = nn.init.orthogonal_ if self.initialisation == "orthogonal" else nn.init.xavier_uniform_
-            draw(layer.weight, gain=self.gain, generator=generator)
-            layer.bias.zero_()
+        draw_weights(self, self.initialisation, generator, lambda layer: self.gain)
 
     def forward(self, samples: Tensor) -> Tensor:
         """Return the outputs, (batch, outputs), of samples (batch, …) with `inputs` numbers each."""

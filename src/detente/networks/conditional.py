@@ -1,0 +1,133 @@
+"""Fully connected networks for images of a class that is asked for: those of the conditional GAN."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from detente.networks.base import draw_weights, require_counts
+
+IMAGE_PIECES, LABEL_PIECES, JOINT_PIECES = 5, 5, 4
+
+
+class ConditionalGenerator(nn.Module):
+    """Latent vector and label, each through a layer of its own, then one of both, to an image in [-1, 1].
+
+    image = tanh(W f(W₃ [f(W₁ z), f(W₂ onehot(y))])),  f the ReLU, biases not shown.
+
+    As it stands it is the paper's network for MNIST without its dropout, and with tanh for images in [-1, 1] where the
+    paper has a sigmoid. A label outside 0 … classes - 1 counts as none. First weights are PyTorch's.
+
+    Args:
+        latent: numbers in one latent vector, at least 1.
+        classes: number of labels, at least 1.
+        channels: of the image, at least 1.
+        size: of the image in pixels, at least 1.
+        latent_width: units of the latent vector's layer, at least 1.
+        label_width: units of the label's layer, at least 1.
+        width: units of the layer of both, at least 1.
+
+    Raises:
+        InvalidValue: an argument is out of range.
+
+    Source: Mirza and Osindero 2014 (arXiv:1411.1784), section 4.1.
+    """
+
+    def __init__(
+        self,
+        latent: int = 100,
+        classes: int = 10,
+        channels: int = 1,
+        size: int = 28,
+        latent_width: int = 200,
+        label_width: int = 1000,
+        width: int = 1200,
+    ) -> None:
+        super().__init__()
+        require_counts(latent=latent, classes=classes, channels=channels, size=size)
+        require_counts(latent_width=latent_width, label_width=label_width, width=width)
+        self.classes, self.shape = classes, (channels, size, size)
+        self.from_latent, self.from_label = nn.Linear(latent, latent_width), nn.Linear(classes, label_width)
+        self.joint = nn.Linear(latent_width + label_width, width)
+        self.output = nn.Linear(width, math.prod(self.shape))
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
+        draw_weights(self, "pytorch", generator)
+
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """Return images (batch, channels, size, size) in [-1, 1] from latents (batch, latent) and labels (batch,)."""
+        asked = self.from_label(_one_hot(labels, self.classes, latents.dtype))
+        both = torch.cat([relu(self.from_latent(latents)), relu(asked)], 1)
+        return torch.tanh(self.output(relu(self.joint(both)))).unflatten(1, self.shape)
+
+
+class ConditionalDiscriminator(nn.Module):
+    """Image and label, each through a maxout layer of its own, then one of both, to one logit.
+
+    score = w · m₄([m₅(x), m₅(onehot(y))]),  m_k(h)_i = max_{j ≤ k} (W_j h + b_j)_i.
+
+    As it stands it is the paper's network for MNIST without its dropout, and without its sigmoid, which belongs to the
+    objective. A label outside 0 … classes - 1 counts as none. First weights are PyTorch's.
+
+    Args:
+        classes: number of labels, at least 1.
+        channels: of the image, at least 1.
+        size: of the image in pixels, at least 1.
+        image_width: units of the image's layer, at least 1; 5 pieces each.
+        label_width: units of the label's layer, at least 1; 5 pieces each.
+        width: units of the layer of both, at least 1; 4 pieces each.
+
+    Raises:
+        InvalidValue: an argument is out of range.
+
+    Source: Mirza and Osindero 2014 (arXiv:1411.1784), section 4.1; Goodfellow et al. 2013 (maxout).
+    """
+
+    def __init__(
+        self,
+        classes: int = 10,
+        channels: int = 1,
+        size: int = 28,
+        image_width: int = 240,
+        label_width: int = 50,
+        width: int = 240,
+    ) -> None:
+        super().__init__()
+        require_counts(classes=classes, channels=channels, size=size)
+        require_counts(image_width=image_width, label_width=label_width, width=width)
+        self.classes = classes
+        self.from_image = _Maxout(channels * size**2, image_width, IMAGE_PIECES)
+        self.from_label = _Maxout(classes, label_width, LABEL_PIECES)
+        self.joint = _Maxout(image_width + label_width, width, JOINT_PIECES)
+        self.output = nn.Linear(width, 1)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
+        draw_weights(self, "pytorch", generator)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return logits (batch,) of images (batch, channels, size, size) and labels (batch,)."""
+        told = self.from_label(_one_hot(labels, self.classes, images.dtype))
+        return self.output(self.joint(torch.cat([self.from_image(images.flatten(1)), told], 1))).squeeze(1)
+
+
+class _Maxout(nn.Module):
+    """The largest of several linear maps, unit by unit."""
+
+    def __init__(self, inputs: int, units: int, pieces: int) -> None:
+        super().__init__()
+        self.shape = (units, pieces)
+        self.linear = nn.Linear(inputs, units * pieces)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Return (batch, units) of (batch, inputs)."""
+        return self.linear(h).unflatten(1, self.shape).amax(2)
+
+
+def _one_hot(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+    """Return (batch, classes): 1 at the label, 0 elsewhere; torch's own looks at the values, and cannot be traced."""
+    return (labels.unsqueeze(1) == torch.arange(classes, device=labels.device)).to(dtype)
