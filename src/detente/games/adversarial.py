@@ -178,7 +178,8 @@ class Adversarial(Game):
         real = batch["real"].to(vectors["discriminator"].dtype)
         each: list[dict[str, Tensor]] = []
         with self._randomness(batch):
-            fake, generator_buffers = self._call("generator", vectors, buffers["generator"], batch["latent"])
+            asked = self._beside(batch, "fake")
+            fake, generator_buffers = self._call("generator", vectors, buffers["generator"], batch["latent"], *asked)
             fake, scored = fake.to(real.dtype), buffers["discriminator"]
             for strength in self._strengths(batch):
                 losses, scored = self._losses(vectors, buffers, scored, real, fake, batch, strength, wanted)
@@ -200,9 +201,10 @@ class Adversarial(Game):
         """Return the losses of samples seen through the filter at one strength, and the discriminator's buffers."""
         losses: dict[str, Tensor] = {}
         seen, real_scores = partial(self._seen, batch, strength), None
+        told, asked = self._beside(batch, "real"), self._beside(batch, "fake")
         if "discriminator" in wanted or self.objective.generator_needs_real:
-            real_scores, scored = self._score(vectors, scored, seen("real", real))
-        fake_scores, scored = self._score(vectors, scored, seen("fake", fake))
+            real_scores, scored = self._score(vectors, scored, seen("real", real), *told)
+        fake_scores, scored = self._score(vectors, scored, seen("fake", fake), *asked)
         if "generator" in wanted:
             losses["generator"] = self.objective.generator_loss(real_scores, fake_scores)
         if "discriminator" in wanted:
@@ -212,7 +214,10 @@ class Adversarial(Game):
                 noise = _named(batch, f"penalty{index}.")
                 # A penalty's look at the discriminator leaves no trace in its buffers.
                 loss = loss + penalty(
-                    lambda x: self._score(vectors, buffers["discriminator"], seen("real", x))[0], real, fake, noise
+                    lambda x: self._score(vectors, buffers["discriminator"], seen("real", x), *told)[0],
+                    real,
+                    fake,
+                    noise,
                 )
             losses["discriminator"] = loss
         return losses, scored
@@ -238,29 +243,44 @@ class Adversarial(Game):
         return self.generate(state, latents.to(state.vectors["generator"].device))
 
     @torch.no_grad()
-    def generate(self, state: State, latents: Tensor) -> Tensor:
+    def generate(self, state: State, latents: Tensor, *beside: Tensor) -> Tensor:
         """Return the samples of given latents, (count, latent), from the generator in evaluation mode."""
         with evaluating(self.modules["generator"]):
             buffers = state.buffers["generator"]
-            return torch.cat([self._call("generator", state.vectors, buffers, part)[0] for part in latents.split(512)])
+            parts = zip(*(inputs.split(512) for inputs in (latents, *beside)), strict=True)
+            return torch.cat([self._call("generator", state.vectors, buffers, *part)[0] for part in parts])
 
     @torch.no_grad()
-    def scores(self, state: State, samples: Tensor) -> Tensor:
+    def scores(self, state: State, samples: Tensor, *beside: Tensor) -> Tensor:
         """Return the discriminator's scores, (batch,), in evaluation mode, unfiltered. The state is not changed."""
         with evaluating(self.modules["discriminator"]):
-            return self._score(state.vectors, state.buffers["discriminator"], samples)[0]
+            return self._score(state.vectors, state.buffers["discriminator"], samples, *beside)[0]
 
     def write(self, state: State, generator: nn.Module, discriminator: nn.Module) -> None:
         """Write a state's parameters and buffers into ordinary modules of the same architecture."""
         for name, module in (("generator", generator), ("discriminator", discriminator)):
             write(module, self.layouts[name], state.vectors[name], state.buffers[name], name)
 
-    def _call(self, player: str, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict]:
-        vector = vectors[player]
-        return call(self.modules[player], self.layouts[player], vector, buffers, x.to(vector.dtype))
+    def _beside(self, batch: Batch, whose: str) -> tuple[Tensor, ...]:
+        """Return what modules are given beside latents and samples, "real" or "fake" ones; here nothing."""
+        del batch, whose
+        return ()
 
-    def _score(self, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        scores, buffers = self._call("discriminator", vectors, buffers, x)
+    def _blank(self, count: int, device: torch.device) -> Batch:
+        """Return a batch to try the modules on."""
+        shapes = {"latent": (self.latent,), "real": self.data.shape}
+        return {name: torch.zeros(count, *shape, device=device) for name, shape in shapes.items()}
+
+    def _call(
+        self, player: str, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor, *beside: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        vector = vectors[player]
+        return call(self.modules[player], self.layouts[player], vector, buffers, x.to(vector.dtype), *beside)
+
+    def _score(
+        self, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor, *beside: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        scores, buffers = self._call("discriminator", vectors, buffers, x, *beside)
         return scores.reshape(len(x)), buffers
 
     def _randomness(self, batch: Batch) -> AbstractContextManager:
@@ -279,11 +299,11 @@ class Adversarial(Game):
         """Run both modules once; return whether they draw random numbers of their own."""
         vectors, buffers = self.initial(torch.Generator())
         device = vectors["generator"].device
-        latents, sample = torch.zeros(2, self.latent, device=device), torch.zeros(2, *self.data.shape, device=device)
+        blank = self._blank(2, device)
         with torch.no_grad(), seeded(0, device):
             state = random_state(device)
-            fake = self._try("generator", vectors, buffers, latents)
-            scores = self._try("discriminator", vectors, buffers, sample)
+            fake = self._try("generator", vectors, buffers, blank["latent"], *self._beside(blank, "fake"))
+            scores = self._try("discriminator", vectors, buffers, blank["real"], *self._beside(blank, "real"))
             stochastic = not torch.equal(state, random_state(device))
         require(
             tuple(fake.shape[1:]) == self.data.shape,
@@ -299,11 +319,11 @@ class Adversarial(Game):
         )
         return stochastic
 
-    def _try(self, player: str, vectors: Vectors, buffers: Buffers, x: Tensor) -> Tensor:
+    def _try(self, player: str, vectors: Vectors, buffers: Buffers, *inputs: Tensor) -> Tensor:
         try:
-            output = self._call(player, vectors, buffers[player], x)[0]
+            output = self._call(player, vectors, buffers[player], *inputs)[0]
         except Exception as error:
-            allowed = f"a module that accepts input of shape {tuple(x.shape)}"
+            allowed = f"a module that accepts input of shape {', '.join(str(tuple(x.shape)) for x in inputs)}"
             first = str(error).partition("\n")[0]
             raise InvalidValue(player, type(self.modules[player]).__name__, allowed, first) from error
         require(isinstance(output, Tensor), player, type(output).__name__, "a module that returns one tensor")
