@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_map
 
 from detente import methods, standard_games
 from detente.catalogue import FOLDERS, members
+from detente.data.arrays import Arrays
 from detente.data.base import Data
 from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
@@ -31,10 +32,12 @@ from detente.games.adversarial import Adversarial
 from detente.games.dirac_gan import DiracGAN
 from detente.games.quadratic import Bilinear
 from detente.method import Method
+from detente.networks.conditional import ConditionalDiscriminator, ConditionalGenerator
 from detente.networks.mlp import MLP
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.optimizers.sgd import SGD
+from detente.preparing.preparation import prepare
 from detente.schedule import Cosine, Exponential, Linear
 from detente.schemes.alternating import Alternating
 from detente.schemes.base import Scheme
@@ -58,12 +61,17 @@ def points() -> Tensor:
     return torch.randn(16, 2, generator=torch.Generator().manual_seed(0))
 
 
+def labelled() -> Tensor:
+    return torch.rand(16, 1, 4, 4, generator=torch.Generator().manual_seed(0)) - 0.5
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("images")
     for index in range(3):
         pixels = np.random.default_rng(index).integers(0, 256, (8, 8, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path / f"{index}.png")
+    assert list(prepare("mnist-8", path, folder=path.parent / "sets"))
     return path
 
 
@@ -72,8 +80,12 @@ def recipe(name: str, folder: Path) -> dict[str, Any]:
     return {
         "adversarial": {"generator": MLP(3, 2, 4, 1), "discriminator": MLP(2, 1, 4, 1), "data": points(), "latent": 3}
         | {"batch": 4},
+        "conditional": {"data": Arrays(labelled(), torch.arange(16) % 2), "latent": 3, "batch": 4}
+        | {"generator": ConditionalGenerator(3, 2, 1, 4, 2, 2, 2)}
+        | {"discriminator": ConditionalDiscriminator(2, 1, 4, 2, 2, 2)},
         "arrays": {"samples": points()},
         "image_folder": {"path": folder},
+        "prepared": {"name": "mnist-8", "folder": folder.parent / "sets"},
     }.get(name, {})
 
 
