@@ -65,6 +65,10 @@ class Game(ABC):
         del count
         raise InvalidValue("game", type(self).__name__, "a game whose losses are finite sums (a stored set of samples)")
 
+    def dated(self, batch: Batch, t: Tensor) -> Batch:
+        """Return a batch as the losses read it at step t, int64 (): with the step where they depend on it."""
+        return {**batch, "t": t} if self.scheduled else batch
+
     def project(self, vectors: Vectors) -> Vectors:
         """Return the nearest allowed point; the whole space is allowed unless a game says otherwise."""
         return vectors

@@ -92,9 +92,10 @@ class Method:
 
     def prepare(self, game: Game, state: State, generator: torch.Generator) -> State:
         """Return the state made ready for the next step: now and then a field looks at the whole set."""
-        if not self.field.prepares:
+        if not self.field.due(game, state, generator):
             return state
-        return replace(state, memory={**state.memory, "field": self.field.prepare(game, state, generator)})
+        state = self.scheme.renewed(state, generator)
+        return replace(state, memory={**state.memory, "field": self.field.prepare(game, state)})
 
     def noise(self, game: Game, state: State, generator: torch.Generator) -> Turns:
         """Return the random numbers of one step beside its batches, a dictionary for each batch.

@@ -532,3 +532,80 @@ def test_the_papers_methods() -> None:
     assert play.scheme == Sgan(Alternating(turns={"discriminator": 5}), 10, True, 5, "cloned")
     assert play.optimizer == Adam(1e-5, (0.5, 0.999))
     assert methods.simplified_sgan().scheme == Sgan(Alternating(), 5, messengers=False)
+
+
+# ---- Shared parameters (SW) ----------------------------------------------------------------------------------------
+
+
+def split(state: State, share: float = 0.5) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return by player the shared parameters and its own: a discriminator shares its first, a generator its last."""
+    parts = {}
+    for name, vector in state.vectors.items():
+        count = int(share * vector.numel())
+        cut = count if name == "discriminator" else vector.numel() - count
+        first, last = vector[:cut], vector[cut:]
+        parts[name] = (first, last) if name == "discriminator" else (last, first)
+    return parts
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_pairs_share_half_of_their_parameters_and_the_rest_is_their_own(norm: bool) -> None:
+    game, play = small(norm), method(share=0.5)
+    state = beginning(game, play)
+    for _ in range(2):
+        state, _ = walked(game, play, state, drawn(game, play, state, 3))
+        first, *others = [split(one) for one in locals_of(state)]
+        for name in game.players:
+            for other in [*others, split(state)]:
+                same(other[name][0], first[name][0])
+                assert (other[name][1] != first[name][1]).all()
+
+
+def test_shared_parameters_go_from_pair_to_pair_with_the_optimizers_memory() -> None:
+    game, play = small(), method(share=0.5)
+    state = beginning(game, play)
+    draws = drawn(game, play, state, 1)
+    after, _ = walked(game, play, state, draws)
+    count = len(draws[0].batches) // PAIRS
+    alone, expected = Method(Gradient(), Alternating(), ADAM), None
+    for n, local in enumerate(locals_of(state)):
+        if expected is not None:
+            for name, vector in local.vectors.items():
+                cut = vector.numel() // 2
+                shared = slice(0, cut) if name == "discriminator" else slice(vector.numel() - cut, None)
+                mine, before = local.memory["optimizers"][name], expected.memory["optimizers"][name]
+                for tree, key, left in (
+                    (local.vectors, name, expected.vectors),
+                    *((mine, key, before) for key in mine),
+                ):
+                    if not tree[key].dim():
+                        continue
+                    tree[key] = tree[key].clone()
+                    tree[key][shared] = left[key][shared]
+        expected, _ = alone.step(game, local, draws[0].batches[n * count : n * count + 2])
+    last = locals_of(after)[-1]
+    same(last.vectors, expected.vectors)
+    same(last.memory["optimizers"], expected.memory["optimizers"])
+
+
+def test_shared_or_not_a_global_pair_is_not_heard() -> None:
+    game, play = small(), method(share=0.5)
+    state = beginning(game, play)
+    other = replace(state, vectors={name: vector + 1 for name, vector in state.vectors.items()})
+    draws = drawn(game, play, state, 3)
+    one, two = (walked(game, play, start, draws)[0] for start in (state, other))
+    same(one.memory["scheme"]["locals"]["vectors"], two.memory["scheme"]["locals"]["vectors"])
+
+
+def test_sharing_nothing_is_sgan() -> None:
+    game = small()
+    plain, none = method(), Method(Gradient(), Sgan(Alternating(), PAIRS, share=1e-9), ADAM)
+    state = beginning(game, plain)
+    draws = drawn(game, plain, state, 2)
+    same(walked(game, plain, state, draws)[0].vectors, walked(game, none, state, draws)[0].vectors, 1e-9)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_is_a_part(share: float) -> None:
+    with pytest.raises(InvalidValue, match="share"):
+        Sgan(Alternating(), share=share)

@@ -39,7 +39,7 @@ def gradient_statistics(
     require(size >= 1, "batch_size", size, "an integer ≥ 1")
     drawn: dict[str, list[Tensor]] = {name: [] for name in game.players}
     for _ in range(batches):
-        batch = {name: tensor.to(state.t.device) for name, tensor in game.draw(generator).items()}
+        batch = game.dated({key: tensor.to(state.t.device) for key, tensor in game.draw(generator).items()}, state.t)
         for name, block in vector_field(game, state.vectors, state.buffers, batch).field.items():
             drawn[name].append(block)
     return {name: _statistics(blocks, size) for name, blocks in drawn.items()}

@@ -26,7 +26,7 @@ class Field(ABC):
     """
 
     traceable: ClassVar[bool] = True
-    prepares: ClassVar[bool] = False  # whether `prepare` has something to do
+    prepares: ClassVar[bool] = False  # whether `prepare` is ever due
 
     @property
     def covariance_of(self) -> tuple[str, ...]:
@@ -42,17 +42,20 @@ class Field(ABC):
         del game, vectors, buffers
         return {}
 
-    def prepare(self, game: Game, state: State, generator: torch.Generator) -> Tree:
-        """Return the field's memory as it should be before the next step.
-
-        Where a field looks at the whole set now and then, it does so here, between steps.
+    def due(self, game: Game, state: State, generator: torch.Generator) -> bool:
+        """Return whether to `prepare` before the next step.
 
         Args:
             game: the game.
             state: where it stands.
             generator: for a decision by chance.
         """
-        del game, generator
+        del game, state, generator
+        return False
+
+    def prepare(self, game: Game, state: State) -> Tree:
+        """Return the field's memory after a look at the whole set, between steps."""
+        del game
         return state.memory["field"]
 
     def preparation(self, game: Game) -> float:
@@ -108,7 +111,7 @@ def mean_field(game: Game, vectors: Vectors, buffers: Buffers, t: Tensor, player
     losses: dict[str, Tensor] = {}
     for index, part in enumerate(game.parts(game.batch)):
         weight = min(game.batch, size - index * game.batch) / size  # the last part may be shorter
-        batch = {name: tensor.to(t.device) for name, tensor in part.items()} | ({"t": t} if game.scheduled else {})
+        batch = game.dated({name: tensor.to(t.device) for name, tensor in part.items()}, t)
         evaluation = vector_field(game, vectors, buffers, batch, players)
         buffers = evaluation.buffers
         blocks = {name: block + weight * evaluation.field[name] for name, block in blocks.items()}
@@ -124,9 +127,7 @@ def mixture(game: Game) -> str:
     generator, zero = torch.Generator().manual_seed(0), torch.zeros((), dtype=torch.int64)
     vectors, buffers = game.initial(generator)
     drawn = [game.draw(generator) for _ in range(4)]
-    whole = {name: tensor for name, tensor in drawn[0].items() if not tensor.dim()} | {"t": zero}
-    if not game.scheduled:
-        del whole["t"]
+    whole = game.dated({name: tensor for name, tensor in drawn[0].items() if not tensor.dim()}, zero)
     samples = {name: torch.cat([batch[name][:1] for batch in drawn]) for name in drawn[0] if drawn[0][name].dim()}
     together = vector_field(game, vectors, buffers, samples | whole).field
     try:

@@ -68,10 +68,16 @@ class VarianceReduced(Field):
         means = {name: torch.zeros_like(vectors[name]) for name in self._reduced(game.players)}
         return {"snapshot": _copies(vectors), "mean": means}
 
-    def prepare(self, game: Game, state: State, generator: torch.Generator) -> Tree:
-        """Return the memory, refreshed before the first step and whenever a snapshot is due."""
-        if not self._due(self._period(game), int(state.t), generator):
-            return state.memory["field"]
+    def due(self, game: Game, state: State, generator: torch.Generator) -> bool:
+        """Return whether a snapshot is due: before the first step, and then after every so many or by chance."""
+        period, t = self._period(game), int(state.t)
+        if not self.by_chance:
+            return t % period == 0
+        chosen = bool(torch.rand((), generator=generator, device=generator.device) < 1 / period)
+        return chosen or t == 0
+
+    def prepare(self, game: Game, state: State) -> Tree:
+        """Return a snapshot of where the state stands, and the mean gradients there."""
         reduced = self._reduced(game.players)
         mean = mean_field(game, state.vectors, state.buffers, state.t, reduced).field
         return {"snapshot": _copies(state.vectors), "mean": mean}
@@ -102,12 +108,6 @@ class VarianceReduced(Field):
     def _period(self, game: Game) -> int:
         """Return the steps from snapshot to snapshot (by chance: on average)."""
         return max(1, round(self.every * part_count(game)))
-
-    def _due(self, period: int, t: int, generator: torch.Generator) -> bool:
-        if not self.by_chance:
-            return t % period == 0
-        chosen = bool(torch.rand((), generator=generator, device=generator.device) < 1 / period)
-        return chosen or t == 0
 
 
 def _copies(vectors: Vectors) -> dict[str, Tensor]:

@@ -29,8 +29,16 @@ from detente.methods.opponent_aware import (
     unrolled,
 )
 from detente.methods.r3gan import r3gan
-from detente.methods.sgan import sgan, simplified_sgan
-from detente.methods.svrg import debiased_consensus, full_batch, svre, svrg, svrg_discriminator
+from detente.methods.sgan import sgan, simplified_sgan, weight_shared_sgan
+from detente.methods.svrg import (
+    debiased_consensus,
+    full_batch,
+    svre,
+    svre_averaged,
+    svre_restarted,
+    svrg,
+    svrg_discriminator,
+)
 
 __all__ = [
     "accept_reject",
@@ -60,11 +68,14 @@ __all__ = [
     "simultaneous",
     "smoothing",
     "svre",
+    "svre_averaged",
+    "svre_restarted",
     "svrg",
     "svrg_discriminator",
     "symplectic_adjustment",
     "unrolled",
     "wasserstein_clipping",
+    "weight_shared_sgan",
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from detente.fields.debiased_consensus import DebiasedConsensus
 from detente.fields.full_batch import FullBatch
 from detente.fields.variance_reduced import VarianceReduced
@@ -10,7 +12,9 @@ from detente.methods.base import Rate, named_optimizer
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.schemes.alternating import Alternating
+from detente.schemes.averaging import Averaging
 from detente.schemes.extragradient import Extragradient
+from detente.schemes.restarting import Restarting
 from detente.schemes.simultaneous import Simultaneous
 
 
@@ -78,6 +82,47 @@ def svre(
         return Method(field, Extragradient(), shared)
     own = named_optimizer(optimizer, discriminator_learning_rate, 0.04)
     return Method(field, Extragradient(), {"generator": shared, "discriminator": own})
+
+
+def svre_averaged(
+    every: float = 1.0,
+    optimizer: Optimizer | str = "sgd",
+    learning_rate: Rate = None,
+    players: tuple[str, ...] = ("generator",),
+) -> Method:
+    """SVRE, of which the uniform average of the iterates is measured and sampled.
+
+    Args:
+        every: epochs from snapshot to snapshot on average, > 0.
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 0.01.
+        players: who is averaged.
+
+    Choose: over `svre` where its last iterate still moves about the solution.
+
+    Source: Chavdarova et al. 2019 (arXiv:1904.08598), section 3 and figure 2 (AVG-SVRE).
+    """
+    plain = svre(every, optimizer, learning_rate)
+    return replace(plain, scheme=Averaging(plain.scheme, "uniform", players=players))
+
+
+def svre_restarted(
+    every: float = 1.0, probability: float = 0.1, optimizer: Optimizer | str = "sgd", learning_rate: Rate = None
+) -> Method:
+    """Restarted SVRE: when a snapshot is taken, training now and then goes on from the average of its iterates.
+
+    Args:
+        every: epochs from snapshot to snapshot on average, > 0.
+        probability: of a restart at a snapshot, in [0, 1].
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 0.01.
+
+    Choose: over `svre` on games that are nearly bilinear, where only averages come near the solution.
+
+    Source: Chavdarova et al. 2019 (arXiv:1904.08598), section 3; the probability from its code.
+    """
+    plain = svre(every, optimizer, learning_rate)
+    return replace(plain, scheme=Restarting(plain.scheme, probability))
 
 
 def full_batch(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -> Method:

@@ -40,18 +40,20 @@ class Play:
         """Return the field at the state's point, and the state with the buffers and memory that this left."""
         memory = state.memory["field"]
         evaluation, memory = self.field(
-            self.game, state.vectors, state.buffers, self._dated(state, batch), memory, players or self.game.players
+            self.game,
+            state.vectors,
+            state.buffers,
+            self.game.dated(batch, state.t),
+            memory,
+            players or self.game.players,
         )
         return evaluation, replace(state, buffers=evaluation.buffers, memory={**state.memory, "field": memory})
 
     @torch.no_grad()
     def loss(self, state: State, batch: Batch, player: str) -> Tensor:
         """Return one player's loss, (), at the state's point, without derivatives and without a trace in buffers."""
-        losses, _ = self.game.losses(state.vectors, state.buffers, self._dated(state, batch), (player,))
+        losses, _ = self.game.losses(state.vectors, state.buffers, self.game.dated(batch, state.t), (player,))
         return losses[player]
-
-    def _dated(self, state: State, batch: Batch) -> Batch:
-        return {**batch, "t": state.t} if self.game.scheduled else batch
 
     def advance(self, state: State, directions: Vectors, noise: Noise, origin: Vectors | None = None) -> State:
         """Return the state after each player with a direction has moved against it.
@@ -105,6 +107,16 @@ class Scheme(ABC):
         """Return what the scheme remembers between steps (nothing, unless it says otherwise)."""
         del play, vectors, buffers, generator
         return {}
+
+    def renewed(self, state: State, generator: torch.Generator) -> State:
+        """Return the state to go on from where the field is about to look at the whole set: the state itself.
+
+        Args:
+            state: where it stands.
+            generator: for a decision by chance.
+        """
+        del generator
+        return state
 
     def evaluated(self, state: State) -> State:
         """Return the state to be measured and sampled: the state itself, unless the scheme keeps a better one."""
@@ -163,6 +175,11 @@ class Wrapper(Scheme):
     def initial(self, play: Play, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
         """Return the inner scheme's memory beside this one's."""
         return {"inner": self.inner.initial(play, vectors, buffers, generator), **self.remembered(vectors, buffers)}
+
+    def renewed(self, state: State, generator: torch.Generator) -> State:
+        """Return the state from which the inner scheme would go on."""
+        known, inner = state.memory["scheme"], self.inner.renewed(_inside(state), generator)
+        return replace(inner, memory={**inner.memory, "scheme": {**known, "inner": inner.memory["scheme"]}})
 
     def evaluated(self, state: State) -> State:
         """Return what the inner scheme would have measured."""

@@ -38,6 +38,11 @@ class Sgan(Scheme):
     one for its part of (e), all new as in the paper's pseudocode. The moves in (d) and (e) take the noise of the first
     pair's batches. Pairs are initialised one after the other: of modules instead of factories, all start alike.
 
+    With `share` > 0 (the paper's SW) the first parameters of all discriminators and the last of all generators, those
+    next to the images, are one: pairs step in turn, each from the shared parameters, and the optimizer's memory of
+    them, that the pair before left. The global pair reads them and does not move them, so that still nothing global
+    touches a local pair. (The paper shares "approximately half" and leaves the rest open; this is our reading.)
+
     A step holds at most as many vectors again as the state's N + 1 pairs (each messenger is made when its turn comes),
     unless networks are so small that all pairs make one mapped step.
 
@@ -47,6 +52,7 @@ class Sgan(Scheme):
         messengers: False trains G₀ against the local discriminators themselves (the paper's simplified SGAN).
         messenger_steps: steps of a messenger against G₀, ≥ 1; the paper's I_D, the discriminator's turns.
         messenger_memory: of the optimizer, "cloned" from the local discriminator's or "fresh"; the paper says nothing.
+        share: part of each network's parameters that all pairs share, in [0, 1).
 
     Source: Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330), Algorithm 1.
     """
@@ -56,12 +62,14 @@ class Sgan(Scheme):
     messengers: bool = True
     messenger_steps: int = 1
     messenger_memory: Literal["cloned", "fresh"] = "cloned"
+    share: float = 0.0
 
     def __post_init__(self) -> None:
         require(self.pairs >= 1, "pairs", self.pairs, "an integer ≥ 1")
         require(self.messenger_steps >= 1, "messenger_steps", self.messenger_steps, "an integer ≥ 1")
         if self.messenger_memory not in ("cloned", "fresh"):
             raise unknown("messenger_memory", self.messenger_memory, ("cloned", "fresh"))
+        require(0 <= self.share < 1, "share", self.share, "a number in [0, 1)")
 
     @property
     def forgets(self) -> bool:
@@ -105,6 +113,8 @@ class Sgan(Scheme):
             local = {"vectors": at, "buffers": around, "field": field, "scheme": scheme, "optimizers": optimizers}
             # A global player faces another opponent in each pair: a field that remembers does so for each.
             facing = {p: play.field.initial(play.game, {**at, p: vectors[p]}, around) for p in PLAYERS}
+            if self.share and pairs:
+                local |= self._sharing(local, pairs[0]["locals"])
             pairs.append({"locals": local, "facing": facing})
         return _stacked(pairs)
 
@@ -122,13 +132,15 @@ class Sgan(Scheme):
         numbers = {name: turn[name] for name, turn in moves if name in turn}
         state = replace(state, buffers=means["buffers"], memory={**state.memory, "scheme": told["kept"]})
         state = play.advance(state, sums["field"], numbers)
+        if self.share:
+            state = self._reading(state, _each(told["kept"]["locals"]["vectors"], itemgetter(0)))
         norms = {name: block.norm() for name, block in sums["field"].items()}
         return state.after(), Info(sums["losses"], norms, extra=means["extra"])
 
     def _all_at_once(self, play: Play, state: State, own: Noise, drawn: list[Tree]) -> Tree:
         """Return what all pairs come to by one mapped step, or nothing where that does not pay or cannot be."""
         size = sum(vector.numel() for vector in state.vectors.values())
-        if size > MAPPED_UP_TO or not (play.game.traceable and play.field.traceable and self.traceable):
+        if self.share or size > MAPPED_UP_TO or not (play.game.traceable and play.field.traceable and self.traceable):
             return {}
         # BatchNorm writes into its running statistics, which must be as many as what is written.
         around = _each(state.buffers, lambda tensor: tensor.expand(self.pairs, *tensor.shape))
@@ -148,8 +160,12 @@ class Sgan(Scheme):
         plain = eager(*flatten(known).values())
         kept = known if play.overwrites and plain else _each(known, torch.empty_like)
         whole, rows, sums, means = flatten(kept), [], {}, []
-        for n in range(self.pairs):
-            told = self._pair(play, state, _each(known, itemgetter(n)), _each(own, itemgetter(n)), drawn[n])
+        mine = [(_each(known, itemgetter(n)), _each(own, itemgetter(n)), drawn[n]) for n in range(self.pairs)]
+        moved = self._in_turn(play, state, mine) if self.share else []
+        if moved:
+            state = self._reading(state, moved[0][0].vectors)
+        for n, one in enumerate(mine):
+            told = self._taught(play, state, one[0], *moved[n], one[2]) if moved else self._pair(play, state, *one)
             for key, row in flatten(told["kept"]).items() if plain else ():
                 whole[key][n].copy_(row)
             rows += [] if plain else [told["kept"]]
@@ -158,13 +174,66 @@ class Sgan(Scheme):
         kept = kept if plain else _stacked(rows)
         return {"kept": kept, "sums": unflatten(sums, told["sums"]), "means": _stacked(means)}
 
+    def _in_turn(self, play: Play, state: State, mine: list[tuple[Tree, Noise, Tree]]) -> list[tuple[State, Tree]]:
+        """Return all local pairs after their steps, each taken from the shared parameters of the pair before."""
+        moved: list[tuple[State, Tree]] = []
+        for known, own, drawn in mine:
+            local = known["locals"]
+            if moved:
+                local = {**local, **self._sharing(local, _shown(moved[-1][0]))}
+            moved.append(self._stepped(play, state, {**known, "locals": local}, own, drawn))
+        last, after = _shown(moved[-1][0]), []
+        for local, extra in moved:
+            one = self._sharing(_shown(local), last)
+            memory = {**local.memory, "optimizers": one["optimizers"]}
+            after.append((replace(local, vectors=one["vectors"], memory=memory), extra))
+        return after
+
+    def _reading(self, state: State, local: Vectors) -> State:
+        """Return the global pair with the local pairs' shared parameters."""
+        return replace(state, vectors=self._sharing({"vectors": state.vectors}, {"vectors": local})["vectors"])
+
+    def _sharing(self, mine: Tree, others: Tree) -> Tree:
+        """Return vectors, and optimizers' memory where there is any, with the shared parameters of another pair."""
+
+        def joined(player: str, own: Tensor, other: Tensor) -> Tensor:
+            size = mine["vectors"][player].numel()
+            count = int(self.share * size)
+            if own.shape != (size,):
+                return own
+            if player == DISCRIMINATOR:
+                return torch.cat([other[:count], own[count:]])
+            return torch.cat([own[: size - count], other[size - count :]])
+
+        def both(player: str, own: Tree | Tensor, other: Tree | Tensor) -> Tree | Tensor:
+            if isinstance(own, Tensor):
+                return joined(player, own, other)
+            return {key: both(player, value, other[key]) for key, value in own.items()}
+
+        return {
+            kind: {player: both(player, mine[kind][player], others[kind][player]) for player in mine[kind]}
+            for kind in ("vectors", "optimizers")
+            if kind in mine
+        }
+
     def _pair(self, play: Play, state: State, known: Tree, own: Noise, drawn: Tree) -> Tree:
         """Return what one pair keeps, and what it tells the global pair of `state`, which is not moved."""
+        return self._taught(play, state, known, *self._stepped(play, state, known, own, drawn), drawn)
+
+    def _stepped(self, play: Play, state: State, known: Tree, own: Noise, drawn: Tree) -> tuple[State, Tree]:
+        """Return a local pair after its step, and what that told."""
         batches, noise = (tuple(turn[name] for turn in drawn.values()) for name in ("batch", "noise"))
         count = self.inner.draws(play.game.players)
         first = ({**noise[0], **own}, *noise[1:count])
         local, info = self.inner(play, _own(known["locals"], state.t), batches[:count], first)
-        local, play = replace(local, t=state.t), replace(play, overwrites=False)  # a clone must not touch its original
+        extra = {f"local_{name}": number * 1.0 for name, number in {**info.losses, **info.extra}.items()}
+        return replace(local, t=state.t), extra
+
+    def _taught(self, play: Play, state: State, known: Tree, local: State, extra: Tree, drawn: Tree) -> Tree:
+        """Return what a pair keeps after its step, and what it tells the global pair, its messenger between them."""
+        batches, noise = (tuple(turn[name] for turn in drawn.values()) for name in ("batch", "noise"))
+        count = self.inner.draws(play.game.players)
+        play = replace(play, overwrites=False)  # a clone must not touch its original
         messenger = _mixed(local, GENERATOR, state, local.memory["field"])
         if self.messenger_memory == "fresh":
             fresh = {name: play.optimizers[name].initial(vector) for name, vector in messenger.vectors.items()}
@@ -183,7 +252,7 @@ class Sgan(Scheme):
             "sums": {key: {name: vars(told[name][0])[key][name] for name in PLAYERS} for key in ("field", "losses")},
             "means": {
                 "buffers": {name: told[name][0].buffers[name] for name in state.buffers},
-                "extra": {f"local_{name}": number * 1.0 for name, number in {**info.losses, **info.extra}.items()},
+                "extra": extra,
             },
         }
 
@@ -208,6 +277,11 @@ def _mixed(pair: State, player: str, others: State, field: Tree) -> State:
 def _own(tree: Tree, t: Tensor) -> State:
     """Return what is kept of a pair as a state of its own."""
     return State(t, tree["vectors"], tree["buffers"], {name: tree[name] for name in KEPT})
+
+
+def _shown(state: State) -> Tree:
+    """Return the parts of a pair that may be shared."""
+    return {"vectors": state.vectors, "optimizers": state.memory["optimizers"]}
 
 
 def _each(tree: Tree, change: Callable[[Tensor], Tensor]) -> Tree:
