@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OURS, GDA = "accept–reject", "GDA"
-LOOKS = 10
 
 
 class AcceptRejectImages(Experiment):
@@ -43,11 +42,11 @@ class AcceptRejectImages(Experiment):
     )
     sizes = {
         "smoke": {"set": "digits", "width": 2, "latent": 8, "batch": 4, "steps": 4, "seeds": 2}
-        | {"rate": 1e-3, "samples": 50},
+        | {"rate": 1e-3, "looks": 2, "samples": 50},
         "laptop": {"set": "fashion_mnist", "width": 8, "latent": 100, "batch": 64, "steps": 1000, "seeds": 4}
-        | {"rate": 1e-3, "samples": 1000},
+        | {"rate": 1e-3, "looks": 10, "samples": 1000},
         "paper": {"set": "cifar10", "width": 64, "latent": 100, "batch": 128, "steps": 50_000, "seeds": 5}
-        | {"rate": 2e-4, "samples": 10_000},
+        | {"rate": 2e-4, "looks": 20, "samples": 10_000},
     }
     claims = (
         Claim(
@@ -72,7 +71,7 @@ class AcceptRejectImages(Experiment):
             OURS: methods.accept_reject(ascent_steps=1, accept_every=2, learning_rate=size["rate"]),
             GDA: Method(Gradient(), Alternating(("generator", "discriminator")), Adam(size["rate"])),
         }
-        steps, look = spaced(size["steps"], LOOKS), statistics(size["set"], data)
+        steps, look = spaced(size["steps"], size["looks"]), statistics(size["set"], data)
         found: Findings = {}
         for name, method in arms.items():
             run = Run(game, method, seeds=tuple(range(size["seeds"])), device=device())

@@ -88,4 +88,5 @@ def followed(run: Run, directory: Path, steps: Sequence[int], look: Look, sample
 
 def spaced(last: int, count: int) -> list[int]:
     """Return `count` steps at equal distances, or fewer, the last of them `last`."""
-    return sorted({round(last * (index + 1) / count) for index in range(min(count, last))})
+    count = min(count, last)
+    return sorted({round(last * (index + 1) / count) for index in range(count)})

@@ -24,8 +24,6 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LOOKS = 10
-
 
 class SvrgBatchSizes(Experiment):
     """Very small batches learn much worse for each update; beyond a middle size there is little to gain."""
@@ -42,11 +40,11 @@ class SvrgBatchSizes(Experiment):
     )
     sizes = {
         "smoke": {"set": "digits", "width": 2, "latent": 8, "batches": (2, 3, 4), "steps": 4, "seeds": 2}
-        | {"adam": 1e-3, "samples": 50},
+        | {"adam": 1e-3, "looks": 2, "samples": 50},
         "laptop": {"set": "fashion_mnist", "width": 8, "latent": 128, "batches": (4, 16, 64, 256), "steps": 1000}
-        | {"seeds": 3, "adam": 1e-3, "samples": 1000},
+        | {"seeds": 3, "adam": 1e-3, "looks": 10, "samples": 1000},
         "paper": {"set": "cifar10", "width": 64, "latent": 128, "batches": (1, 4, 16, 64, 256, 1024), "steps": 100_000}
-        | {"seeds": 3, "adam": 1e-4, "samples": 10_000},
+        | {"seeds": 3, "adam": 1e-4, "looks": 20, "samples": 10_000},
     }
     claims = (
         Claim(
@@ -83,7 +81,7 @@ class SvrgBatchSizes(Experiment):
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Train with each batch size, and return what scores say along training."""
         data = opened(size["set"])
-        steps, look = spaced(size["steps"], LOOKS), statistics(size["set"], data)
+        steps, look = spaced(size["steps"], size["looks"]), statistics(size["set"], data)
         method = Method(Gradient(), Alternating(), Adam(size["adam"]))
         found: dict[int, Findings] = {}
         for batch in size["batches"]:

@@ -19,7 +19,7 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LOOKS, PRESENT = 10, 0.02  # share of the samples from which on a class counts
+PRESENT = 0.02  # share of the samples from which on a class counts
 
 
 class SvrgFashion(Experiment):
@@ -36,11 +36,11 @@ class SvrgFashion(Experiment):
     )
     sizes = {
         "smoke": {"set": "digits", "width": 2, "latent": 8, "images": 20, "batch": 5, "steps": 6, "seeds": 2}
-        | {"rate": 0.1, "samples": 50},
+        | {"rate": 0.1, "looks": 2, "samples": 50},
         "laptop": {"set": "fashion_mnist", "width": 8, "latent": 32, "images": 500, "batch": 50, "steps": 800}
-        | {"seeds": 3, "rate": 0.1, "samples": 1000},
+        | {"seeds": 3, "rate": 0.1, "looks": 10, "samples": 1000},
         "paper": {"set": "fashion_mnist", "width": 64, "latent": 128, "images": None, "batch": 50, "steps": 30_000}
-        | {"seeds": 3, "rate": 1e-4, "samples": 5000},
+        | {"seeds": 3, "rate": 1e-4, "looks": 20, "samples": 5000},
     }
     claims = (
         Claim(
@@ -64,7 +64,7 @@ class SvrgFashion(Experiment):
         game = dcgan(stored, size["width"], size["batch"], size["latent"], batch_norm=False, fixed_latents=True)
         run = Run(game, methods.svrg(learning_rate=size["rate"]), seeds=tuple(range(size["seeds"])), device=device())
         look = statistics(size["set"])
-        return followed(run, folder / "svrg", spaced(size["steps"], LOOKS), look, size["samples"], track)
+        return followed(run, folder / "svrg", spaced(size["steps"], size["looks"]), look, size["samples"], track)
 
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw samples of each seed at the end, and what the classifier sees along training."""

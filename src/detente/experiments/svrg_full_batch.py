@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GD = "GD"
-LOOKS = 10
 
 
 class SvrgFullBatch(Experiment):
@@ -44,11 +43,11 @@ class SvrgFullBatch(Experiment):
     )
     sizes = {
         "smoke": {"width": 2, "latent": 8, "images": 20, "batches": (5, 10), "steps": 4, "seeds": 2}
-        | {"adam": 1e-3, "gd": 0.1, "samples": 50},
+        | {"adam": 1e-3, "gd": 0.1, "looks": 2, "samples": 50},
         "laptop": {"width": 8, "latent": 32, "images": 500, "batches": (5, 50, 200), "steps": 1000, "seeds": 3}
-        | {"adam": 1e-3, "gd": 0.1, "samples": 1000},
+        | {"adam": 1e-3, "gd": 0.1, "looks": 10, "samples": 1000},
         "paper": {"width": 64, "latent": 128, "images": None, "batches": (10, 50, 200, 500), "steps": 5000, "seeds": 5}
-        | {"adam": 1e-4, "gd": 0.01, "samples": 5000},
+        | {"adam": 1e-4, "gd": 0.01, "looks": 20, "samples": 5000},
     }
     claims = (
         Claim(
@@ -86,7 +85,7 @@ class SvrgFullBatch(Experiment):
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Train with each batch size and with the whole set, and return what the classifier sees along training."""
         data = some(opened("digits"), size["images"])
-        steps, look = spaced(size["steps"], LOOKS), statistics("digits")
+        steps, look = spaced(size["steps"], size["looks"]), statistics("digits")
         adam = Method(Gradient(), Alternating(), Adam(size["adam"]))
         arms = {f"B = {batch}": (batch, adam) for batch in size["batches"]}
         arms[GD] = (data.size, methods.full_batch(learning_rate=size["gd"]))

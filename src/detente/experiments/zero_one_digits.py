@@ -34,7 +34,7 @@ METHODS = {
 }
 DIGITS = (0, 1)
 PRESENT = 0.05  # share of the samples from which on a digit counts
-LATENT, LOOKS = 100, 10
+LATENT = 100
 
 
 class ZeroOneDigits(Experiment):
@@ -52,9 +52,9 @@ class ZeroOneDigits(Experiment):
         "Laptop: hidden layers of half the width, batch 64 instead of 128.",
     )
     sizes = {
-        "smoke": {"width": 16, "batch": 8, "images": 40, "steps": 4, "runs": 2, "samples": 40},
-        "laptop": {"width": 512, "batch": 64, "images": 1000, "steps": 1000, "runs": 20, "samples": 500},
-        "paper": {"width": 1024, "batch": 128, "images": 1000, "steps": 1000, "runs": 50, "samples": 500},
+        "smoke": {"width": 16, "batch": 8, "images": 40, "steps": 4, "runs": 2, "looks": 2, "samples": 40},
+        "laptop": {"width": 512, "batch": 64, "images": 1000, "steps": 1000, "runs": 20, "looks": 10, "samples": 500},
+        "paper": {"width": 1024, "batch": 128, "images": 1000, "steps": 1000, "runs": 50, "looks": 10, "samples": 500},
     }
     claims = (
         *(
@@ -98,7 +98,7 @@ class ZeroOneDigits(Experiment):
             LATENT,
             batch=size["batch"],
         )
-        steps, look = spaced(size["steps"], LOOKS), statistics("digits")
+        steps, look = spaced(size["steps"], size["looks"]), statistics("digits")
         found: Findings = {}
         for name, method in METHODS.items():
             run = Run(game, method, seeds=tuple(range(size["runs"])), device=device())
