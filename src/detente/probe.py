@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from detente.game import Game
     from detente.state import State
+
+Found = TypeVar("Found")
 
 
 class Subject:
@@ -38,3 +41,13 @@ class Subject:
     def data(self) -> Any:
         """The data of the game, or None where it has none."""
         return getattr(self.game, "data", None)
+
+    def once(self, key: Hashable, compute: Callable[[], Found]) -> Found:
+        """Return what `compute` finds, computed at the first look under `key` and shared by all later ones."""
+        if key not in self._found:
+            self._found[key] = compute()
+        return self._found[key]
+
+    @cached_property
+    def _found(self) -> dict[Hashable, Any]:
+        return {}

@@ -1,0 +1,54 @@
+"""`detente data classifier`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from detente.commands.display import console
+from detente.metrics import classifier
+from detente.metrics.classifier_training import names, train
+from detente.option_help import Words
+
+DESCRIPTION = "Train the small network that scores generated samples of a data set, and keep it in the cache."
+EXAMPLES = """\
+examples:
+  detente data classifier digits
+  detente data classifier fashion_mnist --seed 1 --overwrite
+
+The metrics that need a classifier are measured along every training on that set once it is there.
+"""
+
+
+def main(words: Sequence[str]) -> int:
+    """Train the classifier, say how good it is, and return the exit status."""
+    parser = Words("data classifier", DESCRIPTION, EXAMPLES)
+    parser.add_argument("name", help=f"of the data set: {', '.join(names())}")
+    parser.add_argument("--seed", type=int, default=0, help="of its training (default: 0)")
+    parser.add_argument("--overwrite", action="store_true", help="train it anew where it is there already")
+    options = parser.parse_args(words)
+    if classifier.exists(options.name) and not options.overwrite:
+        found = classifier.load(options.name)
+        console.print(f"{sentence(found)} (there already; --overwrite trains it anew)", soft_wrap=True)
+        return 0
+    columns = TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:.0f} %")
+    more = TextColumn("loss {task.fields[loss]:.3f}"), TimeRemainingColumn()
+    with Progress(*columns, *more, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(options.name, total=1.0, loss=float("nan"))
+        found = train(
+            options.name,
+            options.seed,
+            told=lambda share, loss: progress.update(task, completed=share, loss=loss),
+        )
+    console.print(sentence(found), soft_wrap=True)
+    return 0
+
+
+def sentence(found: classifier.Classifier) -> str:
+    """Return in a line how good a classifier is, and on what it was trained."""
+    stated = found.stated
+    return (
+        f"{stated.name}: {100 * found.accuracy:.2f} % of {stated.held_out:,} held-out images are classified rightly,"
+        f" after {stated.epochs} epochs on {stated.trained_on:,} (seed {stated.seed})"
+    )

@@ -1,0 +1,92 @@
+"""How evenly a classifier finds the classes of a set among the samples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from detente.game import Game
+from detente.metrics import classifier
+from detente.metrics.base import Metric
+from detente.metrics.features import of_samples, remembered
+from detente.probe import Subject
+
+
+def class_histogram(probabilities: Tensor) -> Tensor:
+    """Return the share of samples whose likeliest class is k, (classes,) float64, of probabilities (count, classes)."""
+    counts = torch.bincount(probabilities.argmax(dim=1), minlength=probabilities.shape[1])
+    return counts.double() / len(probabilities)
+
+
+def entropy(shares: Tensor) -> float:
+    """Return −Σ_k p_k ln p_k in nats, 0 … ln K, of shares (K,) that sum to 1."""
+    return max(0.0, -float(torch.xlogy(shares.double(), shares.double()).sum()))
+
+
+def total_variation(shares: Tensor, others: Tensor | None = None) -> float:
+    """Return ½ Σ_k |p_k − q_k|, 0 … 1, of shares p (K,) and q (K,), which is 1/K where it is not given."""
+    other = torch.full_like(shares, 1 / len(shares)) if others is None else others
+    return 0.5 * float((shares.double() - other.double()).abs().sum())
+
+
+def _found(subject: Subject) -> Tensor | None:
+    """Return the histogram of the generated samples' classes, or None where samples are no numbers."""
+    seen = of_samples(subject, classifier.of(subject.data))
+    return class_histogram(seen.logits) if seen.defined else None
+
+
+def _evenly(data: Any, classes: int) -> Tensor:
+    """Return equal shares of those classes that the set has, (classes,): all of them, if it is not restricted."""
+    labels = data.arrays[1]
+    every = torch.arange(classes)
+    present = every if labels is None else remembered(data, "classes that it has", lambda: labels.unique().cpu())
+    return torch.zeros(classes, dtype=torch.float64).index_fill(0, present, 1 / len(present))
+
+
+@dataclass(frozen=True)
+class ClassEntropy(Metric):
+    """Entropy of the histogram of the classes that the data set's classifier finds among the samples.
+
+    −Σ_k p_k ln p_k,  p_k the share of samples whose likeliest class is k; between 0 and ln(number of classes)
+
+    Source: Chavdarova et al. 2018, SVRG-GAN, section 4 (MNIST); argmax and nats as in the code of Chavdarova et al.
+    2019 (SVRE).
+    """
+
+    title = "Entropy of the classes"
+    unit = "nats"
+    better = "higher"
+
+    def applies(self, game: Game) -> bool:
+        return classifier.fits(game)
+
+    def __call__(self, subject: Subject) -> float:
+        shares = _found(subject)
+        return math.nan if shares is None else entropy(shares)
+
+
+@dataclass(frozen=True)
+class ClassTotalVariation(Metric):
+    """Total variation between the histogram of the classes that the classifier finds and equal shares of them all.
+
+    ½ Σ_k |p_k − 1/K|,  p_k the share of samples whose likeliest class is k; between 0 and 1
+
+    Of a set that is restricted to some classes, 1/K is the share of each of those, and 0 that of the others.
+
+    Source: Chavdarova et al. 2018, SVRG-GAN, section 4 (MNIST); argmax as in the code of Chavdarova et al. 2019 (SVRE).
+    """
+
+    title = "Total variation of the classes to uniform"
+    unit = ""
+    better = "lower"
+
+    def applies(self, game: Game) -> bool:
+        return classifier.fits(game)
+
+    def __call__(self, subject: Subject) -> float:
+        shares = _found(subject)
+        return math.nan if shares is None else total_variation(shares, _evenly(subject.data, len(shares)))

@@ -1,0 +1,134 @@
+"""How far the Gaussians lie apart that have the moments of real and of generated features."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from detente.data.base import Data
+from detente.game import Game
+from detente.metrics import classifier, inception
+from detente.metrics.base import Metric
+from detente.metrics.features import Extractor, of_data, of_samples, remembered
+from detente.probe import Subject
+
+
+class Moments(NamedTuple):
+    """Mean, (features,), and covariance, (features, features), float64."""
+
+    mean: Tensor
+    covariance: Tensor
+
+
+def moments(features: Tensor) -> Moments:
+    """Return mean and unbiased covariance of features (count, features), count ≥ 2."""
+    features = features.double()
+    mean = features.mean(dim=0)
+    centred = features - mean
+    return Moments(mean, centred.T @ centred / (len(features) - 1))
+
+
+def frechet_distance(first: Moments, second: Moments) -> float:
+    """Return the squared Fréchet (2-Wasserstein) distance of two Gaussians.
+
+    |μ₁ − μ₂|² + tr Σ₁ + tr Σ₂ − 2 tr √(Σ₁Σ₂), where Σ₁Σ₂ has the eigenvalues of the symmetric AᵀΣ₂A, Σ₁ = AAᵀ
+
+    Covariances of less than full rank (fewer samples than features, features that are always 0) are no difficulty:
+    A has as many columns as the smaller rank, so that no rounding error is mistaken for an eigenvalue.
+
+    Args:
+        first: of one distribution; any dtype, computed in float64.
+        second: of the other.
+
+    Source: Dowson & Landau 1982; Heusel et al. 2017 (TTUR), equation 6.
+    """
+    (mean, covariance), (other_mean, other) = (Moments(*(part.double() for part in one)) for one in (first, second))
+    factor, other_factor = _factor(covariance), _factor(other)
+    if factor.shape[1] <= other_factor.shape[1]:
+        product = factor.T @ other @ factor
+    else:
+        product = other_factor.T @ covariance @ other_factor
+    roots = torch.linalg.eigvalsh((product + product.T) / 2).clamp_min(0).sqrt().sum()
+    distance = (mean - other_mean).square().sum() + covariance.trace() + other.trace() - 2 * roots
+    return max(0.0, float(distance))
+
+
+def _factor(covariance: Tensor) -> Tensor:
+    """Return A with AAᵀ = Σ, (features, rank)."""
+    size = len(covariance)
+    least = size * torch.finfo(covariance.dtype).eps * covariance.diagonal().max()
+    lower, failed = torch.linalg.cholesky_ex(covariance)
+    if not failed and lower.diagonal().square().min() > least:
+        return lower
+    values, vectors = torch.linalg.eigh(covariance)
+    kept = values > size * torch.finfo(values.dtype).eps * values.max()
+    return vectors[:, kept] * values[kept].sqrt()
+
+
+def _measured(subject: Subject, extractor: Extractor) -> float:
+    """Return the distance of the generated samples from the data, in the features of `extractor`."""
+    seen = of_samples(subject, extractor)
+    if not seen.defined or len(seen.features) < 2:
+        return math.nan
+    return frechet_distance(real_moments(subject.data, extractor), moments(seen.features))
+
+
+def real_moments(data: Data, extractor: Extractor) -> Moments:
+    """Return the moments of the features of up to 10,000 real samples, computed once."""
+    return remembered(data, ("moments", extractor.key), lambda: moments(of_data(data, extractor)))
+
+
+@dataclass(frozen=True)
+class ClassifierFrechetDistance(Metric):
+    """Squared Fréchet distance between real and generated samples in the features of the data set's own classifier.
+
+    |μ − μ_g|² + tr(Σ + Σ_g − 2 √(ΣΣ_g)) of up to 10,000 real samples and the measurement's generated ones
+
+    Not FID, which takes the features of Inception: numbers compare only under one classifier and one number of
+    samples, of which fewer give larger distances.
+
+    Source: Heusel et al. 2017 (TTUR), equation 6, with the features of a classifier of the set, as Chavdarova et al.
+    2021 (LAGAN) do for MNIST.
+    """
+
+    title = "Fréchet distance on the classifier's features"
+    unit = ""
+    better = "lower"
+
+    def applies(self, game: Game) -> bool:
+        return classifier.fits(game)
+
+    def __call__(self, subject: Subject) -> float:
+        return _measured(subject, classifier.of(subject.data))
+
+
+@dataclass(frozen=True)
+class FID(Metric):
+    """Fréchet Inception Distance: between real and generated images in the features of Inception.
+
+    |μ − μ_g|² + tr(Σ + Σ_g − 2 √(ΣΣ_g)), 2,048 features of the 2015 network, up to 10,000 real images
+
+    Published numbers take 50,000 generated images: give the measurement as many, and compare no others with them.
+
+    Args:
+        weights: file of torch-fidelity's Inception weights; None for the one in torch's own cache.
+
+    Source: Heusel et al. 2017 (TTUR), equation 6; Obukhov et al. 2020 (torch-fidelity) for the network.
+    """
+
+    title = "Fréchet Inception Distance"
+    unit = ""
+    better = "lower"
+    routine = False
+
+    weights: str | None = None
+
+    def applies(self, game: Game) -> bool:
+        return inception.fits(game)
+
+    def __call__(self, subject: Subject) -> float:
+        return _measured(subject, inception.load(self.weights))

@@ -1,0 +1,52 @@
+"""Does a conditional generator make what it is asked for?"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from detente.game import Game
+from detente.metrics import classifier
+from detente.metrics.base import Metric
+from detente.metrics.features import PART, looked
+from detente.probe import Subject
+
+
+def label_accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Return the share of samples, 0 … 1, whose likeliest class by `logits` (count, K) is their label, (count,)."""
+    return float((logits.argmax(dim=1) == labels.to(logits.device)).double().mean())
+
+
+@dataclass(frozen=True)
+class LabelAccuracy(Metric):
+    """Share of generated samples that the data set's classifier gives the label they were asked for.
+
+    100 · #{i : argmax_k p(k | G(z_i, y_i)) = y_i} / n,  each label asked for equally often
+
+    A perfect generator reaches the classifier's own accuracy.
+
+    Source: Keswani, Mangoubi, Sachdeva, Vishnoi 2022, section 5, and the code of its conditional MNIST.
+    """
+
+    title = "Samples of the label asked for"
+    unit = "%"
+    better = "higher"
+
+    def applies(self, game: Game) -> bool:
+        generate: Any = getattr(game, "generate", None)
+        return generate is not None and "labels" in inspect.signature(generate).parameters and classifier.fits(game)
+
+    def __call__(self, subject: Subject) -> float:
+        game: Any = subject.game
+        generator, device = subject.generator, subject.state.t.device
+        present = subject.data.arrays[1].unique().cpu()
+        labels = present[torch.arange(subject.count) % len(present)]
+        latents = torch.randn(subject.count, game.latent, generator=generator, device=generator.device)
+        images = game.generate(subject.state, latents.to(device), labels.to(device))
+        seen = looked(classifier.of(subject.data), images.split(PART))
+        return 100 * label_accuracy(seen.logits, labels) if seen.defined else math.nan

@@ -1,0 +1,172 @@
+"""Which samples lie among the real ones, and which real ones among the samples: balls that reach to neighbours."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from detente.errors import require
+from detente.game import Game
+from detente.metrics import classifier
+from detente.metrics.base import Metric
+from detente.metrics.features import of_data, of_samples
+from detente.probe import Subject
+
+PART = 1024  # rows of a matrix of distances that are held at once
+
+
+class Shares(NamedTuple):
+    """How two sets of features lie among each other.
+
+    Args:
+        precision: share of generated features within a ball around a real one.
+        recall: share of real features within a ball around a generated one.
+        density: how many balls around real features a generated one lies within, over k.
+        coverage: share of balls around real features that a generated one lies within.
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def neighbourhoods(real: Tensor, fake: Tensor, neighbours: int) -> Shares:
+    """Return precision, recall, density and coverage by balls that reach to the k-th nearest of their own kind.
+
+    precision = (1/n) Σ_j 1[∃i: |y_j − x_i| ≤ r_i],  recall the same with x and y exchanged,
+    density = (1/kn) Σ_j Σ_i 1[|y_j − x_i| ≤ r_i],  coverage = (1/m) Σ_i 1[∃j: |y_j − x_i| ≤ r_i]
+
+    Args:
+        real: features x, (m, d), m > k; computed in float64.
+        fake: features y, (n, d), n > k.
+        neighbours: k, at least 1.
+
+    Source: Kynkäänniemi et al. 2019, section 2; Naeem et al. 2020, equations 1 to 5.
+    """
+    fewest = min(len(real), len(fake))
+    require(1 <= neighbours < fewest, "neighbours", neighbours, f"a whole number, 1 … {fewest - 1}")
+    x, y = real.double(), fake.double()
+    reach, other_reach = _reach(x, neighbours), _reach(y, neighbours)
+    within = torch.zeros(len(y), dtype=torch.int64)  # how many balls around real features each generated one is in
+    recalled = covered = 0
+    for rows, radii in zip(x.split(PART), reach.split(PART), strict=True):
+        distances = torch.cdist(rows, y)
+        inside = distances <= radii[:, None]
+        within += inside.sum(dim=0)
+        covered += int(inside.any(dim=1).sum())
+        recalled += int((distances <= other_reach).any(dim=1).sum())
+    return Shares(
+        precision=float((within > 0).double().mean()),
+        recall=recalled / len(x),
+        density=float(within.double().mean()) / neighbours,
+        coverage=covered / len(x),
+    )
+
+
+def _reach(points: Tensor, neighbours: int) -> Tensor:
+    """Return the distance of each point's k-th nearest other point, (n,)."""
+    parts = [torch.cdist(rows, points).kthvalue(neighbours + 1, dim=1).values for rows in points.split(PART)]
+    return torch.cat(parts)  # the nearest of all, not counted, is the point itself
+
+
+@dataclass(frozen=True)
+class _AmongNeighbours(Metric):
+    """What the four share: as many real as generated samples, in the features of the data set's own classifier."""
+
+    unit = "%"
+    better = "higher"
+    share: ClassVar[str]  # which of `Shares`
+
+    neighbours: int = 3
+
+    def __post_init__(self) -> None:
+        whole = type(self.neighbours) is int and self.neighbours >= 1
+        require(whole, "neighbours", self.neighbours, "a whole number, at least 1")
+
+    def applies(self, game: Game) -> bool:
+        return classifier.fits(game)
+
+    def __call__(self, subject: Subject) -> float:
+        extractor = classifier.of(subject.data)
+        seen, real = of_samples(subject, extractor), of_data(subject.data, extractor)
+        count = min(len(seen.features), len(real))
+        if not seen.defined or count <= self.neighbours:
+            return math.nan
+        shares = subject.once(
+            ("neighbourhoods", extractor.key, self.neighbours),
+            lambda: neighbourhoods(real[:count], seen.features[:count], self.neighbours),
+        )
+        return 100 * getattr(shares, self.share)
+
+
+@dataclass(frozen=True)
+class FeaturePrecision(_AmongNeighbours):
+    """Share of generated samples that lie among the real ones in the classifier's features: are they good?
+
+    100 · #{j : y_j within the k-th neighbour's distance of a real x_i} / n
+
+    Args:
+        neighbours: k, at least 1; the paper takes 3.
+
+    Source: Kynkäänniemi et al. 2019, section 2.
+    """
+
+    title = "Precision of features"
+    share = "precision"
+
+
+@dataclass(frozen=True)
+class FeatureRecall(_AmongNeighbours):
+    """Share of real samples that lie among the generated ones in the classifier's features: are they varied?
+
+    100 · #{i : x_i within the k-th neighbour's distance of a generated y_j} / m
+
+    Args:
+        neighbours: k, at least 1; the paper takes 3.
+
+    Source: Kynkäänniemi et al. 2019, section 2.
+    """
+
+    title = "Recall of features"
+    share = "recall"
+
+
+@dataclass(frozen=True)
+class FeatureDensity(_AmongNeighbours):
+    """How many real samples' neighbourhoods a generated one lies within, against k; it may pass 100 %.
+
+    100 · Σ_j #{i : y_j within the k-th neighbour's distance of x_i} / (kn)
+
+    Args:
+        neighbours: k, at least 1; the paper takes 5.
+
+    Source: Naeem et al. 2020, equation 3.
+    """
+
+    title = "Density of features"
+    share = "density"
+
+    neighbours: int = 5
+
+
+@dataclass(frozen=True)
+class FeatureCoverage(_AmongNeighbours):
+    """Share of real samples with a generated one nearer than their k-th neighbour, in the classifier's features.
+
+    100 · #{i : some y_j within the k-th neighbour's distance of x_i} / m
+
+    Args:
+        neighbours: k, at least 1; the paper takes 5.
+
+    Source: Naeem et al. 2020, equation 4.
+    """
+
+    title = "Coverage of features"
+    share = "coverage"
+
+    neighbours: int = 5

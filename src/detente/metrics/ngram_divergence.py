@@ -1,0 +1,90 @@
+"""How the short strings of generated text differ from those of real text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from detente.data.text import Text
+from detente.errors import require
+from detente.game import Game
+from detente.metrics.base import Metric
+from detente.metrics.features import REAL, SEED, remembered
+from detente.probe import Subject
+
+LONGEST = 4
+Shares = tuple[np.ndarray, np.ndarray]  # different n-grams as numbers, ascending, and their shares
+
+
+def ngram_shares(lines: np.ndarray, length: int) -> Shares:
+    """Return which n-grams occur in lines, and the share of each among all.
+
+    Args:
+        lines: characters' numbers, (lines, characters), whole, 0 … 255.
+        length: n, 1 … 4 and at most the characters of a line.
+    """
+    longest = min(LONGEST, lines.shape[1])
+    require(1 <= length <= longest, "length", length, f"a whole number, 1 … {longest}")
+    count = lines.shape[1] - length + 1
+    codes = np.zeros((len(lines), count), np.int64)
+    for start in range(length):
+        codes = codes * 256 + lines[:, start : start + count]
+    found, counts = np.unique(codes, return_counts=True)
+    return found, counts / counts.sum()
+
+
+def jensen_shannon(first: Shares, second: Shares) -> float:
+    """Return KL(p ‖ m)/2 + KL(q ‖ m)/2 in nats, 0 … ln 2, m = (p + q)/2, of two distributions of n-grams."""
+    either = np.union1d(first[0], second[0])
+    both = np.zeros((2, len(either)))
+    for row, (found, shares) in zip(both, (first, second), strict=True):
+        row[np.searchsorted(either, found)] = shares
+    terms = both * np.log(np.where(both > 0, both, 1) / both.mean(axis=0))
+    return max(0.0, float(np.where(both > 0, terms, 0).sum()) / 2)
+
+
+@dataclass(frozen=True)
+class NgramDivergence(Metric):
+    """Jensen-Shannon divergence between the n-grams of generated and of real text, n = 4 unless said otherwise.
+
+    JS(p, q) = KL(p | m)/2 + KL(q | m)/2, m = (p + q)/2;  p, q the shares of each string of n characters in a row
+
+    Between 0 and ln 2 nats. Real text stands for itself by up to 10,000 lines; of few samples, also real ones have a
+    divergence above 0.
+
+    Args:
+        length: n, characters in a string, 1 … 4.
+
+    Source: Gulrajani et al. 2017 (WGAN-GP), section 5.4 and its code (there: of characters, n = 1 … 4).
+    """
+
+    title = "n-gram divergence"
+    unit = "nats"
+    better = "lower"
+
+    length: int = LONGEST
+
+    def __post_init__(self) -> None:
+        valid = type(self.length) is int and 1 <= self.length <= LONGEST
+        require(valid, "length", self.length, f"a whole number, 1 … {LONGEST}")
+
+    def applies(self, game: Game) -> bool:
+        data = getattr(game, "data", None)
+        return isinstance(data, Text) and data.shape[1] >= self.length
+
+    def __call__(self, subject: Subject) -> float:
+        if not subject.samples.isfinite().all():
+            return math.nan
+        data = subject.data
+        real = remembered(data, ("n-grams", self.length), lambda: ngram_shares(_real_lines(data), self.length))
+        lines = subject.samples.argmax(dim=1).cpu().numpy()
+        return jensen_shannon(ngram_shares(lines, self.length), real)
+
+
+def _real_lines(data: Text) -> np.ndarray:
+    """Return up to 10,000 lines, always the same ones, as characters' numbers."""
+    rows = torch.randperm(data.size, generator=torch.Generator().manual_seed(SEED))[:REAL].sort().values
+    return data.arrays[0][rows.numpy()]

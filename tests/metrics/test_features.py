@@ -1,0 +1,77 @@
+"""What is seen in samples and in data is looked at once, and the same for everybody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from detente.data.arrays import Arrays
+from detente.data.gaussian_mixture import Ring
+from detente.metrics import features
+from detente.metrics.features import Seen, of_data, of_samples, real_parts
+
+
+class Counting:
+    """An extractor that counts the samples it was shown."""
+
+    def __init__(self, key: str = "counting") -> None:
+        self.key, self.shown = key, 0
+
+    def look(self, images: Tensor) -> Seen:
+        self.shown += len(images)
+        return Seen(images.flatten(1), images.flatten(1))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DETENTE_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def points(count: int) -> Tensor:
+    return torch.arange(3.0 * count).reshape(count, 3)
+
+
+def test_samples_are_looked_at_once(subject_of) -> None:
+    extractor, subject = Counting(), subject_of(Ring(), points(300))
+    first = of_samples(subject, extractor)
+    assert of_samples(subject, extractor) is first and extractor.shown == 300 and subject.game.asked == 1
+    assert torch.equal(first.features, points(300))
+    of_samples(subject, other := Counting("another"))
+    assert other.shown == 300 and subject.game.asked == 1
+
+
+def test_real_samples_are_the_same_ones_in_random_order() -> None:
+    data = Arrays(points(300))
+    parts = [torch.cat(list(real_parts(one))) for one in (data, data, Arrays(points(300)))]
+    assert torch.equal(parts[0], parts[1]) and torch.equal(parts[0], parts[2])
+    assert not torch.equal(parts[0], points(300)) and torch.equal(parts[0].sort(0).values, points(300))
+
+
+def test_of_large_sets_and_those_without_end_ten_thousand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "REAL", 1000)
+    large = torch.cat(list(real_parts(Arrays(points(3000)))))
+    assert large.shape == (1000, 3) and len(large.unique(dim=0)) == 1000 and large.max() > 6000
+    endless = [torch.cat(list(real_parts(Ring()))) for _ in range(2)]
+    assert endless[0].shape == (1000, 2) and torch.equal(*endless)
+
+
+def test_real_features_are_kept_in_memory_and_on_disk(cache: Path) -> None:
+    data, extractor = Arrays(points(300)), Counting()
+    first = of_data(data, extractor)
+    assert of_data(data, extractor) is first and extractor.shown == 300
+    assert torch.equal(of_data(Arrays(points(300)), extractor), first) and extractor.shown == 300
+    (file,) = (cache / "features").iterdir()
+    of_data(Arrays(points(299)), extractor)
+    of_data(data, Counting("another"))
+    assert extractor.shown == 599 and len(list((cache / "features").iterdir())) == 3
+    file.write_bytes(b"damaged")
+    assert torch.equal(of_data(Arrays(points(300)), extractor), first) and extractor.shown == 899
+
+
+def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(cache: Path) -> None:
+    (cache / "features").write_bytes(b"a file where a folder should be")
+    assert of_data(Arrays(points(10)), Counting()).shape == (10, 3)

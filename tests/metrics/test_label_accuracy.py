@@ -1,0 +1,72 @@
+"""Does a conditional generator make what it is asked for: one that does, one that never does."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from detente.data.digits import Digits
+from detente.metrics.classifier import Classifier
+from detente.metrics.label_accuracy import LabelAccuracy, label_accuracy
+from detente.probe import Subject
+from detente.state import State
+
+
+class Asked:
+    """Stands for a conditional game: of the label k it makes `images[k + off]`."""
+
+    latent = 3
+
+    def __init__(self, data: Any, images: Tensor, off: int = 0) -> None:
+        self.data, self.images, self.off, self.labels = data, images, off, torch.zeros(0)
+
+    def generate(self, state: State, latents: Tensor, labels: Tensor) -> Tensor:
+        assert latents.shape == (len(labels), self.latent) and bool(latents.std() > 0.5)
+        self.labels = labels
+        return self.images[(labels + self.off) % len(self.images)]
+
+
+def measure(game: Any, count: int = 100) -> float:
+    assert LabelAccuracy().applies(game)
+    return LabelAccuracy()(Subject(game, State(torch.tensor(0), {}), torch.Generator().manual_seed(0), count))
+
+
+def one_of_each(classifier: Classifier) -> tuple[Tensor, Tensor]:
+    """Return an image of each class that the classifier ever finds, and these classes."""
+    noise = torch.randn(5000, 1, 28, 28, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+    noise = noise * torch.rand(5000, 1, 1, 1, generator=torch.Generator().manual_seed(1))
+    pool = torch.cat([noise, Digits().take(torch.arange(5000))["real"]])
+    classes = classifier.network(pool).argmax(1)
+    assert len(classes.unique()) > 2
+    return torch.stack([pool[(classes == k).int().argmax()] for k in classes.unique()]), classes.unique()
+
+
+def test_pure() -> None:
+    logits = torch.tensor([[1.0, 2.0], [3.0, 2.0], [0.0, 1.0], [0.0, 1.0]])
+    assert label_accuracy(logits, torch.tensor([1, 0, 0, 1])) == 0.75
+
+
+def test_a_generator_that_makes_what_it_is_asked_for(random_classifier) -> None:
+    images, classes = one_of_each(random_classifier)
+    every = torch.zeros(10, 1, 28, 28)
+    every[classes] = images
+    data = Digits(classes=tuple(classes.tolist()))
+    right = Asked(data, every)
+    assert measure(right) == 100
+    counts = torch.bincount(right.labels, minlength=10)[classes]
+    assert counts.max() - counts.min() <= 1 and counts.sum() == 100
+    lost = Asked(data, every * math.nan)
+    assert math.isnan(measure(lost))
+
+
+def test_a_generator_that_makes_one_thing(random_classifier) -> None:
+    image = Digits().take(torch.arange(1))["real"]
+    assert measure(Asked(Digits(), image)) == pytest.approx(10)
+
+
+def test_it_applies_to_games_that_are_asked(random_classifier, subject_of, images) -> None:
+    assert not LabelAccuracy().applies(subject_of(Digits(), images).game)
