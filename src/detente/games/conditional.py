@@ -17,7 +17,7 @@ from detente.state import State
 class Conditional(Adversarial):
     """A GAN with labels: the generator maps latents and labels to samples, the discriminator scores samples and labels.
 
-    min max over G(z, y′) beside its asked-for label y′ ~ U{0 … K - 1}, and real x beside its own label y.
+    Losses of the scores D(x, y) of real samples and D(G(z, y′), y′) of generated ones,  y′ ~ U{0 … K - 1}.
 
     The modules are called `generator(latents, labels)` and `discriminator(samples, labels)`, labels (batch,) int64. The
     asked-for labels are drawn anew for every batch, also beside fixed latents. A penalty looks at the slope of the
