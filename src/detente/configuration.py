@@ -24,7 +24,8 @@ from detente.naming import (
 )
 from detente.option_help import Formatter, complaint, show_page
 from detente.training import checkpoint
-from detente.training.loop import Progress
+from detente.training.description import made_in_python, recorded
+from detente.training.progress import Progress
 from detente.training.run import Run
 from detente.yaml_file import FIELDS, read_yaml
 
@@ -139,12 +140,15 @@ def from_directory(directory: Path) -> tuple[jsonargparse.ArgumentParser, jsonar
     """Return parser and options of the run in a directory.
 
     Raises:
-        InvalidValue: there is none.
+        InvalidValue: there is none, or its game was made in Python.
     """
-    if not (directory / "run.yaml").is_file():
-        raise InvalidValue("run", str(directory), "a directory that `detente train` wrote")
+    path, allowed = directory / "run.yaml", "a directory that `detente train` wrote"
+    require(path.is_file(), "run", str(directory), allowed)
+    if made_in_python(recorded(directory)):
+        hint = "A Python call such as detente.compare made this one; the same call goes on with it"
+        raise InvalidValue("run", str(directory), allowed, hint)
     made = parser("run", "")
-    return made, parse(made, ["--config", str(directory / "run.yaml")])
+    return made, parse(made, ["--config", str(path)])
 
 
 def trained(directory: Path, seed: int | None = None) -> tuple[Run, Progress]:

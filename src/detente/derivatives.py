@@ -7,8 +7,9 @@ cannot be used. Convention: v(x) stacks each player's gradient of its own loss, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from weakref import WeakKeyDictionary
@@ -16,14 +17,17 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from detente.errors import InvalidValue
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.layered_jacobian import Layering, assembled, recorded
 from detente.layered_moments import Layers
 from detente.plain_batch_norm import exact_third_derivatives
 from detente.second_order import closed_forms
+from detente.state import flatten, unflatten
 from detente.vector import eager
 
 LARGEST_PART = 2**22  # numbers in the samples' gradients that are held at once
+_ACCUMULATED: ContextVar[int] = ContextVar("accumulated", default=1)
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,77 @@ class Evaluation:
     losses: dict[str, Tensor]
     buffers: Buffers
     extra: dict[str, Tensor] = dataclass_field(default_factory=dict)
+
+
+@contextmanager
+def accumulating(parts: int) -> Iterator[None]:
+    """Batches are seen in so many parts within, one after the other, so that one part's graph is held at a time.
+
+    `vector_field` and `vector_jacobian` give what they give for the whole batch, to rounding, where losses are means
+    over samples that no layer mixes. BatchNorm normalises each part by itself. Each part begins with the same buffers,
+    and what it makes of them is averaged.
+
+    Raises:
+        InvalidValue: (within) of a derivative that needs the whole batch's graph.
+    """
+    before = _ACCUMULATED.set(parts)
+    try:
+        yield
+    finally:
+        _ACCUMULATED.reset(before)
+
+
+def _parts(batch: Batch) -> list[tuple[Batch, float]]:
+    """Return the parts of a batch, each with its share of the samples in it and in those before it."""
+    wanted = _ACCUMULATED.get()
+    if wanted == 1:
+        return [(batch, 1.0)]
+    samples = {name: tensor for name, tensor in batch.items() if tensor.dim()}
+    sizes = {len(tensor) for tensor in samples.values()}
+    if len(sizes) != 1:
+        shapes = {name: tuple(tensor.shape) for name, tensor in batch.items()}
+        hint = f"This one's batch holds {shapes}"
+        raise InvalidValue("accumulate", wanted, "1 for a game whose batch is not one row a sample", hint)
+    (size,) = sizes
+    count, parts, seen = min(wanted, size), [], 0
+    cut = {name: tensor.tensor_split(count) for name, tensor in samples.items()}
+    for index in range(count):
+        part = {**batch, **{name: pieces[index] for name, pieces in cut.items()}}
+        if "seed" in batch:  # of random numbers that layers draw: others in every part
+            part["seed"] = batch["seed"] + index
+        length = len(next(iter(cut.values()))[index])
+        seen += length
+        parts.append((part, length / seen))
+    return parts
+
+
+def _averaged(
+    evaluate: Callable[[Batch], tuple[Evaluation, Vectors]], parts: list[tuple[Batch, float]]
+) -> tuple[Evaluation, Vectors]:
+    """Return the mean over the parts of a batch of an evaluation and of vectors beside it, one part after the other."""
+    if len(parts) == 1:
+        return evaluate(parts[0][0])
+    mean: dict[str, Tensor] = {}
+    told = {}
+    for part, share in parts:
+        evaluation, vectors = evaluate(part)
+        told = {"field": evaluation.field, "losses": evaluation.losses, "buffers": evaluation.buffers, "": vectors}
+        found = flatten(told)
+        # Steps towards the latest leave alone what all parts agree on; counts are whole numbers, the same in all.
+        mean = {
+            name: mean[name].lerp(one, share) if name in mean and one.is_floating_point() else one
+            for name, one in found.items()
+        }
+    tree = unflatten(mean, told)
+    vectors = tree.pop("")
+    return Evaluation(**tree), vectors
+
+
+def _require_whole(what: str) -> None:
+    """Raise `InvalidValue` where batches are seen in parts, but a derivative is that of a whole one."""
+    allowed = "1 with a field that differentiates the whole batch at once"
+    if (parts := _ACCUMULATED.get()) > 1:
+        raise InvalidValue("accumulate", parts, allowed, f"Here it wants {what}")
 
 
 def _transformed(*tensors: Tensor) -> bool:
@@ -117,12 +192,17 @@ def vector_field(
         batch: one batch.
         players: whose blocks (default: everybody's).
     """
-    players = players or game.players
-    if _transformed(*vectors.values()):
-        blocks, (losses, new_buffers) = _functional(game, vectors, buffers, batch, players)
-        return Evaluation(blocks, losses, new_buffers)
-    with torch.enable_grad():
-        return _plain(_gradients(game, _leaves(vectors, players), buffers, batch, players, differentiable=False))
+    wanted = players or game.players
+
+    def evaluated(part: Batch) -> tuple[Evaluation, Vectors]:
+        if _transformed(*vectors.values()):
+            blocks, (losses, new_buffers) = _functional(game, vectors, buffers, part, wanted)
+            return Evaluation(blocks, losses, new_buffers), {}
+        with torch.enable_grad():
+            leaves = _leaves(vectors, wanted)
+            return _plain(_gradients(game, leaves, buffers, part, wanted, differentiable=False)), {}
+
+    return _averaged(evaluated, _parts(batch))[0]
 
 
 def player_gradient(game: Game, player: str, vectors: Vectors, buffers: Buffers, batch: Batch) -> Evaluation:
@@ -151,6 +231,24 @@ def vector_jacobian(
         wanted: columns of J, those with respect to whom is differentiated (default: everybody).
     """
     players, wanted = players or game.players, wanted or game.players
+    parts = _parts(batch)
+    if len(parts) == 1:
+        return _vector_jacobian(game, vectors, buffers, parts[0][0], cotangent, players, wanted)
+    # Every part is multiplied with the u of all: v(x) has to be known first, at the price of one more look.
+    u = cotangent or vector_field(game, vectors, buffers, batch, players).field
+    return _averaged(lambda part: _vector_jacobian(game, vectors, buffers, part, u, players, wanted), parts)
+
+
+def _vector_jacobian(
+    game: Game,
+    vectors: Vectors,
+    buffers: Buffers,
+    batch: Batch,
+    cotangent: Vectors | None,
+    players: tuple[str, ...],
+    wanted: tuple[str, ...],
+) -> tuple[Evaluation, Vectors]:
+    """Return v(x) and J(x)ᵀ u of a batch in one piece, as `vector_jacobian` says."""
     if _transformed(*vectors.values()):
 
         def blocks_at(at: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
@@ -329,6 +427,7 @@ def gradient_covariance(
         batch: one batch of B ≥ 2 samples.
         full: V, (n_i, n_i), instead of its diagonal, (n_i,).
     """
+    _require_whole("a covariance over the samples of a batch")
     size = next(len(tensor) for tensor in batch.values() if tensor.dim())
     if eager(*vectors.values(), *batch.values()):
         through_layers(game, player)
@@ -375,7 +474,7 @@ def _layered_covariance(
 
     shifts = layers.shifts(size, vectors[player])
     slopes, (losses, after, inputs) = torch.func.grad(shifted, has_aux=True)(shifts)
-    slopes = layers.cut(slopes, size)
+    slopes, inputs = layers.cut(slopes, size), [h.to(shifts.dtype) for h in inputs]  # bfloat16 under autocast
     if full:
         each = size * layers.gradients(inputs, slopes)
         block = each.mean(0)
@@ -404,7 +503,7 @@ def _found_layers(game: Game, player: str) -> Layers | None:
     """Return the layers if, at some point, the gradient by way of them is the gradient."""
     generator = torch.Generator().manual_seed(0)
     vectors, buffers = game.initial(generator)
-    batch = game.draw(generator) | ({"t": torch.zeros((), dtype=torch.int64)} if game.scheduled else {})
+    batch = game.dated(game.draw(generator), torch.zeros((), dtype=torch.int64))
     # Not where training begins: there a network may be zero, and so may terms that count later.
     vectors = {n: v + 0.1 * torch.randn(v.shape, generator=generator, dtype=v.dtype) for n, v in vectors.items()}
     layers = Layers.of(vectors[player], lambda: game.losses(vectors, buffers, batch, (player,)))
@@ -446,6 +545,7 @@ def linearization(
 
     Of u only some players' blocks, (n_i,), need be given; `wanted` names the columns of J, whose blocks are returned.
     """
+    _require_whole("products with one and the same Jacobian")
     names = game.players
     if _transformed(*vectors.values()):
 
@@ -476,6 +576,7 @@ def field_products(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch)
 
     As in `jacobian_vector`, J v is the derivative of u ↦ Jᵀu, here taken at u = v, so that Jᵀv costs nothing more.
     """
+    _require_whole("products with the Jacobian and its transpose")
     names = game.players
     if _transformed(*vectors.values()):
 
@@ -527,6 +628,7 @@ def unrolled_gradient(
         The gradient beside the opponent's own ∇_y L_y(x, y), each with its loss and after the opponent's first
         forward pass, and the memory that the opponent's first move left.
     """
+    _require_whole("the gradient through an opponent's imagined moves")
     mapped = _transformed(*vectors.values())
 
     def imagined(x: Tensor) -> tuple[Tensor, tuple[Tensor, Vectors, dict[str, Tensor], Buffers, dict[str, Tensor]]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,9 @@ from detente.errors import require
 from detente.vector import Layout
 
 Build = Callable[[], nn.Module] | nn.Module
+Precision = Literal["float32", "bfloat16"]
+
+_PRECISION: ContextVar[Precision] = ContextVar("precision", default="float32")
 
 
 def call(
@@ -32,8 +37,35 @@ def call(
     """
     # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm writes in place.
     merged = {**layout.unflatten(vector), **{name: buffer.clone() for name, buffer in buffers.items()}}
-    output = functional_call(module, merged, inputs)
-    return output, {name: merged[name] for name in buffers}
+    merged |= _elsewhere(module, layout, vector.device)
+    if _PRECISION.get() == "float32":
+        output = functional_call(module, merged, inputs)
+        return output, {name: merged[name] for name in buffers}
+    with torch.autocast(vector.device.type, getattr(torch, _PRECISION.get()), cache_enabled=False):
+        output = functional_call(module, merged, inputs)
+    # What leaves the module, and what it remembers, is as precise as what came in.
+    output = output.to(vector.dtype) if isinstance(output, Tensor) else output
+    return output, {name: merged[name].to(buffer.dtype) for name, buffer in buffers.items()}
+
+
+@contextmanager
+def computing_in(precision: Precision) -> Iterator[None]:
+    """Modules called within do their matrix products and convolutions in a precision, under `torch.autocast`.
+
+    Parameters, buffers, outputs and so all losses and optimizers stay as they are; numbers in float64 too.
+    """
+    before = _PRECISION.set(precision)
+    try:
+        yield
+    finally:
+        _PRECISION.reset(before)
+
+
+def _elsewhere(module: nn.Module, layout: Layout, device: torch.device) -> dict[str, Tensor]:
+    """Return the frozen parameters that are not on a device, moved there; training never sees to them."""
+    if next(module.parameters()).device == device:
+        return {}
+    return {name: one.to(device) for name, one in module.named_parameters() if name not in layout.names}
 
 
 def trainable(module: nn.Module) -> dict[str, Tensor]:

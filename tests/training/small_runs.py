@@ -40,6 +40,7 @@ from detente.training.loop import Progress, train
 from detente.training.record import Record
 from detente.training.run import Run
 
+COSTS = ("seconds", "seconds_per_step", "memory_mib")
 EVERY = {"record_every": 5, "measure_every": 10, "checkpoint_every": 10, "samples": 8}
 
 
@@ -139,14 +140,14 @@ def saved(directory: Path) -> dict[str, Tensor]:
 
 
 def lines(directory: Path) -> list[dict[str, Any]]:
-    """Return the record of a run directory, strictly read, but for the seconds."""
+    """Return the record of a run directory, strictly read, but for time and memory."""
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} in metrics.jsonl")
 
     text = (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     read = [json.loads(line, parse_constant=refuse) for line in text]
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in read]
+    return [{key: value for key, value in line.items() if key not in COSTS} for line in read]
 
 
 def assert_same_bits(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:

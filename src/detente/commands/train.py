@@ -13,8 +13,10 @@ import yaml
 from detente import configuration
 from detente.commands.display import console, shown
 from detente.errors import InvalidValue
+from detente.training.description import made_in_python
+from detente.training.directory import STARTED
 from detente.training.loop import Tick, train
-from detente.training.record import STARTED, Record
+from detente.training.record import Record
 from detente.training.run import TIMES, Run
 from detente.yaml_file import NOT_OPTIONS
 
@@ -55,6 +57,7 @@ def carry_out(
 ) -> int:
     """Train a run into a directory with a progress bar, and return the exit status."""
     last: Tick | None = None
+    further = "the same Python call" if made_in_python(described) else f"detente resume {directory}"
     try:
         with Record(run, directory, described, resume, overwrite) as record:
             ticks = record.follow(train(run, record.start))
@@ -62,10 +65,10 @@ def carry_out(
                 last = tick
     except KeyboardInterrupt:
         stopped = f"Stopped at step {last.step}; saved." if last else "Stopped before the first step."
-        console.print(f"{stopped} Go on with: detente resume {directory}", soft_wrap=True)
+        console.print(f"{stopped} Go on with: {further}", soft_wrap=True)
         return 130
     except OSError as error:
-        hint = f"{error.strerror or error}. What was saved is whole; go on with: detente resume {directory}"
+        hint = f"{error.strerror or error}. What was saved is whole; go on with: {further}"
         raise InvalidValue("out", str(directory), "a directory that can be written to", hint) from error
     for one in last.progress if last else ():
         if one.diverged_at is not None:

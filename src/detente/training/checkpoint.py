@@ -14,7 +14,7 @@ from torch import Tensor
 
 from detente.errors import InvalidValue
 from detente.state import State
-from detente.training.loop import Progress, begin
+from detente.training.progress import Progress, begin
 from detente.training.run import Run
 
 FORMAT = "detente-checkpoint-1"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from detente.game import Game
 from detente.state import flatten
@@ -20,11 +22,28 @@ def description(run: Run) -> dict[str, Any]:
     return {"game": {"class_path": _path(run.game), "fingerprint": fingerprint(run.game)}, **told}
 
 
+def recorded(directory: Path) -> dict[str, Any]:
+    """Return what a run directory's run.yaml says; nothing where it cannot be read."""
+    try:
+        content = yaml.safe_load((directory / "run.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def made_in_python(described: Mapping[str, Any]) -> bool:
+    """Return whether a run's game is one that its run.yaml only describes, and words cannot make again."""
+    game = described.get("game")
+    if isinstance(game, str):
+        return not game.replace(".", "").isidentifier()  # a name, or MODULE.NAME
+    return isinstance(game, Mapping) and "fingerprint" in game
+
+
 def fingerprint(game: Game) -> str:
     """Return 16 letters that stand for a game's initial parameters, its data and its losses."""
     generator = torch.Generator().manual_seed(0)
     vectors, buffers = game.initial(generator)
-    batch = game.draw(generator)
+    batch = game.dated(game.draw(generator), torch.zeros((), dtype=torch.int64))
     with torch.no_grad():
         losses, _ = game.losses(vectors, buffers, batch, game.players)
     leaves = flatten({"vectors": vectors, "buffers": buffers, "batch": batch})

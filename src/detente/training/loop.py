@@ -7,40 +7,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from detente.catalogue import members, name_of
 from detente.game import Game
 from detente.metrics.base import Metric
 from detente.probe import Subject
-from detente.state import Info, State, flatten, unflatten
+from detente.state import Info, flatten, unflatten
+from detente.training.drawing import Drawing, drawings
 from detente.training.execution import Execution, execution
+from detente.training.progress import Progress, begin
 from detente.training.run import Moment, Run
-from detente.training.step import Draw, Steps, draw
+from detente.training.step import Steps
 
-
-@dataclass(frozen=True)
-class Progress:
-    """One seed's training so far: all that a checkpoint must hold.
-
-    Args:
-        seed: whose.
-        state: where it stands.
-        random: state of its random generator, uint8.
-        seconds: time spent on its steps, measurements not counted.
-        diverged_at: the first step with a loss or gradient that is no number, or None.
-    """
-
-    seed: int
-    state: State
-    random: Tensor
-    seconds: float = 0.0
-    diverged_at: int | None = None
-
-    @property
-    def step(self) -> int:
-        """Number of steps taken."""
-        return int(self.state.t)
+MEASURING = 20_170_602  # seeds of measurements begin here, away from those of trainings
 
 
 @dataclass(frozen=True)
@@ -67,14 +46,6 @@ class Tick:
         return _moment(self.progress)
 
 
-def begin(run: Run, seed: int) -> Progress:
-    """Return the training of one seed before its first step."""
-    generator = torch.Generator().manual_seed(seed)
-    state = run.method.initial(run.game, generator)
-    tree = unflatten({key: tensor.to(run.device) for key, tensor in state.flat().items()}, state.tree())
-    return Progress(seed, State(**tree), generator.get_state())
-
-
 def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
     """Train every seed of a run, and yield a tick before the first step, every `record_every` steps and at the end.
 
@@ -85,13 +56,18 @@ def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
     progress = tuple((begin(run, seed) for seed in run.seeds) if start is None else start)
     how = execution(run)
     metrics = applicable(run.game)
-    yield from _with_threads(how.threads, _ticks(run, progress, how, metrics, fresh=start is None))
+    with drawings(run, progress) as draws:
+        yield from _with_threads(how.threads, _ticks(run, progress, draws, how, metrics, fresh=start is None))
 
 
 def _ticks(
-    run: Run, progress: tuple[Progress, ...], how: Execution, metrics: dict[str, Metric], fresh: bool
+    run: Run,
+    progress: tuple[Progress, ...],
+    draws: dict[int, Drawing],
+    how: Execution,
+    metrics: dict[str, Metric],
+    fresh: bool,
 ) -> Iterator[Tick]:
-    generators = {one.seed: _generator(one.random) for one in progress}
     now = _moment(progress)
     if fresh:
         yield Tick(0, progress, {}, _measure(run, metrics, progress), how.words)
@@ -103,7 +79,7 @@ def _ticks(
         owned = False  # callers may hold what the last tick showed them
         while now[0] < goal and not run.pauses(before, now) and _living(progress):
             count = min(how.steps.chunk, goal - now[0])
-            progress, infos = _advance(run, how.steps, progress, generators, count, owned)
+            progress, infos = _advance(run, how.steps, progress, draws, count, owned)
             owned = True
             for seed, info in infos.items():
                 told[seed].append(info)
@@ -115,8 +91,7 @@ def _ticks(
 
 def _compile(run: Run, steps: Steps, progress: tuple[Progress, ...]) -> None:
     """Let a chunk be compiled before the clock runs: steps from here, with random numbers that nobody else gets."""
-    generators = {one.seed: _generator(one.random) for one in progress}
-    _advance(run, steps, progress, generators, steps.chunk, owned=False)
+    _advance(run, steps, progress, {one.seed: Drawing(run, one) for one in progress}, steps.chunk, owned=False)
 
 
 def _moment(progress: Sequence[Progress]) -> Moment:
@@ -148,22 +123,22 @@ def _advance(
     run: Run,
     steps: Steps,
     progress: tuple[Progress, ...],
-    generators: dict[int, torch.Generator],
+    draws: dict[int, Drawing],
     count: int,
     owned: bool,
 ) -> tuple[tuple[Progress, ...], dict[int, Info]]:
     """Return every living seed's training `count` steps later, and what those steps told."""
     living = _living(progress)
     begun = time.perf_counter()
-    ready = [run.method.prepare(run.game, one.state, generators[one.seed]) for one in living]
-    draws = [[_drawn(run, one, generators) for _ in range(count)] for one in living]
-    states, infos = steps(ready, draws, owned)
+    with run.economy.practised():
+        ready = [run.method.prepare(run.game, one.state, draws[one.seed].generator) for one in living]
+        taken = [draws[one.seed].take(one.state, count) for one in living]
+        states, infos = steps(ready, [drawn for drawn, _ in taken], owned)
     seconds = (time.perf_counter() - begun) / len(living)
     after = {}
-    for one, state, info in zip(living, states, infos, strict=True):
+    for one, state, info, (_, random) in zip(living, states, infos, taken, strict=True):
         finite = info.finite
         lost = None if bool(finite.all()) else one.step + int((~finite).int().argmax()) + 1
-        random = generators[one.seed].get_state()
         after[one.seed] = replace(one, state=state, random=random, seconds=one.seconds + seconds, diverged_at=lost)
     moved = tuple(after.get(one.seed, one) for one in progress)
     return moved, {one.seed: info for one, info in zip(living, infos, strict=True)}
@@ -171,16 +146,6 @@ def _advance(
 
 def _living(progress: Sequence[Progress]) -> list[Progress]:
     return [one for one in progress if one.diverged_at is None]
-
-
-def _drawn(run: Run, one: Progress, generators: dict[int, torch.Generator]) -> Draw:
-    return draw(run.game, run.method, one.state, generators[one.seed])
-
-
-def _generator(random: Tensor) -> torch.Generator:
-    generator = torch.Generator()
-    generator.set_state(random)
-    return generator
 
 
 def _average(infos: list[Info]) -> Info:
@@ -191,10 +156,13 @@ def _average(infos: list[Info]) -> Info:
 
 
 def _measure(run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...]) -> dict[int, dict[str, float]]:
-    """Return every metric of every living seed, from random numbers of the measurement's own."""
+    """Return every metric of every living seed, from random numbers of the measurement's own.
+
+    They are the same at every step: what a metric shows then is the generator's change, not another draw of latents.
+    """
     measured = {}
     for one in _living(progress):
-        generator = torch.Generator().manual_seed(one.seed * 1_000_003 + one.step)
+        generator = torch.Generator().manual_seed(MEASURING + one.seed)
         subject = Subject(run.game, run.method.scheme.evaluated(one.state), generator, run.samples)
         measured[one.seed] = {name: float(metric(subject)) for name, metric in metrics.items()}
     return measured

@@ -6,25 +6,26 @@ import json
 import math
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
+from PIL import Image
 
 import detente
-from detente.errors import InvalidValue, require
+from detente.errors import require
 from detente.metrics.base import Metric
-from detente.training import checkpoint
-from detente.training.loop import Progress, Tick, applicable
+from detente.training import checkpoint, memory
+from detente.training.directory import cut_back, make, write_text
+from detente.training.loop import Tick, applicable
+from detente.training.progress import Progress
 from detente.training.run import Run
 from detente.training.snapshot import write_snapshot
-
-STARTED = "run.yaml.tmp"  # all that a kill may leave of a run that had not begun
 
 
 class Record:
@@ -51,17 +52,18 @@ class Record:
         begun = max(one.step for one in self.start) if self.start else -1
         require(begun <= run.steps, "steps", run.steps, f"at least {begun}, where the last checkpoint stands")
         if not resume:
-            _make(directory, overwrite)
+            make(directory, overwrite)
         self.metrics: dict[str, Metric] = applicable(run.game)
         self._write_yaml(configuration)
         described = {name: {"title": m.title, "unit": m.unit, "better": m.better} for name, m in self.metrics.items()}
         write_text(directory / "metrics.json", json.dumps(described, indent=1))
-        self._begin_from(begun)
+        cut_back(directory, begun)
         from torch.utils.tensorboard import SummaryWriter  # takes a second to import
 
         self._events = SummaryWriter(str(directory / "events"), purge_step=begun + 1)
         self._lines = (directory / "metrics.jsonl").open("a", encoding="utf-8")
         self._last: Tick | None = None
+        self._before = {one.seed: one for one in self.start or ()}  # each seed as its last line tells it
         self._saved = -1
 
     def __enter__(self) -> Record:
@@ -94,13 +96,7 @@ class Record:
         if tick.metrics:
             for one in tick.progress:
                 if one.diverged_at is None:
-                    write_snapshot(
-                        self.run.game,
-                        self.run.method.scheme.evaluated(one.state),
-                        self.directory / "samples",
-                        one.seed,
-                        tick.step,
-                    )
+                    self._write_pictures(one, tick.step)
         if self._last is None or self.run.due("checkpoint", self._last.moment, tick.moment):
             os.fsync(self._lines.fileno())
             checkpoint.save(self.checkpoints, tick.progress)
@@ -115,6 +111,7 @@ class Record:
             "step": tick.step,
             "gradient_evaluations": cost * tick.step,
             "seconds": round(one.seconds, 4),
+            **self._cost(one),
         }
         if info is not None:
             line["losses"] = {name: _number(loss) for name, loss in info.losses.items()}
@@ -128,6 +125,23 @@ class Record:
             for name, number in line.get(group, {}).items():
                 if number is not None:
                     self._events.add_scalar(f"{group}/{name}/seed{one.seed}", number, tick.step)
+
+    def _cost(self, one: Progress) -> dict[str, float]:
+        """Return the seconds that each step since a seed's last line took, and the largest memory so far."""
+        before, most = self._before.get(one.seed), memory.peak(self.run.device)
+        self._before[one.seed] = one
+        told = {} if most is None else {"memory_mib": round(most, 1)}
+        if before is None or one.step == before.step:
+            return told
+        return {"seconds_per_step": float(f"{(one.seconds - before.seconds) / (one.step - before.step):.4g}"), **told}
+
+    def _write_pictures(self, one: Progress, step: int) -> None:
+        state = self.run.method.scheme.evaluated(one.state)
+        for name, path in write_snapshot(self.run.game, state, self.directory, one.seed, step).items():
+            if path.suffix == ".png":
+                with Image.open(path) as picture:
+                    pixels = np.atleast_3d(np.asarray(picture))
+                self._events.add_image(f"{name}/seed{one.seed}", pixels, step, dataformats="HWC")
 
     def _write_status(self, progress: Sequence[Progress], execution: str, unfinished: str) -> None:
         def status(one: Progress) -> str:
@@ -162,48 +176,6 @@ class Record:
         machine = {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()}
         whole = {**configuration, "versions": versions, "machine": machine, "command": " ".join(sys.argv)}
         write_text(self.directory / "run.yaml", yaml.safe_dump(whole, sort_keys=False, allow_unicode=True))
-
-    def _begin_from(self, step: int) -> None:
-        """Remove what lies after `step`, so that a resumed record equals an undisturbed one."""
-        path = self.directory / "metrics.jsonl"
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line)
-            except (ValueError, KeyError, TypeError):
-                break  # the line that a kill cut short
-        write_text(path, "".join(line + "\n" for line in kept))
-        for file in (self.directory / "samples").glob("seed*-step*"):
-            if int(file.stem.rpartition("step")[2]) > step:
-                file.unlink()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _make(directory: Path, overwrite: bool) -> None:
-    if directory.exists() and (not directory.is_dir() or any(p.name != STARTED for p in directory.iterdir())):
-        if not overwrite or not (directory / "run.yaml").exists():
-            raise InvalidValue(
-                "out",
-                str(directory),
-                "a directory that does not exist yet",
-                "Choose another, `detente resume` it, or replace the run in it with --overwrite",
-            )
-        shutil.rmtree(directory)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidValue("out", str(directory), "a directory that can be made", error.strerror or "") from error
 
 
 def _number(value: Any) -> float | None:

@@ -10,6 +10,8 @@ import torch
 from detente.errors import InvalidValue, require
 from detente.game import Game
 from detente.method import Method
+from detente.modules import Precision
+from detente.training.economy import Economy
 from detente.training.step import Compile
 
 Moment = tuple[int, float]  # steps taken, seconds they took
@@ -35,6 +37,9 @@ class Run:
         compile: compile the step: "on", "off", or "auto": on for many steps of small networks.
         device: where to train: "cpu", "cuda" or "cuda:1".
         threads: processor threads; default one for small networks, which more only slow down, else all.
+        precision: of the networks' matrix products and convolutions: "float32", or "bfloat16" (autocast).
+        accumulate: see a batch in so many parts, one after the other, and take the mean of their gradients, ≥ 1:
+            about so many times less memory.
     """
 
     game: Game
@@ -49,6 +54,8 @@ class Run:
     device: str = "cpu"
     threads: int | None = None
     seconds: float | None = None
+    precision: Precision = "float32"
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         for name in ("steps", "samples"):
@@ -64,7 +71,13 @@ class Run:
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "each seed once")
         require(self.compile in ("auto", "on", "off"), "compile", self.compile, "'auto', 'on' or 'off'")
         self.method.check(self.game)
+        self.economy.check(self.game, self.method)
         _require_device(self.device)
+
+    @property
+    def economy(self) -> Economy:
+        """How its steps are made cheaper."""
+        return Economy(self.precision, self.accumulate)
 
     def every(self, what: str) -> int:
         """Return the steps between two of `what`: "record", "measure" or "checkpoint"."""

@@ -1,4 +1,4 @@
-"""What a generator makes at a moment, as a file: points with the discriminator's level sets, or a grid of images."""
+"""What a generator makes at a moment, as files: points with the discriminator's level sets, or pictures of images."""
 
 from __future__ import annotations
 
@@ -14,34 +14,39 @@ from detente.games.adversarial import Adversarial
 from detente.state import State
 
 POINTS, IMAGES, RESOLUTION = 512, 64, 48
+ROWS, COLUMNS = 8, 10  # of an interpolation: so many pairs of latents, so many images from the one to the other
 LATENTS = 20_170_601  # seed of the latents that every snapshot shows, so that one image can be followed
 
 
-def write_snapshot(game: Game, state: State, folder: Path, seed: int, step: int) -> Path | None:
-    """Write what the generator makes at `state`; a game without one writes nothing.
+def write_snapshot(game: Game, state: State, directory: Path, seed: int, step: int) -> dict[str, Path]:
+    """Write what the generator makes at `state` of the same latents at every step; a game without one writes nothing.
 
     Args:
         game: the game.
         state: where it stands; not changed.
-        folder: where to write.
+        directory: where to write: the run directory.
         seed: whose state.
         step: when.
 
     Returns:
-        The file: `.npz` with `fake`, `real`, `levels`, `extent` for points in the plane, `.png` for images.
+        The files by the name of their folder: `samples`, `.npz` with `fake`, `real`, `levels`, `extent` for points in
+        the plane, `.png` for images; and for images `interpolations`, each row from one latent to another.
     """
     if not isinstance(game, Adversarial):
-        return None
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"seed{seed}-step{step:08d}"
+        return {}
     shape, generator = game.data.shape, torch.Generator().manual_seed(LATENTS)
     if len(shape) == 3:
-        path = path.with_suffix(".png")
-        image_grid(game.sample(state, IMAGES, generator)).save(path)
-        return path
+        pictures = {
+            "samples": image_grid(game.sample(state, IMAGES, generator)),
+            "interpolations": _between(game, state),
+        }
+        paths = {folder: _path(directory / folder, seed, step, ".png") for folder in pictures}
+        for folder, picture in pictures.items():
+            picture.save(paths[folder])
+        return paths
     if shape != (2,):
-        return None
-    path = path.with_suffix(".npz")
+        return {}
+    path = _path(directory / "samples", seed, step, ".npz")
     fake = game.sample(state, POINTS, generator).cpu()
     real = game.data.draw(POINTS, generator)["real"].cpu()
     reach = 1.3 * float(real.abs().max())
@@ -50,13 +55,13 @@ def write_snapshot(game: Game, state: State, folder: Path, seed: int, step: int)
     levels = game.scores(state, points).reshape(RESOLUTION, RESOLUTION).cpu()
     extent = np.array([-reach, reach, -reach, reach], dtype=np.float32)
     np.savez_compressed(path, fake=fake.numpy(), real=real.numpy(), levels=levels.numpy(), extent=extent)
-    return path
+    return {"samples": path}
 
 
-def image_grid(samples: Tensor) -> Image.Image:
-    """Return images (n, channels, height, width) in [−1, 1] as one picture, row by row in a square."""
+def image_grid(samples: Tensor, columns: int | None = None) -> Image.Image:
+    """Return images (n, channels, height, width) in [−1, 1] as one picture, row by row (default: in a square)."""
     count, channels, height, width = samples.shape
-    columns = int(np.ceil(np.sqrt(count)))
+    columns = columns or int(np.ceil(np.sqrt(count)))
     rows = int(np.ceil(count / columns))
     pixels = ((samples.cpu().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     canvas = torch.zeros(channels, rows * (height + 2) - 2, columns * (width + 2) - 2, dtype=torch.uint8)
@@ -65,3 +70,39 @@ def image_grid(samples: Tensor) -> Image.Image:
         canvas[:, top : top + height, left : left + width] = image
     array = canvas.permute(1, 2, 0).numpy()
     return Image.fromarray(array[:, :, 0] if channels == 1 else array[:, :, :3])
+
+
+def interpolated(start: Tensor, end: Tensor, count: int) -> Tensor:
+    """Return latents on the way from each start to its end, both included, (rows, count, latent).
+
+    z(s) = (sin((1 − s)Ω) z₀ + sin(sΩ) z₁)/sin Ω, Ω the angle between z₀ and z₁: a straight line's middle would be
+    shorter than a normal vector of that length ever is.
+
+    Args:
+        start: z₀, (rows, latent).
+        end: z₁, (rows, latent).
+        count: latents in a row, ≥ 2.
+
+    Source: White 2016, Sampling Generative Networks (arXiv:1609.04468), section 2.1 (Shoemake's slerp).
+    """
+    angle = torch.nn.functional.cosine_similarity(start, end, dim=1).clamp(-1, 1).acos().reshape(-1, 1, 1)
+    share = torch.linspace(0, 1, count, device=start.device).reshape(1, -1, 1)
+    here, there = start.unsqueeze(1), end.unsqueeze(1)
+    straight = angle.sin() < 1e-3  # in one direction, or in opposite ones, where no way is shorter than another
+    bent = ((1 - share) * angle).sin() * here + (share * angle).sin() * there
+    return torch.where(straight, (1 - share) * here + share * there, bent / angle.sin().where(~straight, 1.0))
+
+
+def _between(game: Adversarial, state: State) -> Image.Image:
+    """Return a picture with a row of images for each way between two latents, of one class where there are classes."""
+    generator = torch.Generator().manual_seed(LATENTS + 1)
+    ends = torch.randn(2, ROWS, game.latent, generator=generator)
+    latents = interpolated(ends[0], ends[1], COLUMNS).flatten(0, 1).to(state.t.device)
+    classes = getattr(game, "classes", None)  # of a conditional game, whose generator is told a label too
+    rows = torch.arange(ROWS, device=state.t.device).repeat_interleave(COLUMNS)
+    return image_grid(game.generate(state, latents, *([] if classes is None else [rows % classes])), COLUMNS)
+
+
+def _path(folder: Path, seed: int, step: int, suffix: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"seed{seed}-step{step:08d}{suffix}"

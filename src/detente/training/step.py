@@ -30,19 +30,34 @@ class Draw:
         return {name: {str(i): one for i, one in enumerate(getattr(self, name))} for name in ("batches", "noise")}
 
 
+def placed(state: State, device: str | torch.device | None) -> State:
+    """Return a state on a device; None leaves it where it is."""
+    if device is None:
+        return state
+    return State.from_flat({name: tensor.to(device) for name, tensor in state.flat().items()}, state)
+
+
 def draw(game: Game, method: Method, state: State, generator: torch.Generator) -> Draw:
     """Return the random input of one step, on the device of the state."""
     device = state.t.device
-    batches = tuple(
-        {name: tensor.to(device) for name, tensor in game.draw(generator).items()} for _ in range(method.draws(game))
-    )
+    batches = tuple(sent(game.draw(generator), device) for _ in range(method.draws(game)))
     return Draw(batches, noise_of(game, method, state, generator))
 
 
 def noise_of(game: Game, method: Method, state: State, generator: torch.Generator) -> Turns:
     """Return the random numbers of one step beside its batches, on the device of the state."""
     turns = method.noise(game, state, generator)
-    return tuple({name: number.to(state.t.device) for name, number in turn.items()} for turn in turns)
+    return tuple(sent(turn, state.t.device) for turn in turns)
+
+
+def sent(batch: Batch, device: torch.device) -> Batch:
+    """Return a batch on a device; to a graphics processor it goes by pinned memory, while other work is done."""
+    if device.type != "cuda":
+        return {name: tensor.to(device) for name, tensor in batch.items()}
+    return {
+        name: (tensor.pin_memory() if tensor.device.type == "cpu" else tensor).to(device, non_blocking=True)
+        for name, tensor in batch.items()
+    }
 
 
 def _take(game: Game, method: Method, state: Tree, draws: list[Tree], owned: bool = False) -> tuple[Tree, Tree]:

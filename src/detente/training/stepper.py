@@ -11,9 +11,10 @@ from detente.errors import require
 from detente.game import Batch, Game
 from detente.games.adversarial import Adversarial
 from detente.method import Method
-from detente.modules import copied
+from detente.modules import Precision, copied
 from detente.state import Info, State
-from detente.training.step import Draw, Steps, draw, noise_of
+from detente.training.economy import Economy
+from detente.training.step import Draw, Steps, draw, noise_of, placed, sent
 
 
 class Stepper:
@@ -24,12 +25,25 @@ class Stepper:
         method: any `detente.method.Method`, e.g. from `detente.methods`.
         seed: of everything random: initial parameters (where a factory makes them), batches, latents, noise.
         compiled: compile the step at its first call (worth it from thousands of steps on).
+        precision: of the networks' matrix products and convolutions: "float32", or "bfloat16" (autocast).
+        accumulate: see a batch in so many parts, one after the other, ≥ 1: about so many times less memory.
+        device: where to train, e.g. "cuda" (default: where the modules are).
     """
 
-    def __init__(self, game: Game, method: Method, seed: int = 0, compiled: bool = False) -> None:
-        self.game, self.method = game, method
+    def __init__(
+        self,
+        game: Game,
+        method: Method,
+        seed: int = 0,
+        compiled: bool = False,
+        precision: Precision = "float32",
+        accumulate: int = 1,
+        device: str | torch.device | None = None,
+    ) -> None:
+        self.game, self.method, self.economy = game, method, Economy(precision, accumulate)
         self.generator = torch.Generator().manual_seed(seed)
-        self._state, self._shown = method.initial(game, self.generator), True
+        self._state, self._shown = placed(method.initial(game, self.generator), device), True
+        self.economy.check(game, method)
         self._steps = Steps(game, method, compiled=compiled)
 
     @property
@@ -49,9 +63,10 @@ class Stepper:
             batch: real samples (batch, …), (samples, labels), or a dictionary with "real"; default: the game draws.
                 Where a step uses several batches, these real samples serve for all, each with latents of its own.
         """
-        state = self.method.prepare(self.game, self._state, self.generator)
-        drawn = draw(self.game, self.method, state, self.generator) if batch is None else self._complete(batch)
-        (self._state,), (info,) = self._steps([state], [[drawn]], owned=not self._shown)
+        with self.economy.practised():
+            state = self.method.prepare(self.game, self._state, self.generator)
+            drawn = draw(self.game, self.method, state, self.generator) if batch is None else self._complete(batch)
+            (self._state,), (info,) = self._steps([state], [[drawn]], owned=not self._shown)
         self._shown = False
         return Info(
             {name: loss[0] for name, loss in info.losses.items()},
@@ -74,10 +89,8 @@ class Stepper:
 
     def _complete(self, batch: Tensor | Sequence[Tensor] | Batch) -> Draw:
         game, device = self._adversarial(), self._state.t.device
-        batches = tuple(
-            {name: tensor.to(device) for name, tensor in game.complete(batch, self.generator).items()}
-            for _ in range(self.method.draws(game))
-        )
+        turns = range(self.method.draws(game))
+        batches = tuple(sent(game.complete(batch, self.generator), device) for _ in turns)
         return Draw(batches, noise_of(game, self.method, self._state, self.generator))
 
     def _adversarial(self) -> Adversarial:

@@ -1,0 +1,78 @@
+"""The random input of the steps to come: drawn when it is wanted, or while the step before is carried out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from detente.data.base import StoredData
+from detente.state import State
+from detente.training.progress import Progress
+from detente.training.run import Run
+from detente.training.step import Draw, draw
+
+
+class Drawing:
+    """Draws one seed's random input, step by step, from a generator of its own.
+
+    Args:
+        run: what is trained.
+        start: where its seed stands.
+        ahead: a thread that draws what comes next, or None to draw when it is wanted.
+    """
+
+    def __init__(self, run: Run, start: Progress, ahead: Executor | None = None) -> None:
+        self.run, self.ahead = run, ahead
+        self.generator = torch.Generator()
+        self.generator.set_state(start.random)
+        self._coming: deque[Future[tuple[Draw, Tensor]]] = deque()
+
+    def take(self, state: State, count: int) -> tuple[list[Draw], Tensor]:
+        """Return the input of the next `count` steps, and the generator's state after them and before all later ones.
+
+        Args:
+            state: where the seed stands; only its shapes and its device matter.
+            count: how many steps, ≥ 1.
+        """
+        if self.ahead is None:
+            taken = [self._drawn(state) for _ in range(count)]
+        else:
+            self._order(self.ahead, state, count)
+            taken = [self._coming.popleft().result() for _ in range(count)]
+            self._order(self.ahead, state, count)
+        return [drawn for drawn, _ in taken], taken[-1][1]
+
+    def _order(self, ahead: Executor, state: State, count: int) -> None:
+        while len(self._coming) < count:
+            self._coming.append(ahead.submit(self._drawn, state))
+
+    def _drawn(self, state: State) -> tuple[Draw, Tensor]:
+        return draw(self.run.game, self.run.method, state, self.generator), self.generator.get_state()
+
+
+@contextmanager
+def drawings(run: Run, progress: Sequence[Progress]) -> Iterator[dict[int, Drawing]]:
+    """What draws each seed's input; from a set on disk, ahead of the step that wants it.
+
+    Not where a field looks at the whole set between steps: it may draw from the same generator first.
+    """
+    if not on_disk(run) or run.method.field.prepares:
+        yield {one.seed: Drawing(run, one) for one in progress}
+        return
+    thread = ThreadPoolExecutor(1, "detente-drawing")
+    try:
+        yield {one.seed: Drawing(run, one, thread) for one in progress}
+    finally:
+        thread.shutdown(wait=True, cancel_futures=True)
+
+
+def on_disk(run: Run) -> bool:
+    """Return whether a game's samples lie in a memory-mapped file, so that to draw them may be to wait for a disk."""
+    data = getattr(run.game, "data", None)
+    return isinstance(data, StoredData) and isinstance(data.arrays[0], np.memmap)

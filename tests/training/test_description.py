@@ -1,0 +1,66 @@
+"""A run whose game was made in Python is taken up again by Python, and every message says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import detente
+from detente import cli, methods
+from detente.commands import train
+from detente.games.quadratic import Bilinear
+from detente.training.description import description, made_in_python
+from detente.training.loop import Tick
+from detente.training.run import Run
+from tests.training.small_runs import lines
+
+SMALL: dict[str, Any] = {"steps": 4, "seeds": (0,), "record_every": 1, "compile": "off"}
+
+
+def stopping(ticks: Iterator[Tick], *given: Any) -> Iterator[Tick]:
+    for tick in ticks:
+        if tick.step == 2:
+            raise KeyboardInterrupt
+        yield tick
+
+
+def test_an_interrupted_comparison_says_how_it_goes_on_and_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {"plain": methods.simultaneous("sgd", 0.1)}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train, "shown", stopping)
+        detente.compare(Bilinear(), chosen, tmp_path / "mine", **SMALL)
+    told = capsys.readouterr().out
+    assert "Stopped at step 1; saved. Go on with: the same Python call" in told and "detente resume" not in told
+
+    for command in ("resume", "sample", "diagnose"):
+        assert cli.main([command, str(tmp_path / "mine" / "plain")]) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1 and err.startswith("detente: run: got")
+        assert "a directory that `detente train` wrote" in err and "the same call goes on with it" in err
+
+    detente.compare(Bilinear(), chosen, tmp_path / "mine", **SMALL)
+    assert [line["step"] for line in lines(tmp_path / "mine" / "plain")] == [0, 1, 2, 3, 4]
+
+
+def test_an_interrupted_training_at_the_command_line_is_resumed_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "shown", stopping)
+        words = ["train", "--game", "bilinear", "--steps", "4", "--record_every", "1", "--out", str(tmp_path / "one")]
+        assert cli.main(words) == 130
+    assert f"Go on with: detente resume {tmp_path / 'one'}" in capsys.readouterr().out
+    assert cli.main(["resume", str(tmp_path / "one")]) == 0
+
+
+def test_what_was_made_in_python_is_known() -> None:
+    assert made_in_python(description(Run(Bilinear(), methods.simultaneous())))
+    assert made_in_python({"game": repr(Bilinear())})
+    for words in ("ring", "mine.games.Own", {"class_path": "detente.standard_games.ring"}):
+        assert not made_in_python({"game": words})
+    assert not made_in_python({})

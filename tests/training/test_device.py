@@ -1,0 +1,166 @@
+"""Another device than the processor: nothing that a step makes or reads may lie on the wrong one.
+
+No graphics processor is at hand, so the state is put on torch's `meta` device, whose tensors have shapes but no
+numbers, and every operation that mixes the two is written down.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import detente
+from detente import methods
+from detente.data.arrays import Arrays
+from detente.data.fixed_mixture import FixedMixture
+from detente.data.gaussian_mixture import Ring
+from detente.errors import InvalidValue
+from detente.filters.gaussian_blur import GaussianBlur
+from detente.game import Game
+from detente.games.adversarial import Adversarial
+from detente.games.conditional import Conditional
+from detente.games.dirac_gan import DiracGAN
+from detente.games.quadratic import Bilinear
+from detente.networks.spectral_norm import spectral_norm
+from detente.penalties.gradient_penalty import GradientPenalty
+from detente.probe import Subject
+from detente.schedule import Linear
+from detente.training.loop import applicable
+from detente.training.step import draw, placed
+from tests.training.small_runs import discriminator, generator, ring
+
+MAY_MIX = ("copy_", "_to_copy", "index", "index_put")  # with indices on the processor
+
+
+class Watch(TorchDispatchMode):
+    """Writes down the operations that mix tensors of the processor with others; single numbers may be anywhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixed: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        tensors = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, Tensor)]
+        here = [tensor for tensor in tensors if tensor.device.type == "cpu" and tensor.dim() > 0]
+        there = [tensor for tensor in tensors if tensor.device.type == "meta"]
+        if here and there and func.overloadpacket.__name__ not in MAY_MIX:
+            self.mixed.append(f"{func}: {tuple(here[0].shape)} here, {tuple(there[0].shape)} there")
+        return func(*args, **(kwargs or {}))
+
+
+class Partly(nn.Module):
+    """A generator with a layer that is not trained, which so is in no vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen, self.trained = nn.Linear(3, 4).requires_grad_(False), nn.Linear(4, 2)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.trained(torch.tanh(self.frozen(latents)))
+
+
+def pictures() -> Arrays:
+    images = torch.randint(256, (12, 1, 4, 4), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    return Arrays(images, torch.arange(12) % 3)
+
+
+class Labelled(nn.Module):
+    def __init__(self, inputs: int, outputs: int, *shape: int) -> None:
+        super().__init__()
+        self.table, self.linear, self.shape = nn.Embedding(3, inputs), nn.Linear(inputs, outputs), shape
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        return self.linear(x.flatten(1) + self.table(labels)).reshape(-1, *self.shape)
+
+
+def painter() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 16), nn.Unflatten(1, (1, 4, 4)))
+
+
+def judge() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
+
+
+GAMES: dict[str, Callable[[], Game]] = {
+    "ring": ring,
+    "penalty": lambda: ring(batch_norm=False, penalty=True),
+    "frozen": lambda: Adversarial(Partly, discriminator, Ring(), latent=3, batch=4),
+    "stored": lambda: Adversarial(generator, discriminator, FixedMixture(Ring(), 12), 3, batch=4, fixed_latents=True),
+    "zero-sum": lambda: Adversarial(generator, discriminator, Ring(), 3, "wasserstein", batch=4),
+    "spectral norm": lambda: Adversarial(generator, lambda: spectral_norm(discriminator()), Ring(), 3, batch=4),
+    "blurred": lambda: Adversarial(painter, judge, pictures(), 3, batch=4, filter=GaussianBlur(Linear(2.0, 0.5, 9))),
+    "conditional": lambda: Conditional(
+        lambda: Labelled(3, 16, 1, 4, 4), lambda: Labelled(16, 1), pictures(), 3, penalties=GradientPenalty(), batch=4
+    ),
+    "bilinear": lambda: Bilinear(3),
+    "dirac": DiracGAN,
+}
+
+
+@pytest.fixture(autouse=True)
+def as_if_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything by torch's own operations: one kernel for all of Adam, or a look at a value, `meta` has not."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("detente.") and hasattr(module, "eager"):
+            monkeypatch.setattr(module, "eager", lambda *tensors: False)
+
+
+def watched(act: Callable[[], object]) -> list[str]:
+    """Return the mixed operations of an action, as far as it comes without the numbers that `meta` has not."""
+    with Watch() as watch:
+        try:
+            act()
+        except (RuntimeError, NotImplementedError) as error:
+            if "meta" not in str(error).lower():
+                raise
+    return watch.mixed
+
+
+# Every method on a game that suits it, every game under a few methods.
+PAIRS = {(name, game) for name in methods.names() for game in ("stored", "zero-sum")}
+PAIRS |= {(name, game) for name in ("alternating", "consensus", "averaged", "sgld") for game in GAMES}
+
+
+@pytest.mark.parametrize(("method", "game"), sorted(PAIRS))
+def test_a_step_stays_on_its_device(method: str, game: str) -> None:
+    played, generator = GAMES[game](), torch.Generator().manual_seed(0)
+    way = methods.names()[method]()
+    try:
+        state = placed(way.initial(played, generator), "meta")
+    except InvalidValue as error:
+        pytest.skip(str(error))
+    drawn = draw(played, way, state, generator)
+    assert {tensor.device.type for batch in (*drawn.batches, *drawn.noise) for tensor in batch.values()} <= {"meta"}
+    assert watched(lambda: way.prepare(played, state, generator)) == []
+    assert watched(lambda: way.step(played, state, drawn.batches, drawn.noise)) == []
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_looking_stays_on_its_device(game: str) -> None:
+    played, generator = GAMES[game](), torch.Generator().manual_seed(0)
+    state = placed(methods.simultaneous().initial(played, generator), "meta")
+    for metric in applicable(played).values():
+        assert watched(lambda metric=metric: metric(Subject(played, state, generator, 8))) == []
+
+
+def test_the_watch_sees_what_is_mixed() -> None:
+    """And what may be: single numbers, copies, indices."""
+    here, there = torch.ones(3, 3), torch.ones(3, 3, device="meta")
+    for wrong in (lambda: here @ there, lambda: here + there, lambda: torch.cat([here, there])):
+        assert len(watched(wrong)) == 1
+    for right in (lambda: there + torch.tensor(1.0), lambda: here.to("meta"), lambda: there[torch.tensor([0, 2])]):
+        assert watched(right) == []
+
+
+def test_a_stepper_trains_where_it_is_told_to() -> None:
+    stepper = detente.Stepper(ring(), methods.alternating(), device="meta")
+    assert {tensor.device.type for tensor in stepper.state.flat().values()} == {"meta"}
+    drawn = stepper._complete(torch.zeros(8, 2))
+    assert {tensor.device.type for tensor in drawn.batches[0].values()} == {"meta"}

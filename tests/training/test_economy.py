@@ -1,0 +1,317 @@
+"""Cheaper steps: bfloat16 arithmetic and batches in parts change what a step costs, not what it is."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import detente
+from detente import cli, configuration, methods
+from detente.data.gaussian_mixture import Ring
+from detente.derivatives import Evaluation, _parts, accumulating, vector_field, vector_jacobian
+from detente.errors import InvalidValue
+from detente.fields.consensus import Consensus
+from detente.fields.smoothing import Smoothing
+from detente.game import Batch, Buffers, Vectors
+from detente.games.adversarial import Adversarial
+from detente.games.quadratic import Bilinear
+from detente.method import Method
+from detente.modules import computing_in, copied
+from detente.networks.spectral_norm import spectral_norm
+from detente.optimizers.sgd import SGD
+from detente.schemes.simultaneous import Simultaneous
+from detente.state import State, flatten
+from detente.training.loop import _measure, applicable, train
+from detente.training.run import Run
+from tests.training.small_runs import (
+    EVERY,
+    assert_same_bits,
+    discriminator,
+    generator,
+    last,
+    record,
+    ring,
+    saved,
+)
+
+PLAIN = methods.alternating("sgd", 0.05)
+
+
+def pictures(middle: Callable[[int], nn.Module] = nn.BatchNorm2d, batch: int = 8) -> Adversarial:
+    """Small images between convolutions."""
+
+    def make_generator() -> nn.Module:
+        up = [nn.Linear(3, 32), nn.Unflatten(1, (8, 2, 2)), middle(8), nn.ReLU()]
+        return nn.Sequential(*up, nn.ConvTranspose2d(8, 1, 4, 2, 1), nn.Tanh())
+
+    def make_discriminator() -> nn.Module:
+        down = [nn.Conv2d(1, 8, 3, 1, 1), middle(8), nn.LeakyReLU(0.2)]
+        return nn.Sequential(*down, nn.Conv2d(8, 1, 4), nn.Flatten(0))
+
+    images = torch.rand(32, 1, 4, 4, generator=torch.Generator().manual_seed(5)) * 2 - 1
+    return Adversarial(make_generator, make_discriminator, images, latent=3, batch=batch)
+
+
+def point(game: Adversarial) -> tuple[Vectors, Buffers, Batch]:
+    generator = torch.Generator().manual_seed(4)
+    return *game.initial(generator), game.draw(generator)
+
+
+def told(evaluation: Evaluation, product: Vectors | None = None) -> dict[str, Tensor]:
+    tree = {"field": evaluation.field, "losses": evaluation.losses, "product": product or {}}
+    return flatten(tree)
+
+
+# ---- bfloat16 ------------------------------------------------------------------------------------------------------
+
+
+GAMES: dict[str, Callable[[], Adversarial]] = {
+    "points": ring,
+    "penalty": lambda: ring(batch_norm=False, penalty=True),
+    "pictures": pictures,
+    "pictures without mixing": lambda: pictures(lambda _: nn.Identity()),
+    "spectral norm": lambda: Adversarial(generator, lambda: spectral_norm(discriminator()), Ring(), latent=3, batch=8),
+    "torch's spectral norm": lambda: Adversarial(
+        generator,
+        lambda: nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(2, 6)), nn.ReLU(), nn.Linear(6, 1)),
+        Ring(),
+        latent=3,
+        batch=8,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_bfloat16_gradients_are_near_and_all_else_is_float32(name: str) -> None:
+    game = GAMES[name]()
+    vectors, buffers, batch = point(game)
+    exact = vector_field(game, vectors, buffers, batch)
+    exact_product = vector_jacobian(game, vectors, buffers, batch)[1]
+    with computing_in("bfloat16"):
+        near = vector_field(game, vectors, buffers, batch)
+        near_product = vector_jacobian(game, vectors, buffers, batch)[1]
+    ours, theirs = told(near, near_product), told(exact, exact_product)
+    for key, tensor in theirs.items():
+        assert ours[key].dtype == tensor.dtype == torch.float32
+        distance = float((ours[key] - tensor).norm() / tensor.norm())
+        assert 0 < distance < (0.2 if key.startswith("product") else 0.1), (key, distance)
+    for key, buffer in flatten(exact.buffers).items():
+        assert flatten(near.buffers)[key].dtype == buffer.dtype
+        torch.testing.assert_close(flatten(near.buffers)[key], buffer, rtol=0.02, atol=0.02)
+    assert_same_bits(told(vector_field(game, vectors, buffers, batch)), told(exact))
+
+
+@pytest.mark.parametrize("name", ["points", "pictures", "pictures without mixing"])
+def test_bfloat16_gradients_are_those_of_a_hand_written_loop(name: str) -> None:
+    game = GAMES[name]()
+    vectors, buffers, batch = point(game)
+    generator, discriminator = (copied(game.modules[player]) for player in game.players)
+    write = {"t": torch.zeros(()), "vectors": vectors, "buffers": buffers}
+    game.write(State(**write), generator, discriminator)
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        fake = generator(batch["latent"])
+        real_scores, fake_scores = discriminator(batch["real"]), discriminator(fake.float())
+    real_scores, fake_scores = real_scores.float().flatten(), fake_scores.float().flatten()
+    losses = {
+        "generator": game.objective.generator_loss(real_scores, fake_scores),
+        "discriminator": game.objective.discriminator_loss(real_scores, fake_scores),
+    }
+    with computing_in("bfloat16"):
+        ours = vector_field(game, vectors, buffers, batch)
+    for player, module in (("generator", generator), ("discriminator", discriminator)):
+        module.zero_grad()
+        losses[player].backward(retain_graph=True)
+        gradients = {name: one.grad for name, one in module.named_parameters() if one.grad is not None}
+        torch.testing.assert_close(ours.field[player], game.layouts[player].flatten(gradients), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(ours.losses[player], losses[player].detach())
+
+
+def test_modules_see_bfloat16_and_losses_do_not() -> None:
+    seen: list[torch.dtype] = []
+
+    class Spy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.dtype)
+            return x
+
+    game = Adversarial(lambda: generator(Spy()), discriminator, Ring(), latent=3, batch=8)
+    vectors, buffers, batch = point(game)
+    seen.clear()
+    with computing_in("bfloat16"):
+        loss = game.losses(vectors, buffers, batch)[0]["generator"]
+    game.losses(vectors, buffers, batch)
+    assert seen == [torch.bfloat16, torch.float32] and loss.dtype == torch.float32
+
+
+def test_what_is_measured_is_measured_in_float32() -> None:
+    run = Run(ring(), PLAIN, 6, (0, 1), precision="bfloat16", compile="off", samples=32)
+    tick = list(train(run))[-1]
+    exact = _measure(replace(run, precision="float32"), applicable(run.game), tick.progress)
+    assert tick.metrics == exact and all(exact.values())
+    plain = list(train(replace(run, precision="float32")))[-1]
+    ends = [one.state.vectors["generator"] for one in (tick.progress[0], plain.progress[0])]
+    assert 0 < (ends[0] - ends[1]).norm() < 0.05 * ends[1].norm()
+
+
+def test_a_steppers_precision_is_that_of_a_run() -> None:
+    game, seeded = ring(batch_norm=False), 2
+    stepper = detente.Stepper(game, PLAIN, seed=seeded, precision="bfloat16", accumulate=2)
+    for _ in range(3):
+        stepper.step()
+    run = Run(game, PLAIN, 3, (seeded,), precision="bfloat16", accumulate=2, compile="off", samples=1)
+    ours = {f"{seeded}/{key}": tensor for key, tensor in stepper.state.flat().items()}
+    theirs = {key: tensor for key, tensor in last(run).items() if not key.endswith("random")}
+    assert_same_bits(ours, theirs)
+
+
+# ---- Batches in parts ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parts", [2, 3, 8, 20])
+@pytest.mark.parametrize("name", ["points", "penalty", "pictures", "spectral norm"])
+def test_parts_give_the_derivatives_of_the_whole_batch(name: str, parts: int) -> None:
+    """Also parts of different sizes (8 = 3 + 3 + 2), and never more parts than samples."""
+    game = {**GAMES, "points": lambda: ring(batch_norm=False), "pictures": GAMES["pictures without mixing"]}[name]()
+    vectors, buffers, batch = point(game)
+    with accumulating(parts):
+        plain = vector_field(game, vectors, buffers, batch)
+        again, product = vector_jacobian(game, vectors, buffers, batch)
+        given = vector_jacobian(game, vectors, buffers, batch, vectors, ("discriminator",), ("generator",))
+    whole = vector_jacobian(game, vectors, buffers, batch)
+    torch.testing.assert_close(told(plain), told(whole[0]), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(told(again, product), told(*whole), rtol=1e-4, atol=1e-6)
+    expected = vector_jacobian(game, vectors, buffers, batch, vectors, ("discriminator",), ("generator",))
+    torch.testing.assert_close(told(*given), told(*expected), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(plain.buffers, whole[0].buffers)
+
+
+def test_running_statistics_count_and_average_as_one_batch() -> None:
+    game = ring()
+    vectors, buffers, batch = point(game)
+    whole = vector_field(game, vectors, buffers, batch).buffers["generator"]
+    with accumulating(4):
+        parts = vector_field(game, vectors, buffers, batch).buffers["generator"]
+    torch.testing.assert_close(parts["1.running_mean"], whole["1.running_mean"])
+    assert int(parts["1.num_batches_tracked"]) == int(whole["1.num_batches_tracked"]) == 1
+
+
+def test_layers_that_draw_numbers_draw_others_in_every_part() -> None:
+    game = ring(dropout=True)
+    _, _, batch = point(game)
+    with accumulating(4):
+        seeds = [int(part["seed"]) for part, _ in _parts(batch)]
+    assert len(set(seeds)) == 4 and seeds[0] == int(batch["seed"])
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        PLAIN,
+        methods.extragradient("adam", 1e-3),
+        Method(Consensus(0.5), Simultaneous(), SGD(0.05)),
+        Method(Smoothing(0.5, "code"), Simultaneous(), SGD(0.05)),
+    ],
+)
+def test_a_run_in_parts_is_the_run(method: Method) -> None:
+    run = Run(ring(batch_norm=False), method, 5, (0, 1, 2, 3, 4), accumulate=4, compile="off", samples=1)
+    parts, whole = last(run), last(replace(run, accumulate=1))
+    torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-5)
+    assert any(not torch.equal(parts[key], whole[key]) for key in parts), "it was not seen in parts"
+
+
+def test_a_part_holds_its_share_of_the_graph() -> None:
+    def most(parts: int) -> int:
+        """Return the most bytes that are kept for derivatives at a time."""
+        held, peak = 0, 0
+
+        class Kept:
+            def __init__(self, tensor: Tensor) -> None:
+                nonlocal held, peak
+                samples = tensor.dim() > 0 and len(tensor) == 64 // parts  # no weights
+                size = tensor.numel() * tensor.element_size() if samples else 0
+                held, self.tensor = held + size, tensor.detach()  # an output kept whole would keep its own graph
+                peak = max(peak, held)
+                weakref.finalize(self, released, size)
+
+        def released(size: int) -> None:
+            nonlocal held
+            held -= size
+
+        game = pictures(lambda _: nn.Identity(), batch=32)
+        game.batch = 64
+        vectors, buffers, batch = point(game)
+        with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor), accumulating(parts):
+            vector_field(game, vectors, buffers, batch)
+        return peak
+
+    whole = most(1)
+    assert most(4) <= whole / 3.9 and most(16) <= whole / 15, (whole, most(4), most(16))
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "precision": (lambda: Run(ring(), PLAIN, precision="float16"), "precision: got 'float16'"),  # type: ignore[arg-type]
+    "no networks": (lambda: Run(Bilinear(), methods.simultaneous(), precision="bfloat16"), "precision.*Bilinear"),
+    "no parts": (lambda: Run(ring(), PLAIN, accumulate=0), "accumulate: got 0; allowed: an integer ≥ 1"),
+    "more parts than samples": (lambda: Run(ring(), PLAIN, accumulate=9), r"accumulate: got 9; allowed: 1 … 8"),
+    "no samples": (lambda: Run(Bilinear(), methods.simultaneous(), accumulate=2), "accumulate: got 2"),
+    "BatchNorm of one": (lambda: Run(ring(), PLAIN, accumulate=8), "accumulate: got 8; .*more than 1 value"),
+    "a stepper": (lambda: detente.Stepper(ring(), PLAIN, accumulate=9), "accumulate: got 9"),
+}
+
+
+@pytest.mark.parametrize(("make", "says"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_does_not_fit_is_refused_by_name(make: Callable[[], Any], says: str) -> None:
+    with pytest.raises(InvalidValue, match=says):
+        make()
+
+
+@pytest.mark.parametrize("name", ["competitive", "follow_the_ridge", "unrolled", "symplectic_adjustment", "ccadl"])
+def test_methods_that_differentiate_the_whole_batch_are_refused(name: str) -> None:
+    game = Adversarial(generator, discriminator, Ring(), 3, "wasserstein", batch=8)
+    with pytest.raises(InvalidValue, match="accumulate: got 2; allowed: 1 with a field that differentiates the whole"):
+        Run(game, methods.names()[name](), accumulate=2)
+
+
+@pytest.mark.parametrize("name", sorted(methods.names()))
+def test_every_method_steps_in_parts_and_in_bfloat16_or_says_why_not(name: str) -> None:
+    game = ring(batch_norm=False)
+    try:
+        run = Run(game, methods.names()[name](), 2, (0,), precision="bfloat16", accumulate=2, samples=8, compile="off")
+    except InvalidValue:
+        run = None
+    try:
+        run = run or Run(game, methods.names()[name](), 2, (0,), precision="bfloat16", samples=8, compile="off")
+    except InvalidValue as error:
+        pytest.skip(str(error))
+    (one,) = list(train(run))[-1].progress
+    assert one.step == 2 and one.diverged_at is None
+    assert all(tensor.dtype != torch.bfloat16 for tensor in one.state.flat().values())
+
+
+# ---- Taken up again ------------------------------------------------------------------------------------------------
+
+
+def test_taken_up_again_a_cheaper_run_ends_the_same(tmp_path: Path) -> None:
+    run = Run(pictures(), PLAIN, 20, (0, 1), **EVERY, compile="off", precision="bfloat16", accumulate=2)
+    record(run, tmp_path / "whole")
+    record(replace(run, steps=10), tmp_path / "half")
+    record(run, tmp_path / "half", resume=True)
+    assert_same_bits(saved(tmp_path / "half"), saved(tmp_path / "whole"))
+
+
+def test_at_the_command_line_and_in_run_yaml(tmp_path: Path) -> None:
+    out = tmp_path / "cheap"
+    words = "train --game ring --steps 2 --samples 8 --game.batch 8 --precision bfloat16 --accumulate 2 --out".split()
+    assert cli.main([*words, str(out)]) == 0
+    text = (out / "run.yaml").read_text(encoding="utf-8")
+    assert "precision: bfloat16\n" in text and "accumulate: 2\n" in text
+    run = configuration.build(*configuration.from_directory(out))
+    assert (run.precision, run.accumulate) == ("bfloat16", 2)
+    assert cli.main(["resume", str(out), "--steps", "4"]) == 0
