@@ -103,9 +103,7 @@ def test_sets_say_what_scores_them() -> None:
     assert image_sets.opened("digits").shape == (1, 28, 28)
 
 
-def test_what_is_missing_is_said_with_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_missing_is_said_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETENTE_CACHE", str(tmp_path))
     with pytest.raises(InvalidValue, match="detente data prepare fashion_mnist"):
         image_sets.opened("fashion_mnist")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from detente import methods, standard_games
 from detente.experiments.base import Claim, Experiment, Findings, Track
 from detente.experiments.estimate import Estimate

@@ -52,9 +52,7 @@ def _at(found: Findings, kind: str, step: int, name: str) -> np.ndarray:
 
 def _less(name: str, when: int) -> Any:
     """Return SGAN's number less WGAN's at one of the moments (0 the first), as an estimate of findings."""
-    return lambda f: Estimate.difference(
-        _at(f, SGAN, f["moments"][when], name), _at(f, WGAN, f["moments"][when], name)
-    )
+    return lambda f: Estimate.difference(_at(f, SGAN, f["moments"][when], name), _at(f, WGAN, f["moments"][when], name))
 
 
 class SganText(Experiment):
