@@ -17,7 +17,7 @@ from detente.metrics import classifier, classifier_training
 from detente.metrics.classifier import Classifier, Network
 from detente.metrics.classifier_training import PLAYER, Recipe, Recognition, _sets, _shifted, names, train
 
-QUICK = Recipe(epochs=3, batch=20)
+QUICK = Recipe(epochs=3, batch=10, shift=0)
 
 
 @pytest.fixture
@@ -36,11 +36,11 @@ def test_parameters() -> None:
 def test_training_is_repeatable_and_learns(few: None, own_cache: Path) -> None:
     shares: list[float] = []
     first = train("digits", 5, QUICK, lambda share, loss: shares.append(share))
-    assert first.accuracy > 0.6 and shares == sorted(shares) and shares[-1] == 1
+    assert first.accuracy > 0.5 and shares == sorted(shares) and shares[-1] == 1
     stated = first.stated
     assert (stated.name, stated.seed, stated.trained_on, stated.held_out) == ("digits", 5, 300, 100)
     assert (stated.shape, stated.classes, stated.epochs) == ((1, 28, 28), 10, 3)
-    again, other = train("digits", 5, QUICK), train("digits", 6, QUICK)
+    again, other = train("digits", 5, QUICK), train("digits", 6, Recipe(epochs=1))
     assert again.stated == stated and other.key != first.key
     assert sorted(path.name for path in (own_cache / "classifiers").iterdir()) == ["digits.json", "digits.safetensors"]
 

@@ -55,7 +55,7 @@ def test_a_perfect_generator_and_one_of_few_modes() -> None:
 
 
 def test_on_the_classifiers_features(random_classifier, subject_of, images) -> None:
-    subject = subject_of(Digits(), images)
+    subject = subject_of(Digits(classes=(3,)), images)
     real = of_data(subject.data, random_classifier)[:60].double().numpy()
     fake = random_classifier.features(images).double().numpy()
     metrics = (FeaturePrecision(), FeatureRecall(), FeatureDensity(), FeatureCoverage())
@@ -63,7 +63,8 @@ def test_on_the_classifiers_features(random_classifier, subject_of, images) -> N
     three, five = by_sklearn(real, fake, 3), by_sklearn(real, fake, 5)
     assert [metric(subject) for metric in metrics] == pytest.approx([100 * n for n in (*three[:2], *five[2:])])
     assert subject.game.asked == 1
-    few, none = subject_of(Digits(), images[:3]), subject_of(Digits(), images * math.inf)
+    data = Digits(classes=(3,))
+    few, none = subject_of(data, images[:3]), subject_of(data, images * math.inf)
     assert all(math.isnan(metric(one)) for metric in metrics for one in (few, none))
 
 
