@@ -32,8 +32,9 @@ from detente.schemes import sgan as file
 from detente.schemes.alternating import Alternating
 from detente.schemes.base import Play, Scheme, Turns, told
 from detente.schemes.extragradient import Extragradient
+from detente.schemes.pairs import locals_of
 from detente.schemes.past_extragradient import PastExtragradient
-from detente.schemes.sgan import Sgan, locals_of
+from detente.schemes.sgan import Sgan
 from detente.state import Info, State
 from detente.training.step import Draw, Steps, draw
 

@@ -14,7 +14,8 @@ from detente.experiments.base import Track
 from detente.experiments.training import Trained, trained
 from detente.metrics.base import Metric
 from detente.probe import Subject
-from detente.schemes.sgan import Sgan, locals_of
+from detente.schemes.pairs import locals_of
+from detente.schemes.sgan import Sgan
 from detente.state import State
 from detente.training.run import Run
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from detente.errors import require, unknown
 from detente.fields.base import Field
 from detente.game import Buffers, Game, Vectors
-from detente.schemes.base import Wrapper
+from detente.schemes.wrapper import Wrapper
 from detente.state import State, Tree
 
 KINDS = ("exponential", "uniform")

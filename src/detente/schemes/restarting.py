@@ -8,7 +8,7 @@ import torch
 
 from detente.errors import require
 from detente.game import Buffers, Vectors
-from detente.schemes.base import Wrapper
+from detente.schemes.wrapper import Wrapper
 from detente.state import State, Tree
 
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from detente.errors import require, unknown
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.schemes.base import Noise, Play, Scheme, Turns
+from detente.schemes.pairs import (
+    DISCRIMINATOR,
+    GENERATOR,
+    PLAYERS,
+    alone,
+    each,
+    mixed,
+    shareable,
+    sharing,
+    stacked,
+)
 from detente.state import Info, State, Tree, flatten, unflatten
 from detente.vector import eager
 
-GENERATOR, DISCRIMINATOR = PLAYERS = ("generator", "discriminator")
-KEPT = ("field", "scheme", "optimizers")  # what a pair remembers, named as in a state's memory
 # Parameters of one pair up to which mapping saves time, since it pays the overhead of operations once for all pairs: 5
 # pairs of MLPs take 0.65 of the time at 2,000, 0.93 at 70,000, as long at 270,000, and more memory.
 MAPPED_UP_TO = 100_000
@@ -107,16 +114,16 @@ class Sgan(Scheme):
         """Return the local pairs, (N, …), each as the inner scheme begins, and the field's memories of mixed pairs."""
         device, pairs = vectors[GENERATOR].device, []
         for _ in range(self.pairs):
-            at, around = (_each(tree, lambda tensor: tensor.to(device)) for tree in play.game.initial(generator))
+            at, around = (each(tree, lambda tensor: tensor.to(device)) for tree in play.game.initial(generator))
             optimizers = {name: optimizer.initial(at[name]) for name, optimizer in play.optimizers.items()}
             field, scheme = play.field.initial(play.game, at, around), self.inner.initial(play, at, around, generator)
             local = {"vectors": at, "buffers": around, "field": field, "scheme": scheme, "optimizers": optimizers}
             # A global player faces another opponent in each pair: a field that remembers does so for each.
             facing = {p: play.field.initial(play.game, {**at, p: vectors[p]}, around) for p in PLAYERS}
             if self.share and pairs:
-                local |= self._sharing(local, pairs[0]["locals"])
+                local |= sharing(self.share, local, pairs[0]["locals"])
             pairs.append({"locals": local, "facing": facing})
-        return _stacked(pairs)
+        return stacked(pairs)
 
     def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
         """Return the state after a step of every pair, and one of the global pair."""
@@ -127,13 +134,13 @@ class Sgan(Scheme):
         drawn = [{str(k): turns[n * count + k] for k in range(count)} for n in range(self.pairs)]
         told = self._all_at_once(play, state, own, drawn) or self._one_by_one(play, state, own, drawn)
         # Counts (BatchNorm's of batches) are alike in all pairs.
-        sums, means = told["sums"], _each(told["means"], lambda x: x.mean(0) if x.is_floating_point() else x[0])
+        sums, means = told["sums"], each(told["means"], lambda x: x.mean(0) if x.is_floating_point() else x[0])
         moves = zip(PLAYERS, noise[count - 2 : count], strict=True)
         numbers = {name: turn[name] for name, turn in moves if name in turn}
         state = replace(state, buffers=means["buffers"], memory={**state.memory, "scheme": told["kept"]})
         state = play.advance(state, sums["field"], numbers)
         if self.share:
-            state = self._reading(state, _each(told["kept"]["locals"]["vectors"], itemgetter(0)))
+            state = self._reading(state, each(told["kept"]["locals"]["vectors"], itemgetter(0)))
         norms = {name: block.norm() for name, block in sums["field"].items()}
         return state.after(), Info(sums["losses"], norms, extra=means["extra"])
 
@@ -143,24 +150,24 @@ class Sgan(Scheme):
         if self.share or size > MAPPED_UP_TO or not (play.game.traceable and play.field.traceable and self.traceable):
             return {}
         # BatchNorm writes into its running statistics, which must be as many as what is written.
-        around = _each(state.buffers, lambda tensor: tensor.expand(self.pairs, *tensor.shape))
+        around = each(state.buffers, lambda tensor: tensor.expand(self.pairs, *tensor.shape))
 
         def pair(known: Tree, own: Noise, drawn: Tree, around: Buffers) -> Tree:
             return self._pair(replace(play, overwrites=False), replace(state, buffers=around), known, own, drawn)
 
         try:
-            told = torch.vmap(pair)(state.memory["scheme"], own, _stacked(drawn), around)
+            told = torch.vmap(pair)(state.memory["scheme"], own, stacked(drawn), around)
         except RuntimeError:  # a module that branches on its data; an error of the game itself comes again, as it is
             return {}
-        return {**told, "sums": _each(told["sums"], lambda tensor: tensor.sum(0))}
+        return {**told, "sums": each(told["sums"], lambda tensor: tensor.sum(0))}
 
     def _one_by_one(self, play: Play, state: State, own: Noise, drawn: list[Tree]) -> Tree:
         """Return what all pairs come to, one after the other, each written into its row of the whole at once."""
         known = state.memory["scheme"]
         plain = eager(*flatten(known).values())
-        kept = known if play.overwrites and plain else _each(known, torch.empty_like)
+        kept = known if play.overwrites and plain else each(known, torch.empty_like)
         whole, rows, sums, means = flatten(kept), [], {}, []
-        mine = [(_each(known, itemgetter(n)), _each(own, itemgetter(n)), drawn[n]) for n in range(self.pairs)]
+        mine = [(each(known, itemgetter(n)), each(own, itemgetter(n)), drawn[n]) for n in range(self.pairs)]
         moved = self._in_turn(play, state, mine) if self.share else []
         if moved:
             state = self._reading(state, moved[0][0].vectors)
@@ -171,8 +178,8 @@ class Sgan(Scheme):
             rows += [] if plain else [told["kept"]]
             sums = {key: sums.get(key, 0) + tensor for key, tensor in flatten(told["sums"]).items()}
             means.append(told["means"])
-        kept = kept if plain else _stacked(rows)
-        return {"kept": kept, "sums": unflatten(sums, told["sums"]), "means": _stacked(means)}
+        kept = kept if plain else stacked(rows)
+        return {"kept": kept, "sums": unflatten(sums, told["sums"]), "means": stacked(means)}
 
     def _in_turn(self, play: Play, state: State, mine: list[tuple[Tree, Noise, Tree]]) -> list[tuple[State, Tree]]:
         """Return all local pairs after their steps, each taken from the shared parameters of the pair before."""
@@ -180,41 +187,18 @@ class Sgan(Scheme):
         for known, own, drawn in mine:
             local = known["locals"]
             if moved:
-                local = {**local, **self._sharing(local, _shown(moved[-1][0]))}
+                local = {**local, **sharing(self.share, local, shareable(moved[-1][0]))}
             moved.append(self._stepped(play, state, {**known, "locals": local}, own, drawn))
-        last, after = _shown(moved[-1][0]), []
+        last, after = shareable(moved[-1][0]), []
         for local, extra in moved:
-            one = self._sharing(_shown(local), last)
+            one = sharing(self.share, shareable(local), last)
             memory = {**local.memory, "optimizers": one["optimizers"]}
             after.append((replace(local, vectors=one["vectors"], memory=memory), extra))
         return after
 
     def _reading(self, state: State, local: Vectors) -> State:
         """Return the global pair with the local pairs' shared parameters."""
-        return replace(state, vectors=self._sharing({"vectors": state.vectors}, {"vectors": local})["vectors"])
-
-    def _sharing(self, mine: Tree, others: Tree) -> Tree:
-        """Return vectors, and optimizers' memory where there is any, with the shared parameters of another pair."""
-
-        def joined(player: str, own: Tensor, other: Tensor) -> Tensor:
-            size = mine["vectors"][player].numel()
-            count = int(self.share * size)
-            if own.shape != (size,):
-                return own
-            if player == DISCRIMINATOR:
-                return torch.cat([other[:count], own[count:]])
-            return torch.cat([own[: size - count], other[size - count :]])
-
-        def both(player: str, own: Tree | Tensor, other: Tree | Tensor) -> Tree | Tensor:
-            if isinstance(own, Tensor):
-                return joined(player, own, other)
-            return {key: both(player, value, other[key]) for key, value in own.items()}
-
-        return {
-            kind: {player: both(player, mine[kind][player], others[kind][player]) for player in mine[kind]}
-            for kind in ("vectors", "optimizers")
-            if kind in mine
-        }
+        return replace(state, vectors=sharing(self.share, {"vectors": state.vectors}, {"vectors": local})["vectors"])
 
     def _pair(self, play: Play, state: State, known: Tree, own: Noise, drawn: Tree) -> Tree:
         """Return what one pair keeps, and what it tells the global pair of `state`, which is not moved."""
@@ -225,7 +209,7 @@ class Sgan(Scheme):
         batches, noise = (tuple(turn[name] for turn in drawn.values()) for name in ("batch", "noise"))
         count = self.inner.draws(play.game.players)
         first = ({**noise[0], **own}, *noise[1:count])
-        local, info = self.inner(play, _own(known["locals"], state.t), batches[:count], first)
+        local, info = self.inner(play, alone(known["locals"], state.t), batches[:count], first)
         extra = {f"local_{name}": number * 1.0 for name, number in {**info.losses, **info.extra}.items()}
         return replace(local, t=state.t), extra
 
@@ -234,7 +218,7 @@ class Sgan(Scheme):
         batches, noise = (tuple(turn[name] for turn in drawn.values()) for name in ("batch", "noise"))
         count = self.inner.draws(play.game.players)
         play = replace(play, overwrites=False)  # a clone must not touch its original
-        messenger = _mixed(local, GENERATOR, state, local.memory["field"])
+        messenger = mixed(local, GENERATOR, state, local.memory["field"])
         if self.messenger_memory == "fresh":
             fresh = {name: play.optimizers[name].initial(vector) for name, vector in messenger.vectors.items()}
             messenger = replace(messenger, memory={**messenger.memory, "optimizers": fresh})
@@ -243,7 +227,7 @@ class Sgan(Scheme):
             messenger = play.advance(messenger, {DISCRIMINATOR: seen.field[DISCRIMINATOR]}, noise[k])
         told = {}
         for name, rival, batch in zip(PLAYERS, (messenger, local), batches[-2:], strict=True):
-            told[name] = play.evaluate(_mixed(rival, name, state, known["facing"][name]), batch, (name,))
+            told[name] = play.evaluate(mixed(rival, name, state, known["facing"][name]), batch, (name,))
         return {
             "kept": {
                 "locals": {"vectors": local.vectors, "buffers": local.buffers, **local.memory},
@@ -255,39 +239,3 @@ class Sgan(Scheme):
                 "extra": extra,
             },
         }
-
-
-def locals_of(state: State) -> list[State]:
-    """Return the local pairs of a state of SGAN as states of their own, as if each had been trained alone."""
-    memory = state.memory["scheme"]
-    while "locals" not in memory:
-        require("inner" in memory, "state", sorted(memory), "the state of a training with SGAN, or one around it")
-        memory = memory["inner"]
-    pairs = len(memory["locals"]["vectors"][GENERATOR])
-    return [_own(_each(memory["locals"], itemgetter(n)), state.t) for n in range(pairs)]
-
-
-def _mixed(pair: State, player: str, others: State, field: Tree) -> State:
-    """Return a pair in which one player is another pair's, parameters and buffers."""
-    vectors = {**pair.vectors, player: others.vectors[player]}
-    buffers = {name: (others if name == player else pair).buffers[name] for name in pair.buffers}
-    return State(pair.t, vectors, buffers, {**pair.memory, "field": field})
-
-
-def _own(tree: Tree, t: Tensor) -> State:
-    """Return what is kept of a pair as a state of its own."""
-    return State(t, tree["vectors"], tree["buffers"], {name: tree[name] for name in KEPT})
-
-
-def _shown(state: State) -> Tree:
-    """Return the parts of a pair that may be shared."""
-    return {"vectors": state.vectors, "optimizers": state.memory["optimizers"]}
-
-
-def _each(tree: Tree, change: Callable[[Tensor], Tensor]) -> Tree:
-    return {key: change(value) if isinstance(value, Tensor) else _each(value, change) for key, value in tree.items()}
-
-
-def _stacked(trees: list[Tree]) -> Tree:
-    flats = [flatten(tree) for tree in trees]
-    return unflatten({key: torch.stack([flat[key] for flat in flats]) for key in flats[0]}, trees[0])

@@ -1,0 +1,91 @@
+"""A scheme around another one."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+
+from detente.fields.base import Field
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.schemes.base import Noise, Play, Scheme, Turns
+from detente.state import Info, State, Tree
+
+
+@dataclass(frozen=True)
+class Wrapper(Scheme):
+    """A scheme around another one, which takes the other's step and then does something of its own.
+
+    Its memory is its own, and under "inner" the other's.
+
+    Args:
+        inner: whose steps are taken.
+    """
+
+    inner: Scheme
+
+    @property
+    def forgets(self) -> bool:
+        """Whether the inner scheme never looks back; what a wrapper keeps are copies."""
+        return self.inner.forgets
+
+    @property
+    def traceable(self) -> bool:
+        """Whether the inner scheme can be traced."""
+        return self.inner.traceable
+
+    def check(self, game: Game, field: Field) -> None:
+        """Raise `InvalidValue` where the inner scheme cannot be played."""
+        self.inner.check(game, field)
+
+    def draws(self, players: tuple[str, ...]) -> int:
+        """Return as many batches as the inner scheme uses."""
+        return self.inner.draws(players)
+
+    def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
+        """Return what the inner scheme costs."""
+        return self.inner.gradient_evaluations(field, players)
+
+    def random(self, vectors: Vectors, generator: torch.Generator) -> Noise:
+        """Return the inner scheme's random numbers."""
+        return self.inner.random(vectors, generator)
+
+    def initial(self, play: Play, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
+        """Return the inner scheme's memory beside this one's."""
+        return {"inner": self.inner.initial(play, vectors, buffers, generator), **self.remembered(vectors, buffers)}
+
+    def renewed(self, state: State, generator: torch.Generator) -> State:
+        """Return the state from which the inner scheme would go on."""
+        known, inner = state.memory["scheme"], self.inner.renewed(_inside(state), generator)
+        return replace(inner, memory={**inner.memory, "scheme": {**known, "inner": inner.memory["scheme"]}})
+
+    def evaluated(self, state: State) -> State:
+        """Return what the inner scheme would have measured."""
+        return replace(self.inner.evaluated(_inside(state)), memory=state.memory)
+
+    @abstractmethod
+    def remembered(self, vectors: Vectors, buffers: Buffers) -> Tree:
+        """Return what is remembered before the first step: copies, never the tensors themselves."""
+
+    @abstractmethod
+    def afterwards(self, state: State, known: Tree) -> tuple[State, Tree]:
+        """Return the state to go on from, and what is remembered now.
+
+        Args:
+            state: as the inner scheme's step left it; its `t` is the number of steps taken.
+            known: what was remembered.
+        """
+
+    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
+        """Return the state after the inner scheme's step and what follows it."""
+        known = state.memory["scheme"]
+        state, info = self.inner(play, _inside(state), batches, noise)
+        inner = state.memory["scheme"]
+        state, own = self.afterwards(state, known)
+        return replace(state, memory={**state.memory, "scheme": {"inner": inner, **own}}), info
+
+
+def _inside(state: State) -> State:
+    """Return a wrapper's state as the inner scheme knows it."""
+    return replace(state, memory={**state.memory, "scheme": state.memory["scheme"]["inner"]})
