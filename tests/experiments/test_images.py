@@ -115,3 +115,11 @@ def test_without_a_classifier_it_says_how_to_get_one(tmp_path: Path, monkeypatch
     with pytest.raises(InvalidValue, match="detente data classifier digits"):
         experiment.conduct(tmp_path / "run", silent, **experiment.size("smoke"))
     assert not (tmp_path / "run").exists()
+
+
+def test_images_normalised_alone_do_not_change_each_other() -> None:
+    """What SVRG needs: it refuses the same networks with BatchNorm."""
+    data = some(Digits(), 20)
+    methods.svrg().check(dcgan(data, 2, 5, 4, alone=True, fixed_latents=True))
+    with pytest.raises(InvalidValue, match="BatchNorm"):
+        methods.svrg().check(dcgan(data, 2, 5, 4, fixed_latents=True))

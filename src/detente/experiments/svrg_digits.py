@@ -37,8 +37,8 @@ class SvrgDigits(Experiment):
     paper = "Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN"
     figure = "figures 6, 7 and 9"
     deviations = (
-        "For all methods alike, GroupNorm of one group (each image by itself) in the place of BatchNorm, with which the "
-        "gradients at the snapshot would not average to the mean kept there.",
+        "For all methods alike, GroupNorm of one group (each image by itself) in the place of BatchNorm, with which "
+        "the gradients at the snapshot would not average to the mean kept there.",
         "A fixed set of latents, one for each image, for all methods, not for SVRG alone.",
         "A snapshot is taken once an epoch; the paper does not say how often.",
         "The classifier is ours; scores are of 1,000 samples in one part.",

@@ -29,8 +29,8 @@ class SvrgFashion(Experiment):
     paper = "Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN"
     figure = "figure 8"
     deviations = (
-        "GroupNorm of one group (each image by itself) in the place of BatchNorm, with which SVRG would not be right; a "
-        "snapshot once an epoch.",
+        "GroupNorm of one group (each image by itself) in the place of BatchNorm, with which SVRG would not be right; "
+        "a snapshot once an epoch.",
         "The paper shows samples and gives no number: classes are counted by a classifier (2 % of the samples).",
         "Laptop: 500 images instead of 60,000, 800 updates instead of 30,000, networks of width 8 instead of 64, "
         "latents of 32 numbers instead of 128, and a rate to suit them.",

