@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from detente.data.base import StoredData
-from detente.errors import require
+from detente.data.cache import cache
+from detente.errors import InvalidValue, require
 
 SIDE = 28
 
@@ -61,8 +62,8 @@ class Digits(StoredData):
 def _table() -> np.ndarray:
     """Return the digits, (5000, 785) uint8: 784 pixels and the label, from the cache if it holds them."""
     try:
-        folder = Path(os.environ.get("DETENTE_CACHE") or Path.home() / ".cache" / "detente").expanduser()
-    except RuntimeError:  # no home directory
+        folder = cache()
+    except InvalidValue:  # no home directory
         return _parsed()
     file = folder / "mnist_5000.npy"
     with contextlib.suppress(OSError, ValueError, EOFError):  # missing, unreadable or damaged: parse again

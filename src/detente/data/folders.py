@@ -13,15 +13,14 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
 from detente.data.base import StoredData
+from detente.data.pictures import BROKEN, SUFFIXES, decoded
 from detente.errors import require
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 PATIENCE = 2.0
 
 
@@ -120,15 +119,6 @@ class ImageFolder(StoredData):
 
     def _decode(self, file: Path) -> np.ndarray | Exception:
         try:
-            with Image.open(file) as opened:
-                image = ImageOps.exif_transpose(opened)
-                if image.mode.startswith("I"):
-                    image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-                elif image.mode == "P":
-                    image = image.convert("RGBA")  # what Pillow asks for before a palette's transparency is dropped
-                image = image.convert("L" if self.channels == 1 else "RGB")
-                if self.resolution is not None:
-                    image = ImageOps.fit(image, (self.resolution, self.resolution), Image.Resampling.BICUBIC)
-                return np.asarray(image).reshape(image.height, image.width, self.channels)
-        except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            return decoded(file, self.channels, self.resolution)
+        except BROKEN as error:
             return error
