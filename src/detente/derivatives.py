@@ -519,6 +519,12 @@ def _found_layers(game: Game, player: str) -> Layers | None:
     return layers if bool(same) else None
 
 
+def output_gradient(output: Tensor, at: Tensor) -> Tensor:
+    """Return ∇ Σ output with respect to a tensor, of its shape; zero where the output does not depend on it."""
+    (gradient,) = torch.autograd.grad(output.sum(), at, materialize_grads=True)
+    return gradient
+
+
 def input_gradient(score: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
     """Return the gradient of each sample's score with respect to that sample, differentiable further.
 

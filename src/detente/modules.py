@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.spectral_norm import SpectralNorm
 
+from detente.derivatives import output_gradient
 from detente.errors import require
 from detente.vector import Layout
 
@@ -66,6 +67,38 @@ def _elsewhere(module: nn.Module, layout: Layout, device: torch.device) -> dict[
     if next(module.parameters()).device == device:
         return {}
     return {name: one.to(device) for name, one in module.named_parameters() if name not in layout.names}
+
+
+class _Differentiated(nn.Module):
+    """A module, and the gradient of its output's sum, taken while its parameters are still lent to it."""
+
+    def __init__(self, module: nn.Module, at: Tensor) -> None:
+        super().__init__()
+        self.module, self.at = module, (at,)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return output_gradient(self.module(*inputs), *self.at)
+
+
+def recomputes(module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, Tensor], *inputs: Tensor) -> bool:
+    """Return whether a module runs its layers again in the backward pass, as gradient checkpointing does.
+
+    `call` lends parameters to a module for its forward pass alone, so that layers which run again do so with others.
+    """
+    with torch.enable_grad():
+        at = (1.1 * vector + 0.01).requires_grad_()  # not where the module itself stands
+        merged = {**layout.unflatten(at), **{name: buffer.clone() for name, buffer in buffers.items()}}
+        merged |= _elsewhere(module, layout, vector.device)
+        lent = {f"module.{name}": tensor for name, tensor in merged.items()}
+        try:
+            with seeded(0, vector.device):
+                within = functional_call(_Differentiated(module, at), lent, inputs)
+            with seeded(0, vector.device):
+                outside = output_gradient(call(module, layout, at, buffers, *inputs)[0], at)
+        except RuntimeError as error:  # its older kind refuses gradients asked for by name
+            return "checkpoint" in str(error)
+    scale = float(within.abs().max())
+    return bool((within - outside).abs().max() > 1e-3 * scale)
 
 
 def trainable(module: nn.Module) -> dict[str, Tensor]:

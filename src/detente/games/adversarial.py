@@ -18,7 +18,18 @@ from detente.data.base import Data, StoredData
 from detente.errors import InvalidValue, require, unknown
 from detente.filters.base import Filter
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.modules import Build, build, call, evaluating, random_state, seeded, traceable, trainable, write
+from detente.modules import (
+    Build,
+    build,
+    call,
+    evaluating,
+    random_state,
+    recomputes,
+    seeded,
+    traceable,
+    trainable,
+    write,
+)
 from detente.objectives.base import Objective
 from detente.penalties.base import Penalty
 from detente.state import State
@@ -317,7 +328,19 @@ class Adversarial(Game):
             f"output of shape {tuple(scores.shape)} for 2 samples",
             "one score a sample, (batch,) or (batch, 1)",
         )
+        self._check_gradients(vectors, buffers, blank)
         return stochastic
+
+    def _check_gradients(self, vectors: Vectors, buffers: Buffers, blank: Batch) -> None:
+        """Refuse modules through which gradients would be wrong without a word."""
+        for player, whose, name in (("generator", "fake", "latent"), ("discriminator", "real", "real")):
+            generator = torch.Generator(blank[name].device).manual_seed(0)
+            x = torch.empty_like(blank[name]).normal_(generator=generator).to(vectors[player].dtype)
+            module, layout, beside = self.modules[player], self.layouts[player], self._beside(blank, whose)
+            again = recomputes(module, layout, vectors[player], buffers[player], x, *beside)
+            hint = "It would run them again with other parameters than its own. To spare memory: accumulate, precision"
+            allowed = "a module without gradient checkpointing, which runs layers again in the backward pass"
+            require(not again, player, type(module).__name__, allowed, hint)
 
     def _try(self, player: str, vectors: Vectors, buffers: Buffers, *inputs: Tensor) -> Tensor:
         try:
