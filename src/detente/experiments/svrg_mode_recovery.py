@@ -50,7 +50,7 @@ class SvrgModeRecovery(Experiment):
         "The saturating objective, of which the paper says that it does not recover, is shown beside the figure's two.",
     )
     sizes = {
-        "smoke": {"width": 2, "latent": 8, "images": 40, "batch": 10, "first": 4, "steps": (1, 2, 4), "seeds": 1}
+        "smoke": {"width": 2, "latent": 8, "images": 40, "batch": 10, "first": 4, "steps": (1, 4), "seeds": 1}
         | {"adam": 1e-3, "gd": 0.1, "samples": 50},
         "laptop": {"width": 8, "latent": 32, "images": 200, "batch": 50, "first": 300, "steps": (1, 50, 100, 500, 1000)}
         | {"seeds": 2, "adam": 1e-3, "gd": 0.03, "samples": 1000},
@@ -124,7 +124,7 @@ class SvrgModeRecovery(Experiment):
             shares = seen["shares"][seen["starts"] == digit].mean(0)
             axes.imshow(shares, "viridis", vmin=0, vmax=0.5, aspect="auto", interpolation="nearest")
             axes.set_yticks(range(len(steps)), [f"{step:,}" for step in steps], fontsize="xx-small")
-            axes.set_xticks(range(10), range(10) if row == len(rows) - 1 else [""] * 10, fontsize="xx-small")
+            axes.set_xticks(range(10), list("0123456789") if row == len(rows) - 1 else [""] * 10, fontsize="xx-small")
             axes.set_title("share of each digit (white: half)" if row == 0 else "", fontsize="x-small")
 
 
@@ -141,15 +141,16 @@ def _collapsed(data: StoredData, digit: int, seed: int, folder: Path, track: Tra
         vectors={name: vector.cpu() for name, vector in state.vectors.items()},
         buffers={name: {key: one.cpu() for key, one in kept.items()} for name, kept in state.buffers.items()},
     )
-    game.write(on_processor, *pair)
-    return Adversarial(*pair, game.data, game.latent, game.objective, (), game.batch)
+    game.write(on_processor, pair[0], pair[1])
+    return Adversarial(pair[0], pair[1], game.data, game.latent, game.objective, (), game.batch)
 
 
 def _from(start: Adversarial, data: StoredData, name: str, size: Any) -> Adversarial:
     """Return the game of the second training, which begins with another game's networks."""
     batch = data.size if name == GD else size["batch"]
     objective = "minimax" if name == SATURATING else "non_saturating"
-    return Adversarial(*start.builders.values(), data, start.latent, objective, (), batch, fixed_latents=True)
+    fake, score = start.builders.values()
+    return Adversarial(fake, score, data, start.latent, objective, (), batch, fixed_latents=True)
 
 
 def _adam(size: Any) -> Method:

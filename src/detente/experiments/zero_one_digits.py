@@ -128,12 +128,12 @@ class ZeroOneDigits(Experiment):
 
 def _present(seen: Findings) -> np.ndarray:
     """Return whether each digit is made, bool, (runs, looks, 2)."""
-    return seen["shares"][:, :, DIGITS] >= PRESENT
+    return np.asarray(seen["shares"][:, :, DIGITS] >= PRESENT)
 
 
 def _both(seen: Findings) -> np.ndarray:
     """Return whether both digits are made, bool, (runs, looks)."""
-    return _present(seen).all(2)
+    return np.all(_present(seen), axis=2)
 
 
 def _forgotten(seen: Findings) -> np.ndarray:
