@@ -136,7 +136,7 @@ class SvrgDigits(Experiment):
         grid = figure.add_gridspec(3, 1, height_ratios=[1.2, 1, 1])
         top = grid[0].subgridspec(1, len(TITLES))
         for column, (measured, title) in enumerate(TITLES.items()):
-            axes = figure.add_subplot(top[0, column])
+            axes = figure.add_subplot(top[0, column], xlabel="updates")
             for index, (name, seen) in enumerate(findings.items()):
                 axes.plot(seen["steps"], seen[measured].T, color=f"C{index}", lw=0.5, alpha=0.4)
                 axes.plot(seen["steps"], seen[measured].mean(0), color=f"C{index}", label=name)
