@@ -50,7 +50,7 @@ class SvrgDigits(Experiment):
     )
     sizes = {
         "smoke": {"width": 2, "latent": 8, "images": 20, "batch": 5, "steps": 6, "seeds": 1}
-        | {"adam": 1e-3, "svrg": 0.1, "gd": 0.1, "looks": 4, "samples": 50},
+        | {"adam": 1e-3, "svrg": 0.1, "gd": 0.1, "looks": 3, "samples": 50},
         "laptop": {"width": 8, "latent": 32, "images": 500, "batch": 50, "steps": 600, "seeds": 3}
         | {"adam": 3e-3, "svrg": 0.03, "gd": 0.03, "looks": 10, "samples": 1000},
         "paper": {"width": 64, "latent": 128, "images": None, "batch": 50, "steps": 5000, "seeds": 5}
