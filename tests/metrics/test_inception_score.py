@@ -65,7 +65,7 @@ def test_by_the_classifier(random_classifier, subject_of, images) -> None:
     assert math.isnan(ClassifierScore()(subject_of(Digits(), images / 0)))
 
 
-@pytest.mark.parametrize("build", [lambda: ClassifierScore(splits=0), lambda: InceptionScore(splits=1.5)])
+@pytest.mark.parametrize("build", [lambda: ClassifierScore(splits=0), lambda: InceptionScore(splits=1.5)])  # pyright: ignore
 def test_mistakes_are_named(build) -> None:
     with pytest.raises(InvalidValue, match="splits"):
         build()

@@ -25,7 +25,7 @@ def test_it_is_the_sum_over_pairs_for_sets_of_two_sizes() -> None:
     x, y = features(7, 0).numpy(), features(5, 1, 0.4).numpy()
 
     def kernel(a: np.ndarray, b: np.ndarray) -> float:
-        return (a @ b / 12 + 1) ** 3
+        return float(a @ b / 12 + 1) ** 3
 
     within = [np.mean([kernel(a, b) for i, a in enumerate(z) for j, b in enumerate(z) if i != j]) for z in (x, y)]
     expected = sum(within) - 2 * np.mean([kernel(a, b) for a in x for b in y])

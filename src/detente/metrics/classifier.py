@@ -124,7 +124,7 @@ def set_name(data: Any) -> str | None:
 
 def fits(game: Game) -> bool:
     """Return whether there is a classifier for the data of `game`, trained on images of as many channels."""
-    data = getattr(game, "data", None)
+    data: Any = getattr(game, "data", None)
     name = set_name(data)
     return name is not None and exists(name) and load(name).stated.shape[0] == data.shape[0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -16,12 +16,31 @@ from detente.metrics.base import Metric
 from detente.metrics.features import Extractor, of_data, of_samples, remembered
 from detente.probe import Subject
 
+BLOCK = 512  # columns of a triangular factor that are multiplied at once
 
-class Moments(NamedTuple):
-    """Mean, (features,), and covariance, (features, features), float64."""
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """The first two moments of features, float64.
+
+    Args:
+        mean: μ, (features,).
+        covariance: Σ, (features, features), symmetric and positive semidefinite.
+    """
 
     mean: Tensor
     covariance: Tensor
+
+    @cached_property
+    def factor(self) -> tuple[Tensor, bool]:
+        """A with AAᵀ = Σ, (features, rank), and whether it is lower triangular; computed at the first look."""
+        size, precision = len(self.covariance), torch.finfo(self.covariance.dtype).eps
+        lower, failed = torch.linalg.cholesky_ex(self.covariance)
+        if not failed and lower.diagonal().square().min() > size * precision * self.covariance.diagonal().max():
+            return lower, True
+        values, vectors = torch.linalg.eigh(self.covariance)
+        kept = values > size * precision * values.max()
+        return vectors[:, kept] * values[kept].sqrt(), False
 
 
 def moments(features: Tensor) -> Moments:
@@ -38,35 +57,34 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     |μ₁ − μ₂|² + tr Σ₁ + tr Σ₂ − 2 tr √(Σ₁Σ₂), where Σ₁Σ₂ has the eigenvalues of the symmetric AᵀΣ₂A, Σ₁ = AAᵀ
 
     Covariances of less than full rank (fewer samples than features, features that are always 0) are no difficulty:
-    A has as many columns as the smaller rank, so that no rounding error is mistaken for an eigenvalue.
+    A has as many columns as the rank, and eigenvalues that are nothing but rounding errors count as 0.
 
     Args:
-        first: of one distribution; any dtype, computed in float64.
+        first: of one distribution, the one that is used more often: its factor A is kept.
         second: of the other.
 
     Source: Dowson & Landau 1982; Heusel et al. 2017 (TTUR), equation 6.
     """
-    (mean, covariance), (other_mean, other) = (Moments(*(part.double() for part in one)) for one in (first, second))
-    factor, other_factor = _factor(covariance), _factor(other)
-    if factor.shape[1] <= other_factor.shape[1]:
-        product = factor.T @ other @ factor
-    else:
-        product = other_factor.T @ covariance @ other_factor
-    roots = torch.linalg.eigvalsh((product + product.T) / 2).clamp_min(0).sqrt().sum()
-    distance = (mean - other_mean).square().sum() + covariance.trace() + other.trace() - 2 * roots
-    return max(0.0, float(distance))
+    values = torch.linalg.eigvalsh(_between(first, second.covariance))
+    rounding = math.sqrt(len(values)) * torch.finfo(values.dtype).eps * values.abs().max() if len(values) else 0.0
+    roots = values[values > rounding].sqrt().sum()
+    traces = first.covariance.trace() + second.covariance.trace()
+    return max(0.0, float((first.mean - second.mean).square().sum() + traces - 2 * roots))
 
 
-def _factor(covariance: Tensor) -> Tensor:
-    """Return A with AAᵀ = Σ, (features, rank)."""
-    size = len(covariance)
-    least = size * torch.finfo(covariance.dtype).eps * covariance.diagonal().max()
-    lower, failed = torch.linalg.cholesky_ex(covariance)
-    if not failed and lower.diagonal().square().min() > least:
-        return lower
-    values, vectors = torch.linalg.eigh(covariance)
-    kept = values > size * torch.finfo(values.dtype).eps * values.max()
-    return vectors[:, kept] * values[kept].sqrt()
+def _between(first: Moments, covariance: Tensor) -> Tensor:
+    """Return AᵀΣA, (rank, rank), or of a triangular A its lower triangle alone, which is a third of the work."""
+    factor, triangular = first.factor
+    if not triangular:
+        return factor.T @ covariance @ factor
+    size, product = len(factor), torch.empty_like(covariance)
+    for top in range(0, size, BLOCK):
+        rows = slice(top, top + BLOCK)
+        strip = factor[top:, rows].T @ covariance[top:]
+        for left in range(0, top + 1, BLOCK):
+            columns = slice(left, left + BLOCK)
+            product[rows, columns] = strip[:, left:] @ factor[left:, columns]
+    return product
 
 
 def _measured(subject: Subject, extractor: Extractor) -> float:
