@@ -22,6 +22,7 @@ Build = Callable[[], nn.Module] | nn.Module
 Precision = Literal["float32", "bfloat16"]
 
 _PRECISION: ContextVar[Precision] = ContextVar("precision", default="float32")
+_CHANNELS_LAST: ContextVar[bool] = ContextVar("channels_last", default=False)
 
 
 def call(
@@ -39,6 +40,9 @@ def call(
     # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm writes in place.
     merged = {**layout.unflatten(vector), **{name: buffer.clone() for name, buffer in buffers.items()}}
     merged |= _elsewhere(module, layout, vector.device)
+    if _CHANNELS_LAST.get():
+        merged = {name: _channels_last(tensor) for name, tensor in merged.items()}
+        inputs = tuple(map(_channels_last, inputs))
     if _PRECISION.get() == "float32":
         output = functional_call(module, merged, inputs)
         return output, {name: merged[name] for name in buffers}
@@ -50,16 +54,24 @@ def call(
 
 
 @contextmanager
-def computing_in(precision: Precision) -> Iterator[None]:
+def computing_in(precision: Precision, channels_last: bool = False) -> Iterator[None]:
     """Modules called within do their matrix products and convolutions in a precision, under `torch.autocast`.
 
-    Parameters, buffers, outputs and so all losses and optimizers stay as they are; numbers in float64 too.
+    Parameters, buffers, outputs and so all losses and optimizers stay as they are; numbers in float64 too. With
+    `channels_last`, images and the weights of their convolutions lie in memory pixel by pixel.
     """
-    before = _PRECISION.set(precision)
+    before = _PRECISION.set(precision), _CHANNELS_LAST.set(channels_last)
     try:
         yield
     finally:
-        _PRECISION.reset(before)
+        _PRECISION.reset(before[0])
+        _CHANNELS_LAST.reset(before[1])
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    """Return images, or the weights of convolutions on them, pixel by pixel in memory; other tensors as they are."""
+    mapped = torch._C._functorch.is_batchedtensor(tensor)  # pyright: ignore; whose axes are others than it shows
+    return tensor if tensor.dim() != 4 or mapped else tensor.contiguous(memory_format=torch.channels_last)
 
 
 def _elsewhere(module: nn.Module, layout: Layout, device: torch.device) -> dict[str, Tensor]:

@@ -49,13 +49,13 @@ def pictures(middle: Callable[[int], nn.Module] = nn.BatchNorm2d, batch: int = 8
 
     def make_generator() -> nn.Module:
         up = [nn.Linear(3, 32), nn.Unflatten(1, (8, 2, 2)), middle(8), nn.ReLU()]
-        return nn.Sequential(*up, nn.ConvTranspose2d(8, 1, 4, 2, 1), nn.Tanh())
+        return nn.Sequential(*up, nn.ConvTranspose2d(8, 3, 4, 2, 1), nn.Tanh())
 
     def make_discriminator() -> nn.Module:
-        down = [nn.Conv2d(1, 8, 3, 1, 1), middle(8), nn.LeakyReLU(0.2)]
+        down = [nn.Conv2d(3, 8, 3, 1, 1), middle(8), nn.LeakyReLU(0.2)]
         return nn.Sequential(*down, nn.Conv2d(8, 1, 4), nn.Flatten(0))
 
-    images = torch.rand(32, 1, 4, 4, generator=torch.Generator().manual_seed(5)) * 2 - 1
+    images = torch.rand(32, 3, 4, 4, generator=torch.Generator().manual_seed(5)) * 2 - 1
     return Adversarial(make_generator, make_discriminator, images, latent=3, batch=batch)
 
 
@@ -171,6 +171,36 @@ def test_a_steppers_precision_is_that_of_a_run() -> None:
     assert_same_bits(ours, theirs)
 
 
+# ---- Channels last --------------------------------------------------------------------------------------------------
+
+
+def test_channels_last_is_the_same_but_for_rounding() -> None:
+    """Of several channels: of one channel, pixel by pixel and channel by channel are the same order."""
+    seen: list[bool] = []
+
+    class Spy(nn.BatchNorm2d):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous())
+            return super().forward(x)
+
+    game = pictures(Spy)
+    vectors, buffers, batch = point(game)
+    whole = vector_jacobian(game, vectors, buffers, batch)
+    seen.clear()
+    with computing_in("float32", channels_last=True):
+        ours = vector_jacobian(game, vectors, buffers, batch)
+    assert seen == [False, True, True], "the generator's images begin as vectors"
+    torch.testing.assert_close(told(*ours), told(*whole), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(ours[0].buffers, whole[0].buffers)
+
+
+def test_seeds_at_once_are_left_in_the_usual_order() -> None:
+    run = Run(pictures(), PLAIN, 3, (0, 1, 2, 3, 4), compile="off", samples=1, channels_last=True)
+    torch.testing.assert_close(last(run), last(replace(run, channels_last=False)), rtol=1e-4, atol=1e-5)
+    alone = last(replace(run, seeds=(3,)))
+    torch.testing.assert_close(alone, last(replace(run, seeds=(3,), channels_last=False)), rtol=1e-4, atol=1e-5)
+
+
 # ---- Batches in parts ----------------------------------------------------------------------------------------------
 
 
@@ -255,6 +285,22 @@ def test_a_part_holds_its_share_of_the_graph() -> None:
     assert most(4) <= whole / 3.9 and most(16) <= whole / 15, (whole, most(4), most(16))
 
 
+class Viewed(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.view(len(x), -1).view(x.shape)
+
+
+class Strict(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype == torch.bfloat16:
+            raise TypeError("no bfloat16 here")
+        return x
+
+
+def ring_with(layer: nn.Module) -> Adversarial:
+    return Adversarial(lambda: generator(layer), discriminator, Ring(), latent=3, batch=8)
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "precision": (lambda: Run(ring(), PLAIN, precision="float16"), "precision: got 'float16'"),  # type: ignore[arg-type]
     "no networks": (lambda: Run(Bilinear(), methods.simultaneous(), precision="bfloat16"), "precision.*Bilinear"),
@@ -262,6 +308,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "more parts than samples": (lambda: Run(ring(), PLAIN, accumulate=9), r"accumulate: got 9; allowed: 1 … 8"),
     "no samples": (lambda: Run(Bilinear(), methods.simultaneous(), accumulate=2), "accumulate: got 2"),
     "BatchNorm of one": (lambda: Run(ring(), PLAIN, accumulate=8), "accumulate: got 8; .*more than 1 value"),
+    "channels of no networks": (lambda: Run(Bilinear(), methods.simultaneous(), channels_last=True), "channels_last"),
+    "a view of pixels": (
+        lambda: Run(pictures(lambda channels: Viewed()), PLAIN, channels_last=True),
+        "channels_last: got True; allowed: False, or networks that take it. view size is not compatible",
+    ),
+    "a layer without bfloat16": (lambda: Run(ring_with(Strict()), PLAIN, precision="bfloat16"), "precision.*no bfloat"),
     "a stepper": (lambda: detente.Stepper(ring(), PLAIN, accumulate=9), "accumulate: got 9"),
 }
 
@@ -300,6 +352,7 @@ def test_every_method_steps_in_parts_and_in_bfloat16_or_says_why_not(name: str) 
 
 def test_taken_up_again_a_cheaper_run_ends_the_same(tmp_path: Path) -> None:
     run = Run(pictures(), PLAIN, 20, (0, 1), **EVERY, compile="off", precision="bfloat16", accumulate=2)
+    run = replace(run, channels_last=True)
     record(run, tmp_path / "whole")
     record(replace(run, steps=10), tmp_path / "half")
     record(run, tmp_path / "half", resume=True)

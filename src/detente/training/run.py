@@ -40,6 +40,7 @@ class Run:
         precision: of the networks' matrix products and convolutions: "float32", or "bfloat16" (autocast).
         accumulate: see a batch in so many parts, one after the other, and take the mean of their gradients, ≥ 1:
             about so many times less memory.
+        channels_last: let images lie in memory pixel by pixel, which is quicker on most graphics processors.
     """
 
     game: Game
@@ -56,6 +57,7 @@ class Run:
     seconds: float | None = None
     precision: Precision = "float32"
     accumulate: int = 1
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         for name in ("steps", "samples"):
@@ -77,7 +79,7 @@ class Run:
     @property
     def economy(self) -> Economy:
         """How its steps are made cheaper."""
-        return Economy(self.precision, self.accumulate)
+        return Economy(self.precision, self.accumulate, self.channels_last)
 
     def every(self, what: str) -> int:
         """Return the steps between two of `what`: "record", "measure" or "checkpoint"."""
