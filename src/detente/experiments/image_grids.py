@@ -31,7 +31,7 @@ def tiled(images: Tensor, rows: int, columns: int) -> Tensor:
 
     It lies in [0, 1], with a white line between images; pixels that are not finite become white.
     """
-    shown = ((images[: rows * columns].detach().float().cpu() + 1) / 2).nan_to_num(1.0, 1.0, 0.0).clamp(0, 1)
+    shown = ((images[: rows * columns].float().cpu() + 1) / 2).nan_to_num(1.0, 1.0, 0.0).clamp(0, 1)
     count, channels, height, width = shown.shape
     tiles = torch.ones(rows * columns, channels, height + 1, width + 1)
     tiles[:count, :, :height, :width] = shown
