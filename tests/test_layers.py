@@ -28,6 +28,7 @@ DERIVATIVES_FOR_A_REASON = {
 }
 CUTS_FOR_A_REASON = {
     "derivatives.py": "makes the leaves of autograd's graph, and takes results off it",
+    "modules.py": "tries one module's gradient at a point, outside any game",
     "networks/spectral_norm.py": "the singular vectors are constants by definition; no player is cut off",
 }
 UNDIFFERENTIATED = ("data/", "metrics/", "report/", "training/record")  # no derivative passes through these
