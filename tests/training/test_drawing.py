@@ -1,4 +1,4 @@
-"""Batches from a set on disk are drawn ahead, which nobody can tell but by the time."""
+"""Batches from a set on disk are drawn ahead for a graphics processor, which nobody can tell but by the time."""
 
 from __future__ import annotations
 
@@ -14,11 +14,23 @@ from detente import methods
 from detente.data.arrays import Arrays
 from detente.game import Batch
 from detente.games.adversarial import Adversarial
-from detente.training.drawing import on_disk
+from detente.training import drawing
 from detente.training.loop import train
 from detente.training.run import Run
 from tests.training.small_runs import EVERY, assert_same_bits, carried, discriminator, generator, last, record, saved
 from tests.training.test_loop import PLAIN
+
+
+@pytest.fixture(autouse=True)
+def as_for_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs here train on the processor, but draw as if they did not."""
+    asked = drawing.pays
+
+    class Elsewhere:
+        def __init__(self, run: Run) -> None:
+            self.game, self.device = run.game, "cuda"
+
+    monkeypatch.setattr(drawing, "pays", lambda run: asked(Elsewhere(run)))  # type: ignore[arg-type]
 
 
 class Watched(Adversarial):
@@ -53,9 +65,19 @@ def threads(run: Run) -> set[str]:
     return {name.partition("_")[0] for name in run.game.threads}
 
 
+def test_on_a_processor_there_is_nothing_to_gain(
+    points: tuple[Arrays, Arrays], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    disk = run(points[0])
+    assert not drawing.pays(disk)
+    last(disk)
+    assert threads(disk) == {"MainThread"}
+
+
 def test_a_set_on_disk_is_drawn_ahead_and_trains_the_same(points: tuple[Arrays, Arrays]) -> None:
     disk, memory = map(run, points)
-    assert on_disk(disk) and not on_disk(memory)
+    assert drawing.pays(disk) and not drawing.pays(memory)
     ends = [list(train(one))[-1].progress for one in (disk, memory)]
     assert_same_bits(*map(carried, ends))
     assert "detente-drawing" in threads(disk) and threads(memory) == {"MainThread"}

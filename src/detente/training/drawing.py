@@ -58,11 +58,11 @@ class Drawing:
 
 @contextmanager
 def drawings(run: Run, progress: Sequence[Progress]) -> Iterator[dict[int, Drawing]]:
-    """What draws each seed's input; from a set on disk, ahead of the step that wants it.
+    """What draws each seed's input, for a graphics processor from a set on disk ahead of the step that wants it.
 
     Not where a field looks at the whole set between steps: it may draw from the same generator first.
     """
-    if not on_disk(run) or run.method.field.prepares:
+    if not pays(run) or run.method.field.prepares:
         yield {one.seed: Drawing(run, one) for one in progress}
         return
     thread = ThreadPoolExecutor(1, "detente-drawing")
@@ -72,7 +72,12 @@ def drawings(run: Run, progress: Sequence[Progress]) -> Iterator[dict[int, Drawi
         thread.shutdown(wait=True, cancel_futures=True)
 
 
-def on_disk(run: Run) -> bool:
-    """Return whether a game's samples lie in a memory-mapped file, so that to draw them may be to wait for a disk."""
+def pays(run: Run) -> bool:
+    """Return whether a step leaves the processor free to draw the next one's samples from a memory-mapped file.
+
+    Measured with batches of 64 images of 64 by 64: where a step is 6 ms of waiting for a device, drawing ahead takes
+    the whole from 11 to 8 ms; where it is 6 ms of the processor's own work, from 11 to 15.
+    """
     data = getattr(run.game, "data", None)
-    return isinstance(data, StoredData) and isinstance(data.arrays[0], np.memmap)
+    on_disk = isinstance(data, StoredData) and isinstance(data.arrays[0], np.memmap)
+    return on_disk and torch.device(run.device).type != "cpu"
