@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -26,10 +28,17 @@ def vocabulary_of(lines: Iterable[str]) -> tuple[str, ...]:
 
 def encode(lines: Sequence[str], vocabulary: Sequence[str], length: int) -> np.ndarray:
     """Return the characters' numbers, (lines, length) uint8: each line cut to `length` characters, or padded."""
-    table = np.zeros(0x110000, np.uint8)
-    table[[ord(character) for character in vocabulary]] = np.arange(len(vocabulary))
     joined = "".join(line[:length].ljust(length, PADDING) for line in lines)
+    table = _numbers(tuple(vocabulary))
     return table[np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)].reshape(len(lines), length)
+
+
+@cache
+def _numbers(vocabulary: tuple[str, ...]) -> np.ndarray:
+    """Return the number of every character there is, 0 where it has none."""
+    table = np.zeros(sys.maxunicode + 1, np.uint8)
+    table[[ord(character) for character in vocabulary]] = np.arange(len(vocabulary))
+    return table
 
 
 def decode(numbers: np.ndarray, vocabulary: Sequence[str]) -> list[str]:

@@ -28,7 +28,8 @@ def decoded(file: Path | BinaryIO, channels: int, size: int | None = None, crop:
         OSError, ValueError, SyntaxError: one of `BROKEN`, where the file cannot be read.
     """
     with Image.open(file) as opened:
-        return pixels(ImageOps.exif_transpose(opened), channels, size, crop)
+        ImageOps.exif_transpose(opened, in_place=True)
+        return pixels(opened, channels, size, crop)
 
 
 def pixels(image: Image.Image, channels: int, size: int | None = None, crop: int | None = None) -> np.ndarray:
@@ -37,7 +38,8 @@ def pixels(image: Image.Image, channels: int, size: int | None = None, crop: int
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     elif image.mode == "P":
         image = image.convert("RGBA")  # what Pillow asks for before a palette's transparency is dropped
-    image = image.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    image = image if image.mode == mode else image.convert(mode)
     if crop is not None:
         side = min(crop, *image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2

@@ -16,6 +16,7 @@ from detente.data.pictures import BROKEN, decoded, pixels
 from detente.data.sources import Source
 from detente.preparing.part import Part, Record
 
+PIECE = 32  # images that a thread decodes at a time
 COUNTED = 100_000  # lines that decide the vocabulary
 
 
@@ -42,7 +43,9 @@ def encoded(
     elif all(isinstance(record.content, np.ndarray) for record in block):
         yield from (_image(record, source) for record in block)  # quicker than handing them round
     else:
-        yield from pool.map(lambda record: _image(record, source), block)
+        pieces = [block[start : start + PIECE] for start in range(0, len(block), PIECE)]
+        for images in pool.map(lambda piece: [_image(record, source) for record in piece], pieces):
+            yield from images
 
 
 def vocabulary_from(parts: Sequence[Part], source: Source) -> tuple[str, ...]:
