@@ -7,7 +7,7 @@ from torchmetrics.image.fid import _compute_fid
 
 from benchmarks.row import Row, milliseconds
 from benchmarks.timing import interleave, threads
-from detente.metrics.frechet import frechet_distance, moments
+from detente.metrics.frechet import Moments, frechet_distance, moments
 
 FEATURES, SAMPLES, FASTER, EQUAL = 2048, 5000, 5.0, 1e-4
 
@@ -23,6 +23,7 @@ def run(quick: bool) -> list[Row]:
         given = first.mean, first.covariance, second.mean, second.covariance
         candidates = {
             "détente": lambda: frechet_distance(first, second),  # what is known of the real set is kept, as in training
+            "from nothing": lambda: frechet_distance(Moments(first.mean, first.covariance), second),
             "torchmetrics": lambda: _compute_fid(*given),
         }
         timing = interleave(candidates, rounds=1 if quick else 3, warm_up=1)
@@ -36,7 +37,8 @@ def run(quick: bool) -> list[Row]:
             timing.ratio("torchmetrics", "détente"),
             target=FASTER,
             sense="at least",
-            detail=f"{milliseconds(timing.median('détente'))}; torchmetrics "
-            f"{milliseconds(timing.median('torchmetrics'))}; relative difference {difference:.1e}",
+            detail=f"the real set's factor kept, as in training: {milliseconds(timing.median('détente'))}; computed anew:"
+            f" {milliseconds(timing.median('from nothing'))}; torchmetrics"
+            f" {milliseconds(timing.median('torchmetrics'))}; relative difference {difference:.1e}",
         )
     ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -19,6 +20,7 @@ examples:
 
 The metrics that need a classifier are measured along every training on that set once it is there.
 """
+SPOKEN = 10.0  # seconds between lines where there is no terminal
 
 
 def main(words: Sequence[str]) -> int:
@@ -35,14 +37,23 @@ def main(words: Sequence[str]) -> int:
     columns = TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:.0f} %")
     more = TextColumn("loss {task.fields[loss]:.3f}"), TimeRemainingColumn()
     with Progress(*columns, *more, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(options.name, total=1.0, loss=float("nan"))
-        found = train(
-            options.name,
-            options.seed,
-            told=lambda share, loss: progress.update(task, completed=share, loss=loss),
-        )
+        found = train(options.name, options.seed, told=_shown(progress, options.name))
     console.print(sentence(found), soft_wrap=True)
     return 0
+
+
+def _shown(progress: Progress, name: str) -> Callable[[float, float], None]:
+    """Return what shows how far a training is: a bar, or without a terminal a line every ten seconds."""
+    task, spoken = progress.add_task(name, total=1.0, loss=float("nan")), time.monotonic()
+
+    def tell(share: float, loss: float) -> None:
+        nonlocal spoken
+        progress.update(task, completed=share, loss=loss)
+        if not console.is_terminal and time.monotonic() - spoken > SPOKEN:
+            spoken = time.monotonic()
+            console.print(f"{name}: {100 * share:.0f} %, loss {loss:.3f}", soft_wrap=True)
+
+    return tell
 
 
 def sentence(found: classifier.Classifier) -> str:
