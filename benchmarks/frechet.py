@@ -37,7 +37,7 @@ def run(quick: bool) -> list[Row]:
             timing.ratio("torchmetrics", "détente"),
             target=FASTER,
             sense="at least",
-            detail=f"the real set's factor kept, as in training: {milliseconds(timing.median('détente'))}; computed anew:"
+            detail=f"real set's factor kept, as while training: {milliseconds(timing.median('détente'))}; anew:"
             f" {milliseconds(timing.median('from nothing'))}; torchmetrics"
             f" {milliseconds(timing.median('torchmetrics'))}; relative difference {difference:.1e}",
         )
