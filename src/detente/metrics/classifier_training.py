@@ -49,7 +49,7 @@ class Recipe:
     rate: float = 2e-3
 
 
-RECIPES = {"digits": Recipe(epochs=30, batch=64), "fashion_mnist": Recipe(epochs=10, shift=1)}
+RECIPES = {"digits": Recipe(epochs=20, batch=64), "fashion_mnist": Recipe(epochs=10, shift=1)}
 
 
 class Recognition(Game):
