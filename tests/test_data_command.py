@@ -69,3 +69,17 @@ def test_mistakes_get_one_line(npz: Path, capsys: pytest.CaptureFixture[str], wo
     assert cli.main(["data", *words.split()]) == 2
     caught = capsys.readouterr()
     assert told in caught.err and caught.err.count("\n") == 1 and caught.out == ""
+
+
+def test_training_on_a_set_that_is_not_prepared_names_the_command(npz: Path, capsys) -> None:
+    networks = "--game.generator dcgan_generator --game.discriminator dcgan_discriminator"
+    for data, told in (
+        ("prepared --game.data.name celeba-32", "Run once: detente data prepare celeba-32"),
+        ("text --game.data.name one_billion_word", "Run once: detente data prepare one_billion_word"),
+        ("ring --game.data.modes 0", "modes: got 0"),
+    ):
+        words = f"train --game adversarial --game.data {data} {networks} --out {npz.parent / 'run'}"
+        assert cli.main(words.split()) == 2
+        caught = capsys.readouterr()
+        assert told in caught.err and caught.err.count("\n") == 1
+    assert not (npz.parent / "run").exists()

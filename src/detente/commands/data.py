@@ -63,14 +63,13 @@ def _list(words: Sequence[str]) -> int:
         there.setdefault(name.partition("-")[0], []).append(name)
     rows = []
     for name, source in SOURCES.items():
-        package = f"or Debian's {source.installed[1]}" if source.installed else ""
-        place = f"{source.hub} {package}".strip()
         ready = ", ".join(there.get(name, ())) or "—"
-        rows.append((name, source.title, f"{source.count:,}", _shape(source.shape), place, ready))
+        rows.append((name, source.title, f"{source.count:,}", _shape(source.shape), source.hub, ready))
     if console.is_terminal:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for title in head:
-            table.add_column(title, style="bold" if title == "name" else None, overflow="fold")
+            whole = title in ("name", "samples", "shape", "from")
+            table.add_column(title, style="bold" if title == "name" else None, no_wrap=whole, overflow="fold")
         for row in rows:
             table.add_row(*map(Text, row[:-1]), Text(row[-1], style="dim" if row[-1] == "—" else "green"))
         console.print(table)
@@ -78,8 +77,10 @@ def _list(words: Sequence[str]) -> int:
         widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
         for row in (head, *rows):
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    packages = [f"{name} from Debian's {it.installed[1]}" for name, it in SOURCES.items() if it.installed]
     for note in (
-        "NAME-SIZE asks for another size, e.g. celeba-32. From: the Hugging Face hub; your own files: --source PATH.",
+        "NAME-SIZE asks for another size, e.g. celeba-32.",
+        f"From the Hugging Face hub; {', '.join(packages)} where it is installed; your own files with --source PATH.",
         "Ready without: digits (5,000 of MNIST), stacked_mnist, small_text; `detente list data` shows every kind.",
     ):
         console.print(note, soft_wrap=not console.is_terminal, style="dim", markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 import zipfile
 from dataclasses import dataclass
@@ -68,6 +69,9 @@ def as_data(source: Any) -> Data:
         return source
     if isinstance(source, str | Path) and Path(source).is_dir():
         return members("data")["image_folder"](source)  # by name: a sibling is never imported
+    if hasattr(source, "class_path"):  # a member that the command line could not build: built again, it says why
+        module, _, name = source.class_path.rpartition(".")
+        return as_data(getattr(importlib.import_module(module), name)(**vars(source.init_args)))
     return Arrays(source)
 
 

@@ -94,7 +94,7 @@ SOURCES = {
         paper="Krizhevsky (2009)",
     ),
     "stl10": Source(
-        "animals and vehicles, most without a label",
+        "animals, vehicles; most unlabelled",
         "jxie/stl10",
         {"unlabeled": 100_000, "train": 5_000, "test": 8_000},
         48,
@@ -111,7 +111,7 @@ SOURCES = {
         paper="Liu, Luo, Wang, Tang (2015)",
     ),
     "lsun_bedroom": Source(
-        "bedrooms: a tenth of LSUN's",
+        "bedrooms, a tenth of all",
         "pcuenq/lsun-bedrooms",
         {"train": 287_968, "test": 15_157},
         64,
@@ -119,14 +119,14 @@ SOURCES = {
         paper="Yu, Seff, Zhang, Song, Funkhouser, Xiao (2015)",
     ),
     "imagenet": Source(
-        "photographs of a thousand classes",
+        "photographs, 1,000 classes",
         "ILSVRC/imagenet-1k",
         {"train": 1_281_167, "validation": 50_000},
         64,
         paper="Russakovsky et al. (2015)",
     ),
     "one_billion_word": Source(
-        "sentences of English news",
+        "English news",
         "dvruette/lm1b",
         {"train": 30_301_028, "test": 306_688},
         32,
