@@ -21,13 +21,13 @@ def npz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_set_is_prepared_listed_and_described(npz: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["data", "list"]) == 0
     before = capsys.readouterr().out
-    assert "ylecun/mnist" in before and "202,599" in before and "mnist-28" not in before
+    assert "ylecun/mnist" in before and "202,599" in before and " at 28" not in before
     assert cli.main(["data", "prepare", "mnist-28", "--source", str(npz)]) == 0
     assert "mnist-28: 20 images of 1 × 28 × 28, 0.0 MB, prepared in" in capsys.readouterr().out
     assert cli.main(["data", "prepare", "mnist-28"]) == 0
     assert "ready already, and are undamaged" in capsys.readouterr().out
     assert cli.main(["data", "list"]) == 0
-    assert "mnist-28" in capsys.readouterr().out
+    assert any(line.startswith("mnist ") and line.endswith("at 28") for line in capsys.readouterr().out.splitlines())
     assert cli.main(["data", "info", "mnist-28"]) == 0
     told = capsys.readouterr().out
     for part in ("train 20", "0 0: 5, 1 1: 5", str(npz), "verified: SHA-256", "--game.data.name mnist-28"):

@@ -60,10 +60,10 @@ def _list(words: Sequence[str]) -> int:
     head = ("name", "what it is", "samples", "shape", "from", "prepared")
     there: dict[str, list[str]] = {}
     for name in prepared_names():
-        there.setdefault(name.partition("-")[0], []).append(name)
+        there.setdefault(name.partition("-")[0], []).append(str(named(name).size))
     rows = []
     for name, source in SOURCES.items():
-        ready = ", ".join(there.get(name, ())) or "—"
+        ready = f"at {', '.join(there[name])}" if name in there else "—"
         rows.append((name, source.title, f"{source.count:,}", _shape(source.shape), source.hub, ready))
     if console.is_terminal:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
