@@ -70,8 +70,9 @@ def neighbourhoods(real: Tensor, fake: Tensor, neighbours: int) -> Shares:
 
 def _reach(points: Tensor, neighbours: int) -> Tensor:
     """Return the distance of each point's k-th nearest other point, (n,)."""
-    parts = [torch.cdist(rows, points).kthvalue(neighbours + 1, dim=1).values for rows in points.split(PART)]
-    return torch.cat(parts)  # the nearest of all, not counted, is the point itself
+    count = neighbours + 1  # the nearest of all is the point itself
+    near = [torch.cdist(rows, points).topk(count, dim=1, largest=False).values for rows in points.split(PART)]
+    return torch.cat(near)[:, -1]
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ class FeaturePrecision(_AmongNeighbours):
     """Share of generated samples that lie among the real ones in the classifier's features: are they good?
 
     100 · #{j : y_j within the k-th neighbour's distance of a real x_i} / n
+
+    Read it beside recall: samples that are all alike may lie in the wide ball of one odd real sample.
 
     Args:
         neighbours: k, at least 1; the paper takes 3.
