@@ -47,6 +47,7 @@ def test_at_the_ends() -> None:
 def test_on_samples_of_a_game(n: int, subject_of) -> None:
     data, metric = Text(), NgramDivergence(n)
     lines = data.arrays[0]
+    assert metric.title == f"{n}-gram divergence"
     assert metric.applies(subject_of(data, torch.zeros(1)).game)
     whole = data.take(torch.arange(data.size))["real"]
     assert metric(subject_of(data, whole)) == pytest.approx(0, abs=1e-12)

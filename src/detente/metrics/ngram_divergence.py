@@ -61,7 +61,6 @@ class NgramDivergence(Metric):
     Source: Gulrajani et al. 2017 (WGAN-GP), section 5.4 and its code (there: of characters, n = 1 … 4).
     """
 
-    title = "n-gram divergence"
     unit = "nats"
     better = "lower"
 
@@ -70,6 +69,11 @@ class NgramDivergence(Metric):
     def __post_init__(self) -> None:
         valid = type(self.length) is int and 1 <= self.length <= LONGEST
         require(valid, "length", self.length, f"a whole number, 1 … {LONGEST}")
+
+    @property
+    def title(self) -> str:  # pyright: ignore
+        """What a report writes beside it: which n-grams it counts."""
+        return f"{self.length}-gram divergence"
 
     def applies(self, game: Game) -> bool:
         data = getattr(game, "data", None)
