@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -91,6 +92,22 @@ def test_another_source_is_not_gone_on_with(source: Path, sets: Path) -> None:
     assert Prepared("cifar10-8", None, folder=sets).size == 63
 
 
+def test_a_source_begun_before_another_begins_again(source: Path, sets: Path, tmp_path: Path, monkeypatch) -> None:
+    """The second overwrites what the first had written, so the first's note must be gone, even if it is killed."""
+    np.savez(tmp_path / "other.npz", images=IMAGES[::-1])
+    first = prepare("cifar10-8", source, folder=sets)
+    for _ in range(5):
+        next(first)
+    first.close()
+    with monkeypatch.context() as killed:
+        killed.setattr(Unfinished, "_note", lambda self: None)
+        second = prepare("cifar10-8", tmp_path / "other.npz", folder=sets)
+        next(second)
+        second.close()
+    assert list(prepare("cifar10-8", source, folder=sets))[0].before == 0
+    check(sets)
+
+
 def test_ready_and_whole_sets_are_left_alone_and_damaged_ones_made_again(source: Path, sets: Path) -> None:
     assert list(prepare("cifar10-8", source, folder=sets))
     assert list(prepare("cifar10-8", source, folder=sets)) == [] == list(prepare("cifar10-8", folder=sets))
@@ -110,13 +127,35 @@ def test_another_source_replaces_a_set(source: Path, sets: Path, tmp_path: Path)
     assert sorted(file.name for file in (sets / "cifar10-8").iterdir()) == ["about.json", "images.npy"]
 
 
+class FullFile:
+    """A file on a disk that has room for some more writes."""
+
+    def __init__(self, file: BinaryIO, room: int) -> None:
+        self.file, self.room = file, room
+
+    def write(self, content: bytes) -> int:
+        self.room -= 1
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self.file.write(content)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
 @pytest.mark.parametrize("moment", ["writing", "noting", "completing"])
 def test_a_full_disk_leaves_nothing_and_says_so(source: Path, sets: Path, monkeypatch, moment: str) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    name = {"writing": "append", "noting": "_note", "completing": "finish"}[moment]
-    monkeypatch.setattr(Unfinished, name, full)
+    opened = Unfinished._open
+
+    def open_on_a_full_disk(self: Unfinished) -> None:
+        opened(self)
+        self._files = tuple(FullFile(file, 5) for file in self._files)  # pyright: ignore[reportAttributeAccessIssue]
+
+    name = {"writing": "_open", "noting": "_note", "completing": "finish"}[moment]
+    monkeypatch.setattr(Unfinished, name, open_on_a_full_disk if moment == "writing" else full)
     with pytest.raises(InvalidValue, match=r"cache: .*disk with room.*Free some"):
         list(prepare("cifar10-8", source, folder=sets))
     assert list(sets.iterdir()) == []

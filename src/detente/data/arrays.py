@@ -67,11 +67,11 @@ def as_data(source: Any) -> Data:
     """
     if isinstance(source, Data):
         return source
-    if isinstance(source, str | Path) and Path(source).is_dir():
-        return members("data")["image_folder"](source)  # by name: a sibling is never imported
     if hasattr(source, "class_path"):  # a member that the command line could not build: built again, it says why
         module, _, name = source.class_path.rpartition(".")
         return as_data(getattr(importlib.import_module(module), name)(**vars(source.init_args)))
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        return members("data")["image_folder"](source)  # by name: a sibling is never imported
     return Arrays(source)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -124,20 +123,24 @@ class Unfinished:
 
     def _lock(self, lock: Any) -> None:
         try:
+            import fcntl  # not on every system
+        except ImportError:
+            return
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            allowed = "a set that no other process is preparing"
-            raise InvalidValue("name", self.place.name, allowed, "Wait for it, or stop it") from error
+            raise InvalidValue(
+                "name", self.place.name, "a set that no other process prepares", "Wait for it"
+            ) from error
 
     def _open(self) -> None:
         paths = [self.folder / name for name in self.names]
-        try:
+        found = None
+        with suppress(OSError, ValueError, TypeError):  # none, or none that can be read: from the beginning
             found = Journal(**json.loads((self.folder / JOURNAL).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            found = None
         going_on = found is not None and found.stamp == self.journal.stamp and all(path.is_file() for path in paths)
         self.journal = found if found and going_on else self.journal
-        if not going_on:
+        if not going_on:  # what it tells of is overwritten
             (self.folder / JOURNAL).unlink(missing_ok=True)
         files = []
         for path, shape, kind in zip(paths, self.shapes, self.types, strict=True):
