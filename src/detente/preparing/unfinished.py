@@ -129,9 +129,7 @@ class Unfinished:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InvalidValue(
-                "name", self.place.name, "a set that no other process prepares", "Wait for it"
-            ) from error
+            raise InvalidValue("name", self.place.name, "a set no other process prepares", "Wait for it") from error
 
     def _open(self) -> None:
         paths = [self.folder / name for name in self.names]
