@@ -61,10 +61,10 @@ class BilinearRace(Experiment):
         "60 passes of one-term steps in the laptop profile, where the notebook has 600.",
     )
     tried = (
-        "SVRE's last iterate stands still at every rate that keeps it from diverging; averaged and restarted, as in the "
-        "paper's code, it converges, and the sweep finds the notebook's rate of 0.3 best. Lookahead on all terms shrinks "
-        "steadily at the largest stable rate, but 60 steps are few: its field is a mean of 100 terms of which each moves "
-        "one coordinate."
+        "SVRE's last iterate stands still at every rate that keeps it from diverging; averaged and restarted, as in "
+        "the paper's code, it converges, and the sweep finds the notebook's rate of 0.3 best. Lookahead on all terms "
+        "shrinks steadily at the largest stable rate, but 60 steps are few: its field is a mean of 100 terms of which "
+        "each moves one coordinate."
     )
     sizes = {
         "smoke": {"passes": 2, "seeds": 2},
