@@ -79,6 +79,8 @@ def test_success_is_half_way_to_the_best() -> None:
     best, poor, lost = ({"scores": np.array([[9.0, one], [9.0, 1.0]])} for one in (5.0, 3.0, 2.9))
     assert succeeding([best, poor, lost], [best, poor, lost]) == (2, 6)
     assert succeeding([lost], [best]) == (0, 2)
+    nothing = {"scores": np.array([[1.0, 1.5], [1.0, 1.6]])}
+    assert succeeding([nothing], [nothing]) == (0, 2)
 
 
 def test_ahead_of_a_regular_pair_and_of_the_local_mean() -> None:

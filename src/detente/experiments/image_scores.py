@@ -135,7 +135,7 @@ def end(found: Findings) -> np.ndarray:
 
 
 def succeeding(runs: list[Findings], everything: list[Findings]) -> tuple[int, int]:
-    """Return how many trainings come at least half-way from the score 1 to the best of everything, and of how many."""
+    """Return how many trainings come half-way from the score 1 to the best of everything, and to 2, and of how many."""
     best = max(end(one).max() for one in everything)
     scores = np.concatenate([end(one) for one in runs])
-    return int((scores >= LEAST + (best - LEAST) / 2).sum()), len(scores)
+    return int((scores >= max(2, LEAST + (best - LEAST) / 2)).sum()), len(scores)

@@ -59,7 +59,7 @@ class NumericsArchitectures(Experiment):
         "Figure 4's and 6's samples of CelebA are not made; figure 4's of CIFAR-10 are those of consensus without "
         "BatchNorm.",
         "Smoothing as the paper words it (½‖v‖²); its code takes ½‖v_G‖².",
-        "A training succeeds that comes at least half-way from the score 1 to the best score of any run here.",
+        "A training succeeds whose score is at least 2 and half-way from 1 to the best of any run here.",
     )
     sizes = {"smoke": SMOKE, "laptop": LAPTOP, "paper": FULL}
     claims = (

@@ -40,7 +40,7 @@ class NumericsDivergences(Experiment):
         "The divergences are those of the authors' code. Its Kullback–Leibler keeps the standard discriminator for the "
         "generator's loss −E[s]; here it is f-GAN's bound of KL(fake ‖ real), whose generator has that loss too.",
         "The paper shows consensus alone; simultaneous gradient stands beside it here.",
-        "A training succeeds that comes at least half-way from the score 1 to the best score of any run here.",
+        "A training succeeds whose score is at least 2 and half-way from 1 to the best of any run here.",
     )
     sizes = {"smoke": SMOKE, "laptop": LAPTOP, "paper": FULL}
     claims = (
