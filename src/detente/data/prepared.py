@@ -16,7 +16,7 @@ from detente.data.base import StoredData
 from detente.data.cache import Opened, open_set
 from detente.errors import require
 
-SMALL = 2**26  # bytes: a set that may stay in memory once it was read
+SMALL = 2**28  # bytes: a set that may stay in memory once it was read
 
 
 @dataclass(frozen=True)
