@@ -18,8 +18,8 @@ from detente.method import Method
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BATCH_NORM, PLAIN, DEEPER = "BatchNorm", "no BatchNorm", "… and an extra layer"
-CONSTANT, SATURATING = "… constant filters", "… and Jensen–Shannon"
+BATCH_NORM, PLAIN, CONSTANT = "BatchNorm", "no BatchNorm", "constant filters"
+SATURATING, DEEPER = "constant filters, Jensen–Shannon", "constant filters, extra layer"
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     BATCH_NORM: {"batch_norm": True},
     PLAIN: {},
@@ -130,7 +130,7 @@ class NumericsArchitectures(Experiment):
                 axes = figure.add_subplot(grid[row, column])
                 show_grid(axes, torch.from_numpy(seen["images"][:8]), 2, 4)
                 axes.set_title(method if row == 0 else "", fontsize="small")
-                axes.set_ylabel(name if column == 0 else "", fontsize="x-small")
+                axes.set_ylabel(name.replace(", ", ",\n") if column == 0 else "", fontsize="x-small")
                 curves.plot(seen["steps"], seen["scores"].mean(0), color=f"C{column}", label=method)
                 curves.plot(seen["steps"], seen["scores"].T, ".", ms=3, color=f"C{column}", alpha=0.5)
             curves.set_ylim(bottom=0.9)

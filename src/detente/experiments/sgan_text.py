@@ -154,7 +154,7 @@ class SganText(Experiment):
         moments, turns, rmsprop = size["moments"], size["turns"], RMSprop(size["rate"])
         look, seeds = looks_at(data), tuple(range(size["seeds"]))
 
-        def seen(name: str, method: Any, steps: Sequence[int]) -> Findings:
+        def seen(name: str, method: Any, steps: Sequence[int]) -> dict[int, Any]:
             run = Run(game, method, max(steps), seeds, samples=GLANCE, device=device())
             looks = seen_at(run, folder / name, steps, look, size["samples"], track)
             return {int(step): one for step, one in looks.items()}
