@@ -12,14 +12,14 @@ from types import ModuleType
 import detente
 from detente.errors import InvalidValue, unknown
 
-ORDER = ("demo", "list", "show", "train", "compare", "resume", "sample", "diagnose", "report", "reproduce")
+ORDER = ("demo", "list", "show", "train", "compare", "resume", "sample", "diagnose", "report", "reproduce", "data")
 
 
 def commands() -> list[str]:
     """Return the names of all commands: the files of `detente.commands` that describe one."""
     import detente.commands
 
-    found = {info.name for info in pkgutil.iter_modules(detente.commands.__path__)} - {"display", "tuning"}
+    found = {info.name for info in pkgutil.iter_modules(detente.commands.__path__)} - {"classifier", "display", "tuning"}
     return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
 
 
