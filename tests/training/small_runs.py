@@ -41,7 +41,7 @@ from detente.training.record import Record
 from detente.training.run import Run
 
 COSTS = ("seconds", "seconds_per_step", "memory_mib")
-EVERY = {"record_every": 5, "measure_every": 10, "checkpoint_every": 10, "samples": 8}
+EVERY: dict[str, Any] = {"record_every": 5, "measure_every": 10, "checkpoint_every": 10, "samples": 8}
 
 
 def generator(*middle: nn.Module) -> nn.Module:

@@ -133,7 +133,7 @@ def test_the_way_between_latents_keeps_their_length() -> None:
     assert way.shape == (5, 7, 64)
     torch.testing.assert_close(way[:, 0], start)
     torch.testing.assert_close(way[:, -1], end)
-    unit = interpolated(*(z / z.norm(dim=1, keepdim=True) for z in (start, end)), 7)
+    unit = interpolated(start / start.norm(dim=1, keepdim=True), end / end.norm(dim=1, keepdim=True), 7)
     torch.testing.assert_close(unit.norm(dim=2), torch.ones(5, 7))
     # Equal steps of the angle: each latent's scalar product with the next is the same.
     products = (unit[:, 1:] * unit[:, :-1]).sum(2)
