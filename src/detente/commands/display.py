@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +20,7 @@ from detente.training.loop import Tick
 from detente.training.run import Run
 
 console = Console(highlight=False)
+FEW = 4  # metrics that stand beside one another in a terminal
 
 
 def shown(ticks: Iterator[Tick], run: Run, name: str, target: Console = console) -> Iterator[Tick]:
@@ -86,12 +87,11 @@ def outcome_table(paths: list[Path]) -> Table:
     """
     runs = read_runs(paths)
     ranked, told = standings(runs), against(runs, paths)
-    table = Table(title="At the end (mean ± 95 % interval over seeds; ↑ higher is better)", title_justify="left")
-    table.add_column("run", style="bold")
-    for standing in ranked:
-        arrow = {"higher": " ↑", "lower": " ↓"}.get(standing.better, "")
-        table.add_column(f"{standing.title}{arrow}" + (f"\n{standing.unit}" if standing.unit else ""), justify="right")
-    for index, run in enumerate(runs):
+    arrows = {"higher": " ↑", "lower": " ↓"}
+    metrics = [one.title + arrows.get(one.better, "") + (f"\n{one.unit}" if one.unit else "") for one in ranked]
+    names = [f"{run.name}\n(baseline)" if told and told.baseline == i else run.name for i, run in enumerate(runs)]
+    rows = []
+    for index in range(len(runs)):
         cells = []
         for row, standing in enumerate(ranked):
             outcome = standing.outcomes[index]
@@ -99,7 +99,23 @@ def outcome_table(paths: list[Path]) -> Table:
             pair = told.pairs[row].get(index) if told else None
             lines = [shown_interval(outcome.interval) if outcome.interval else "–", lost]
             cells.append("\n".join(filter(None, [*lines, *(shown_pair(pair) if pair else ())])))
-        table.add_row(f"{run.name}\n(baseline)" if told and told.baseline == index else run.name, *cells)
+        rows.append(cells)
+    title = "At the end (mean ± 95 % interval over seeds; ↑ higher is better)"
+    if len(metrics) > max(len(names), FEW):  # as many columns as there are metrics would leave no room for their names
+        beside = [metric.replace("\n", ", ") for metric in metrics]
+        return _table(title, "metric", names, beside, list(zip(*rows, strict=True)))
+    return _table(title, "run", metrics, names, rows)
+
+
+def _table(
+    title: str, corner: str, columns: Sequence[str], names: Sequence[str], rows: Sequence[Sequence[str]]
+) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column(corner, style="bold")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, cells in zip(names, rows, strict=True):
+        table.add_row(name, *cells)
     return table
 
 
