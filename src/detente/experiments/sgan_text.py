@@ -186,4 +186,4 @@ class SganText(Experiment):
                 rows += [f"{name} at {step}:", *(f"  {line}" for line in seen[step]["lines"][0, 0])]
         axes.legend()
         table.set_axis_off()
-        table.text(0, 1, "\n".join(rows), family="monospace", va="top", fontsize="x-small", parse_math=False)
+        table.text(0, 1, "\n".join(rows), family="monospace", va="top", fontsize="small", parse_math=False)
