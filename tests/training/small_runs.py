@@ -105,7 +105,7 @@ def runs(steps: int, **changes: Any) -> dict[str, Run]:
     found["penalty-ring-3"] = make(ring(penalty=True), mixed, seeds=(0, 1, 2))
     found["consensus-schedule-ring-3"] = make(ring(), fading, seeds=(0, 1, 2))
     found["smoothing-ring-1"] = make(ring(), Method(Smoothing(0.1), Simultaneous(), SGD(0.1)))
-    for name in optimizers.keys() - white.keys():  # want a covariance of per-sample gradients: no BatchNorm
+    for name in sorted(optimizers.keys() - white.keys()):  # want a covariance of per-sample gradients: no BatchNorm
         players = {"generator": SGD(0.05), "discriminator": built(optimizers[name])}
         coloured = Method(Covariance(), Alternating(), players)
         for seeds in ((3,), (0, 1, 2)):
