@@ -19,7 +19,11 @@ def commands() -> list[str]:
     """Return the names of all commands: the files of `detente.commands` that describe one."""
     import detente.commands
 
-    found = {info.name for info in pkgutil.iter_modules(detente.commands.__path__)} - {"classifier", "display", "tuning"}
+    found = {info.name for info in pkgutil.iter_modules(detente.commands.__path__)} - {
+        "classifier",
+        "display",
+        "tuning",
+    }
     return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
 
 

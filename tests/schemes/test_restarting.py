@@ -58,12 +58,13 @@ def test_a_restart_goes_on_from_the_average_and_takes_the_snapshot_there(probabi
 def test_restarted_svre_converges_at_the_notebooks_rate() -> None:
     game = StochasticBilinear(10, 1)
     method = methods.svre_restarted(1.0, 0.1, SGD(0.3))
-    assert game.solution is not None
+    solution = game.solution
+    assert solution is not None
     walked = walk(game, method, 3000)
 
     def distance(state: State) -> float:
         at = method.scheme.evaluated(state).vectors
-        return float(sum((at[p] - game.solution[p]).square().sum() for p in game.players)) ** 0.5
+        return float(sum((at[p] - solution[p]).square().sum() for p in game.players)) ** 0.5
 
     assert distance(walked[-1][1]) < 1e-3 * distance(walked[0][0])
 

@@ -568,7 +568,8 @@ def test_shared_parameters_go_from_pair_to_pair_with_the_optimizers_memory() -> 
     draws = drawn(game, play, state, 1)
     after, _ = walked(game, play, state, draws)
     count = len(draws[0].batches) // PAIRS
-    alone, expected = Method(Gradient(), Alternating(), ADAM), None
+    alone = Method(Gradient(), Alternating(), ADAM)
+    expected: State | None = None
     for n, local in enumerate(locals_of(state)):
         if expected is not None:
             for name, vector in local.vectors.items():
@@ -585,6 +586,7 @@ def test_shared_parameters_go_from_pair_to_pair_with_the_optimizers_memory() -> 
                     tree[key][shared] = left[key][shared]
         expected, _ = alone.step(game, local, draws[0].batches[n * count : n * count + 2])
     last = locals_of(after)[-1]
+    assert expected is not None
     same(last.vectors, expected.vectors)
     same(last.memory["optimizers"], expected.memory["optimizers"])
 
