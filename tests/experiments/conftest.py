@@ -10,7 +10,7 @@ import torch
 from detente.metrics import classifier, features
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def classifiers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep it, and what it sees, in a folder of the tests' own, in the place of the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
