@@ -70,7 +70,8 @@ def computing_in(precision: Precision, channels_last: bool = False) -> Iterator[
 
 def _channels_last(tensor: Tensor) -> Tensor:
     """Return images, or the weights of convolutions on them, pixel by pixel in memory; other tensors as they are."""
-    mapped = torch._C._functorch.is_batchedtensor(tensor)  # pyright: ignore; whose axes are others than it shows
+    # A mapped tensor's axes are others than it shows.
+    mapped = torch._C._functorch.is_batchedtensor(tensor)  # pyright: ignore[reportAttributeAccessIssue]
     return tensor if tensor.dim() != 4 or mapped else tensor.contiguous(memory_format=torch.channels_last)
 
 
