@@ -122,4 +122,4 @@ def _middle(findings: Findings) -> int:
 def _correlations(findings: Findings) -> list[float]:
     """Return each seed's Spearman correlation of batch size and score."""
     batches = sorted(findings["by_batch"])
-    return [float(stats.spearmanr(batches, scores)[0]) for scores in _ends(findings, "score").T]
+    return [float(stats.spearmanr(batches, scores).statistic) for scores in _ends(findings, "score").T]  # pyright: ignore
