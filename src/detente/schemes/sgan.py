@@ -1,4 +1,7 @@
-"""A global pair of networks trained against an ensemble of local pairs that never hear of it."""
+"""A global pair of networks trained against an ensemble of local pairs that never hear of it.
+
+Long, because one step of Algorithm 1 is one thing, whether pairs step mapped, one by one or with parameters in common.
+"""
 
 from __future__ import annotations
 
