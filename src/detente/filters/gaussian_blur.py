@@ -40,19 +40,19 @@ class GaussianBlur(Filter):
 
     def __call__(self, samples: Tensor, noise: dict[str, Tensor], strength: float | Tensor) -> Tensor:
         """Return K x Kᵀ of images (batch, channels, height, width)."""
-        height, width = (_kernel(size, strength, samples) for size in samples.shape[-2:])
-        return height @ samples @ width.T
+        height, width = samples.shape[-2:]
+        rows = _kernel(height, strength, samples)
+        columns = rows if width == height else _kernel(width, strength, samples)
+        return rows @ samples @ columns.T
 
 
 def _kernel(size: int, strength: float | Tensor, like: Tensor) -> Tensor:
     """Return K, (size, size), with the weights of a pixel and of its nearest mirror images."""
     at = torch.arange(size, dtype=like.dtype, device=like.device)
     width = torch.as_tensor(strength, dtype=like.dtype, device=like.device).clamp(min=NOTHING)
-    direct, mirrored = at.unsqueeze(1) - at, at.unsqueeze(1) + at + 1
-    weights = sum(
-        torch.exp(-0.5 * ((distance + turn * 2 * size) / width).square())
-        for distance in (direct, mirrored)
-        for turn in (-2, -1, 0, 1, 2)
-    )
-    assert isinstance(weights, Tensor)
+    nearest = torch.stack((at.unsqueeze(1) - at, at.unsqueeze(1) + at + 1))
+    turns = 2 * size * torch.arange(-2, 3, dtype=like.dtype, device=like.device).reshape(5, 1, 1, 1)
+    weights = torch.exp(-0.5 * ((nearest + turns) / width).square()).sum((0, 1))
+    nothing = torch.finfo(like.dtype).tiny ** 0.5  # denormal numbers would take a product thirty times as long
+    weights = weights.where(weights > nothing, 0.0)
     return weights / weights.sum(1, keepdim=True)
