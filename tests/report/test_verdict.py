@@ -67,6 +67,12 @@ def test_unfinished_runs_and_unequal_budgets_are_told() -> None:
     assert "unequal numbers of gradient evaluations, from 10 to 20" in said
 
 
+def test_what_one_run_alone_was_measured_by_is_not_compared() -> None:
+    other = Run("other", Path("other"), seeds={0: SeedStatus("finished", 100, 1.0)}, ticks={0: []})
+    assert "Only a was measured by Modes covered" in say(made("a", [8.0, 8.1]), other)
+    assert "no other run has a final value" in say(made("a", [8.0, 8.1]), made("lost", [1.0], lost=0))
+
+
 def test_one_run_states_its_values() -> None:
     said = say(made("only", [8.0, 8.0]))
     assert said.startswith("One run, only, with 2 seeds. Modes covered: 8 ± 0 modes (2 seeds).")

@@ -16,11 +16,11 @@ from detente.report.escape import shown_interval
 from detente.report.paired_words import method_of_test, sentences, shown_pair, swept
 from detente.report.run_directory import read_runs
 from detente.report.standing import standings
+from detente.report.tables import many
 from detente.training.loop import Tick
 from detente.training.run import Run
 
 console = Console(highlight=False)
-FEW = 4  # metrics that stand beside one another in a terminal
 
 
 def shown(ticks: Iterator[Tick], run: Run, name: str, target: Console = console) -> Iterator[Tick]:
@@ -101,7 +101,7 @@ def outcome_table(paths: list[Path]) -> Table:
             cells.append("\n".join(filter(None, [*lines, *(shown_pair(pair) if pair else ())])))
         rows.append(cells)
     title = "At the end (mean ± 95 % interval over seeds; ↑ higher is better)"
-    if len(metrics) > max(len(names), FEW):  # as many columns as there are metrics would leave no room for their names
+    if many(ranked, runs):
         beside = [metric.replace("\n", ", ") for metric in metrics]
         return _table(title, "metric", names, beside, list(zip(*rows, strict=True)))
     return _table(title, "run", metrics, names, rows)

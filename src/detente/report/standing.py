@@ -32,6 +32,12 @@ class Standing:
     overlapping: tuple[int, ...] = ()
     reason: str = ""
 
+    @property
+    def alone(self) -> int | None:
+        """The only run in which the metric was measured; None where there are more, or others diverged."""
+        there = [index for index, outcome in enumerate(self.outcomes) if outcome.interval or outcome.diverged]
+        return there[0] if len(there) == 1 else None
+
 
 def standings(runs: Sequence[Run]) -> list[Standing]:
     """Return the standing of every metric, in the order in which the runs wrote them."""

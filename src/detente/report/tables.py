@@ -20,6 +20,7 @@ COSTS = (
     ("steps_per_second", "Speed", "steps/s"),
     ("gradient_evaluations", "Gradients", "evaluations"),
 )
+FEW = 4  # metrics that stand beside one another
 ABSENT = '<span class="absent">—</span>'
 
 
@@ -40,32 +41,26 @@ def table(caption: str, head: Sequence[str], rows: Sequence[str]) -> str:
 
 
 def final_table(runs: Sequence[Run], standings: Sequence[Standing]) -> str:
-    """Return the final table: a row a run; mean and 95 % interval of each metric, status and cost."""
-    words = {"higher": "higher is better", "lower": "lower is better"}
-    head = ["Run"]
-    for standing in standings:
-        arrow = ARROWS[standing.better]
-        said = f' <span class="arrow" title="{words[standing.better]}">{arrow}</span>' if arrow else ""
-        head.append(f"{text(standing.title)}{said}{_unit(standing.unit)}")
+    """Return the final table: mean and 95 % interval of each metric, status and cost of each run.
+
+    A row is a run, or where there are many metrics, a metric.
+    """
     executions = {run.execution for run in runs}
-    head += ["Status", *(f"{title}{_unit(unit)}" for _, title, unit in COSTS)]
-    head += ["Execution"] if len(executions) > 1 else []
-    rows = []
-    for index, run in enumerate(runs):
-        cells = [f'<th scope="row">{swatch(index)}{text(run.name)}</th>']
-        for standing in standings:
-            best = ' class="best"' if standing.winner == index else ""
-            cells.append(f"<td{best}>{_outcome(standing.outcomes[index], len(run.seeds))}</td>")
-        cells.append(f"<td>{_status(run)}</td>")
-        for key, _, _ in COSTS:
-            cost = final_cost(run, key)
-            cells.append(f"<td>{text(shown_interval(cost)) if cost else ABSENT}</td>")
-        if len(executions) > 1:
-            cells.append(f'<td class="words">{text(run.execution) or ABSENT}</td>')
-        rows.append("".join(cells))
+    columns = [(_heading(one), [_result(one, index, run) for index, run in enumerate(runs)]) for one in standings]
+    columns.append(("Status", [f"<td>{_status(run)}</td>" for run in runs]))
+    columns += [(f"{title}{_unit(unit)}", [_cost(run, key) for run in runs]) for key, title, unit in COSTS]
+    if len(executions) > 1:
+        columns.append(("Execution", [f'<td class="words">{text(run.execution) or ABSENT}</td>' for run in runs]))
+    names = [f"{swatch(index)}{text(run.name)}" for index, run in enumerate(runs)]
+    headings, cells = [heading for heading, _ in columns], [column for _, column in columns]
+    caption = "Last measurement of every run"
+    if many(standings, runs):
+        shown = table(caption, ["Metric", *names], _rows(headings, cells))
+    else:
+        shown = table(caption, ["Run", *headings], _rows(names, list(zip(*cells, strict=True))))
     alike = executions.pop() if len(executions) == 1 else ""
     said = f'<p class="quiet">Executed on {text(alike)}.</p>' if alike else ""
-    return table("Last measurement of every run", head, rows) + said
+    return shown + said
 
 
 def difference_table(runs: Sequence[Run]) -> str:
@@ -107,6 +102,31 @@ def command(run: Run) -> str:
     if isinstance(recorded, list):
         return shlex.join(map(str, recorded))
     return str(recorded) if recorded else shlex.join(["detente", "train", "--config", str(run.path / "run.yaml")])
+
+
+def many(standings: Sequence[Standing], runs: Sequence[Run]) -> bool:
+    """Return whether there are so many metrics that they stand below one another, the runs side by side."""
+    return len(standings) > max(len(runs), FEW)
+
+
+def _heading(standing: Standing) -> str:
+    arrow, words = ARROWS[standing.better], f"{standing.better} is better"
+    said = f' <span class="arrow" title="{words}">{arrow}</span>' if arrow else ""
+    return f"{text(standing.title)}{said}{_unit(standing.unit)}"
+
+
+def _result(standing: Standing, index: int, run: Run) -> str:
+    best = ' class="best"' if standing.winner == index else ""
+    return f"<td{best}>{_outcome(standing.outcomes[index], len(run.seeds))}</td>"
+
+
+def _cost(run: Run, key: str) -> str:
+    cost = final_cost(run, key)
+    return f"<td>{text(shown_interval(cost)) if cost else ABSENT}</td>"
+
+
+def _rows(names: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    return [f'<th scope="row">{name}</th>{"".join(row)}' for name, row in zip(names, cells, strict=True)]
 
 
 def _unit(unit: str) -> str:

@@ -16,7 +16,9 @@ def verdict(runs: Sequence[Run], standings: Sequence[Standing]) -> str:
     """Return the sentences of the verdict as HTML, every name escaped."""
     sentences = [_overview(runs)]
     primary = [standing for standing in standings if standing.better != "none"]
-    sentences += [_standing(runs, standing) for standing in primary]
+    sentences += [_standing(runs, standing) for standing in primary if len(runs) == 1 or standing.alone is None]
+    if len(runs) > 1:
+        sentences += _not_compared(runs, primary)
     if not primary:
         sentences.append("No metric with a better direction was recorded, so no run is called best.")
     sentences += [*_divergences(runs), *_unfinished(runs), *_budgets(runs)]
@@ -71,6 +73,13 @@ def _standing(runs: Sequence[Run], standing: Standing) -> str:
         whose = "its" if len(standing.best) == 1 else "the first’s"
         return f"{title}: {has}, but {whose} 95 % interval overlaps that of {others}, so no winner is claimed."
     return f"{title}: {has}, but {standing.reason}, so no winner is claimed."
+
+
+def _not_compared(runs: Sequence[Run], standings: Sequence[Standing]) -> Iterable[str]:
+    for index, run in enumerate(runs):
+        titles = [text(standing.title) for standing in standings if standing.alone == index]
+        if titles:
+            yield f"Only {_name(run)} was measured by {listed(titles)}, so there is nothing to compare them with."
 
 
 def _divergences(runs: Sequence[Run]) -> Iterable[str]:
