@@ -26,6 +26,7 @@ from detente.penalties.gradient_penalty import GradientPenalty
 from detente.penalties.r1 import R1
 from detente.penalties.r2 import R2
 from detente.schemes.simultaneous import Simultaneous
+from detente.state import State
 from detente.training.step import Steps, draw
 from detente.training.stepper import Stepper
 
@@ -92,6 +93,19 @@ def test_labels_are_asked_for_uniformly_from_the_generator_alone(fixed: bool) ->
     assert len(counts) == CLASSES
     assert (counts / len(asked) - 1 / CLASSES).abs().max() < 0.03  # five standard deviations
     assert asked.dtype == torch.int64
+
+
+def test_labels_that_no_sample_has_are_not_asked_for() -> None:
+    images, labels = labelled().arrays
+    play = game(data=Arrays(images[labels != 1], labels[labels != 1]))
+    generator = torch.Generator().manual_seed(0)
+    asked = torch.cat([play.draw(generator)["fake_label"] for _ in range(300)])
+    counts = asked.bincount(minlength=CLASSES)
+    assert counts[1] == 0 and (counts[[0, 2]] / len(asked) - 0.5).abs().max() < 0.08  # five standard deviations
+    vectors, buffers, _ = start(play)
+    state, samples = State(torch.zeros((), dtype=torch.int64), vectors, buffers), torch.zeros(2, 1, SIZE, SIZE).double()
+    each = [play.scores(state, samples, torch.full((2,), label)) for label in (0, 2)]
+    torch.testing.assert_close(play.scores(state, samples), torch.stack(each).mean(0))
 
 
 def test_real_samples_keep_their_labels() -> None:

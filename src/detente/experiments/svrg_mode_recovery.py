@@ -125,7 +125,7 @@ class SvrgModeRecovery(Experiment):
             axes.imshow(shares, "viridis", vmin=0, vmax=0.5, aspect="auto", interpolation="nearest")
             axes.set_yticks(range(len(steps)), [f"{step:,}" for step in steps], fontsize="xx-small")
             axes.set_xticks(range(10), list("0123456789") if row == len(rows) - 1 else [""] * 10, fontsize="xx-small")
-            axes.set_title("share of each digit (yellow: half or more)" if row == 0 else "", fontsize="x-small")
+            axes.set_title("share of each digit" if row == 0 else "", fontsize="x-small")
 
 
 def _collapsed(data: StoredData, digit: int, seed: int, folder: Path, track: Track, size: Any) -> Adversarial:

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from detente.data.base import StoredData
 from detente.errors import InvalidValue, require
 from detente.game import Batch
 from detente.games.adversarial import Adversarial
@@ -17,7 +18,7 @@ from detente.state import State
 class Conditional(Adversarial):
     """A GAN with labels: the generator maps latents and labels to samples, the discriminator scores samples and labels.
 
-    Losses of the scores D(x, y) of real samples and D(G(z, y′), y′) of generated ones,  y′ ~ U{0 … K - 1}.
+    Losses of the scores D(x, y) of real samples and D(G(z, y′), y′) of generated ones, y′ drawn from its labels.
 
     The modules are called `generator(latents, labels)` and `discriminator(samples, labels)`, labels (batch,) int64. The
     asked-for labels are drawn anew for every batch, also beside fixed latents. A penalty looks at the slope of the
@@ -49,6 +50,12 @@ class Conditional(Adversarial):
             hint = "Give Arrays(samples, labels), or a Dataset whose items are (sample, label)"
             raise InvalidValue("data", type(self.data).__name__, "data with a label for each sample", hint)
         return count
+
+    @cached_property
+    def present(self) -> Tensor:
+        """The labels that samples have, ascending: all K, but for data restricted to some classes."""
+        stored = isinstance(self.data, StoredData) and self.data.arrays[1] is not None
+        return self.data.arrays[1].unique().cpu() if stored else torch.arange(self.classes)
 
     @property
     def randomness(self) -> str:
@@ -88,12 +95,13 @@ class Conditional(Adversarial):
         """Return the discriminator's scores, (batch,), beside labels, (batch,); without these, the mean beside each."""
         if labels is not None:
             return super().scores(state, samples, labels)
-        every = torch.arange(self.classes, device=samples.device).unsqueeze(1).expand(-1, len(samples))
+        every = self.present.to(samples.device).unsqueeze(1).expand(-1, len(samples))
         return torch.stack([super(Conditional, self).scores(state, samples, one) for one in every]).mean(0)
 
     def _asked(self, count: int, generator: torch.Generator) -> Tensor:
         """Return labels to ask the generator for, (count,), each as likely as another."""
-        return torch.randint(self.classes, (count,), generator=generator, device=generator.device)
+        index = torch.randint(len(self.present), (count,), generator=generator, device=generator.device)
+        return self.present.to(generator.device)[index]
 
     def _beside(self, batch: Batch, whose: str) -> tuple[Tensor, ...]:
         return (batch["label" if whose == "real" else "fake_label"],)

@@ -64,12 +64,12 @@ class Quadratic(Game):
     ) -> tuple[dict[str, Tensor], Buffers]:
         """Return both losses; they are too cheap to leave one out."""
         x, y = vectors["x"], vectors["y"]
-        x_term, y_term = 0.5 * x @ (self.own_x @ x), 0.5 * y @ (self.own_y @ y)
-        mutual = x @ (self.coupling @ y)
+        own_x, coupling, own_y = (matrix.to(x.device) for matrix in (self.own_x, self.coupling, self.own_y))
+        x_term, y_term, mutual = 0.5 * x @ (own_x @ x), 0.5 * y @ (own_y @ y), x @ (coupling @ y)
         if self.back is None:
             value = x_term + mutual - y_term
             return {"x": value, "y": -value}, buffers
-        return {"x": x_term + mutual, "y": y_term + y @ (self.back @ x)}, buffers
+        return {"x": x_term + mutual, "y": y_term + y @ (self.back.to(x.device) @ x)}, buffers
 
 
 class Bilinear(Game):

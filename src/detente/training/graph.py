@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +17,8 @@ from torch import Tensor
 from torch._functorch.compile_utils import fx_graph_cse
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from detente.data.cache import cache
+from detente.errors import InvalidValue
 from detente.state import Tree
 
 Take = Callable[[Tree, list[Tree]], tuple[Tree, Tree]]
@@ -41,8 +42,8 @@ def _nest(leaves: Iterator[Tensor], like: Tree) -> Tree:
 
 def _keep_compiled_code() -> None:
     """Let compiled code be kept beside our other files, unless the user says where: the next run starts at once."""
-    with contextlib.suppress(OSError, RuntimeError):  # no home directory, or one that cannot be written
-        folder = Path(os.environ.get("DETENTE_CACHE") or Path.home() / ".cache" / "detente").expanduser() / "inductor"
+    with contextlib.suppress(OSError, InvalidValue):  # no home directory, or one that cannot be written
+        folder = cache() / "inductor"
         folder.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
