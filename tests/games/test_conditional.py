@@ -97,6 +97,7 @@ def test_labels_are_asked_for_uniformly_from_the_generator_alone(fixed: bool) ->
 
 def test_labels_that_no_sample_has_are_not_asked_for() -> None:
     images, labels = labelled().arrays
+    assert labels is not None
     play = game(data=Arrays(images[labels != 1], labels[labels != 1]))
     generator = torch.Generator().manual_seed(0)
     asked = torch.cat([play.draw(generator)["fake_label"] for _ in range(300)])

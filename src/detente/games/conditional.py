@@ -18,7 +18,7 @@ from detente.state import State
 class Conditional(Adversarial):
     """A GAN with labels: the generator maps latents and labels to samples, the discriminator scores samples and labels.
 
-    Losses of the scores D(x, y) of real samples and D(G(z, y′), y′) of generated ones, y′ drawn from its labels.
+    Losses of the scores D(x, y) of real samples and D(G(z, y′), y′) of generated ones, y′ uniform over the labels.
 
     The modules are called `generator(latents, labels)` and `discriminator(samples, labels)`, labels (batch,) int64. The
     asked-for labels are drawn anew for every batch, also beside fixed latents. A penalty looks at the slope of the
@@ -54,8 +54,8 @@ class Conditional(Adversarial):
     @cached_property
     def present(self) -> Tensor:
         """The labels that samples have, ascending: all K, but for data restricted to some classes."""
-        stored = isinstance(self.data, StoredData) and self.data.arrays[1] is not None
-        return self.data.arrays[1].unique().cpu() if stored else torch.arange(self.classes)
+        labels = self.data.arrays[1] if isinstance(self.data, StoredData) else None
+        return torch.arange(self.classes) if labels is None else labels.unique().cpu()
 
     @property
     def randomness(self) -> str:
