@@ -98,9 +98,9 @@ def _between(game: Adversarial, state: State) -> Image.Image:
     generator = torch.Generator().manual_seed(LATENTS + 1)
     ends = torch.randn(2, ROWS, game.latent, generator=generator)
     latents = interpolated(ends[0], ends[1], COLUMNS).flatten(0, 1).to(state.t.device)
-    classes = getattr(game, "classes", None)  # of a conditional game, whose generator is told a label too
-    rows = torch.arange(ROWS, device=state.t.device).repeat_interleave(COLUMNS)
-    return image_grid(game.generate(state, latents, *([] if classes is None else [rows % classes])), COLUMNS)
+    labels = getattr(game, "present", None)  # of a conditional game, whose generator is told one too
+    beside = [] if labels is None else [labels[torch.arange(ROWS) % len(labels)].repeat_interleave(COLUMNS)]
+    return image_grid(game.generate(state, latents, *(one.to(latents.device) for one in beside)), COLUMNS)
 
 
 def _path(folder: Path, seed: int, step: int, suffix: str) -> Path:
