@@ -67,9 +67,9 @@ class BilinearRace(Experiment):
         "each moves one coordinate."
     )
     sizes = {
-        "smoke": {"passes": 2, "seeds": 2},
-        "laptop": {"passes": 60, "seeds": 5},
-        "paper": {"passes": 600, "seeds": 5},
+        "smoke": {"passes": 1, "seeds": 2, "rates": (0.1, 0.3)},
+        "laptop": {"passes": 60, "seeds": 5, "rates": RATES},
+        "paper": {"passes": 600, "seeds": 5, "rates": RATES},
     }
     claims = (
         Claim(
@@ -118,11 +118,11 @@ class BilinearRace(Experiment):
             steps = size["passes"] * (1 if not batch else game.size // batch)
             every, place = max(1, steps // 60), folder / name.replace(", ", "-").replace(" ", "-")
             ends = {}
-            for rate in RATES:
+            for rate in size["rates"]:
                 swept = trained(Run(game, make(rate), steps, (SWEPT,), every, every), place / f"rate-{rate:g}", track)
                 end = float(swept.last("distance_to_solution")[0])
                 ends[rate] = end if np.isfinite(end) else np.inf
-            rate = min(RATES, key=lambda rate: ends[rate])
+            rate = min(ends, key=lambda rate: ends[rate])
             run = Run(game, make(rate), steps, tuple(range(size["seeds"])), every, every)
             done = trained(run, place / "best", track)
             at, distance = done.curve("distance_to_solution")
