@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ Precision = Literal["float32", "bfloat16"]
 
 _PRECISION: ContextVar[Precision] = ContextVar("precision", default="float32")
 _CHANNELS_LAST: ContextVar[bool] = ContextVar("channels_last", default=False)
+_TIED: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 def call(
@@ -43,11 +45,12 @@ def call(
     if _CHANNELS_LAST.get():
         merged = {name: _channels_last(tensor) for name, tensor in merged.items()}
         inputs = tuple(map(_channels_last, inputs))
+    tied = _tied(module)
     if _PRECISION.get() == "float32":
-        output = functional_call(module, merged, inputs)
+        output = functional_call(module, merged, inputs, tie_weights=tied)
         return output, {name: merged[name] for name in buffers}
     with torch.autocast(vector.device.type, getattr(torch, _PRECISION.get()), cache_enabled=False):
-        output = functional_call(module, merged, inputs)
+        output = functional_call(module, merged, inputs, tie_weights=tied)
     # What leaves the module, and what it remembers, is as precise as what came in.
     output = output.to(vector.dtype) if isinstance(output, Tensor) else output
     return output, {name: merged[name].to(buffer.dtype) for name, buffer in buffers.items()}
@@ -73,6 +76,14 @@ def _channels_last(tensor: Tensor) -> Tensor:
     # A mapped tensor's axes are others than it shows.
     mapped = torch._C._functorch.is_batchedtensor(tensor)  # pyright: ignore[reportAttributeAccessIssue]
     return tensor if tensor.dim() != 4 or mapped else tensor.contiguous(memory_format=torch.channels_last)
+
+
+def _tied(module: nn.Module) -> bool:
+    """Return whether two names in a module stand for one tensor, looked at once: it takes as long as a small layer."""
+    if module not in _TIED:
+        tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+        _TIED[module] = len({id(tensor) for _, tensor in tensors}) < len(tensors)
+    return _TIED[module]
 
 
 def _elsewhere(module: nn.Module, layout: Layout, device: torch.device) -> dict[str, Tensor]:
