@@ -24,7 +24,8 @@ Written by `make results`; do not edit. Each row is a claim of a paper with the 
 interval, and whether the claim holds by the rule in `src/detente/experiments/`. Rules were fixed before the runs, but
 for one of `sgan_pairs` (N-fold updates), made stricter after its run. A claim that does not hold stays on the page.
 The profile `laptop` is smaller than the paper's; deviations are listed.
-Seconds are those of a machine shared with other work.
+Seconds are those of the last sitting (what was stopped goes on where it was), on a machine shared with other work; date
+and commit are those of when a result was taken in here.
 """
 
 
@@ -36,7 +37,10 @@ def main(folders: list[str]) -> int:
             print(f"{folder}: not conducted to its end, left out", file=sys.stderr)
             continue
         outcome = Outcome.read(folder / "outcome.json")
-        shutil.copy(folder / "outcome.json", KEPT / f"{outcome.name}.json")
+        kept = KEPT / f"{outcome.name}.json"
+        if kept.exists() and kept.read_bytes() == (folder / "outcome.json").read_bytes():
+            continue  # taken in before, with the date and the commit of that day
+        shutil.copy(folder / "outcome.json", kept)
         shutil.copy(folder / "figure.png", KEPT / f"{outcome.name}.png")
         (KEPT / f"{outcome.name}.txt").write_text(f"{_about()}\n", encoding="utf-8")
     outcomes = [Outcome.read(path) for path in sorted(KEPT.glob("*.json"))]

