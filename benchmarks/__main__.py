@@ -12,7 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from benchmarks import page
 from benchmarks.apart import measured
 
-JOBS = ("dcgan28", "small_mlp", "job_t", "many_seeds", "memory", "spectrum", "step_cost", "sgan", "frechet")
+JOBS = ("dcgan28", "small_mlp", "job_t", "many_seeds", "memory", "spectrum", "step_cost", "sgan", "frechet", "drawing")
 
 
 def main() -> int:

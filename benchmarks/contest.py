@@ -14,6 +14,7 @@ from detente.games.adversarial import Adversarial
 from detente.method import Method
 from detente.optimizers.adam import Adam
 from detente.state import State
+from detente.training.economy import PLAIN, Economy
 from detente.training.step import Steps, draw
 
 RATE = 1e-4
@@ -35,7 +36,13 @@ def loop(game: Game, kind: str, rate: float = RATE, seed: int = 0) -> Callable[[
 
 
 def ours(
-    game: Game, kind: str, compiled: bool = False, chunk: int = 1, rate: float = RATE, seed: int = 0
+    game: Game,
+    kind: str,
+    compiled: bool = False,
+    chunk: int = 1,
+    rate: float = RATE,
+    seed: int = 0,
+    economy: Economy = PLAIN,
 ) -> Callable[[], None]:
     """Return `chunk` steps of ours, drawing their batches as a training does."""
     method, generator = method_of(kind, rate), torch.Generator().manual_seed(seed)
@@ -44,6 +51,7 @@ def ours(
 
     def take() -> None:
         nonlocal state
-        (state,), _ = steps([state], [[draw(game, method, state, generator) for _ in range(chunk)]], owned=True)
+        with economy.practised():
+            (state,), _ = steps([state], [[draw(game, method, state, generator) for _ in range(chunk)]], owned=True)
 
     return take
