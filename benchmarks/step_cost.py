@@ -35,6 +35,7 @@ def _adam() -> Adam:
 
 
 CONTESTANTS = {
+    "alternating": Contestant(lambda: methods.alternating(optimizer=_adam()), None),
     "consensus": Contestant(lambda: methods.consensus(optimizer=_adam()), 2.6),
     "extragradient": Contestant(lambda: methods.extragradient(optimizer=_adam()), 2.1),
     "svre (without its snapshots)": Contestant(lambda: methods.svre(), None),
