@@ -40,6 +40,10 @@ class AcceptRejectImages(Experiment):
         "features of its classifier in the place of FID; networks of width 8, batch 64 instead of 128, 1,000 steps "
         "instead of 50,000, rate 1e-3 instead of 2e-4.",
     )
+    tried = (
+        "Accept–reject is behind from the first look to the last, by both scores: of as many proposals it takes 71 %. "
+        "Both still gain at step 1,000. Longer runs were not tried."
+    )
     sizes = {
         "smoke": {"set": "digits", "width": 2, "latent": 8, "batch": 4, "steps": 4, "seeds": 2}
         | {"rate": 1e-3, "looks": 2, "samples": 50},
