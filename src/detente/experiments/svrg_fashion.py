@@ -36,7 +36,7 @@ class SvrgFashion(Experiment):
         "latents of 32 numbers instead of 128, and a rate to suit them.",
     )
     tried = (
-        "All three seeds gain, from 1.8, 1.8 and 2.5 after 80 updates to 4.4, 3.5 and 3.4; an interval of three gains so "
+        "All three seeds gain, from 1.8, 1.8 and 2.5 after 80 updates to 4.4, 3.5 and 3.4; the interval of gains so "
         "unlike reaches below zero."
     )
     sizes = {
