@@ -20,12 +20,14 @@ class Tick:
         gradient_evaluations: player gradients evaluated so far, None where not written.
         seconds: training time so far (s), None where not written.
         values: value of each (group, name) measured on this tick.
+        memory: the largest memory of the training so far (MiB), None where not written.
     """
 
     step: int
     gradient_evaluations: float | None
     seconds: float | None
     values: Mapping[Quantity, float | None]
+    memory: float | None = None
 
 
 @final

@@ -107,7 +107,8 @@ def _read_ticks(path: Path, notes: list[str]) -> dict[int, list[Tick]]:
             broken.append(index)
             continue
         values = {(group, key): number(v) for group in GROUPS for key, v in _mapping(record.get(group)).items()}
-        tick = Tick(step, number(record.get("gradient_evaluations")), number(record.get("seconds")), values)
+        cost, seconds, memory = (number(record.get(k)) for k in ("gradient_evaluations", "seconds", "memory_mib"))
+        tick = Tick(step, cost, seconds, values, memory)
         # A resumed run writes the steps after its checkpoint a second time: the later line holds.
         by_seed.setdefault(seed, {})[step] = tick
     if broken:

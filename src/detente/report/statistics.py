@@ -135,7 +135,10 @@ def final_outcome(run: Run, quantity: Quantity) -> Outcome:
 
 
 def final_cost(run: Run, name: str) -> Interval | None:
-    """Seconds, steps, steps per second or gradient evaluations at the end, over the seeds that did not diverge."""
+    """Seconds, steps, steps per second, gradient evaluations or memory at the end, over the seeds that did not diverge.
+
+    Seeds of one process share its memory, so of that it is the largest, without an interval.
+    """
     counted = [seed for seed in run.seeds if seed not in run.diverged] or list(run.seeds)
     values: list[float] = []
     for seed in counted:
@@ -145,10 +148,11 @@ def final_cost(run: Run, name: str) -> Interval | None:
             "steps": float(status.step),
             "steps_per_second": status.step / status.seconds if status.seconds else None,
             "gradient_evaluations": ticks[-1].gradient_evaluations if ticks else None,
+            "memory": ticks[-1].memory if ticks else None,
         }[name]
         if value is not None:
             values.append(value)
-    return interval(values)
+    return interval([max(values)] if name == "memory" and values else values)
 
 
 def curve(run: Run, quantity: Quantity) -> Curve | None:
