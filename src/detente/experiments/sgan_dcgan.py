@@ -34,6 +34,12 @@ class SganDcgan(Experiment):
         "900, which no experiment uses.",
         "How many pairs figure 7 has is not said; supplementary figure 3 has 10 on CIFAR-10. Here 5 everywhere.",
     )
+    tried = (
+        "One turn of a messenger that is cloned anew in every iteration tells it too little of G₀, which leaves for "
+        "noise that every discriminator takes for real. On seed 900, after 120 steps, five turns of a messenger mend "
+        "most of it (Fréchet distance 789, the local ones' 764); fresh moments for messengers do not (914, as drawn "
+        "939), nor does doing without messengers (914)."
+    )
     sizes = {
         "smoke": {
             "data": "digits",

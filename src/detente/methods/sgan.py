@@ -18,22 +18,27 @@ def sgan(
     messenger_memory: Literal["cloned", "fresh"] = "cloned",
     optimizer: Optimizer | str = "adam",
     learning_rate: Rate = None,
+    messenger_turns: int | None = None,
 ) -> Method:
     """SGAN: N pairs trained apart, and a global pair, which is what is measured and sampled, trained against them all.
 
     Args:
         pairs: N, number of local pairs, ≥ 1; the paper uses 5 or 10.
-        discriminator_turns: I_D, a local discriminator's turns for each of its generator's, and a messenger's, ≥ 1.
+        discriminator_turns: I_D, a local discriminator's turns for each of its generator's, ≥ 1.
         messenger_memory: whether messengers take over their originals' optimizer memory ("cloned") or none ("fresh").
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 1e-5, the paper's for points and images alike, with Adam's
             betas 0.5 and 0.999.
+        messenger_turns: a messenger's turns against the global generator, ≥ 1; default I_D, as in the paper. Five or
+            ten where the global generator learns nothing while the local ones do: a messenger that is cloned anew in
+            every step and takes one turn knows little of it (`detente reproduce sgan_dcgan`).
 
     Choose: when single trainings collapse or oscillate now and then, and about 2.5 N times their cost can be paid.
 
     Source: Chavdarova & Fleuret 2018 (arXiv:1712.02330), Algorithm 1; supplementary material for the rate.
     """
-    scheme = Sgan(_local(discriminator_turns), pairs, True, discriminator_turns, messenger_memory)
+    turns = discriminator_turns if messenger_turns is None else messenger_turns
+    scheme = Sgan(_local(discriminator_turns), pairs, True, turns, messenger_memory)
     return Method(Gradient(), scheme, named_optimizer(optimizer, learning_rate, 1e-5))
 
 
