@@ -41,7 +41,7 @@ def test_every_value_stands_where_its_run_and_its_metric_meet(metrics: int) -> N
     if metrics > 4:
         table = [list(column) for column in zip(*table, strict=True)]
     assert table[0][1 : metrics + 1] == [f"Metric {index} ↑ (%)" for index in range(metrics)]
-    assert [table[0][-1], *(row[-1] for row in table[1:])] == ["Memory (MiB)", "101", "101"]
+    assert [table[0][-1], *(row[-1] for row in table[1:])] == ["Peak memory (MiB)", "101", "101"]
     for offset, row in zip((1, 2), table[1:], strict=True):
         assert row[0] == runs[offset - 1].name
         shown = [float(cell.split(" ±")[0]) for cell in row[1 : metrics + 1]]

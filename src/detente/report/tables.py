@@ -19,7 +19,7 @@ COSTS = (
     ("seconds", "Time", "s"),
     ("steps_per_second", "Speed", "steps/s"),
     ("gradient_evaluations", "Gradients", "evaluations"),
-    ("memory", "Memory", "MiB"),
+    ("memory", "Peak memory", "MiB"),
 )
 FEW = 4  # metrics that stand beside one another
 ABSENT = '<span class="absent">—</span>'
