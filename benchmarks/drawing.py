@@ -19,33 +19,38 @@ from detente.data.prepared import Prepared
 from detente.errors import require
 
 SHAPE, BATCH, BYTES = (3, 64, 64), 64, 10 * 10**9
-TIME, MEMORY = 1.0, 200.0  # targets: milliseconds, MB
+THREADS, TIME, MEMORY = (1, 2), 1.0, 200.0  # targets: milliseconds, MB
 BLOCK = 4096  # images written at once
 
 
 def run(quick: bool) -> list[Row]:
-    """Return the time of a batch, and the memory that drawing takes beyond what the process had."""
+    """Return the time of a batch on one thread and on two, and the memory that drawing takes beyond what there was."""
     count = BYTES // (10 if quick else 1) // int(np.prod(SHAPE))
     free, needed = shutil.disk_usage(Path.home()).free, count * int(np.prod(SHAPE))
     require(needed < free, "disk", f"{free / 1e9:.0f} GB free", f"{needed / 1e9:.0f} GB for the array drawn from")
     cache().mkdir(parents=True, exist_ok=True)
-    with threads(1), tempfile.TemporaryDirectory(dir=cache()) as folder:
+    size = f"{needed / 1e9:.0f} GB"
+    with tempfile.TemporaryDirectory(dir=cache()) as folder:
         _write(Path(folder) / "celeba", count)
-        data, generator = Prepared("celeba", folder=folder), torch.Generator().manual_seed(0)
-        before, seconds = _resident(), []
-        for _ in range(200 if quick else 4000):
+        data, before = Prepared("celeba", folder=folder), _resident()
+        rows = [_times(data, size, count, 200 if quick else 2000) for count in THREADS]
+        grown = _resident() - before
+    told = f"the process holds {before:.0f} MB before it draws at all"
+    what = f"resident memory that drawing from {size} adds, MB"
+    return [*rows, Row(what, grown, grown, grown, target=MEMORY, detail=told)]
+
+
+def _times(data: Prepared, size: str, count: int, draws: int) -> Row:
+    generator, seconds = torch.Generator().manual_seed(0), []
+    with threads(count):
+        for _ in range(draws):
             began = time.perf_counter()
             data.draw(BATCH, generator)
             seconds.append(1e3 * (time.perf_counter() - began))
-        grown = _resident() - before
     low, median, high = statistics.quantiles(seconds, n=4)
-    size = f"{needed / 1e9:.0f} GB"
-    told = f"slowest of {len(seconds):,}: {max(seconds):.1f} ms; whatever the system keeps of the file counts as free"
-    whole = f"the process holds {before:.0f} MB before it draws at all"
-    return [
-        Row(f"{BATCH} images of 64 × 64 from {size}, ms", median, low, high, target=TIME, detail=told),
-        Row(f"resident memory that drawing from {size} adds, MB", grown, grown, grown, target=MEMORY, detail=whole),
-    ]
+    told = f"slowest of {draws:,}: {max(seconds):.1f} ms; what the system keeps of the file is not counted as memory"
+    what = f"{BATCH} images of 64 × 64 from {size}, {count} thread{'s' * (count > 1)}, ms"
+    return Row(what, median, low, high, target=TIME, detail=told)
 
 
 def _write(place: Path, count: int) -> None:

@@ -26,7 +26,7 @@ TITLES = {
     "step_cost": "Steps in units of a simultaneous step (MLPs of width 128, batch 256, eager, one thread)",
     "sgan": "SGAN: all pairs as one step (4×16 MLPs, batch 512, one thread)",
     "frechet": "Fréchet distance of Inception's number of features",
-    "drawing": "Drawing from a prepared set on disk (one thread)",
+    "drawing": "Drawing from a prepared set on disk",
     "peers": "Other libraries on job T and on its zero-sum variant (one thread)",
 }
 HEAD = """# Benchmarks
