@@ -532,7 +532,7 @@ def test_the_papers_methods() -> None:
     play = methods.sgan(10, discriminator_turns=5)
     assert play.scheme == Sgan(Alternating(turns={"discriminator": 5}), 10, True, 5, "cloned")
     assert play.optimizer == Adam(1e-5, (0.5, 0.999))
-    assert methods.sgan(messenger_turns=4).scheme == Sgan(Alternating(), messenger_steps=4)
+    assert methods.sgan(messenger_steps=4).scheme == Sgan(Alternating(), messenger_steps=4)
     assert methods.simplified_sgan().scheme == Sgan(Alternating(), 5, messengers=False)
 
 

@@ -18,7 +18,7 @@ def sgan(
     messenger_memory: Literal["cloned", "fresh"] = "cloned",
     optimizer: Optimizer | str = "adam",
     learning_rate: Rate = None,
-    messenger_turns: int | None = None,
+    messenger_steps: int | None = None,
 ) -> Method:
     """SGAN: N pairs trained apart, and a global pair, which is what is measured and sampled, trained against them all.
 
@@ -29,16 +29,16 @@ def sgan(
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 1e-5, the paper's for points and images alike, with Adam's
             betas 0.5 and 0.999.
-        messenger_turns: a messenger's turns against the global generator, ≥ 1; default I_D, as in the paper. Five or
+        messenger_steps: a messenger's steps against the global generator, ≥ 1; default I_D, as in the paper. Five or
             ten where the global generator learns nothing while the local ones do: a messenger that is cloned anew in
-            every step and takes one turn knows little of it (`detente reproduce sgan_dcgan`).
+            every step and takes one knows little of it (`detente reproduce sgan_dcgan`).
 
     Choose: when single trainings collapse or oscillate now and then, and about 2.5 N times their cost can be paid.
 
     Source: Chavdarova & Fleuret 2018 (arXiv:1712.02330), Algorithm 1; supplementary material for the rate.
     """
-    turns = discriminator_turns if messenger_turns is None else messenger_turns
-    scheme = Sgan(_local(discriminator_turns), pairs, True, turns, messenger_memory)
+    steps = discriminator_turns if messenger_steps is None else messenger_steps
+    scheme = Sgan(_local(discriminator_turns), pairs, True, steps, messenger_memory)
     return Method(Gradient(), scheme, named_optimizer(optimizer, learning_rate, 1e-5))
 
 
