@@ -63,7 +63,7 @@ class NumericsArchitectures(Experiment):
     )
     tried = (
         "All twelve trainings of consensus without BatchNorm score 2.7 or more and go on rising; two of them, 2.73 and "
-        "2.75, miss half-way to the best of all runs (4.5, alternating with BatchNorm) by a hair. Consensus is ahead of "
+        "2.75, just miss half-way to the best of all runs (4.5, alternating with BatchNorm). Consensus is ahead of "
         "alternating gradient in every architecture without BatchNorm; one of alternating's three seeds learns with "
         "constant filters, which widens the interval. Smoothing with BatchNorm stays at 1.3 for 500 steps."
     )
