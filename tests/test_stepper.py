@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -142,6 +146,26 @@ def test_the_compiled_flag_takes_the_traced_step(monkeypatch: pytest.MonkeyPatch
         ends.append(stepper.state.flat())
     torch.testing.assert_close(ends[0], ends[1])
     assert calls == [1], "one graph for all steps"
+
+
+def test_compiled_code_is_kept_in_the_cache_unless_the_user_says_where(tmp_path: Path) -> None:
+    script = """
+import os
+import torch
+import detente
+from detente import methods
+from detente.games.dirac_gan import DiracGAN
+from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+torch._inductor.compile = lambda graph, example: print(cache_dir()) or graph
+detente.Stepper(DiracGAN(), methods.simultaneous(), compiled=True).step()
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.environ["OWN"]
+detente.Stepper(DiracGAN(), methods.simultaneous(), compiled=True).step()
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
+    environment |= {"DETENTE_CACHE": str(tmp_path), "OWN": str(tmp_path / "own")}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.split() == [str(tmp_path / "inductor"), str(tmp_path / "own")]
 
 
 def test_games_without_modules_step_too() -> None:

@@ -15,6 +15,7 @@ import torch
 import torch._inductor.config
 from torch import Tensor
 from torch._functorch.compile_utils import fx_graph_cse
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from detente.data.cache import cache
@@ -41,11 +42,16 @@ def _nest(leaves: Iterator[Tensor], like: Tree) -> Tree:
 
 
 def _keep_compiled_code() -> None:
-    """Let compiled code be kept beside our other files, unless the user says where: the next run starts at once."""
+    """Let compiled code be kept beside our other files, unless the user says where: the next run compiles faster.
+
+    Importing inductor sets the variable to a folder under /tmp: that is not the user's word.
+    """
+    if os.environ.get("TORCHINDUCTOR_CACHE_DIR", default_cache_dir()) != default_cache_dir():
+        return
     with contextlib.suppress(OSError, InvalidValue):  # no home directory, or one that cannot be written
         folder = cache() / "inductor"
         folder.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
 
 
 class Graph:
