@@ -13,6 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from detente.catalogue import members
 from detente.networks.conditional import ConditionalDiscriminator, ConditionalGenerator
+from detente.networks.conditional_dcgan import ConditionalDcganDiscriminator, ConditionalDcganGenerator
 from detente.networks.convolutional import ConvolutionalDiscriminator, ConvolutionalGenerator
 from detente.networks.dcgan import DcganDiscriminator, DcganGenerator
 from detente.networks.image_mlp import ImageMlpDiscriminator, ImageMlpGenerator
@@ -38,6 +39,8 @@ SMALL: dict[str, Case] = {
     "text_resnet_discriminator": (lambda: TextResnetDiscriminator(5, 8, 4, 2), (5, 8), False),
     "conditional_generator": (lambda: ConditionalGenerator(3, 2, 1, 4, 3, 4, 5), (3,), True),
     "conditional_discriminator": (lambda: ConditionalDiscriminator(2, 1, 4, 3, 2, 4), (1, 4, 4), True),
+    "conditional_dcgan_generator": (lambda: ConditionalDcganGenerator(3, 2, width=2), (3,), True),
+    "conditional_dcgan_discriminator": (lambda: ConditionalDcganDiscriminator(2, width=2), (1, 28, 28), True),
 }
 every_network = pytest.mark.parametrize("name", SMALL)
 

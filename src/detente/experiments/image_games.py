@@ -68,12 +68,12 @@ def dcgan(
     generator = partial(DcganGenerator, latent, channels, size, width)
     discriminator = partial(DcganDiscriminator, channels, size, width)
     if alone:
-        generator, discriminator = partial(_alone, generator), partial(_alone, discriminator)
+        generator, discriminator = partial(per_image, generator), partial(per_image, discriminator)
     return Adversarial(generator, discriminator, data, latent, objective, (), batch, fixed_latents)
 
 
-def _alone(network: Callable[[], nn.Module]) -> nn.Module:
-    """Return a network with GroupNorm of one group wherever it has BatchNorm."""
+def per_image(network: Callable[[], nn.Module]) -> nn.Module:
+    """Return a network with GroupNorm of one group, which norms each image by itself, wherever it has BatchNorm."""
     made = network()
     for owner in list(made.modules()):
         for name, layer in list(owner.named_children()):

@@ -1,4 +1,4 @@
-"""What networks share: sizes looked at, initial weights, and convolutions padded as TensorFlow's "same"."""
+"""What networks share: sizes looked at, initial weights, labels as vectors, convolutions padded as TensorFlow does."""
 
 from __future__ import annotations
 
@@ -57,6 +57,11 @@ def draw_weights(
             if layer.bias is not None:
                 biased = initialisation == "pytorch"
                 _ = layer.bias.uniform_(-bound, bound, generator=generator) if biased else layer.bias.zero_()
+
+
+def one_hot(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+    """Return (batch, classes): 1 at the label, 0 elsewhere; torch's own looks at the values, and cannot be traced."""
+    return (labels.unsqueeze(1) == torch.arange(classes, device=labels.device)).to(dtype)
 
 
 def halved(side: int, times: int) -> list[int]:

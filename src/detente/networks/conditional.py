@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from detente.networks.base import draw_weights, require_counts
+from detente.networks.base import draw_weights, one_hot, require_counts
 
 IMAGE_PIECES, LABEL_PIECES, JOINT_PIECES = 5, 5, 4
 
@@ -60,7 +60,7 @@ class ConditionalGenerator(nn.Module):
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
         """Return images (batch, channels, size, size) in [-1, 1] from latents (batch, latent) and labels (batch,)."""
-        asked = self.from_label(_one_hot(labels, self.classes, latents.dtype))
+        asked = self.from_label(one_hot(labels, self.classes, latents.dtype))
         both = torch.cat([relu(self.from_latent(latents)), relu(asked)], 1)
         return torch.tanh(self.output(relu(self.joint(both)))).unflatten(1, self.shape)
 
@@ -111,7 +111,7 @@ class ConditionalDiscriminator(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return logits (batch,) of images (batch, channels, size, size) and labels (batch,)."""
-        told = self.from_label(_one_hot(labels, self.classes, images.dtype))
+        told = self.from_label(one_hot(labels, self.classes, images.dtype))
         return self.output(self.joint(torch.cat([self.from_image(images.flatten(1)), told], 1))).squeeze(1)
 
 
@@ -126,8 +126,3 @@ class _Maxout(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         """Return (batch, units) of (batch, inputs)."""
         return self.linear(h).unflatten(1, self.shape).amax(2)
-
-
-def _one_hot(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-    """Return (batch, classes): 1 at the label, 0 elsewhere; torch's own looks at the values, and cannot be traced."""
-    return (labels.unsqueeze(1) == torch.arange(classes, device=labels.device)).to(dtype)
