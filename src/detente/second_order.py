@@ -1,63 +1,28 @@
-"""Closed-form second derivatives of layers where torch's are slow; the values are torch's, to rounding.
+"""The second derivative of BatchNorm in closed form; the values are torch's, to rounding.
 
-Of two layers the gradient of a gradient takes torch far longer than their sizes say:
-
-* BatchNorm: torch composes it from dozens of passes over memory. In closed form every result is, channel by channel,
-  a linear combination of tensors at hand, whose coefficients come from three sums.
-* Transposed convolutions of few pixels or to few channels, as generators begin and end with: a matrix product and a
-  sum of patches, whose derivatives are again products, beat the general algorithms.
+Torch composes it from dozens of passes over memory. In closed form every result is, channel by channel, a linear
+combination of tensors at hand, whose coefficients come from three sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm as _AnyBatchNorm
-from torch.overrides import TorchFunctionMode
 
-Pair = int | Sequence[int]
-_LAYERS = (_AnyBatchNorm, nn.ConvTranspose2d)
-_NONE, _ONE = (0, (0,), (0, 0)), (1, (1,), (1, 1))
+from detente.transposed_convolutions import PRODUCTS, Answers, answered, suits
 
 
 def closed_forms(modules: object) -> AbstractContextManager:
-    """Return a context in which `modules`, a mapping to `nn.Module`s, compute by the closed forms where those pay.
+    """Return a context in which `modules`, a mapping to `nn.Module`s, are quick to differentiate twice.
 
-    They apply to plain float tensors of a processor, run eagerly: a graph's compiler merges torch's own passes.
+    BatchNorm is answered by this file, transposed convolutions as `products` says.
     """
-    traced = get_proxy_mode() is not None or torch.is_autocast_enabled("cpu")
-    players = modules.values() if isinstance(modules, Mapping) else ()
-    if traced or not any(isinstance(part, _LAYERS) for player in players for part in player.modules()):
-        return nullcontext()  # a context that changes nothing would still cost every call of torch a microsecond
-    return _ClosedForms()
-
-
-class _ClosedForms(TorchFunctionMode):
-    """Calls of the layers' functions are answered by this file's; all others go to torch."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        return _REPLACED.get(func, func)(*args, **(kwargs or {}))
-
-
-def _suits(x: Tensor, *others: Tensor | None) -> bool:
-    """Whether these are plain tensors in plain order: one float type, on a processor, not within torch.func."""
-    tensors = [x, *[tensor for tensor in others if tensor is not None]]
-    return (
-        torch.is_grad_enabled()
-        # Where somebody keeps what is saved (checkpointing), torch must find the same tensors when it computes again.
-        and torch._C._autograd._top_saved_tensors_default_hooks(False) is None  # pyright: ignore
-        and x.dtype in (torch.float32, torch.float64)
-        and all(t.dtype == x.dtype and t.device.type == "cpu" and t.is_contiguous() for t in tensors)
-        and not any(torch._C._functorch.is_functorch_wrapped_tensor(t) for t in tensors)  # pyright: ignore
-    )
+    return answered(modules, REPLACED)
 
 
 def _batch_norm(
@@ -71,7 +36,8 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     given = (running_mean, running_var, weight, bias)
-    if training and x.dim() > 1 and x.numel() > x.shape[1] and _suits(x, *given):  # else torch raises its error
+    plain = x.dtype in (torch.float32, torch.float64) and x.is_contiguous() and suits(x, *given)
+    if training and plain and x.dim() > 1 and x.numel() > x.shape[1]:  # else torch raises its error
         return _BatchNorm.apply(x, *given, momentum, eps)  # pyright: ignore[reportReturnType]
     return functional.batch_norm(x, *given, training, momentum, eps)
 
@@ -182,36 +148,4 @@ def _composed(
     return found.get(0), found.get(1), found.get(2)
 
 
-def _conv_transpose2d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Pair = 1,
-    padding: Pair = 0,
-    output_padding: Pair = 0,
-    groups: int = 1,
-    dilation: Pair = 1,
-) -> Tensor:
-    """Return the transposed convolution: a product, and where there is more than a pixel a sum of its patches."""
-    pixels, to = x.shape[2:].numel(), weight.shape[1]
-    plain = x.dim() == 4 and groups == 1 and output_padding in _NONE and dilation in _ONE and _suits(x, weight, bias)
-    if plain and pixels == 1 and padding in _NONE:
-        product = (x.flatten(1) @ weight.flatten(1)).unflatten(1, weight.shape[1:])
-    elif plain and (to <= 3 or (pixels <= 16 and weight.shape[0] * to >= 2**17)):
-        step, pad, kernel = _pair(stride), _pair(padding), weight.shape[2:]
-        height, width = ((n - 1) * step[i] - 2 * pad[i] + kernel[i] for i, n in enumerate(x.shape[2:]))
-        product = functional.fold(weight.flatten(1).T @ x.flatten(2), (height, width), kernel, 1, pad, step)
-    else:
-        return functional.conv_transpose2d(x, weight, bias, stride, padding, output_padding, groups, dilation)  # pyright: ignore
-    return product if bias is None else product + bias[:, None, None]
-
-
-def _pair(number: Pair) -> tuple[int, ...]:
-    """Return two numbers where one stands for both."""
-    return (number, number) if isinstance(number, int) else (*number, *number)[:2]
-
-
-_REPLACED: Mapping[Callable[..., Any], Callable[..., Any]] = {
-    functional.batch_norm: _batch_norm,
-    functional.conv_transpose2d: _conv_transpose2d,
-}
+REPLACED: Answers = {nn.modules.batchnorm._BatchNorm: (functional.batch_norm, _batch_norm), **PRODUCTS}

@@ -13,10 +13,10 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from detente.catalogue import members
 from detente.networks.conditional import ConditionalDiscriminator, ConditionalGenerator
-from detente.networks.conditional_dcgan import ConditionalDcganDiscriminator, ConditionalDcganGenerator
 from detente.networks.convolutional import ConvolutionalDiscriminator, ConvolutionalGenerator
 from detente.networks.dcgan import DcganDiscriminator, DcganGenerator
 from detente.networks.image_mlp import ImageMlpDiscriminator, ImageMlpGenerator
+from detente.networks.labelled import LabelledDiscriminator, LabelledGenerator
 from detente.networks.mlp import MLP
 from detente.networks.scaled_resnet import ScaledResnetDiscriminator, ScaledResnetGenerator
 from detente.networks.sngan import SnganDiscriminator, SnganGenerator
@@ -39,8 +39,8 @@ SMALL: dict[str, Case] = {
     "text_resnet_discriminator": (lambda: TextResnetDiscriminator(5, 8, 4, 2), (5, 8), False),
     "conditional_generator": (lambda: ConditionalGenerator(3, 2, 1, 4, 3, 4, 5), (3,), True),
     "conditional_discriminator": (lambda: ConditionalDiscriminator(2, 1, 4, 3, 2, 4), (1, 4, 4), True),
-    "conditional_dcgan_generator": (lambda: ConditionalDcganGenerator(3, 2, width=2), (3,), True),
-    "conditional_dcgan_discriminator": (lambda: ConditionalDcganDiscriminator(2, width=2), (1, 28, 28), True),
+    "labelled_generator": (lambda: LabelledGenerator(DcganGenerator(5, width=2), 2), (3,), True),
+    "labelled_discriminator": (lambda: LabelledDiscriminator(DcganDiscriminator(3, width=2), 2), (1, 28, 28), True),
 }
 every_network = pytest.mark.parametrize("name", SMALL)
 

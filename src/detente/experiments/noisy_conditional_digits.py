@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
@@ -22,7 +23,8 @@ from detente.filters.gaussian_blur import GaussianBlur
 from detente.games.conditional import Conditional
 from detente.method import Method
 from detente.metrics.label_accuracy import LabelAccuracy
-from detente.networks.conditional_dcgan import ConditionalDcganDiscriminator, ConditionalDcganGenerator
+from detente.networks.dcgan import DcganDiscriminator, DcganGenerator
+from detente.networks.labelled import LabelledDiscriminator, LabelledGenerator
 from detente.optimizers.adam import Adam
 from detente.optimizers.sgd import SGD
 from detente.probe import Subject
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLURS = {"moderate": 1.0, "higher": 2.0}  # λ in pixels
+DIGITS = 10
 PLAIN, NOISY = "plain", "noisy"
 MODERATE = f"{NOISY}, moderate blur"
 GLANCE = 64  # samples of the record's own measurements, which are not read here
@@ -51,6 +54,16 @@ def _methods(size: dict[str, Any]) -> dict[str, Method]:
 def _mean(found: Findings) -> np.ndarray:
     """Return the accuracies' mean over the moments, (seeds,)."""
     return found["accuracy"].mean(1)
+
+
+def _generator(latent: int, width: int) -> nn.Module:
+    """Return a DCGAN's generator that is told the label, each image normalised by itself."""
+    return LabelledGenerator(per_image(partial(DcganGenerator, latent + DIGITS, width=width)), DIGITS)
+
+
+def _discriminator(width: int) -> nn.Module:
+    """Return a DCGAN's discriminator that is told the label, each image normalised by itself."""
+    return LabelledDiscriminator(per_image(partial(DcganDiscriminator, 1 + DIGITS, width=width)), DIGITS)
 
 
 class NoisyConditionalDigits(Experiment):
@@ -137,9 +150,8 @@ class NoisyConditionalDigits(Experiment):
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return accuracies, noise levels, and the first seed's digits over training, by method and blur."""
         data, moments, latent = opened(size["data"]), size["moments"], size["latent"]
-        generator = partial(per_image, partial(ConditionalDcganGenerator, latent, width=size["width"]))
-        discriminator = partial(per_image, partial(ConditionalDcganDiscriminator, width=size["width"]))
-        metric, fixed = LabelAccuracy(), torch.randn(10, latent, generator=torch.Generator().manual_seed(0))
+        generator, discriminator = partial(_generator, latent, size["width"]), partial(_discriminator, size["width"])
+        metric, fixed = LabelAccuracy(), torch.randn(DIGITS, latent, generator=torch.Generator().manual_seed(0))
         found: Findings = {}
         for blur, strength in BLURS.items():
             blurred = GaussianBlur(strength)
@@ -147,7 +159,7 @@ class NoisyConditionalDigits(Experiment):
 
             def look(subject: Subject, game: Conditional = game) -> dict[str, Any]:
                 at = subject.state.t.device
-                digits = game.generate(subject.state, fixed.to(at), torch.arange(10, device=at))
+                digits = game.generate(subject.state, fixed.to(at), torch.arange(DIGITS, device=at))
                 return {"accuracy": metric(subject), "digits": digits.cpu().numpy()}
 
             for name, method in _methods(size).items():

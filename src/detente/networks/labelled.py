@@ -1,0 +1,75 @@
+"""Any generator and discriminator of images, made conditional: the label goes in beside the latents, and the image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from detente.networks.base import one_hot, require_counts
+
+
+class LabelledGenerator(nn.Module):
+    """A generator that is told the label behind the latent vector.
+
+    image = G([z, onehot(y)]).
+
+    A label outside 0 … classes - 1 counts as none.
+
+    Args:
+        network: G, from vectors of `latent` + `classes` numbers to images: `DcganGenerator(latent + classes)`, say.
+        classes: number of labels, at least 1.
+
+    Raises:
+        InvalidValue: an argument is out of range.
+
+    Source: Mirza and Osindero 2014 (arXiv:1411.1784), equation 2.
+    """
+
+    def __init__(self, network: nn.Module, classes: int = 10) -> None:
+        super().__init__()
+        require_counts(classes=classes)
+        self.classes = classes
+        self.network: Any = network
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, in place, as `network` does, from `generator` (default: torch's global one)."""
+        self.network.reset_parameters(generator)
+
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """Return images, (batch, …), from latents, (batch, latent), and labels, (batch,)."""
+        return self.network(torch.cat([latents, one_hot(labels, self.classes, latents.dtype)], 1))
+
+
+class LabelledDiscriminator(nn.Module):
+    """A discriminator that is told the label as further channels of the image.
+
+    score = D([x, planes(y)]),  plane k filled with ones if y = k, and with zeros if not.
+
+    A label outside 0 … classes - 1 counts as none.
+
+    Args:
+        network: D, of images of `channels` + `classes` channels: `DcganDiscriminator(channels + classes)`, say.
+        classes: number of labels, at least 1.
+
+    Raises:
+        InvalidValue: an argument is out of range.
+
+    Source: Mirza and Osindero 2014 (arXiv:1411.1784), equation 2.
+    """
+
+    def __init__(self, network: nn.Module, classes: int = 10) -> None:
+        super().__init__()
+        require_counts(classes=classes)
+        self.classes = classes
+        self.network: Any = network
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, in place, as `network` does, from `generator` (default: torch's global one)."""
+        self.network.reset_parameters(generator)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return logits, (batch,), of images, (batch, channels, height, width), and labels, (batch,)."""
+        told = one_hot(labels, self.classes, images.dtype)[:, :, None, None]
+        return self.network(torch.cat([images, told.expand(-1, -1, *images.shape[2:])], 1))

@@ -1,0 +1,106 @@
+"""Transposed convolutions as matrix products, where torch's own are slow; the values are torch's, to rounding.
+
+Generators begin and end with transposed convolutions of few pixels or to few channels. There a matrix product and a sum
+of patches, whose derivatives are again products, beat the general algorithms of a processor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+Pair = int | Sequence[int]
+Answers = Mapping[type[nn.Module], tuple[Callable[..., Any], Callable[..., Any]]]  # by layer: torch's function, ours
+_NONE, _ONE = (0, (0,), (0, 0)), (1, (1,), (1, 1))
+
+
+def products(modules: object) -> AbstractContextManager:
+    """Return a context in which `modules`, a mapping to `nn.Module`s, compute products where those are quicker."""
+    return answered(modules, PRODUCTS)
+
+
+def answered(modules: object, answers: Answers) -> AbstractContextManager:
+    """Return a context in which the calls of some layers' functions are answered by ours, if `modules` have any.
+
+    They apply to plain tensors of a processor, run eagerly: a graph's compiler merges torch's own passes.
+    """
+    traced = get_proxy_mode() is not None or torch.is_autocast_enabled("cpu")
+    players = modules.values() if isinstance(modules, Mapping) else ()
+    if traced or not any(isinstance(part, tuple(answers)) for player in players for part in player.modules()):
+        return nullcontext()  # a context that changes nothing would still cost every call of torch a microsecond
+    return _Answered(dict(answers.values()))
+
+
+class _Answered(TorchFunctionMode):
+    """Calls of some functions of torch are answered by ours; all others go to torch."""
+
+    def __init__(self, ours: Mapping[Callable[..., Any], Callable[..., Any]]) -> None:
+        super().__init__()
+        self.ours = ours
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        return self.ours.get(func, func)(*args, **(kwargs or {}))
+
+
+def suits(x: Tensor, *others: Tensor | None) -> bool:
+    """Whether these are plain tensors: of one float type, on a processor, not within torch.func."""
+    tensors = [x, *[tensor for tensor in others if tensor is not None]]
+    return (
+        torch.is_grad_enabled()
+        # Where somebody keeps what is saved (checkpointing), torch must find the same tensors when it computes again.
+        and torch._C._autograd._top_saved_tensors_default_hooks(False) is None  # pyright: ignore
+        and x.is_floating_point()
+        and all(t.dtype == x.dtype and t.device.type == "cpu" for t in tensors)
+        and not any(torch._C._functorch.is_functorch_wrapped_tensor(t) for t in tensors)  # pyright: ignore
+    )
+
+
+def _conv_transpose2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+) -> Tensor:
+    """Return the transposed convolution: a product, and where there is more than a pixel a sum of its patches."""
+    given = x, weight, bias
+    if torch.is_autocast_enabled("cpu"):
+        x, weight, bias = _cast(x), _cast(weight), bias if bias is None else _cast(bias)
+    half, pixels, to = x.dtype == torch.bfloat16, x.shape[2:].numel(), weight.shape[1]
+    plain = x.dim() == 4 and groups == 1 and output_padding in _NONE and dilation in _ONE and suits(x, weight, bias)
+    if plain and pixels == 1 and padding in _NONE:
+        product = (x.flatten(1) @ weight.flatten(1)).unflatten(1, weight.shape[1:])
+    elif plain and (to <= (1 if half else 3) or (pixels <= 16 and weight.shape[0] * to >= (2**15 if half else 2**17))):
+        step, pad, kernel = _pair(stride), _pair(padding), weight.shape[2:]
+        height, width = ((n - 1) * step[i] - 2 * pad[i] + kernel[i] for i, n in enumerate(x.shape[2:]))
+        # One product for the whole batch: torch, left to choose, sometimes repeats the weight for every image.
+        patches = x.flatten(2).transpose(1, 2).flatten(0, 1) @ weight.flatten(1)
+        product = functional.fold(patches.unflatten(0, (len(x), -1)).mT, (height, width), kernel, 1, pad, step)
+    else:
+        return functional.conv_transpose2d(*given, stride, padding, output_padding, groups, dilation)  # pyright: ignore
+    return product if bias is None else product + bias[:, None, None]
+
+
+def _cast(tensor: Tensor) -> Tensor:
+    """Return a tensor as autocast hands it to a convolution: float32 alone becomes shorter."""
+    return tensor.to(torch.get_autocast_dtype("cpu")) if tensor.dtype == torch.float32 else tensor
+
+
+def _pair(number: Pair) -> tuple[int, ...]:
+    """Return two numbers where one stands for both."""
+    return (number, number) if isinstance(number, int) else (*number, *number)[:2]
+
+
+PRODUCTS: Answers = {nn.ConvTranspose2d: (functional.conv_transpose2d, _conv_transpose2d)}
