@@ -75,7 +75,7 @@ class SganDigits(Experiment):
         "experiment uses; fully connected ones of width 128, planned before, stayed near 1 (no digits) for 600 steps.",
     )
     tried = (
-        "As with sgan_dcgan, whose text says what mends most of it: a messenger cloned anew for a single turn tells the "
+        "As with sgan_dcgan, whose text says what mends most of it: a messenger cloned for a single turn tells the "
         "global generator too little, and it leaves for noise, with all three losses. The claim that holds does so "
         "because its score stays at 1. The local pairs learn as a regular one does."
     )
