@@ -24,7 +24,6 @@ from detente.layered_moments import Layers
 from detente.plain_batch_norm import exact_third_derivatives
 from detente.second_order import closed_forms
 from detente.state import flatten, unflatten
-from detente.transposed_convolutions import products
 from detente.vector import eager
 
 LARGEST_PART = 2**22  # numbers in the samples' gradients that are held at once
@@ -145,11 +144,11 @@ def _gradients(
     batch: Batch,
     players: tuple[str, ...],
     differentiable: bool,
-    forms: Callable[[object], AbstractContextManager] = products,
+    forms: AbstractContextManager | None = None,
 ) -> Evaluation:
     """Return the blocks of `players` from one forward pass within `forms`, on autograd's graph if `differentiable`."""
     exact = exact_third_derivatives(game) if differentiable else None
-    with exact or forms(getattr(game, "modules", None)):
+    with exact or forms or nullcontext():
         losses, new_buffers = game.losses(vectors, buffers, batch, players)
     blocks = {}
     for name in players:
@@ -262,7 +261,8 @@ def _vector_jacobian(
         return Evaluation(blocks, losses, new_buffers), product
     with torch.enable_grad():
         leaves = _leaves(vectors, tuple(dict.fromkeys((*players, *wanted))))
-        evaluation = _gradients(game, leaves, buffers, batch, players, True, closed_forms)
+        forms = closed_forms(getattr(game, "modules", None))
+        evaluation = _gradients(game, leaves, buffers, batch, players, True, forms)
         rows = [evaluation.field[name] for name in players]
         given = [(cotangent or evaluation.field)[name].detach() for name in players]
         product = _products(rows, [leaves[name] for name in wanted], given)

@@ -17,6 +17,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 
 from detente.derivatives import output_gradient
 from detente.errors import require
+from detente.transposed_convolutions import products
 from detente.vector import Layout
 
 Build = Callable[[], nn.Module] | nn.Module
@@ -47,9 +48,11 @@ def call(
         inputs = tuple(map(_channels_last, inputs))
     tied = _tied(module)
     if _PRECISION.get() == "float32":
-        output = functional_call(module, merged, inputs, tie_weights=tied)
+        with products(module):
+            output = functional_call(module, merged, inputs, tie_weights=tied)
         return output, {name: merged[name] for name in buffers}
-    with torch.autocast(vector.device.type, getattr(torch, _PRECISION.get()), cache_enabled=False):
+    shorter = torch.autocast(vector.device.type, getattr(torch, _PRECISION.get()), cache_enabled=False)
+    with shorter, products(module):
         output = functional_call(module, merged, inputs, tie_weights=tied)
     # What leaves the module, and what it remembers, is as precise as what came in.
     output = output.to(vector.dtype) if isinstance(output, Tensor) else output

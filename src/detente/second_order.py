@@ -6,23 +6,23 @@ combination of tensors at hand, whose coefficients come from three sums.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm as _AnyBatchNorm
 
-from detente.transposed_convolutions import PRODUCTS, Answers, answered, suits
+from detente.transposed_convolutions import Answers, answered, suits
 
 
 def closed_forms(modules: object) -> AbstractContextManager:
-    """Return a context in which `modules`, a mapping to `nn.Module`s, are quick to differentiate twice.
-
-    BatchNorm is answered by this file, transposed convolutions as `products` says.
-    """
-    return answered(modules, REPLACED)
+    """Return a context in which BatchNorm is quick to differentiate twice, if `modules`, a mapping, have any."""
+    players = modules.values() if isinstance(modules, Mapping) else ()
+    norms = any(isinstance(part, _AnyBatchNorm) for player in players for part in player.modules())
+    return answered(_CLOSED) if norms and not torch.is_autocast_enabled("cpu") else nullcontext()
 
 
 def _batch_norm(
@@ -148,4 +148,4 @@ def _composed(
     return found.get(0), found.get(1), found.get(2)
 
 
-REPLACED: Answers = {nn.modules.batchnorm._BatchNorm: (functional.batch_norm, _batch_norm), **PRODUCTS}
+_CLOSED: Answers = {functional.batch_norm: _batch_norm}

@@ -1,6 +1,6 @@
 """Transposed convolutions as matrix products, where torch's own are slow; the values are torch's, to rounding.
 
-Generators begin and end with transposed convolutions of few pixels or to few channels. There a matrix product and a sum
+Generators begin and end with transposed convolutions of few pixels or to one channel. There a matrix product and a sum
 of patches, whose derivatives are again products, beat the general algorithms of a processor.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,31 +18,30 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 Pair = int | Sequence[int]
-Answers = Mapping[type[nn.Module], tuple[Callable[..., Any], Callable[..., Any]]]  # by layer: torch's function, ours
+Answers = Mapping[Callable[..., Any], Callable[..., Any]]  # ours, by torch's function
 _NONE, _ONE = (0, (0,), (0, 0)), (1, (1,), (1, 1))
 
 
-def products(modules: object) -> AbstractContextManager:
-    """Return a context in which `modules`, a mapping to `nn.Module`s, compute products where those are quicker."""
-    return answered(modules, PRODUCTS)
+def products(module: nn.Module) -> AbstractContextManager:
+    """Return a context in which `module` computes products where those are quicker."""
+    if module not in _TRANSPOSED:
+        _TRANSPOSED[module] = any(isinstance(part, nn.ConvTranspose2d) for part in module.modules())
+    return answered(_PRODUCTS) if _TRANSPOSED[module] else nullcontext()
 
 
-def answered(modules: object, answers: Answers) -> AbstractContextManager:
-    """Return a context in which the calls of some layers' functions are answered by ours, if `modules` have any.
+def answered(ours: Answers) -> AbstractContextManager:
+    """Return a context in which calls of some functions of torch are answered by ours.
 
-    They apply to plain tensors of a processor, run eagerly: a graph's compiler merges torch's own passes.
+    It costs every call of torch within it microseconds. Nothing changes where a graph is traced, whose compiler merges
+    torch's own passes.
     """
-    traced = get_proxy_mode() is not None or torch.is_autocast_enabled("cpu")
-    players = modules.values() if isinstance(modules, Mapping) else ()
-    if traced or not any(isinstance(part, tuple(answers)) for player in players for part in player.modules()):
-        return nullcontext()  # a context that changes nothing would still cost every call of torch a microsecond
-    return _Answered(dict(answers.values()))
+    return nullcontext() if get_proxy_mode() is not None else _Answered(ours)
 
 
 class _Answered(TorchFunctionMode):
     """Calls of some functions of torch are answered by ours; all others go to torch."""
 
-    def __init__(self, ours: Mapping[Callable[..., Any], Callable[..., Any]]) -> None:
+    def __init__(self, ours: Answers) -> None:
         super().__init__()
         self.ours = ours
 
@@ -78,11 +78,11 @@ def _conv_transpose2d(
     given = x, weight, bias
     if torch.is_autocast_enabled("cpu"):
         x, weight, bias = _cast(x), _cast(weight), bias if bias is None else _cast(bias)
-    half, pixels, to = x.dtype == torch.bfloat16, x.shape[2:].numel(), weight.shape[1]
+    pixels, to = x.shape[2:].numel(), weight.shape[1]
     plain = x.dim() == 4 and groups == 1 and output_padding in _NONE and dilation in _ONE and suits(x, weight, bias)
     if plain and pixels == 1 and padding in _NONE:
         product = (x.flatten(1) @ weight.flatten(1)).unflatten(1, weight.shape[1:])
-    elif plain and (to <= (1 if half else 3) or (pixels <= 16 and weight.shape[0] * to >= (2**15 if half else 2**17))):
+    elif plain and (to == 1 or (pixels <= 16 and weight.shape[0] * to >= 2**17)):
         step, pad, kernel = _pair(stride), _pair(padding), weight.shape[2:]
         height, width = ((n - 1) * step[i] - 2 * pad[i] + kernel[i] for i, n in enumerate(x.shape[2:]))
         # One product for the whole batch: torch, left to choose, sometimes repeats the weight for every image.
@@ -103,4 +103,5 @@ def _pair(number: Pair) -> tuple[int, ...]:
     return (number, number) if isinstance(number, int) else (*number, *number)[:2]
 
 
-PRODUCTS: Answers = {nn.ConvTranspose2d: (functional.conv_transpose2d, _conv_transpose2d)}
+_PRODUCTS: Answers = {functional.conv_transpose2d: _conv_transpose2d}
+_TRANSPOSED: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
