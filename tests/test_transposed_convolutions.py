@@ -21,7 +21,7 @@ TRANSPOSED = {  # in, out, kernel, stride, padding, pixels a side, bias
     "one pixel": (4, 3, 3, 1, 0, 1, False),
     "one pixel, many channels": (3, 5, (2, 3), 2, 0, 1, True),
     "grey": (3, 1, 4, 2, 1, 4, False),
-    "grey, not square": (2, 1, (3, 4), (1, 2), (1, 0), 3, True),
+    "coloured": (2, 3, (3, 4), (1, 2), (1, 0), 3, True),
     "few pixels": (512, 256, 2, 1, 1, 2, True),
 }
 every_transposed = pytest.mark.parametrize("sizes", TRANSPOSED.values(), ids=TRANSPOSED.keys())
@@ -59,7 +59,7 @@ def test_values_and_derivatives_are_torchs_to_rounding(sizes: tuple) -> None:
     torch.testing.assert_close(ours, to_second_order(layer, x), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["one pixel, many channels", "grey", "grey, not square"])
+@pytest.mark.parametrize("name", ["one pixel, many channels", "grey", "coloured"])
 def test_second_derivatives_against_finite_differences(name: str) -> None:
     layer, x = transposed(TRANSPOSED[name])
 

@@ -1,6 +1,6 @@
 """Transposed convolutions as matrix products, where torch's own are slow; the values are torch's, to rounding.
 
-Generators begin and end with transposed convolutions of few pixels or to one channel. There a matrix product and a sum
+Generators begin and end with transposed convolutions of few pixels or to few channels. There a matrix product and a sum
 of patches, whose derivatives are again products, beat the general algorithms of a processor.
 """
 
@@ -82,12 +82,15 @@ def _conv_transpose2d(
     plain = x.dim() == 4 and groups == 1 and output_padding in _NONE and dilation in _ONE and suits(x, weight, bias)
     if plain and pixels == 1 and padding in _NONE:
         product = (x.flatten(1) @ weight.flatten(1)).unflatten(1, weight.shape[1:])
-    elif plain and (to == 1 or (pixels <= 16 and weight.shape[0] * to >= 2**17)):
+    elif plain and (to <= 3 or (pixels <= 16 and weight.shape[0] * to >= 2**17)):
         step, pad, kernel = _pair(stride), _pair(padding), weight.shape[2:]
         height, width = ((n - 1) * step[i] - 2 * pad[i] + kernel[i] for i, n in enumerate(x.shape[2:]))
-        # One product for the whole batch: torch, left to choose, sometimes repeats the weight for every image.
-        patches = x.flatten(2).transpose(1, 2).flatten(0, 1) @ weight.flatten(1)
-        product = functional.fold(patches.unflatten(0, (len(x), -1)).mT, (height, width), kernel, 1, pad, step)
+        if to <= 3:  # a small weight times every image: what comes in and out stays in order
+            patches = torch.bmm(weight.flatten(1).T.expand(len(x), -1, -1), x.flatten(2))
+        else:  # a large weight times all images at once
+            rows = x.flatten(2).mT.flatten(0, 1) @ weight.flatten(1)
+            patches = rows.unflatten(0, (len(x), -1)).mT
+        product = functional.fold(patches, (height, width), kernel, 1, pad, step)
     else:
         return functional.conv_transpose2d(*given, stride, padding, output_padding, groups, dilation)  # pyright: ignore
     return product if bias is None else product + bias[:, None, None]
