@@ -108,13 +108,10 @@ def test_bfloat16_gradients_are_near_and_all_else_is_float32(name: str) -> None:
     assert_same_bits(told(vector_field(game, vectors, buffers, batch)), told(exact))
 
 
-@pytest.mark.parametrize("name", ["points", "pictures", "pictures without mixing"])
-def test_bfloat16_gradients_are_those_of_a_hand_written_loop(name: str) -> None:
-    game = GAMES[name]()
-    vectors, buffers, batch = point(game)
+def under_autocast(game: Adversarial, vectors: Vectors, buffers: Buffers, batch: Batch) -> tuple[Vectors, Vectors]:
+    """Return gradients and losses of a hand-written loop under torch's autocast."""
     generator, discriminator = (copied(game.modules[player]) for player in game.players)
-    write = {"t": torch.zeros(()), "vectors": vectors, "buffers": buffers}
-    game.write(State(**write), generator, discriminator)
+    game.write(State(torch.zeros(()), vectors, buffers), generator, discriminator)
     with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
         fake = generator(batch["latent"])
         real_scores, fake_scores = discriminator(batch["real"]), discriminator(fake.float())
@@ -123,14 +120,36 @@ def test_bfloat16_gradients_are_those_of_a_hand_written_loop(name: str) -> None:
         "generator": game.objective.generator_loss(real_scores, fake_scores),
         "discriminator": game.objective.discriminator_loss(real_scores, fake_scores),
     }
-    with computing_in("bfloat16"):
-        ours = vector_field(game, vectors, buffers, batch)
+    gradients = {}
     for player, module in (("generator", generator), ("discriminator", discriminator)):
         module.zero_grad()
         losses[player].backward(retain_graph=True)
-        gradients = {name: one.grad for name, one in module.named_parameters() if one.grad is not None}
-        torch.testing.assert_close(ours.field[player], game.layouts[player].flatten(gradients), rtol=1e-4, atol=1e-6)
-        torch.testing.assert_close(ours.losses[player], losses[player].detach())
+        named = {name: one.grad for name, one in module.named_parameters() if one.grad is not None}
+        gradients[player] = game.layouts[player].flatten(named)
+    return gradients, {player: loss.detach() for player, loss in losses.items()}
+
+
+def test_bfloat16_gradients_are_those_of_a_hand_written_loop() -> None:
+    game = GAMES["points"]()
+    gradients, losses = under_autocast(game, *point(game))
+    with computing_in("bfloat16"):
+        ours = vector_field(game, *point(game))
+    torch.testing.assert_close(ours.field, gradients, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(ours.losses, losses)
+
+
+@pytest.mark.parametrize("name", ["pictures", "pictures without mixing"])
+def test_bfloat16_products_of_transposed_convolutions_round_about_as_torch_does(name: str) -> None:
+    """They round once more, by as much; what is compared is the distance to the gradients of float32."""
+    game = GAMES[name]()
+    gradients, losses = under_autocast(game, *point(game))
+    exact = vector_field(game, *point(game)).field
+    with computing_in("bfloat16"):
+        ours = vector_field(game, *point(game))
+    for player in game.players:
+        distances = [float((field[player] - exact[player]).norm()) for field in (ours.field, gradients)]
+        assert 0 < distances[0] < 2 * distances[1], player
+    torch.testing.assert_close(ours.losses, losses, rtol=1e-2, atol=1e-2)
 
 
 def test_modules_see_bfloat16_and_losses_do_not() -> None:
