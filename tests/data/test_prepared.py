@@ -64,6 +64,30 @@ def test_zero_one_mnist_is_indexed_not_copied(sets: Path) -> None:
     assert torch.equal(((found["real"][0, 0] + 1) * 127.5).round(), torch.from_numpy(chosen[9]).float())
 
 
+@pytest.mark.parametrize("classes", [None, (0, 1)])
+def test_a_large_set_is_read_by_calls_with_the_same_result(
+    sets: Path, monkeypatch: pytest.MonkeyPatch, classes: tuple[int, ...] | None
+) -> None:
+    for split in ("train", "test", None):
+        mapped = Prepared("mnist", split, classes, folder=sets)
+        expected, images = mapped.draw(20, generator()), np.asarray(mapped.arrays[0])
+        with monkeypatch.context() as patch:
+            patch.setattr("detente.data.prepared.SMALL", 0)
+            read = Prepared("mnist", split, classes, folder=sets)
+            store, _ = read.arrays
+        assert isinstance(store, Rows) and store.descriptor is not None
+        torch.testing.assert_close(read.draw(20, generator()), expected, rtol=0, atol=0)
+        assert np.array_equal(np.asarray(store), images) and np.array_equal(store[1], images[1])
+
+
+def test_a_file_cut_after_opening_is_an_error(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("detente.data.prepared.SMALL", 0)
+    store, _ = Prepared("mnist", "train", folder=sets).arrays
+    monkeypatch.setattr("os.preadv", lambda *given: 3)
+    with pytest.raises(OSError, match=r"images\.npy ends before row 2"):
+        _ = store[np.array([2])]
+
+
 def test_copies_hold_no_pixels(sets: Path) -> None:
     data = Prepared("mnist", classes=(0, 1), folder=sets)
     assert data == Prepared("mnist", classes=(0, 1), folder=sets)

@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ class Opened:
     """
 
     about: dict[str, Any]
-    samples: np.ndarray
+    samples: np.memmap
     labels: Tensor | None
 
     def span(self, split: str | None) -> slice:
@@ -83,7 +83,7 @@ def open_set(name: str, kind: str, folder: str | Path | None = None) -> Opened:
     try:
         about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
         found = str(about["kind"])
-        samples = np.load(place / STORES[found], mmap_mode="r", allow_pickle=False)
+        samples = cast(np.memmap, np.load(place / STORES[found], mmap_mode="r", allow_pickle=False))
         labels = torch.from_numpy(np.load(place / LABELS, allow_pickle=False)) if about["labelled"] else None
         whole = list(samples.shape) == about["shape"] and samples.dtype == np.uint8
         if not whole or labels is not None and labels.shape != (len(samples),):

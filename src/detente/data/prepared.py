@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import mmap
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
+from weakref import finalize
 
 import numpy as np
 import torch
@@ -57,11 +58,20 @@ class Prepared(StoredData):
     @cached_property
     def arrays(self) -> tuple[np.ndarray, Tensor | None]:
         """The samples as stored, (size, C, H, W) uint8, indexed but not copied, and their labels."""
-        store = self._opened.samples[self._opened.span(self.split)]
-        if self.classes is None or self.labels is None:
-            return store, self.labels
-        rows = torch.isin(self.labels, torch.tensor(self.classes)).nonzero()[:, 0]
-        return cast(np.ndarray, Rows(store, rows.numpy())), self.labels[rows]
+        samples, span = self._opened.samples, self._opened.span(self.split)
+        large = samples.nbytes > SMALL and hasattr(os, "preadv")
+        if not large and (self.classes is None or self.labels is None):
+            return samples[span], self.labels
+        rows, labels = np.arange(span.start, span.stop), self.labels
+        if self.classes is not None and labels is not None:
+            chosen = torch.isin(labels, torch.tensor(self.classes))
+            rows, labels = rows[chosen.numpy()], labels[chosen]
+        if not large:
+            return cast(np.ndarray, Rows(samples, rows)), labels
+        descriptor = os.open(str(samples.filename), os.O_RDONLY)
+        found = Rows(samples, rows, descriptor)
+        finalize(found, os.close, descriptor)
+        return cast(np.ndarray, found), labels
 
     @cached_property
     def labels(self) -> Tensor | None:
@@ -75,43 +85,41 @@ class Prepared(StoredData):
         """Names of the classes in the order of their labels; empty where the source does not say."""
         return tuple(self._opened.about["classes"])
 
-    def take(self, indices: Tensor) -> dict[str, Tensor]:
-        batch = super().take(indices)
-        if self._opened.samples.nbytes > SMALL:  # pages read count as this process's own until they are given back
-            mapping = getattr(self._opened.samples, "_mmap", None)
-            if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
-                mapping.madvise(mmap.MADV_DONTNEED)
-        return batch
-
     @cached_property
     def _opened(self) -> Opened:
-        opened = open_set(self.name, "images", self.folder)
-        mapping = getattr(opened.samples, "_mmap", None)
-        if mapping is not None and opened.samples.nbytes > SMALL and hasattr(mmap, "MADV_RANDOM"):
-            mapping.madvise(mmap.MADV_RANDOM)  # reading ahead is wasted on single images
-        return opened
+        return open_set(self.name, "images", self.folder)
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Some rows of an array, read only when asked for: what `store[rows]` would copy.
+    """Some rows of a memory-mapped array, read only when asked for: what `store[rows]` would copy.
 
     Args:
         store: the whole array.
         rows: which of it, in order, (size,) int64.
+        descriptor: of its file, to be read by calls: pages of a mapping would count as the process's own memory.
     """
 
-    store: np.ndarray
+    store: np.memmap
     rows: np.ndarray
+    descriptor: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        return self.store[self.rows[index]]
+        rows = self.rows[index]
+        if self.descriptor is None or rows.ndim != 1:
+            return self.store[rows]
+        found = np.empty((len(rows), *self.store.shape[1:]), self.store.dtype)
+        size = self.store.strides[0]
+        for one, row in zip(found.reshape(len(rows), -1), rows.tolist(), strict=True):
+            if os.preadv(self.descriptor, [one], self.store.offset + row * size) < size:  # pyright: ignore
+                raise OSError(f"{self.store.filename} ends before row {row:,}")
+        return found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self.store[self.rows], dtype)
+        return np.asarray(self[:], dtype)
 
     @property
     def shape(self) -> tuple[int, ...]:
