@@ -60,8 +60,8 @@ def _summary(outcomes: list[Outcome]) -> str:
     verdicts = [verdict for outcome in outcomes for verdict in outcome.verdicts]
     holds = sum(verdict.holds for verdict in verdicts)
     missing = sorted(members("experiments").keys() - {outcome.name for outcome in outcomes})
-    waiting = f"Written, but not yet conducted to their end at this size: {', '.join(missing)}.\n" if missing else ""
-    return f"\n**{holds} of {len(verdicts)} claims hold**, in {len(outcomes)} experiments. {waiting}"
+    waiting = f" Written, but not yet conducted to their end at this size: {', '.join(missing)}." if missing else ""
+    return f"\n**{holds} of {len(verdicts)} claims hold**, in {len(outcomes)} experiments.{waiting}\n"
 
 
 def _section(outcome: Outcome) -> str:
