@@ -45,3 +45,5 @@ def test_the_discriminator_sees_the_image_and_planes() -> None:
 def test_bad_arguments_are_named(member: type) -> None:
     with pytest.raises(InvalidValue, match="^classes: got 0"):
         member(nn.Identity(), 0)
+    with pytest.raises(InvalidValue, match="^network: got 3; .*nn.Module"):
+        member(3)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from detente.errors import require
 from detente.networks.base import one_hot, require_counts
 
 
@@ -30,6 +31,7 @@ class LabelledGenerator(nn.Module):
     def __init__(self, network: nn.Module, classes: int = 10) -> None:
         super().__init__()
         require_counts(classes=classes)
+        require(isinstance(network, nn.Module), "network", network, "an nn.Module")
         self.classes = classes
         self.network: Any = network
 
@@ -62,6 +64,7 @@ class LabelledDiscriminator(nn.Module):
     def __init__(self, network: nn.Module, classes: int = 10) -> None:
         super().__init__()
         require_counts(classes=classes)
+        require(isinstance(network, nn.Module), "network", network, "an nn.Module")
         self.classes = classes
         self.network: Any = network
 
