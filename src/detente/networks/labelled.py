@@ -11,7 +11,22 @@ from detente.errors import require
 from detente.networks.base import one_hot, require_counts
 
 
-class LabelledGenerator(nn.Module):
+class _Labelled(nn.Module):
+    """A network that sees labels."""
+
+    def __init__(self, network: nn.Module, classes: int = 10) -> None:
+        super().__init__()
+        require_counts(classes=classes)
+        require(isinstance(network, nn.Module), "network", network, "an nn.Module")
+        self.classes = classes
+        self.network: Any = network
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, in place, as `network` does, from `generator` (default: torch's global one)."""
+        self.network.reset_parameters(generator)
+
+
+class LabelledGenerator(_Labelled):
     """A generator that is told the label behind the latent vector.
 
     image = G([z, onehot(y)]).
@@ -28,23 +43,12 @@ class LabelledGenerator(nn.Module):
     Source: Mirza and Osindero 2014 (arXiv:1411.1784), equation 2.
     """
 
-    def __init__(self, network: nn.Module, classes: int = 10) -> None:
-        super().__init__()
-        require_counts(classes=classes)
-        require(isinstance(network, nn.Module), "network", network, "an nn.Module")
-        self.classes = classes
-        self.network: Any = network
-
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, as `network` does, from `generator` (default: torch's global one)."""
-        self.network.reset_parameters(generator)
-
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
         """Return images, (batch, …), from latents, (batch, latent), and labels, (batch,)."""
         return self.network(torch.cat([latents, one_hot(labels, self.classes, latents.dtype)], 1))
 
 
-class LabelledDiscriminator(nn.Module):
+class LabelledDiscriminator(_Labelled):
     """A discriminator that is told the label as further channels of the image.
 
     score = D([x, planes(y)]),  plane k filled with ones if y = k, and with zeros if not.
@@ -61,18 +65,7 @@ class LabelledDiscriminator(nn.Module):
     Source: Mirza and Osindero 2014 (arXiv:1411.1784), equation 2.
     """
 
-    def __init__(self, network: nn.Module, classes: int = 10) -> None:
-        super().__init__()
-        require_counts(classes=classes)
-        require(isinstance(network, nn.Module), "network", network, "an nn.Module")
-        self.classes = classes
-        self.network: Any = network
-
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, as `network` does, from `generator` (default: torch's global one)."""
-        self.network.reset_parameters(generator)
-
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return logits, (batch,), of images, (batch, channels, height, width), and labels, (batch,)."""
-        told = one_hot(labels, self.classes, images.dtype)[:, :, None, None]
-        return self.network(torch.cat([images, told.expand(-1, -1, *images.shape[2:])], 1))
+        planes = one_hot(labels, self.classes, images.dtype)[:, :, None, None]
+        return self.network(torch.cat([images, planes.expand(-1, -1, *images.shape[2:])], 1))
