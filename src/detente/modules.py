@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 
 from detente.derivatives import output_gradient
 from detente.errors import require
+from detente.lending import called_with
 from detente.transposed_convolutions import products
 from detente.vector import Layout
 
@@ -25,7 +25,6 @@ Precision = Literal["float32", "bfloat16"]
 
 _PRECISION: ContextVar[Precision] = ContextVar("precision", default="float32")
 _CHANNELS_LAST: ContextVar[bool] = ContextVar("channels_last", default=False)
-_TIED: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 def call(
@@ -46,14 +45,13 @@ def call(
     if _CHANNELS_LAST.get():
         merged = {name: _channels_last(tensor) for name, tensor in merged.items()}
         inputs = tuple(map(_channels_last, inputs))
-    tied = _tied(module)
     if _PRECISION.get() == "float32":
         with products(module):
-            output = functional_call(module, merged, inputs, tie_weights=tied)
+            output = called_with(module, merged, inputs)
         return output, {name: merged[name] for name in buffers}
     shorter = torch.autocast(vector.device.type, getattr(torch, _PRECISION.get()), cache_enabled=False)
     with shorter, products(module):
-        output = functional_call(module, merged, inputs, tie_weights=tied)
+        output = called_with(module, merged, inputs)
     # What leaves the module, and what it remembers, is as precise as what came in.
     output = output.to(vector.dtype) if isinstance(output, Tensor) else output
     return output, {name: merged[name].to(buffer.dtype) for name, buffer in buffers.items()}
@@ -79,14 +77,6 @@ def _channels_last(tensor: Tensor) -> Tensor:
     # A mapped tensor's axes are others than it shows.
     mapped = torch._C._functorch.is_batchedtensor(tensor)  # pyright: ignore[reportAttributeAccessIssue]
     return tensor if tensor.dim() != 4 or mapped else tensor.contiguous(memory_format=torch.channels_last)
-
-
-def _tied(module: nn.Module) -> bool:
-    """Return whether two names in a module stand for one tensor, looked at once: it takes as long as a small layer."""
-    if module not in _TIED:
-        tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-        _TIED[module] = len({id(tensor) for _, tensor in tensors}) < len(tensors)
-    return _TIED[module]
 
 
 def _elsewhere(module: nn.Module, layout: Layout, device: torch.device) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ class Layout:
         require(len(kinds) == 1, owner, kinds, "parameters of one floating dtype on one device")
         return cls(tuple(tensors), tuple(tuple(tensor.shape) for tensor in tensors.values()))
 
-    @property
+    @cached_property
     def sizes(self) -> list[int]:
         """Number of elements of each piece."""
         return [math.prod(shape) for shape in self.shapes]
