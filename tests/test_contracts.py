@@ -83,6 +83,8 @@ def recipe(name: str, folder: Path) -> dict[str, Any]:
         "conditional": {"data": Arrays(labelled(), torch.arange(16) % 2), "latent": 3, "batch": 4}
         | {"generator": ConditionalGenerator(3, 2, 1, 4, 2, 2, 2)}
         | {"discriminator": ConditionalDiscriminator(2, 1, 4, 2, 2, 2)},
+        "labelled_generator": {"network": MLP(5, 2, 4, 1), "classes": 2},
+        "labelled_discriminator": {"network": MLP(4, 1, 4, 1), "classes": 2},
         "arrays": {"samples": points()},
         "image_folder": {"path": folder},
         "prepared": {"name": "mnist-8", "folder": folder.parent / "sets"},
