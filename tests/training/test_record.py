@@ -80,6 +80,10 @@ def test_status_tells_how_it_ended(directory: Path) -> None:
         one = told["seeds"][seed]
         assert (one["status"], one["step"], one["diverged_at"]) == ("finished", 6, None)
         assert one["seconds"] > 0
+    # Unrounded: a run that ended by its seconds shows in its lines when it had, and had not, used them up.
+    kept = {one.seed: one.seconds for one in checkpoint.load(directory / "checkpoints", SMALL)}
+    written = {line["seed"]: line["seconds"] for line in lines(directory)}
+    assert kept == written == {int(seed): one["seconds"] for seed, one in told["seeds"].items()}
 
 
 def test_samples_are_those_of_the_state_with_the_real_ones_beside(directory: Path) -> None:

@@ -110,7 +110,7 @@ class Record:
             "seed": one.seed,
             "step": tick.step,
             "gradient_evaluations": cost * tick.step,
-            "seconds": round(one.seconds, 4),
+            "seconds": one.seconds,
             **self._cost(one),
         }
         if info is not None:
@@ -153,7 +153,7 @@ class Record:
             str(one.seed): {
                 "status": status(one),
                 "step": one.step,
-                "seconds": round(one.seconds, 4),
+                "seconds": one.seconds,
                 "diverged_at": one.diverged_at,
             }
             for one in progress
