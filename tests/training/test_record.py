@@ -82,7 +82,8 @@ def test_status_tells_how_it_ended(directory: Path) -> None:
         assert one["seconds"] > 0
     # Unrounded: a run that ended by its seconds shows in its lines when it had, and had not, used them up.
     kept = {one.seed: one.seconds for one in checkpoint.load(directory / "checkpoints", SMALL)}
-    written = {line["seed"]: line["seconds"] for line in lines(directory)}
+    read = map(json.loads, (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    written = {line["seed"]: line["seconds"] for line in read}
     assert kept == written == {int(seed): one["seconds"] for seed, one in told["seeds"].items()}
 
 
