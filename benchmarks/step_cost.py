@@ -24,10 +24,14 @@ WIDTH, DEPTH, LATENT, BATCH, SAMPLES = 128, 3, 16, 256, 25_600
 
 @dataclass(frozen=True)
 class Contestant:
-    """A method with its target, in units of a simultaneous step."""
+    """A method with its target, in units of a simultaneous step of the same game.
+
+    The game is zero-sum, which every method accepts, unless the method's paper has another loss.
+    """
 
     make: Callable[[], Method]
     target: float | None
+    objective: str = "minimax"
 
 
 def _adam() -> Adam:
@@ -36,10 +40,14 @@ def _adam() -> Adam:
 
 CONTESTANTS = {
     "alternating": Contestant(lambda: methods.alternating(optimizer=_adam()), None),
+    "alternating_shared_batch": Contestant(lambda: methods.alternating_shared_batch(optimizer=_adam()), None),
     "consensus": Contestant(lambda: methods.consensus(optimizer=_adam()), 2.6),
     "extragradient": Contestant(lambda: methods.extragradient(optimizer=_adam()), 2.1),
     "svre (without its snapshots)": Contestant(lambda: methods.svre(), None),
     "svrg (without its snapshots)": Contestant(lambda: methods.svrg(), 2.2),
+    "svrg, its paper's loss": Contestant(lambda: methods.svrg(), 2.2, "non_saturating"),
+    "svrg_shared_batch (without its snapshots)": Contestant(lambda: methods.svrg_shared_batch(), 2.2),
+    "svrg_shared_batch, its paper's loss": Contestant(lambda: methods.svrg_shared_batch(), 2.2, "non_saturating"),
     "accept_reject, one ascent step": Contestant(lambda: methods.accept_reject(ascent_steps=1), 2.5),
     "covariance_langevin, diagonal": Contestant(lambda: methods.covariance_langevin(), 3.0),
     "competitive": Contestant(lambda: methods.competitive(), None),
@@ -53,8 +61,8 @@ def run(quick: bool) -> list[Row]:
     """Return each method's eager time in units of a simultaneous step's, beside the count of gradients."""
     rows = []
     with threads(1):
-        game = _game()
         for name, contestant in CONTESTANTS.items():
+            game = _game(contestant.objective)
             method, plain = contestant.make(), methods.simultaneous(optimizer=_adam())
             candidates = {"simultaneous": _steps(game, plain), "method": _steps(game, method)}
             timing = interleave(candidates, rounds=7 if quick else 31)
@@ -71,15 +79,15 @@ def run(quick: bool) -> list[Row]:
     return rows
 
 
-def _game() -> Game:
-    """Return a zero-sum game of finite sums without BatchNorm, which every method accepts."""
+def _game(objective: str) -> Game:
+    """Return a game of finite sums without BatchNorm."""
     points = Ring().draw(SAMPLES, torch.Generator().manual_seed(0))["real"]
 
     def network(inputs: int, outputs: int) -> Callable[[], MLP]:
         return lambda: MLP(inputs, outputs, WIDTH, DEPTH)
 
     return Adversarial(
-        network(LATENT, 2), network(2, 1), Arrays(points), LATENT, "minimax", batch=BATCH, fixed_latents=True
+        network(LATENT, 2), network(2, 1), Arrays(points), LATENT, objective, batch=BATCH, fixed_latents=True
     )
 
 

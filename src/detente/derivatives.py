@@ -23,6 +23,7 @@ from detente.layered_jacobian import Layering, assembled, recorded
 from detente.layered_moments import Layers
 from detente.plain_batch_norm import exact_third_derivatives
 from detente.second_order import closed_forms
+from detente.sharing import shared
 from detente.state import flatten, unflatten
 from detente.vector import eager
 
@@ -125,7 +126,11 @@ def _transformed(*tensors: Tensor) -> bool:
 
 def _leaves(vectors: Vectors, players: tuple[str, ...]) -> Vectors:
     """Return the vectors with those of `players` as fresh leaves of autograd's graph."""
-    return {name: v.detach().requires_grad_() if name in players else v for name, v in vectors.items()}
+    return {name: _leaf(v) if name in players else v for name, v in vectors.items()}
+
+
+def _leaf(vector: Tensor) -> Tensor:
+    return vector.detach().requires_grad_()
 
 
 def _plain(evaluation: Evaluation) -> Evaluation:
@@ -145,8 +150,12 @@ def _gradients(
     players: tuple[str, ...],
     differentiable: bool,
     forms: AbstractContextManager | None = None,
+    kept: bool = False,
 ) -> Evaluation:
-    """Return the blocks of `players` from one forward pass within `forms`, on autograd's graph if `differentiable`."""
+    """Return the blocks of `players` from one forward pass within `forms`, on autograd's graph if `differentiable`.
+
+    Its graph is freed, unless the blocks are on it or it is to be `kept`.
+    """
     exact = exact_third_derivatives(game) if differentiable else None
     with exact or forms or nullcontext():
         losses, new_buffers = game.losses(vectors, buffers, batch, players)
@@ -155,7 +164,7 @@ def _gradients(
         if not losses[name].requires_grad:  # a loss that the player cannot change
             blocks[name] = torch.zeros_like(vectors[name])
             continue
-        keep = differentiable or name != players[-1]
+        keep = differentiable or kept or name != players[-1]
         (block,) = torch.autograd.grad(
             losses[name], vectors[name], retain_graph=keep, create_graph=differentiable, materialize_grads=True
         )
@@ -199,10 +208,13 @@ def vector_field(
             blocks, (losses, new_buffers) = _functional(game, vectors, buffers, part, wanted)
             return Evaluation(blocks, losses, new_buffers), {}
         with torch.enable_grad():
-            leaves = _leaves(vectors, wanted)
-            return _plain(_gradients(game, leaves, buffers, part, wanted, differentiable=False)), {}
+            leaves = in_common.leaves(vectors, wanted, _leaf) if in_common else _leaves(vectors, wanted)
+            kept = in_common is not None
+            return _plain(_gradients(game, leaves, buffers, part, wanted, differentiable=False, kept=kept)), {}
 
-    return _averaged(evaluated, _parts(batch))[0]
+    parts = _parts(batch)
+    in_common = shared() if len(parts) == 1 else None  # of a batch in parts, one part's graph is held at a time
+    return _averaged(evaluated, parts)[0]
 
 
 def player_gradient(game: Game, player: str, vectors: Vectors, buffers: Buffers, batch: Batch) -> Evaluation:

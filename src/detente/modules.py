@@ -17,6 +17,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from detente.derivatives import output_gradient
 from detente.errors import require
 from detente.lending import called_with
+from detente.sharing import shared
 from detente.transposed_convolutions import products
 from detente.vector import Layout
 
@@ -39,6 +40,17 @@ def call(
         buffers: its buffers by name; they are not changed.
         inputs: the module's inputs.
     """
+    in_common = shared()
+    if in_common is None:
+        return _called(module, layout, vector, buffers, *inputs)
+    given = (module, *buffers.values(), *inputs)
+    return in_common.once(vector, given, lambda: _called(module, layout, vector, buffers, *inputs))
+
+
+def _called(
+    module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, Tensor], *inputs: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return what `call` does, computed anew."""
     # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm writes in place.
     merged = {**layout.unflatten(vector), **{name: buffer.clone() for name, buffer in buffers.items()}}
     merged |= _elsewhere(module, layout, vector.device)

@@ -33,7 +33,9 @@ from detente.penalties.gradient_penalty import GradientPenalty
 from detente.penalties.r1 import R1
 from detente.penalties.r2 import R2
 from detente.schemes.alternating import Alternating
+from detente.schemes.base import Scheme
 from detente.schemes.extragradient import Extragradient
+from detente.schemes.shared_batch import SharedBatch
 from detente.schemes.simultaneous import Simultaneous
 from detente.state import State
 from detente.training.step import Steps, draw
@@ -154,13 +156,15 @@ def slope_of_generator(psi: float, theta: float, z: np.ndarray) -> float:
     return float(np.mean((psi * theta * z - 1) * psi * z))
 
 
+@pytest.mark.parametrize("scheme", [Alternating(), SharedBatch()])
 @pytest.mark.parametrize("reduced", [BOTH, ("discriminator",)])
 @pytest.mark.parametrize("every", [1, 2])
-def test_algorithm_3_by_hand(every: int, reduced: tuple[str, ...]) -> None:
+def test_algorithm_3_by_hand(every: int, reduced: tuple[str, ...], scheme: Scheme) -> None:
+    """With new latents in line 14, as its authors' code has them, and with line 11's, as it is printed."""
     points = np.random.default_rng(0).normal(1.0, 0.5, 7).astype(np.float32)
     game, rate, epoch = linear_gan(points, 2), 0.05, 4  # an epoch of 7 samples in twos is 4 steps
     x_all, z_all = points.astype(float), game.latents.numpy().astype(float).ravel()
-    method = Method(VarianceReduced(every, players=reduced), Alternating(), SGD(rate))
+    method = Method(VarianceReduced(every, players=reduced), scheme, SGD(rate))
     generator = torch.Generator().manual_seed(5)
     state = method.initial(game, generator)
     theta, psi = (float(state.vectors[name]) for name in BOTH)
@@ -173,7 +177,8 @@ def test_algorithm_3_by_hand(every: int, reduced: tuple[str, ...]) -> None:
             state = method.prepare(game, state, generator)
             drawn = draw(game, method, state, generator)
             state, _ = method.step(game, state, drawn.batches, drawn.noise)
-            (x, z), (_, z_new) = ((b["real"].numpy().ravel(), b["latent"].numpy().ravel()) for b in drawn.batches)
+            drawings = [(b["real"].numpy().ravel(), b["latent"].numpy().ravel()) for b in drawn.batches]
+            (x, z), (_, z_new) = drawings[0], drawings[-1]
             x, z, z_new = x.astype(float), z.astype(float), z_new.astype(float)
             noise = mu_d - slope_of_discriminator(psi_s, theta_s, x, z)
             psi -= rate * (slope_of_discriminator(psi, theta, x, z) + noise)
@@ -234,7 +239,9 @@ def test_memory_is_two_vectors_a_player() -> None:
     assert kept(methods.svrg_discriminator()) == sum(sizes.values()) + sizes["discriminator"]
 
 
-@pytest.mark.parametrize("make", [methods.svrg, methods.svrg_discriminator, methods.svre, methods.full_batch])
+@pytest.mark.parametrize(
+    "make", [methods.svrg, methods.svrg_shared_batch, methods.svrg_discriminator, methods.svre, methods.full_batch]
+)
 def test_cost_over_two_epochs_with_its_snapshots(make: Callable[[], Method], monkeypatch: pytest.MonkeyPatch) -> None:
     game, method, counted, real = gan(10, 4), make(), [], torch.autograd.grad
     state, generator = method.initial(game, rng := torch.Generator().manual_seed(0)), rng

@@ -11,6 +11,7 @@ from detente.method import Method
 from detente.methods.accept_reject import accept_reject, random_proposal
 from detente.methods.gradients import (
     alternating,
+    alternating_shared_batch,
     consensus,
     extragradient,
     optimistic,
@@ -38,12 +39,14 @@ from detente.methods.svrg import (
     svre_restarted,
     svrg,
     svrg_discriminator,
+    svrg_shared_batch,
 )
 
 __all__ = [
     "accept_reject",
     "adaptive_competitive",
     "alternating",
+    "alternating_shared_batch",
     "averaged",
     "ccadl",
     "competitive",
@@ -72,6 +75,7 @@ __all__ = [
     "svre_restarted",
     "svrg",
     "svrg_discriminator",
+    "svrg_shared_batch",
     "symplectic_adjustment",
     "unrolled",
     "wasserstein_clipping",

@@ -15,6 +15,7 @@ from detente.schemes.alternating import Alternating
 from detente.schemes.extragradient import Extragradient
 from detente.schemes.optimistic import Optimistic
 from detente.schemes.past_extragradient import PastExtragradient
+from detente.schemes.shared_batch import SharedBatch
 from detente.schemes.simultaneous import Simultaneous
 
 
@@ -52,6 +53,20 @@ def alternating(
     """
     turns = {"discriminator": discriminator_turns} if discriminator_turns != 1 else {}
     return Method(Gradient(), Alternating(order, turns), named_optimizer(optimizer, learning_rate, 2e-4))
+
+
+def alternating_shared_batch(optimizer: Optimizer | str = "adam", learning_rate: Rate = None) -> Method:
+    """Alternating gradient descent as in PyTorch's tutorial: both turns on one batch, which is generated once.
+
+    Args:
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 2e-4.
+
+    Choose: over `alternating` for a twelfth less work, or to repeat what a loop like the tutorial's did.
+
+    Source: Goodfellow et al. 2014, Algorithm 1, but for the second batch; Radford et al. 2016 for the rate.
+    """
+    return Method(Gradient(), SharedBatch(), named_optimizer(optimizer, learning_rate, 2e-4))
 
 
 def extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate = None) -> Method:

@@ -15,6 +15,7 @@ from detente.schemes.alternating import Alternating
 from detente.schemes.averaging import Averaging
 from detente.schemes.extragradient import Extragradient
 from detente.schemes.restarting import Restarting
+from detente.schemes.shared_batch import SharedBatch
 from detente.schemes.simultaneous import Simultaneous
 
 
@@ -31,6 +32,24 @@ def svrg(every: float = 1.0, optimizer: Optimizer | str = "sgd", learning_rate: 
     Source: Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN, Algorithm 3.
     """
     return Method(VarianceReduced(every), Alternating(), named_optimizer(optimizer, learning_rate, 0.01))
+
+
+def svrg_shared_batch(every: float = 1.0, optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -> Method:
+    """SVRG-GAN to the letter: the generator's turn uses the discriminator's latents again, and their samples.
+
+    Line 14 of the printed Algorithm 3 has line 11's latents, though line 13 draws others, which the authors' later code
+    uses, as `svrg` does. Both gradients are right on average; this one's forward passes serve both turns.
+
+    Args:
+        every: m, epochs from snapshot to snapshot, > 0.
+        optimizer: an optimizer or its name.
+        learning_rate: the named optimizer's rate; default 0.01.
+
+    Choose: over `svrg` where time counts: a step takes seven eighths of its work.
+
+    Source: Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN, Algorithm 3 as printed.
+    """
+    return replace(svrg(every, optimizer, learning_rate), scheme=SharedBatch())
 
 
 def svrg_discriminator(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from detente.optimizers.base import Optimizer
 from detente.schedule import Schedule, require_positive, value
+from detente.vector import eager
 
 
 @dataclass(frozen=True)
@@ -35,3 +36,11 @@ class SGD(Optimizer):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return x − η v."""
         return vector - value(self.learning_rate, t) * direction, memory
+
+    def overwrite(
+        self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the same, written over `vector`."""
+        if not eager(vector, direction):
+            return self(vector, direction, memory, t)
+        return vector.sub_(value(self.learning_rate, t) * direction), memory

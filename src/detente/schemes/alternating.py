@@ -10,7 +10,7 @@ from typing import ClassVar
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch
-from detente.schemes.base import Play, Scheme, Turns, told
+from detente.schemes.base import Play, Scheme, Turns, in_order, told
 from detente.state import Info, State
 
 
@@ -37,8 +37,7 @@ class Alternating(Scheme):
 
     def sequence(self, players: tuple[str, ...]) -> tuple[str, ...]:
         """Return whose turn it is, one name a turn."""
-        order = self.order or tuple(reversed(players))
-        require(set(order) == set(players), "order", order, f"each of {', '.join(players)} once")
+        order = in_order(self.order, players)
         require(set(self.turns) <= set(players), "turns", dict(self.turns), f"players among {', '.join(players)}")
         return tuple(name for name in order for _ in range(self.turns.get(name, 1)))
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from detente.derivatives import Evaluation
+from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.optimizers.base import Optimizer
@@ -140,6 +141,17 @@ def chosen(condition: Tensor, first: Tree, second: Tree) -> Tree:
         return first if bool(condition) else second
     one, other = flatten(first), flatten(second)
     return unflatten({name: torch.where(condition, one[name], other[name]) for name in other}, second)
+
+
+def in_order(order: tuple[str, ...] | None, players: tuple[str, ...]) -> tuple[str, ...]:
+    """Return who moves first, second, …: by default the players in reverse.
+
+    Raises:
+        InvalidValue: `order` does not name each player once.
+    """
+    order = order or tuple(reversed(players))
+    require(sorted(order) == sorted(players), "order", order, f"each of {', '.join(players)} once")
+    return order
 
 
 def told(*evaluations: Evaluation) -> Info:
