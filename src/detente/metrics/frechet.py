@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from detente.metrics.base import Metric
 from detente.metrics.features import Extractor, of_data, of_samples, remembered
 from detente.probe import Subject
 
-BLOCK = 512  # columns of a triangular factor that are multiplied at once
+BLOCK = 192  # rows and columns that are multiplied at once, measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,18 +74,34 @@ def frechet_distance(first: Moments, second: Moments) -> float:
 
 
 def _between(first: Moments, covariance: Tensor) -> Tensor:
-    """Return AᵀΣA, (rank, rank), or of a triangular A its lower triangle alone, which is a third of the work."""
+    """Return AᵀΣA, (rank, rank), or of a triangular A its lower triangle alone, which is a third of the work.
+
+    Σ = H + Hᵀ, with H its lower triangle and half of the blocks on its diagonal, so that AᵀΣA = AᵀHA + (AᵀHA)ᵀ, where
+    HA is triangular, too.
+    """
     factor, triangular = first.factor
     if not triangular:
         return factor.T @ covariance @ factor
-    size, product = len(factor), torch.empty_like(covariance)
-    for top in range(0, size, BLOCK):
-        rows = slice(top, top + BLOCK)
-        strip = factor[top:, rows].T @ covariance[top:]
-        for left in range(0, top + 1, BLOCK):
-            columns = slice(left, left + BLOCK)
-            product[rows, columns] = strip[:, left:] @ factor[left:, columns]
+    product, half = (_odd_rows(covariance) for _ in range(2))
+    edges = [*range(0, len(factor), BLOCK), len(factor)]
+    blocks = [slice(*pair) for pair in itertools.pairwise(edges)]
+    for index, rows in enumerate(blocks):
+        upto = slice(0, rows.stop)
+        torch.mm(covariance[rows, rows] / 2, factor[rows, upto], out=half[rows, upto])
+        for columns in blocks[:index]:
+            known = slice(columns.start, rows.start)
+            half[rows, columns].addmm_(covariance[rows, known], factor[known, columns])
+    for rows in blocks:
+        upto, below = slice(0, rows.stop), slice(rows.start, None)
+        torch.mm(factor[below, rows].T, half[below, upto], out=product[rows, upto])
+        product[rows, upto].addmm_(half[below, rows].T, factor[below, upto])
     return product
+
+
+def _odd_rows(like: Tensor) -> Tensor:
+    """Return an empty matrix whose rows do not begin a power of two apart, where the cache would lose them."""
+    rows, columns = like.shape
+    return like.new_empty(rows, columns + 8)[:, :columns]
 
 
 def _measured(subject: Subject, extractor: Extractor) -> float:
