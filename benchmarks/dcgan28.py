@@ -11,7 +11,7 @@ from detente import standard_games
 from detente.training.economy import Economy
 
 THREADS, BATCH = 2, 50
-TARGETS = {"simultaneous": 1.0, "alternating": 1.0, "consensus": 0.9}
+TARGETS = {"simultaneous": 1.0, "alternating": 1.0, "alternating_shared_batch": 1.0, "consensus": 0.9}
 # What a user may ask for beside the method; measured at width 64, alternating.
 ECONOMIES = {
     "channels last": Economy(channels_last=True),

@@ -40,6 +40,28 @@ def alternating(generator: nn.Module, discriminator: nn.Module, draw: Draw, late
     return step
 
 
+def alternating_shared_batch(
+    generator: nn.Module, discriminator: nn.Module, draw: Draw, latent: int, rate: float
+) -> Step:
+    """Return the step of PyTorch's tutorial: both turns on one batch, which is generated once."""
+    optimizer_g, optimizer_d = _optimizers(generator, discriminator, rate)
+
+    def step() -> None:
+        real = draw()
+        fake = generator(torch.randn(len(real), latent))
+        loss_d = softplus(-discriminator(real)).mean() + softplus(discriminator(fake.detach())).mean()
+        optimizer_d.zero_grad()
+        loss_d.backward()
+        optimizer_d.step()
+
+        loss_g = softplus(-discriminator(fake)).mean()
+        optimizer_g.zero_grad()
+        loss_g.backward()
+        optimizer_g.step()
+
+    return step
+
+
 def simultaneous(generator: nn.Module, discriminator: nn.Module, draw: Draw, latent: int, rate: float) -> Step:
     """Return the step in which both move from the same point on the same batch, out of one forward pass."""
     optimizer_g, optimizer_d = _optimizers(generator, discriminator, rate)
@@ -87,4 +109,9 @@ def consensus(
     return step
 
 
-LOOPS = {"alternating": alternating, "simultaneous": simultaneous, "consensus": consensus}
+LOOPS = {
+    "alternating": alternating,
+    "alternating_shared_batch": alternating_shared_batch,
+    "simultaneous": simultaneous,
+    "consensus": consensus,
+}
