@@ -59,7 +59,7 @@ def shared() -> Shared | None:
 
 
 @contextmanager
-def sharing(players: tuple[str, ...]) -> Iterator[Shared]:
+def computing_once(players: tuple[str, ...]) -> Iterator[Shared]:
     """Gradients taken within share the forward passes of players, each of whom moves once, at the same point."""
     token = _SHARED.set(found := Shared(players))
     try:

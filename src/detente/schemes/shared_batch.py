@@ -8,7 +8,7 @@ from typing import ClassVar
 from detente.fields.base import Field
 from detente.game import Batch, Game
 from detente.schemes.base import Play, Scheme, Turns, in_order, told
-from detente.sharing import sharing
+from detente.sharing import computing_once
 from detente.state import Info, State
 
 
@@ -41,7 +41,7 @@ class SharedBatch(Scheme):
     def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
         """Return the state after everybody's turn."""
         evaluations, order, before = [], in_order(self.order, play.game.players), state.buffers
-        with sharing(order) as shared:
+        with computing_once(order) as shared:
             for turn, name in enumerate(order):
                 # To those who have yet to move, the batch is still new.
                 still = {one: named for one, named in before.items() if one in order[turn:]}
