@@ -17,7 +17,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from detente.derivatives import output_gradient
 from detente.errors import require
 from detente.lending import called_with
-from detente.sharing import shared
+from detente.sharing import computing_anew, shared
 from detente.transposed_convolutions import products
 from detente.vector import Layout
 
@@ -195,7 +195,7 @@ def evaluating(module: nn.Module) -> Iterator[nn.Module]:
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """The global random state of the CPU and of `device` set from a seed, and restored afterwards."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with computing_anew(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 

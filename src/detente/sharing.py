@@ -6,7 +6,7 @@ Compiled steps need none of this, since compiling merges repeated computations.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -61,8 +61,20 @@ def shared() -> Shared | None:
 @contextmanager
 def computing_once(players: tuple[str, ...]) -> Iterator[Shared]:
     """Gradients taken within share the forward passes of players, each of whom moves once, at the same point."""
-    token = _SHARED.set(found := Shared(players))
-    try:
+    found = Shared(players)
+    with _told(found):
         yield found
+
+
+def computing_anew() -> AbstractContextManager[None]:
+    """Nothing is shared within: a call that draws random numbers leaves others to those who draw after it."""
+    return _told(None)
+
+
+@contextmanager
+def _told(found: Shared | None) -> Iterator[None]:
+    token = _SHARED.set(found)
+    try:
+        yield
     finally:
         _SHARED.reset(token)
