@@ -11,6 +11,7 @@ from types import ModuleType
 
 import detente
 from detente.errors import InvalidValue, unknown
+from detente.training.signals import exit_status, terminable
 
 ORDER = ("demo", "list", "show", "train", "compare", "resume", "sample", "diagnose", "report", "reproduce", "data")
 
@@ -28,7 +29,9 @@ def commands() -> list[str]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Carry out a command line and return its exit status: 0, or 2 for the user's mistake, 130 when interrupted.
+    """Carry out a command line and return its exit status.
+
+    It is 0, or 2 for the user's mistake; 130, 143 or 129 when interrupted by Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
         words: the words after `detente` (default: this process's).
@@ -37,15 +40,16 @@ def main(words: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        return _main(words)
+        with terminable():
+            return _main(words)
     except InvalidValue as error:
         if debug:
             raise
         print(f"detente: {_one_line(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("detente: interrupted", file=sys.stderr)
-        return 130
+        return exit_status(interrupt)
     except SystemExit as leave:  # argparse's own way out, for --help and wrong words
         return leave.code if isinstance(leave.code, int) else 2
     except BrokenPipeError:  # the reader of our output has seen enough, as in `detente list | head`

@@ -151,14 +151,27 @@ def from_directory(directory: Path) -> tuple[jsonargparse.ArgumentParser, jsonar
     return made, parse(made, ["--config", str(path)])
 
 
-def trained(directory: Path, seed: int | None = None) -> tuple[Run, Progress]:
-    """Return the run in a directory, and the last checkpoint of one of its seeds (default: the first).
+def checkpointed_steps(directory: Path) -> list[int]:
+    """Return the steps of the checkpoints in a run directory, ascending."""
+    return [checkpoint.step_of(path) for path in checkpoint.files(directory / "checkpoints")]
+
+
+def trained(directory: Path, seed: int | None = None, step: int | None = None) -> tuple[Run, Progress]:
+    """Return the run in a directory, and a checkpoint of one of its seeds (default: the last, of the first).
 
     Raises:
-        InvalidValue: there is no run, no whole checkpoint, or no such seed.
+        InvalidValue: there is no run, no whole checkpoint, no such seed, or no checkpoint of that step.
     """
     run = build(*from_directory(directory))
-    progress = {one.seed: one for one in checkpoint.load(directory / "checkpoints", run)}
+    if step is None:
+        loaded = checkpoint.load(directory / "checkpoints", run)
+    else:
+        paths = {checkpoint.step_of(path): path for path in checkpoint.files(directory / "checkpoints")}
+        require(
+            step in paths, "step", step, f"a step with a checkpoint: {', '.join(map(str, paths)) or 'there is none'}"
+        )
+        loaded = checkpoint.read(paths[step], run)
+    progress = {one.seed: one for one in loaded}
     chosen = run.seeds[0] if seed is None else seed
     require(chosen in progress, "seed", seed, f"one of {', '.join(map(str, progress))}")
     return run, progress[chosen]

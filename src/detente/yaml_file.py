@@ -15,7 +15,7 @@ from detente.training.run import Run
 
 Table = Mapping[str, Callable[..., Any]]
 FIELDS = tuple(field.name for field in dataclasses.fields(Run))
-NOT_OPTIONS = ("versions", "machine", "command")  # what a run directory's run.yaml tells besides
+NOT_OPTIONS = ("versions", "machine", "command", "data", "code")  # what a run directory's run.yaml tells besides
 
 
 def read_yaml(path: Path, tables: Mapping[str, Callable[[], Table]], called: Called) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from detente.report.comparison import FILE
 from detente.report.page import write_report
 from detente.training.budget import Budget
 from detente.training.description import description
+from detente.training.directory import held
 from detente.training.run import Run
+from detente.training.signals import exit_status
 from detente.training.terms import Terms
 
 DESCRIPTION = "Train one game under several methods with the same seeds, side by side, and write one page about them."
@@ -81,11 +83,12 @@ def main(words: Sequence[str]) -> int:
     }
     try:
         if options.tune is not None:
-            terms.write(options.out / FILE)
-            runs = tuned(runs, options.tune, options.out, options.overwrite)
-    except KeyboardInterrupt:
+            with held(options.out):
+                terms.write(options.out / FILE)
+                runs = tuned(runs, options.tune, options.out, options.overwrite)
+    except KeyboardInterrupt as interrupt:
         console.print("Stopped while learning rates were tried. The same command goes on.")
-        return 130
+        return exit_status(interrupt)
     return carry_out_all(runs, options.out, overwrite=options.overwrite, terms=terms)
 
 
@@ -137,6 +140,13 @@ def carry_out_all(
 
     Runs that are there are kept if they are finished, taken up if they are not, and refused if they are others.
     """
+    with held(folder):
+        return _carry_out_all(runs, folder, overwrite, diagnosed, terms)
+
+
+def _carry_out_all(
+    runs: dict[str, Described], folder: Path, overwrite: bool, diagnosed: Sequence[str], terms: Terms | None
+) -> int:
     found = {label: "absent" if overwrite else standing(folder / label, told) for label, (_, told) in runs.items()}
     for label in [label for label, state in found.items() if state == "other"]:
         hint = "Choose another folder, or replace what is there with --overwrite"

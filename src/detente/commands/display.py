@@ -14,6 +14,7 @@ from rich.table import Table
 from detente.report.comparison import against
 from detente.report.escape import shown_interval
 from detente.report.paired_words import method_of_test, sentences, shown_pair, swept
+from detente.report.run import Run as RecordedRun
 from detente.report.run_directory import read_runs
 from detente.report.standing import standings
 from detente.report.tables import many
@@ -87,6 +88,8 @@ def outcome_table(paths: list[Path]) -> Table:
     """
     runs = read_runs(paths)
     ranked, told = standings(runs), against(runs, paths)
+    if not ranked:
+        return _losses(runs)
     arrows = {"higher": " ↑", "lower": " ↓"}
     metrics = [one.title + arrows.get(one.better, "") + (f"\n{one.unit}" if one.unit else "") for one in ranked]
     names = [f"{run.name}\n(baseline)" if told and told.baseline == i else run.name for i, run in enumerate(runs)]
@@ -105,6 +108,30 @@ def outcome_table(paths: list[Path]) -> Table:
         beside = [metric.replace("\n", ", ") for metric in metrics]
         return _table(title, "metric", names, beside, list(zip(*rows, strict=True)))
     return _table(title, "run", metrics, names, rows)
+
+
+def _losses(runs: Sequence[RecordedRun]) -> Table:
+    """Return each run's last losses, for games to which no metric applies."""
+    players = list(dict.fromkeys(name for run in runs for name in _last_losses(run)))
+    rows = [
+        [f"{_last_losses(run)[name]:.4g}" if name in _last_losses(run) else "–" for name in players] for run in runs
+    ]
+    title = "Nothing was measured, since no metric applies to this game. Losses at the end (mean over seeds)"
+    return _table(title, "run", players, [run.name for run in runs], rows)
+
+
+def _last_losses(run: RecordedRun) -> dict[str, float]:
+    """Return the mean over seeds of each player's loss in the last line that has one."""
+    by_player: dict[str, list[float]] = {}
+    for lines in run.ticks.values():
+        last: dict[str, float] = {}
+        for line in lines:
+            last |= {
+                name: value for (group, name), value in line.values.items() if group == "losses" and value is not None
+            }
+        for name, value in last.items():
+            by_player.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in by_player.items()}
 
 
 def _table(

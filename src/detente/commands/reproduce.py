@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,8 @@ from detente.errors import InvalidValue, require, unknown
 from detente.experiments.base import PROFILES
 from detente.experiments.outcome import Outcome, reproduce
 from detente.option_help import Words
+from detente.training.directory import held
+from detente.training.signals import exit_status
 
 DESCRIPTION = "Reproduce a figure of one of the papers, and say which of its claims hold."
 EXAMPLES = """\
@@ -58,10 +61,11 @@ def main(words: Sequence[str]) -> int:
     folder = options.out or Path("runs/reproduce") / f"{options.name}-{options.profile}"
     require(not folder.exists() or folder.is_dir(), "out", str(folder), "a folder")
     try:
-        outcome = reproduce(known[options.name](), options.profile, folder, track)
-    except KeyboardInterrupt:
-        console.print(f"Stopped; the same command goes on: detente reproduce {' '.join(words)}", soft_wrap=True)
-        return 130
+        with held(folder):
+            outcome = reproduce(known[options.name](), options.profile, folder, track)
+    except KeyboardInterrupt as interrupt:
+        console.print(f"Stopped; the same command goes on: detente reproduce {shlex.join(words)}", soft_wrap=True)
+        return exit_status(interrupt)
     console.print(table(outcome))
     if options.profile == "smoke":
         console.print("A smoke profile shows that everything runs; it is too small to judge a claim by.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,11 @@ from detente.commands.display import console, shown
 from detente.errors import InvalidValue
 from detente.training.description import made_in_python
 from detente.training.directory import STARTED
+from detente.training.lock import FILE as LOCK
 from detente.training.loop import Tick, train
 from detente.training.record import Record
 from detente.training.run import TIMES, Run
+from detente.training.signals import exit_status
 from detente.yaml_file import NOT_OPTIONS
 
 DESCRIPTION = "Train a game under a method, for one or several seeds, into a run directory."
@@ -54,19 +57,22 @@ def carry_out(
     overwrite: bool = False,
     name: str | None = None,
     quiet: bool = False,
+    changed_data: bool = False,
 ) -> int:
     """Train a run into a directory with a progress bar, and return the exit status."""
     last: Tick | None = None
-    further = "the same Python call" if made_in_python(described) else f"detente resume {directory}"
+    path = shlex.quote(str(directory))
+    further = "the same Python call" if made_in_python(described) else f"detente resume {path}"
     try:
-        with Record(run, directory, described, resume, overwrite) as record:
+        with Record(run, directory, described, resume, overwrite, changed_data) as record:
+            _require_living(record)
             ticks = record.follow(train(run, record.start))
             for tick in shown(ticks, run, name or directory.name):
                 last = tick
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         stopped = f"Stopped at step {last.step}; saved." if last else "Stopped before the first step."
         console.print(f"{stopped} Go on with: {further}", soft_wrap=True)
-        return 130
+        return exit_status(interrupt)
     except OSError as error:
         hint = f"{error.strerror or error}. What was saved is whole; go on with: {further}"
         raise InvalidValue("out", str(directory), "a directory that can be written to", hint) from error
@@ -75,13 +81,26 @@ def carry_out(
             console.print(f"Seed {one.seed} diverged at step {one.diverged_at}; the record ends there.")
     if not quiet:
         console.print(f"{directory}: {last.execution if last else 'complete'}.", soft_wrap=True)
-        console.print(f"Look at it: detente report {directory} --out page.html", soft_wrap=True)
+        console.print(f"Look at it: detente report {path} --out page.html", soft_wrap=True)
     return 0
+
+
+def _require_living(record: Record) -> None:
+    """Raise `InvalidValue` where a run that is taken up again has diverged in every seed, so that nothing can go on."""
+    lost = {progress.seed: progress.diverged_at for progress in record.start or ()}
+    if lost and all(step is not None for step in lost.values()):
+        steps = ", ".join(f"seed {seed} at step {step}" for seed, step in lost.items())
+        hint = "Train it anew with other settings, e.g. a smaller learning rate"
+        raise InvalidValue(
+            "run", f"{record.directory}, which diverged: {steps}", "a run with a seed to go on with", hint
+        )
 
 
 def standing(directory: Path, described: dict[str, Any]) -> Literal["absent", "finished", "unfinished", "other"]:
     """Return how far a run has come in a directory: `other` where it holds something else than this very run."""
-    if not directory.exists() or (directory.is_dir() and all(file.name == STARTED for file in directory.iterdir())):
+    if not directory.exists() or (
+        directory.is_dir() and all(file.name in (STARTED, LOCK) for file in directory.iterdir())
+    ):
         return "absent"
     try:
         content = yaml.safe_load((directory / "run.yaml").read_text(encoding="utf-8"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from abc import ABC, abstractmethod
+from dataclasses import fields, is_dataclass
 
 import numpy as np
 import torch
@@ -25,6 +28,12 @@ class Data(ABC):
     def size(self) -> int | None:
         """Number of samples in the set, or None where it can be drawn from without end."""
         return None
+
+    def fingerprint(self) -> str:
+        """Return 16 letters that are others for another set: a hash of what it is and how it was built."""
+        settings = [(f.name, repr(getattr(self, f.name))) for f in fields(self)] if is_dataclass(self) else []
+        settings = re.sub(r" at 0x[0-9a-f]+", "", str(settings))  # of functions and objects, others in every process
+        return hashlib.sha256(f"{type(self).__qualname__} {self.shape} {settings}".encode()).hexdigest()[:16]
 
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -50,6 +59,21 @@ class StoredData(Data):
     @property
     def size(self) -> int:
         return len(self.arrays[0])
+
+    def fingerprint(self) -> str:
+        """Return 16 letters that are others for another set: a hash of its size, its labels and its samples.
+
+        Of more than 2²³ numbers, evenly spaced samples are looked at.
+        """
+        labels = self.arrays[1]
+        count = min(self.size, max(256, 2**23 // max(1, int(np.prod(self.shape)))))
+        indices = torch.linspace(0, self.size - 1, count, dtype=torch.float64).round().long()
+        digest = hashlib.sha256(f"{self.shape} {self.size}".encode())
+        if labels is not None:
+            digest.update(labels.cpu().contiguous().numpy().tobytes())
+        for part in indices.split(256):
+            digest.update(self.take(part)["real"].cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def class_count(self) -> int | None:

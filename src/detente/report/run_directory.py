@@ -12,6 +12,7 @@ import yaml
 
 from detente.errors import InvalidValue
 from detente.report.run import Metric, Run, SeedStatus, Tick
+from detente.training.lock import holder_of
 
 MARKS: Final = ("run.yaml", "metrics.jsonl")
 GROUPS: Final = ("metrics", "losses", "gradient_norm")
@@ -53,7 +54,7 @@ def read_run(path: Path, name: str) -> Run:
     shown = _mapping(_load(path / "metrics.json", notes))
     ticks = _read_ticks(path / "metrics.jsonl", notes)
     metrics = {key: _metric(key, shown.get(key)) for key in _measured(ticks)}
-    seeds = _seeds(_mapping(status.get("seeds")), ticks)
+    seeds = _seeds(_mapping(status.get("seeds")), ticks, alive=holder_of(path) is not None)
     parts = [status.get("device"), _threads(status.get("threads")), status.get("execution")]
     execution = ", ".join(str(part) for part in parts if part)
     return Run(name, path, configuration, seeds, ticks, metrics, execution, tuple(notes))
@@ -128,7 +129,8 @@ def _metric(key: str, shown: object) -> Metric:
     return Metric(str(title), str(entry.get("unit") or ""), better if better in ("higher", "lower") else "none")
 
 
-def _seeds(status: Mapping[str, Any], ticks: Mapping[int, Sequence[Tick]]) -> dict[int, SeedStatus]:
+def _seeds(status: Mapping[str, Any], ticks: Mapping[int, Sequence[Tick]], alive: bool) -> dict[int, SeedStatus]:
+    """Return each seed's status; "running" of a run that no process holds means that it was killed: interrupted."""
     said = {int(seed): _mapping(entry) for seed, entry in status.items() if seed.strip().lstrip("-").isdigit()}
     seeds: dict[int, SeedStatus] = {}
     for seed in sorted(set(said) | set(ticks)):
@@ -138,5 +140,6 @@ def _seeds(status: Mapping[str, Any], ticks: Mapping[int, Sequence[Tick]]) -> di
         seconds = seconds if seconds is not None else (last.seconds if last else None)
         name, at = str(entry.get("status") or "unknown"), number(entry.get("diverged_at"))
         at = step if at is None else int(at)
+        name = "interrupted" if name == "running" and not alive else name
         seeds[seed] = SeedStatus(name, step, seconds, at if name == "diverged" else None)
     return seeds

@@ -93,6 +93,11 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("step*.safetensors"))
 
 
+def step_of(path: Path) -> int:
+    """Return the step of a checkpoint file."""
+    return int(path.stem.removeprefix("step"))
+
+
 def _progress(path: Path, run: Run, seed: int, tensors: dict[str, Tensor], told: dict) -> Progress:
     fresh = begin(run, seed)
     start = f"{seed}/state/"

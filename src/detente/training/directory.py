@@ -6,31 +6,41 @@ import json
 import shutil
 from pathlib import Path
 
-from detente.errors import InvalidValue
+from detente.errors import InvalidValue, require
+from detente.training import lock
 
 STARTED = "run.yaml.tmp"  # all that a kill may leave of a run that had not begun
 PICTURES = ("samples", "interpolations")  # folders of files by seed and step
 
 
-def make(directory: Path, overwrite: bool) -> None:
-    """Make a run directory.
+def held(directory: Path) -> lock.DirectoryLock:
+    """Return the lock of a directory, which is made if it is missing.
 
     Raises:
-        InvalidValue: it is there and holds something that may not be replaced, or cannot be made.
+        InvalidValue: it cannot be made, or another process holds it.
     """
-    if directory.exists() and (not directory.is_dir() or any(p.name != STARTED for p in directory.iterdir())):
-        if not overwrite or not (directory / "run.yaml").exists():
-            raise InvalidValue(
-                "out",
-                str(directory),
-                "a directory that does not exist yet",
-                "Choose another, `detente resume` it, or replace the run in it with --overwrite",
-            )
-        shutil.rmtree(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidValue("out", str(directory), "a directory that can be made", error.strerror or "") from error
+    return lock.DirectoryLock(directory)
+
+
+def clear(directory: Path, overwrite: bool) -> None:
+    """Make a directory ready for a new run: empty but for its lock.
+
+    Raises:
+        InvalidValue: it holds something that may not be replaced.
+    """
+    content = [path for path in directory.iterdir() if path.name not in (STARTED, lock.FILE)]
+    hint = "Choose another, `detente resume` it, or replace the run in it with --overwrite"
+    replaceable = not content or (overwrite and (directory / "run.yaml").exists())
+    require(replaceable, "out", str(directory), "a directory that does not exist yet", hint)
+    for path in content:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def cut_back(directory: Path, step: int) -> None:

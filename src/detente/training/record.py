@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,10 +22,12 @@ import detente
 from detente.errors import require
 from detente.metrics.base import Metric
 from detente.training import checkpoint, memory
-from detente.training.directory import cut_back, make, write_text
+from detente.training.directory import clear, cut_back, held, write_text
 from detente.training.loop import Tick, applicable
 from detente.training.progress import Progress
+from detente.training.provenance import provenance, require_same
 from detente.training.run import Run
+from detente.training.signals import undisturbed
 from detente.training.snapshot import write_snapshot
 
 
@@ -37,13 +40,31 @@ class Record:
         configuration: the resolved configuration as nested mappings, for `run.yaml`.
         resume: go on in an existing directory instead of starting a new one.
         overwrite: replace an existing run.
+        changed_data: go on although the data are others than before.
 
     Raises:
-        InvalidValue: the directory exists and holds something (and neither flag is given), or cannot be written.
+        InvalidValue: the directory exists and holds something (and neither flag is given), cannot be written, or is
+            being written by another process; the data have changed since the run was last trained.
     """
 
     def __init__(
-        self, run: Run, directory: Path, configuration: dict[str, Any], resume: bool = False, overwrite: bool = False
+        self,
+        run: Run,
+        directory: Path,
+        configuration: dict[str, Any],
+        resume: bool = False,
+        overwrite: bool = False,
+        changed_data: bool = False,
+    ) -> None:
+        self.lock = held(directory)
+        try:
+            self._begin(run, directory, configuration, resume, overwrite, changed_data)
+        except BaseException:
+            self.lock.release()
+            raise
+
+    def _begin(
+        self, run: Run, directory: Path, configuration: dict[str, Any], resume: bool, overwrite: bool, changed: bool
     ) -> None:
         self.run, self.directory = run, directory
         self.checkpoints = directory / "checkpoints"
@@ -51,10 +72,13 @@ class Record:
         self.start = checkpoint.load(self.checkpoints, run) if resume and checkpoint.files(self.checkpoints) else None
         begun = max(one.step for one in self.start) if self.start else -1
         require(begun <= run.steps, "steps", run.steps, f"at least {begun}, where the last checkpoint stands")
-        if not resume:
-            make(directory, overwrite)
+        origin = provenance(run.game)
+        if resume:
+            require_same(directory, origin, changed)
+        else:
+            clear(directory, overwrite)
         self.metrics: dict[str, Metric] = applicable(run.game)
-        self._write_yaml(configuration)
+        self._write_yaml({**configuration, **origin})
         described = {name: {"title": m.title, "unit": m.unit, "better": m.better} for name, m in self.metrics.items()}
         write_text(directory / "metrics.json", json.dumps(described, indent=1))
         cut_back(directory, begun)
@@ -70,16 +94,18 @@ class Record:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        try:
-            if self._last is not None:
-                if self._saved < self._last.step:
-                    checkpoint.save(self.checkpoints, self._last.progress)
-                self._write_status(self._last.progress, self._last.execution, "interrupted")
-            elif self.start is not None:  # killed between its last checkpoint and its last word
-                self._write_status(self.start, self._said_execution(), "interrupted")
-        finally:
-            self._lines.close()
-            self._events.close()
+        with undisturbed():
+            try:
+                if self._last is not None:
+                    if self._saved < self._last.step:
+                        checkpoint.save(self.checkpoints, self._last.progress)
+                    self._write_status(self._last.progress, self._last.execution, "interrupted")
+                elif self.start is not None:  # killed between its last checkpoint and its last word
+                    self._write_status(self.start, self._said_execution(), "interrupted")
+            finally:
+                self._lines.close()
+                self._events.close()
+                self.lock.release()
 
     def follow(self, ticks: Iterator[Tick]) -> Iterator[Tick]:
         """Yield the ticks, each written down first."""
@@ -174,7 +200,7 @@ class Record:
             "python": platform.python_version(),
         }
         machine = {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()}
-        whole = {**configuration, "versions": versions, "machine": machine, "command": " ".join(sys.argv)}
+        whole = {**configuration, "versions": versions, "machine": machine, "command": shlex.join(sys.argv)}
         write_text(self.directory / "run.yaml", yaml.safe_dump(whole, sort_keys=False, allow_unicode=True))
 
 

@@ -1,0 +1,58 @@
+"""SIGTERM and SIGHUP stop a training as Ctrl-C does; ignored ones stay ignored; nothing is left installed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from detente.training.signals import Terminated, exit_status, terminable, undisturbed
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_interrupts_and_its_handler_goes_again(name: str, status: int) -> None:
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        with terminable():
+            os.kill(os.getpid(), number)
+            threading.Event().wait(5)  # interrupted at once
+    assert isinstance(interrupt.value, Terminated)
+    assert exit_status(interrupt.value) == status
+    assert signal.getsignal(number) == before
+
+
+def test_control_c_has_its_usual_status() -> None:
+    assert exit_status(KeyboardInterrupt()) == 130
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with terminable():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_second_signal_does_not_disturb_saving() -> None:
+    with terminable(), undisturbed():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            os.kill(os.getpid(), getattr(signal, name))
+
+
+def test_another_thread_leaves_the_handlers_alone() -> None:
+    handlers: list[object] = []
+
+    def look() -> None:
+        with terminable():
+            handlers.append(signal.getsignal(signal.SIGTERM))
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert handlers == [before]
