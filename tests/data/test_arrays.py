@@ -88,16 +88,20 @@ def test_numbers_that_are_not_finite_are_refused(bad: float, shape: tuple[int, .
         Arrays(samples)
 
 
-def test_images_out_of_range_are_refused_with_the_range() -> None:
-    images = np.linspace(-3, 255, 32, dtype=np.float32).reshape(2, 4, 4)
-    with pytest.raises(InvalidValue, match=r"from -3 to 255.*\[-1, 1\]"):
-        Arrays(images)
-    assert float(whole(Arrays(images / 255)).max()) == 1
+SHAPES = {"sound": (1, 64), "series": (20, 5), "voxels": (1, 4, 4, 4), "feature maps": (16, 4, 4), "images": (8, 8, 3)}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("wrap", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+def test_floating_point_samples_keep_shape_axes_and_range(name: str, wrap) -> None:
+    samples = np.random.default_rng(0).normal(0, 100, (6, *SHAPES[name])).astype(np.float32)
+    data = Arrays(wrap(samples))
+    assert data.shape == SHAPES[name] and np.array_equal(whole(data).numpy(), samples)
 
 
 def test_images_that_look_like_zero_to_one_are_warned_about() -> None:
     with pytest.warns(UserWarning, match="look like"):
-        Arrays(np.linspace(0, 1, 32, dtype=np.float32).reshape(2, 4, 4))
+        Arrays(np.linspace(0, 1, 32, dtype=np.float32).reshape(2, 1, 4, 4))
 
 
 @pytest.mark.parametrize(
@@ -105,6 +109,10 @@ def test_images_that_look_like_zero_to_one_are_warned_about() -> None:
     [
         (np.zeros((3, 2), np.int64), "int64"),
         (np.zeros(3), r"\(N, 1\)"),
+        (np.zeros((3, 2), bool), "bool"),
+        (np.zeros((3, 2), object), "object"),
+        (torch.eye(3).to_sparse(), "sparse_coo.*dense"),
+        (np.ma.masked_invalid(np.array([[1.0, np.nan], [2.0, 3.0]])), "1 masked"),
         (np.zeros((3, 784), np.uint8), r"\(3, 784\) uint8"),
         (np.zeros((0, 2)), "at least one sample"),
         (np.array([["a"]]), "<U1"),
@@ -112,8 +120,7 @@ def test_images_that_look_like_zero_to_one_are_warned_about() -> None:
         ([[1.0, 2.0]], "a tensor, numpy array"),
         (None, "a tensor, numpy array"),
         (torch.zeros(3, 2, requires_grad=True), "requires grad"),
-        ("nowhere.npy", "a file that exists"),
-        ("weights.pt", ".npy or .npz"),
+        ("nowhere.npy", "a folder or file that exists"),
     ],
 )
 def test_what_is_not_data_is_refused(samples, message: str) -> None:
@@ -121,7 +128,9 @@ def test_what_is_not_data_is_refused(samples, message: str) -> None:
         as_data(samples)
 
 
-@pytest.mark.parametrize("labels", [np.zeros(4, int), np.zeros((3, 1), int), np.array([0, 1, -1]), np.zeros(3)])
+@pytest.mark.parametrize(
+    "labels", [np.zeros(4, int), np.zeros((3, 2), int), np.array([0, 1, -1]), np.array([0, 0.5, 1])]
+)
 def test_labels_that_do_not_fit_are_refused(labels: np.ndarray) -> None:
     with pytest.raises(InvalidValue, match="labels"):
         Arrays(np.zeros((3, 2)), labels)
@@ -172,9 +181,83 @@ def test_datasets_are_stacked_with_their_labels() -> None:
     assert isinstance(tensors, Arrays) and torch.equal(whole(tensors), torch.eye(3)) and tensors.class_count == 3
 
 
-def test_targets_that_are_not_classes_are_no_labels() -> None:
-    assert as_data(TensorDataset(torch.eye(3), torch.rand(3))).draw(1, generator()).keys() == {"real"}
-    assert as_data(Pairs([(np.zeros(2), 0.5), (np.zeros(2), 0.7)])).draw(1, generator()).keys() == {"real"}
+@pytest.mark.parametrize(
+    "labels",
+    [[2, 0, 1], [[2], [0], [1]], [2.0, 0.0, 1.0], [[0, 0, 1], [1, 0, 0], [0, 1, 0]], np.array([2, 0, 1], np.uint8)],
+    ids=["numbers", "column", "whole floats", "one-hot", "uint8"],
+)
+def test_labels_of_every_usual_form_are_taken(labels) -> None:
+    array = np.asarray(labels)
+    samples = torch.eye(3)
+    for data in (
+        Arrays(samples, array),
+        Arrays(TensorDataset(samples, torch.from_numpy(array))),
+        Arrays(Pairs([(sample, torch.from_numpy(array)[index]) for index, sample in enumerate(samples)])),
+    ):
+        assert data.take(torch.arange(3))["label"].tolist() == [2, 0, 1]
+
+
+def test_targets_that_are_not_classes_are_left_out_with_a_warning() -> None:
+    for source in (TensorDataset(torch.eye(3), torch.rand(3)), Pairs([(np.zeros(2), 0.5), (np.zeros(2), 0.7)])):
+        with pytest.warns(UserWarning, match="labels are left out"):
+            data = as_data(source)
+        assert data.draw(1, generator()).keys() == {"real"}
+
+
+def test_items_may_be_dictionaries() -> None:
+    for sample, label in (("image", "label"), ("pixel_values", "labels"), ("x", "y")):
+        data = as_data(Pairs([{"id": 7, sample: np.full(2, float(k)), label: k} for k in range(3)]))
+        assert isinstance(data, Arrays) and whole(data)[:, 0].tolist() == [0, 1, 2] and data.class_count == 3
+    with pytest.raises(InvalidValue, match=r"samples\[0\].*wave, speaker.*image"):
+        as_data(Pairs([{"wave": np.zeros(2), "speaker": 0}]))
+
+
+def test_labels_of_some_items_alone_are_refused() -> None:
+    with pytest.raises(InvalidValue, match="1 labels for 2 samples"):
+        as_data(Pairs([(np.zeros(2), 1), (np.zeros(2),)]))
+
+
+def test_palettes_and_mixed_modes_of_pillow_images() -> None:
+    palette = Image.new("P", (8, 6), 1)
+    palette.putpalette([0, 0, 0, 255, 40, 0] + [0] * 762)
+    grey = Image.new("L", (8, 6), 7)
+    store = Arrays(Pairs([palette, Image.new("RGBA", (8, 6), (1, 2, 3, 0)), grey])).arrays[0]
+    assert store[:, :, 0, 0].tolist() == [[255, 40, 0], [1, 2, 3], [7, 7, 7]]
+    assert Arrays(Pairs([grey, grey])).shape == (1, 6, 8)
+    with pytest.raises(InvalidValue, match=r"samples\[1\]"):
+        Arrays(Pairs([grey, palette]))
+
+
+def test_a_mistyped_path_names_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(InvalidValue, match="fotos.*exists.*Did you mean .*photos"):
+        as_data(tmp_path / "fotos")
+
+
+def test_a_file_of_another_kind_says_what_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"")
+    with pytest.raises(InvalidValue, match=r"weights\.pt.*\.npy or \.npz"):
+        as_data(tmp_path / "weights.pt")
+
+
+class Frame:
+    """As much of a data frame as is looked at, so that no test needs pandas."""
+
+    def __init__(self, **columns) -> None:
+        self.columns, self.values = list(columns), columns
+
+    def __getitem__(self, name: str):
+        return np.asarray(self.values[name])
+
+    def to_numpy(self):
+        return np.column_stack([np.asarray(values) for values in self.values.values()])
+
+
+def test_data_frames_of_numbers_are_taken_and_words_are_named() -> None:
+    data = Arrays(Frame(age=[3, 4], income=[1.5, 2.5]))
+    assert whole(data).tolist() == [[3, 1.5], [4, 2.5]]
+    with pytest.raises(InvalidValue, match="columns city"):
+        Arrays(Frame(age=[3, 4], city=["a", "b"]))
 
 
 def test_items_of_different_form_are_named() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +35,8 @@ def test_pixels_are_those_of_the_files_in_the_order_of_their_paths(tmp_path: Pat
         save(tmp_path / name, picture(seed), **({"lossless": True} if name.endswith("webp") else {}))
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / ".hidden.png").write_text("no image")
-    data = ImageFolder(tmp_path)
+    with pytest.warns(UserWarning, match=r"no images: 1 \.txt \(notes.txt\)"):
+        data = ImageFolder(tmp_path)
     assert data.size == 3 and data.shape == (3, 6, 8) and data.class_count is None
     expected = np.stack([picture(seed).transpose(2, 0, 1) for seed in (1, 0, 2)])
     assert np.array_equal(pixels_of(data).numpy(), expected)
@@ -47,7 +50,9 @@ def test_sub_folders_are_labels(tmp_path: Path) -> None:
     assert data.take(torch.arange(4))["label"].tolist() == [0, 0, 1, 1]
     assert data.draw(5, torch.Generator().manual_seed(0))["label"].shape == (5,)
     save(tmp_path / "stray.png", picture(7))
-    assert ImageFolder(tmp_path).class_names == () and ImageFolder(tmp_path / "cat").class_count is None
+    with pytest.warns(UserWarning, match="not taken for classes"):
+        assert ImageFolder(tmp_path).class_names == ()
+    assert ImageFolder(tmp_path / "cat").class_count is None
 
 
 def test_resolution_resizes_the_shorter_side_and_crops_the_middle(tmp_path: Path) -> None:
@@ -121,3 +126,134 @@ def test_a_folder_must_exist_and_hold_images(tmp_path: Path) -> None:
         ImageFolder(tmp_path / "nowhere")
     with pytest.raises(InvalidValue, match=r"path.*\.png"):
         ImageFolder(tmp_path)
+
+
+LAYOUTS = {
+    "split/class/file": (("train", "cat"), ("train", "dog"), ("val", "cat"), ("test", "dog")),
+    "class/split/file": (("cat", "Training"), ("dog", "Training"), ("cat", "validation"), ("dog", "test")),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_folders_called_like_splits_are_splits_and_their_classes_the_same_in_all(tmp_path: Path, layout: str) -> None:
+    for seed, names in enumerate(LAYOUTS[layout]):
+        save(tmp_path.joinpath(*names, "x.png"), picture(seed))
+    with pytest.warns(UserWarning, match=r"split train is read \(2 images\), not .*validation \(1 images\)"):
+        train = ImageFolder(tmp_path)
+    assert train.class_names == ("cat", "dog") and train.take(torch.arange(2))["label"].tolist() == [0, 1]
+    with pytest.warns(UserWarning, match="split test"):
+        test = ImageFolder(tmp_path, split="test")
+    assert test.class_names == ("cat", "dog") and test.take(torch.arange(1))["label"].tolist() == [1]
+    assert ImageFolder(tmp_path, split=None).size == 4
+
+
+def test_splits_without_classes(tmp_path: Path) -> None:
+    for seed, name in enumerate(["train/a.png", "train/b.png", "test/a.png"]):
+        save(tmp_path / name, picture(seed))
+    with pytest.warns(UserWarning, match="not test"):
+        data = ImageFolder(tmp_path)
+    assert data.size == 2 and data.class_count is None
+
+
+def test_a_split_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "val" / "a.png", picture(0))
+    with pytest.raises(InvalidValue, match="split.*validation"):
+        ImageFolder(tmp_path)
+    assert ImageFolder(tmp_path, split="valid").size == 1
+    with pytest.raises(InvalidValue, match="split"):
+        ImageFolder(tmp_path, split="cat")
+
+
+def test_folders_of_which_only_some_are_splits_are_refused(tmp_path: Path) -> None:
+    for name in ("train", "test", "extra"):
+        save(tmp_path / name / "a.png", picture(0))
+    with pytest.raises(InvalidValue, match="test, train look like splits, extra do not"):
+        ImageFolder(tmp_path)
+
+
+def test_a_class_may_be_called_test(tmp_path: Path) -> None:
+    for name in ("test", "cat"):
+        save(tmp_path / name / "a.png", picture(0))
+    assert ImageFolder(tmp_path).class_names == ("cat", "test")
+
+
+def test_symbolic_links_are_followed_and_circles_left(tmp_path: Path) -> None:
+    save(tmp_path / "disk" / "cat" / "a.png", picture(0))
+    save(tmp_path / "photos" / "dog" / "a.png", picture(1))
+    os.symlink(tmp_path / "disk" / "cat", tmp_path / "photos" / "cat")
+    os.symlink(tmp_path / "disk" / "cat" / "a.png", tmp_path / "photos" / "dog" / "linked.png")
+    os.symlink(tmp_path / "photos", tmp_path / "photos" / "dog" / "round")
+    data = ImageFolder(tmp_path / "photos")
+    assert data.class_names == ("cat", "dog") and data.take(torch.arange(3))["label"].tolist() == [0, 1, 1]
+
+
+def test_empty_class_folders_keep_their_number(tmp_path: Path) -> None:
+    for name in ("ant", "cow"):
+        save(tmp_path / name / "a.png", picture(0))
+    (tmp_path / "bee").mkdir()
+    with pytest.warns(UserWarning, match="without an image: bee"):
+        data = ImageFolder(tmp_path)
+    assert data.class_names == ("ant", "bee", "cow") and data.take(torch.arange(2))["label"].tolist() == [0, 2]
+
+
+FORMATS = {"bmp": "BMP", "tif": "TIFF", "TIFF": "TIFF", "gif": "GIF", "jfif": "JPEG", "ppm": "PPM", "tga": "TGA"}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_every_format_that_pillow_reads_is_read(tmp_path: Path, suffix: str) -> None:
+    flat = np.full((6, 8, 3), 200, np.uint8)
+    Image.fromarray(flat).save(tmp_path / f"a.{suffix}", FORMATS[suffix])
+    assert (pixels_of(ImageFolder(tmp_path)).int() - 200).abs().max() <= 2
+
+
+def test_of_several_frames_the_first_is_read(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.full((6, 8, 3), value, np.uint8)) for value in (0, 255)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    with pytest.warns(UserWarning, match="first frame"):
+        data = ImageFolder(tmp_path)
+    assert int(pixels_of(data).max()) == 0
+
+
+MODES = {"P": 3, "1": 1, "L": 1, "LA": 1, "RGBA": 3, "CMYK": 3, "I;16": 1}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_colours_of_every_mode(tmp_path: Path, mode: str) -> None:
+    colour = {"1": 255, "L": 90, "LA": (90, 255), "I;16": 90 * 256}.get(mode, (90, 40, 200))
+    if mode == "P":
+        image = Image.new("P", (8, 6), 1)
+        image.putpalette([0, 0, 0, 90, 40, 200] + [0] * 762)
+    elif mode == "CMYK":
+        image = Image.new("RGB", (8, 6), (90, 40, 200)).convert("CMYK")
+    else:
+        image = Image.new(mode, (8, 6), (*colour, 255) if mode == "RGBA" else colour)
+    image.save(tmp_path / ("a.tif" if mode == "CMYK" else "a.png"))
+    expected = {"1": (255,) * 3, "L": (90,) * 3, "LA": (90,) * 3, "I;16": (90,) * 3}.get(mode, (90, 40, 200))
+    assert (pixels_of(ImageFolder(tmp_path))[0, :, 0, 0].int() - torch.tensor(expected)).abs().max() <= 1
+
+
+def test_floating_point_pixels_are_named_not_clipped(tmp_path: Path) -> None:
+    Image.fromarray(np.full((6, 8), 0.5, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(InvalidValue, match=r"a\.tif.*range is not known"):
+        ImageFolder(tmp_path)
+
+
+@pytest.mark.parametrize("entry", [(0x11A, 2, b"72\0"), (0x11A, 5, b""), (0x9003, 7, b"\xff"), (0x112, 2, b"six\0")])
+def test_odd_exif_data_do_not_matter(tmp_path: Path, entry: tuple[int, int, bytes]) -> None:
+    tag, kind, value = entry
+    head = b"II*\0" + struct.pack("<IH", 8, 2) + struct.pack("<HHI", 0x112, 3, 1) + struct.pack("<HH", 6, 0)
+    exif = b"Exif\0\0" + head + struct.pack("<HHI", tag, kind, len(value)) + value.ljust(4, b"\0") + bytes(4)
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.jpg", exif=exif)
+    assert ImageFolder(tmp_path).shape in ((3, 8, 6), (3, 6, 8))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_camera_s_orientation_is_undone_as_pillow_does(tmp_path: Path, orientation: int) -> None:
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(picture(3)).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        expected = np.asarray(ImageOps.exif_transpose(image)).transpose(2, 0, 1)
+    assert np.array_equal(pixels_of(ImageFolder(tmp_path))[0].numpy(), expected)

@@ -7,6 +7,8 @@ import types
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -231,3 +233,74 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InvalidValue, match=r"pip install 'detente\[data\]'"):
         list(prepare("cifar10", tmp_path, folder=tmp_path))
+
+
+def write_labelled(path: Path, images: np.ndarray, labels: list) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cells = [{"bytes": png(pixels), "path": None} for pixels in images]
+    pq.write_table(pa.table({"image": cells, "label": labels}), path)
+
+
+def test_labels_of_text_are_numbered_alike_in_all_files(tmp_path: Path) -> None:
+    write_labelled(tmp_path / "set" / "train-0.parquet", GREY[:3], ["dog", "ant", "dog"])
+    write_labelled(tmp_path / "set" / "train-1.parquet", GREY[3:5], ["cow", "dog"])
+    sets = made("fashion_mnist-8", tmp_path / "set", tmp_path)
+    assert whole(sets, "fashion_mnist-8", "train")[1] == [2, 0, 2, 1, 2]
+    assert Prepared("fashion_mnist-8", folder=sets).class_names == ("ant", "cow", "dog")
+
+
+def test_labels_that_are_no_classes_are_named(tmp_path: Path) -> None:
+    write_labelled(tmp_path / "half" / "train.parquet", GREY[:2], [0.0, 1.5])
+    with pytest.raises(InvalidValue, match=r"train\.parquet row 1 with label 1\.5"):
+        made("fashion_mnist-8", tmp_path / "half", tmp_path)
+    write_labelled(tmp_path / "lists" / "train.parquet", GREY[:2], [[0], [1]])
+    with pytest.raises(InvalidValue, match=r"train\.parquet, column 'label' of list"):
+        made("fashion_mnist-8", tmp_path / "lists", tmp_path)
+
+
+def test_samples_without_a_label_are_left_out_and_counted(tmp_path: Path) -> None:
+    write_labelled(tmp_path / "set" / "train.parquet", GREY[:4], [1, None, 0, 1])
+    data = Prepared("fashion_mnist-8", folder=made("fashion_mnist-8", tmp_path / "set", tmp_path))
+    with pytest.warns(UserWarning, match="1 of 4 samples have no label"):
+        stored, labels = data.arrays
+    assert labels is not None and labels.tolist() == [1, 0, 1]
+    assert np.array_equal(np.asarray(stored)[:, 0], GREY[[0, 2, 3]])
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "dev", "Validation"])
+def test_a_validation_split_stays_apart(tmp_path: Path, name: str) -> None:
+    write_labelled(tmp_path / "parquet" / "data" / "train-0.parquet", GREY, LABELS.tolist())
+    write_labelled(tmp_path / "parquet" / "data" / f"{name}-0.parquet", GREY_TEST, TEST_LABELS.tolist())
+    for split, images in (("train", GREY), (name, GREY_TEST)):
+        for number in (0, 1):
+            write_pictures(tmp_path / "folders" / split / "ab"[number], images[number : number + 2])
+    for form, sizes in (("parquet", (11, 5)), ("folders", (4, 4))):
+        sets = made("fashion_mnist-8", tmp_path / form, tmp_path / form)
+        assert Prepared("fashion_mnist-8", folder=sets).size == sizes[0]
+        assert Prepared("fashion_mnist-8", "validation", folder=sets).size == sizes[1]
+    assert Prepared("fashion_mnist-8", "validation", folder=sets).class_names == ("a", "b")
+
+
+def test_folders_of_which_only_some_are_splits_are_refused(tmp_path: Path) -> None:
+    for name in ("train", "test", "more"):
+        write_pictures(tmp_path / "set" / name, GREY[:2])
+    with pytest.raises(InvalidValue, match="test, train look like splits, more do not"):
+        made("fashion_mnist-8", tmp_path / "set", tmp_path)
+
+
+def test_idx_files_that_lie_there_packed_and_unpacked_are_read_once(tmp_path: Path) -> None:
+    for ending in ("", ".gz"):
+        write_idx(tmp_path / "raw" / f"train-images-idx3-ubyte{ending}", GREY)
+        write_idx(tmp_path / "raw" / f"train-labels-idx1-ubyte{ending}", LABELS.astype(np.uint8))
+    sets = made("fashion_mnist-8", tmp_path / "raw", tmp_path)
+    assert whole(sets, "fashion_mnist-8", None)[1] == LABELS.tolist()
+
+
+def test_links_to_folders_are_followed(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_pictures(tmp_path / "disk" / name, GREY[:2])
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a").symlink_to(tmp_path / "disk" / "a")
+    (tmp_path / "set" / "b").symlink_to(tmp_path / "disk" / "b")
+    sets = made("fashion_mnist-8", tmp_path / "set", tmp_path)
+    assert whole(sets, "fashion_mnist-8", "train")[1] == [0, 0, 1, 1]

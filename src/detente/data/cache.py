@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +30,17 @@ def cache() -> Path:
         return Path(os.environ.get("DETENTE_CACHE") or Path.home() / ".cache" / "detente").expanduser()
     except RuntimeError as error:
         raise InvalidValue("DETENTE_CACHE", None, "a folder, since you have no home directory") from error
+
+
+def require_writable(folder: Path) -> None:
+    """Raise `InvalidValue` unless files can be written into a folder of the cache, which is made if it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        hint = f"{error.strerror or error}. Let DETENTE_CACHE name a folder that can be written to"
+        raise InvalidValue("cache", str(folder), "a folder that can be written to", hint) from error
 
 
 def sets(folder: str | Path | None = None) -> Path:

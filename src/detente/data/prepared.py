@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,9 +61,14 @@ class Prepared(StoredData):
         """The samples as stored, (size, C, H, W) uint8, indexed but not copied, and their labels."""
         samples, span = self._opened.samples, self._opened.span(self.split)
         large = samples.nbytes > SMALL and hasattr(os, "preadv")
-        if not large and (self.classes is None or self.labels is None):
+        unlabelled = 0 if self.labels is None else int((self.labels < 0).sum())
+        if not large and not unlabelled and (self.classes is None or self.labels is None):
             return samples[span], self.labels
         rows, labels = np.arange(span.start, span.stop), self.labels
+        if unlabelled and labels is not None:
+            text = f"{self.name}: {unlabelled} of {len(labels)} samples have no label and are left out"
+            warnings.warn(text, stacklevel=3)
+            rows, labels = rows[(labels >= 0).numpy()], labels[labels >= 0]
         if self.classes is not None and labels is not None:
             chosen = torch.isin(labels, torch.tensor(self.classes))
             rows, labels = rows[chosen.numpy()], labels[chosen]
@@ -75,10 +81,10 @@ class Prepared(StoredData):
 
     @cached_property
     def labels(self) -> Tensor | None:
-        """Labels of the split, all classes of it, (N,) int64, or None where it has none."""
+        """Labels of the split, all classes of it, (N,) int64, -1 where a sample has none; None where all have none."""
         labels = self._opened.labels
         labels = None if labels is None else labels[self._opened.span(self.split)]
-        return None if labels is None or not len(labels) or int(labels.min()) < 0 else labels
+        return None if labels is None or not len(labels) or int(labels.max()) < 0 else labels
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -189,8 +189,13 @@ def save(network: Network, **stated: Any) -> Classifier:
     return load(stated["name"])
 
 
+def classifier_folder() -> Path:
+    """Return the cache's folder of trained classifiers."""
+    return cache() / "classifiers"
+
+
 def _files(name: str) -> tuple[Path, Path]:
-    folder = cache() / "classifiers"
+    folder = classifier_folder()
     return folder / f"{name}.safetensors", folder / f"{name}.json"
 
 

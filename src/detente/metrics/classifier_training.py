@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
 from detente.data.base import StoredData
-from detente.data.cache import open_set
+from detente.data.cache import open_set, require_writable
 from detente.data.digits import Digits
 from detente.data.prepared import Prepared
 from detente.data.sources import SOURCES
 from detente.derivatives import vector_field
 from detente.errors import require, unknown
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.metrics.classifier import Classifier, Network, save
+from detente.metrics.classifier import Classifier, Network, classifier_folder, save
 from detente.modules import build, call, trainable, write
 from detente.optimizers.adam import Adam
 from detente.schedule import Cosine
@@ -96,8 +96,9 @@ def train(
         told: called now and then with the share that is done, 0 … 1, and the loss.
 
     Raises:
-        InvalidValue: no such set, not prepared yet, or without labels.
+        InvalidValue: no such set, not prepared yet, or without labels; a cache that cannot be written.
     """
+    require_writable(classifier_folder())  # before a minute of training, not after
     recipe = recipe or RECIPES.get(name, Recipe())
     (images, labels), held_out = _sets(name)
     generator = torch.Generator().manual_seed(seed)

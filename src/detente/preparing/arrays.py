@@ -27,6 +27,12 @@ KEYS = (
 )
 
 
+def once(files: list[Path]) -> list[Path]:
+    """Return IDX files, those that lie there packed (.gz) and unpacked only once: unpacked."""
+    unpacked = {file for file in files if file.suffix != ".gz"}
+    return [file for file in files if file in unpacked or file.with_suffix("") not in unpacked]
+
+
 def idx_part(file: Path, top: Path, splits: tuple[str, ...]) -> Part:
     """Return the images of an IDX file, e.g. train-images-idx3-ubyte.gz, with the labels that lie beside it.
 

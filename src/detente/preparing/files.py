@@ -7,31 +7,28 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from detente.data.files import Layout
 from detente.preparing.part import NO_LABEL, Part, Record, split_named, split_of, stamp_of
 
 
 def image_parts(files: Sequence[Path], top: Path, splits: tuple[str, ...]) -> list[Part]:
     """Return the image files below a folder, a part for each split, in the order of their paths.
 
-    Where every folder at the top has the name of a split, these are the splits; else all is train. Below, where every
-    image lies in a sub-folder and there are at least two, these are the classes in the order of their names.
+    What the folders mean says `detente.data.files.Layout`: splits, classes, both or neither. Without splits all is
+    train.
+
+    Raises:
+        InvalidValue: only some folders are called like splits.
     """
-    parts = {file: file.relative_to(top).parts for file in files}
-    of = {file: split_named(names[0], splits) if len(names) > 1 else None for file, names in parts.items()}
-    if None in of.values():
-        of = dict.fromkeys(files, "train")
-    else:
-        parts = {file: names[1:] for file, names in parts.items()}
-    classes = sorted({names[0] for names in parts.values() if len(names) > 1})
-    if len(classes) < 2 or any(len(names) == 1 for names in parts.values()):
-        classes = []
-    numbers = {name: number for number, name in enumerate(classes)}
+    layout = Layout.of(top, files, "source")
+    of = [split_named(split, splits) if split else "train" for split in layout.splits]
+    labels = layout.labels or [NO_LABEL] * len(files)
     found = []
-    for split in dict.fromkeys(of.values()):
-        chosen = [file for file in files if of[file] == split]
-        labels = [numbers[parts[file][0]] if classes else NO_LABEL for file in chosen]
-        stamp = hashlib.sha256(stamp_of(*chosen).encode()).hexdigest()
-        found.append(Part(str(split), len(chosen), stamp, partial(_images, chosen, labels), tuple(classes)))
+    for split in dict.fromkeys(of):
+        chosen = [index for index, name in enumerate(of) if name == split]
+        some, numbers = [files[index] for index in chosen], [labels[index] for index in chosen]
+        stamp = hashlib.sha256(stamp_of(*some).encode()).hexdigest()
+        found.append(Part(str(split), len(some), stamp, partial(_images, some, numbers), layout.classes))
     return found
 
 

@@ -25,7 +25,7 @@ def hub_parts(source: Source) -> list[Part]:
     except ModuleNotFoundError as error:
         hint = f"To download {source.hub} from the Hugging Face hub: pip install 'detente[data]'"
         raise InvalidValue("source", None, local, hint) from error
-    parts: list[Part] = []
+    loads = []
     for split in source.splits:
         try:
             loaded = datasets.load_dataset(source.hub, source.configuration, split=split)
@@ -35,11 +35,23 @@ def hub_parts(source: Source) -> list[Part]:
             raise InvalidValue("source", f"{source.hub} ({split})", allowed, hint) from error
         classes = tuple(getattr(loaded.features.get(source.label), "names", None) or ())
         stamp = f"{source.hub} {split} {loaded.num_rows} {loaded.info.version}"
-        parts.append(Part(split, loaded.num_rows, stamp, partial(_rows, loaded, split, source), classes))
-    return parts
+        loads.append((split, loaded, stamp, classes))
+    names = sorted(set().union(*(_label_names(loaded, source) for _, loaded, _, _ in loads)))
+    numbers = {name: number for number, name in enumerate(names)}
+    return [
+        Part(split, loaded.num_rows, stamp, partial(_rows, loaded, split, source, numbers), classes or tuple(names))
+        for split, loaded, stamp, classes in loads
+    ]
 
 
-def _rows(loaded: Any, split: str, source: Source, start: int) -> Iterator[Record]:
+def _label_names(loaded: Any, source: Source) -> set[str]:
+    """Return the different labels of a split that are text; nothing where they are numbers."""
+    if source.label not in loaded.column_names or getattr(loaded.features[source.label], "dtype", "") != "string":
+        return set()
+    return {label for label in loaded.unique(source.label) if label is not None}
+
+
+def _rows(loaded: Any, split: str, source: Source, numbers: dict[str, int], start: int) -> Iterator[Record]:
     import datasets  # pyright: ignore[reportMissingImports]
 
     labelled = source.label in loaded.column_names
@@ -50,5 +62,5 @@ def _rows(loaded: Any, split: str, source: Source, start: int) -> Iterator[Recor
     for batch in chosen.select(range(start, loaded.num_rows)).iter(batch_size=ROWS):
         labels = batch[source.label] if labelled else [None] * len(batch[source.sample])
         for sample, label in zip(batch[source.sample], labels, strict=True):
-            yield record(f"{source.hub} {split} row {row}", sample, label)
+            yield record(f"{source.hub} {split} row {row}", sample, label, numbers)
             row += 1

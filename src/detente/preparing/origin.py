@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from detente.data.pictures import SUFFIXES
+from detente.data.files import counted, files_below
+from detente.data.pictures import suffixes
 from detente.data.sources import Source
 from detente.errors import require
-from detente.preparing.arrays import IDX, idx_part, npz_parts
+from detente.preparing.arrays import IDX, idx_part, npz_parts, once
 from detente.preparing.files import image_parts, text_part
 from detente.preparing.hub import hub_parts
-from detente.preparing.parquet import parquet_part
+from detente.preparing.parquet import parquet_parts
 from detente.preparing.part import Part
 
 FORMS = "Parquet files, IDX files (train-images-idx3-ubyte.gz), an NPZ file, or a folder of images"
@@ -44,14 +45,13 @@ def origin(source: Source, path: Path | None) -> tuple[str, list[Part]]:
 
 def _local_parts(source: Source, path: Path) -> list[Part]:
     """Return the parts of the first form that is found."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    files = [file for file in files if not any(name.startswith(".") for name in file.relative_to(path).parts)]
+    files = files_below(path) if path.is_dir() else [path]
     top, splits = path if path.is_dir() else path.parent, tuple(source.splits)
     forms: list[tuple[Callable[[Path], bool], Callable[[list[Path]], list[Part]]]] = [
-        (lambda file: file.suffix == ".parquet", lambda some: [parquet_part(file, top, source) for file in some]),
-        (lambda file: bool(IDX.search(file.name)), lambda some: [idx_part(file, top, splits) for file in some]),
+        (lambda file: file.suffix == ".parquet", lambda some: parquet_parts(some, top, source)),
+        (lambda file: bool(IDX.search(file.name)), lambda some: [idx_part(file, top, splits) for file in once(some)]),
         (lambda file: file.suffix == ".npz", lambda some: [part for file in some for part in npz_parts(file)]),
-        (lambda file: file.suffix.lower() in SUFFIXES, lambda some: image_parts(some, top, splits)),
+        (lambda file: file.suffix.lower() in suffixes(), lambda some: image_parts(some, top, splits)),
     ]
     if source.kind == "text":
         forms[1:] = [(lambda file: file.suffix == ".txt", lambda some: [text_part(file, top, splits) for file in some])]
@@ -59,5 +59,6 @@ def _local_parts(source: Source, path: Path) -> list[Part]:
         some = [file for file in files if fits(file)]
         if some:
             return parts(some)
-    require(False, "source", str(path), TEXT_FORMS if source.kind == "text" else FORMS)
+    hint = f"It holds {counted(files)}" if files else "It is empty"
+    require(False, "source", str(path), TEXT_FORMS if source.kind == "text" else FORMS, hint)
     return []

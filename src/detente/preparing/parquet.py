@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,25 @@ from detente.preparing.part import NO_LABEL, Part, Record, split_of, stamp_of
 ROWS = 256  # read at once
 
 
-def parquet_part(file: Path, top: Path, source: Source) -> Part:
-    """Return the rows of a file whose images are {bytes, path} and labels whole numbers, or whose samples are text.
+def parquet_parts(files: Sequence[Path], top: Path, source: Source) -> list[Part]:
+    """Return the rows of files whose images are {bytes, path}, or whose samples are text, a part for each file.
+
+    Labels are whole numbers, or names, which are numbered in the order of the alphabet over all files.
 
     Args:
-        file: path of the file.
+        files: paths of the files.
         top: the folder that was given.
         source: the set, for the names of its columns and splits.
 
     Raises:
-        InvalidValue: the file cannot be read, or lacks the columns.
+        InvalidValue: a file cannot be read, lacks the columns, or has labels of another kind.
     """
+    names = sorted(set().union(*(_label_names(file, source) for file in files)))
+    numbers = {name: number for number, name in enumerate(names)}
+    return [_part(file, top, source, numbers) for file in files]
+
+
+def _part(file: Path, top: Path, source: Source, numbers: dict[str, int]) -> Part:
     with _opened(file) as opened:
         names = opened.schema_arrow.names
         hint = f"The hub's {source.hub} has {source.sample!r}" + (f" and {source.label!r}" if source.label else "")
@@ -35,12 +43,34 @@ def parquet_part(file: Path, top: Path, source: Source) -> Part:
         # The hub writes a set's features into the schema.
         said = json.loads((opened.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
         feature = said.get("info", {}).get("features", {}).get(source.label, {})
-        count, classes = opened.metadata.num_rows, tuple(feature.get("names", ()))
-    read = partial(_rows, file, columns)
+        count, classes = opened.metadata.num_rows, tuple(feature.get("names", ())) or tuple(numbers)
+    read = partial(_rows, file, columns, numbers)
     return Part(split_of(file, top, tuple(source.splits)), count, stamp_of(file), read, classes)
 
 
-def _rows(file: Path, columns: list[str], start: int) -> Iterator[Record]:
+def _label_names(file: Path, source: Source) -> set[str]:
+    """Return the different labels of a file that are text; nothing where they are numbers.
+
+    Raises:
+        InvalidValue: they are neither.
+    """
+    with _opened(file) as opened:
+        import pyarrow
+
+        if source.label not in opened.schema_arrow.names:
+            return set()
+        kind = opened.schema_arrow.field(source.label).type
+        kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+        if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
+            labels = opened.read(columns=[source.label]).column(0).unique().to_pylist()
+            return {label for label in labels if label is not None}
+        whole = pyarrow.types.is_integer(kind) or pyarrow.types.is_boolean(kind) or pyarrow.types.is_null(kind)
+        shown, allowed = f"{file}, column {source.label!r} of {kind}", "labels that are whole numbers or text"
+        require(whole or pyarrow.types.is_floating(kind), "source", shown, allowed)
+    return set()
+
+
+def _rows(file: Path, columns: list[str], numbers: dict[str, int], start: int) -> Iterator[Record]:
     with _opened(file) as opened:
         groups, row, first = [], 0, 0
         for group in range(opened.metadata.num_row_groups):  # groups that end before the start are not even read
@@ -54,7 +84,7 @@ def _rows(file: Path, columns: list[str], start: int) -> Iterator[Record]:
             labels = batch.column(columns[1]).to_pylist() if len(columns) > 1 else [None] * len(samples)
             for sample, label in zip(samples, labels, strict=True):
                 if row >= start:
-                    yield record(f"{file} row {row}", sample, label)
+                    yield record(f"{file} row {row}", sample, label, numbers)
                 row += 1
 
 
@@ -71,8 +101,15 @@ def _opened(file: Path) -> Any:
         raise InvalidValue("source", str(file), "a readable Parquet file", f"It says: {error}") from error
 
 
-def record(where: str, sample: Any, label: int | None) -> Record:
-    """Return a row of the hub: an image {bytes, path}, or text."""
+def record(where: str, sample: Any, label: Any, numbers: Mapping[str, int]) -> Record:
+    """Return a row of the hub: an image {bytes, path}, or text, and its label, text as its number.
+
+    Raises:
+        InvalidValue: the label is neither text nor a whole number.
+    """
     if isinstance(sample, dict):
         sample = sample["bytes"] if sample.get("bytes") is not None else Path(sample.get("path") or "")
-    return Record(where, b"" if sample is None else sample, NO_LABEL if label is None else int(label))
+    number = NO_LABEL if label is None else numbers.get(label, label) if isinstance(label, str) else label
+    whole = not isinstance(number, str) and number == int(number) and number >= NO_LABEL
+    require(whole, "source", f"{where} with label {label!r}", "labels that are whole numbers, at least 0, or text")
+    return Record(where, b"" if sample is None else sample, int(number))

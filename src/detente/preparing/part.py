@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from detente.data.files import split_named as common_split
+
 NO_LABEL = -1
-SYNONYMS = {"validation": "valid", "valid": "validation", "val": "validation", "t10k": "test"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +53,11 @@ def stamp_of(*files: Path) -> str:
 
 
 def split_named(word: str, splits: tuple[str, ...]) -> str | None:
-    """Return the split that a word means, or None."""
-    return next((name for name in (word.lower(), SYNONYMS.get(word.lower())) if name in splits), None)
+    """Return the split that a word means, by the set's own name for it where it has one; else None."""
+    if word.lower() in splits:
+        return word.lower()
+    common = common_split(word)
+    return next((name for name in splits if common is not None and common_split(name) == common), common)
 
 
 def split_of(file: Path, top: Path, splits: tuple[str, ...]) -> str:
