@@ -40,7 +40,7 @@ def write_folder(folder: Path, pixels: np.ndarray, labels: np.ndarray) -> None:
     """Write digits as picture files, one sub-folder a class, as photographs often lie on a disk."""
     for index, (image, label) in enumerate(zip(pixels, labels, strict=True)):
         path = folder / f"class {label}"
-        path.mkdir(exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path / f"{index:04d}.png")
 
 
@@ -56,8 +56,8 @@ def sources(folder: Path) -> Iterator[tuple[str, object]]:
     yield "a Dataset", Rotated(floats, torch.from_numpy(labels))  # read once, in order; integer labels are kept
     np.save(folder / "digits.npy", pixels)
     yield "a file of numbers", folder / "digits.npy"  # stays on the disk, memory-mapped
-    write_folder(folder, pixels[:200], labels[:200])
-    yield "a folder of images", ImageFolder(folder, resolution=16, channels=1)  # or just the folder's path
+    write_folder(folder / "images", pixels[:200], labels[:200])
+    yield "a folder of images", ImageFolder(folder / "images", resolution=16, channels=1)  # or just the folder's path
 
 
 def network(inputs: int, outputs: tuple[int, ...], last: nn.Module) -> nn.Module:

@@ -17,10 +17,13 @@ from torch.utils.data import DataLoader, TensorDataset
 import detente
 from detente import methods
 from detente.errors import InvalidValue
+from detente.game import Game
 from detente.games.dirac_gan import DiracGAN
 from detente.games.quadratic import Bilinear
+from detente.modules import call, trainable
 from detente.networks.mlp import MLP
 from detente.penalties.gradient_penalty import GradientPenalty
+from detente.vector import Layout
 
 Made = TypeVar("Made", bound=nn.Module)
 
@@ -172,9 +175,60 @@ def test_games_without_modules_step_too() -> None:
     stepper = detente.Stepper(Bilinear(start=(1.0, 0.0)), methods.simultaneous("sgd", 0.5))
     stepper.step()
     torch.testing.assert_close(stepper.state.vectors, {"x": torch.ones(1).double(), "y": 0.5 * torch.ones(1).double()})
-    for misuse in (lambda: stepper.sample(3), stepper.modules, lambda: stepper.step(images())):
-        with pytest.raises(InvalidValue, match="game: got 'Bilinear'; allowed: a detente.Adversarial"):
-            misuse()
+    assert {name: vector.tolist() for name, vector in stepper.modules().items()} == {"x": [1.0], "y": [0.5]}
+    with pytest.raises(InvalidValue, match="game: got 'Bilinear'; allowed: a game with one generator"):
+        stepper.sample(3)
+    with pytest.raises(InvalidValue, match="batch: got 'Tensor'; allowed: nothing: this game draws no batch"):
+        stepper.step(images())
+
+
+class Cycle(Game):
+    """Two generators and one discriminator with BatchNorm, whose modules the game itself keeps."""
+
+    players = ("generators", "judge")  # pyright: ignore[reportAssignmentType]
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.nets = {
+            "there": nn.Linear(2, 2),
+            "back": nn.Linear(2, 2),
+            "judge": nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 1)),
+        }
+
+    def initial(self, generator):
+        self.of = {name: Layout.of(trainable(net), name) for name, net in self.nets.items()}
+        flat = {name: self.of[name].flatten(trainable(net)).detach() for name, net in self.nets.items()}
+        buffers = {name: buffer.clone() for name, buffer in self.nets["judge"].named_buffers()}
+        vectors = {"generators": torch.cat([flat["there"], flat["back"]]), "judge": flat["judge"]}
+        return vectors, {"generators": {}, "judge": buffers}
+
+    def losses(self, vectors, buffers, batch, players=None):
+        there, back = vectors["generators"].split([self.of[name].size for name in ("there", "back")])
+        fake, _ = call(self.nets["there"], self.of["there"], there, {}, batch["x"])
+        again, _ = call(self.nets["back"], self.of["back"], back, {}, fake)
+        score, judged = call(self.nets["judge"], self.of["judge"], vectors["judge"], buffers["judge"], fake)
+        losses = {"generators": (again - batch["x"]).square().mean() - score.mean(), "judge": score.square().mean()}
+        return {name: losses[name] for name in players or self.players}, {"generators": {}, "judge": judged}
+
+    def draw(self, generator):
+        return {"x": torch.randn(8, 2, generator=generator)}
+
+
+def test_games_of_one_s_own_take_batches_and_give_modules_back() -> None:
+    stepper = detente.Stepper(Cycle(), methods.extragradient())
+    x = torch.randn(8, 2, generator=torch.Generator().manual_seed(5))
+    for batch in ({"x": x}, {"x": x.numpy()}, None):
+        assert stepper.step(batch).losses["judge"].isfinite()
+    with pytest.raises(InvalidValue, match=r"batch: got \['y'\]; allowed: a dictionary with x"):
+        stepper.step({"y": x})
+    modules, state = stepper.modules(), stepper.state
+    there, back = modules["generators"]
+    lent = torch.cat([p.detach().flatten() for net in (there, back) for p in (net.weight, net.bias)])
+    assert torch.equal(lent, state.vectors["generators"])
+    judge = modules["judge"]
+    assert isinstance(judge, nn.Sequential) and not judge.training
+    assert torch.equal(judge[0].running_mean, state.buffers["judge"]["0.running_mean"])
+    assert not torch.equal(judge[1].weight, stepper.game.nets["judge"][1].weight)
 
 
 def test_modules_with_hooks_come_back_too() -> None:
@@ -189,7 +243,7 @@ def test_modules_with_hooks_come_back_too() -> None:
 
 MISTAKES: dict[str, tuple[Callable[[], object], str, str]] = {
     "another shape": (lambda: game(generator=MLP(5, 16, 4, 1)), "generator", r"\(batch, 1, 4, 4\)"),
-    "latent of another length": (lambda: game(latent=6), "generator", r"input of shape \(2, 6\)"),
+    "latent of another length": (lambda: game(latent=6), "generator", r"input of shape \(8, 6\)"),
     "no tensor": (lambda: game(generator=nn.LSTM(5, 16)), "generator", "returns one tensor"),
     "two scores": (
         lambda: game(discriminator=nn.Sequential(nn.Flatten(), nn.Linear(16, 2))),
@@ -197,11 +251,11 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, str]] = {
         "one score a sample",
     ),
     "one score a batch": (
-        lambda: game(discriminator=nn.Sequential(nn.Flatten(0), nn.Linear(32, 1))),
+        lambda: game(discriminator=nn.Sequential(nn.Flatten(0), nn.Linear(128, 1))),
         "discriminator",
         "one score a sample",
     ),
-    "other samples": (lambda: game(discriminator=MLP(7, 1, 4, 1)), "discriminator", r"input of shape \(2, 1, 4, 4\)"),
+    "other samples": (lambda: game(discriminator=MLP(7, 1, 4, 1)), "discriminator", r"input of shape \(8, 1, 4, 4\)"),
     "batch larger than the set": (lambda: game(batch=25), "batch", "at most the 24 samples"),
     "batch of nothing": (lambda: game(batch=0), "batch", "≥ 1"),
     "no latent": (lambda: game(latent=0), "latent", "≥ 1"),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from detente.errors import InvalidValue
+from detente.errors import InvalidValue, require
 
 Vectors = dict[str, Tensor]
 Buffers = dict[str, dict[str, Tensor]]
 Batch = dict[str, Tensor]
+Given = Tensor | np.ndarray | Sequence[Tensor | np.ndarray] | Mapping[str, Tensor | np.ndarray]
 
 
 class Game(ABC):
@@ -60,6 +63,23 @@ class Game(ABC):
         del generator
         return {}
 
+    def complete(self, batch: Mapping[str, Any], generator: torch.Generator) -> Batch:
+        """Return a whole batch made of the user's own numbers; here a dictionary with the names that `draw` gives.
+
+        Args:
+            batch: tensors or numpy arrays by name.
+            generator: for what a game adds by chance; here nothing.
+
+        Raises:
+            InvalidValue: it is no dictionary, has other names, or something else than tensors in it.
+        """
+        names = sorted(self.draw(torch.Generator(generator.device).manual_seed(0)))
+        allowed = f"a dictionary with {', '.join(names)}" if names else "nothing: this game draws no batch"
+        mapping = isinstance(batch, Mapping)
+        if not mapping or sorted(batch) != names:
+            raise InvalidValue("batch", sorted(batch) if mapping else type(batch).__name__, allowed)
+        return named_tensors(dict(batch), ())
+
     def parts(self, count: int | None = None) -> Iterator[Batch]:
         """Yield all terms of a game of finite `size` once, `count` a batch (default: as many as a drawn batch has)."""
         del count
@@ -72,3 +92,26 @@ class Game(ABC):
     def project(self, vectors: Vectors) -> Vectors:
         """Return the nearest allowed point; the whole space is allowed unless a game says otherwise."""
         return vectors
+
+
+def named_tensors(batch: Given, names: tuple[str, ...]) -> Batch:
+    """Return a batch in any of its forms as tensors by name.
+
+    Args:
+        batch: samples, a sequence such as (samples, labels), or a dictionary; tensors or numpy arrays.
+        names: of the members of a sequence, as many as are used.
+
+    Raises:
+        InvalidValue: something in it is neither a tensor nor an array.
+    """
+    if isinstance(batch, Tensor | np.ndarray):
+        batch = (batch,)  # pyright: ignore[reportAssignmentType]
+    if isinstance(batch, list | tuple):
+        batch = dict(zip(names, batch, strict=False))
+    allowed = "a tensor, a numpy array, (samples, labels), or a dictionary of these by name"
+    require(isinstance(batch, Mapping), "batch", type(batch).__name__, allowed)
+    assert isinstance(batch, Mapping)
+    for name, value in batch.items():
+        taken = isinstance(value, Tensor | np.ndarray)
+        require(taken, f"batch[{name!r}]", type(value).__name__, "a tensor or a numpy array")
+    return {name: torch.as_tensor(value) for name, value in batch.items()}

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from detente.derivatives import output_gradient
 from detente.errors import require
+from detente.game import Batch, Buffers, Game, Vectors
 from detente.lending import called_with
 from detente.sharing import computing_anew, shared
 from detente.transposed_convolutions import products
@@ -148,6 +150,55 @@ def write(module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, 
     require(shapes == wanted, owner, shapes, f"a module with the tensors {wanted}")
     for name, slot in slots.items():
         slot.copy_(values[name])
+
+
+@torch.no_grad()
+def modules_of(
+    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch
+) -> dict[str, nn.Module | tuple[nn.Module, ...] | Tensor]:
+    """Return each player's modules with its parameters written in, found by watching which are called with them.
+
+    Args:
+        game: any game whose losses call modules with views of the players' vectors, as `call` does.
+        vectors: each player's parameters, (n_i,).
+        buffers: the modules' buffers.
+        batch: one batch, for an evaluation of the losses.
+
+    Returns:
+        By player a module in evaluation mode, several where it has several, or its vector where it has none.
+    """
+    vectors = {name: vector.detach().clone() for name, vector in vectors.items()}  # each in a storage of its own
+    owners = {vector.untyped_storage().data_ptr(): name for name, vector in vectors.items()}
+    calls: dict[str, dict[nn.Module, dict[str, tuple[int, torch.Size]]]] = {name: {} for name in vectors}
+
+    def watch(module: nn.Module, inputs: tuple) -> None:
+        del inputs
+        lent = {name: p for name, p in module.named_parameters() if p.untyped_storage().data_ptr() in owners}
+        players = {owners[p.untyped_storage().data_ptr()] for p in lent.values()}
+        inside = [part for found in calls.values() for whole in found for part in whole.modules()]
+        if len(players) == 1 and module not in inside:
+            places = {name: (p.storage_offset(), p.shape) for name, p in lent.items()}
+            calls[players.pop()].setdefault(module, places)
+
+    handle = register_module_forward_pre_hook(watch)
+    try:
+        game.losses(vectors, buffers, batch)
+    finally:
+        handle.remove()
+    trained: dict[str, nn.Module | tuple[nn.Module, ...] | Tensor] = {}
+    for player, found in calls.items():
+        modules = []
+        for module, places in found.items():
+            copy_of_module = copied(module).eval()
+            slots = {**dict(copy_of_module.named_parameters()), **dict(copy_of_module.named_buffers())}
+            for name, (start, shape) in places.items():
+                slots[name].copy_(vectors[player][start : start + shape.numel()].view(shape))
+            for name, buffer in buffers.get(player, {}).items():
+                if name in slots and slots[name].shape == buffer.shape:
+                    slots[name].copy_(buffer)
+            modules.append(copy_of_module)
+        trained[player] = vectors[player] if not modules else modules[0] if len(modules) == 1 else tuple(modules)
+    return trained
 
 
 @torch.no_grad()

@@ -258,7 +258,7 @@ def test_data_without_labels_are_refused(data: Any) -> None:
 
 
 def test_modules_that_take_no_label_are_refused() -> None:
-    with pytest.raises(InvalidValue, match=r"generator: got 'Linear'; allowed: .* shape \(2, 2\), \(2,\)"):
+    with pytest.raises(InvalidValue, match=r"generator: got 'Linear'; allowed: .* shape \(4, 2\), \(4,\)"):
         Conditional(nn.Linear(2, 16), networks()[1], labelled(), LATENT, batch=4)
 
 

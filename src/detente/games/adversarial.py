@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from detente.data.arrays import as_data
 from detente.data.base import Data, StoredData
 from detente.errors import InvalidValue, require, unknown
 from detente.filters.base import Filter
-from detente.game import Batch, Buffers, Game, Vectors
+from detente.game import Batch, Buffers, Game, Given, Vectors, named_tensors
 from detente.modules import (
     Build,
     build,
@@ -32,6 +33,7 @@ from detente.modules import (
 )
 from detente.objectives.base import Objective
 from detente.penalties.base import Penalty
+from detente.scores import Scores, logits_of, require_logits, require_probabilities
 from detente.state import State
 from detente.vector import Layout
 
@@ -43,10 +45,11 @@ class Adversarial(Game):
     built anew, and so initialised anew, for every seed; a module keeps the parameters it came with.
 
     Args:
-        generator: latents (batch, latent) to samples (batch, …), a module or a factory.
-        discriminator: samples (batch, …) to scores (batch,) or (batch, 1), unbounded, a module or a factory.
+        generator: latents (batch, *latent) to samples (batch, …), a module or a factory.
+        discriminator: samples (batch, …) to one score each, (batch,) or (batch, 1, …), a module or a factory. One that
+            looks at p samples together (PacGAN) gives (batch / p,) scores.
         data: real samples: a tensor, an array, a `torch.utils.data.Dataset`, a path, or a member of `detente.data`.
-        latent: length of a latent vector, standard normal, ≥ 1.
+        latent: length of a latent vector, standard normal, ≥ 1, or its shape, such as (100, 1, 1).
         objective: what both minimise, a member of `detente.objectives` or its name.
         penalties: one or several members of `detente.penalties`, added to the discriminator's loss.
         batch: samples in a batch, ≥ 1.
@@ -55,10 +58,14 @@ class Adversarial(Game):
         filter: a member of `detente.filters`, through which the discriminator sees real and generated samples alike,
             also where a penalty looks at its slope; `scores` shows it unfiltered ones. Of several strengths, losses
             and penalties are the mean of those at each.
+        scores: what the discriminator returns: "logits", unbounded, or "probabilities" in [0, 1], as after a sigmoid.
+            Objectives and penalties then see log(p/(1 − p)), p no nearer to 0 and 1 than the precision of its numbers;
+            there the slope is 0, as that of a saturated sigmoid is.
 
     Raises:
-        InvalidValue: generator output of another shape than the data, not one score a sample, batch larger than the
-            set, and whatever the parts refuse.
+        InvalidValue: generator output of another shape than the data, not one score a sample, probabilities where
+            logits are expected or numbers outside [0, 1] where probabilities are, batch larger than the set, and
+            whatever the parts refuse.
 
     Source: Goodfellow et al. 2014, Generative Adversarial Nets (arXiv:1406.2661).
     """
@@ -68,14 +75,18 @@ class Adversarial(Game):
         generator: Build,
         discriminator: Build,
         data: Data | object,
-        latent: int = 128,
+        latent: int | tuple[int, ...] = 128,
         objective: Objective | str = "non_saturating",
         penalties: Penalty | Sequence[Penalty] = (),
         batch: int = 64,
         fixed_latents: bool = False,
         filter: Filter | None = None,
+        scores: Scores = "logits",
     ) -> None:
-        require(latent >= 1, "latent", latent, "an integer ≥ 1")
+        self.latent_shape = (latent,) if isinstance(latent, int) else tuple(latent)
+        whole = len(self.latent_shape) > 0 and all(isinstance(n, int) and n >= 1 for n in self.latent_shape)
+        require(whole, "latent", latent, "an integer ≥ 1, or a shape of such, e.g. (100, 1, 1)")
+        require(scores in get_args(Scores), "scores", scores, " or ".join(map(repr, get_args(Scores))))
         require(batch >= 1, "batch", batch, "an integer ≥ 1")
         self.data = as_data(data)
         if self.data.size is not None:
@@ -84,7 +95,7 @@ class Adversarial(Game):
             raise unknown("objective", objective, members("objectives"))
         self.objective: Objective = members("objectives")[objective]() if isinstance(objective, str) else objective
         self.penalties = (penalties,) if isinstance(penalties, Penalty) else tuple(penalties)
-        self.latent, self.batch = latent, batch
+        self.latent, self.batch, self.score_kind = latent, batch, scores
         finite = isinstance(self.data, StoredData) or not fixed_latents
         require(finite, "fixed_latents", fixed_latents, "False, since this data can be drawn from without end")
         self.fixed_latents = fixed_latents
@@ -123,9 +134,9 @@ class Adversarial(Game):
 
     @cached_property
     def latents(self) -> Tensor:
-        """The fixed set of latents, (size, latent), the same for every seed."""
+        """The fixed set of latents, (size, *latent), the same for every seed."""
         assert self.size is not None
-        return torch.randn(self.size, self.latent, generator=torch.Generator().manual_seed(0))
+        return torch.randn(self.size, *self.latent_shape, generator=torch.Generator().manual_seed(0))
 
     def parts(self, count: int | None = None) -> Iterator[Batch]:
         """Yield the whole set once, the n-th sample with the n-th latent, `count` pairs a batch."""
@@ -147,20 +158,23 @@ class Adversarial(Game):
         return vectors, buffers
 
     def draw(self, generator: torch.Generator) -> Batch:
-        """Return real samples (batch, …), latents (batch, latent), and the penalties' random numbers."""
+        """Return real samples (batch, …), latents (batch, *latent), and the penalties' random numbers."""
         return self.complete(self.data.draw(self.batch, generator), generator)
 
-    def complete(self, batch: Tensor | Sequence[Tensor] | Batch, generator: torch.Generator) -> Batch:
-        """Return a whole batch made of the user's real samples: a tensor, (samples, labels, …), or a dictionary.
+    def complete(self, batch: Given, generator: torch.Generator) -> Batch:
+        """Return a whole batch made of the user's real samples.
+
+        Args:
+            batch: samples, (samples, labels, …), or a dictionary with "real"; tensors or numpy arrays.
+            generator: draws what the batch lacks.
 
         Raises:
             InvalidValue: there are no samples, or they have another shape than the data.
         """
-        if not isinstance(batch, dict):
-            batch = {"real": batch if isinstance(batch, Tensor) else batch[0]}
+        batch = named_tensors(batch, ("real",))
         require("real" in batch, "batch", sorted(batch), "a dictionary with the samples under 'real'")
         real = batch["real"]
-        require(len(real) > 0, "batch", tuple(real.shape), "at least one sample")
+        require(real.dim() > 0 and len(real) > 0, "batch", tuple(real.shape), "at least one sample")
         require(tuple(real.shape[1:]) == self.data.shape, "batch", tuple(real.shape), f"(batch, *{self.data.shape})")
         require(real.is_floating_point(), "batch", real.dtype, "floating-point samples, images in [-1, 1]")
         if "latent" in batch:
@@ -168,7 +182,7 @@ class Adversarial(Game):
         elif self.fixed_latents:
             latent = self.latents[torch.randint(len(self.latents), (len(real),), generator=generator)]
         else:
-            latent = torch.randn(len(real), self.latent, generator=generator, device=generator.device)
+            latent = torch.randn(len(real), *self.latent_shape, generator=generator, device=generator.device)
         whole = {**batch, "latent": latent}
         for index, penalty in enumerate(self.penalties):
             noise = penalty.draw(real.shape, generator)
@@ -214,7 +228,10 @@ class Adversarial(Game):
         seen, real_scores = partial(self._seen, batch, strength), None
         told, asked = self._beside(batch, "real"), self._beside(batch, "fake")
         if "discriminator" in wanted or self.objective.generator_needs_real:
-            real_scores, scored = self._score(vectors, scored, seen("real", real), *told)
+            real_scores, after = self._score(vectors, scored, seen("real", real), *told)
+            # In the generator's own turn a zero-sum loss reads real samples for its value alone: they leave no trace
+            # in the discriminator's buffers, as in the ordinary loop, which does not show them there.
+            scored = scored if "discriminator" not in wanted and self.objective.zero_sum else after
         fake_scores, scored = self._score(vectors, scored, seen("fake", fake), *asked)
         if "generator" in wanted:
             losses["generator"] = self.objective.generator_loss(real_scores, fake_scores)
@@ -250,12 +267,12 @@ class Adversarial(Game):
 
     def sample(self, state: State, count: int, generator: torch.Generator) -> Tensor:
         """Return generated samples, (count, …), from the generator in evaluation mode. The state is not changed."""
-        latents = torch.randn(count, self.latent, generator=generator, device=generator.device)
+        latents = torch.randn(count, *self.latent_shape, generator=generator, device=generator.device)
         return self.generate(state, latents.to(state.vectors["generator"].device))
 
     @torch.no_grad()
     def generate(self, state: State, latents: Tensor, *beside: Tensor) -> Tensor:
-        """Return the samples of given latents, (count, latent), from the generator in evaluation mode."""
+        """Return the samples of given latents, (count, *latent), from the generator in evaluation mode."""
         with evaluating(self.modules["generator"]):
             buffers = state.buffers["generator"]
             parts = zip(*(inputs.split(512) for inputs in (latents, *beside)), strict=True)
@@ -263,9 +280,13 @@ class Adversarial(Game):
 
     @torch.no_grad()
     def scores(self, state: State, samples: Tensor, *beside: Tensor) -> Tensor:
-        """Return the discriminator's scores, (batch,), in evaluation mode, unfiltered. The state is not changed."""
+        """Return each sample's score (logit), (batch,), in evaluation mode, unfiltered. The state is not changed.
+
+        Samples that the discriminator looks at together have one score.
+        """
         with evaluating(self.modules["discriminator"]):
-            return self._score(state.vectors, state.buffers["discriminator"], samples, *beside)[0]
+            scores = self._score(state.vectors, state.buffers["discriminator"], samples, *beside)[0]
+        return scores if len(scores) == len(samples) else scores.repeat_interleave(len(samples) // len(scores))
 
     def write(self, state: State, generator: nn.Module, discriminator: nn.Module) -> None:
         """Write a state's parameters and buffers into ordinary modules of the same architecture."""
@@ -279,7 +300,7 @@ class Adversarial(Game):
 
     def _blank(self, count: int, device: torch.device) -> Batch:
         """Return a batch to try the modules on."""
-        shapes = {"latent": (self.latent,), "real": self.data.shape}
+        shapes = {"latent": self.latent_shape, "real": self.data.shape}
         return {name: torch.zeros(count, *shape, device=device) for name, shape in shapes.items()}
 
     def _call(
@@ -292,7 +313,7 @@ class Adversarial(Game):
         self, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor, *beside: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         scores, buffers = self._call("discriminator", vectors, buffers, x, *beside)
-        return scores.reshape(len(x)), buffers
+        return (scores if self.score_kind == "logits" else logits_of(scores)).flatten(), buffers
 
     def _randomness(self, batch: Batch) -> AbstractContextManager:
         """Return a context in which the modules' own random numbers (dropout) come from the batch."""
@@ -310,7 +331,7 @@ class Adversarial(Game):
         """Run both modules once; return whether they draw random numbers of their own."""
         vectors, buffers = self.initial(torch.Generator())
         device = vectors["generator"].device
-        blank = self._blank(2, device)
+        blank = self._blank(self.batch, device)  # some modules want the very size that is written into them
         with torch.no_grad(), seeded(0, device):
             state = random_state(device)
             fake = self._try("generator", vectors, buffers, blank["latent"], *self._beside(blank, "fake"))
@@ -322,14 +343,33 @@ class Adversarial(Game):
             f"output of shape {tuple(fake.shape)}",
             f"samples of the data's shape, (batch, {', '.join(map(str, self.data.shape))})",
         )
+        one_each = scores.dim() > 0 and len(scores) == scores.numel() > min(1, self.batch - 1)
+        one_each = one_each and self.batch % scores.numel() == 0
         require(
-            tuple(scores.shape) in ((2,), (2, 1)),
+            one_each,
             "discriminator",
-            f"output of shape {tuple(scores.shape)} for 2 samples",
-            "one score a sample, (batch,) or (batch, 1)",
+            f"output of shape {tuple(scores.shape)} for {self.batch} samples",
+            "one score a sample, (batch,) or (batch, 1, …); or one for every p samples, (batch / p,)",
         )
+        self._check_scores(vectors, buffers, blank)
         self._check_gradients(vectors, buffers, blank)
         return stochastic
+
+    def _check_scores(self, vectors: Vectors, buffers: Buffers, blank: Batch) -> None:
+        """Refuse a discriminator whose scores are not what `scores` says, found out by samples of several scales."""
+        generator = torch.Generator(blank["real"].device).manual_seed(0)
+        module, beside = self.modules["discriminator"], self._beside(blank, "real")
+
+        def scores_at(scale: float) -> Tensor:
+            x = scale * torch.empty_like(blank["real"]).normal_(generator=generator)
+            at = {**vectors, "discriminator": vectors["discriminator"].clone().requires_grad_()}
+            with seeded(0, x.device):
+                return self._call("discriminator", at, buffers["discriminator"], x, *beside)[0]
+
+        if self.score_kind == "probabilities":
+            require_probabilities(module, scores_at)
+        else:
+            require_logits(module, scores_at, self.objective)
 
     def _check_gradients(self, vectors: Vectors, buffers: Buffers, blank: Batch) -> None:
         """Refuse modules through which gradients would be wrong without a word."""

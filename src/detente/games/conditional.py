@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from detente.data.base import StoredData
 from detente.errors import InvalidValue, require
-from detente.game import Batch
+from detente.game import Batch, Given, named_tensors
 from detente.games.adversarial import Adversarial
 from detente.state import State
 
@@ -26,15 +25,16 @@ class Conditional(Adversarial):
     a generated one.
 
     Args:
-        generator: latents (batch, latent) and labels to samples (batch, …), a module or a factory.
-        discriminator: samples (batch, …) and labels to scores (batch,) or (batch, 1), a module or a factory.
+        generator: latents (batch, *latent) and labels to samples (batch, …), a module or a factory.
+        discriminator: samples (batch, …) and labels to one score each, a module or a factory, as in `Adversarial`.
         data: real samples with labels 0 … K - 1, as in `Adversarial`.
-        latent: length of a latent vector, standard normal, ≥ 1.
+        latent: length of a latent vector, standard normal, ≥ 1, or its shape, such as (100, 1, 1).
         objective: what both minimise, a member of `detente.objectives` or its name.
         penalties: one or several members of `detente.penalties`, added to the discriminator's loss.
         batch: samples in a batch, ≥ 1.
         fixed_latents: latents come from a fixed set, one for each sample of the data; labels do not.
         filter: a member of `detente.filters`, through which the discriminator sees all samples.
+        scores: what the discriminator returns: "logits" or "probabilities", as in `Adversarial`.
 
     Raises:
         InvalidValue: data without labels, and whatever `Adversarial` refuses.
@@ -62,16 +62,16 @@ class Conditional(Adversarial):
         """What draws more than samples and latents, in words: the labels at least."""
         return super().randomness or "a label asked of the generator, drawn anew for each latent"
 
-    def complete(self, batch: Tensor | Sequence[Tensor] | Batch, generator: torch.Generator) -> Batch:
+    def complete(self, batch: Given, generator: torch.Generator) -> Batch:
         """Return a whole batch made of the user's real samples: (samples, labels, …), or a dictionary with "label".
 
         Raises:
             InvalidValue: there are no labels, or others than the data's, and whatever `Adversarial` refuses.
         """
         if not isinstance(batch, dict):
-            labelled = not isinstance(batch, Tensor) and len(batch) > 1
+            labelled = isinstance(batch, list | tuple) and len(batch) > 1
             require(labelled, "batch", type(batch).__name__, "(samples, labels), since the game has labels")
-            batch = {"real": batch[0], "label": batch[1]}
+        batch = named_tensors(batch, ("real", "label"))
         require("label" in batch, "batch", sorted(batch), "a dictionary with labels under 'label'")
         whole = super().complete(batch, generator)
         label, count = whole["label"], len(whole["latent"])
@@ -83,12 +83,12 @@ class Conditional(Adversarial):
 
     def sample(self, state: State, count: int, generator: torch.Generator) -> Tensor:
         """Return generated samples, (count, …), of labels drawn uniformly, from the generator in evaluation mode."""
-        latents = torch.randn(count, self.latent, generator=generator, device=generator.device)
+        latents = torch.randn(count, *self.latent_shape, generator=generator, device=generator.device)
         device = state.vectors["generator"].device
         return self.generate(state, latents.to(device), self._asked(count, generator).to(device))
 
     def generate(self, state: State, latents: Tensor, labels: Tensor) -> Tensor:
-        """Return the samples of given latents, (count, latent), and labels, (count,), in evaluation mode."""
+        """Return the samples of given latents, (count, *latent), and labels, (count,), in evaluation mode."""
         return super().generate(state, latents, labels)
 
     def scores(self, state: State, samples: Tensor, labels: Tensor | None = None) -> Tensor:

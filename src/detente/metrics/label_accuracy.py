@@ -46,7 +46,7 @@ class LabelAccuracy(Metric):
         generator, device = subject.generator, subject.state.t.device
         present = subject.data.arrays[1].unique().cpu()
         labels = present[torch.arange(subject.count) % len(present)]
-        latents = torch.randn(subject.count, game.latent, generator=generator, device=generator.device)
+        latents = torch.randn(subject.count, *game.latent_shape, generator=generator, device=generator.device)
         images = game.generate(subject.state, latents.to(device), labels.to(device))
         seen = looked(classifier.of(subject.data), images.split(PART))
         return 100 * label_accuracy(seen.logits, labels) if seen.defined else math.nan

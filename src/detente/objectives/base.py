@@ -15,11 +15,13 @@ class Objective(ABC):
 
     A concrete objective is a frozen dataclass. `zero_sum` promises that the two losses sum to zero;
     `generator_needs_real` says that the generator's loss reads the scores of real samples too (every zero-sum
-    objective does, so that the promise holds for the values and not only for the gradients).
+    objective does, so that the promise holds for the values and not only for the gradients); `needs_logits` that
+    scores in [0, 1] make it another objective than it says.
     """
 
     zero_sum: ClassVar[bool] = False
     generator_needs_real: ClassVar[bool] = False
+    needs_logits: ClassVar[bool] = True
 
     @abstractmethod
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 from torch.nn.functional import relu
@@ -18,6 +19,8 @@ class Hinge(Objective):
 
     Source: Lim and Ye 2017, section 3; Miyato et al. 2018, equations 16 and 17.
     """
+
+    needs_logits: ClassVar[bool] = False
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return E_real[max(0, 1 - s)] + E_fake[max(0, 1 + s)], (), from scores, each (batch,)."""

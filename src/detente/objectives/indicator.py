@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -20,6 +21,8 @@ class Indicator(Objective):
 
     Source: Mescheder, Nowozin and Geiger 2017, section 2.1 and code (`indicator`).
     """
+
+    needs_logits: ClassVar[bool] = False
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return E_fake[s] - E_real[s], (), from scores, each (batch,)."""

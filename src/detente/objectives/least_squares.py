@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -30,6 +31,8 @@ class LeastSquares(Objective):
 
     Source: Mao et al. 2017, equation 2.
     """
+
+    needs_logits: ClassVar[bool] = False
 
     real_label: float = 1.0
     fake_label: float = 0.0

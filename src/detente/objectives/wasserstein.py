@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -17,6 +18,8 @@ class Wasserstein(ZeroSum):
 
     Source: Arjovsky, Chintala and Bottou 2017, equation 2.
     """
+
+    needs_logits: ClassVar[bool] = False
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return E_fake[s] - E_real[s], (), from scores, each (batch,)."""

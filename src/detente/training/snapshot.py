@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -96,8 +97,8 @@ def interpolated(start: Tensor, end: Tensor, count: int) -> Tensor:
 def _between(game: Adversarial, state: State) -> Image.Image:
     """Return a picture with a row of images for each way between two latents, of one class where there are classes."""
     generator = torch.Generator().manual_seed(LATENTS + 1)
-    ends = torch.randn(2, ROWS, game.latent, generator=generator)
-    latents = interpolated(ends[0], ends[1], COLUMNS).flatten(0, 1).to(state.t.device)
+    ends = torch.randn(2, ROWS, math.prod(game.latent_shape), generator=generator)
+    latents = interpolated(ends[0], ends[1], COLUMNS).flatten(0, 1).unflatten(1, game.latent_shape).to(state.t.device)
     labels = getattr(game, "present", None)  # of a conditional game, whose generator is told one too
     beside = [] if labels is None else [labels[torch.arange(ROWS) % len(labels)].repeat_interleave(COLUMNS)]
     return image_grid(game.generate(state, latents, *(one.to(latents.device) for one in beside)), COLUMNS)

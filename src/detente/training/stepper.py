@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from detente.errors import require
-from detente.game import Batch, Game
+from detente.game import Game
 from detente.games.adversarial import Adversarial
 from detente.method import Method
-from detente.modules import Precision, copied
+from detente.modules import Precision, copied, modules_of
 from detente.state import Info, State
 from detente.training.economy import Economy
 from detente.training.step import Draw, Steps, draw, noise_of, placed, sent
@@ -24,7 +25,8 @@ class Stepper:
         game: any `detente.game.Game`; for a GAN, `detente.Adversarial`.
         method: any `detente.method.Method`, e.g. from `detente.methods`.
         seed: of everything random: initial parameters (where a factory makes them), batches, latents, noise.
-        compiled: compile the step at its first call (worth it from thousands of steps on).
+        compiled: compile the step at its first call (worth it from thousands of steps on); a warning says where that
+            is impossible, and `execution` how steps are carried out.
         precision: of the networks' matrix products and convolutions: "float32", or "bfloat16" (autocast).
         accumulate: see a batch in so many parts, one after the other, ≥ 1: about so many times less memory.
         channels_last: let images lie in memory pixel by pixel, which is quicker on most graphics processors.
@@ -47,7 +49,20 @@ class Stepper:
         self.generator = torch.Generator().manual_seed(seed)
         self._state, self._shown = placed(method.initial(game, self.generator), device), True
         self.economy.check(game, method)
-        self._steps = Steps(game, method, compiled=compiled)
+        self._steps, self._warned = Steps(game, method, compiled=compiled), not compiled
+        self._warn_if_eager()
+
+    @property
+    def execution(self) -> str:
+        """How steps are carried out, in words: "compiled", "eager", or "eager, not compiled: …" with the reason."""
+        if self._steps.compiled:
+            return "compiled"
+        return f"eager, not compiled: {self._steps.refused}" if self._steps.refused else "eager"
+
+    def _warn_if_eager(self) -> None:
+        if not self._warned and not self._steps.compiled:
+            self._warned = True
+            warnings.warn(f"steps run eagerly, not compiled: {self._steps.refused}", stacklevel=3)
 
     @property
     def state(self) -> State:
@@ -59,18 +74,23 @@ class Stepper:
     def state(self, state: State) -> None:
         self._state, self._shown = state, True
 
-    def step(self, batch: Tensor | Sequence[Tensor] | Batch | None = None) -> Info:
+    def step(self, batch: Any = None) -> Info:
         """Take one step and return what is worth knowing about it.
 
         Args:
-            batch: real samples (batch, …), (samples, labels), or a dictionary with "real"; default: the game draws.
-                Where a step uses several batches, these real samples serve for all, each with latents of its own.
+            batch: for a GAN, real samples (batch, …), (samples, labels), or a dictionary with "real"; for another game
+                a dictionary with the names that its `draw` gives; tensors or numpy arrays. Default: the game draws.
+                Where a step uses several batches, these samples serve for all, each with latents of its own.
+
+        Raises:
+            InvalidValue: a batch of another form.
         """
         with self.economy.practised():
             state = self.method.prepare(self.game, self._state, self.generator)
             drawn = draw(self.game, self.method, state, self.generator) if batch is None else self._complete(batch)
             (self._state,), (info,) = self._steps([state], [[drawn]], owned=not self._shown)
         self._shown = False
+        self._warn_if_eager()
         return Info(
             {name: loss[0] for name, loss in info.losses.items()},
             {name: norm[0] for name, norm in info.gradient_norm.items()},
@@ -81,22 +101,28 @@ class Stepper:
     def sample(self, count: int) -> Tensor:
         """Return generated samples, (count, …), from the generator in evaluation mode; training is not disturbed."""
         generator = torch.Generator().manual_seed(int(self._state.t))
-        return self._adversarial().sample(self.method.scheme.evaluated(self._state), count, generator)
+        allowed = "a game with one generator, such as detente.Adversarial"
+        require(isinstance(self.game, Adversarial), "game", type(self.game).__name__, allowed)
+        assert isinstance(self.game, Adversarial)
+        return self.game.sample(self.method.scheme.evaluated(self._state), count, generator)
 
-    def modules(self) -> tuple[nn.Module, nn.Module]:
-        """Return generator and discriminator as ordinary modules with the trained parameters, in evaluation mode."""
-        game = self._adversarial()
+    def modules(self) -> Any:
+        """Return ordinary modules with the trained parameters, in evaluation mode.
+
+        Of a GAN they are (generator, discriminator); of another game a dictionary by player: its module, a tuple of
+        them where it has several, or its vector (n_i,) where none of its parameters were found in a module.
+        """
+        game = self.game
+        if not isinstance(game, Adversarial):
+            state = self.method.scheme.evaluated(self._state)
+            batch = draw(game, self.method, state, torch.Generator().manual_seed(0)).batches[0]
+            return modules_of(game, state.vectors, state.buffers, game.dated(batch, state.t))
         generator, discriminator = (copied(game.modules[name]).eval() for name in game.players)
         game.write(self.method.scheme.evaluated(self._state), generator, discriminator)
         return generator, discriminator
 
-    def _complete(self, batch: Tensor | Sequence[Tensor] | Batch) -> Draw:
-        game, device = self._adversarial(), self._state.t.device
+    def _complete(self, batch: Any) -> Draw:
+        game, device = self.game, self._state.t.device
         turns = range(self.method.draws(game))
         batches = tuple(sent(game.complete(batch, self.generator), device) for _ in turns)
         return Draw(batches, noise_of(game, self.method, self._state, self.generator))
-
-    def _adversarial(self) -> Adversarial:
-        require(isinstance(self.game, Adversarial), "game", type(self.game).__name__, "a detente.Adversarial")
-        assert isinstance(self.game, Adversarial)
-        return self.game
