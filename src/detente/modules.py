@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Literal
 
@@ -58,15 +58,20 @@ def _called(
         merged = {name: _channels_last(tensor) for name, tensor in merged.items()}
         inputs = tuple(map(_channels_last, inputs))
     if _PRECISION.get() == "float32":
-        with products(module):
+        with _products(module, vector):
             output = called_with(module, merged, inputs)
         return output, {name: merged[name] for name in buffers}
     shorter = torch.autocast(vector.device.type, getattr(torch, _PRECISION.get()), cache_enabled=False)
-    with shorter, products(module):
+    with shorter, _products(module, vector):
         output = called_with(module, merged, inputs)
     # What leaves the module, and what it remembers, is as precise as what came in.
     output = output.to(vector.dtype) if isinstance(output, Tensor) else output
     return output, {name: merged[name].to(buffer.dtype) for name, buffer in buffers.items()}
+
+
+def _products(module: nn.Module, vector: Tensor) -> AbstractContextManager:
+    """Return the context in which transposed convolutions are products where those are quicker: on a processor."""
+    return products(module) if vector.device.type == "cpu" else nullcontext()
 
 
 @contextmanager
@@ -174,7 +179,9 @@ def build(name: str, builder: Build, generator: torch.Generator) -> nn.Module:
         return copied(builder)
     require(callable(builder), name, builder, allowed)
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    with seeded(seed, torch.device("cpu")):
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # where a factory may put a module
+    with computing_anew(), torch.random.fork_rng(gpus):
+        torch.manual_seed(seed)
         module = builder()
     require(isinstance(module, nn.Module), name, builder, allowed)
     return module
@@ -196,7 +203,10 @@ def evaluating(module: nn.Module) -> Iterator[nn.Module]:
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """The global random state of the CPU and of `device` set from a seed, and restored afterwards."""
     with computing_anew(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every other device too
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
 
 
