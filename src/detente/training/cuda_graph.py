@@ -40,7 +40,9 @@ class Recording:
             current.wait_stream(side)
             torch.cuda.synchronize()
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            # What other threads do meanwhile is none of the recording's business; the outer context puts the stream
+            # back, which `torch.cuda.graph` leaves as it is after an error.
+            with torch.cuda.stream(current), torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
                 self._outputs = list(function(*self._inputs))
         self._groups_in, self._groups_out = _by_dtype(self._inputs), _by_dtype(self._outputs)
 
@@ -63,5 +65,6 @@ def _by_dtype(tensors: Iterable[Tensor]) -> list[list[int]]:
 
 
 def _copy(sources: Sequence[Tensor], targets: Sequence[Tensor], groups: list[list[int]]) -> None:
+    together = torch._foreach_copy_  # pyright: ignore[reportPrivateImportUsage]
     for group in groups:
-        torch._foreach_copy_([targets[i] for i in group], [sources[i] for i in group])
+        together([targets[i] for i in group], [sources[i] for i in group])

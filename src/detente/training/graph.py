@@ -55,6 +55,10 @@ def _keep_compiled_code() -> None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
 
 
+def _on_a_gpu(tensors: list[Tensor]) -> bool:
+    return all(tensor.device.type == "cuda" for tensor in tensors)
+
+
 class Graph:
     """One compiled function from the leaves of its inputs to a state and what was told.
 
@@ -85,7 +89,7 @@ class Graph:
         with torch._inductor.config.patch(options):
             self.compiled: Any = _inductor.compile(merged, [*example])
         self.recorded, self.unrecorded = False, ""
-        if all(tensor.device.type == "cuda" for tensor in example):
+        if _on_a_gpu(example):
             try:
                 self.compiled, self.recorded = Recording(self.compiled, example), True
             except Exception as error:  # CUDA's and inductor's own kinds
