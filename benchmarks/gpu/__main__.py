@@ -20,7 +20,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.gpu.findings import Findings, Section, read
+from benchmarks.gpu.findings import Findings, Section, described, read
 from benchmarks.gpu.page import Outcome, write
 
 ROOT = Path(__file__).parents[2]
@@ -94,8 +94,7 @@ def run(name: str, findings: Findings) -> int:
         section(findings)
     except Exception as error:
         traceback.print_exc()
-        message = " ".join(str(error).split())[:300]
-        findings.add("the section as a whole", f"{type(error).__name__}: {message}", "no error", False)
+        findings.add("the section as a whole", *described(error))
         return 1
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -61,13 +62,20 @@ class Findings:
         try:
             yield
         except Exception as error:
-            message = " ".join(str(error).split())[:300]
-            self.add(what, f"{type(error).__name__}: {message}", "no error", False)
+            self.add(what, *described(error))
 
     def synchronize(self) -> None:
         """Wait for the device's work."""
         if self.gpu:
             torch.cuda.synchronize()
+
+
+def described(error: Exception) -> tuple[str, str, bool, str]:
+    """Return an error as a finding's result, target, verdict and detail: where it came from."""
+    message = " ".join(str(error).split())[:300]
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    return f"{type(error).__name__}: {message}", "no error", False, where
 
 
 Section = Callable[[Findings], None]

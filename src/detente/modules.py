@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal
 
@@ -58,20 +58,15 @@ def _called(
         merged = {name: _channels_last(tensor) for name, tensor in merged.items()}
         inputs = tuple(map(_channels_last, inputs))
     if _PRECISION.get() == "float32":
-        with _products(module, vector):
+        with products(module, vector):
             output = called_with(module, merged, inputs)
         return output, {name: merged[name] for name in buffers}
     shorter = torch.autocast(vector.device.type, getattr(torch, _PRECISION.get()), cache_enabled=False)
-    with shorter, _products(module, vector):
+    with shorter, products(module, vector):
         output = called_with(module, merged, inputs)
     # What leaves the module, and what it remembers, is as precise as what came in.
     output = output.to(vector.dtype) if isinstance(output, Tensor) else output
     return output, {name: merged[name].to(buffer.dtype) for name, buffer in buffers.items()}
-
-
-def _products(module: nn.Module, vector: Tensor) -> AbstractContextManager:
-    """Return the context in which transposed convolutions are products where those are quicker: on a processor."""
-    return products(module) if vector.device.type == "cpu" else nullcontext()
 
 
 @contextmanager
@@ -131,8 +126,7 @@ def recomputes(module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[
                 outside = output_gradient(call(module, layout, at, buffers, *inputs)[0], at)
         except RuntimeError as error:  # its older kind refuses gradients asked for by name
             return "checkpoint" in str(error)
-    scale = float(within.abs().max())
-    return bool((within - outside).abs().max() > 1e-3 * scale)
+    return bool((within - outside).abs().max() > 1e-3 * within.abs().max())
 
 
 def trainable(module: nn.Module) -> dict[str, Tensor]:
@@ -205,8 +199,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with computing_anew(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every other device too
         if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+            torch.cuda.default_generators[device.index].manual_seed(seed)
         yield
 
 
