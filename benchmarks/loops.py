@@ -25,13 +25,13 @@ def alternating(generator: nn.Module, discriminator: nn.Module, draw: Draw, late
 
     def step() -> None:
         real = draw()
-        fake = generator(torch.randn(len(real), latent)).detach()
+        fake = generator(torch.randn(len(real), latent, device=real.device)).detach()
         loss_d = softplus(-discriminator(real)).mean() + softplus(discriminator(fake)).mean()
         optimizer_d.zero_grad()
         loss_d.backward()
         optimizer_d.step()
 
-        fake = generator(torch.randn(len(real), latent))
+        fake = generator(torch.randn(len(real), latent, device=real.device))
         loss_g = softplus(-discriminator(fake)).mean()
         optimizer_g.zero_grad()
         loss_g.backward()
@@ -48,7 +48,7 @@ def alternating_shared_batch(
 
     def step() -> None:
         real = draw()
-        fake = generator(torch.randn(len(real), latent))
+        fake = generator(torch.randn(len(real), latent, device=real.device))
         loss_d = softplus(-discriminator(real)).mean() + softplus(discriminator(fake.detach())).mean()
         optimizer_d.zero_grad()
         loss_d.backward()
@@ -70,7 +70,7 @@ def simultaneous(generator: nn.Module, discriminator: nn.Module, draw: Draw, lat
     def step() -> None:
         real = draw()
         score_real = discriminator(real)
-        score_fake = discriminator(generator(torch.randn(len(real), latent)))
+        score_fake = discriminator(generator(torch.randn(len(real), latent, device=real.device)))
         loss_g = softplus(-score_fake).mean()
         loss_d = softplus(-score_real).mean() + softplus(score_fake).mean()
         gradient_g = torch.autograd.grad(loss_g, parameters_g, retain_graph=True)
@@ -94,7 +94,7 @@ def consensus(
     def step() -> None:
         real = draw()
         score_real = discriminator(real)
-        score_fake = discriminator(generator(torch.randn(len(real), latent)))
+        score_fake = discriminator(generator(torch.randn(len(real), latent, device=real.device)))
         loss_g = softplus(-score_fake).mean()
         loss_d = softplus(-score_real).mean() + softplus(score_fake).mean()
         gradients = torch.autograd.grad(loss_g, parameters_g, create_graph=True)

@@ -107,6 +107,7 @@ def test_others_go_to_torch(layer: nn.Module) -> None:
 def test_nothing_is_answered_where_nothing_is_gained() -> None:
     assert not isinstance(products(nn.ConvTranspose2d(2, 1, 1)), nullcontext)
     assert isinstance(products(nn.Linear(2, 2)), nullcontext)
+    assert isinstance(products(nn.ConvTranspose2d(2, 1, 1), torch.ones(1, device="meta")), nullcontext)
     seen = []
     make_fx(lambda x: seen.append(products(nn.ConvTranspose2d(2, 1, 1))) or x + 1)(torch.ones(1))
     assert isinstance(seen[0], nullcontext)

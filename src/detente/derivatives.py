@@ -273,7 +273,8 @@ def _vector_jacobian(
         return Evaluation(blocks, losses, new_buffers), product
     with torch.enable_grad():
         leaves = _leaves(vectors, tuple(dict.fromkeys((*players, *wanted))))
-        forms = closed_forms(getattr(game, "modules", None))
+        on_processor = all(vector.device.type == "cpu" for vector in vectors.values())  # where the closed forms pay
+        forms = closed_forms(getattr(game, "modules", None)) if on_processor else None
         evaluation = _gradients(game, leaves, buffers, batch, players, True, forms)
         rows = [evaluation.field[name] for name in players]
         given = [(cotangent or evaluation.field)[name].detach() for name in players]
@@ -515,9 +516,12 @@ def _found_layers(game: Game, player: str) -> Layers | None:
     """Return the layers if, at some point, the gradient by way of them is the gradient."""
     generator = torch.Generator().manual_seed(0)
     vectors, buffers = game.initial(generator)
-    batch = game.dated(game.draw(generator), torch.zeros((), dtype=torch.int64))
+    device = vectors[player].device  # the modules may be on another than the generator
+    batch = {name: tensor.to(device) for name, tensor in game.draw(generator).items()}
+    batch = game.dated(batch, torch.zeros((), dtype=torch.int64, device=device))
     # Not where training begins: there a network may be zero, and so may terms that count later.
-    vectors = {n: v + 0.1 * torch.randn(v.shape, generator=generator, dtype=v.dtype) for n, v in vectors.items()}
+    shifts = {n: torch.randn(v.shape, generator=generator, dtype=v.dtype).to(device) for n, v in vectors.items()}
+    vectors = {n: v + 0.1 * shifts[n] for n, v in vectors.items()}
     layers = Layers.of(vectors[player], lambda: game.losses(vectors, buffers, batch, (player,)))
     sizes = {len(tensor) for tensor in batch.values() if tensor.dim()}
     if layers is None or len(sizes) != 1:

@@ -60,11 +60,11 @@ def _called(
         merged = {name: _channels_last(tensor) for name, tensor in merged.items()}
         inputs = tuple(map(_channels_last, inputs))
     if _PRECISION.get() == "float32":
-        with products(module):
+        with products(module, vector):
             output = called_with(module, merged, inputs)
         return output, {name: merged[name] for name in buffers}
     shorter = torch.autocast(vector.device.type, getattr(torch, _PRECISION.get()), cache_enabled=False)
-    with shorter, products(module):
+    with shorter, products(module, vector):
         output = called_with(module, merged, inputs)
     # What leaves the module, and what it remembers, is as precise as what came in.
     output = output.to(vector.dtype) if isinstance(output, Tensor) else output
@@ -128,8 +128,7 @@ def recomputes(module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[
                 outside = output_gradient(call(module, layout, at, buffers, *inputs)[0], at)
         except RuntimeError as error:  # its older kind refuses gradients asked for by name
             return "checkpoint" in str(error)
-    scale = float(within.abs().max())
-    return bool((within - outside).abs().max() > 1e-3 * scale)
+    return bool((within - outside).abs().max() > 1e-3 * within.abs().max())
 
 
 def trainable(module: nn.Module) -> dict[str, Tensor]:
@@ -225,7 +224,9 @@ def build(name: str, builder: Build, generator: torch.Generator) -> nn.Module:
         return copied(builder)
     require(callable(builder), name, builder, allowed)
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    with seeded(seed, torch.device("cpu")):
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # where a factory may put a module
+    with computing_anew(), torch.random.fork_rng(gpus):
+        torch.manual_seed(seed)
         module = builder()
     require(isinstance(module, nn.Module), name, builder, allowed)
     return module
@@ -247,7 +248,9 @@ def evaluating(module: nn.Module) -> Iterator[nn.Module]:
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """The global random state of the CPU and of `device` set from a seed, and restored afterwards."""
     with computing_anew(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every other device too
+        if device.type == "cuda":
+            torch.cuda.default_generators[device.index].manual_seed(seed)
         yield
 
 

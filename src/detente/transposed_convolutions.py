@@ -22,8 +22,10 @@ Answers = Mapping[Callable[..., Any], Callable[..., Any]]  # ours, by torch's fu
 _NONE, _ONE = (0, (0,), (0, 0)), (1, (1,), (1, 1))
 
 
-def products(module: nn.Module) -> AbstractContextManager:
-    """Return a context in which `module` computes products where those are quicker."""
+def products(module: nn.Module, *tensors: Tensor) -> AbstractContextManager:
+    """Return a context in which `module` computes products where those are quicker: not if a tensor is on a GPU."""
+    if any(tensor.device.type != "cpu" for tensor in tensors):
+        return nullcontext()
     if module not in _TRANSPOSED:
         _TRANSPOSED[module] = any(isinstance(part, nn.ConvTranspose2d) for part in module.modules())
     return answered(_PRODUCTS) if _TRANSPOSED[module] else nullcontext()

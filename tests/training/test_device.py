@@ -21,17 +21,21 @@ from detente import methods
 from detente.data.arrays import Arrays
 from detente.data.fixed_mixture import FixedMixture
 from detente.data.gaussian_mixture import Ring
+from detente.derivatives import through_layers
 from detente.errors import InvalidValue
+from detente.fields.base import mixture
 from detente.filters.gaussian_blur import GaussianBlur
 from detente.game import Game
 from detente.games.adversarial import Adversarial
 from detente.games.conditional import Conditional
 from detente.games.dirac_gan import DiracGAN
 from detente.games.quadratic import Bilinear
+from detente.modules import seeded
 from detente.networks.spectral_norm import spectral_norm
 from detente.penalties.gradient_penalty import GradientPenalty
 from detente.probe import Subject
 from detente.schedule import Linear
+from detente.training.economy import _try
 from detente.training.loop import applicable
 from detente.training.step import draw, placed
 from tests.training.small_runs import discriminator, generator, ring
@@ -164,3 +168,36 @@ def test_a_stepper_trains_where_it_is_told_to() -> None:
     assert {tensor.device.type for tensor in stepper.state.flat().values()} == {"meta"}
     drawn = stepper._complete(torch.zeros(8, 2))
     assert {tensor.device.type for tensor in drawn.batches[0].values()} == {"meta"}
+
+
+class Elsewhere(Adversarial):
+    """A GAN whose modules are already on another device, as after `module.cuda()`."""
+
+    def initial(self, generator: torch.Generator) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+        vectors, buffers = super().initial(generator)
+        there = {player: {name: buffer.to("meta") for name, buffer in own.items()} for player, own in buffers.items()}
+        return {name: vector.to("meta") for name, vector in vectors.items()}, there
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        mixture,
+        lambda game: through_layers(game, "discriminator"),
+        lambda game: _try(game, methods.alternating(), "accumulate", 2, 2),
+    ],
+    ids=["mixture", "through_layers", "economy"],
+)
+def test_a_game_is_tried_where_its_modules_are(look: Callable[[Game], object]) -> None:
+    game = Adversarial(generator, discriminator, Ring(), latent=3, batch=4)
+    game.__class__ = Elsewhere  # its own checks run the modules, which `meta` cannot
+    assert watched(lambda: look(game)) == []
+
+
+def test_random_numbers_of_layers_leave_other_devices_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    with seeded(5, torch.device("cpu")):
+        drawn = torch.rand(3)
+    assert seeds == []
+    assert torch.equal(drawn, torch.rand(3, generator=torch.Generator().manual_seed(5)))

@@ -124,9 +124,11 @@ def mixture(game: Game) -> str:
 
     Found out by trying: four samples together and alone, at a start of the game.
     """
-    generator, zero = torch.Generator().manual_seed(0), torch.zeros((), dtype=torch.int64)
+    generator = torch.Generator().manual_seed(0)
     vectors, buffers = game.initial(generator)
-    drawn = [game.draw(generator) for _ in range(4)]
+    device = next(iter(vectors.values())).device  # the modules may be on another than the generator
+    zero = torch.zeros((), dtype=torch.int64, device=device)
+    drawn = [{name: tensor.to(device) for name, tensor in game.draw(generator).items()} for _ in range(4)]
     whole = game.dated({name: tensor for name, tensor in drawn[0].items() if not tensor.dim()}, zero)
     samples = {name: torch.cat([batch[name][:1] for batch in drawn]) for name in drawn[0] if drawn[0][name].dim()}
     together = vector_field(game, vectors, buffers, samples | whole).field

@@ -76,7 +76,9 @@ def _try(game: Game, method: Method, name: str, given: Any, size: int) -> None:
     """
     generator, size = torch.Generator().manual_seed(0), min(2, size)  # in each of two parts
     vectors, buffers = game.initial(generator)
-    batch = game.dated(game.draw(generator), torch.zeros((), dtype=torch.int64))
+    device = next(iter(vectors.values())).device  # the modules may be on another than the generator
+    batch = {key: tensor.to(device) for key, tensor in game.draw(generator).items()}
+    batch = game.dated(batch, torch.zeros((), dtype=torch.int64, device=device))
     few = {key: tensor[: 2 * size] if tensor.dim() else tensor for key, tensor in batch.items()}
     memory = method.field.initial(game, vectors, buffers)
     try:

@@ -32,6 +32,8 @@ class Execution:
         """The same in words."""
         chunk, threads = self.steps.chunk, self.threads
         words = [f"compiled, {chunk} step{'s' * (chunk > 1)} a graph" if self.steps.compiled else "eager"]
+        if self.steps.launches:
+            words.append(self.steps.launches)
         if self.seeds > 1:
             words.append(f"{self.seeds} seeds {'at once' if self.steps.mapped else 'one after the other'}")
         if self.steps.refused and self.wished:

@@ -21,6 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from detente.data.cache import cache
 from detente.errors import InvalidValue
 from detente.state import Tree
+from detente.training.cuda_graph import Recording
 
 Take = Callable[[Tree, list[Tree]], tuple[Tree, Tree]]
 
@@ -54,8 +55,16 @@ def _keep_compiled_code() -> None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
 
 
+def _on_a_gpu(tensors: list[Tensor]) -> bool:
+    return all(tensor.device.type == "cuda" for tensor in tensors)
+
+
 class Graph:
-    """One compiled function from the leaves of its inputs to a state and what was told."""
+    """One compiled function from the leaves of its inputs to a state and what was told.
+
+    On an NVIDIA GPU its kernels are recorded as a CUDA graph; where they cannot be, they are launched one by one, and
+    `unrecorded` says why.
+    """
 
     def __init__(self, function: Take, inputs: Tree) -> None:
         self.like: tuple[Tree, Tree] | None = None
@@ -79,6 +88,12 @@ class Graph:
         options = {"cpp_wrapper": True, "cpp.vec_isa_ok": True} if example[0].device.type == "cpu" else {}
         with torch._inductor.config.patch(options):
             self.compiled: Any = _inductor.compile(merged, [*example])
+        self.recorded, self.unrecorded = False, ""
+        if _on_a_gpu(example):
+            try:
+                self.compiled, self.recorded = Recording(self.compiled, example), True
+            except Exception as error:  # CUDA's and inductor's own kinds
+                self.unrecorded = str(error).strip().partition("\n")[0][:200] or type(error).__name__
 
     def __call__(self, leaves: list[Tensor]) -> tuple[Tree, Tree]:
         assert self.like is not None

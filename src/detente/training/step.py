@@ -109,6 +109,14 @@ class Steps:
         self.refused = "" if traceable else told
         self._graphs: dict[tuple, Graph] = {}
 
+    @property
+    def launches(self) -> str:
+        """How the kernels of compiled steps are launched on a GPU, in words; empty elsewhere, and before the first."""
+        for graph in self._graphs.values() if self.compiled else ():
+            if graph.unrecorded:
+                return f"kernels launched one by one: no CUDA graph: {graph.unrecorded}"
+        return "as a CUDA graph" if self.compiled and any(g.recorded for g in self._graphs.values()) else ""
+
     @torch.no_grad()
     def __call__(
         self, states: Sequence[State], draws: Sequence[Sequence[Draw]], owned: bool = False

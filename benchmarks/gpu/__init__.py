@@ -1,0 +1,1 @@
+"""What détente does on a GPU: checks against the processor, and measurements against hand-written loops."""

@@ -1,0 +1,143 @@
+"""The program behind benchmarks/gpu.sh: what it computes, and that nothing that goes wrong loses a finding."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.gpu import __main__ as program
+from benchmarks.gpu import findings as findings_module
+from benchmarks.gpu import games, resume
+from benchmarks.gpu.findings import Finding, Findings
+from benchmarks.gpu.page import Outcome, text
+from benchmarks.timing import Timing
+from detente import methods
+from detente.state import State
+
+CPU = torch.device("cpu")
+
+
+def test_findings_survive_a_stop_in_the_middle_of_a_line(tmp_path: Path) -> None:
+    findings = Findings("cpu", tmp_path / "found.jsonl")
+    findings.add("one", "1.0", "at most 2", True, "detail")
+    findings.difference("two", 0.5, 0.1)
+    with findings.guarded("three"):
+        raise ValueError("first\nsecond")
+    with findings.path.open("a", encoding="utf-8") as file:
+        file.write('{"what": "cut')
+    found = findings_module.read(findings.path)
+    assert [one.what for one in found] == ["one", "two", "three"]
+    assert [one.reached for one in found] == [True, False, False]
+    assert found[2].measured == "ValueError: first second"
+
+
+def test_relative_differences() -> None:
+    expected, found = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5])
+    assert games.relative(expected, found) == pytest.approx(0.1)
+    assert games.relative(expected, torch.tensor([3.0, float("nan")])) == float("inf")
+    one, other = (State(torch.tensor(0), {"x": expected, "y": last}) for last in (expected, found))
+    assert games.farthest(one, other) == pytest.approx(0.1)
+
+
+def test_states_from_the_same_random_numbers_are_compared() -> None:
+    """The same device twice gives the same bits, for methods that draw in preparing, in schemes and in optimizers."""
+    game = games.finite_ring(torch.float64)
+    for name in ("svre_restarted", "accept_reject", "sgld"):
+        assert games.apart(game, methods.names()[name](), CPU, 2) == 0.0
+
+
+def test_a_difference_in_one_step_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = games.taken
+    calls: list[int] = []
+
+    def disturbed(game, method, state, generator, device):  # noqa: ANN001, ANN202
+        calls.append(len(calls))
+        after = taken(game, method, state, generator, device)
+        if len(calls) == 4:  # the second step there
+            after.vectors["generator"] = after.vectors["generator"] + 1e-6
+        return after
+
+    monkeypatch.setattr(games, "taken", disturbed)
+    distance = games.apart(games.finite_ring(torch.float64), methods.simultaneous(), CPU, 2)
+    assert 1e-7 < distance < 1e-4
+
+
+def test_checkpoints_are_compared_by_bits() -> None:
+    whole = {"a": torch.ones(2), "b": torch.tensor([3.0, 4.0])}
+    assert resume._differences(whole, {name: tensor.clone() for name, tensor in whole.items()}) == (0, 0.0)
+    different, distance = resume._differences(whole, {**whole, "b": torch.tensor([3.0, 4.5])})
+    assert different == 1 and distance == pytest.approx(0.1)
+    with pytest.raises(RuntimeError, match="other tensors"):
+        resume._differences(whole, {"a": torch.ones(2)})
+
+
+def test_times_of_graphs_of_several_steps_are_shares_of_the_loop(tmp_path: Path) -> None:
+    from benchmarks.gpu.speed import write_down
+
+    findings = Findings("cpu", tmp_path / "found.jsonl")
+    sizes = {"loop": 1, "compiled, 10 steps a graph": 10, "compiled, 1 step a graph": 1}
+    # Twenty steps of each in a unit: two calls of the graph of ten.
+    seconds = {"loop": [2.0] * 3, "compiled, 10 steps a graph": [0.5] * 3, "compiled, 1 step a graph": [1.9] * 3}
+    write_down(findings, Timing(seconds, {}), 20, sizes, "ring")
+    loop, ten, one = findings_module.read(findings.path)
+    assert loop.measured == "100 ms a step"
+    assert ten.measured.startswith("0.25 ") and ten.reached and ten.detail == "25 ms a step"
+    assert one.measured.startswith("0.95 ") and one.reached is False
+
+
+def test_the_page_holds_everything() -> None:
+    found = [Finding("a | b", "1", "at most 2", True, "x"), Finding("c", "3", "at most 2", False)]
+    outcomes = {"one": Outcome("First", "done", 3.0, found), "two": Outcome("Second", "stopped after 9 s: out of time")}
+    page = text({"device": "none"}, outcomes)
+    assert "| a \\| b | 1 | at most 2 | reached | x |" in page
+    assert "**missed**" in page and "1 checks hold, 1 do not" in page
+    assert "**stopped after 9 s: out of time**" in page and "## First" in page
+
+
+SCRIPTS = {  # what a section's process does in the place of the real one, given the path of its findings
+    "methods": "open(path, 'a').write(line)",
+    "memory": "import os; open(path, 'a').write(line); os.kill(os.getpid(), 9)",
+    "networks": "import threading; open(path, 'a').write(line); threading.Event().wait()",
+}
+
+
+def test_a_section_that_crashes_or_hangs_leaves_its_findings_and_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conductor = program.Conductor(list(SCRIPTS), "cuda", 1.0, tmp_path / "out", tmp_path)
+
+    def start(name: str) -> None:
+        path, line = str(tmp_path / f"{name}.jsonl"), json.dumps(vars(Finding(name, "1", "", True))) + "\n"
+        code = f"path, line = {path!r}, {line!r}; {SCRIPTS[name]}"
+        conductor.outcomes[name].status, conductor.starts[name] = "running", time.monotonic()
+        conductor.processes[name] = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+        until = time.monotonic() + 30
+        while not os.path.exists(path) and time.monotonic() < until:  # written before the deadline begins
+            os.sched_yield()
+
+    monkeypatch.setattr(conductor, "start", start)
+    monkeypatch.setattr(program, "PREPARING", 1.0)
+    assert conductor.conduct() == 1
+    content = json.loads((tmp_path / "out" / "gpu.json").read_text(encoding="utf-8"))["sections"]
+    assert content["methods"]["status"] == "done"
+    assert content["memory"]["status"] == "ended with status -9"
+    assert content["networks"]["status"].endswith("out of time")
+    for name in SCRIPTS:
+        assert [one["what"] for one in content[name]["findings"]] == [name]
+    page = (tmp_path / "out" / "benchmarks-gpu.md").read_text(encoding="utf-8")
+    assert "3 checks hold, 0 do not" in page
+
+
+def test_every_section_exists() -> None:
+    import importlib
+
+    for plan in program.SECTIONS.values():
+        module, _, function = plan.where.partition(":")
+        assert callable(getattr(importlib.import_module(f"benchmarks.gpu.{module}"), function))
