@@ -25,7 +25,7 @@ class Execution:
     steps: Steps
     threads: int
     seeds: int
-    wished: bool  # whether compiling was asked for
+    wished: bool  # whether steps were to be compiled, or mapped over several seeds
 
     @property
     def words(self) -> str:
@@ -37,7 +37,7 @@ class Execution:
         if self.seeds > 1:
             words.append(f"{self.seeds} seeds {'at once' if self.steps.mapped else 'one after the other'}")
         if self.steps.refused and self.wished:
-            words.append(f"not compiled: {self.steps.refused}")
+            words.append(f"not compiled or mapped: {self.steps.refused}")
         words.append(f"{threads} thread{'s' * (threads > 1)}")
         return ", ".join(words)
 
@@ -60,7 +60,7 @@ def execution(run: Run) -> Execution:
         Steps(run.game, run.method, chunk, compiled, mapped and len(run.seeds) > 1),
         run.threads or (1 if small else torch.get_num_threads()),
         len(run.seeds),
-        run.compile == "on",
+        compiled or (mapped and len(run.seeds) > 1),
     )
 
 
