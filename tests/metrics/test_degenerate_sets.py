@@ -70,7 +70,7 @@ def exact(points: Tensor) -> list[list[Fraction]]:
 
 def centred(points: list[list[Fraction]]) -> tuple[list[Fraction], np.ndarray]:
     """Return the exact mean, and the rows less this mean over √(n − 1)."""
-    mean = [sum(column) / len(points) for column in zip(*points, strict=True)]
+    mean = [sum(column, Fraction(0)) / len(points) for column in zip(*points, strict=True)]
     rows = [[float(number - middle) for number, middle in zip(row, mean, strict=True)] for row in points]
     return mean, np.array(rows) / math.sqrt(len(points) - 1)
 
