@@ -19,7 +19,7 @@ from detente.metrics.features import Extractor, of_data, of_samples, remembered
 from detente.probe import Subject
 
 BLOCK = 192  # rows and columns that are multiplied at once, measured
-# Accuracy relative to the traces: where eigenvalues may miss it, singular values are taken. They take five times as long.
+# Accuracy relative to the traces. Where eigenvalues may miss it, singular values are taken, in five times the time.
 ACCURACY, ACCURACY_OF_MANY, MANY = 1e-10, 1e-8, 512
 
 
