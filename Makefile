@@ -31,11 +31,11 @@ check: $(STAMP)  ## formatting, lint, types, import layers
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-cache --no-logo
 
-bench: $(STAMP)  ## measure step times and memory (writes docs/benchmarks.md)
-	@$(BIN)/python -m benchmarks
+bench: $(STAMP)  ## measure step times and memory, into runs/bench/ (WRITE=1: and docs/benchmarks.md)
+	@$(BIN)/python -m benchmarks $(if $(WRITE),--write)
 
-bench-peers: $(STAMP) .peers/.stamp  ## measure other libraries beside us, in .peers
-	@.peers/bin/python -m benchmarks.peers
+bench-peers: $(STAMP) .peers/.stamp  ## measure other libraries, in .peers, into runs/bench/ (WRITE=1: as bench)
+	@.peers/bin/python -m benchmarks.peers $(if $(WRITE),--write)
 
 .peers/.stamp: benchmarks/peers-requirements.txt $(STAMP)
 	@echo "making .peers from benchmarks/peers-requirements.txt"
@@ -43,8 +43,8 @@ bench-peers: $(STAMP) .peers/.stamp  ## measure other libraries beside us, in .p
 	@.peers/bin/python -m pip install $(PIP_QUIET) --no-deps -r benchmarks/peers-requirements.txt
 	@touch $@
 
-results: $(STAMP)  ## write docs/results.md from the laptop profiles in runs/reproduce
-	@$(BIN)/python docs/scoreboard.py $(wildcard runs/reproduce/*-laptop)
+results: $(STAMP)  ## make build/docs/results.md from runs/reproduce/*-laptop (WRITE=1: docs/results.md)
+	@$(BIN)/python docs/scoreboard.py $(if $(WRITE),--write) $(wildcard runs/reproduce/*-laptop)
 
 docs: $(STAMP)  ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -1,4 +1,4 @@
-"""Run all measurements, or those named: `python -m benchmarks [names] [--quick]`."""
+"""Run all measurements, or those named: `python -m benchmarks [names] [--quick] [--write]`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ JOBS = ("dcgan28", "small_mlp", "job_t", "many_seeds", "memory", "spectrum", "st
 
 
 def main() -> int:
-    """Measure, show, and write docs/benchmarks.md; return 1 if a measurement failed."""
+    """Measure, show, and write the page; return 1 if a measurement failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"which: {', '.join(JOBS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions; the page says so")
+    parser.add_argument(
+        "--write", action="store_true", help="also write docs/benchmarks.md and benchmarks/results.json"
+    )
     chosen = parser.parse_args()
     for name in chosen.names:
         if name not in JOBS:
             parser.error(f"no measurement {name!r}; there are {', '.join(JOBS)}")
-    console, failed = Console(), 0
+    console, failed, pages = Console(), 0, []
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=console) as progress:
         for name in chosen.names or JOBS:
@@ -36,13 +39,14 @@ def main() -> int:
                 failed += 1
                 console.print(f"[red]{name}: {rows}")
                 continue
-            page.keep(name, rows, chosen.quick, about, time.perf_counter() - began)
+            pages = page.keep(name, rows, chosen.quick, about, time.perf_counter() - began, chosen.write)
             for row in rows:
                 target = "" if row.target is None else f"  {row.sense} {row.target:g}: {row.verdict.strip('*')}"
                 console.print(f"  {row.what}: [bold]{row.median:.2f}[/] ({row.low:.2f}–{row.high:.2f}){target}")
                 if row.detail:
                     console.print(f"    [dim]{row.detail}")
-    console.print(f"written: {page.PAGE.relative_to(page.ROOT)}")
+    if pages:
+        console.print(f"written: {', '.join(str(path.relative_to(page.ROOT)) for path in pages)}")
     return 1 if failed else 0
 
 

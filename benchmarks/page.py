@@ -1,4 +1,8 @@
-"""The results on disk (benchmarks/results.json, one entry a job) and the page made of them (docs/benchmarks.md)."""
+"""The results on disk, one entry a job, and the page made of them.
+
+Measurements are stored under runs/bench/, which git ignores. On request they are also written to the tracked files
+benchmarks/results.json and docs/benchmarks.md.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,8 @@ import torch
 from benchmarks.row import Row
 
 ROOT = Path(__file__).parents[1]
-RESULTS, PAGE = ROOT / "benchmarks" / "results.json", ROOT / "docs" / "benchmarks.md"
+LOCAL = ROOT / "runs" / "bench" / "results.json", ROOT / "runs" / "bench" / "benchmarks.md"
+TRACKED = ROOT / "benchmarks" / "results.json", ROOT / "docs" / "benchmarks.md"
 TITLES = {
     "dcgan28": "Eager steps, DCGAN for 28 × 28 pixels (batch 50, two threads)",
     "small_mlp": "Compiled steps, 4×16 MLPs (batch 512, one thread, one step a graph)",
@@ -31,10 +36,13 @@ TITLES = {
 }
 HEAD = """# Benchmarks
 
-Written by `make bench` (and `make bench-peers`); do not edit. Ratios are medians over interleaved repetitions in one
-process: every round times every candidate, a ratio is taken per round, and the quartiles of these ratios stand in
-brackets. Unless a line says otherwise, a ratio is our time in units of that of the ordinary hand-written PyTorch loop
-(`benchmarks/loops.py`) on the same networks, data and optimizer, each drawing its own batches.
+Written by `make bench WRITE=1` (and `make bench-peers WRITE=1`); do not edit. Without `WRITE=1` the measurements of
+your machine go to `runs/bench/benchmarks.md`, and this page stays as it is.
+
+Ratios are medians over interleaved repetitions in one process: every round times every candidate, a ratio is taken per
+round, and the quartiles of these ratios stand in brackets. Unless a line says otherwise, a ratio is our time in units
+of that of the ordinary hand-written PyTorch loop (`benchmarks/loops.py`) on the same networks, data and optimizer, each
+drawing its own batches.
 """
 
 
@@ -55,12 +63,20 @@ def machine() -> dict[str, str]:
     }
 
 
-def keep(name: str, rows: list[Row], quick: bool, about: dict[str, str], seconds: float) -> None:
-    """Store the rows of one job, and write the page anew."""
-    results = _results()
-    results[name] = {**about, "quick": quick, "seconds": round(seconds), "rows": [row.record() for row in rows]}
-    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    PAGE.write_text(text(results), encoding="utf-8")
+def keep(
+    name: str, rows: list[Row], quick: bool, about: dict[str, str], seconds: float, write: bool = False
+) -> list[Path]:
+    """Store the rows of one job under runs/bench/, and with `write` in the tracked files too; return the pages."""
+    job = {**about, "quick": quick, "seconds": round(seconds), "rows": [row.record() for row in rows]}
+    pages = []
+    for path, page in (LOCAL, TRACKED) if write else (LOCAL,):
+        results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        results[name] = job
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        page.write_text(text(results), encoding="utf-8")
+        pages.append(page)
+    return pages
 
 
 def text(results: dict[str, Any]) -> str:
@@ -83,7 +99,3 @@ def text(results: dict[str, Any]) -> str:
 
 def _cells(row: Row, number: str, target: str) -> list[str]:
     return [row.what, number, target, row.verdict, row.detail]
-
-
-def _results() -> dict[str, Any]:
-    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}

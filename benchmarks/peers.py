@@ -259,7 +259,11 @@ def main() -> int:
     """Measure all peers in one process, interleaved, and write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions; the page says so")
-    quick = parser.parse_args().quick
+    parser.add_argument(
+        "--write", action="store_true", help="also write docs/benchmarks.md and benchmarks/results.json"
+    )
+    chosen = parser.parse_args()
+    quick = chosen.quick
     began, about = time.perf_counter(), page.machine()
     with threads(1):
         ready, reasons = {}, {}
@@ -284,7 +288,8 @@ def main() -> int:
             rows.append(Row(name, float("nan"), 0.0, 0.0, detail=reasons[name]))
     for row in rows:
         print(f"{row.what}: {row.median:.2f} ({row.low:.2f}–{row.high:.2f})  {row.detail}")
-    page.keep("peers", rows, quick, about, time.perf_counter() - began)
+    pages = page.keep("peers", rows, quick, about, time.perf_counter() - began, chosen.write)
+    print(f"written: {', '.join(str(path.relative_to(page.ROOT)) for path in pages)}")
     return 0
 
 

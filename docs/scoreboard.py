@@ -1,10 +1,12 @@
-"""Writes docs/results.md: `python docs/scoreboard.py [FOLDER …]` takes over what `detente reproduce` left there.
+"""Makes the page of results: `python docs/scoreboard.py [--write] [FOLDER …]` takes over what `detente reproduce` left.
 
-Each folder's outcome and picture are copied to docs/results/, and the page is made anew from all that lies there.
+Each folder's outcome and picture are copied beside those of docs/results/, and the page is made anew from all of them:
+in build/docs/, which git ignores, or with --write in docs/ itself.
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import os
 import platform
@@ -17,10 +19,10 @@ from detente.catalogue import members
 from detente.experiments.outcome import Outcome
 
 DOCS = Path(__file__).parent
-KEPT, PAGE = DOCS / "results", DOCS / "results.md"
+BUILD = DOCS.parent / "build" / "docs"
 HEAD = """# Results: what the papers claim, and what was found
 
-Written by `make results`; do not edit. Each row is a claim of a paper with the number that decides it, its 95 %
+Written by `make results WRITE=1`; do not edit. Each row is a claim of a paper with the number that decides it, its 95 %
 interval, and whether the claim holds by the rule in `src/detente/experiments/`. Rules were fixed before the runs, but
 for one of `sgan_pairs` (N-fold updates), made stricter after its run. A claim that does not hold stays on the page.
 The profile `laptop` is smaller than the paper's; deviations are listed.
@@ -29,22 +31,33 @@ and commit are those of when a result was taken in here.
 """
 
 
-def main(folders: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Take over the outcomes in the folders, and write the page."""
-    KEPT.mkdir(exist_ok=True)
-    for folder in map(Path, folders):
+    parser = argparse.ArgumentParser(description="Make the page of results from outcomes of `detente reproduce`.")
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="with outcome.json and figure.png")
+    parser.add_argument("--write", action="store_true", help="write docs/results.md, not build/docs/results.md")
+    chosen = parser.parse_args(arguments)
+    into = DOCS if chosen.write else BUILD
+    results = into / "results"
+    if not chosen.write:
+        shutil.rmtree(results, ignore_errors=True)
+        shutil.copytree(DOCS / "results", results)
+    results.mkdir(parents=True, exist_ok=True)
+    for folder in chosen.folders:
         if not (folder / "outcome.json").exists():
             print(f"{folder}: not conducted to its end, left out", file=sys.stderr)
             continue
         outcome = Outcome.read(folder / "outcome.json")
-        kept = KEPT / f"{outcome.name}.json"
+        kept = results / f"{outcome.name}.json"
         if kept.exists() and kept.read_bytes() == (folder / "outcome.json").read_bytes():
             continue  # taken in before, with the date and the commit of that day
         shutil.copy(folder / "outcome.json", kept)
-        shutil.copy(folder / "figure.png", KEPT / f"{outcome.name}.png")
-        (KEPT / f"{outcome.name}.txt").write_text(f"{_about()}\n", encoding="utf-8")
-    outcomes = [Outcome.read(path) for path in sorted(KEPT.glob("*.json"))]
-    PAGE.write_text(HEAD + _summary(outcomes) + "".join(map(_section, outcomes)), encoding="utf-8")
+        shutil.copy(folder / "figure.png", results / f"{outcome.name}.png")
+        (results / f"{outcome.name}.txt").write_text(f"{_about()}\n", encoding="utf-8")
+    outcomes = [Outcome.read(path) for path in sorted(results.glob("*.json"))]
+    sections = [_section(outcome, results) for outcome in outcomes]
+    (into / "results.md").write_text(HEAD + _summary(outcomes) + "".join(sections), encoding="utf-8")
+    print(f"written: {into / 'results.md'}")
     return 0
 
 
@@ -64,13 +77,13 @@ def _summary(outcomes: list[Outcome]) -> str:
     return f"\n**{holds} of {len(verdicts)} claims hold**, in {len(outcomes)} experiments.{waiting}\n"
 
 
-def _section(outcome: Outcome) -> str:
+def _section(outcome: Outcome, results: Path) -> str:
     rows = "".join(
         f"| {one.sentence.replace('|', '∣')} | {one.paper.replace('|', '∣') or '–'} | {one.found} "
         f"| {'yes' if one.holds else '**no**'} |\n"
         for one in outcome.verdicts
     )
-    about = (KEPT / f"{outcome.name}.txt").read_text(encoding="utf-8").strip()
+    about = (results / f"{outcome.name}.txt").read_text(encoding="utf-8").strip()
     differs = "".join(f"- Differs from the paper: {line}\n" for line in outcome.deviations)
     told = members("experiments")[outcome.name].tried
     tried = f"- Where it does not hold: {told}\n" if told else ""
@@ -89,4 +102,4 @@ def _section(outcome: Outcome) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

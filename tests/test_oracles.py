@@ -165,9 +165,8 @@ def by_hand(name: str, x: np.ndarray, steps: int) -> np.ndarray:
             g = J @ x
             x, last = move(x, 2 * g - (g if last is None else last)), g
         elif name == "past_extragradient":
-            trial = copy.deepcopy(move)(x, np.zeros(3) if last is None else last)
-            last = J @ trial
-            x = move(x, last)
+            trial = x - H * move.m  # the last move again
+            x = move(x, J @ trial)
     return x
 
 

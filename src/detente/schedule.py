@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,11 +14,17 @@ from detente.errors import require
 
 
 class Schedule(ABC):
-    """A number that depends on the step."""
+    """A number that depends on the step.
+
+    `precise` says that a call also takes the step as float64 and then computes in float64, as for vectors of float64;
+    from an int64 step the value is float32.
+    """
+
+    precise: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, t: Tensor) -> Tensor:
-        """Return the value at step `t`, int64 (), as a float tensor ()."""
+        """Return the value at step `t`, int64 () (or float64, where `precise`), as a float tensor ()."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,8 @@ class Linear(Schedule):
         end: value from step `steps` on.
         steps: length of the line, at least 1.
     """
+
+    precise = True
 
     start: float
     end: float
@@ -52,6 +61,8 @@ class Cosine(Schedule):
         steps: length of the half wave, at least 1.
     """
 
+    precise = True
+
     start: float
     end: float
     steps: int
@@ -73,6 +84,8 @@ class Exponential(Schedule):
         decay: factor per `steps` steps, > 0.
         steps: how many steps one factor takes, at least 1.
     """
+
+    precise = True
 
     start: float
     decay: float
@@ -98,6 +111,8 @@ class Annealed(Schedule):
     Source: the probability of accepting anyway in Mangoubi, Sachdeva & Vishnoi's code (decreasing temperature).
     """
 
+    precise = True
+
     offset: float = 4.0
     steps: int = 20_000
 
@@ -110,9 +125,17 @@ class Annealed(Schedule):
         return 1 / (self.offset + torch.exp((t / self.steps) ** 2))
 
 
-def value(setting: float | Schedule, t: Tensor) -> float | Tensor:
-    """Return the setting at step `t`."""
-    return setting(t) if isinstance(setting, Schedule) else setting
+def value(setting: float | Schedule, t: Tensor, dtype: torch.dtype | None = None) -> float | Tensor:
+    """Return the setting at step `t`.
+
+    Args:
+        setting: a number or a schedule.
+        t: the step, int64 ().
+        dtype: of the vectors it is used with: for float64, schedules compute in float64.
+    """
+    if not isinstance(setting, Schedule):
+        return setting
+    return setting(t.double() if setting.precise and dtype == torch.float64 else t)
 
 
 def require_positive(field: str, setting: float | Schedule) -> None:

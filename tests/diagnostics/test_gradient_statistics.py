@@ -6,13 +6,15 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from detente.derivatives import per_sample_gradients
 from detente.diagnostics.gradient_statistics import gradient_statistics
 from detente.errors import InvalidValue
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.games.adversarial import Adversarial
 from detente.games.quadratic import Bilinear
+from detente.games.stochastic_bilinear import StochasticBilinear
 from detente.standard_games import ring
 from detente.state import State
 
@@ -95,3 +97,50 @@ def test_arguments_are_checked() -> None:
         gradient_statistics(Bilinear(), start(Bilinear()), torch.Generator(), batches=1)
     with pytest.raises(InvalidValue, match="batch_size"):
         gradient_statistics(Bilinear(), start(Bilinear()), torch.Generator(), batch_size=0)
+
+
+class Watched(Noisy):
+    """The noisy game, with as many samples in a batch as `batch` says, which notes how many its losses get."""
+
+    def __init__(self) -> None:
+        super().__init__(0.3)
+        self.sizes: list[int] = []
+
+    def draw(self, generator: torch.Generator) -> Batch:
+        return {"noise": torch.randn(self.batch, 50, generator=generator)}
+
+    def losses(
+        self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
+    ) -> tuple[dict[str, Tensor], Buffers]:
+        self.sizes.append(len(batch["noise"]))
+        return super().losses(vectors, buffers, batch, players)
+
+
+@pytest.mark.parametrize("size", [1, 4, 64])
+def test_batches_have_the_size_asked_for(size: int) -> None:
+    """Tr Cov = 50/B, tr(Σ)/|g|² = 1/0.09 whatever B."""
+    game = Watched()
+    found = gradient_statistics(game, start(game), torch.Generator().manual_seed(1), 2000, size)["only"]
+    assert game.sizes == [size] * 2000 and game.batch == 4
+    assert found.variance == pytest.approx(50 / size, rel=0.05)
+    assert found.noise_scale == pytest.approx(1 / 0.09, rel=0.1)
+
+
+@pytest.mark.parametrize("size", [1, 5, 64])
+def test_batches_of_a_gan_and_of_a_sum(size: int) -> None:
+    """The gradients are those of a game with that batch, from the same generator."""
+    builds = lambda batch: ring(width=4, depth=1, batch=batch), lambda batch: StochasticBilinear(80, batch)  # noqa: E731
+    for build in builds:
+        game, other = build(8), build(size)
+        at = start(game)
+        found = gradient_statistics(game, at, torch.Generator().manual_seed(3), 6, size)
+        assert found == gradient_statistics(other, at, torch.Generator().manual_seed(3), 6)
+        assert game.batch == 8
+
+
+def test_sizes_that_cannot_be_drawn_are_refused() -> None:
+    gan = Adversarial(nn.Linear(2, 2), nn.Linear(2, 1), torch.randn(20, 2), 2, batch=4)
+    for game, size in ((gan, 21), (StochasticBilinear(10), 11), (Noisy(0.3), 64)):
+        with pytest.raises(InvalidValue, match=f"^batch_size: got {size}; allowed: "):
+            gradient_statistics(game, start(game), torch.Generator(), batch_size=size)
+    assert gradient_statistics(Noisy(0.3), start(Noisy(0.3)), torch.Generator(), batch_size=4)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from scipy.stats import kstest
 from torch import Tensor
 from torch.func import functional_call, grad, jacrev, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -21,6 +22,7 @@ from detente.penalties.r1 import R1
 from detente.penalties.r2 import R2
 
 SHAPES = [(6, 2), (5, 3, 4, 4)]
+EVERY = [GradientPenalty(), DRAGAN(), DRAGAN(perturbation="code"), DRAGAN(perturbation="paper"), R1(), R2()]
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=["points", "images"])
 
 
@@ -78,6 +80,19 @@ def test_quadratic_critic_shows_where_each_penalty_looks(shape: tuple[int, ...])
     near = real + 0.5 * float(real.numpy().std()) * noise["perturbation"].double()
     torch.testing.assert_close(DRAGAN()(quadratic, real, fake, noise), 10 * (norms(near) - 1).square().mean())
 
+    noise = drawn(DRAGAN(perturbation="code"), shape)  # the authors' notebook, line by line
+    perturbed = real.numpy() + 0.5 * real.numpy().std() * noise["perturbation"].double().numpy()
+    differences = perturbed - real.numpy()
+    alpha = noise["mixing"].double().numpy().reshape(-1, *(1,) * (real.dim() - 1))
+    interpolates = torch.from_numpy(real.numpy() + alpha * differences)
+    expected = 10 * (norms(interpolates) - 1).square().mean()
+    torch.testing.assert_close(DRAGAN(perturbation="code")(quadratic, real, fake, noise), expected)
+
+    noise = drawn(DRAGAN(spread=3.0, perturbation="paper"), shape)
+    near = real + 3 * noise["perturbation"].double()
+    expected = 10 * (norms(near) - 1).square().mean()
+    torch.testing.assert_close(DRAGAN(spread=3.0, perturbation="paper")(quadratic, real, fake, noise), expected)
+
 
 def test_mixing_is_one_weight_for_each_sample() -> None:
     seen = []
@@ -111,7 +126,21 @@ def test_dragan_perturbs_every_number_upwards_within_half_a_deviation() -> None:
     assert 0 <= noise.min() and noise.max() < 1
 
 
-@pytest.mark.parametrize("penalty", [GradientPenalty(), DRAGAN()], ids=["gradient_penalty", "dragan"])
+def test_dragan_has_the_perturbations_of_its_code_and_of_its_paper() -> None:
+    code = drawn(DRAGAN(perturbation="code"), (500, 4))
+    assert code["mixing"].shape == (500,) and 0 <= code["mixing"].min() and code["mixing"].max() < 1
+    assert torch.equal(code["perturbation"], drawn(DRAGAN(), (500, 4))["perturbation"])
+    paper = drawn(DRAGAN(perturbation="paper"), (500, 4))
+    assert set(paper) == {"perturbation"} and kstest(paper["perturbation"].flatten(), "norm").pvalue > 1e-3
+    with pytest.raises(InvalidValue, match="^perturbation: got 'gaussian'; allowed: uniform, code, paper"):
+        DRAGAN(perturbation="gaussian")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [GradientPenalty(), DRAGAN(), DRAGAN(perturbation="code"), DRAGAN(perturbation="paper")],
+    ids=["gradient_penalty", "dragan", "dragan_code", "dragan_paper"],
+)
 def test_draws_repeat_with_the_generator_and_leave_the_global_one_alone(penalty: Penalty) -> None:
     before = torch.get_rng_state()
     first, again, other = drawn(penalty, (8, 2)), drawn(penalty, (8, 2)), drawn(penalty, (8, 2), seed=1)
@@ -121,7 +150,7 @@ def test_draws_repeat_with_the_generator_and_leave_the_global_one_alone(penalty:
         assert not torch.equal(first[name], other[name])
 
 
-@pytest.mark.parametrize("penalty", [GradientPenalty(), DRAGAN(), R1(), R2()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize("penalty", EVERY, ids=repr)
 def test_flat_critic_is_differentiable(penalty: Penalty) -> None:
     real, fake = pair((4, 2))
     noise = drawn(penalty, (4, 2))
@@ -136,7 +165,7 @@ def test_flat_critic_is_differentiable(penalty: Penalty) -> None:
     assert torch.isfinite(jacrev(grad(loss))(zero)).all()
 
 
-@pytest.mark.parametrize("penalty", [GradientPenalty(), DRAGAN(), R1(), R2()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize("penalty", EVERY, ids=repr)
 def test_gradient_for_a_network_is_that_of_finite_differences_in_each_engine(penalty: Penalty) -> None:
     network = MLP(2, 1, 5, 2, activation="tanh").double()
     network.reset_parameters(torch.Generator().manual_seed(0))

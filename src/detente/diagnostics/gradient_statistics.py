@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from detente.derivatives import vector_field
 from detente.diagnostics.base import GradientStatistics
-from detente.errors import require
+from detente.errors import InvalidValue, require
 from detente.game import Game
 from detente.state import State
 
@@ -26,23 +28,46 @@ def gradient_statistics(
         state: where to look; it is not changed.
         generator: source of the batches; never the one that training draws from.
         batches: K, number of independent batches, ≥ 2.
-        batch_size: B, samples in a batch, ≥ 1; default the game's `batch`, and 1 where it has none.
+        batch_size: B, samples in a batch, ≥ 1; default the game's `batch`, and 1 where it has none. Batches of another
+            size are drawn by a copy of the game with another `batch`.
 
     Returns:
         By player.
+
+    Raises:
+        InvalidValue: an argument is out of range, or the game draws no batches of that size.
 
     Source: McCandlish et al. 2018, An Empirical Model of Large-Batch Training (arXiv:1812.06162), eq. 2.9 and
         appendix A.1 (simple noise scale).
     """
     require(batches >= 2, "batches", batches, "an integer ≥ 2")
+    require(batch_size is None or batch_size >= 1, "batch_size", batch_size, "an integer ≥ 1, or None")
     size = getattr(game, "batch", 1) if batch_size is None else batch_size
-    require(size >= 1, "batch_size", size, "an integer ≥ 1")
+    source = game if batch_size is None else _drawing(game, batch_size)
     drawn: dict[str, list[Tensor]] = {name: [] for name in game.players}
     for _ in range(batches):
-        batch = game.dated({key: tensor.to(state.t.device) for key, tensor in game.draw(generator).items()}, state.t)
+        batch = game.dated({key: tensor.to(state.t.device) for key, tensor in source.draw(generator).items()}, state.t)
         for name, block in vector_field(game, state.vectors, state.buffers, batch).field.items():
             drawn[name].append(block)
     return {name: _statistics(blocks, size) for name, blocks in drawn.items()}
+
+
+def _drawing(game: Game, size: int) -> Game:
+    """Return a copy of the game that draws batches of `size` samples, or raise `InvalidValue`."""
+    samples = getattr(getattr(game, "data", None), "size", None)
+    samples = game.size if samples is None else samples
+    require(samples is None or size <= samples, "batch_size", size, f"at most the {samples} samples of the set")
+    source: Any = copy.copy(game)
+    if getattr(game, "batch", None) != size:
+        try:
+            source.batch = size
+        except AttributeError:  # a property
+            raise InvalidValue("batch_size", size, f"{game.batch}, the batch that this game draws") from None
+    drawn = source.draw(torch.Generator().manual_seed(0))
+    lengths = {len(tensor) for tensor in drawn.values() if tensor.dim() > 0}
+    allowed = f"{game.batch}, since this game draws the same batch whatever its `batch` is"
+    require(not lengths or size in lengths, "batch_size", size, allowed)
+    return source
 
 
 def _statistics(blocks: list[Tensor], size: int) -> GradientStatistics:

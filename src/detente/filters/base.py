@@ -34,11 +34,14 @@ class Filter(ABC):
         """Whether a strength changes over training."""
         return any(isinstance(one, Schedule) for one in self.every)
 
-    def at(self, t: Tensor | None) -> list[float | Tensor]:
-        """Return all strengths λ at the training's step `t`, int64 (); None where no strength is a schedule."""
+    def at(self, t: Tensor | None, dtype: torch.dtype | None = None) -> list[float | Tensor]:
+        """Return all strengths λ at the training's step `t`, int64 (); None where no strength is a schedule.
+
+        For samples of `dtype` float64, schedules compute in float64.
+        """
         if t is None:
             return [one for one in self.every if not isinstance(one, Schedule)]
-        return [value(one, t) for one in self.every]
+        return [value(one, t, dtype) for one in self.every]
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise `InvalidValue` where samples of a shape, without the batch, cannot be filtered."""

@@ -206,7 +206,7 @@ class Adversarial(Game):
             asked = self._beside(batch, "fake")
             fake, generator_buffers = self._call("generator", vectors, buffers["generator"], batch["latent"], *asked)
             fake, scored = fake.to(real.dtype), buffers["discriminator"]
-            for strength in self._strengths(batch):
+            for strength in self._strengths(batch, real.dtype):
                 losses, scored = self._losses(vectors, buffers, scored, real, fake, batch, strength, wanted)
                 each.append(losses)
         mean = each[0] if len(each) == 1 else {n: torch.stack([one[n] for one in each]).mean(0) for n in each[0]}
@@ -250,14 +250,14 @@ class Adversarial(Game):
             losses["discriminator"] = loss
         return losses, scored
 
-    def _strengths(self, batch: Batch) -> Sequence[float | Tensor | None]:
+    def _strengths(self, batch: Batch, dtype: torch.dtype) -> Sequence[float | Tensor | None]:
         """Return the filter's strengths at the batch's step; one that is nothing where there is no filter."""
         if self.filter is None:
             return (None,)
         if self.scheduled and "t" not in batch:
             allowed = "a batch with the step under 't', since the filter's strength is a schedule"
             raise InvalidValue("batch", sorted(batch), allowed)
-        return self.filter.at(batch.get("t"))
+        return self.filter.at(batch.get("t"), dtype)
 
     def _seen(self, batch: Batch, strength: float | Tensor | None, whose: str, samples: Tensor) -> Tensor:
         """Return samples as the discriminator sees them."""

@@ -31,3 +31,8 @@ class Metric(ABC):
     @abstractmethod
     def __call__(self, subject: Subject) -> float:
         """Return the number for `subject`, whose game it applies to."""
+
+
+def nonnegative(value: float) -> float:
+    """Return the value, 0 where rounding made it negative, and NaN where it is NaN: `max(0.0, nan)` would be 0.0."""
+    return 0.0 if value < 0 else value

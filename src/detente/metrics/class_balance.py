@@ -11,20 +11,25 @@ from torch import Tensor
 
 from detente.game import Game
 from detente.metrics import classifier
-from detente.metrics.base import Metric
+from detente.metrics.base import Metric, nonnegative
 from detente.metrics.features import of_samples, remembered
 from detente.probe import Subject
 
 
 def class_histogram(probabilities: Tensor) -> Tensor:
-    """Return the share of samples whose likeliest class is k, (classes,) float64, of probabilities (count, classes)."""
+    """Return the share of samples whose likeliest class is k, (classes,) float64, of probabilities (count, classes).
+
+    All shares are NaN where a probability is, or where there is no sample.
+    """
+    if not len(probabilities) or probabilities.isnan().any():  # NaN would count as the largest
+        return torch.full((probabilities.shape[1],), math.nan, dtype=torch.float64)
     counts = torch.bincount(probabilities.argmax(dim=1), minlength=probabilities.shape[1])
     return counts.double() / len(probabilities)
 
 
 def entropy(shares: Tensor) -> float:
     """Return −Σ_k p_k ln p_k in nats, 0 … ln K, of shares (K,) that sum to 1."""
-    return max(0.0, -float(torch.xlogy(shares.double(), shares.double()).sum()))
+    return nonnegative(-float(torch.xlogy(shares.double(), shares.double()).sum()))
 
 
 def total_variation(shares: Tensor, others: Tensor | None = None) -> float:

@@ -99,12 +99,12 @@ class Classifier:
     def look(self, images: Tensor) -> Seen:
         """Return features and logits of images (n, C, H, W) in [-1, 1]; other sizes than its own are resized first."""
         side = self.stated.shape[-1]
-        images = images.float()
+        original, images = images, images.float()
         if tuple(images.shape[2:]) != (side, side):
             images = interpolate(images, (side, side), mode="bilinear", antialias=True)
         network = self.network.to(images.device)
         features = network.embed(images)
-        return Seen(features, network.last(features))
+        return Seen.of(original, features, network.last(features))
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Return the probabilities of the classes, (n, K) float64, for images (n, C, H, W) in [-1, 1]."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import tempfile
 from collections.abc import Callable, Hashable, Iterator
@@ -38,6 +39,15 @@ class Seen(NamedTuple):
 
     features: Tensor
     logits: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor, features: Tensor, logits: Tensor) -> Seen:
+        """Return features and logits of images (count, …), NaN where the image is not finite.
+
+        A network may hide that: clamping makes a pixel of infinity, and ReLU a feature of minus infinity.
+        """
+        undefined = ~images.flatten(1).isfinite().all(dim=1, keepdim=True)
+        return cls(features.masked_fill(undefined, math.nan), logits.masked_fill(undefined, math.nan))
 
     @property
     def probabilities(self) -> Tensor:

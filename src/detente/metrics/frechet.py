@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 
 from detente.data.base import Data
+from detente.errors import require
 from detente.game import Game
 from detente.metrics import classifier, inception
-from detente.metrics.base import Metric
+from detente.metrics.base import Metric, nonnegative
 from detente.metrics.features import Extractor, of_data, of_samples, remembered
 from detente.probe import Subject
 
 BLOCK = 192  # rows and columns that are multiplied at once, measured
+# Accuracy relative to the traces. Where eigenvalues may miss it, singular values are taken, in five times the time.
+ACCURACY, ACCURACY_OF_MANY, MANY = 1e-10, 1e-8, 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +30,8 @@ class Moments:
     Args:
         mean: μ, (features,).
         covariance: Σ, (features, features), symmetric and positive semidefinite.
+
+    Both are NaN, or infinite, where the features they were computed from are not finite, or fewer than two.
     """
 
     mean: Tensor
@@ -43,13 +48,23 @@ class Moments:
         kept = values > size * precision * values.max()
         return vectors[:, kept] * values[kept].sqrt(), False
 
+    @property
+    def finite(self) -> bool:
+        """Whether every number is finite."""
+        return bool(self.mean.isfinite().all() and self.covariance.isfinite().all())
+
 
 def moments(features: Tensor) -> Moments:
-    """Return mean and unbiased covariance of features (count, features), count ≥ 2."""
-    features = features.double()
-    mean = features.mean(dim=0)
-    centred = features - mean
-    return Moments(mean, centred.T @ centred / (len(features) - 1))
+    """Return mean and unbiased covariance of features (count, features); NaN where fewer than two have none."""
+    require(features.dim() == 2, "features", tuple(features.shape), "a matrix, (count, features)")
+    count, size = features.shape
+    if count < 2:
+        undefined = torch.full((size, size), math.nan, dtype=torch.float64, device=features.device)
+        return Moments(undefined.diagonal(), undefined)
+    differences = features.double() - features[0].double()  # exact zeros where all samples are the same
+    shift = differences.mean(dim=0)
+    centred = differences - shift
+    return Moments(features[0].double() + shift, centred.T @ centred / (count - 1))
 
 
 def frechet_distance(first: Moments, second: Moments) -> float:
@@ -58,19 +73,39 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     |μ₁ − μ₂|² + tr Σ₁ + tr Σ₂ − 2 tr √(Σ₁Σ₂), where Σ₁Σ₂ has the eigenvalues of the symmetric AᵀΣ₂A, Σ₁ = AAᵀ
 
     Covariances of less than full rank (fewer samples than features, features that are always 0) are no difficulty:
-    A has as many columns as the rank, and eigenvalues that are nothing but rounding errors count as 0.
+    A has as many columns as the rank, and eigenvalues that are nothing but rounding errors count as 0. The root
+    magnifies the rounding of small eigenvalues: where that matters, tr √(Σ₁Σ₂) is the sum of the singular values of
+    AᵀB, Σ₂ = BBᵀ, which need no root.
 
     Args:
         first: of one distribution, the one that is used more often: its factor A is kept.
-        second: of the other.
+        second: of the other, of as many features.
+
+    Returns:
+        The distance, ≥ 0; NaN where a moment is not finite.
+
+    Raises:
+        InvalidValue: the two have different numbers of features.
 
     Source: Dowson & Landau 1982; Heusel et al. 2017 (TTUR), equation 6.
     """
-    values = torch.linalg.eigvalsh(_between(first, second.covariance))
-    rounding = math.sqrt(len(values)) * torch.finfo(values.dtype).eps * values.abs().max() if len(values) else 0.0
-    roots = values[values > rounding].sqrt().sum()
+    sizes = len(first.mean), len(second.mean)
+    require(sizes[0] == sizes[1], "second", f"{sizes[1]} features", f"{sizes[0]} features, as many as the first has")
+    if not (first.finite and second.finite):
+        return math.nan
     traces = first.covariance.trace() + second.covariance.trace()
-    return max(0.0, float((first.mean - second.mean).square().sum() + traces - 2 * roots))
+    product = _between(first, second.covariance)
+    if not product.isfinite().all():  # too large for float64
+        return math.nan
+    values = torch.linalg.eigvalsh(product)
+    rounding = math.sqrt(len(values)) * torch.finfo(values.dtype).eps * values.abs().max() if len(values) else 0.0
+    roots = values.clamp(min=rounding).sqrt()
+    accuracy = ACCURACY if len(second.mean) <= MANY else ACCURACY_OF_MANY
+    if (rounding / roots).nan_to_num(0.0).sum() > accuracy * traces:
+        trace = torch.linalg.svdvals(first.factor[0].T @ second.factor[0]).sum()
+    else:
+        trace = roots[values > rounding].sum()
+    return nonnegative(float((first.mean - second.mean).square().sum() + traces - 2 * trace))
 
 
 def _between(first: Moments, covariance: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Inception:
         """Return features and logits of images (n, 3, H, W) in [-1, 1], rounded to 256 levels as the network wants."""
         pixels = ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         features, logits = self.network.to(images.device)(pixels)
-        return Seen(features, logits)
+        return Seen.of(images, features, logits)
 
 
 def fits(game: Game) -> bool:

@@ -18,7 +18,12 @@ from detente.probe import Subject
 
 
 def label_accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Return the share of samples, 0 … 1, whose likeliest class by `logits` (count, K) is their label, (count,)."""
+    """Return the share of samples, 0 … 1, whose likeliest class by `logits` (count, K) is their label, (count,).
+
+    It is NaN where a logit is.
+    """
+    if logits.isnan().any():  # NaN would count as the largest
+        return math.nan
     return float((logits.argmax(dim=1) == labels.to(logits.device)).double().mean())
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.spatial.distance import pdist
-from sklearn.neighbors import KernelDensity
+from scipy.spatial.distance import cdist, pdist
+from scipy.special import logsumexp
 
 from detente.errors import require
 from detente.game import Game
@@ -16,6 +16,7 @@ from detente.metrics.base import Metric
 from detente.probe import Subject
 
 FOLDS = 5
+PART = 1024  # rows of a matrix of distances that are held at once
 FACTORS = 2.0 ** np.arange(-7, 7)  # of the median distance: AdaGAN's candidates
 
 
@@ -54,7 +55,7 @@ class LogLikelihood(_ByDensity):
 
     def __call__(self, subject: Subject) -> float:
         fake, real = _points(subject, self.count)
-        return float(_density(fake).score_samples(real).mean()) if np.isfinite(fake).all() else math.nan
+        return float(log_density(fake, real, bandwidth(fake)).mean()) if _defined(fake, real) else math.nan
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,11 @@ class Coverage(_ByDensity):
 
     def __call__(self, subject: Subject) -> float:
         fake, real = _points(subject, self.count)
-        if not np.isfinite(fake).all():
+        if not _defined(fake, real):
             return math.nan
-        density = _density(fake)
-        least = np.quantile(density.score_samples(fake), 0.05)
-        return 100 * float((density.score_samples(real) > least).mean())
+        width = bandwidth(fake)
+        least = np.quantile(log_density(fake, fake, width), 0.05)
+        return 100 * float((log_density(fake, real, width) > least).mean())
 
 
 def _points(subject: Subject, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -90,15 +91,33 @@ def _points(subject: Subject, count: int) -> tuple[np.ndarray, np.ndarray]:
     return fake.double().cpu().numpy(), real.double().cpu().numpy()
 
 
-def _density(points: np.ndarray) -> KernelDensity:
-    """Return the kernel density with the bandwidth that makes held-out points most likely."""
+def _defined(fake: np.ndarray, real: np.ndarray) -> bool:
+    """Return whether there is a density: at least two generated points, and finite points only."""
+    return len(fake) > 1 and bool(np.isfinite(fake).all() and np.isfinite(real).all())
+
+
+def log_density(points: np.ndarray, at: np.ndarray, width: float) -> np.ndarray:
+    """Return log p̂(x) = log Σ_i exp(−|x − x_i|²/(2h²)) − log n − (d/2) log(2πh²) for each x, (m,) float64.
+
+    Args:
+        points: x_i, (n, d) float64, n ≥ 1.
+        at: x, (m, d) float64.
+        width: the bandwidth h, > 0.
+    """
+    count, size = points.shape
+    constant = math.log(count) + size / 2 * math.log(2 * math.pi) + size * math.log(width)
+    parts = (at[start : start + PART] for start in range(0, len(at), PART))
+    sums = [logsumexp(-0.5 * cdist(part / width, points / width, "sqeuclidean"), axis=1) for part in parts]
+    return np.concatenate(sums) - constant
+
+
+def bandwidth(points: np.ndarray) -> float:
+    """Return the bandwidth among the candidates under which held-out points, (n, d) with n ≥ 2, are most likely."""
     middle = max(float(np.median(pdist(points))), torch.finfo(torch.float32).tiny)
     parts = np.arange(len(points)) % FOLDS  # generated points come in no order
+    folds = [(points[parts != k], points[parts == k]) for k in range(min(FOLDS, len(points)))]
 
-    def held_out(bandwidth: float) -> float:
-        densities = (
-            (KernelDensity(bandwidth=bandwidth).fit(points[parts != k]), points[parts == k]) for k in range(FOLDS)
-        )
-        return sum(density.score(part) for density, part in densities)
+    def held_out(width: float) -> float:
+        return sum(float(log_density(rest, part, width).sum()) for rest, part in folds)
 
-    return KernelDensity(bandwidth=max(middle * FACTORS, key=held_out)).fit(points)
+    return max((middle * FACTORS).tolist(), key=held_out)

@@ -36,7 +36,7 @@ class ModesCovered(Metric):
     #{k : at least `least` samples have k as their nearest mode and lie within sigmas * standard deviation of it}
 
     The protocol of VEEGAN and PacGAN: 2,500 samples, 3 standard deviations (Euclidean distance), one sample is enough;
-    of a perfect generator in the plane 98.9 % of the samples count.
+    of a perfect generator in the plane 98.9 % of the samples count. A sample that is not finite is near no mode.
 
     Args:
         sigmas: how near, in standard deviations of a mode, above 0.
@@ -71,7 +71,8 @@ class GoodShare(Metric):
 
     100 * #{samples within sigmas * standard deviation of their nearest mode} / #{samples}
 
-    A perfect generator in the plane reaches 100 * (1 - exp(-sigmas²/2)), 98.9 % at 3.
+    A perfect generator in the plane reaches 100 * (1 - exp(-sigmas²/2)), 98.9 % at 3. A sample that is not finite is
+    near no mode.
 
     Args:
         sigmas: how near, in standard deviations of a mode, above 0.

@@ -9,7 +9,7 @@ import torch
 
 from detente.data.gaussian_mixture import Mixture
 from detente.game import Game
-from detente.metrics.base import Metric
+from detente.metrics.base import Metric, nonnegative
 from detente.probe import Subject
 
 
@@ -43,4 +43,4 @@ class ModeDivergence(Metric):
         true = true / true.sum()
         middle = (found + true) / 2
         terms = [torch.special.xlogy(p, p / middle).nan_to_num(0.0).sum() for p in (found, true)]
-        return max(0.0, float(terms[0] + terms[1]) / 2)
+        return nonnegative(float(terms[0] + terms[1]) / 2)

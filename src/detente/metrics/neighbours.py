@@ -13,6 +13,7 @@ from detente.errors import require
 from detente.game import Game
 from detente.metrics import classifier
 from detente.metrics.base import Metric
+from detente.metrics.distances import Points, distance_to_neighbour, within
 from detente.metrics.features import of_data, of_samples
 from detente.probe import Subject
 
@@ -46,33 +47,38 @@ def neighbourhoods(real: Tensor, fake: Tensor, neighbours: int) -> Shares:
         fake: features y, (n, d), n > k.
         neighbours: k, at least 1.
 
+    Returns:
+        The shares; NaN where a feature is not finite.
+
     Source: Kynkäänniemi et al. 2019, section 2; Naeem et al. 2020, equations 1 to 5.
     """
     fewest = min(len(real), len(fake))
     require(1 <= neighbours < fewest, "neighbours", neighbours, f"a whole number, 1 … {fewest - 1}")
-    x, y = real.double(), fake.double()
+    centre = real.double().mean(dim=0)
+    x, y = Points.around(centre, real), Points.around(centre, fake)
+    if not (x.squares.isfinite().all() and y.squares.isfinite().all()):
+        return Shares(math.nan, math.nan, math.nan, math.nan)
     reach, other_reach = _reach(x, neighbours), _reach(y, neighbours)
-    within = torch.zeros(len(y), dtype=torch.int64)  # how many balls around real features each generated one is in
+    inside = torch.zeros(len(fake), dtype=torch.int64)  # how many balls around real features each generated one is in
     recalled = covered = 0
-    for rows, radii in zip(x.split(PART), reach.split(PART), strict=True):
-        distances = torch.cdist(rows, y)
-        inside = distances <= radii[:, None]
-        within += inside.sum(dim=0)
-        covered += int(inside.any(dim=1).sum())
-        recalled += int((distances <= other_reach).any(dim=1).sum())
+    for start in range(0, len(real), PART):
+        part = slice(start, start + PART)
+        balls = within(x[part], y, reach[part, None])
+        inside += balls.sum(dim=0)
+        covered += int(balls.any(dim=1).sum())
+        recalled += int(within(x[part], y, other_reach).any(dim=1).sum())
     return Shares(
-        precision=float((within > 0).double().mean()),
-        recall=recalled / len(x),
-        density=float(within.double().mean()) / neighbours,
-        coverage=covered / len(x),
+        precision=float((inside > 0).double().mean()),
+        recall=recalled / len(real),
+        density=float(inside.double().mean()) / neighbours,
+        coverage=covered / len(real),
     )
 
 
-def _reach(points: Tensor, neighbours: int) -> Tensor:
+def _reach(points: Points, neighbours: int) -> Tensor:
     """Return the distance of each point's k-th nearest other point, (n,)."""
-    count = neighbours + 1  # the nearest of all is the point itself
-    near = [torch.cdist(rows, points).topk(count, dim=1, largest=False).values for rows in points.split(PART)]
-    return torch.cat(near)[:, -1]
+    parts = (points[start : start + PART] for start in range(0, len(points.rows), PART))
+    return torch.cat([distance_to_neighbour(part, points, neighbours) for part in parts])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from detente.data.text import Text
 from detente.errors import require
 from detente.game import Game
-from detente.metrics.base import Metric
+from detente.metrics.base import Metric, nonnegative
 from detente.metrics.features import REAL, SEED, remembered
 from detente.probe import Subject
 
@@ -37,13 +37,18 @@ def ngram_shares(lines: np.ndarray, length: int) -> Shares:
 
 
 def jensen_shannon(first: Shares, second: Shares) -> float:
-    """Return KL(p ‖ m)/2 + KL(q ‖ m)/2 in nats, 0 … ln 2, m = (p + q)/2, of two distributions of n-grams."""
+    """Return KL(p ‖ m)/2 + KL(q ‖ m)/2 in nats, 0 … ln 2, m = (p + q)/2, of two distributions of n-grams.
+
+    It is NaN where one of them has no n-gram.
+    """
+    if not (len(first[0]) and len(second[0])):
+        return math.nan
     either = np.union1d(first[0], second[0])
     both = np.zeros((2, len(either)))
     for row, (found, shares) in zip(both, (first, second), strict=True):
         row[np.searchsorted(either, found)] = shares
     terms = both * np.log(np.where(both > 0, both, 1) / both.mean(axis=0))
-    return max(0.0, float(np.where(both > 0, terms, 0).sum()) / 2)
+    return nonnegative(float(np.where(both > 0, terms, 0).sum()) / 2)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from detente.data.stacked_mnist import StackedMnist
 from detente.game import Game
 from detente.metrics import classifier
-from detente.metrics.base import Metric
+from detente.metrics.base import Metric, nonnegative
 from detente.metrics.features import PART, looked
 from detente.probe import Subject
 
@@ -31,7 +31,7 @@ def divergence_from_uniform(modes: Tensor, count: int = MODES) -> float:
         count: how many modes there are.
     """
     shares = torch.bincount(modes, minlength=count).double() / len(modes)
-    return max(0.0, float(torch.xlogy(shares, count * shares).sum()))
+    return nonnegative(float(torch.xlogy(shares, count * shares).sum()))
 
 
 def _classifier_name(game: Game) -> str | None:

@@ -52,7 +52,7 @@ class Adam(Optimizer):
             return self.overwrite(vector.clone(), direction, copies, t)
         first, second = self.betas
         count = memory["count"] + 1
-        rate = value(self.learning_rate, t)
+        rate = value(self.learning_rate, t, vector.dtype)
         mean = torch.lerp(memory["mean"], direction, 1 - first)
         square = torch.lerp(memory["square"], direction * direction, 1 - second)
         # In float64 as in torch.optim: 1 − β₂ᵗ loses four digits in float32.
@@ -68,7 +68,7 @@ class Adam(Optimizer):
         if not eager(vector, direction, *memory.values()):
             return self(vector, direction, memory, t)
         count, mean, square = memory["count"] + 1, memory["mean"], memory["square"]
-        rate = value(self.learning_rate, t)
+        rate = value(self.learning_rate, t, vector.dtype)
         settings: dict[str, Any] = {"lr": rate, "beta1": self.betas[0], "beta2": self.betas[1], "eps": self.epsilon}
         off: dict[str, Any] = {"weight_decay": 0.0, "amsgrad": False, "maximize": False}
         fused = torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]

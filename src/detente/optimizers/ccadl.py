@@ -58,7 +58,7 @@ class CCADL(Optimizer):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the vector moved along the momentum."""
         assert noise is not None
-        step, temperature = value(self.learning_rate, t), value(self.temperature, t)
+        step, temperature = value(self.learning_rate, t, vector.dtype), value(self.temperature, t, vector.dtype)
         momentum, thermostat, covariance = memory["momentum"], memory["thermostat"], memory["covariance"]
         varied = covariance * momentum if covariance.dim() == 1 else covariance @ momentum
         drag = step * thermostat * momentum + step**2 / (2 * temperature * self.samples) * varied

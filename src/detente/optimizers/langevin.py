@@ -57,8 +57,8 @@ class Langevin(Optimizer):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return x − ε v + √(2 ε T s) I_t^½ η."""
         assert noise is not None
-        rate = value(self.learning_rate, t)
-        size = 2 * rate * value(self.temperature, t) * value(self.scale, t)
+        rate = value(self.learning_rate, t, vector.dtype)
+        size = 2 * rate * value(self.temperature, t, vector.dtype) * value(self.scale, t, vector.dtype)
         return vector - rate * direction + size**0.5 * self._coloured(memory["covariance"], noise), {}
 
     def _coloured(self, covariance: Tensor, noise: Tensor) -> Tensor:

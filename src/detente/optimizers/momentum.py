@@ -42,4 +42,4 @@ class Momentum(Optimizer):
         """Return the vector moved along the momentum."""
         moment = self.momentum * memory["momentum"] + direction
         move = direction + self.momentum * moment if self.nesterov else moment
-        return vector - value(self.learning_rate, t) * move, {"momentum": moment}
+        return vector - value(self.learning_rate, t, vector.dtype) * move, {"momentum": moment}

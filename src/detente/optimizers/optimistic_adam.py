@@ -53,7 +53,7 @@ class OptimisticAdam(Optimizer):
         square = torch.lerp(memory["square"], direction * direction, 1 - second)
         # In float64, as torch.optim's Adam: 1 − β₂ᵗ loses four digits in float32.
         correct_mean, correct_root = 1 - first ** count.double(), (1 - second ** count.double()).sqrt()
-        step = (value(self.learning_rate, t) / correct_mean).to(vector.dtype)
+        step = (value(self.learning_rate, t, vector.dtype) / correct_mean).to(vector.dtype)
         move = step * mean / (square.sqrt() / correct_root.to(vector.dtype) + self.epsilon)
         last = torch.where(count == 1, move, memory["last"])
         return vector - 2 * move + last, {"count": count, "mean": mean, "square": square, "last": move}

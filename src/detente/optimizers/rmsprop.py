@@ -43,7 +43,7 @@ class RMSprop(Optimizer):
         """Return x − η v/(√s + ε)."""
         square = torch.lerp(memory["square"], direction * direction, 1 - self.smoothing)
         move = direction / square.sqrt().add_(self.epsilon)
-        return vector - value(self.learning_rate, t) * move, {"square": square}
+        return vector - value(self.learning_rate, t, vector.dtype) * move, {"square": square}
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class RMSpropTensorflow(Optimizer):
         """Return x − η v/√(s + ε)."""
         square = torch.lerp(memory["square"], direction * direction, 1 - self.smoothing)
         move = direction * (square + self.epsilon).rsqrt_()
-        return vector - value(self.learning_rate, t) * move, {"square": square}
+        return vector - value(self.learning_rate, t, vector.dtype) * move, {"square": square}
 
 
 def _check(learning_rate: float | Schedule, smoothing: float, epsilon: float) -> None:

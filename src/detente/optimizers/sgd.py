@@ -35,7 +35,7 @@ class SGD(Optimizer):
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return x − η v."""
-        return vector - value(self.learning_rate, t) * direction, memory
+        return vector - value(self.learning_rate, t, vector.dtype) * direction, memory
 
     def overwrite(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
@@ -43,4 +43,4 @@ class SGD(Optimizer):
         """Return the same, written over `vector`."""
         if not eager(vector, direction):
             return self(vector, direction, memory, t)
-        return vector.sub_(value(self.learning_rate, t) * direction), memory
+        return vector.sub_(value(self.learning_rate, t, vector.dtype) * direction), memory

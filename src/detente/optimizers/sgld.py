@@ -44,5 +44,5 @@ class SGLD(Optimizer):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return x − ε v + √(2 ε T) η."""
         assert noise is not None
-        rate, temperature = value(self.learning_rate, t), value(self.temperature, t)
+        rate, temperature = value(self.learning_rate, t, vector.dtype), value(self.temperature, t, vector.dtype)
         return vector - rate * direction + (2 * rate * temperature) ** 0.5 * noise, memory

@@ -51,7 +51,7 @@ class SGNHT(Optimizer):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the vector moved along the momentum."""
         assert noise is not None
-        step, temperature = value(self.learning_rate, t), value(self.temperature, t)
+        step, temperature = value(self.learning_rate, t, vector.dtype), value(self.temperature, t, vector.dtype)
         momentum, thermostat = memory["momentum"], memory["thermostat"]
         kick = (2 * self.friction * temperature * step) ** 0.5 * noise
         momentum = momentum - step * direction - step * thermostat * momentum + kick

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,40 +19,57 @@ from detente.penalties.base import Penalty
 class DRAGAN(Penalty):
     """Squared distance of the gradient norm to a target, near real samples.
 
-    λ E[(‖∇_x̂ s(x̂)‖₂ - target)²],  x̂ = x_real + spread · std(x_real) · U,  U ~ U[0, 1) for each number of a sample.
+    λ E[(‖∇_x̂ s(x̂)‖₂ - target)²],  x̂ = x_real + δ, with δ by `perturbation`:
 
-    std is one number for the whole batch, with divisor n. As in the reference code, U is not centred, so the
-    neighbourhood lies above the sample in every coordinate.
+    - "paper": δ = spread · η, η ~ N(0, I), the paper's N(0, cI) with c = spread²;
+    - "code": δ = α · spread · std(x_real) · U, U ~ U[0, 1) for each number of a sample, α ~ U[0, 1) for each sample, as
+      in the authors' published code;
+    - "uniform": the same with α = 1, as in many later codes.
+
+    std is one number for the whole batch, with divisor n. U is not centred, so the neighbourhood of the last two lies
+    above the sample in every coordinate.
 
     Args:
         strength: λ, at least 0.
         target: the norm that costs nothing, at least 0.
-        spread: size of the neighbourhood in standard deviations of the batch, at least 0.
+        spread: size of the neighbourhood, at least 0: in standard deviations of the batch, or for "paper" in the
+            samples' unit.
+        perturbation: "uniform", "code" or "paper".
 
     Raises:
-        InvalidValue: a field is negative or not finite.
+        InvalidValue: a field is negative or not finite, or there is no such perturbation.
 
-    Source: Kodali et al. 2017, section 2.4, and reference code for the perturbation.
+    Source: Kodali et al. 2017, section 2.4; "code": DRAGAN.ipynb of github.com/kodalinaveen3/DRAGAN.
     """
 
     strength: float = 10.0
     target: float = 1.0
     spread: float = 0.5
+    perturbation: Literal["uniform", "code", "paper"] = "uniform"
 
     def __post_init__(self) -> None:
         for field in ("strength", "target", "spread"):
             value = getattr(self, field)
             require(math.isfinite(value) and value >= 0, field, value, "a finite number of at least 0")
+        allowed = "uniform", "code", "paper"
+        require(self.perturbation in allowed, "perturbation", self.perturbation, ", ".join(allowed))
 
     def draw(self, shape: torch.Size, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return `{"perturbation": (batch, …)}`, uniform on [0, 1)."""
-        return {"perturbation": torch.rand(shape, generator=generator, device=generator.device)}
+        """Return `perturbation`, (batch, …): U, or η; for "code" also `mixing`, (batch,): α."""
+        if self.perturbation == "paper":
+            return {"perturbation": torch.randn(shape, generator=generator, device=generator.device)}
+        noise = {"perturbation": torch.rand(shape, generator=generator, device=generator.device)}
+        if self.perturbation == "code":
+            noise["mixing"] = torch.rand(shape[0], generator=generator, device=generator.device)
+        return noise
 
     def __call__(
         self, score: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, noise: dict[str, Tensor]
     ) -> Tensor:
-        """Return λ E[(‖∇s(x̂)‖ - target)²], (), on real samples and `perturbation`, each (batch, …)."""
-        width = self.spread * real.std(correction=0)
+        """Return λ E[(‖∇s(x̂)‖ - target)²], (), on real samples and the numbers that `draw` drew."""
+        width = self.spread if self.perturbation == "paper" else self.spread * real.std(correction=0)
+        if self.perturbation == "code":
+            width = width * noise["mixing"].to(real.dtype).reshape(-1, *(1,) * (real.dim() - 1))
         gradient = input_gradient(score, real + width * noise["perturbation"].to(real.dtype))
         return self.strength * (_norm(gradient) - self.target).square().mean()
 

@@ -16,8 +16,10 @@ from detente.state import Info, State, Tree
 class PastExtragradient(Scheme):
     """A trial step along the field last seen: x½ = x − η v_{t−½}, x ← x − η v_{t+½} with v_{t+½} = v(x½).
 
-    The first trial step has length zero. The optimizers' memory is updated by the real step only, since the last
-    field has entered it already.
+    An optimizer with memory makes its last move again, at this step's learning rate: each field enters the memory
+    once, at the real step. So with Adam the trial points move as those of Optimistic Adam. (Algorithm 4 of Gidel et al.
+    lets the stored gradient enter Adam's moments a second time, at the trial step.) The first trial step has length
+    zero.
 
     Source: Popov 1980; Gidel et al. 2019 (arXiv:1802.10551), eq. 17-18 (extrapolation from the past).
     """
@@ -27,14 +29,19 @@ class PastExtragradient(Scheme):
         return field.gradient_evaluations(players, players)
 
     def initial(self, play: Play, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
-        """Return a zero field as the last one seen."""
-        return {"last": {name: torch.zeros_like(vector) for name, vector in vectors.items()}}
+        """Return a zero field as the last one seen, and the optimizers' memory before they saw it."""
+        return {
+            "last": {name: torch.zeros_like(vector) for name, vector in vectors.items()},
+            "optimizers": {name: play.optimizers[name].initial(vector) for name, vector in vectors.items()},
+        }
 
     def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
         """Return the state after one step."""
-        origin, optimizers = state.vectors, state.memory["optimizers"]
-        state = play.advance(state, state.memory["scheme"]["last"], noise[0])
-        evaluation, state = play.evaluate(state, batches[0])
-        memory = {**state.memory, "optimizers": optimizers, "scheme": {"last": evaluation.field}}
+        origin, optimizers, past = state.vectors, state.memory["optimizers"], state.memory["scheme"]
+        before = replace(state, memory={**state.memory, "optimizers": past["optimizers"]})
+        trial = play.advance(before, past["last"], noise[0])
+        evaluation, state = play.evaluate(trial, batches[0])
+        scheme = {"last": evaluation.field, "optimizers": optimizers}
+        memory = {**state.memory, "optimizers": optimizers, "scheme": scheme}
         state = play.advance(replace(state, memory=memory), evaluation.field, noise[0], origin=origin)
         return state.after(), told(evaluation)

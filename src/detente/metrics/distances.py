@@ -1,0 +1,94 @@
+"""Euclidean comparisons that rounding cannot decide: a matrix product, and differences where its error matters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SPARE = 4  # neighbours beyond the k-th that are looked at, too
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points in float64.
+
+    Args:
+        rows: the points, (n, d).
+        centred: the points relative to a centre, (n, d).
+        squares: Σ centred², (n,); not finite where a point is not.
+    """
+
+    rows: Tensor
+    centred: Tensor
+    squares: Tensor
+
+    @classmethod
+    def around(cls, centre: Tensor, points: Tensor) -> Points:
+        """Return points, (n, d), and the same relative to a centre, (d,) float64."""
+        rows = points.double()
+        centred = rows - centre
+        return cls(rows, centred, centred.square().sum(dim=1))
+
+    def __getitem__(self, index: slice | Tensor) -> Points:
+        return Points(self.rows[index], self.centred[index], self.squares[index])
+
+    @property
+    def rounding(self) -> float:
+        """Bound on the relative error of a squared distance by `squared_distances`, as a share of |x|² + |y|²."""
+        return 2 * (self.rows.shape[1] + 8) * torch.finfo(self.rows.dtype).eps
+
+
+def squared_distances(first: Points, second: Points) -> Tensor:
+    """Return |x|² + |y|² − 2 x·y, (n, m), by one matrix product: fast, with an error of `Points.rounding`."""
+    one, other = torch.ones_like(first.squares), torch.ones_like(second.squares)
+    left = torch.cat([-2 * first.centred, first.squares[:, None], one[:, None]], dim=1)
+    return left @ torch.cat([second.centred, other[:, None], second.squares[:, None]], dim=1).T
+
+
+def distances(first: Tensor, second: Tensor) -> Tensor:
+    """Return √Σ(x − y)², (…, n, m), of (…, n, d) and (…, m, d): exact to rounding, equal for equal pairs, and slow."""
+    return torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def within(first: Points, second: Points, radii: Tensor) -> Tensor:
+    """Return whether |x − y| ≤ radius, bool (n, m), decided by `distances` wherever the fast ones could be wrong.
+
+    Args:
+        first: x, n points.
+        second: y, m points.
+        radii: (n, 1), or (m,); from `distances`.
+    """
+    squares = first.squares[:, None] if radii.dim() == 2 else second.squares
+    limits = radii.square()
+    # Where |x − y|² is near the limit, |y|² ≤ 2|x|² + 2|x − y|², and the other way round.
+    error = first.rounding * (3 * squares + 3 * limits)
+    excess = squared_distances(first, second) - limits
+    inside = excess <= 0
+    doubtful = (excess.abs_() <= error).any(dim=1)
+    if doubtful.any():
+        radii = radii[doubtful] if radii.dim() == 2 else radii
+        inside[doubtful] = distances(first.rows[doubtful], second.rows) <= radii
+    return inside
+
+
+def distance_to_neighbour(points: Points, among: Points, count: int) -> Tensor:
+    """Return each point's distance from its k-th nearest other point, (n,), exactly as `distances` has it.
+
+    Args:
+        points: n points that are all in `among`.
+        among: m > k points.
+        count: k ≥ 1.
+    """
+    fast = squared_distances(points, among)
+    near, which = fast.topk(min(count + 1 + SPARE, len(among.rows)), dim=1, largest=False)
+    candidates = distances(points.rows[:, None], among.rows[which])[:, 0]
+    found = candidates.sort(dim=1).values[:, count]  # the nearest of all is the point itself
+    if near.shape[1] < len(among.rows):
+        limit = near[:, count]
+        doubtful = near[:, -1] - limit <= 2 * points.rounding * (3 * points.squares + 3 * limit.clamp(min=0))
+        if doubtful.any():
+            every = distances(points.rows[doubtful], among.rows)
+            found[doubtful] = every.topk(count + 1, dim=1, largest=False).values[:, -1]
+    return found
