@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -60,7 +61,7 @@ def main(words: Sequence[str]) -> int:
     try:
         outcome = reproduce(known[options.name](), options.profile, folder, track)
     except KeyboardInterrupt:
-        console.print(f"Stopped; the same command goes on: detente reproduce {' '.join(words)}", soft_wrap=True)
+        console.print(f"Stopped; the same command goes on: detente reproduce {shlex.join(words)}", soft_wrap=True)
         return 130
     console.print(table(outcome))
     if options.profile == "smoke":
@@ -85,7 +86,12 @@ def table(outcome: Outcome) -> Table:
 
 def track(items: Iterable[T], name: str, total: int | None = None) -> Iterator[T]:
     """Yield the items while a bar follows them; without a terminal, a line every ten seconds instead."""
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=32), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     spoken = time.monotonic()
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=total)

@@ -13,6 +13,7 @@ import yaml
 from detente import configuration
 from detente.commands.display import console, shown
 from detente.errors import InvalidValue
+from detente.terminal import quoted
 from detente.training.description import made_in_python
 from detente.training.directory import STARTED
 from detente.training.loop import Tick, train
@@ -57,7 +58,7 @@ def carry_out(
 ) -> int:
     """Train a run into a directory with a progress bar, and return the exit status."""
     last: Tick | None = None
-    further = "the same Python call" if made_in_python(described) else f"detente resume {directory}"
+    further = "the same Python call" if made_in_python(described) else f"detente resume {quoted(directory)}"
     try:
         with Record(run, directory, described, resume, overwrite) as record:
             ticks = record.follow(train(run, record.start))
@@ -75,7 +76,7 @@ def carry_out(
             console.print(f"Seed {one.seed} diverged at step {one.diverged_at}; the record ends there.")
     if not quiet:
         console.print(f"{directory}: {last.execution if last else 'complete'}.", soft_wrap=True)
-        console.print(f"Look at it: detente report {directory} --out page.html", soft_wrap=True)
+        console.print(f"Look at it: detente report {quoted(directory)} --out page.html", soft_wrap=True)
     return 0
 
 
