@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,9 @@ def from_directory(directory: Path) -> tuple[jsonargparse.ArgumentParser, jsonar
     if made_in_python(recorded(directory)):
         hint = "A Python call such as detente.compare made this one; the same call goes on with it"
         raise InvalidValue("run", str(directory), allowed, hint)
+    folder = str(recorded(directory).get("folder") or "")
+    if folder and folder not in sys.path:
+        sys.path.append(folder)  # where the user's own modules lay when the run was started
     made = parser("run", "")
     return made, parse(made, ["--config", str(path)])
 

@@ -170,7 +170,7 @@ def complaint(
         return InvalidValue(field, "nothing", _allowed(field, actions, called))
     value = (given or {}).get(field)
     if nested := re.search(r"NestedArg\(key='([\w.]+)', val='?(.*?)'?\)", text):
-        field, value = f"{field}.{nested[1]}", nested[2]
+        field, value = f"{field.removesuffix(f'.{nested[1]}')}.{nested[1]}", nested[2]
     if value is None:
         found = re.search(r"(?:Given value|Got value|value): '?(.*?)'?$", text)
         value = found[1] if found else "a value that does not fit"
