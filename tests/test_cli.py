@@ -217,7 +217,7 @@ def test_lists_are_whole_and_read_nothing_as_markup(call: Call) -> None:
 def test_help_pages_of_games_and_methods(call: Call) -> None:
     status, out, _ = call("train --method.help consensus")
     assert status == 0 and "--method.strength" in out and "default 10.0" in out and "Mescheder" in out
-    assert "a number, a schedule or nothing" in out
+    assert "a number, a schedule, a mapping from names to numbers" in out
     assert "--game.modes" in call("train --game.help ring")[1]
     assert "--game.generator (required)" in call("compare --game.help adversarial")[1]
     assert "swiss_roll" in call("show --game.help")[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from types import ModuleType
 
 import detente
 from detente.errors import InvalidValue, unknown
+from detente.terminal import flush, silence, streams
 from detente.training.signals import exit_status, terminable
 
 ORDER = ("demo", "list", "show", "train", "compare", "resume", "sample", "diagnose", "report", "reproduce", "data")
@@ -36,7 +36,13 @@ def main(words: Sequence[str] | None = None) -> int:
     Args:
         words: the words after `detente` (default: this process's).
     """
-    words = list(sys.argv[1:] if words is None else words)
+    with streams():
+        status = _status(list(sys.argv[1:] if words is None else words))
+        flush()
+    return status
+
+
+def _status(words: list[str]) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
@@ -45,26 +51,26 @@ def main(words: Sequence[str] | None = None) -> int:
     except InvalidValue as error:
         if debug:
             raise
-        print(f"detente: {_one_line(error)}", file=sys.stderr)
+        _complain(_one_line(error))
         return 2
     except KeyboardInterrupt as interrupt:
-        print("detente: interrupted", file=sys.stderr)
+        _complain("interrupted")
         return exit_status(interrupt)
     except SystemExit as leave:  # argparse's own way out, for --help and wrong words
         return leave.code if isinstance(leave.code, int) else 2
     except BrokenPipeError:  # the reader of our output has seen enough, as in `detente list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return 0
     except OSError as error:
         if debug:
             raise
         said = InvalidValue("file", error.filename, "a file that can be read or written", error.strerror or str(error))
-        print(f"detente: {_one_line(said)}", file=sys.stderr)
+        _complain(_one_line(said))
         return 2
     except Exception as error:
         if debug:
             raise
-        print(f"detente: {type(error).__name__}: {_one_line(error)} (--debug shows where)", file=sys.stderr)
+        _complain(f"{type(error).__name__}: {_one_line(error)} (--debug shows where)")
         return 1
 
 
@@ -97,6 +103,15 @@ def _overview() -> str:
             "A first run:  detente compare --game ring --methods simultaneous consensus --steps 2000 --out runs/ring",
         ]
     )
+
+
+def _complain(text: str) -> None:
+    if sys.stderr is None:  # closed
+        return
+    try:
+        print(f"detente: {text}", file=sys.stderr, flush=True)
+    except OSError:  # nobody reads it; the exit status still says it
+        silence(sys.stderr)
 
 
 def _one_line(error: BaseException) -> str:

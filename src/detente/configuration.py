@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,23 +12,23 @@ import jsonargparse
 import yaml
 
 from detente.errors import InvalidValue, require, unknown
+from detente.imports import as_typed, for_parser, hints, imported, untyped
 from detente.method import Method
 from detente.naming import (
     Called,
     games,
-    hints,
-    imported,
     named_methods,
     read,
     resolve,
     resolved_value,
+    role_of,
 )
 from detente.option_help import Formatter, complaint, show_page
 from detente.training import checkpoint
 from detente.training.description import made_in_python, recorded
 from detente.training.progress import Progress
 from detente.training.run import Run
-from detente.yaml_file import FIELDS, read_yaml
+from detente.yaml_file import FIELDS, read_yaml, resolved_content
 
 jsonargparse.set_parsing_settings(subclasses_enabled=[Method])
 
@@ -52,7 +53,7 @@ def parser(
         print_config=None,
     )
     made.add_argument("--config", action="config", help="YAML file with any of these options, e.g. a run.yaml")
-    made.add_class_arguments(Run, skip=set(without))
+    made.add_class_arguments(Run, skip=set(without), fail_untyped=False)
     for action in made._actions:
         action.metavar = {"game": "NAME", "method": "NAME", "seeds": "N …", "config": "FILE", "seconds": "S"}.get(
             action.dest
@@ -77,31 +78,38 @@ def parse(
     pairs = _pairs(words, lists)
     show_page(pairs, TABLES)
     asked = {option for option, _ in pairs}
-    if not asked & {"method", "config"} and any(action.dest == "method" for action in made._actions):
-        pairs.append(("method", DEFAULT_METHOD))
     called: Called = {}
+    files = {value: read_yaml(Path(value), TABLES, called) for option, value in pairs if option == "config" and value}
+    method = any(action.dest == "method" for action in made._actions)
+    if method and "method" not in asked and not any("method" in content for content in files.values()):
+        pairs.append(("method", DEFAULT_METHOD))
     ready: list[str] = []
     for option, value in sorted(pairs, key=lambda pair: _rank(pair[0])):
         if option is not None:
             _check_option(option, made, called)
         if option == "config" and value is not None:
-            content = read_yaml(Path(value), TABLES, called)
-            value = yaml.safe_dump(content, sort_keys=False)
+            value = yaml.safe_dump(files[value], sort_keys=False)
         elif option in TABLES and value is not None:
             value = resolve(option, value, TABLES[option]())
             called[option] = imported(value, option)
+            value = for_parser(value, role_of(hints(Run)[option]), _keys(option, pairs))
         elif option is not None:
             value = _resolved_word(option, value, called, pairs)
         ready += [*([f"--{option}" if value is None else f"--{option}={value}"] if option else [str(value)])]
     given = {option: value for option, value in pairs if option and value is not None}
     try:
-        return made.parse_args(ready)
+        options = made.parse_args(ready)
     except jsonargparse.ArgumentError as error:
         raise complaint(str(error), made._actions, called, given) from error
     except SystemExit:
         raise
     except Exception as error:
         raise complaint(str(error), made._actions, called, given) from error
+    for option, member in called.items():
+        for name in untyped(member):  # jsonargparse does not miss what has no type
+            missing = options.get(".init_args.".join([*option.split("."), name])) is None
+            require(not missing, f"{option}.{name}", None, "a value", "It is required")
+    return options
 
 
 def build(made: jsonargparse.ArgumentParser, options: jsonargparse.Namespace, **changes: Any) -> Run:
@@ -119,21 +127,21 @@ def build(made: jsonargparse.ArgumentParser, options: jsonargparse.Namespace, **
     except InvalidValue:
         raise
     except Exception as error:  # a user's own classes may raise anything, and so may torch at impossible sizes
-        told = {field: options[field].as_dict() for field in TABLES}
+        told = as_typed({field: options[field].as_dict() for field in TABLES})
         reason = re.sub(r"\s+", " ", f"{type(error).__name__}: {error}")[:300]
         raise InvalidValue("game, method", told, "parts that can be built", reason) from error
 
 
 def resolved(made: jsonargparse.ArgumentParser, options: jsonargparse.Namespace) -> dict[str, Any]:
     """Return the options of a run as nested mappings, everything said, fit for YAML."""
-    whole = yaml.safe_load(made.dump(options, skip_unset=False))
+    whole = as_typed(yaml.safe_load(made.dump(options, skip_unset=False)))
     return {name: whole[name] for name in FIELDS}
 
 
 def rebuilt(content: dict[str, Any]) -> Run:
     """Return the run that resolved options describe."""
     made = parser("run", "")
-    return build(made, made.parse_object(content))
+    return build(made, made.parse_object(resolved_content(content, TABLES, {})))
 
 
 def from_directory(directory: Path) -> tuple[jsonargparse.ArgumentParser, jsonargparse.Namespace]:
@@ -147,6 +155,9 @@ def from_directory(directory: Path) -> tuple[jsonargparse.ArgumentParser, jsonar
     if made_in_python(recorded(directory)):
         hint = "A Python call such as detente.compare made this one; the same call goes on with it"
         raise InvalidValue("run", str(directory), allowed, hint)
+    folder = str(recorded(directory).get("folder") or "")
+    if folder and folder not in sys.path:
+        sys.path.append(folder)  # where the user's own modules lay when the run was started
     made = parser("run", "")
     return made, parse(made, ["--config", str(path)])
 
@@ -203,14 +214,23 @@ def _rank(option: str | None) -> int:
 
 def _resolved_word(option: str, value: str | None, called: Called, pairs: Sequence[tuple]) -> str | None:
     owner, _, key = option.rpartition(".")
-    if value is None or owner not in called or key not in hints(called[owner]):
+    known = hints(called[owner]) if owner in called else {} if owner else hints(Run)
+    if value is None or key not in known:
         return value
-    nested = any(other and other.startswith(f"{option}.") for other, _ in pairs)
     before = read(value)
-    after = resolved_value(option, hints(called[owner])[key], before, called, nested)
-    if after == before:
+    after = resolved_value(option, known[key], before, called, _keys(option, pairs))
+    if after == before and type(after) is type(before):
         return value
+    if isinstance(after, str):
+        return after
     return after["class_path"] if isinstance(after, dict) and after.keys() == {"class_path"} else _flow(after)
+
+
+def _keys(option: str, pairs: Sequence[tuple]) -> list[str]:
+    """Return the settings of an option's value that are given as options of their own."""
+    return [
+        other[len(option) + 1 :].partition(".")[0] for other, _ in pairs if other and other.startswith(f"{option}.")
+    ]
 
 
 def _flow(value: Any) -> str:

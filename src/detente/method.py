@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,27 +23,28 @@ class Method:
     Args:
         field: which way does each player want to move?
         scheme: in what order are fields evaluated and moves made?
-        optimizer: how far? One for everybody, or one per player by name.
+        optimizer: how far? One for everybody, or one per player, by name or in the order of the game's players.
     """
 
     field: Field
     scheme: Scheme
-    optimizer: Optimizer | Mapping[str, Optimizer]
+    optimizer: Optimizer | Mapping[str, Optimizer] | Sequence[Optimizer]
 
     def optimizers(self, players: tuple[str, ...]) -> dict[str, Optimizer]:
         """Return everybody's optimizer.
 
         Raises:
-            InvalidValue: optimizers are named, and the names are not the game's players.
+            InvalidValue: optimizers are named, and the names are not the game's players; or there are not as many.
         """
         if isinstance(self.optimizer, Optimizer):
             return dict.fromkeys(players, self.optimizer)
-        require(
-            set(self.optimizer) == set(players),
-            "optimizer",
-            sorted(self.optimizer),
-            f"one optimizer for each of {', '.join(players)}",
-        )
+        allowed = f"one optimizer for each of {', '.join(players)}"
+        hint = "Learning rates by player are optimizers by player"
+        if not isinstance(self.optimizer, Mapping):
+            names = [type(optimizer).__name__ for optimizer in self.optimizer]
+            require(len(names) == len(players), "optimizer", names, allowed, hint)
+            return dict(zip(players, self.optimizer, strict=True))
+        require(set(self.optimizer) == set(players), "optimizer", sorted(self.optimizer), allowed, hint)
         return {name: self.optimizer[name] for name in players}
 
     def check(self, game: Game) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,8 @@ import yaml
 
 from detente import methods, schedule, standard_games
 from detente.catalogue import FOLDERS, members, name_of
-from detente.errors import InvalidValue, unknown
+from detente.errors import unknown
+from detente.imports import for_parser, hints, imported, is_importable
 from detente.method import Method
 
 Called = dict[str, Callable[..., Any]]  # by option, e.g. game.objective: what its value calls
@@ -46,23 +44,27 @@ def resolve(field: str, name: str, table: Mapping[str, Callable[..., Any]]) -> s
     return name
 
 
-def imported(path: str, field: str) -> Callable[..., Any]:
-    """Return what lies at an import path; a user's own modules lie where the user stands.
+def role_of(annotation: Any) -> type | None:
+    """Return the class that a parameter takes an instance or a factory of, e.g. `nn.Module`; None: no class."""
+    for kind in _classes_in(annotation):
+        if inspect.isclass(kind) and kind.__module__ not in ("builtins", "pathlib", "typing", "collections.abc"):
+            return kind
+    return None
 
-    Raises:
-        InvalidValue: nothing that can be called is there.
-    """
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    module, _, name = path.rpartition(".")
-    allowed = "MODULE.NAME of a class or function that can be imported"
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except Exception as error:  # a user's own module may raise anything
-        raise InvalidValue(field, path, allowed, str(error)) from error
-    if not callable(found):
-        raise InvalidValue(field, path, allowed)
-    return found
+
+def switched(annotation: Any, value: Any) -> Any:
+    """Return a value as a switch takes it: YAML reads an unquoted on, off, yes or no as a truth value."""
+    words = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
+    kinds = _alternatives(annotation)
+    state = words.get(value.lower()) if isinstance(value, str) else value
+    if not isinstance(state, bool):
+        return value
+    named = any(
+        typing.get_origin(kind) is typing.Literal and {"on", "off"} <= {*typing.get_args(kind)} for kind in kinds
+    )
+    if named:
+        return "on" if state else "off"
+    return state if bool in kinds and str not in kinds else value
 
 
 def members_for(annotation: Any) -> dict[str, Callable[..., Any]]:
@@ -73,20 +75,7 @@ def members_for(annotation: Any) -> dict[str, Callable[..., Any]]:
     return found
 
 
-@cache
-def hints(called: Callable[..., Any]) -> dict[str, Any]:
-    """Return the types of all parameters of a class or function; nothing where they cannot be told."""
-    try:
-        parameters = inspect.signature(called).parameters
-        given = typing.get_type_hints(called.__init__ if inspect.isclass(called) else called)
-    except Exception:  # a user's own annotations may name anything
-        return {}
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return {}
-    return {name: given.get(name, Any) for name in parameters}
-
-
-def resolved_value(field: str, annotation: Any, value: Any, called: Called, nested: bool = False) -> Any:
+def resolved_value(field: str, annotation: Any, value: Any, called: Called, keys: Sequence[str] = ()) -> Any:
     """Return a value with the names of members replaced by their import paths, and their settings looked at.
 
     Args:
@@ -94,13 +83,13 @@ def resolved_value(field: str, annotation: Any, value: Any, called: Called, nest
         annotation: the parameter's type.
         value: as YAML reads it.
         called: gets an entry for the option where the value calls something.
-        nested: whether the member's own settings follow as further options.
+        keys: the member's own settings that follow as further options.
 
     Raises:
         InvalidValue: no such member, or a setting that it does not have.
     """
-    table = members_for(annotation)
-    kinds = _alternatives(annotation)
+    table, nested, role = members_for(annotation), bool(keys), role_of(annotation)
+    kinds, value = _alternatives(annotation), switched(annotation, value)
     if isinstance(value, list):
         items = [resolved_value(field, annotation, item, {}) for item in value] if table else value
         return [item[0] if isinstance(item, list) and len(item) == 1 and table else item for item in items]
@@ -112,14 +101,21 @@ def resolved_value(field: str, annotation: Any, value: Any, called: Called, nest
             return [path] if _only_lists(annotation) else path
         if not free and value.isidentifier() and float not in kinds:
             raise unknown(field, value, table)
-        if "." in value.strip(".") and "/" not in value and not free:
-            called[field] = imported(value, field)
-        return value
+        path = value.split(".")
+        if len(path) == 1 or not all(part.isidentifier() for part in path) or free and not _is_code(value):
+            return value
+        member = imported(value, field, called=object not in kinds)
+        if callable(member):
+            called[field] = member
+        made = for_parser(value, role, keys)
+        return value if made == value else {"class_path": made}
     if isinstance(value, dict) and isinstance(value.get("class_path"), str):
         chosen = table if table else {}
         path = resolve(field, value["class_path"], chosen)
         called[field] = imported(path, field)
         settings = checked_settings(field, called[field], value.get("init_args"), called)
+        if role is not None:
+            path = for_parser(path, role, settings if isinstance(settings, dict) else ())
         return {**value, "class_path": path, **({"init_args": settings} if settings is not None else {})}
     if isinstance(value, dict) and table:  # one for each player
         return {key: resolved_value(f"{field}.{key}", annotation, item, called) for key, item in value.items()}
@@ -147,6 +143,10 @@ def read(text: str) -> Any:
         return yaml.safe_load(text)
     except Exception:
         return text
+
+
+def _is_code(word: str) -> bool:
+    return not Path(word).exists() and is_importable(word)
 
 
 def _members_of(role: Any) -> dict[str, Callable[..., Any]]:

@@ -17,7 +17,8 @@ import jsonargparse
 
 from detente.catalogue import FOLDERS, summary
 from detente.errors import InvalidValue, unknown
-from detente.naming import Called, hints, imported, resolve
+from detente.imports import as_typed, hints, imported
+from detente.naming import Called, resolve
 
 PLAIN = {
     int: ("an integer", "integers"),
@@ -27,6 +28,7 @@ PLAIN = {
     Path: ("a path", "paths"),
     type(None): ("nothing", "nothing"),
 }
+INTERNAL = re.compile(r"NestedArg|Namespace\(|jsonargparse")  # what must not be shown
 ROLES = {path.rpartition(".")[2]: folder for folder, path in FOLDERS.items() if folder != "networks"}
 
 
@@ -147,7 +149,7 @@ def complaint(
         called: by option, what its value calls.
         given: by option, the value as the user wrote it.
     """
-    text = re.sub(r"\s+", " ", message).strip()
+    text = as_typed(re.sub(r"\s+", " ", message).strip())
     options = [
         option
         for action in actions
@@ -167,9 +169,13 @@ def complaint(
     if "expected one argument" in text or "expected at least one" in text:
         return InvalidValue(field, "nothing", _allowed(field, actions, called))
     value = (given or {}).get(field)
+    if nested := re.search(r"NestedArg\(key='([\w.]+)', val='?(.*?)'?\)", text):
+        field, value = f"{field.removesuffix(f'.{nested[1]}')}.{nested[1]}", nested[2]
     if value is None:
         found = re.search(r"(?:Given value|Got value|value): '?(.*?)'?$", text)
         value = found[1] if found else "a value that does not fit"
+        if INTERNAL.search(value):
+            value = "a value that does not fit"
     return InvalidValue(field or "option", value, _allowed(field, actions, called))
 
 

@@ -34,7 +34,11 @@ def main(words: Sequence[str]) -> int:
         found = classifier.load(options.name)
         console.print(f"{sentence(found)} (there already; --overwrite trains it anew)", soft_wrap=True)
         return 0
-    columns = TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:.0f} %")
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:.0f} %"),
+    )
     more = TextColumn("loss {task.fields[loss]:.3f}"), TimeRemainingColumn()
     with Progress(*columns, *more, console=console, disable=not console.is_terminal) as progress:
         found = train(options.name, options.seed, told=_shown(progress, options.name))

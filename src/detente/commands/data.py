@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -23,6 +22,7 @@ from detente.data.sources import SOURCES, named
 from detente.errors import InvalidValue, unknown
 from detente.option_help import Words
 from detente.preparing.preparation import damage, prepare
+from detente.terminal import Console
 
 DESCRIPTION = "Image and text sets: what there is, preparing one, what was prepared, a classifier of one."
 ACTIONS = {
@@ -94,9 +94,14 @@ def _prepare(words: Sequence[str]) -> int:
     parser.add_argument("--skip-broken", action="store_true", help="leave out what cannot be read, and count it")
     options = parser.parse_args(words)
     begun = spoken = time.monotonic()
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     last, path = None, None if options.source is None else options.source.expanduser()
-    shown = Console(stderr=True, highlight=False)
+    shown = Console(stderr=True)
     with Bar(*columns, console=shown, disable=not shown.is_terminal, transient=True) as bar:
         task = bar.add_task(f"preparing {options.name}", total=None)
         with closing(prepare(options.name, path, options.skip_broken)) as steps:

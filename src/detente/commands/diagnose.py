@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.table import Table
+from rich.text import Text
 
 from detente import configuration
 from detente.commands.display import console
@@ -50,9 +51,9 @@ def diagnosis(directory: Path, seed: int | None = None, batches: int = 16, count
         told = f"{directory}, seed {trained.seed}, which diverged at step {trained.diverged_at}"
         raise InvalidValue("run", told, "a training that has not diverged")
     generator = torch.Generator().manual_seed(trained.seed)
-    with console.status(f"{directory.name}: gradients of {batches} batches"):
+    with console.status(Text(f"{directory.name}: gradients of {batches} batches")):
         statistics = gradient_statistics(run.game, trained.state, generator, batches)
-    with console.status(f"{directory.name}: eigenvalues of the Jacobian (up to half a minute)"):
+    with console.status(Text(f"{directory.name}: eigenvalues of the Jacobian (up to half a minute)")):
         spectrum = _spectrum(run, trained.state, generator, count)
     _write(directory, trained.seed, trained.step, spectrum)
     rate, adaptive = _rate(run)

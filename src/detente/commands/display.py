@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -18,10 +17,11 @@ from detente.report.run import Run as RecordedRun
 from detente.report.run_directory import read_runs
 from detente.report.standing import standings
 from detente.report.tables import many
+from detente.terminal import Console
 from detente.training.loop import Tick
 from detente.training.run import Run
 
-console = Console(highlight=False)
+console = Console()
 
 
 def shown(ticks: Iterator[Tick], run: Run, name: str, target: Console = console) -> Iterator[Tick]:
@@ -35,10 +35,10 @@ def shown(ticks: Iterator[Tick], run: Run, name: str, target: Console = console)
     """
     timed = run.seconds is not None
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TextColumn("{task.completed:.0f}/{task.total:g} s") if timed else MofNCompleteColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[told]}", markup=False),
         TimeRemainingColumn(),
     )
     begun, first, spoken = time.monotonic(), None, time.monotonic()

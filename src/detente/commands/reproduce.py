@@ -89,7 +89,12 @@ def table(outcome: Outcome) -> Table:
 
 def track(items: Iterable[T], name: str, total: int | None = None) -> Iterator[T]:
     """Yield the items while a bar follows them; without a terminal, a line every ten seconds instead."""
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=32), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     spoken = time.monotonic()
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import yaml
@@ -22,5 +23,8 @@ def main(words: Sequence[str]) -> int:
     parser = configuration.parser("show", DESCRIPTION, EXAMPLES)
     options = configuration.parse(parser, words)
     configuration.build(parser, options)
-    print(yaml.safe_dump(configuration.resolved(parser, options), sort_keys=False, allow_unicode=True), end="")
+    # Escaped where the output is not Unicode: what is shown here is read again, and must not be replaced.
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    content = configuration.resolved(parser, options)
+    print(yaml.safe_dump(content, sort_keys=False, allow_unicode=unicode), end="")
     return 0

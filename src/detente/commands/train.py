@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 from detente import configuration
 from detente.commands.display import console, shown
 from detente.errors import InvalidValue
+from detente.terminal import quoted
 from detente.training.description import made_in_python
 from detente.training.directory import STARTED
 from detente.training.lock import FILE as LOCK
@@ -61,7 +61,7 @@ def carry_out(
 ) -> int:
     """Train a run into a directory with a progress bar, and return the exit status."""
     last: Tick | None = None
-    path = shlex.quote(str(directory))
+    path = quoted(directory)
     further = "the same Python call" if made_in_python(described) else f"detente resume {path}"
     try:
         with Record(run, directory, described, resume, overwrite, changed_data) as record:

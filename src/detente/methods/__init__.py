@@ -1,7 +1,8 @@
 """The table of papers: each published method as its triple of field, scheme and optimizer, with the paper's defaults.
 
 Most functions take `optimizer`, the name of a member of `detente.optimizers` or a built one, and `learning_rate`,
-which goes to a named optimizer (default: the one stated). Its docstring ends with `Choose:` (when to) and `Source:`.
+which goes to a named optimizer (default: the one stated): one rate for all players, or one for each (two time-scales),
+by name or in the order of the game's players. Its docstring ends with `Choose:` (when to) and `Source:`.
 """
 
 import inspect

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from detente.fields.gradient import Gradient
 from detente.method import Method
-from detente.methods.base import Rate, named_optimizer
+from detente.methods.base import Rate, named_optimizer, require_one_rate
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.schedule import Schedule
@@ -62,5 +62,6 @@ def random_proposal(
 
     Source: Keswani, Mangoubi, Sachdeva & Vishnoi 2022, section 5 (test functions), and their code for all defaults.
     """
+    require_one_rate(learning_rate, "It is the max player's; the min player moves by chance")
     scheme = AcceptReject(ascent_steps, tolerance, decrease, spread=spread, patience=patience)
     return Method(Gradient(), scheme, named_optimizer(optimizer, learning_rate, 0.05))

@@ -8,7 +8,7 @@ from detente.fields.consensus import Consensus
 from detente.fields.gradient import Gradient
 from detente.fields.smoothing import Smoothing
 from detente.method import Method
-from detente.methods.base import Rate, named_optimizer
+from detente.methods.base import Rate, gan_optimizers, named_optimizer
 from detente.optimizers.base import Optimizer
 from detente.optimizers.clipped import Clipped
 from detente.schemes.alternating import Alternating
@@ -167,6 +167,6 @@ def wasserstein_clipping(
 
     Source: Arjovsky, Chintala & Bottou 2017 (arXiv:1701.07875), Algorithm 1.
     """
-    plain = named_optimizer(optimizer, learning_rate, 5e-5)
-    players = {"generator": plain, "discriminator": Clipped(plain, bound)}
+    plain = gan_optimizers(optimizer, learning_rate, 5e-5)
+    players = {**plain, "discriminator": Clipped(plain["discriminator"], bound)}
     return Method(Gradient(), Alternating(turns={"discriminator": discriminator_turns}), players)

@@ -7,7 +7,7 @@ from typing import Literal
 from detente.fields.covariance import Covariance
 from detente.fields.gradient import Gradient
 from detente.method import Method
-from detente.methods.base import Rate, named_optimizer
+from detente.methods.base import Rate, named_optimizer, require_one_rate
 from detente.optimizers.base import Optimizer
 from detente.optimizers.ccadl import CCADL
 from detente.optimizers.langevin import Langevin
@@ -135,5 +135,7 @@ def ccadl(
 
 
 def _against(field: Covariance | Gradient, noisy: Optimizer, optimizer: Optimizer | str, learning_rate: Rate) -> Method:
+    require_one_rate(learning_rate, "It is the generator's; discriminator_rate is the discriminator's")
     plain = named_optimizer(optimizer, learning_rate, GENERATOR_RATE)
+    assert isinstance(plain, Optimizer)
     return Method(field, Alternating(), {"generator": plain, "discriminator": noisy})

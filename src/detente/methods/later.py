@@ -6,7 +6,7 @@ from typing import Literal
 
 from detente.fields.gradient import Gradient
 from detente.method import Method
-from detente.methods.base import Rate, named_optimizer
+from detente.methods.base import Optimizers, Rate, named_optimizer, with_rates
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.optimizers.optimistic_adam import OptimisticAdam
@@ -28,8 +28,8 @@ def optimistic_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.
 
     Source: Daskalakis, Ilyas, Syrgkanis & Zeng 2018, Training GANs with Optimism (arXiv:1711.00141), Algorithm 1.
     """
-    rate = 1e-4 if learning_rate is None else learning_rate
-    return Method(Gradient(), Simultaneous(), OptimisticAdam(rate, betas))
+    optimizers = with_rates(learning_rate, 1e-4, lambda rate: OptimisticAdam(rate, betas))
+    return Method(Gradient(), Simultaneous(), optimizers)
 
 
 def extra_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.5, 0.9)) -> Method:
@@ -43,10 +43,8 @@ def extra_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.5, 0.
 
     Source: Gidel et al. 2019, A Variational Inequality Perspective on GANs (arXiv:1802.10551), Algorithm 4.
     """
-    if learning_rate is not None:
-        return Method(Gradient(), Extragradient(), Adam(learning_rate, betas))
-    players = {"generator": Adam(5e-5, betas), "discriminator": Adam(5e-4, betas)}
-    return Method(Gradient(), Extragradient(), players)
+    rates: Rate = {"generator": 5e-5, "discriminator": 5e-4} if learning_rate is None else learning_rate
+    return Method(Gradient(), Extragradient(), with_rates(rates, 5e-5, lambda rate: Adam(rate, betas)))
 
 
 def lookahead(
@@ -128,9 +126,9 @@ def averaged(
 
 def _alternating(
     optimizer: Optimizer | str, learning_rate: Rate, discriminator_turns: int
-) -> tuple[Alternating, Optimizer]:
+) -> tuple[Alternating, Optimizers]:
     """Return alternating training, and Adam as Lookahead-minmax has it or the optimizer asked for."""
     turns = {"discriminator": discriminator_turns} if discriminator_turns != 1 else {}
     if optimizer == "adam":
-        return Alternating(turns=turns), Adam(2e-4 if learning_rate is None else learning_rate, (0.0, 0.9))
+        return Alternating(turns=turns), with_rates(learning_rate, 2e-4, lambda rate: Adam(rate, (0.0, 0.9)))
     return Alternating(turns=turns), named_optimizer(optimizer, learning_rate, 2e-4)

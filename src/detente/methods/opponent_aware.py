@@ -10,7 +10,7 @@ from detente.fields.follow_the_ridge import FollowTheRidge
 from detente.fields.symplectic import Symplectic
 from detente.fields.unrolled import Unrolled
 from detente.method import Method
-from detente.methods.base import Rate, named_optimizer
+from detente.methods.base import Rate, named_optimizer, require_one_rate
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.optimizers.sgd import SGD
@@ -48,6 +48,7 @@ def competitive(learning_rate: float = 1e-3, iterations: int = 10, tolerance: fl
     Choose: for small zero-sum games with strong interaction, where smaller rates are what gradients would need.
     Source: Schäfer & Anandkumar 2019, Competitive Gradient Descent (arXiv:1905.12103), Algorithm 1.
     """
+    require_one_rate(learning_rate, "The local game has one rate for both players", scheduled=False)
     return Method(Competitive(learning_rate, iterations, tolerance), Simultaneous(), SGD(learning_rate))
 
 
@@ -62,6 +63,7 @@ def adaptive_competitive(learning_rate: float = 1e-4, iterations: int = 10, tole
     Choose: for zero-sum GANs (minimax or Wasserstein objective) without penalties, if several times Adam's time pays.
     Source: Schäfer, Zheng & Anandkumar 2020, Implicit Competitive Regularization in GANs (arXiv:1910.05852).
     """
+    require_one_rate(learning_rate, "The local game has one rate for both players", scheduled=False)
     field = AdaptiveCompetitive(learning_rate, iterations=iterations, tolerance=tolerance)
     return Method(field, Simultaneous(), SGD(learning_rate))
 
@@ -80,6 +82,7 @@ def follow_the_ridge(
     Choose: for zero-sum games on large or full batches, where an end at a local minimax point must be certain.
     Source: Wang, Zhang & Ba 2020, On Solving Minimax Optimization Locally (arXiv:1910.07512), Algorithm 1.
     """
+    require_one_rate(learning_rate, "The discriminator makes up for the generator's step, which has the same rate")
     field = FollowTheRidge(damping=damping, iterations=iterations, decay=decay)
     return Method(field, Simultaneous(), SGD(learning_rate))
 
@@ -102,6 +105,9 @@ def unrolled(
     Source: Metz et al. 2017, Unrolled Generative Adversarial Networks (arXiv:1611.02163), section 2.2; the authors'
         code of the mixture for K, rates and Adam.
     """
+    require_one_rate(
+        learning_rate, "It is the discriminator's; generator_learning_rate is the generator's", scheduled=False
+    )
     betas = (0.5, 0.999)
     optimizers = {"generator": Adam(generator_learning_rate, betas), "discriminator": Adam(learning_rate, betas)}
     return Method(Unrolled(steps, learning_rate, inner, betas, player="generator"), Simultaneous(), optimizers)

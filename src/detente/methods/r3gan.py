@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from detente.fields.gradient import Gradient
 from detente.method import Method
-from detente.methods.base import Rate
+from detente.methods.base import Rate, with_rates
 from detente.optimizers.adam import Adam
 from detente.schemes.alternating import Alternating
 
@@ -22,4 +22,4 @@ def r3gan(learning_rate: Rate = None) -> Method:
     Choose: as today's simple, strong baseline for images, without any trick of normalisation.
     Source: Huang et al. 2024, The GAN is dead; long live the GAN! (R3GAN, arXiv:2501.05441), sections 2 and 3.
     """
-    return Method(Gradient(), Alternating(), Adam(2e-4 if learning_rate is None else learning_rate, (0.0, 0.99)))
+    return Method(Gradient(), Alternating(), with_rates(learning_rate, 2e-4, lambda rate: Adam(rate, (0.0, 0.99))))

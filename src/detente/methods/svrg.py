@@ -8,7 +8,7 @@ from detente.fields.debiased_consensus import DebiasedConsensus
 from detente.fields.full_batch import FullBatch
 from detente.fields.variance_reduced import VarianceReduced
 from detente.method import Method
-from detente.methods.base import Rate, named_optimizer
+from detente.methods.base import Rate, gan_optimizers, named_optimizer, require_one_rate
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.schemes.alternating import Alternating
@@ -70,7 +70,8 @@ def svrg_discriminator(
 
     Source: Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN, section 5.3 and figure 7a.
     """
-    reduced = named_optimizer(optimizer, learning_rate, 0.01)
+    require_one_rate(learning_rate, "It is the discriminator's; generator_optimizer has the generator's")
+    reduced = gan_optimizers(optimizer, learning_rate, 0.01)["discriminator"]
     plain = generator_optimizer or Adam(1e-4, (0.5, 0.999))
     field = VarianceReduced(every, players=("discriminator",))
     return Method(field, Alternating(), {"generator": plain, "discriminator": reduced})
@@ -95,11 +96,13 @@ def svre(
     Source: Chavdarova, Gidel, Fleuret & Lacoste-Julien 2019, Reducing Noise in GAN Training with Variance Reduced
         Extragradient (arXiv:1904.08598), Algorithm 1.
     """
-    shared = named_optimizer(optimizer, learning_rate, 0.01)
     field = VarianceReduced(every, by_chance=True)
     if discriminator_learning_rate is None:
-        return Method(field, Extragradient(), shared)
-    own = named_optimizer(optimizer, discriminator_learning_rate, 0.04)
+        return Method(field, Extragradient(), named_optimizer(optimizer, learning_rate, 0.01))
+    require_one_rate(learning_rate, "It is the generator's where discriminator_learning_rate is the discriminator's")
+    require_one_rate(discriminator_learning_rate, "It is the discriminator's")
+    shared = gan_optimizers(optimizer, learning_rate, 0.01)["generator"]
+    own = gan_optimizers(optimizer, discriminator_learning_rate, 0.04)["discriminator"]
     return Method(field, Extragradient(), {"generator": shared, "discriminator": own})
 
 

@@ -21,7 +21,7 @@ RATE = re.compile(r"(?:.*_)?(?:learning|generator|discriminator|critic)_rate")  
 def rates(method: Method) -> list[float]:
     """Return the optimizers' learning rates at the first step, player by player."""
     given = method.optimizer
-    optimizers = [given] if isinstance(given, Optimizer) else list(given.values())
+    optimizers = [given] if isinstance(given, Optimizer) else given.values() if isinstance(given, Mapping) else given
     return [rate for optimizer in optimizers for rate in _rates(optimizer)]
 
 
@@ -68,8 +68,12 @@ def _rates(optimizer: Optimizer) -> Iterator[float]:
 
 def _times(given: Any, factor: float) -> Any:
     if isinstance(given, Mapping):
+        if "class_path" not in given:  # a rate for each player
+            return {player: _times(rate, factor) for player, rate in given.items()}
         inside = given.get("init_args") or {}
         return {**given, "init_args": {k: _times(v, factor) if k in SCHEDULED else v for k, v in inside.items()}}
+    if isinstance(given, list | tuple):  # a rate for each player, in the game's order
+        return [_times(rate, factor) for rate in given]
     return _short(factor * given) if isinstance(given, float | int) and not isinstance(given, bool) else given
 
 

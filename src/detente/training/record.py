@@ -200,7 +200,13 @@ class Record:
             "python": platform.python_version(),
         }
         machine = {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()}
-        whole = {**configuration, "versions": versions, "machine": machine, "command": shlex.join(sys.argv)}
+        whole = {
+            **configuration,
+            "versions": versions,
+            "machine": machine,
+            "command": shlex.join(sys.argv),
+            "folder": os.getcwd(),
+        }
         write_text(self.directory / "run.yaml", yaml.safe_dump(whole, sort_keys=False, allow_unicode=True))
 
 
