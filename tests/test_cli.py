@@ -217,7 +217,7 @@ def test_lists_are_whole_and_read_nothing_as_markup(call: Call) -> None:
 def test_help_pages_of_games_and_methods(call: Call) -> None:
     status, out, _ = call("train --method.help consensus")
     assert status == 0 and "--method.strength" in out and "default 10.0" in out and "Mescheder" in out
-    assert "a number, a schedule, a mapping from names to numbers" in out
+    assert "a number, a schedule, a mapping from names to numbers" in " ".join(out.split())
     assert "--game.modes" in call("train --game.help ring")[1]
     assert "--game.generator (required)" in call("compare --game.help adversarial")[1]
     assert "swiss_roll" in call("show --game.help")[1]
@@ -289,7 +289,6 @@ MISTAKES = {
     "no such data": (f"train {MINE} --game.data nowhere/ {RUN}", "nowhere"),
     "no images": (f"train {MINE} --game.data empty/ {RUN}", "empty"),
     "no game": (f"train {RUN}", "game"),
-    "no method": ("train --config nomethod.yaml --out out", "method"),
     "no out": ("train --game ring --method simultaneous", "--out"),
     "stray word": (f"train --game ring {RUN} 3", "'3'"),
     "no value": ("train --game ring --method simultaneous --out", "out"),
@@ -315,7 +314,6 @@ def test_a_mistake_gets_one_line_that_names_it(call: Call, line: str, told: str)
     Path("strenght.yaml").write_text(
         "game: ring\nmethod: {class_path: consensus, init_args: {strenght: 3}}\n", encoding="utf-8"
     )
-    Path("nomethod.yaml").write_text("game: ring\n", encoding="utf-8")
     Path("list.yaml").write_text("- game\n", encoding="utf-8")
     Path("broken.yaml").write_text("game: [ring\n", encoding="utf-8")
     if "runs/base" in line:

@@ -331,7 +331,7 @@ def test_other_runs_are_refused_before_anything_is_trained(call: Call) -> None:
 def test_how_far_a_run_has_come_is_read_from_its_directory(call: Call, tmp_path: Path) -> None:
     assert call(f"compare {PLAIN} --out here")[0] == 0
     path, same = Path("here/optimistic"), {k: v for k, v in asked("here/optimistic").items() if v is not None}
-    same = {key: value for key, value in same.items() if key not in ("versions", "machine", "command")}
+    same = {key: value for key, value in same.items() if key not in ("versions", "machine", "command", "folder")}
     assert train.standing(path, same) == "finished"
     assert train.standing(path, {**same, "device": None}) == "other"
     assert train.standing(tmp_path / "nowhere", same) == "absent"

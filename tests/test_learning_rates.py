@@ -11,6 +11,7 @@ import torch
 from detente import methods
 from detente.cli import main
 from detente.errors import InvalidValue
+from detente.game import Game
 from detente.method import Method
 from detente.optimizers.sgd import SGD
 from detente.schedule import Linear
@@ -32,7 +33,10 @@ ONE_RATE = {  # the rate stands in the field, or is one player's
     "unrolled",
 }
 BY_PLAYER = sorted(set(methods.names()) - ONE_RATE)
-SMALL = dict(width=4, depth=1, batch=8, points=64)
+
+
+def small_ring() -> Game:
+    return ring(width=4, depth=1, batch=8, points=64)
 
 
 def optimizers_but_for_rates(method: Method) -> dict[str, str]:
@@ -56,7 +60,7 @@ def test_a_method_with_one_rate_refuses_two(name: str, rate: object) -> None:
 
 
 def test_a_step_moves_each_player_at_its_own_rate() -> None:
-    game = ring(**SMALL)
+    game = small_ring()
     start = methods.simultaneous("sgd", 1.0).initial(game, torch.Generator().manual_seed(0))
     batch = game.draw(torch.Generator().manual_seed(1))
 
@@ -95,7 +99,7 @@ def test_what_is_no_rate_is_refused_at_construction(rate: object, field: str) ->
 @pytest.mark.parametrize("rate", [{"g": 1.0, "d": 1.0}, {"generator": 1.0}, [1.0], [1.0, 1.0, 1.0]])
 def test_rates_for_other_players_are_refused_when_the_method_meets_the_game(rate: object) -> None:
     with pytest.raises(InvalidValue, match="one optimizer for each of generator, discriminator"):
-        methods.alternating(learning_rate=rate).check(ring(**SMALL))  # pyright: ignore[reportArgumentType]
+        methods.alternating(learning_rate=rate).check(small_ring())  # pyright: ignore[reportArgumentType]
 
 
 def test_a_method_of_your_own_takes_optimizers_in_the_order_of_the_players() -> None:

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ TRAIN = (
 )
 
 
-def detente(words: list[str], folder: Path, **settings: str) -> subprocess.CompletedProcess:
+def detente(words: Sequence[str], folder: Path, **settings: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "detente", *words]
     return subprocess.run(command, cwd=folder, capture_output=True, env={**os.environ, **settings})
 
@@ -56,6 +57,9 @@ def test_what_is_shown_in_ascii_is_read_again_as_it_was(monkeypatch: pytest.Monk
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stream)
     words = ["show", "--game", "adversarial", "--game.generator", "mlp", "--game.discriminator", "mlp"]
+    for player in ("generator", "discriminator"):
+        words += [f"--game.{player}.inputs", "2", f"--game.{player}.outputs", "2"]
+        words += [f"--game.{player}.width", "4", f"--game.{player}.depth", "1"]
     (tmp_path / "é").mkdir()
     monkeypatch.setattr("detente.configuration.build", lambda *_: None)
     assert main([*words, "--game.data", str(tmp_path / "é")]) == 0

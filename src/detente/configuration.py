@@ -11,6 +11,7 @@ from typing import Any
 import jsonargparse
 import yaml
 
+from detente.command_words import flow, keys_of, pairs_of
 from detente.errors import InvalidValue, require, unknown
 from detente.imports import as_typed, for_parser, hints, imported, untyped
 from detente.method import Method
@@ -75,7 +76,7 @@ def parse(
         InvalidValue: an option or a value that is not allowed.
         SystemExit: a help page was asked for, and printed.
     """
-    pairs = _pairs(words, lists)
+    pairs = pairs_of(words, lists)
     show_page(pairs, TABLES)
     asked = {option for option, _ in pairs}
     called: Called = {}
@@ -92,7 +93,7 @@ def parse(
         elif option in TABLES and value is not None:
             value = resolve(option, value, TABLES[option]())
             called[option] = imported(value, option)
-            value = for_parser(value, role_of(hints(Run)[option]), _keys(option, pairs))
+            value = for_parser(value, role_of(hints(Run)[option]), keys_of(option, pairs))
         elif option is not None:
             value = _resolved_word(option, value, called, pairs)
         ready += [*([f"--{option}" if value is None else f"--{option}={value}"] if option else [str(value)])]
@@ -188,25 +189,6 @@ def trained(directory: Path, seed: int | None = None, step: int | None = None) -
     return run, progress[chosen]
 
 
-def _pairs(words: Sequence[str], lists: tuple[str, ...]) -> list[tuple[str | None, str | None]]:
-    """Return the words as options with their values: `--seeds 0 1` as one list, `--rate -1e-3` as a number."""
-    pairs: list[tuple[str | None, str | None]] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("--") or word == "--":
-            pairs.append((None, word))
-            continue
-        option, equals, value = word[2:].partition("=")
-        taken = [value] if equals else []
-        while rest and not equals and not rest[0].startswith("--") and (option in lists or not taken):
-            taken.append(rest.pop(0))
-        listed = option in lists and not (len(taken) == 1 and taken[0].startswith("["))
-        several = [read(one) if option in ("seeds", "tune") else one for one in taken]
-        pairs.append((option, _flow(several) if listed else taken[0] if taken else None))
-    return pairs
-
-
 def _rank(option: str | None) -> int:
     """Return when an option is read: files first, so that words have the last word; members before their settings."""
     return 0 if option == "config" else 1 if option in TABLES else 2 + (option or "").count(".")
@@ -218,23 +200,12 @@ def _resolved_word(option: str, value: str | None, called: Called, pairs: Sequen
     if value is None or key not in known:
         return value
     before = read(value)
-    after = resolved_value(option, known[key], before, called, _keys(option, pairs))
+    after = resolved_value(option, known[key], before, called, keys_of(option, pairs))
     if after == before and type(after) is type(before):
         return value
     if isinstance(after, str):
         return after
-    return after["class_path"] if isinstance(after, dict) and after.keys() == {"class_path"} else _flow(after)
-
-
-def _keys(option: str, pairs: Sequence[tuple]) -> list[str]:
-    """Return the settings of an option's value that are given as options of their own."""
-    return [
-        other[len(option) + 1 :].partition(".")[0] for other, _ in pairs if other and other.startswith(f"{option}.")
-    ]
-
-
-def _flow(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, width=float("inf")).strip()
+    return after["class_path"] if isinstance(after, dict) and after.keys() == {"class_path"} else flow(after)
 
 
 def _check_option(option: str, made: jsonargparse.ArgumentParser, called: Called) -> None:

@@ -11,6 +11,8 @@ import typing
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import jsonargparse
+
 from detente.errors import InvalidValue
 
 STAND_INS = types.ModuleType("detente_factories")  # classes that stand for factories while words are parsed
@@ -65,7 +67,8 @@ def for_parser(path: str, role: type | None, keys: Iterable[str] = ()) -> str:
         keys: settings that the user gives, for a factory with `**kwargs`.
     """
     found = _at(path)
-    if role is None or inspect.isclass(found) or isinstance(found, role) or _is_ours(found):
+    known = role is None or (inspect.isclass(found) and not _hidden(found, keys))
+    if known or role is None or isinstance(found, role) or _is_ours(found):
         return path
     keys = sorted(set(keys))
     name = "__".join([path.replace(".", "__"), role.__name__, *keys])
@@ -183,6 +186,16 @@ def _annotations(called: Any) -> dict[str, Any]:
 
 def _is_ours(found: Any) -> bool:
     return (getattr(found, "__module__", None) or "").partition(".")[0] == "detente"
+
+
+def _hidden(called: type, keys: Iterable[str]) -> bool:
+    """Return whether a class takes settings by `**kwargs` alone, such that jsonargparse does not find them."""
+    parameters = inspect.signature(called).parameters.values()
+    if not any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return False
+    parser = jsonargparse.ArgumentParser()
+    accepted = {name.rpartition(".")[2] for name in parser.add_class_arguments(called, "one", fail_untyped=False)}
+    return not accepted.issuperset(key.rstrip("+") for key in keys)
 
 
 def _kind(found: Any) -> str:

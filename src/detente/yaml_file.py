@@ -60,7 +60,7 @@ def read_yaml(path: Path, tables: Mapping[str, Callable[[], Table]], called: Cal
     try:
         content = yaml.load(_text(path), Loader)
     except UnicodeDecodeError as error:
-        raise InvalidValue("config", str(path), "a YAML file saved as UTF-8 or UTF-16", str(error)) from error
+        raise InvalidValue("config", str(path), "a readable YAML file, saved as UTF-8 or UTF-16", str(error)) from error
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InvalidValue("config", str(path), "a readable YAML file", _reason(error)) from error
     if not isinstance(content, dict):
