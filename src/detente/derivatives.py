@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from detente.errors import InvalidValue
+from detente.exact_derivatives import exact, exact_within
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.layered_jacobian import Layering, assembled, recorded
 from detente.layered_moments import Layers
-from detente.plain_batch_norm import exact_third_derivatives
 from detente.second_order import closed_forms
 from detente.sharing import shared
 from detente.state import flatten, unflatten
@@ -156,8 +156,7 @@ def _gradients(
 
     Its graph is freed, unless the blocks are on it or it is to be `kept`.
     """
-    exact = exact_third_derivatives(game) if differentiable else None
-    with exact or forms or nullcontext():
+    with exact(game, differentiable, forms):
         losses, new_buffers = game.losses(vectors, buffers, batch, players)
     blocks = {}
     for name in players:
@@ -173,12 +172,12 @@ def _gradients(
 
 
 def _functional(
-    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...]
+    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...], differentiable: bool = True
 ) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
     """Return what `_gradients` returns, by `torch.func`; the repeated forward passes are merged when compiled."""
 
     def loss(vector: Tensor, name: str) -> tuple[Tensor, tuple[dict[str, Tensor], Buffers]]:
-        with exact_third_derivatives(game) or nullcontext():
+        with exact(game, differentiable):
             losses, new_buffers = game.losses({**vectors, name: vector}, buffers, batch, players)
         return losses[name], (losses, new_buffers)
 
@@ -205,7 +204,7 @@ def vector_field(
 
     def evaluated(part: Batch) -> tuple[Evaluation, Vectors]:
         if _transformed(*vectors.values()):
-            blocks, (losses, new_buffers) = _functional(game, vectors, buffers, part, wanted)
+            blocks, (losses, new_buffers) = _functional(game, vectors, buffers, part, wanted, differentiable=False)
             return Evaluation(blocks, losses, new_buffers), {}
         with torch.enable_grad():
             leaves = in_common.leaves(vectors, wanted, _leaf) if in_common else _leaves(vectors, wanted)
@@ -360,7 +359,7 @@ def _layered_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Bat
     """Return what is J if linear layers hold all parameters and nothing mixes samples; None if the former is not so."""
     vectors = {name: vectors[name].detach().clone() for name in game.players}  # each in a storage of its own
     with torch.enable_grad():
-        with recorded(vectors) as calls:
+        with recorded(vectors) as calls, exact(game, True):
             losses, _ = game.losses(vectors, buffers, batch, game.players)
         layering = Layering.of(calls, vectors)
         if layering is None:
@@ -417,7 +416,8 @@ def _per_sample(game: Game, player: str, vectors: Vectors, buffers: Buffers, bat
 
     def loss(vector: Tensor, sample: Batch) -> Tensor:
         alone = {**batch, **{name: tensor.unsqueeze(0) for name, tensor in sample.items()}}
-        losses, _ = game.losses({**vectors, player: vector}, buffers, alone, (player,))
+        with exact(game, False):
+            losses, _ = game.losses({**vectors, player: vector}, buffers, alone, (player,))
         return losses[player]
 
     return torch.func.vmap(torch.func.grad_and_value(loss), in_dims=(None, 0))(vectors[player], samples)
@@ -480,7 +480,7 @@ def _layered_covariance(
     """Return what `gradient_covariance` does from the derivatives by the layers' outputs."""
 
     def shifted(shifts: Tensor) -> tuple[Tensor, tuple[dict[str, Tensor], Buffers, list[Tensor]]]:
-        with layers.shifted(layers.cut(shifts, size)) as inputs:
+        with layers.shifted(layers.cut(shifts, size)) as inputs, exact(game, False):
             losses, after = game.losses(vectors, buffers, batch, (player,))
         return losses[player], (losses, after, inputs)
 
@@ -548,8 +548,9 @@ def input_gradient(score: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor
         The gradients, in the shape of `samples`.
     """
     if _transformed(samples) or torch._C._functorch.maybe_current_level() is not None:  # pyright: ignore
-        return torch.func.grad(lambda x: score(x).sum())(samples)
-    with torch.enable_grad():
+        with exact_within():
+            return torch.func.grad(lambda x: score(x).sum())(samples)
+    with torch.enable_grad(), exact_within():
         # A sample that hangs on a player's vector stays on the graph: moving it is part of the game.
         at = samples if samples.requires_grad else samples.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(score(at).sum(), at, create_graph=True, materialize_grads=True)
@@ -659,7 +660,8 @@ def unrolled_gradient(
                 blocks, losses, after = evaluation.field, evaluation.losses, evaluation.buffers
             moved, known = move(at[opponent], blocks[opponent], known)
             at, first = {**at, opponent: moved}, first or (blocks, losses, after, known)
-        loss = game.losses(at, buffers, batch, (player,))[0][player]
+        with exact(game, False):
+            loss = game.losses(at, buffers, batch, (player,))[0][player]
         assert first is not None
         return loss, (loss, *first)
 
