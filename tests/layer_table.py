@@ -48,7 +48,7 @@ def first(layer: nn.Module, x: Tensor) -> Tensor:
     return layer(x)[0]
 
 
-def evaluated(layer: Callable[[], nn.Module], calls: int = 0) -> Callable[[], nn.Module]:
+def evaluated(layer: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     """Return a builder of the layer in evaluation mode."""
 
     def build() -> nn.Module:
@@ -65,7 +65,8 @@ def attention(x: Tensor, **options: object) -> Tensor:
     return functional.scaled_dot_product_attention(x, x.tanh(), x.sin(), **options)  # pyright: ignore
 
 
-Table = dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]
+Builder = Callable[[], nn.Module]
+Table = dict[str, tuple[Builder, tuple[int, ...]]]
 
 LINEAR: Table = {
     "Linear": (lambda: nn.Linear(6, 5), WIDTH),
@@ -112,19 +113,25 @@ LINEAR: Table = {
         ),
         IMAGE,
     ),
-    "Embedding": (applied(lambda layer, x: x + layer(x.detach().gt(0).long())[..., 0], lambda: nn.Embedding(2, 3)), WIDTH),
+    "Embedding": (
+        applied(lambda layer, x: x + layer(x.detach().gt(0).long())[..., 0], lambda: nn.Embedding(2, 3)),
+        WIDTH,
+    ),
     "Embedding padding": (
         applied(lambda layer, x: x * layer(x.detach().gt(0).long())[..., 0], lambda: nn.Embedding(2, 3, 0)),
         WIDTH,
     ),
     "EmbeddingBag": (
-        applied(lambda layer, x: x * layer(x.detach().gt(0).long()), lambda: nn.EmbeddingBag(2, 6)), WIDTH,
+        applied(lambda layer, x: x * layer(x.detach().gt(0).long()), lambda: nn.EmbeddingBag(2, 6)),
+        WIDTH,
     ),
     "EmbeddingBag sum": (
-        applied(lambda layer, x: x * layer(x.detach().gt(0).long()), lambda: nn.EmbeddingBag(2, 6, mode="sum")), WIDTH,
+        applied(lambda layer, x: x * layer(x.detach().gt(0).long()), lambda: nn.EmbeddingBag(2, 6, mode="sum")),
+        WIDTH,
     ),
     "EmbeddingBag max": (
-        applied(lambda layer, x: x * layer(x.detach().gt(0).long()), lambda: nn.EmbeddingBag(2, 6, mode="max")), WIDTH,
+        applied(lambda layer, x: x * layer(x.detach().gt(0).long()), lambda: nn.EmbeddingBag(2, 6, mode="max")),
+        WIDTH,
     ),
     "EmbeddingBag weighted": (
         applied(
@@ -135,20 +142,30 @@ LINEAR: Table = {
     ),
     "Upsample bilinear, corners": (lambda: nn.Upsample(scale_factor=1.5, mode="bilinear", align_corners=True), IMAGE),
     "interpolate antialias": (
-        applied(lambda layer, x: functional.interpolate(x, (4, 3), mode="bilinear", antialias=True)), IMAGE,
+        applied(lambda layer, x: functional.interpolate(x, (4, 3), mode="bilinear", antialias=True)),
+        IMAGE,
     ),
     "interpolate bicubic antialias": (
-        applied(lambda layer, x: functional.interpolate(x, (4, 3), mode="bicubic", antialias=True)), IMAGE,
+        applied(lambda layer, x: functional.interpolate(x, (4, 3), mode="bicubic", antialias=True)),
+        IMAGE,
     ),
     **{
         f"Upsample {mode}": (lambda mode=mode: nn.Upsample(scale_factor=2, mode=mode), shape)
         for mode, shape in {
-            "nearest": IMAGE, "nearest-exact": IMAGE, "linear": SEQUENCE, "bilinear": IMAGE, "bicubic": IMAGE,
-            "trilinear": VOLUME, "area": IMAGE,
+            "nearest": IMAGE,
+            "nearest-exact": IMAGE,
+            "linear": SEQUENCE,
+            "bilinear": IMAGE,
+            "bicubic": IMAGE,
+            "trilinear": VOLUME,
+            "area": IMAGE,
         }.items()
     },
     **{
-        f"{kind}Pad{n}d": (lambda kind=kind, n=n: getattr(nn, f"{kind}Pad{n}d")(1, *([0.5] if kind == "Constant" else [])), shape)
+        f"{kind}Pad{n}d": (
+            lambda kind=kind, n=n: getattr(nn, f"{kind}Pad{n}d")(1, *([0.5] if kind == "Constant" else [])),
+            shape,
+        )
         for kind in ("Zero", "Constant", "Reflection", "Replication", "Circular")
         for n, shape in ((1, SEQUENCE), (2, IMAGE), (3, VOLUME))
     },
@@ -169,17 +186,21 @@ POOLS: Table = {
     "LPPool2d": (lambda: nn.LPPool2d(2, 2), IMAGE),
     "LPPool3d": (lambda: nn.LPPool3d(2, 2), VOLUME),
     "FractionalMaxPool2d": (
-        lambda: nn.FractionalMaxPool2d(2, output_size=3, _random_samples=torch.full((6, 4, 2), 0.3).double()), IMAGE,
+        lambda: nn.FractionalMaxPool2d(2, output_size=3, _random_samples=torch.full((6, 4, 2), 0.3).double()),
+        IMAGE,
     ),
     "FractionalMaxPool3d": (
-        lambda: nn.FractionalMaxPool3d(2, output_size=2, _random_samples=torch.full((6, 2, 3), 0.3).double()), VOLUME,
+        lambda: nn.FractionalMaxPool3d(2, output_size=2, _random_samples=torch.full((6, 2, 3), 0.3).double()),
+        VOLUME,
     ),
     "MaxUnpool2d": (
-        applied(lambda layer, x: functional.max_unpool2d(*functional.max_pool2d(x, 2, return_indices=True), 2)), IMAGE,
+        applied(lambda layer, x: functional.max_unpool2d(*functional.max_pool2d(x, 2, return_indices=True), 2)),
+        IMAGE,
     ),
     "max over an axis": (applied(lambda layer, x: x.max(1).values + x.amax(1)), IMAGE),
     "sort, topk, cumsum, prod": (
-        applied(lambda layer, x: x.sort(1).values.cumsum(1)[:, :3] * x.topk(3).values + x.prod(1, keepdim=True)), WIDTH,
+        applied(lambda layer, x: x.sort(1).values.cumsum(1)[:, :3] * x.topk(3).values + x.prod(1, keepdim=True)),
+        WIDTH,
     ),
 }
 
@@ -187,8 +208,26 @@ ACTIVATIONS: Table = {
     **{
         name: ((lambda name=name: getattr(nn, name)()), WIDTH)
         for name in (
-            "ReLU", "ReLU6", "LeakyReLU", "ELU", "SELU", "CELU", "GELU", "Hardshrink", "Hardsigmoid", "Hardtanh",
-            "Hardswish", "LogSigmoid", "Mish", "PReLU", "Sigmoid", "SiLU", "Softplus", "Softshrink", "Softsign", "Tanh",
+            "ReLU",
+            "ReLU6",
+            "LeakyReLU",
+            "ELU",
+            "SELU",
+            "CELU",
+            "GELU",
+            "Hardshrink",
+            "Hardsigmoid",
+            "Hardtanh",
+            "Hardswish",
+            "LogSigmoid",
+            "Mish",
+            "PReLU",
+            "Sigmoid",
+            "SiLU",
+            "Softplus",
+            "Softshrink",
+            "Softsign",
+            "Tanh",
             "Tanhshrink",
         )
     },
@@ -212,24 +251,29 @@ ACTIVATIONS: Table = {
     "AlphaDropout in evaluation": (evaluated(lambda: nn.AlphaDropout(0.5)), WIDTH),
     "CosineSimilarity": (applied(lambda layer, x: layer(x, x.tanh() + 0.3), lambda: nn.CosineSimilarity(1)), SEQUENCE),
     "PairwiseDistance": (
-        applied(lambda layer, x: layer(x[:, 0], x[:, 1].tanh())[:, None], lambda: nn.PairwiseDistance(2)), SEQUENCE,
+        applied(lambda layer, x: layer(x[:, 0], x[:, 1].tanh())[:, None], lambda: nn.PairwiseDistance(2)),
+        SEQUENCE,
     ),
     "cdist": (applied(lambda layer, x: torch.cdist(x, x.tanh() + 1, 2.0)), SEQUENCE),
     "cdist 3": (applied(lambda layer, x: torch.cdist(x, x.tanh() + 1, 3.0)), SEQUENCE),
     "cdist by products": (
-        applied(lambda layer, x: torch.cdist(x, x.tanh() + 1, compute_mode="use_mm_for_euclid_dist")), SEQUENCE,
+        applied(lambda layer, x: torch.cdist(x, x.tanh() + 1, compute_mode="use_mm_for_euclid_dist")),
+        SEQUENCE,
     ),
     "pdist": (applied(lambda layer, x: x[:, 0] * functional.pdist(x.flatten(1)).sum()), SEQUENCE),
     "normalize": (applied(lambda layer, x: functional.normalize(x, dim=1)), SEQUENCE),
     "binary cross entropy": (
-        applied(lambda layer, x: functional.binary_cross_entropy_with_logits(x, x.sigmoid(), reduction="none")), WIDTH,
+        applied(lambda layer, x: functional.binary_cross_entropy_with_logits(x, x.sigmoid(), reduction="none")),
+        WIDTH,
     ),
     "losses as layers": (
         applied(
-            lambda layer, x: functional.smooth_l1_loss(x, x.sin(), reduction="none")
-            + functional.huber_loss(x, x.sin(), reduction="none")
-            + functional.mse_loss(x, x.sin(), reduction="none")
-            + functional.kl_div(x, x.sigmoid(), reduction="none")
+            lambda layer, x: (
+                functional.smooth_l1_loss(x, x.sin(), reduction="none")
+                + functional.huber_loss(x, x.sin(), reduction="none")
+                + functional.mse_loss(x, x.sin(), reduction="none")
+                + functional.kl_div(x, x.sigmoid(), reduction="none")
+            )
         ),
         WIDTH,
     ),
@@ -245,12 +289,11 @@ NORMS: Table = {
     "BatchNorm3d": (lambda: nn.BatchNorm3d(2), VOLUME),
     "SyncBatchNorm in evaluation": (evaluated(lambda: nn.SyncBatchNorm(4)), IMAGE),
     "F.batch_norm": (
-        applied(lambda layer, x: functional.batch_norm(x, None, None, layer.w, layer.b, True), Parameters), WIDTH,
+        applied(lambda layer, x: functional.batch_norm(x, None, None, layer.w, layer.b, True), Parameters),
+        WIDTH,
     ),
     "torch.batch_norm": (
-        applied(
-            lambda layer, x: torch.batch_norm(x, layer.w, layer.b, None, None, True, 0.1, 1e-5, False), Parameters
-        ),
+        applied(lambda layer, x: torch.batch_norm(x, layer.w, layer.b, None, None, True, 0.1, 1e-5, False), Parameters),
         WIDTH,
     ),
     "torch.batch_norm in evaluation": (
@@ -273,12 +316,14 @@ NORMS: Table = {
     "InstanceNorm2d affine": (lambda: nn.InstanceNorm2d(4, affine=True), IMAGE),
     "InstanceNorm2d running statistics": (lambda: nn.InstanceNorm2d(4, track_running_stats=True), IMAGE),
     "InstanceNorm2d in evaluation": (
-        evaluated(lambda: nn.InstanceNorm2d(4, affine=True, track_running_stats=True)), IMAGE,
+        evaluated(lambda: nn.InstanceNorm2d(4, affine=True, track_running_stats=True)),
+        IMAGE,
     ),
     "InstanceNorm3d": (lambda: nn.InstanceNorm3d(2, affine=True), VOLUME),
     "F.instance_norm": (applied(lambda layer, x: functional.instance_norm(x)), SEQUENCE),
     "torch.instance_norm": (
-        applied(lambda layer, x: torch.instance_norm(x, None, None, None, None, True, 0.1, 1e-5, False)), SEQUENCE,
+        applied(lambda layer, x: torch.instance_norm(x, None, None, None, None, True, 0.1, 1e-5, False)),
+        SEQUENCE,
     ),
     "LayerNorm": (lambda: nn.LayerNorm(6), WIDTH),
     "LayerNorm of images": (lambda: nn.LayerNorm([4, 6, 6]), IMAGE),
@@ -287,7 +332,8 @@ NORMS: Table = {
     "F.layer_norm": (applied(lambda layer, x: functional.layer_norm(x, x.shape[1:])), IMAGE),
     "torch.layer_norm": (applied(lambda layer, x: torch.layer_norm(x, (6,), layer.w, layer.b), Parameters), SEQUENCE),
     "torch.native_layer_norm": (
-        applied(lambda layer, x: torch.native_layer_norm(x, (6,), layer.w, layer.b, 1e-5)[0], Parameters), SEQUENCE,
+        applied(lambda layer, x: torch.native_layer_norm(x, (6,), layer.w, layer.b, 1e-5)[0], Parameters),
+        SEQUENCE,
     ),
     "GroupNorm": (lambda: nn.GroupNorm(2, 4), IMAGE),
     "GroupNorm not affine": (lambda: nn.GroupNorm(4, 4, affine=False), IMAGE),
@@ -297,41 +343,43 @@ NORMS: Table = {
     "RMSNorm not affine": (lambda: nn.RMSNorm([6, 6], elementwise_affine=False), IMAGE),
     "torch.rms_norm": (applied(lambda layer, x: torch.rms_norm(x, (6,), layer.w, 1e-3), Parameters), SEQUENCE),
     "LocalResponseNorm": (lambda: nn.LocalResponseNorm(2, 0.5), IMAGE),
-    "CrossMapLRN2d": (lambda: nn.CrossMapLRN2d(3, 0.5), IMAGE),
     "weight_norm": (lambda: nn.utils.weight_norm(nn.Linear(6, 5)), WIDTH),
     "weight_norm of convolutions": (lambda: nn.utils.weight_norm(nn.Conv2d(4, 3, 3)), IMAGE),
     "weight_norm of all": (lambda: nn.utils.weight_norm(nn.Linear(6, 5), dim=None), WIDTH),
     "weight_norm parametrized": (lambda: parametrizations.weight_norm(nn.Linear(6, 5)), WIDTH),
     "weight_norm parametrized, last axis": (lambda: parametrizations.weight_norm(nn.Conv1d(4, 3, 3), dim=2), SEQUENCE),
     "weight_norm parametrized, transposed": (
-        lambda: parametrizations.weight_norm(nn.ConvTranspose2d(4, 3, 3), dim=1), IMAGE,
+        lambda: parametrizations.weight_norm(nn.ConvTranspose2d(4, 3, 3), dim=1),
+        IMAGE,
     ),
     "torch._weight_norm": (
-        applied(
-            lambda layer, x: x @ torch._weight_norm(layer.w.outer(layer.b) + 0.1, layer.w[:, None], 0), Parameters
-        ),
+        applied(lambda layer, x: x @ torch._weight_norm(layer.w.outer(layer.b) + 0.1, layer.w[:, None], 0), Parameters),
         WIDTH,
     ),
     "spectral_norm in evaluation": (evaluated(lambda: nn.utils.spectral_norm(nn.Linear(6, 5))), WIDTH),
     "spectral_norm parametrized in evaluation": (
-        evaluated(lambda: parametrizations.spectral_norm(nn.Conv2d(4, 3, 3))), IMAGE,
+        evaluated(lambda: parametrizations.spectral_norm(nn.Conv2d(4, 3, 3))),
+        IMAGE,
     ),
     "detente's spectral_norm in evaluation": (evaluated(lambda: spectral_norm(nn.Linear(6, 5))), WIDTH),
     "orthogonal": (lambda: parametrizations.orthogonal(nn.Linear(6, 6)), WIDTH),
     "orthogonal cayley": (lambda: parametrizations.orthogonal(nn.Linear(6, 6), orthogonal_map="cayley"), WIDTH),
     "orthogonal householder": (
-        lambda: parametrizations.orthogonal(nn.Linear(6, 6), orthogonal_map="householder"), WIDTH,
+        lambda: parametrizations.orthogonal(nn.Linear(6, 6), orthogonal_map="householder"),
+        WIDTH,
     ),
 }
 
 RECURRENT: Table = {
     "RNN": (applied(first, lambda: nn.RNN(6, 3, batch_first=True)), SEQUENCE),
     "RNN relu, two ways": (
-        applied(first, lambda: nn.RNN(6, 3, 2, "relu", bidirectional=True, batch_first=True)), SEQUENCE,
+        applied(first, lambda: nn.RNN(6, 3, 2, "relu", bidirectional=True, batch_first=True)),
+        SEQUENCE,
     ),
     "LSTM": (applied(first, lambda: nn.LSTM(6, 3, batch_first=True)), SEQUENCE),
     "LSTM, two ways": (
-        applied(first, lambda: nn.LSTM(6, 3, 2, bias=False, bidirectional=True, batch_first=True)), SEQUENCE,
+        applied(first, lambda: nn.LSTM(6, 3, 2, bias=False, bidirectional=True, batch_first=True)),
+        SEQUENCE,
     ),
     "LSTM projected": (applied(first, lambda: nn.LSTM(6, 4, proj_size=2, batch_first=True)), SEQUENCE),
     "LSTM's last state": (
@@ -340,7 +388,8 @@ RECURRENT: Table = {
     ),
     "GRU": (applied(first, lambda: nn.GRU(6, 3, batch_first=True)), SEQUENCE),
     "GRU, two layers, time first": (
-        applied(lambda layer, x: layer(x.transpose(0, 1))[0].transpose(0, 1), lambda: nn.GRU(6, 3, 2)), SEQUENCE,
+        applied(lambda layer, x: layer(x.transpose(0, 1))[0].transpose(0, 1), lambda: nn.GRU(6, 3, 2)),
+        SEQUENCE,
     ),
     "RNNCell": (lambda: nn.RNNCell(6, 3), WIDTH),
     "RNNCell relu": (lambda: nn.RNNCell(6, 3, nonlinearity="relu"), WIDTH),
@@ -351,11 +400,15 @@ RECURRENT: Table = {
 
 ATTENTION: Table = {
     "MultiheadAttention": (
-        applied(lambda layer, x: layer(x, x, x, need_weights=False)[0], lambda: nn.MultiheadAttention(6, 2, batch_first=True)),
+        applied(
+            lambda layer, x: layer(x, x, x, need_weights=False)[0],
+            lambda: nn.MultiheadAttention(6, 2, batch_first=True),
+        ),
         SEQUENCE,
     ),
     "MultiheadAttention with weights": (
-        applied(lambda layer, x: layer(x, x, x)[1], lambda: nn.MultiheadAttention(6, 2, batch_first=True)), SEQUENCE,
+        applied(lambda layer, x: layer(x, x, x)[1], lambda: nn.MultiheadAttention(6, 2, batch_first=True)),
+        SEQUENCE,
     ),
     "MultiheadAttention in evaluation": (
         evaluated(applied(lambda layer, x: layer(x, x, x)[0], lambda: nn.MultiheadAttention(6, 2, batch_first=True))),
@@ -364,20 +417,26 @@ ATTENTION: Table = {
     "scaled_dot_product_attention": (applied(lambda layer, x: attention(x)), SEQUENCE),
     "scaled_dot_product_attention, causal": (applied(lambda layer, x: attention(x, is_causal=True)), SEQUENCE),
     "scaled_dot_product_attention, mask": (
-        applied(lambda layer, x: attention(x, attn_mask=x[:, :, :4], scale=0.3)), SEQUENCE,
+        applied(lambda layer, x: attention(x, attn_mask=x[:, :, :4], scale=0.3)),
+        SEQUENCE,
     ),
     "scaled_dot_product_attention, boolean mask": (
-        applied(lambda layer, x: attention(x, attn_mask=torch.eye(4, dtype=torch.bool).logical_not())), SEQUENCE,
+        applied(lambda layer, x: attention(x, attn_mask=torch.eye(4, dtype=torch.bool).logical_not())),
+        SEQUENCE,
     ),
     "TransformerEncoderLayer": (lambda: nn.TransformerEncoderLayer(6, 2, 5, 0.0, batch_first=True), SEQUENCE),
     "TransformerEncoderLayer in evaluation": (
-        evaluated(lambda: nn.TransformerEncoderLayer(6, 2, 5, batch_first=True, activation="gelu")), SEQUENCE,
+        evaluated(lambda: nn.TransformerEncoderLayer(6, 2, 5, batch_first=True, activation="gelu")),
+        SEQUENCE,
     ),
     "TransformerEncoder in evaluation": (
-        evaluated(lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(6, 2, 5, batch_first=True), 2)), SEQUENCE,
+        evaluated(lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(6, 2, 5, batch_first=True), 2)),
+        SEQUENCE,
     ),
     "TransformerDecoderLayer": (
-        applied(lambda layer, x: layer(x, x.tanh()), lambda: nn.TransformerDecoderLayer(6, 2, 5, 0.0, batch_first=True)),
+        applied(
+            lambda layer, x: layer(x, x.tanh()), lambda: nn.TransformerDecoderLayer(6, 2, 5, 0.0, batch_first=True)
+        ),
         SEQUENCE,
     ),
     "Transformer": (

@@ -12,13 +12,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from detente.errors import InvalidValue
-from detente.exact_derivatives import exact, exact_within
+from detente.exact_derivatives import exact, exact_within, refusing
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.layered_jacobian import Layering, assembled, recorded
 from detente.layered_moments import Layers
@@ -28,7 +30,22 @@ from detente.state import flatten, unflatten
 from detente.vector import eager
 
 LARGEST_PART = 2**22  # numbers in the samples' gradients that are held at once
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 _ACCUMULATED: ContextVar[int] = ContextVar("accumulated", default=1)
+
+
+def _refusing(
+    derivative: Callable[Concatenate[Game, Arguments], Result],
+) -> Callable[Concatenate[Game, Arguments], Result]:
+    """Return a derivative of a game that raises `InvalidValue` where torch lacks a derivative that it needs."""
+
+    @wraps(derivative)
+    def called(game: Game, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with refusing(game):
+            return derivative(game, *args, **kwargs)
+
+    return called
 
 
 @dataclass(frozen=True)
@@ -188,6 +205,7 @@ def _functional(
     return blocks, told
 
 
+@_refusing
 def vector_field(
     game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
 ) -> Evaluation:
@@ -221,6 +239,7 @@ def player_gradient(game: Game, player: str, vectors: Vectors, buffers: Buffers,
     return vector_field(game, vectors, buffers, batch, (player,))
 
 
+@_refusing
 def vector_jacobian(
     game: Game,
     vectors: Vectors,
@@ -300,6 +319,7 @@ def _taped(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) -> tupl
     return [blocks[name] for name in game.players], [leaves[name] for name in game.players]
 
 
+@_refusing
 def jacobian_vector(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, tangent: Vectors) -> Vectors:
     """Return J(x) u: how the field changes when every player moves along `tangent`, each (n_i,).
 
@@ -315,6 +335,7 @@ def jacobian_vector(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch
     return dict(zip(names, product, strict=True))
 
 
+@_refusing
 def transposed_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) -> Callable[[Tensor], Tensor]:
     """Return u ↦ J(x)ᵀ u on stacked vectors (n,), with the graph of v(x) built once and kept.
 
@@ -326,11 +347,13 @@ def transposed_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: B
 
     def product(u: Tensor) -> Tensor:
         given = list(u.split(sizes, dim=-1))
-        return torch.cat(_products(rows, columns, given, retain_graph=True, is_grads_batched=u.dim() == 2), dim=-1)
+        with refusing(game):
+            return torch.cat(_products(rows, columns, given, retain_graph=True, is_grads_batched=u.dim() == 2), dim=-1)
 
     return product
 
 
+@_refusing
 def jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk: int = 64) -> Tensor:
     """Return the dense Jacobian J = v'(x), (n, n), rows and columns in the order of `game.players`.
 
@@ -401,6 +424,7 @@ def _is_jacobian(dense: Tensor, rows: list[Tensor], columns: list[Tensor]) -> bo
     )
 
 
+@_refusing
 def per_sample_gradients(game: Game, player: str, vectors: Vectors, buffers: Buffers, batch: Batch) -> Tensor:
     """Return the gradient of `player`'s loss for each sample of the batch alone, (batch, n_i).
 
@@ -423,6 +447,7 @@ def _per_sample(game: Game, player: str, vectors: Vectors, buffers: Buffers, bat
     return torch.func.vmap(torch.func.grad_and_value(loss), in_dims=(None, 0))(vectors[player], samples)
 
 
+@_refusing
 def gradient_covariance(
     game: Game, player: str, vectors: Vectors, buffers: Buffers, batch: Batch, full: bool = False
 ) -> tuple[Evaluation, Tensor]:
@@ -557,6 +582,7 @@ def input_gradient(score: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor
     return gradient
 
 
+@_refusing
 def linearization(
     game: Game, vectors: Vectors, buffers: Buffers, batch: Batch
 ) -> tuple[Evaluation, Callable[[Vectors, tuple[str, ...]], Vectors]]:
@@ -574,7 +600,8 @@ def linearization(
         blocks, pull, (losses, new_buffers) = torch.func.vjp(blocks_at, vectors, has_aux=True)  # pyright: ignore
 
         def mapped(u: Vectors, wanted: tuple[str, ...]) -> Vectors:
-            (product,) = pull({name: u.get(name, torch.zeros_like(vectors[name])) for name in names})
+            with refusing(game):
+                (product,) = pull({name: u.get(name, torch.zeros_like(vectors[name])) for name in names})
             return {name: product[name] for name in wanted}
 
         return Evaluation(blocks, losses, new_buffers), mapped
@@ -584,12 +611,14 @@ def linearization(
 
     def taped(u: Vectors, wanted: tuple[str, ...]) -> Vectors:
         rows = [evaluation.field[name] for name in u]
-        product = _products(rows, [leaves[name] for name in wanted], list(u.values()), retain_graph=True)
+        with refusing(game):
+            product = _products(rows, [leaves[name] for name in wanted], list(u.values()), retain_graph=True)
         return dict(zip(wanted, product, strict=True))
 
     return _plain(evaluation), taped
 
 
+@_refusing
 def field_products(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) -> tuple[Evaluation, Vectors, Vectors]:
     """Return v(x), J(x)ᵀ v(x) and J(x) v(x), from one forward pass; what parts J into symmetric and antisymmetric.
 
@@ -619,6 +648,7 @@ def field_products(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch)
     return told, {n: b.detach() for n, b in zip(names, backward, strict=True)}, dict(zip(names, forward, strict=True))
 
 
+@_refusing
 def unrolled_gradient(
     game: Game,
     player: str,

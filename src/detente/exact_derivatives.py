@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from detente.errors import InvalidValue
+from detente.errors import InvalidValue, require
 from detente.exact_operations import SECOND, THIRD, Operations
 from detente.recurrent_operations import RECURRENT
 
@@ -112,6 +112,12 @@ class _Replaced(TorchFunctionMode):
     ) -> Any:
         replacement = self.operations.get(func, func)
         return (replacement if torch.is_grad_enabled() else func)(*args, **(kwargs or {}))
+
+
+def require_right_gradients(name: str, module: nn.Module) -> None:
+    """Raise `InvalidValue` for a player with a layer whose first derivative torch gets wrong."""
+    wrong = [type(part).__name__ for part in module.modules() if isinstance(part, nn.CrossMapLRN2d)]
+    require(not wrong, name, wrong, "layers with right gradients", "torch.nn.LocalResponseNorm normalizes likewise")
 
 
 @contextmanager
