@@ -8,27 +8,44 @@ cannot be used. Convention: v(x) stacks each player's gradient of its own loss, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from detente.errors import InvalidValue
+from detente.exact_derivatives import exact, exact_within, refusing
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.layered_jacobian import Layering, assembled, recorded
 from detente.layered_moments import Layers
-from detente.plain_batch_norm import exact_third_derivatives
 from detente.second_order import closed_forms
 from detente.sharing import shared
 from detente.state import flatten, unflatten
 from detente.vector import eager
 
 LARGEST_PART = 2**22  # numbers in the samples' gradients that are held at once
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 _ACCUMULATED: ContextVar[int] = ContextVar("accumulated", default=1)
+
+
+def _refusing(
+    derivative: Callable[Concatenate[Game, Arguments], Result],
+) -> Callable[Concatenate[Game, Arguments], Result]:
+    """Return a derivative of a game that raises `InvalidValue` where torch lacks a derivative that it needs."""
+
+    @wraps(derivative)
+    def called(game: Game, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with refusing(game):
+            return derivative(game, *args, **kwargs)
+
+    return called
 
 
 @dataclass(frozen=True)
@@ -156,8 +173,7 @@ def _gradients(
 
     Its graph is freed, unless the blocks are on it or it is to be `kept`.
     """
-    exact = exact_third_derivatives(game) if differentiable else None
-    with exact or forms or nullcontext():
+    with exact(game, differentiable, forms):
         losses, new_buffers = game.losses(vectors, buffers, batch, players)
     blocks = {}
     for name in players:
@@ -173,12 +189,12 @@ def _gradients(
 
 
 def _functional(
-    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...]
+    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...], differentiable: bool = True
 ) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
     """Return what `_gradients` returns, by `torch.func`; the repeated forward passes are merged when compiled."""
 
     def loss(vector: Tensor, name: str) -> tuple[Tensor, tuple[dict[str, Tensor], Buffers]]:
-        with exact_third_derivatives(game) or nullcontext():
+        with exact(game, differentiable):
             losses, new_buffers = game.losses({**vectors, name: vector}, buffers, batch, players)
         return losses[name], (losses, new_buffers)
 
@@ -189,6 +205,7 @@ def _functional(
     return blocks, told
 
 
+@_refusing
 def vector_field(
     game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
 ) -> Evaluation:
@@ -205,7 +222,7 @@ def vector_field(
 
     def evaluated(part: Batch) -> tuple[Evaluation, Vectors]:
         if _transformed(*vectors.values()):
-            blocks, (losses, new_buffers) = _functional(game, vectors, buffers, part, wanted)
+            blocks, (losses, new_buffers) = _functional(game, vectors, buffers, part, wanted, differentiable=False)
             return Evaluation(blocks, losses, new_buffers), {}
         with torch.enable_grad():
             leaves = in_common.leaves(vectors, wanted, _leaf) if in_common else _leaves(vectors, wanted)
@@ -222,6 +239,7 @@ def player_gradient(game: Game, player: str, vectors: Vectors, buffers: Buffers,
     return vector_field(game, vectors, buffers, batch, (player,))
 
 
+@_refusing
 def vector_jacobian(
     game: Game,
     vectors: Vectors,
@@ -302,6 +320,7 @@ def _taped(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) -> tupl
     return [blocks[name] for name in game.players], [leaves[name] for name in game.players]
 
 
+@_refusing
 def jacobian_vector(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, tangent: Vectors) -> Vectors:
     """Return J(x) u: how the field changes when every player moves along `tangent`, each (n_i,).
 
@@ -317,6 +336,7 @@ def jacobian_vector(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch
     return dict(zip(names, product, strict=True))
 
 
+@_refusing
 def transposed_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) -> Callable[[Tensor], Tensor]:
     """Return u ↦ J(x)ᵀ u on stacked vectors (n,), with the graph of v(x) built once and kept.
 
@@ -328,11 +348,13 @@ def transposed_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: B
 
     def product(u: Tensor) -> Tensor:
         given = list(u.split(sizes, dim=-1))
-        return torch.cat(_products(rows, columns, given, retain_graph=True, is_grads_batched=u.dim() == 2), dim=-1)
+        with refusing(game):
+            return torch.cat(_products(rows, columns, given, retain_graph=True, is_grads_batched=u.dim() == 2), dim=-1)
 
     return product
 
 
+@_refusing
 def jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk: int = 64) -> Tensor:
     """Return the dense Jacobian J = v'(x), (n, n), rows and columns in the order of `game.players`.
 
@@ -361,7 +383,7 @@ def _layered_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Bat
     """Return what is J if linear layers hold all parameters and nothing mixes samples; None if the former is not so."""
     vectors = {name: vectors[name].detach().clone() for name in game.players}  # each in a storage of its own
     with torch.enable_grad():
-        with recorded(vectors) as calls:
+        with recorded(vectors) as calls, exact(game, True):
             losses, _ = game.losses(vectors, buffers, batch, game.players)
         layering = Layering.of(calls, vectors)
         if layering is None:
@@ -403,6 +425,7 @@ def _is_jacobian(dense: Tensor, rows: list[Tensor], columns: list[Tensor]) -> bo
     )
 
 
+@_refusing
 def per_sample_gradients(game: Game, player: str, vectors: Vectors, buffers: Buffers, batch: Batch) -> Tensor:
     """Return the gradient of `player`'s loss for each sample of the batch alone, (batch, n_i).
 
@@ -418,12 +441,14 @@ def _per_sample(game: Game, player: str, vectors: Vectors, buffers: Buffers, bat
 
     def loss(vector: Tensor, sample: Batch) -> Tensor:
         alone = {**batch, **{name: tensor.unsqueeze(0) for name, tensor in sample.items()}}
-        losses, _ = game.losses({**vectors, player: vector}, buffers, alone, (player,))
+        with exact(game, False):
+            losses, _ = game.losses({**vectors, player: vector}, buffers, alone, (player,))
         return losses[player]
 
     return torch.func.vmap(torch.func.grad_and_value(loss), in_dims=(None, 0))(vectors[player], samples)
 
 
+@_refusing
 def gradient_covariance(
     game: Game, player: str, vectors: Vectors, buffers: Buffers, batch: Batch, full: bool = False
 ) -> tuple[Evaluation, Tensor]:
@@ -481,7 +506,7 @@ def _layered_covariance(
     """Return what `gradient_covariance` does from the derivatives by the layers' outputs."""
 
     def shifted(shifts: Tensor) -> tuple[Tensor, tuple[dict[str, Tensor], Buffers, list[Tensor]]]:
-        with layers.shifted(layers.cut(shifts, size)) as inputs:
+        with layers.shifted(layers.cut(shifts, size)) as inputs, exact(game, False):
             losses, after = game.losses(vectors, buffers, batch, (player,))
         return losses[player], (losses, after, inputs)
 
@@ -552,14 +577,16 @@ def input_gradient(score: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor
         The gradients, in the shape of `samples`.
     """
     if _transformed(samples) or torch._C._functorch.maybe_current_level() is not None:  # pyright: ignore
-        return torch.func.grad(lambda x: score(x).sum())(samples)
-    with torch.enable_grad():
+        with exact_within():
+            return torch.func.grad(lambda x: score(x).sum())(samples)
+    with torch.enable_grad(), exact_within():
         # A sample that hangs on a player's vector stays on the graph: moving it is part of the game.
         at = samples if samples.requires_grad else samples.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(score(at).sum(), at, create_graph=True, materialize_grads=True)
     return gradient
 
 
+@_refusing
 def linearization(
     game: Game, vectors: Vectors, buffers: Buffers, batch: Batch
 ) -> tuple[Evaluation, Callable[[Vectors, tuple[str, ...]], Vectors]]:
@@ -577,7 +604,8 @@ def linearization(
         blocks, pull, (losses, new_buffers) = torch.func.vjp(blocks_at, vectors, has_aux=True)  # pyright: ignore
 
         def mapped(u: Vectors, wanted: tuple[str, ...]) -> Vectors:
-            (product,) = pull({name: u.get(name, torch.zeros_like(vectors[name])) for name in names})
+            with refusing(game):
+                (product,) = pull({name: u.get(name, torch.zeros_like(vectors[name])) for name in names})
             return {name: product[name] for name in wanted}
 
         return Evaluation(blocks, losses, new_buffers), mapped
@@ -587,12 +615,14 @@ def linearization(
 
     def taped(u: Vectors, wanted: tuple[str, ...]) -> Vectors:
         rows = [evaluation.field[name] for name in u]
-        product = _products(rows, [leaves[name] for name in wanted], list(u.values()), retain_graph=True)
+        with refusing(game):
+            product = _products(rows, [leaves[name] for name in wanted], list(u.values()), retain_graph=True)
         return dict(zip(wanted, product, strict=True))
 
     return _plain(evaluation), taped
 
 
+@_refusing
 def field_products(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) -> tuple[Evaluation, Vectors, Vectors]:
     """Return v(x), J(x)ᵀ v(x) and J(x) v(x), from one forward pass; what parts J into symmetric and antisymmetric.
 
@@ -622,6 +652,7 @@ def field_products(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch)
     return told, {n: b.detach() for n, b in zip(names, backward, strict=True)}, dict(zip(names, forward, strict=True))
 
 
+@_refusing
 def unrolled_gradient(
     game: Game,
     player: str,
@@ -663,7 +694,8 @@ def unrolled_gradient(
                 blocks, losses, after = evaluation.field, evaluation.losses, evaluation.buffers
             moved, known = move(at[opponent], blocks[opponent], known)
             at, first = {**at, opponent: moved}, first or (blocks, losses, after, known)
-        loss = game.losses(at, buffers, batch, (player,))[0][player]
+        with exact(game, False):
+            loss = game.losses(at, buffers, batch, (player,))[0][player]
         assert first is not None
         return loss, (loss, *first)
 

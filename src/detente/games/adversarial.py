@@ -17,6 +17,7 @@ from detente.catalogue import members
 from detente.data.arrays import as_data
 from detente.data.base import Data, StoredData
 from detente.errors import InvalidValue, require, unknown
+from detente.exact_derivatives import require_right_gradients
 from detente.filters.base import Filter
 from detente.game import Batch, Buffers, Game, Given, Vectors, named_tensors
 from detente.modules import (
@@ -377,6 +378,7 @@ class Adversarial(Game):
             generator = torch.Generator(blank[name].device).manual_seed(0)
             x = torch.empty_like(blank[name]).normal_(generator=generator).to(vectors[player].dtype)
             module, layout, beside = self.modules[player], self.layouts[player], self._beside(blank, whose)
+            require_right_gradients(player, module)
             again = recomputes(module, layout, vectors[player], buffers[player], x, *beside)
             hint = "It would run them again with other parameters than its own. To spare memory: accumulate, precision"
             allowed = "a module without gradient checkpointing, which runs layers again in the backward pass"

@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn import functional
 
 from detente.derivatives import vector_field, vector_jacobian
+from detente.exact_operations import batch_norm
 from detente.games.adversarial import Adversarial
 from detente.networks.mlp import MLP
 from detente.penalties.r1 import R1
-from detente.plain_batch_norm import _batch_norm, exact_third_derivatives
 
 
 def test_values_and_running_statistics_are_torchs() -> None:
@@ -18,7 +18,7 @@ def test_values_and_running_statistics_are_torchs() -> None:
     x = torch.randn(4, 3, 5, generator=generator, dtype=torch.float64)
     weight, bias = torch.randn(2, 3, generator=generator, dtype=torch.float64)
     mine, theirs = ((torch.zeros(3).double(), torch.ones(3).double()) for _ in range(2))
-    ours = _batch_norm(x, *mine, weight, bias, True, 0.3, 1e-4)
+    ours = batch_norm(x, *mine, weight, bias, True, 0.3, 1e-4)
     torch.testing.assert_close(
         ours, functional.batch_norm(x, *theirs, weight, bias, True, 0.3, 1e-4), rtol=1e-12, atol=0
     )
@@ -51,10 +51,3 @@ def test_consensus_with_a_penalty_is_the_gradient_of_half_the_squared_field() ->
         slope = (half_square(along, 1e-5) - half_square(along, -1e-5)) / 2e-5
         found = sum(float(pull[name] @ along[name]) for name in vectors)
         assert abs(found - slope) <= 1e-6 * max(1.0, abs(slope))
-
-
-def test_only_where_it_is_needed() -> None:
-    assert exact_third_derivatives(penalised()) is not None
-    game = penalised()
-    game.penalties = ()
-    assert exact_third_derivatives(game) is None
