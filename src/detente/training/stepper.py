@@ -86,9 +86,9 @@ class Stepper:
     def modules(self) -> tuple[nn.Module, nn.Module]:
         """Return generator and discriminator as ordinary modules with the trained parameters, in evaluation mode."""
         game = self._adversarial()
-        generator, discriminator = (copied(game.modules[name]).eval() for name in game.players)
+        generator, discriminator = (copied(game.modules[name]) for name in game.players)
         game.write(self.method.scheme.evaluated(self._state), generator, discriminator)
-        return generator, discriminator
+        return generator.eval(), discriminator.eval()  # now: some layers merge weights in evaluation mode
 
     def _complete(self, batch: Tensor | Sequence[Tensor] | Batch) -> Draw:
         game, device = self._adversarial(), self._state.t.device
