@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from detente.derivatives import output_gradient
 from detente.errors import InvalidValue, require
 from detente.lending import called_with
-from detente.modules import copied, remembered, trainable, write
+from detente.modules import copied, is_lazy, remembered, trainable, write
 from detente.object_graph import references, tensors_in
 from detente.randomness import (
     NUMPY,
@@ -67,7 +67,8 @@ def require_separate(players: Mapping[str, object], modules: Mapping[str, nn.Mod
         module = builder if isinstance(builder, nn.Module) else modules[player]
         own = {id(tensor): name for name, tensor in module.named_parameters()}
         for path, tensor in tensors_in(module).items():
-            if not (isinstance(tensor, nn.Parameter) and tensor.requires_grad and tensor.numel()):
+            trained = isinstance(tensor, nn.Parameter) and tensor.requires_grad
+            if not trained or is_lazy(tensor) or not tensor.numel():
                 continue
             name = own.get(id(tensor), path)
             other, theirs = held.setdefault(tensor.data_ptr(), (player, name))
@@ -133,7 +134,7 @@ class _Differentiated(nn.Module):
         self.module, self.at = module, (at,)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return output_gradient(self.module(*inputs), *self.at)
+        return _gradient(self.module(*inputs), *self.at)
 
 
 class _Examination:
@@ -289,11 +290,14 @@ class _Examination:
         recomputes = False
         for needed in (True, False):  # a generator's own input never needs a gradient: its module may not allow one
             try:
-                recomputes = self._recomputes(needed)
+                lent, within = self._gradient(needed), self._gradient(needed, within=True)
+                recomputes = not _close(lent, within)
+                if needed and not fresh.output.requires_grad:
+                    self._gradient(needed, of_input=True)
                 break
             except Exception as error:
-                if "checkpoint" in str(error):  # its older kind refuses gradients asked for by name
-                    recomputes = True
+                recomputes = "checkpoint" in str(error)  # its older kind refuses gradients asked for by name
+                if recomputes:
                     break
                 if not needed:
                     raise
@@ -304,23 +308,19 @@ class _Examination:
         value = f"{type(self.module).__name__}, whose output does not require grad"
         require(fresh.output.requires_grad, self.player, value, "an output that depends on the parameters", hint)
 
-    def _recomputes(self, input_needs_gradient: bool) -> bool:
-        """Return whether layers run again in the backward pass, when the parameters are no longer lent to them."""
-        at = self.other.detach().clone().requires_grad_()
+    def _gradient(self, input_needs_gradient: bool, within: bool = False, of_input: bool = False) -> Tensor:
+        """Return the gradient of the sum of a copy's output, taken after its call or while parameters are still lent.
+
+        They differ where layers run again in the backward pass, with the parameters that the module then has.
+        """
+        module, at = copied(self.module), self.other.detach().clone().requires_grad_()
         inputs = (self.second[0].clone().requires_grad_(input_needs_gradient), *self.second[1:])
-        gradients = []
-        with torch.enable_grad():
-            for within in (True, False):
-                module = copied(self.module)
-                lent = {**self.layout.unflatten(at), **{name: tensor.clone() for name, tensor in self.memory.items()}}
-                with seeded(0, at.device, self._sources(module)):
-                    if within:
-                        lent = {f"module.{name}": tensor for name, tensor in lent.items()}
-                        gradients.append(called_with(_Differentiated(module, at), lent, inputs))
-                    else:
-                        output = called_with(module, lent, inputs)
-                        gradients.append(output_gradient(output, at) if output.requires_grad else torch.zeros_like(at))
-        return not _close(*gradients)
+        lent = {**self.layout.unflatten(at), **{name: tensor.clone() for name, tensor in self.memory.items()}}
+        with torch.enable_grad(), seeded(0, at.device, self._sources(module)):
+            if within:
+                lent = {f"module.{name}": tensor for name, tensor in lent.items()}
+                return called_with(_Differentiated(module, at), lent, inputs)
+            return _gradient(called_with(module, lent, inputs), inputs[0] if of_input else at)
 
     def _draws_in_evaluation(self) -> tuple[bool, ...]:
         """Return which sources of random numbers a call in evaluation mode draws from."""
@@ -330,10 +330,15 @@ class _Examination:
             return (False,) * (1 + len(self._sources(self.module)))
 
 
+def _gradient(output: Tensor, at: Tensor) -> Tensor:
+    return output_gradient(output, at) if output.requires_grad else torch.zeros_like(at)
+
+
 def _address(tensor: object) -> int:
     """Return where a tensor's memory begins, 0 where it has none of its own."""
     try:
-        return tensor.untyped_storage().data_ptr() if isinstance(tensor, Tensor) else 0
+        owns = isinstance(tensor, Tensor) and not is_lazy(tensor)
+        return tensor.untyped_storage().data_ptr() if owns else 0
     except (RuntimeError, NotImplementedError):  # sparse ones
         return 0
 
@@ -384,5 +389,5 @@ def _restore(original: nn.Module, pristine: nn.Module) -> None:
     """Give a module that was reached by mistake the values that it had."""
     values = {**dict(pristine.named_parameters()), **dict(pristine.named_buffers())}
     for name, tensor in (*original.named_parameters(), *original.named_buffers()):
-        if name in values and values[name].shape == tensor.shape and not torch.equal(tensor, values[name]):
+        if name in values and not is_lazy(tensor) and _moved(values[name], tensor):
             tensor.copy_(values[name])

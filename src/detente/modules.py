@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from detente.errors import InvalidValue, require
@@ -157,6 +157,11 @@ def _dense(module: nn.Module) -> nn.Module:
     return module
 
 
+def is_lazy(tensor: Tensor) -> bool:
+    """Whether a tensor belongs to a lazy layer that was not called yet, and so has no shape."""
+    return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))
+
+
 def materialized(name: str, module: nn.Module, generator: torch.Generator, inputs: tuple[Tensor, ...]) -> nn.Module:
     """Return a module whose lazy layers, if it has any, have got their shapes, and initial values from `generator`.
 
@@ -164,7 +169,7 @@ def materialized(name: str, module: nn.Module, generator: torch.Generator, input
         InvalidValue: it takes no such inputs; `name` is the field in the message.
     """
     tensors = (*module.parameters(), *module.buffers())
-    if not any(isinstance(tensor, UninitializedTensorMixin) for tensor in tensors):
+    if not any(map(is_lazy, tensors)):
         return module
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     device, dtype = tensors[0].device, tensors[0].dtype

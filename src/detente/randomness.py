@@ -1,6 +1,6 @@
 """Where a module's random numbers come from, and a context in which all of them come from one seed.
 
-Beside torch's global generator: Python's `random`, NumPy's global state, and generators that a module or its code keeps.
+Beside torch's global generator: Python's `random`, NumPy's global state, generators that a module or its code keeps.
 """
 
 from __future__ import annotations
