@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-from detente.derivatives import output_gradient
-from detente.errors import require
+from detente.errors import InvalidValue, require
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.lending import called_with
-from detente.sharing import computing_anew, shared
+from detente.object_graph import deep_copy
+from detente.randomness import seeded
+from detente.sharing import shared
 from detente.transposed_convolutions import products
 from detente.vector import Layout
 
@@ -55,7 +55,7 @@ def _called(
     """Return what `call` does, computed anew."""
     # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm writes in place.
     merged = {**layout.unflatten(vector), **{name: buffer.clone() for name, buffer in buffers.items()}}
-    merged |= _elsewhere(module, layout, vector.device)
+    merged |= {name: one for name, one in _elsewhere(module, layout, vector.device).items() if name not in buffers}
     if _CHANNELS_LAST.get():
         merged = {name: _channels_last(tensor) for name, tensor in merged.items()}
         inputs = tuple(map(_channels_last, inputs))
@@ -100,37 +100,6 @@ def _elsewhere(module: nn.Module, layout: Layout, device: torch.device) -> dict[
     return {name: one.to(device) for name, one in module.named_parameters() if name not in layout.names}
 
 
-class _Differentiated(nn.Module):
-    """A module, and the gradient of its output's sum, taken while its parameters are still lent to it."""
-
-    def __init__(self, module: nn.Module, at: Tensor) -> None:
-        super().__init__()
-        self.module, self.at = module, (at,)
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return output_gradient(self.module(*inputs), *self.at)
-
-
-def recomputes(module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, Tensor], *inputs: Tensor) -> bool:
-    """Return whether a module runs its layers again in the backward pass, as gradient checkpointing does.
-
-    `call` lends parameters to a module for its forward pass alone, so that layers which run again do so with others.
-    """
-    with torch.enable_grad():
-        at = (1.1 * vector + 0.01).requires_grad_()  # not where the module itself stands
-        merged = {**layout.unflatten(at), **{name: buffer.clone() for name, buffer in buffers.items()}}
-        merged |= _elsewhere(module, layout, vector.device)
-        lent = {f"module.{name}": tensor for name, tensor in merged.items()}
-        try:
-            with seeded(0, vector.device):
-                within = functional_call(_Differentiated(module, at), lent, inputs)
-            with seeded(0, vector.device):
-                outside = output_gradient(call(module, layout, at, buffers, *inputs)[0], at)
-        except RuntimeError as error:  # its older kind refuses gradients asked for by name
-            return "checkpoint" in str(error)
-    return bool((within - outside).abs().max() > 1e-3 * within.abs().max())
-
-
 def trainable(module: nn.Module) -> dict[str, Tensor]:
     """Return the parameters that training moves; frozen ones stay what they are in the module."""
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
@@ -144,7 +113,8 @@ def write(module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, 
         InvalidValue: the module has other parameters or buffers, or others of their shapes.
     """
     values = {**layout.unflatten(vector), **buffers}
-    slots = {**trainable(module), **dict(module.named_buffers())}
+    frozen = {name: parameter for name, parameter in module.named_parameters() if name in buffers}
+    slots = {**trainable(module), **dict(module.named_buffers()), **frozen}
     shapes, wanted = ({name: tuple(t.shape) for name, t in tensors.items()} for tensors in (slots, values))
     require(shapes == wanted, owner, shapes, f"a module with the tensors {wanted}")
     for name, slot in slots.items():
@@ -203,14 +173,7 @@ def modules_of(
 @torch.no_grad()
 def copied(module: nn.Module) -> nn.Module:
     """Return a copy of a module, in the same modes; it may have been called before."""
-    # Layers with hooks (torch.nn.utils.spectral_norm) leave a computed weight behind, which deepcopy would refuse.
-    computed = {
-        id(value): value.clone()
-        for part in module.modules()
-        for value in vars(part).values()
-        if isinstance(value, Tensor) and not value.is_leaf
-    }
-    return copy.deepcopy(module, computed)
+    return deep_copy(module)
 
 
 def build(name: str, builder: Build, generator: torch.Generator) -> nn.Module:
@@ -221,15 +184,78 @@ def build(name: str, builder: Build, generator: torch.Generator) -> nn.Module:
     """
     allowed = "an nn.Module, or a class or function that makes one"
     if isinstance(builder, nn.Module):
-        return copied(builder)
+        try:
+            return _dense(copied(builder))
+        except Exception as error:
+            first = str(error).partition("\n")[0]
+            raise InvalidValue(
+                name, type(builder).__name__, "a module that can be copied (copy.deepcopy)", first
+            ) from error
     require(callable(builder), name, builder, allowed)
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # where a factory may put a module
-    with computing_anew(), torch.random.fork_rng(gpus):
+    with torch.random.fork_rng(gpus), seeded(seed, torch.device("cpu")):
         torch.manual_seed(seed)
         module = builder()
     require(isinstance(module, nn.Module), name, builder, allowed)
+    return _dense(module)
+
+
+def _dense(module: nn.Module) -> nn.Module:
+    """Return a module whose embeddings have gradients of the same values as before, but none of sparse layout."""
+    for part in module.modules():
+        if isinstance(part, (nn.Embedding, nn.EmbeddingBag)):
+            part.sparse = False
     return module
+
+
+def is_lazy(tensor: Tensor) -> bool:
+    """Whether a tensor belongs to a lazy layer that was not called yet, and so has no shape."""
+    return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))
+
+
+def materialized(name: str, module: nn.Module, generator: torch.Generator, inputs: tuple[Tensor, ...]) -> nn.Module:
+    """Return a module whose lazy layers, if it has any, have got their shapes, and initial values from `generator`.
+
+    Raises:
+        InvalidValue: it takes no such inputs; `name` is the field in the message.
+    """
+    tensors = (*module.parameters(), *module.buffers())
+    if not any(map(is_lazy, tensors)):
+        return module
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    device, dtype = tensors[0].device, tensors[0].dtype
+    try:
+        with torch.no_grad(), evaluating(module), seeded(seed, device):
+            module(inputs[0].to(device, dtype), *(x.to(device) for x in inputs[1:]))
+    except Exception as error:
+        allowed = f"a module that accepts input of shape {', '.join(str(tuple(x.shape)) for x in inputs)}"
+        raise InvalidValue(name, type(module).__name__, allowed, str(error).partition("\n")[0]) from error
+    return module
+
+
+def remembered(module: nn.Module, moving: Collection[str] = ()) -> dict[str, Tensor]:
+    """Return copies of a module's buffers, and of its frozen parameters named in `moving`, which calls write."""
+    frozen = {name: parameter for name, parameter in module.named_parameters() if name in moving}
+    return {name: tensor.detach().clone() for name, tensor in (*module.named_buffers(), *frozen.items())}
+
+
+@contextmanager
+def evaluated(
+    module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, Tensor]
+) -> Iterator[Callable[..., Tensor]]:
+    """A function of inputs to what a module returns in evaluation mode, with these parameters and buffers.
+
+    A module that overrides `train`, to merge weights in evaluation mode for example, is copied: merging and taking
+    apart would round its tensors, and would merge the module's own instead of those in `vector`.
+    """
+    if all(type(part).train is nn.Module.train and type(part).eval is nn.Module.eval for part in module.modules()):
+        with evaluating(module):
+            yield lambda *inputs: call(module, layout, vector, buffers, *inputs)[0]
+        return
+    own = copied(module).to(vector.device)
+    write(own, layout, vector, buffers)
+    yield own.eval()
 
 
 @contextmanager
@@ -242,21 +268,6 @@ def evaluating(module: nn.Module) -> Iterator[nn.Module]:
     finally:
         for part, mode in modes:
             part.training = mode
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """The global random state of the CPU and of `device` set from a seed, and restored afterwards."""
-    with computing_anew(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every other device too
-        if device.type == "cuda":
-            torch.cuda.default_generators[device.index].manual_seed(seed)
-        yield
-
-
-def random_state(device: torch.device) -> Tensor:
-    """Return the global random state of a device."""
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 def traceable(module: nn.Module) -> bool:

@@ -35,7 +35,9 @@ class Layout:
         """
         require(len(tensors) > 0, owner, "no trainable parameter", "a module with at least one trainable parameter")
         kinds = {(tensor.dtype, tensor.device) for tensor in tensors.values()}
-        require(len(kinds) == 1, owner, kinds, "parameters of one floating dtype on one device")
+        real = all(dtype.is_floating_point for dtype, _ in kinds)
+        hint = "" if real else "Of complex ones keep real and imaginary parts (torch.view_as_real)"
+        require(len(kinds) == 1 and real, owner, kinds, "parameters of one floating dtype on one device", hint)
         return cls(tuple(tensors), tuple(tuple(tensor.shape) for tensor in tensors.values()))
 
     @cached_property

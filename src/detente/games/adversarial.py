@@ -5,8 +5,8 @@ Long, because it is the one door by which a user's modules and data enter, with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, partial
 from typing import get_args
 
@@ -20,20 +20,11 @@ from detente.errors import InvalidValue, require, unknown
 from detente.exact_derivatives import require_right_gradients
 from detente.filters.base import Filter
 from detente.game import Batch, Buffers, Game, Given, Vectors, named_tensors
-from detente.modules import (
-    Build,
-    build,
-    call,
-    evaluating,
-    random_state,
-    recomputes,
-    seeded,
-    traceable,
-    trainable,
-    write,
-)
+from detente.module_checks import examine, require_separate
+from detente.modules import Build, build, call, copied, evaluated, materialized, remembered, traceable, trainable, write
 from detente.objectives.base import Objective
 from detente.penalties.base import Penalty
+from detente.randomness import Source, generators_in, seeded
 from detente.scores import Scores, logits_of, require_logits, require_probabilities
 from detente.state import State
 from detente.vector import Layout
@@ -105,10 +96,14 @@ class Adversarial(Game):
         self.filter, self.scheduled = filter, filter is not None and filter.scheduled
         self.zero_sum = self.objective.zero_sum and not self.penalties
         self.builders: dict[str, Build] = {"generator": generator, "discriminator": discriminator}
-        self.modules = {name: build(name, builder, torch.Generator()) for name, builder in self.builders.items()}
+        self.moving: dict[str, tuple[str, ...]] = {}  # frozen parameters that a call changes
+        self.sources: list[Source] = []  # of random numbers that modules draw, torch's global one aside
+        self.modules = {name: self._build(name, torch.Generator()) for name in self.builders}
+        require_separate(self.builders, self.modules)
         self.layouts = {name: Layout.of(trainable(module), name) for name, module in self.modules.items()}
         self.stochastic = self._check()
-        self.traceable = not self.stochastic and all(traceable(module) for module in self.modules.values())
+        pure = not self.stochastic and not any(self.moving.values())
+        self.traceable = pure and all(traceable(module) for module in self.modules.values())
 
     @property
     def players(self) -> tuple[str, ...]:
@@ -152,11 +147,16 @@ class Adversarial(Game):
     def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
         """Return parameters and buffers: freshly built where a factory was given, else the modules' own."""
         vectors, buffers = {}, {}
-        for name, builder in self.builders.items():
-            module = build(name, builder, generator)
+        for name in self.builders:
+            module = self._build(name, generator)
             vectors[name] = self.layouts[name].flatten(trainable(module))
-            buffers[name] = {key: buffer.clone() for key, buffer in module.named_buffers()}
+            buffers[name] = remembered(module, self.moving.get(name, ()))
         return vectors, buffers
+
+    def _build(self, name: str, generator: torch.Generator) -> nn.Module:
+        module, blank = build(name, self.builders[name], generator), self._blank(2, torch.device("cpu"))
+        inputs = (blank["latent"], *self._beside(blank, "fake")), (blank["real"], *self._beside(blank, "real"))
+        return materialized(name, module, generator, inputs[name == "discriminator"])
 
     def draw(self, generator: torch.Generator) -> Batch:
         """Return real samples (batch, …), latents (batch, *latent), and the penalties' random numbers."""
@@ -274,10 +274,9 @@ class Adversarial(Game):
     @torch.no_grad()
     def generate(self, state: State, latents: Tensor, *beside: Tensor) -> Tensor:
         """Return the samples of given latents, (count, *latent), from the generator in evaluation mode."""
-        with evaluating(self.modules["generator"]):
-            buffers = state.buffers["generator"]
-            parts = zip(*(inputs.split(512) for inputs in (latents, *beside)), strict=True)
-            return torch.cat([self._call("generator", state.vectors, buffers, *part)[0] for part in parts])
+        parts = zip(*(inputs.split(512) for inputs in (latents, *beside)), strict=True)
+        with self._evaluated("generator", state) as evaluate:
+            return torch.cat([evaluate(*part) for part in parts])
 
     @torch.no_grad()
     def scores(self, state: State, samples: Tensor, *beside: Tensor) -> Tensor:
@@ -285,9 +284,20 @@ class Adversarial(Game):
 
         Samples that the discriminator looks at together have one score.
         """
-        with evaluating(self.modules["discriminator"]):
-            scores = self._score(state.vectors, state.buffers["discriminator"], samples, *beside)[0]
+        with self._evaluated("discriminator", state) as evaluate:
+            scores = evaluate(samples, *beside)
+        scores = self._as_logits(scores)
         return scores if len(scores) == len(samples) else scores.repeat_interleave(len(samples) // len(scores))
+
+    @contextmanager
+    def _evaluated(self, player: str, state: State) -> Iterator[Callable[..., Tensor]]:
+        """A function of inputs to a player's output in evaluation mode, which draws the same numbers every time."""
+        vector, module = state.vectors[player], self.modules[player]
+        with (
+            seeded(0, vector.device, self.sources) if self.stochastic else nullcontext(),
+            evaluated(module, self.layouts[player], vector, state.buffers[player]) as evaluate,
+        ):
+            yield lambda x, *beside: evaluate(x.to(vector.dtype), *beside)
 
     def write(self, state: State, generator: nn.Module, discriminator: nn.Module) -> None:
         """Write a state's parameters and buffers into ordinary modules of the same architecture."""
@@ -314,13 +324,16 @@ class Adversarial(Game):
         self, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor, *beside: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         scores, buffers = self._call("discriminator", vectors, buffers, x, *beside)
-        return (scores if self.score_kind == "logits" else logits_of(scores)).flatten(), buffers
+        return self._as_logits(scores), buffers
+
+    def _as_logits(self, scores: Tensor) -> Tensor:
+        return (scores if self.score_kind == "logits" else logits_of(scores)).flatten()
 
     def _randomness(self, batch: Batch) -> AbstractContextManager:
         """Return a context in which the modules' own random numbers (dropout) come from the batch."""
         if not self.stochastic:
             return nullcontext()
-        return seeded(int(batch["seed"]), batch["real"].device)
+        return seeded(int(batch["seed"]), batch["real"].device, self.sources)
 
     def _pairs(self) -> bool:
         """Whether it matters to the objective which fake score stands beside which real one."""
@@ -333,11 +346,10 @@ class Adversarial(Game):
         vectors, buffers = self.initial(torch.Generator())
         device = vectors["generator"].device
         blank = self._blank(self.batch, device)  # some modules want the very size that is written into them
+        uncalled = {name: copied(module) for name, module in self.modules.items()}
         with torch.no_grad(), seeded(0, device):
-            state = random_state(device)
             fake = self._try("generator", vectors, buffers, blank["latent"], *self._beside(blank, "fake"))
             scores = self._try("discriminator", vectors, buffers, blank["real"], *self._beside(blank, "real"))
-            stochastic = not torch.equal(state, random_state(device))
         require(
             tuple(fake.shape[1:]) == self.data.shape,
             "generator",
@@ -353,7 +365,13 @@ class Adversarial(Game):
             "one score a sample, (batch,) or (batch, 1, …); or one for every p samples, (batch / p,)",
         )
         self._check_scores(vectors, buffers, blank)
-        self._check_gradients(vectors, buffers, blank)
+        stochastic = False
+        for player, whose, name in (("generator", "fake", "latent"), ("discriminator", "real", "real")):
+            require_right_gradients(player, self.modules[player])
+            inputs = (blank[name], *self._beside(blank, whose))
+            traits = examine(player, uncalled[player], self.layouts[player], self.builders[player], *inputs)
+            self.moving[player], stochastic = traits.moving, stochastic or traits.stochastic
+            self.sources += [*traits.sources, *generators_in(self.modules[player])]
         return stochastic
 
     def _check_scores(self, vectors: Vectors, buffers: Buffers, blank: Batch) -> None:
@@ -371,18 +389,6 @@ class Adversarial(Game):
             require_probabilities(module, scores_at)
         else:
             require_logits(module, scores_at, self.objective)
-
-    def _check_gradients(self, vectors: Vectors, buffers: Buffers, blank: Batch) -> None:
-        """Refuse modules through which gradients would be wrong without a word."""
-        for player, whose, name in (("generator", "fake", "latent"), ("discriminator", "real", "real")):
-            generator = torch.Generator(blank[name].device).manual_seed(0)
-            x = torch.empty_like(blank[name]).normal_(generator=generator).to(vectors[player].dtype)
-            module, layout, beside = self.modules[player], self.layouts[player], self._beside(blank, whose)
-            require_right_gradients(player, module)
-            again = recomputes(module, layout, vectors[player], buffers[player], x, *beside)
-            hint = "It would run them again with other parameters than its own. To spare memory: accumulate, precision"
-            allowed = "a module without gradient checkpointing, which runs layers again in the backward pass"
-            require(not again, player, type(module).__name__, allowed, hint)
 
     def _try(self, player: str, vectors: Vectors, buffers: Buffers, *inputs: Tensor) -> Tensor:
         try:

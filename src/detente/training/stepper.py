@@ -117,9 +117,9 @@ class Stepper:
             state = self.method.scheme.evaluated(self._state)
             batch = draw(game, self.method, state, torch.Generator().manual_seed(0)).batches[0]
             return modules_of(game, state.vectors, state.buffers, game.dated(batch, state.t))
-        generator, discriminator = (copied(game.modules[name]).eval() for name in game.players)
+        generator, discriminator = (copied(game.modules[name]) for name in game.players)
         game.write(self.method.scheme.evaluated(self._state), generator, discriminator)
-        return generator, discriminator
+        return generator.eval(), discriminator.eval()  # now: some layers merge weights in evaluation mode
 
     def _complete(self, batch: Any) -> Draw:
         game, device = self.game, self._state.t.device

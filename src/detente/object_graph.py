@@ -1,0 +1,167 @@
+"""All objects that a module refers to, with their paths, and a deep copy in which functions refer to the copy too.
+
+`copy.deepcopy` takes functions as they are: a lambda over `self`, kept in a module, would call the layers of the
+module that was copied.
+"""
+
+from __future__ import annotations
+
+import copy
+import types
+from collections import deque
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+
+_LEAVES = (type, types.ModuleType, types.CodeType, str, bytes, int, float, complex, Tensor, torch.dtype, torch.device)
+_TRANSPARENT = ("_parameters", "_buffers", "_modules")  # where a module keeps what it names itself
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """One object that another one refers to.
+
+    Args:
+        path: how the value is reached from the module, for messages: "layers.0.weight", "features[0]".
+        owner: what refers to it; a dictionary where it is an attribute.
+        key: its name, key or index in the owner.
+        value: the object.
+    """
+
+    path: str
+    owner: Any
+    key: Any
+    value: Any
+
+    def replace(self, value: Any) -> bool:
+        """Let the owner refer to another value; return whether it can (tuples and sets cannot)."""
+        if isinstance(self.owner, types.CellType):
+            self.owner.cell_contents = value
+        elif isinstance(self.owner, MutableMapping) and self.key in self.owner:
+            self.owner[self.key] = value
+        elif isinstance(self.owner, list) and self.key < len(self.owner):
+            self.owner[self.key] = value
+        else:
+            return False
+        return True
+
+
+def references(root: object) -> Iterator[Reference]:
+    """Yield every reference to be found from an object: attributes, containers, and what functions close over.
+
+    Each owner is visited once; what belongs to torch's own functions, to classes and to Python modules is left out.
+    """
+    visited = {id(root)}
+    waiting: deque[tuple[str, Any]] = deque([("", root)])
+    while waiting:
+        path, owner = waiting.popleft()
+        for reference in _direct(path, owner):
+            yield reference
+            value = reference.value
+            if id(value) not in visited and not isinstance(value, _LEAVES):
+                visited.add(id(value))
+                waiting.append((reference.path, value))
+
+
+def _direct(path: str, owner: Any) -> Iterator[Reference]:
+    """Yield the references that one object itself holds."""
+    if isinstance(owner, MutableMapping):
+        transparent = path.rpartition(".")[2] in _TRANSPARENT
+        above = path.rpartition(".")[0]
+        for key, value in list(owner.items()):
+            yield Reference(_dotted(above, str(key)) if transparent else f"{path}[{key!r}]", owner, key, value)
+    elif isinstance(owner, (list, tuple, set, frozenset, deque)):
+        for index, value in enumerate(list(owner)):
+            yield Reference(f"{path}[{index}]", owner, index, value)
+    elif isinstance(owner, types.FunctionType):
+        for name, cell in zip(owner.__code__.co_freevars, owner.__closure__ or (), strict=True):
+            for content in _content(cell):
+                yield Reference(_dotted(path, name), cell, None, content)
+        for value in (owner.__defaults__, owner.__kwdefaults__):
+            if value:
+                yield Reference(path, owner, None, value)
+    elif isinstance(owner, types.MethodType):
+        yield Reference(path, owner, None, owner.__self__)
+        yield Reference(path, owner, None, owner.__func__)
+    elif isinstance(owner, partial):
+        for value in (owner.func, owner.args, owner.keywords):
+            yield Reference(path, owner, None, value)
+    attributes = getattr(owner, "__dict__", None)
+    if isinstance(attributes, dict):
+        for key, value in list(attributes.items()):
+            yield Reference(_dotted(path, str(key)), attributes, key, value)
+
+
+def _dotted(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _content(cell: types.CellType) -> tuple[Any, ...]:
+    """Return what a variable of a closure holds; nothing where it has no value yet."""
+    try:
+        return (cell.cell_contents,)
+    except ValueError:
+        return ()
+
+
+def tensors_in(root: object) -> dict[str, Tensor]:
+    """Return every tensor that can be reached from an object, by the first path that leads to it."""
+    paths: dict[int, str] = {}
+    tensors: dict[str, Tensor] = {}
+    for reference in references(root):
+        if isinstance(reference.value, Tensor) and id(reference.value) not in paths:
+            paths[id(reference.value)] = reference.path
+            tensors[reference.path] = reference.value
+    return tensors
+
+
+def deep_copy(module: nn.Module) -> nn.Module:
+    """Return a deep copy of a module, whose functions refer to the copy where the original's refer to the original.
+
+    Tensors that an earlier call left behind are copied without their graph.
+    """
+    everything = list(references(module))
+    memo: dict[int, Any] = {}
+    for reference in everything:
+        value = reference.value
+        if isinstance(value, types.ModuleType):
+            memo[id(value)] = value
+        elif isinstance(value, Tensor) and _left_by_tracing(value):
+            memo[id(value)] = None
+        elif isinstance(value, Tensor) and not value.is_leaf:
+            memo[id(value)] = copy.deepcopy(value.detach(), memo)  # a view of a parameter stays one
+    functions = {id(r.value): r.value for r in everything if isinstance(r.value, types.FunctionType)}
+    rebuilt = [function for function in functions.values() if _owns_tensors(function)]
+    cells: dict[int, types.CellType] = {}  # functions that share a variable go on sharing it
+    for function in rebuilt:
+        closure = tuple(cells.setdefault(id(cell), types.CellType()) for cell in function.__closure__ or ())
+        twin = types.FunctionType(function.__code__, function.__globals__, function.__name__, None, closure)
+        twin.__qualname__, twin.__doc__, twin.__module__ = function.__qualname__, function.__doc__, function.__module__
+        memo[id(function)] = twin
+    result = copy.deepcopy(module, memo)
+    for function in rebuilt:
+        twin = memo[id(function)]
+        for cell in function.__closure__ or ():
+            for content in _content(cell):
+                cells[id(cell)].cell_contents = copy.deepcopy(content, memo) if _owns_tensors(content) else content
+        twin.__defaults__ = copy.deepcopy(function.__defaults__, memo)
+        twin.__kwdefaults__ = copy.deepcopy(function.__kwdefaults__, memo)
+        vars(twin).update(copy.deepcopy(vars(function), memo))
+    return result
+
+
+def _owns_tensors(value: object) -> bool:
+    """Whether a module or a tensor can be reached from an object."""
+    kinds = (nn.Module, Tensor)
+    return isinstance(value, kinds) or any(isinstance(reference.value, kinds) for reference in references(value))
+
+
+def _left_by_tracing(tensor: Tensor) -> bool:
+    """Whether a tensor stands for another one in a transformation that has ended."""
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
+    return isinstance(tensor, FakeTensor) or wrapped(tensor)
