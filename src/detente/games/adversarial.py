@@ -364,7 +364,6 @@ class Adversarial(Game):
             f"output of shape {tuple(scores.shape)} for {self.batch} samples",
             "one score a sample, (batch,) or (batch, 1, …); or one for every p samples, (batch / p,)",
         )
-        self._check_scores(vectors, buffers, blank)
         stochastic = False
         for player, whose, name in (("generator", "fake", "latent"), ("discriminator", "real", "real")):
             require_right_gradients(player, self.modules[player])
@@ -372,6 +371,7 @@ class Adversarial(Game):
             traits = examine(player, uncalled[player], self.layouts[player], self.builders[player], *inputs)
             self.moving[player], stochastic = traits.moving, stochastic or traits.stochastic
             self.sources += [*traits.sources, *generators_in(self.modules[player])]
+        self._check_scores(vectors, buffers, blank)
         return stochastic
 
     def _check_scores(self, vectors: Vectors, buffers: Buffers, blank: Batch) -> None:
