@@ -285,7 +285,6 @@ MISTAKES = {
     "no such module": (f"train --game adversarial --game.generator nonets.G {RUN}", "nonets"),
     "needed": (f"train --game adversarial --game.generator mynets.Generator {RUN}", "game.discriminator"),
     "not a number": (f"train {MINE} --game.data nan.npy {RUN}", "finite"),
-    "out of range": (f"train {MINE} --game.data bright.npy {RUN}", "[-1, 1]"),
     "no such data": (f"train {MINE} --game.data nowhere/ {RUN}", "nowhere"),
     "no images": (f"train {MINE} --game.data empty/ {RUN}", "empty"),
     "no game": (f"train {RUN}", "game"),

@@ -24,6 +24,7 @@ from detente.report.run_directory import read_runs
 from detente.training import rates, sweep
 from detente.training.description import description
 from detente.training.run import Run
+from detente.yaml_file import NOT_OPTIONS
 from tests.training.small_runs import assert_same_bits, lines, ring, saved
 
 TINY = "--game ring --game.width 4 --game.depth 1 --game.batch 4 --samples 8 --compile off"
@@ -331,7 +332,7 @@ def test_other_runs_are_refused_before_anything_is_trained(call: Call) -> None:
 def test_how_far_a_run_has_come_is_read_from_its_directory(call: Call, tmp_path: Path) -> None:
     assert call(f"compare {PLAIN} --out here")[0] == 0
     path, same = Path("here/optimistic"), {k: v for k, v in asked("here/optimistic").items() if v is not None}
-    same = {key: value for key, value in same.items() if key not in ("versions", "machine", "command", "folder")}
+    same = {key: value for key, value in same.items() if key not in NOT_OPTIONS}
     assert train.standing(path, same) == "finished"
     assert train.standing(path, {**same, "device": None}) == "other"
     assert train.standing(tmp_path / "nowhere", same) == "absent"

@@ -19,6 +19,7 @@ BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "core", "manager
 LONGEST = 400
 LONGER_FOR_A_REASON: dict[str, str] = {  # file, relative to src/detente: why it may pass LONGEST lines
     "derivatives.py": "every derivative in one file, so that one place decides how to differentiate",
+    "games/adversarial.py": "the one door by which a user's own modules and data enter, with all that it refuses",
 }
 DERIVATIVES_FOR_A_REASON = {
     "derivatives.py": "decides how to differentiate",
@@ -26,7 +27,10 @@ DERIVATIVES_FOR_A_REASON = {
 }
 CUTS_FOR_A_REASON = {
     "derivatives.py": "makes the leaves of autograd's graph, and takes results off it",
-    "modules.py": "tries one module's gradient at a point, outside any game",
+    "modules.py": "copies parameters into the user's own modules, off every graph",
+    "module_checks.py": "tries one module's gradient at a point, outside any game",
+    "object_graph.py": "copies tensors that a module keeps, on no graph",
+    "games/adversarial.py": "looks at the graph of a discriminator's scores once, when the game is built",
     "networks/spectral_norm.py": "the singular vectors are constants by definition; no player is cut off",
 }
 UNDIFFERENTIATED = ("data/", "metrics/", "report/", "training/record")  # no derivative passes through these

@@ -182,7 +182,9 @@ RANDOM = {
     "imported within": lambda: of(rarely_imported),
     "numpy": lambda: of(rarely_numpy),
     "by another function": lambda: of(deeper),
-    "numpy's generator": lambda: of(lambda s, x: plain(s, x * (1 + s.rng.random() / 9)), rng=numpy.random.default_rng(0)),
+    "numpy's generator": lambda: of(
+        lambda s, x: plain(s, x * (1 + s.rng.random() / 9)), rng=numpy.random.default_rng(0)
+    ),
     "a global generator": lambda: of(lambda s, x: plain(s, x * (1 + OWN.random() / 9))),
     "python's generator": lambda: of(lambda s, x: plain(s, x * (1 + s.rng.random() / 9)), rng=random.Random(0)),
     "torch's generator": lambda: of(
@@ -438,7 +440,9 @@ class Merging(nn.Module):
 
 
 def test_layers_merged_in_evaluation_mode_are_evaluated_with_the_trained_values() -> None:
-    plain, sampled = (Stepper(game(nn.Linear(2, 1), seeded_merging()), methods.alternating(learning_rate=0.1)) for _ in range(2))
+    plain, sampled = (
+        Stepper(game(nn.Linear(2, 1), seeded_merging()), methods.alternating(learning_rate=0.1)) for _ in range(2)
+    )
     for _ in range(3):
         plain.step(), sampled.step()
         sampled.sample(4)

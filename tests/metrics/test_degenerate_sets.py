@@ -311,6 +311,7 @@ class Given:
     """Stands for a game whose generator returns samples made by hand, asked for labels or not."""
 
     latent = 3
+    latent_shape = (3,)
 
     def __init__(self, data: Any, samples: Tensor) -> None:
         self.data, self.samples = data, samples

@@ -20,6 +20,7 @@ class Asked:
     """Stands for a conditional game: of the label k it makes `images[k + off]`."""
 
     latent = 3
+    latent_shape = (3,)
 
     def __init__(self, data: Any, images: Tensor, off: int = 0) -> None:
         self.data, self.images, self.off, self.labels = data, images, off, torch.zeros(0)
