@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -215,7 +215,8 @@ class Cycle(Game):
 
 
 def test_games_of_one_s_own_take_batches_and_give_modules_back() -> None:
-    stepper = detente.Stepper(Cycle(), methods.extragradient())
+    game: Any = Cycle()
+    stepper = detente.Stepper(game, methods.extragradient())
     x = torch.randn(8, 2, generator=torch.Generator().manual_seed(5))
     for batch in ({"x": x}, {"x": x.numpy()}, None):
         assert stepper.step(batch).losses["judge"].isfinite()
@@ -226,9 +227,9 @@ def test_games_of_one_s_own_take_batches_and_give_modules_back() -> None:
     lent = torch.cat([p.detach().flatten() for net in (there, back) for p in (net.weight, net.bias)])
     assert torch.equal(lent, state.vectors["generators"])
     judge = modules["judge"]
-    assert isinstance(judge, nn.Sequential) and not judge.training
+    assert not judge.training
     assert torch.equal(judge[0].running_mean, state.buffers["judge"]["0.running_mean"])
-    assert not torch.equal(judge[1].weight, stepper.game.nets["judge"][1].weight)
+    assert not torch.equal(judge[1].weight, game.nets["judge"][1].weight)
 
 
 def test_modules_with_hooks_come_back_too() -> None:

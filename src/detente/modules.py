@@ -146,7 +146,7 @@ def modules_of(
         players = {owners[p.untyped_storage().data_ptr()] for p in lent.values()}
         inside = [part for found in calls.values() for whole in found for part in whole.modules()]
         if len(players) == 1 and module not in inside:
-            places = {name: (p.storage_offset(), p.shape) for name, p in lent.items()}
+            places = {name: (int(p.storage_offset()), p.shape) for name, p in lent.items()}
             calls[players.pop()].setdefault(module, places)
 
     handle = register_module_forward_pre_hook(watch)

@@ -254,10 +254,10 @@ class Frame:
 
 
 def test_data_frames_of_numbers_are_taken_and_words_are_named() -> None:
-    data = Arrays(Frame(age=[3, 4], income=[1.5, 2.5]))
+    data = Arrays(Frame(age=[3, 4], income=[1.5, 2.5]))  # pyright: ignore[reportArgumentType]
     assert whole(data).tolist() == [[3, 1.5], [4, 2.5]]
     with pytest.raises(InvalidValue, match="columns city"):
-        Arrays(Frame(age=[3, 4], city=["a", "b"]))
+        Arrays(Frame(age=[3, 4], city=["a", "b"]))  # pyright: ignore[reportArgumentType]
 
 
 def test_items_of_different_form_are_named() -> None:

@@ -18,7 +18,8 @@ from detente.game import Game
 
 def provenance(game: Game) -> dict[str, Any]:
     """Return for `run.yaml` what data a game has, and which code its networks are: nothing where it has none."""
-    data, modules = getattr(game, "data", None), getattr(game, "modules", None)
+    data: Any = getattr(game, "data", None)
+    modules = getattr(game, "modules", None)
     origin: dict[str, Any] = {}
     if hasattr(data, "fingerprint"):
         origin["data"] = {"samples": data.size, "fingerprint": data.fingerprint()}
