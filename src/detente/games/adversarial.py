@@ -16,8 +16,8 @@ from detente.catalogue import members
 from detente.data.arrays import as_data
 from detente.data.base import Data, StoredData
 from detente.errors import InvalidValue, require, unknown
-from detente.filters.base import Filter
 from detente.exact_derivatives import require_right_gradients
+from detente.filters.base import Filter
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.modules import (
     Build,
