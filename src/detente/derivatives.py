@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from detente.errors import InvalidValue
-from detente.exact_derivatives import exact, exact_within, refusing
+from detente.exact_derivatives import exact, exact_within, refusing, require_differentiable
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.layered_jacobian import Layering, assembled, recorded
 from detente.layered_moments import Layers
@@ -175,6 +175,7 @@ def _gradients(
     """
     with exact(game, differentiable, forms):
         losses, new_buffers = game.losses(vectors, buffers, batch, players)
+    require_differentiable(game, losses.values(), False)
     blocks = {}
     for name in players:
         if not losses[name].requires_grad:  # a loss that the player cannot change
@@ -185,6 +186,8 @@ def _gradients(
             losses[name], vectors[name], retain_graph=keep, create_graph=differentiable, materialize_grads=True
         )
         blocks[name] = block
+    if differentiable:
+        require_differentiable(game, blocks.values(), True)
     return Evaluation(blocks, losses, new_buffers)
 
 

@@ -9,28 +9,32 @@ gradient adds one order to everything. Gradients alone keep torch's own function
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from detente.errors import InvalidValue, require
-from detente.exact_operations import SECOND, THIRD, Operations
+from detente.exact_normalization import THIRD
+from detente.exact_operations import SECOND, Operations
 from detente.recurrent_operations import RECURRENT
 
 # Layers that call nothing that is replaced, by the file of torch.nn.modules that they are in; and the exceptions.
 _PLAIN = ("linear", "conv", "activation", "pooling", "upsampling", "padding", "flatten", "dropout", "container")
 _PLAIN_FILES = {f"torch.nn.modules.{name}" for name in (*_PLAIN, "pixelshuffle", "fold", "channelshuffle")}
 _EXCEPTIONS = (nn.MultiheadAttention, nn.Hardsigmoid)
-_LACKING = re.compile(r"derivative (?:for|of) '?([\w:.]+)'? is not implemented|(\S+): functions with out=|once_differ")
+_LACKING = re.compile(r"derivative (?:for|of) '?([\w:.]+)'? is not implemented|(\S+): functions with out=")
 _MAPPING = re.compile(r"Batching rule not implemented|vmap|functorch|torch\.func")
+_OFTEN = "layers that torch can differentiate as often as the method and the penalties need"
+_LOWER = "Replace this operation, or use a method of first order, such as `simultaneous`, without penalties"
 
+_CHECKED: WeakKeyDictionary[object, set[bool]] = WeakKeyDictionary()
 _NEEDED: WeakKeyDictionary[object, bool] = WeakKeyDictionary()
 _SETTLED: ContextVar[bool] = ContextVar("settled", default=False)
 
@@ -120,6 +124,28 @@ def require_right_gradients(name: str, module: nn.Module) -> None:
     require(not wrong, name, wrong, "layers with right gradients", "torch.nn.LocalResponseNorm normalizes likewise")
 
 
+def require_differentiable(game: object, results: Iterable[Tensor], differentiable: bool) -> None:
+    """Raise `InvalidValue` where results hang on a function that is marked with `once_differentiable`.
+
+    Asked for gradients by name, torch does not raise its error for such a function: it leaves a term out. A game is
+    looked at once for its losses, and once for its gradients that are differentiated.
+    """
+    checked = _CHECKED.setdefault(game, set())
+    if differentiable in checked:
+        return
+    visited: set[object] = set()
+    waiting = [result.grad_fn for result in results]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in visited:
+            continue
+        visited.add(node)
+        if node.name() == "DelayedError":
+            raise InvalidValue(type(game).__name__, "a function marked with @once_differentiable", _OFTEN, _LOWER)
+        waiting += [before for before, _ in node.next_functions]
+    checked.add(differentiable)
+
+
 @contextmanager
 def refusing(game: object) -> Iterator[None]:
     """Derivatives that torch lacks raise `InvalidValue` within.
@@ -133,9 +159,7 @@ def refusing(game: object) -> Iterator[None]:
         first = str(error).partition("\n")[0]
         if lacking := _LACKING.search(first):
             value = next((name for name in lacking.groups() if name), first)
-            allowed = "layers that torch can differentiate as often as the method and the penalties need"
-            hint = "Replace this operation, or use a method and penalties of first order, such as `simultaneous`"
-            raise InvalidValue(type(game).__name__, value, allowed, hint) from error
+            raise InvalidValue(type(game).__name__, value, _OFTEN, _LOWER) from error
         if _MAPPING.search(first):
             allowed = "layers that torch.vmap can map over samples or seeds, as this method does"
             raise InvalidValue(type(game).__name__, first, allowed, "The field `consensus` asks for less") from error
