@@ -19,7 +19,7 @@ from detente.errors import InvalidValue
 from detente.game import Batch, Buffers, Vectors
 from detente.games.adversarial import Adversarial
 from detente.penalties.r1 import R1
-from tests.layer_table import TABLE, Builder
+from tests.layer_table import ATTENTION, NORMS, RECURRENT, TABLE, Builder
 
 STEP = 1e-5  # of the central differences
 FUSED = {*NORMS, *ATTENTION, *(name for name in TABLE if name.startswith("ConvTranspose"))}  # which torch may get wrong

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from detente import methods
+from detente.data.arrays import Arrays
 from detente.errors import InvalidValue
 from detente.games.adversarial import Adversarial
 from detente.games.conditional import Conditional
@@ -315,7 +316,10 @@ REFUSED = {
     ),
     "writing into the input": (lambda: of(lambda s, x: plain(s, x.mul_(2))), "writes into its input"),
     "numbers without a seed": (lambda: of(lambda s, x: plain(s, x) * random.SystemRandom().random()), "random numbers"),
-    "max_norm": (lambda: nn.Sequential(of(plain), nn.Flatten(), nn.Embedding(3, 2, max_norm=1.0)), "max_norm"),
+    "max_norm": (
+        lambda: of(lambda s, x: plain(s, x) + s.e((x[:, 0] > 0).long()), e=nn.Embedding(2, 1, max_norm=1.0)),
+        "e.max_norm",
+    ),
     "complex": (lambda: nn.Linear(2, 1, dtype=torch.complex64), "floating dtype"),
 }
 
@@ -440,18 +444,22 @@ class Merging(nn.Module):
 
 
 def test_layers_merged_in_evaluation_mode_are_evaluated_with_the_trained_values() -> None:
-    plain, sampled = (
-        Stepper(game(nn.Linear(2, 1), seeded_merging()), methods.alternating(learning_rate=0.1)) for _ in range(2)
+    judge = of(plain)
+    straight, sampled = (
+        Stepper(game(judge, seeded_merging()), methods.alternating(learning_rate=0.1)) for _ in range(2)
     )
     for _ in range(3):
-        plain.step(), sampled.step()
+        straight.step(), sampled.step()
         sampled.sample(4)
-    torch.testing.assert_close(plain.state.flat(), sampled.state.flat(), rtol=0, atol=0)
-    latents, pieces = torch.randn(5, 2), plain.game.layouts["generator"].unflatten(plain.state.vectors["generator"])
-    frozen = plain.game.modules["generator"].frozen
+    torch.testing.assert_close(straight.state.flat(), sampled.state.flat(), rtol=0, atol=0)
+    latents, pieces = (
+        torch.randn(5, 2),
+        straight.game.layouts["generator"].unflatten(straight.state.vectors["generator"]),
+    )
+    frozen = straight.game.modules["generator"].frozen
     expected = latents @ (frozen.weight + pieces["a"] @ pieces["b"]).T + frozen.bias
-    torch.testing.assert_close(plain.game.generate(plain.state, latents), expected)
-    torch.testing.assert_close(plain.modules()[0](latents), expected)
+    torch.testing.assert_close(straight.game.generate(straight.state, latents), expected)
+    torch.testing.assert_close(straight.modules()[0](latents), expected)
 
 
 def seeded_merging() -> Merging:
@@ -481,7 +489,7 @@ class Labelled(nn.Module):
 
 
 def test_conditional_games_are_held_to_the_same() -> None:
-    labelled = (DATA, torch.arange(64) % 3)
+    labelled = Arrays(DATA, torch.arange(64) % 3)
     Conditional(Labelled(2, None), Labelled(1, None), labelled, 2, batch=8)
     with pytest.raises(InvalidValue, match="generator: .*calls"):
         Conditional(Labelled(2, 0), Labelled(1, None), labelled, 2, batch=8)

@@ -187,6 +187,7 @@ class _Examination:
         leaf = at.detach().clone().requires_grad_()
         lent = {**self.layout.unflatten(leaf), **{name: tensor.clone() for name, tensor in self.memory.items()}}
         left, given = dict(lent), tuple(x.clone() for x in inputs)
+        addresses = {name: tensor.data_ptr() for name, tensor in lent.items()}
         buffers = dict(module.named_buffers())
         reads = _Reads(self._elsewhere(module) if watched else {})
         device, sources = at.device, self._sources(module)
@@ -205,7 +206,7 @@ class _Examination:
         hint = "inplace=True in the first layer, or x.mul_(…): work on x.clone()"
         require(not written, self.player, f"{type(module).__name__} writes into its input", "input left as is", hint)
         for name in self.layout.names:
-            moved = left[name].data_ptr() != lent[name].data_ptr() or not torch.equal(leaf, at)
+            moved = left[name].data_ptr() != addresses[name] or not torch.equal(leaf, at)
             hint = "The optimizer alone moves it. To initialise it from data, call the module once before"
             require(not moved, self.player, f"forward writes the parameter {name}", "parameters left as they are", hint)
         added = [name for name in dict(module.named_buffers()) if name not in buffers]

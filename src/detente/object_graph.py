@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 _LEAVES = (type, types.ModuleType, types.CodeType, str, bytes, int, float, complex, Tensor, torch.dtype, torch.device)
 _TRANSPARENT = ("_parameters", "_buffers", "_modules")  # where a module keeps what it names itself
@@ -126,15 +127,22 @@ def deep_copy(module: nn.Module) -> nn.Module:
     Tensors that an earlier call left behind are copied without their graph.
     """
     everything = list(references(module))
-    memo: dict[int, Any] = {}
+    memo: dict[Any, Any] = {}
+    for value in {id(r.value): r.value for r in everything if isinstance(r.value, nn.Parameter)}.values():
+        twin = copy.deepcopy(value, memo)
+        if not isinstance(value, UninitializedParameter) and value.is_contiguous() and _whole(value):
+            # So that views of a parameter become views of its copy.
+            memo.setdefault("torch", {})[value.untyped_storage()._cdata] = twin.untyped_storage()
     for reference in everything:
         value = reference.value
         if isinstance(value, types.ModuleType):
             memo[id(value)] = value
+        elif isinstance(value, UninitializedBuffer):
+            memo[id(value)] = UninitializedBuffer(False, value.device, value.dtype)
         elif isinstance(value, Tensor) and _left_by_tracing(value):
             memo[id(value)] = None
         elif isinstance(value, Tensor) and not value.is_leaf:
-            memo[id(value)] = copy.deepcopy(value.detach(), memo)  # a view of a parameter stays one
+            memo[id(value)] = copy.deepcopy(value.detach(), memo)
     functions = {id(r.value): r.value for r in everything if isinstance(r.value, types.FunctionType)}
     rebuilt = [function for function in functions.values() if _owns_tensors(function)]
     cells: dict[int, types.CellType] = {}  # functions that share a variable go on sharing it
@@ -153,6 +161,13 @@ def deep_copy(module: nn.Module) -> nn.Module:
         twin.__kwdefaults__ = copy.deepcopy(function.__kwdefaults__, memo)
         vars(twin).update(copy.deepcopy(vars(function), memo))
     return result
+
+
+def _whole(tensor: Tensor) -> bool:
+    """Whether a tensor is all that its memory holds."""
+    return (
+        tensor.layout == torch.strided and tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+    )
 
 
 def _owns_tensors(value: object) -> bool:

@@ -46,9 +46,12 @@ def gan(norm: bool = False, dropout: bool = False, **settings: Any) -> tuple[Adv
     """Return a game over 40 points, and lists to which every call of a player's module adds."""
     made, scored = [], []
     torch.manual_seed(0)
-    extra = [nn.BatchNorm1d(8)] * norm + [nn.Dropout(0.4)] * dropout
-    generator = Counted(made, nn.Linear(3, 8), *extra, nn.Tanh(), nn.Linear(8, 2))
-    discriminator = Counted(scored, nn.Linear(2, 8), *extra, nn.LeakyReLU(0.2), nn.Linear(8, 1))
+
+    def extra() -> list[nn.Module]:
+        return [nn.BatchNorm1d(8)] * norm + [nn.Dropout(0.4)] * dropout
+
+    generator = Counted(made, nn.Linear(3, 8), *extra(), nn.Tanh(), nn.Linear(8, 2))
+    discriminator = Counted(scored, nn.Linear(2, 8), *extra(), nn.LeakyReLU(0.2), nn.Linear(8, 1))
     game = Adversarial(generator, discriminator, torch.randn(40, 2), 3, batch=10, fixed_latents=True, **settings)
     made.clear()
     scored.clear()

@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from detente.errors import require, unknown
+from detente.errors import InvalidValue, require, unknown
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.schemes.base import Noise, Play, Scheme, Turns
@@ -160,7 +160,7 @@ class Sgan(Scheme):
 
         try:
             told = torch.vmap(pair)(state.memory["scheme"], own, stacked(drawn), around)
-        except RuntimeError:  # a module that branches on its data; an error of the game itself comes again, as it is
+        except (RuntimeError, InvalidValue):  # a module that branches on its data; the game's own errors come again
             return {}
         return {**told, "sums": each(told["sums"], lambda tensor: tensor.sum(0))}
 
