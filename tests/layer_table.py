@@ -1,5 +1,7 @@
 """Layers of torch.nn that can stand in a player, each with the shape of one sample that enters it."""
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportIndexIssue=false, reportPrivateImportUsage=false, reportReturnType=false, reportUnusedExpression=false
+
 from __future__ import annotations
 
 from collections.abc import Callable

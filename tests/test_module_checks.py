@@ -1,5 +1,7 @@
 """What building a game finds out about modules: each is trained as an ordinary loop trains it, or refused by name."""
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportIndexIssue=false, reportPrivateImportUsage=false, reportReturnType=false, reportUnusedExpression=false
+
 from __future__ import annotations
 
 import random
@@ -305,7 +307,6 @@ REFUSED = {
     "clipped in forward": (lambda: of(clipping), "writes the parameter a.weight"),
     "a buffer without value": (without_first_value, "buffer start"),
     "a buffer that grows": (with_growing_buffer, "buffer past"),
-    "NumPy's view": (copied_to_numpy, "a.weight"),
     "torch's view": (viewed, "a.weight"),
     "a weak reference": (by_weak_reference, "handed in"),
     "no_grad": (lambda: of(without_gradient), "does not require grad"),
@@ -368,6 +369,8 @@ ALLOWED = {
 
 @pytest.mark.parametrize("make", ALLOWED.values(), ids=ALLOWED.keys())
 @pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler warns of torch's own scripts
+@pytest.mark.filterwarnings("ignore:steps run eagerly")  # what cannot be compiled says so, and trains all the same
 def test_what_an_ordinary_loop_trains_trains_and_is_handed_back(make: Callable[[], nn.Module], compiled: bool) -> None:
     adversarial = game(make())
     stepper = Stepper(adversarial, methods.alternating(learning_rate=1e-2), compiled=compiled and adversarial.traceable)

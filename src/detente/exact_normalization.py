@@ -34,9 +34,9 @@ def batch_norm(
 
 def _standardized(x: Tensor, over: Sequence[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return (x − mean)/√(variance + eps), the mean and the biased variance over some axes, which are kept."""
-    mean = x.mean(over, keepdim=True)
+    mean = x.mean(over, keepdim=True)  # pyright: ignore
     centred = x - mean
-    variance = centred.square().mean(over, keepdim=True)
+    variance = centred.square().mean(over, keepdim=True)  # pyright: ignore
     return centred * (variance + eps).rsqrt(), mean, variance
 
 

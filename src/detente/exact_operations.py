@@ -127,7 +127,7 @@ def _transposed(convolution: Callable[..., Tensor], axes: int) -> Callable[..., 
 
 
 SECOND: Operations = {
-    torch._weight_norm: _weight_norm,
+    torch._weight_norm: _weight_norm,  # pyright: ignore[reportPrivateImportUsage]
     functional.embedding_bag: _embedding_bag,
     functional.hardsigmoid: _hardsigmoid,
     torch.cdist: _cdist,

@@ -339,7 +339,7 @@ def _address(tensor: object) -> int:
     """Return where a tensor's memory begins, 0 where it has none of its own."""
     try:
         owns = isinstance(tensor, Tensor) and not is_lazy(tensor)
-        return tensor.untyped_storage().data_ptr() if owns else 0
+        return tensor.untyped_storage().data_ptr() if owns else 0  # pyright: ignore
     except (RuntimeError, NotImplementedError):  # sparse ones
         return 0
 

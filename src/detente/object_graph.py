@@ -138,7 +138,7 @@ def deep_copy(module: nn.Module) -> nn.Module:
         if isinstance(value, types.ModuleType):
             memo[id(value)] = value
         elif isinstance(value, UninitializedBuffer):
-            memo[id(value)] = UninitializedBuffer(False, value.device, value.dtype)
+            memo[id(value)] = UninitializedBuffer(False, value.device, value.dtype)  # pyright: ignore
         elif isinstance(value, Tensor) and _left_by_tracing(value):
             memo[id(value)] = None
         elif isinstance(value, Tensor) and not value.is_leaf:

@@ -87,7 +87,7 @@ def _replacement(function: Callable[..., Any], step: Step) -> Callable[..., Any]
         if packed or not (mapped or x.is_cuda):
             return function(x, states, weights, *rest)
         each = (states,) if isinstance(states, Tensor) else tuple(states)
-        return _layers(step, x, each, weights, *rest)
+        return _layers(step, x, each, weights, *rest)  # pyright: ignore
 
     return computed
 

@@ -48,7 +48,7 @@ def gan(norm: bool = False, dropout: bool = False, **settings: Any) -> tuple[Adv
     torch.manual_seed(0)
 
     def extra() -> list[nn.Module]:
-        return [nn.BatchNorm1d(8)] * norm + [nn.Dropout(0.4)] * dropout
+        return [nn.BatchNorm1d(8)] * norm + [nn.Dropout(0.4)] * dropout  # pyright: ignore
 
     generator = Counted(made, nn.Linear(3, 8), *extra(), nn.Tanh(), nn.Linear(8, 2))
     discriminator = Counted(scored, nn.Linear(2, 8), *extra(), nn.LeakyReLU(0.2), nn.Linear(8, 1))
