@@ -11,7 +11,7 @@ from benchmarks.loops import LOOPS
 from detente import methods
 from detente.game import Game
 from detente.games.adversarial import Adversarial
-from detente.method import Method
+from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.state import State
 from detente.training.economy import PLAIN, Economy

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from benchmarks import contest
 from benchmarks.row import Row, milliseconds
 from benchmarks.timing import interleave, threads
-from detente import standard_games
+from detente.games import presets
 from detente.training.economy import Economy
 
 THREADS, BATCH = 2, 50
@@ -26,11 +26,11 @@ def run(quick: bool) -> list[Row]:
     rows = []
     with threads(THREADS):
         for width in (32, 64):
-            game = standard_games.digits(width=width, batch=BATCH)
+            game = presets.digits(width=width, batch=BATCH)
             for kind, target in TARGETS.items():
                 told = f"DCGAN-28, width {width}, {kind}, eager"
                 rows += _rows(contest.loop(game, kind), {told: contest.ours(game, kind)}, target, quick)
-        game = standard_games.digits(width=64, batch=BATCH)
+        game = presets.digits(width=64, batch=BATCH)
         cheaper = {
             f"DCGAN-28, width 64, alternating, eager, {name}": contest.ours(game, "alternating", economy=economy)
             for name, economy in ECONOMIES.items()

@@ -10,7 +10,7 @@ import torch._inductor.utils
 from benchmarks import contest
 from benchmarks.row import Row
 from benchmarks.timing import threads
-from detente import standard_games
+from detente.games import presets
 from detente.training.loop import train
 from detente.training.run import Run
 
@@ -22,7 +22,7 @@ def run(quick: bool) -> list[Row]:
     part = 60 if quick else 400  # loop steps timed before, between and after our pieces
     pieces = 2 if quick else 20
     with threads(1), tempfile.TemporaryDirectory() as empty, torch._inductor.utils.fresh_inductor_cache(dir=empty):
-        game = standard_games.ring()
+        game = presets.ring()
         step = contest.loop(game, "consensus")
         job = Run(
             game, contest.method_of("consensus"), STEPS, tuple(range(SEEDS)), threads=1,

@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import contest
 from benchmarks.row import Row
-from detente import standard_games
+from detente.games import presets
 
 TARGET, STEPS = 1.1, 10
 
@@ -44,7 +44,7 @@ def run(quick: bool) -> list[Row]:
 def _peaks(name: str, width: int) -> tuple[int, int]:
     """Return the peaks over some steps, in bytes: of live tensors, optimizer and data included, and of the process."""
     torch.set_num_threads(1)
-    game = standard_games.digits(width=width, batch=50)
+    game = presets.digits(width=width, batch=50)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     live = _Live(getattr(contest, name), game)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -12,10 +12,11 @@ from torch.nn.functional import softplus
 
 from benchmarks.row import Row, milliseconds
 from benchmarks.timing import interleave, threads
-from detente import methods, standard_games
+from detente import methods
 from detente.game import Game
+from detente.games import presets
 from detente.games.adversarial import Adversarial
-from detente.method import Method
+from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.state import flatten
 from detente.training.step import Steps, draw
@@ -25,7 +26,7 @@ PAIRS, RATE, BETAS = 5, 1e-4, (0.5, 0.999)
 
 def run(quick: bool) -> list[Row]:
     """Return the time of a step, eager and compiled, as a share of the loop's, and copies of the networks kept."""
-    game = standard_games.ring()
+    game = presets.ring()
     assert isinstance(game, Adversarial)
     method = methods.sgan(PAIRS, optimizer=Adam(RATE, BETAS))
     rows = []
@@ -41,7 +42,7 @@ def run(quick: bool) -> list[Row]:
         detail += f"; {compiling:.0f} s until the first step" if way == "compiled" else ""
         rows.append(Row.of(f"SGAN, {PAIRS} pairs, {way}", timing.ratio(way, "loop"), target=0.5, detail=detail))
     rows.append(_copies("SGAN: copies of a pair in the state, optimizer's not counted", game, method, PAIRS + 1))
-    finite = standard_games.ring(points=5120)
+    finite = presets.ring(points=5120)
     rows.append(_copies("SVRG: copies of both players in the state, their own counted", finite, methods.svrg(), 3))
     return rows
 

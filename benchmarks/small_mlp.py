@@ -7,7 +7,7 @@ import time
 from benchmarks import contest
 from benchmarks.row import Row, milliseconds
 from benchmarks.timing import interleave, threads
-from detente import standard_games
+from detente.games import presets
 
 TARGET = 0.30
 
@@ -16,7 +16,7 @@ def run(quick: bool) -> list[Row]:
     """Return each method's time, one step a graph, as shares of the loop's; compiling is not counted here."""
     rows = []
     with threads(1):
-        game = standard_games.ring()
+        game = presets.ring()
         for kind in ("simultaneous", "consensus"):
             step = contest.ours(game, kind, compiled=True)
             began = time.perf_counter()

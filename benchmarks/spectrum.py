@@ -9,10 +9,11 @@ import torch
 from benchmarks import job_t
 from benchmarks.row import Row, milliseconds
 from benchmarks.timing import interleave, threads
-from detente import methods, standard_games
-from detente.derivatives import jacobian, jacobian_vector, transposed_jacobian
+from detente import methods
+from detente.autodiff import jacobian, jacobian_vector, transposed_jacobian
 from detente.diagnostics.jacobian_spectrum import leading_eigenvalues
 from detente.game import Batch, Game
+from detente.games import presets
 from detente.state import State
 
 DENSE, LEADING, PRODUCTS = 20.0, 1.5, 21
@@ -30,7 +31,7 @@ def _start(game: Game) -> tuple[State, Batch]:
 
 
 def _dense(quick: bool) -> Row:
-    game = standard_games.ring()
+    game = presets.ring()
     state, batch = _start(game)
     size = sum(len(vector) for vector in state.vectors.values())
     product = transposed_jacobian(game, state.vectors, state.buffers, batch)

@@ -14,7 +14,7 @@ from detente.data.arrays import Arrays
 from detente.data.gaussian_mixture import Ring
 from detente.game import Game
 from detente.games.adversarial import Adversarial
-from detente.method import Method
+from detente.methods.method import Method
 from detente.networks.mlp import MLP
 from detente.optimizers.adam import Adam
 from detente.training.step import Steps, draw

@@ -15,8 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from detente.catalogue import members
-from detente.experiments.outcome import Outcome
+from detente.experiments.support.outcome import Outcome
+from detente.registry import members
 
 DOCS = Path(__file__).parent
 BUILD = DOCS.parent / "build" / "docs"

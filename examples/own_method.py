@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from detente import Method, compare, methods, standard_games
-from detente.derivatives import vector_field, vector_jacobian
+from detente import Method, compare, methods
+from detente.autodiff import vector_field, vector_jacobian
 from detente.fields.base import Field
+from detente.games import presets
 from detente.optimizers.adam import Adam
 from detente.schemes.simultaneous import Simultaneous
 
@@ -58,7 +59,7 @@ def main(budget: str = "600grads", seeds: int = 3, out: str = "runs/own_method")
         "consensus": methods.consensus(strength=1.0, optimizer=adam),
         "yours": jare(),
     }
-    compare(standard_games.ring(batch=128), contestants, out, budget, seeds=range(seeds))  # ten for a real comparison
+    compare(presets.ring(batch=128), contestants, out, budget, seeds=range(seeds))  # ten for a real comparison
 
 
 if __name__ == "__main__":

@@ -17,27 +17,28 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from detente import methods, standard_games
-from detente.catalogue import FOLDERS, members
+from detente import methods
 from detente.data.arrays import Arrays
 from detente.data.base import Data
 from detente.data.gaussian_mixture import Ring
+from detente.data.preparation.preparation import prepare
 from detente.errors import InvalidValue
 from detente.fields.base import Field
 from detente.fields.consensus import Consensus
 from detente.fields.covariance import Covariance
 from detente.fields.gradient import Gradient
 from detente.game import Game
+from detente.games import presets
 from detente.games.adversarial import Adversarial
 from detente.games.dirac_gan import DiracGAN
 from detente.games.quadratic import Bilinear
-from detente.method import Method
+from detente.methods.method import Method
 from detente.networks.conditional import ConditionalDiscriminator, ConditionalGenerator
 from detente.networks.mlp import MLP
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.optimizers.sgd import SGD
-from detente.preparing.preparation import prepare
+from detente.registry import FOLDERS, members
 from detente.schedule import Cosine, Exponential, Linear
 from detente.schemes.alternating import Alternating
 from detente.schemes.base import Scheme
@@ -172,9 +173,9 @@ def test_data_comes_from_the_generator_alone(name: str, folder: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("name", sorted(standard_games.names()))
+@pytest.mark.parametrize("name", sorted(presets.names()))
 def test_standard_games_play(name: str) -> None:
-    game = standard_games.names()[name](batch=4)
+    game = presets.names()[name](batch=4)
     generator = torch.Generator().manual_seed(0)
     vectors, buffers = game.initial(generator)
     losses, _ = game.losses(vectors, buffers, game.draw(generator))

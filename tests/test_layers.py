@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from importlinter.cli import lint_imports
 
-from detente import catalogue
+from detente import registry as catalogue
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "detente"

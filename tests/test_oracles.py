@@ -17,7 +17,7 @@ from detente import methods
 from detente.fields.smoothing import Smoothing
 from detente.games.adversarial import Adversarial
 from detente.games.quadratic import Quadratic
-from detente.method import Method
+from detente.methods.method import Method
 from detente.networks.dcgan import DcganDiscriminator, DcganGenerator
 from detente.networks.mlp import MLP
 from detente.optimizers.adam import Adam

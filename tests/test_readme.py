@@ -239,9 +239,9 @@ def described_only(run: Any, directory: Path, described: dict[str, Any], *_: Any
 @pytest.fixture(scope="module")
 def outcomes(desk: Path) -> dict[str, tuple[int, str]]:
     """Exit status and what was said of each line, carried out in order up to the point of training."""
-    from detente.commands import compare, report, resume, train
-    from detente.training import checkpoint
+    from detente.cli.commands import compare, report, resume, train
     from detente.training.loop import begin
+    from detente.training.run_directory import checkpoint
 
     def all_described(runs: dict[str, tuple[Any, dict]], folder: Path, **_: Any) -> int:
         return max(described_only(run, folder / label, described) for label, (run, described) in runs.items())
@@ -331,9 +331,10 @@ def test_links_of_the_readme_lead_somewhere() -> None:
 
 def test_costs_and_batches_in_choosing_are_those_of_the_methods() -> None:
     """Rows `| name | gradient evaluations | batches | …` of docs/choosing.md, one for each method of the table."""
-    from detente import methods, standard_games
+    from detente import methods
+    from detente.games import presets
 
-    games = [standard_games.ring(), standard_games.ring(objective="minimax", points=25_600)]
+    games = [presets.ring(), presets.ring(objective="minimax", points=25_600)]
     text = (ROOT / "docs/choosing.md").read_text(encoding="utf-8")
     told = {name: (int(cost), int(draws)) for name, cost, draws in re.findall(r"\| `(\w+)` \| (\d+) \| (\d+) \|", text)}
     found = {}

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from detente.filters.gaussian_smoothing import GaussianSmoothing
 from detente.games.quadratic import Quadratic
-from detente.method import Method
 from detente.methods import names
+from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.optimizers.ccadl import CCADL

@@ -20,10 +20,10 @@ from detente.errors import InvalidValue
 from detente.game import Game
 from detente.games.dirac_gan import DiracGAN
 from detente.games.quadratic import Bilinear
-from detente.modules import call, trainable
+from detente.modules.calling import call, trainable
+from detente.modules.layout import Layout
 from detente.networks.mlp import MLP
 from detente.penalties.gradient_penalty import GradientPenalty
-from detente.vector import Layout
 
 Made = TypeVar("Made", bound=nn.Module)
 

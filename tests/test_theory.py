@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 
 from detente import methods
-from detente.catalogue import members
-from detente.derivatives import jacobian
+from detente.autodiff import jacobian
 from detente.fields.smoothing import Smoothing
 from detente.game import Game
 from detente.games.dirac_gan import DiracGAN
 from detente.games.quadratic import Bilinear, Quadratic
-from detente.method import Method
+from detente.methods.method import Method
 from detente.objectives.base import Objective
 from detente.optimizers.momentum import Momentum
 from detente.optimizers.sgd import SGD
 from detente.penalties.r1 import R1
+from detente.registry import members
 from detente.schemes.alternating import Alternating
 from detente.schemes.simultaneous import Simultaneous
 from detente.state import State, flatten, unflatten

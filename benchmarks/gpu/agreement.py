@@ -15,7 +15,7 @@ from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
 from detente.game import Game
 from detente.games.adversarial import Adversarial
-from detente.method import Method
+from detente.methods.method import Method
 from detente.training.step import placed
 
 STEPS = 3

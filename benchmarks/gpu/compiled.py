@@ -11,8 +11,8 @@ from benchmarks.gpu.agreement import EXACT, method_of, without_tf32
 from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.games import dcgan, finite_ring, moved, relative, ring
 from detente.game import Game
-from detente.method import Method
-from detente.modules import computing_in
+from detente.methods.method import Method
+from detente.modules.calling import computing_in
 from detente.state import State
 from detente.training.cuda_graph import Recording
 from detente.training.step import Steps, draw, placed

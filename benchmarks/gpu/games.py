@@ -16,7 +16,7 @@ from detente.data.gaussian_mixture import Ring
 from detente.filters.gaussian_blur import GaussianBlur
 from detente.game import Game
 from detente.games.adversarial import Adversarial
-from detente.method import Method
+from detente.methods.method import Method
 from detente.networks.dcgan import DcganDiscriminator, DcganGenerator
 from detente.networks.spectral_norm import spectral_norm
 from detente.penalties.dragan import DRAGAN

@@ -15,16 +15,16 @@ from benchmarks.gpu.agreement import without_tf32
 from benchmarks.gpu.command import called
 from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.games import relative
-from detente import configuration
-from detente.catalogue import members
-from detente.derivatives import jacobian
+from detente.autodiff import jacobian
+from detente.cli import configuration
 from detente.diagnostics.gradient_statistics import gradient_statistics
 from detente.diagnostics.jacobian_spectrum import leading_eigenvalues
 from detente.diagnostics.path_angle import path_angle
 from detente.game import Game
-from detente.metrics import classifier
 from detente.metrics.base import Metric
-from detente.probe import Subject
+from detente.metrics.context import Subject
+from detente.metrics.features import classifier
+from detente.registry import members
 from detente.state import State
 from detente.training.step import placed
 

@@ -12,7 +12,7 @@ from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.games import dcgan, finite_ring, moved, relative
 from detente import methods
 from detente.games.adversarial import Adversarial
-from detente.method import Method
+from detente.methods.method import Method
 from detente.optimizers.sgd import SGD
 from detente.training.economy import PLAIN, Economy
 from detente.training.step import draw, placed

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from detente import deprecated
+
 if TYPE_CHECKING:
-    from detente.commands.compare import compare as compare
+    from detente.cli.commands.compare import compare as compare
     from detente.errors import InvalidValue as InvalidValue
     from detente.game import Game as Game
     from detente.games.adversarial import Adversarial as Adversarial
-    from detente.method import Method as Method
+    from detente.methods.method import Method as Method
     from detente.state import Info as Info
     from detente.state import State as State
     from detente.training.loop import train as train
@@ -25,11 +27,11 @@ _HOMES = {
     "Game": "game",
     "Info": "state",
     "InvalidValue": "errors",
-    "Method": "method",
+    "Method": "methods.method",
     "Run": "training.run",
     "State": "state",
     "Stepper": "training.stepper",
-    "compare": "commands.compare",
+    "compare": "cli.commands.compare",
     "train": "training.loop",
 }
 __all__ = [  # a literal, for type checkers and editors
@@ -45,6 +47,8 @@ __all__ = [  # a literal, for type checkers and editors
     "compare",
     "train",
 ]
+
+deprecated.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 import sys
 
-from detente.cli import main
+from detente.cli.entry_point import main
 
 if __name__ == "__main__":
     sys.exit(main())

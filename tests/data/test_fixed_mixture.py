@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from detente import standard_games
 from detente.data.fixed_mixture import FixedMixture
 from detente.data.gaussian_mixture import Mixture, Ring
 from detente.data.swiss_roll import SwissRoll
 from detente.errors import InvalidValue
+from detente.games import presets
 
 
 def test_points_are_the_mixtures_and_stay() -> None:
@@ -30,6 +30,6 @@ def test_refusals() -> None:
 
 
 def test_a_ring_of_fixed_points_is_a_finite_sum() -> None:
-    game = standard_games.ring(points=100, batch=30)
+    game = presets.ring(points=100, batch=30)
     assert game.size == 100 and [len(part["real"]) for part in game.parts()] == [30, 30, 30, 10]
-    assert standard_games.ring().size is None
+    assert presets.ring().size is None

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from detente.data.letters import PADDING, UNKNOWN, encode, vocabulary_of
+from detente.data.preparation.preparation import prepare
 from detente.data.text import Text, small_text
 from detente.errors import InvalidValue
-from detente.preparing.preparation import prepare
 
 
 def test_the_small_text_has_thousands_of_different_lines_that_fit() -> None:

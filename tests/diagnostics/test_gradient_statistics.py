@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detente.derivatives import per_sample_gradients
+from detente.autodiff import per_sample_gradients
 from detente.diagnostics.gradient_statistics import gradient_statistics
 from detente.errors import InvalidValue
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.games.adversarial import Adversarial
+from detente.games.presets.points import ring
 from detente.games.quadratic import Bilinear
 from detente.games.stochastic_bilinear import StochasticBilinear
-from detente.standard_games import ring
 from detente.state import State
 
 

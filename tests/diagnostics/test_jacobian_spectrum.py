@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detente.derivatives import jacobian, jacobian_vector, transposed_jacobian, vector_field
+from detente.autodiff import jacobian, jacobian_vector, transposed_jacobian, vector_field
 from detente.diagnostics.jacobian_spectrum import ORDERS, jacobian_spectrum, leading_eigenvalues
 from detente.errors import InvalidValue
 from detente.fields.gradient import Gradient
@@ -18,15 +18,15 @@ from detente.fields.smoothing import Smoothing
 from detente.game import Game
 from detente.games.adversarial import Adversarial
 from detente.games.dirac_gan import DiracGAN
+from detente.games.presets.points import ring
 from detente.games.quadratic import Bilinear, Quadratic
-from detente.method import Method
 from detente.methods import consensus, simultaneous
+from detente.methods.method import Method
 from detente.networks.mlp import MLP
 from detente.objectives.minimax import Minimax
 from detente.optimizers.sgd import SGD
 from detente.penalties.r1 import R1
 from detente.schemes.simultaneous import Simultaneous
-from detente.standard_games import ring
 from detente.state import State
 
 

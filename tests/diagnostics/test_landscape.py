@@ -15,8 +15,8 @@ from detente.errors import InvalidValue
 from detente.fields.consensus import Consensus
 from detente.game import Game
 from detente.games.low_dimensional import LowDimensional
+from detente.games.presets.points import ring
 from detente.games.quadratic import Bilinear, Quadratic
-from detente.standard_games import ring
 from detente.state import State
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from detente.metrics import classifier, features
+from detente.metrics.features import classifier
+from detente.metrics.features import extractor as features
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,13 +15,13 @@ from detente import methods
 from detente.data.arrays import Arrays
 from detente.data.digits import Digits
 from detente.errors import InvalidValue
-from detente.experiments.class_statistics import followed, spaced, statistics
-from detente.experiments.image_games import dcgan, some
-from detente.experiments.image_grids import tiled
-from detente.experiments.svrg_mode_recovery import SvrgModeRecovery
-from detente.experiments.zero_one_digits import _both, _forgotten
-from detente.metrics import classifier
-from detente.probe import Subject
+from detente.experiments.accept_reject.zero_one_digits import _both, _forgotten
+from detente.experiments.support.class_statistics import followed, spaced, statistics
+from detente.experiments.support.image_games import dcgan, some
+from detente.experiments.support.image_grids import tiled
+from detente.experiments.svrg.svrg_mode_recovery import SvrgModeRecovery
+from detente.metrics.context import Subject
+from detente.metrics.features import classifier
 from detente.training.run import Run
 
 T = TypeVar("T")
@@ -95,7 +95,7 @@ def test_forgetting_is_counted_from_look_to_look() -> None:
 
 def test_the_second_training_begins_where_the_first_ended(tmp_path: Path) -> None:
     """A generator that made one digit only makes the same images at the start of the second training."""
-    from detente.experiments import svrg_mode_recovery as experiment
+    from detente.experiments.svrg import svrg_mode_recovery as experiment
 
     size = {**SvrgModeRecovery.sizes["smoke"], "first": 3}
     start = experiment._collapsed(Digits(), 1, 0, tmp_path, silent, size)

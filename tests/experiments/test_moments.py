@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from detente import methods, standard_games
+from detente import methods
 from detente.errors import InvalidValue
-from detente.experiments import image_sets
-from detente.experiments.image_scores import succeeding
-from detente.experiments.moments import part_of, seen_at
-from detente.experiments.noise_level import fall
-from detente.experiments.sgan_images import REGULAR, SGAN, ahead
+from detente.experiments.support import image_sets
+from detente.experiments.support.image_scores import succeeding
+from detente.experiments.support.moments import part_of, seen_at
+from detente.experiments.support.noise_level import fall
+from detente.experiments.support.sgan_images import REGULAR, SGAN, ahead
+from detente.games import presets
+from detente.metrics.context import Subject
 from detente.metrics.frechet import FID, ClassifierFrechetDistance
 from detente.metrics.inception_score import ClassifierScore, InceptionScore
-from detente.probe import Subject
 from detente.training.loop import begin
 from detente.training.run import Run
 
@@ -35,7 +36,7 @@ def look(subject: Subject) -> dict[str, Any]:
 
 
 def small(method: Any, seeds: tuple[int, ...] = (3, 5)) -> Run:
-    return Run(standard_games.ring(width=4, depth=1, latent=2, batch=8), method, 4, seeds, samples=8)
+    return Run(presets.ring(width=4, depth=1, latent=2, batch=8), method, 4, seeds, samples=8)
 
 
 def test_moments_lie_on_one_training(tmp_path: Path) -> None:
@@ -109,6 +110,6 @@ def test_what_is_missing_is_said_with_the_command(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("DETENTE_CACHE", str(tmp_path))
     with pytest.raises(InvalidValue, match="detente data prepare fashion_mnist"):
         image_sets.opened("fashion_mnist")
-    monkeypatch.setattr("detente.metrics.classifier.cache", lambda: tmp_path)
+    monkeypatch.setattr("detente.metrics.features.classifier.cache", lambda: tmp_path)
     with pytest.raises(InvalidValue, match="detente data classifier digits"):
         image_sets.opened("digits")

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from detente.catalogue import members
-from detente.cli import main
+from detente.cli.entry_point import main
 from detente.errors import InvalidValue
 from detente.experiments.base import PROFILES, Experiment
-from detente.experiments.estimate import Estimate
-from detente.experiments.outcome import Outcome, reproduce
+from detente.experiments.support.estimate import Estimate
+from detente.experiments.support.outcome import Outcome, reproduce
+from detente.registry import members
 
 T = TypeVar("T")
 EXPERIMENTS = sorted(members("experiments"))

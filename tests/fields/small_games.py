@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from detente.derivatives import vector_field
+from detente.autodiff import vector_field
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.games.adversarial import Adversarial

@@ -13,14 +13,14 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_map
 
 from detente import methods
-from detente.derivatives import jacobian
+from detente.autodiff import jacobian
 from detente.errors import InvalidValue
 from detente.fields.adaptive_competitive import AdaptiveCompetitive
 from detente.fields.competitive import Competitive
 from detente.game import Game, Vectors
 from detente.games.dirac_gan import DiracGAN
 from detente.games.quadratic import Bilinear, Quadratic
-from detente.method import Method
+from detente.methods.method import Method
 from detente.state import State, Tree
 from tests.fields.small_games import Array, Three, counted, direction, gan, quadratic, stacked, start
 

@@ -14,7 +14,7 @@ from scipy.linalg import eigh
 from torch import nn
 
 from detente import methods
-from detente.derivatives import jacobian, vector_field
+from detente.autodiff import jacobian, vector_field
 from detente.diagnostics.step_size_bound import step_size_bound
 from detente.errors import InvalidValue
 from detente.fields.base import Field
@@ -25,7 +25,7 @@ from detente.games.adversarial import Adversarial
 from detente.games.dirac_gan import DiracGAN
 from detente.games.quadratic import Bilinear, Quadratic
 from detente.games.stochastic_bilinear import StochasticBilinear
-from detente.method import Method
+from detente.methods.method import Method
 from detente.networks.mlp import MLP
 from detente.optimizers.sgd import SGD
 from detente.penalties.r1 import R1

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detente.derivatives import gradient_covariance, per_sample_gradients, player_gradient, through_layers
+from detente.autodiff import gradient_covariance, per_sample_gradients, player_gradient, through_layers
 from detente.errors import InvalidValue
 from detente.fields.covariance import Covariance
 from detente.filters.gaussian_smoothing import GaussianSmoothing
 from detente.game import Batch, Buffers, Vectors
 from detente.games.adversarial import Adversarial
 from detente.games.dirac_gan import DiracGAN
-from detente.method import Method
+from detente.methods.method import Method
 from detente.networks.mlp import MLP
 from detente.networks.spectral_norm import spectral_norm
 from detente.optimizers.langevin import Langevin
@@ -128,7 +128,7 @@ def test_a_long_batch_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     game = gan(normalised, batch=21)
     at = point(game)
     single = one_by_one(game, "discriminator", *at)
-    monkeypatch.setattr("detente.derivatives.LARGEST_PART", 1)  # parts of eight samples
+    monkeypatch.setattr("detente.autodiff.LARGEST_PART", 1)  # parts of eight samples
     for full, wanted in ((False, single.var(0, ddof=1)), (True, np.cov(single, rowvar=False))):
         told, covariance = gradient_covariance(game, "discriminator", *at, full)
         np.testing.assert_allclose(covariance.numpy(), wanted, rtol=1e-9, atol=1e-14)

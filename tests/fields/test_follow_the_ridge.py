@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from detente import methods
-from detente.derivatives import jacobian
+from detente.autodiff import jacobian
 from detente.errors import InvalidValue
 from detente.fields.follow_the_ridge import FollowTheRidge
 from detente.games.dirac_gan import DiracGAN
 from detente.games.low_dimensional import LowDimensional
-from detente.method import Method
+from detente.methods.method import Method
 from detente.optimizers.sgd import SGD
 from detente.schemes.simultaneous import Simultaneous
 from tests.fields.small_games import Array, Three, counted, direction, gan, quadratic, start

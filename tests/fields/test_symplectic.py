@@ -11,7 +11,7 @@ from detente.fields.consensus import Consensus
 from detente.fields.symplectic import Symplectic
 from detente.game import Game
 from detente.games.quadratic import Bilinear, Quadratic
-from detente.method import Method
+from detente.methods.method import Method
 from detente.optimizers.sgd import SGD
 from detente.schemes.simultaneous import Simultaneous
 from tests.fields.small_games import Array, Three, direction, quadratic

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from detente import methods
-from detente.derivatives import vector_field
+from detente.autodiff import vector_field
 from detente.errors import InvalidValue
 from detente.fields.unrolled import Unrolled
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.games.adversarial import Adversarial
 from detente.games.quadratic import Bilinear, Quadratic
-from detente.method import Method
+from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.sgd import SGD
 from detente.schemes.alternating import Alternating

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from detente import methods
-from detente.derivatives import vector_field
+from detente.autodiff import vector_field
 from detente.errors import InvalidValue
 from detente.fields.base import mean_field
 from detente.fields.full_batch import FullBatch
@@ -22,7 +22,7 @@ from detente.game import Batch, Game, Vectors
 from detente.games.adversarial import Adversarial
 from detente.games.quadratic import Bilinear
 from detente.games.stochastic_bilinear import StochasticBilinear
-from detente.method import Method
+from detente.methods.method import Method
 from detente.networks.mlp import MLP
 from detente.objectives.least_squares import LeastSquares
 from detente.objectives.relativistic import Relativistic

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from detente import methods
+from detente.autodiff import jacobian, vector_field
 from detente.data.arrays import Arrays
 from detente.data.gaussian_mixture import Ring
-from detente.derivatives import jacobian, vector_field
 from detente.errors import InvalidValue
 from detente.fields.covariance import Covariance
 from detente.filters.gaussian_blur import GaussianBlur
 from detente.filters.gaussian_smoothing import GaussianSmoothing
 from detente.games.adversarial import Adversarial
 from detente.games.conditional import Conditional
-from detente.method import Method
+from detente.methods.method import Method
 from detente.networks.conditional import ConditionalDiscriminator, ConditionalGenerator
 from detente.optimizers.sgd import SGD
 from detente.penalties.gradient_penalty import GradientPenalty

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 import detente
 import detente.data.arrays
 from detente import methods
-from detente.catalogue import members
 from detente.errors import InvalidValue
 from detente.games.adversarial import Adversarial
 from detente.games.conditional import Conditional
+from detente.games.scores import logits_of
 from detente.networks.mlp import MLP
-from detente.scores import logits_of
+from detente.registry import members
 
 SAMPLES = torch.randn(24, 2, generator=torch.Generator().manual_seed(0))
 

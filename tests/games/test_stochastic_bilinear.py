@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from detente.derivatives import jacobian, vector_field
+from detente.autodiff import jacobian, vector_field
+from detente.cli.naming import games
 from detente.errors import InvalidValue
 from detente.games.stochastic_bilinear import StochasticBilinear
-from detente.naming import games
 
 
 def test_losses_are_the_formula() -> None:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from detente.data import digits
-from detente.metrics.classifier import Classifier, Network, save
-from detente.probe import Subject
+from detente.metrics.context import Subject
+from detente.metrics.features.classifier import Classifier, Network, save
 from detente.state import State
 
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from detente.commands import classifier as command
+from detente.autodiff import vector_field
+from detente.cli import classifier as command
 from detente.data.digits import Digits
-from detente.derivatives import vector_field
 from detente.errors import InvalidValue
-from detente.metrics import classifier, classifier_training
-from detente.metrics.classifier import Classifier, Network
-from detente.metrics.classifier_training import PLAYER, Recipe, Recognition, _sets, _shifted, names, train
+from detente.metrics.features import classifier, classifier_training
+from detente.metrics.features.classifier import Classifier, Network
+from detente.metrics.features.classifier_training import PLAYER, Recipe, Recognition, _sets, _shifted, names, train
 
 QUICK = Recipe(epochs=3, batch=10, shift=0)
 

@@ -14,15 +14,16 @@ import torch
 from scipy.linalg import sqrtm
 from torch import Tensor
 
-from detente.catalogue import members
 from detente.data.arrays import Arrays
 from detente.data.digits import Digits
 from detente.data.gaussian_mixture import Ring
 from detente.data.stacked_mnist import StackedMnist
 from detente.data.text import Text
 from detente.games.dirac_gan import DiracGAN
-from detente.metrics import distances, inception
+from detente.metrics import distances
 from detente.metrics.class_balance import class_histogram, entropy, total_variation
+from detente.metrics.context import Subject
+from detente.metrics.features import inception
 from detente.metrics.frechet import Moments, frechet_distance, moments
 from detente.metrics.inception_score import inception_score
 from detente.metrics.kernel_distance import squared_discrepancy
@@ -31,7 +32,7 @@ from detente.metrics.likelihood import FACTORS, Coverage, LogLikelihood, bandwid
 from detente.metrics.neighbours import neighbourhoods
 from detente.metrics.ngram_divergence import jensen_shannon, ngram_shares
 from detente.metrics.stacked_digits import divergence_from_uniform
-from detente.probe import Subject
+from detente.registry import members
 from detente.state import State
 
 

@@ -9,8 +9,8 @@ from torch import nn
 from detente.data.gaussian_mixture import Ring
 from detente.games.adversarial import Adversarial
 from detente.games.dirac_gan import DiracGAN
+from detente.metrics.context import Subject
 from detente.metrics.distance_to_solution import DistanceToSolution
-from detente.probe import Subject
 from detente.state import State
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from detente.data.arrays import Arrays
 from detente.data.gaussian_mixture import Ring
-from detente.metrics import features
-from detente.metrics.features import Seen, of_data, of_samples, real_parts
+from detente.metrics.features import extractor as features
+from detente.metrics.features.extractor import Seen, of_data, of_samples, real_parts
 
 
 class Counting:

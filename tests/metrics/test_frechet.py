@@ -13,7 +13,7 @@ from torchmetrics.image.fid import _compute_fid
 
 from detente.data.digits import Digits
 from detente.metrics import frechet
-from detente.metrics.features import of_data
+from detente.metrics.features.extractor import of_data
 from detente.metrics.frechet import ClassifierFrechetDistance, Moments, frechet_distance, moments
 
 

@@ -18,7 +18,7 @@ from torchmetrics.image.inception import InceptionScore as Theirs
 from detente.data.arrays import Arrays
 from detente.data.digits import Digits
 from detente.errors import InvalidValue
-from detente.metrics import inception
+from detente.metrics.features import inception
 from detente.metrics.frechet import FID, frechet_distance, moments
 from detente.metrics.inception_score import ClassifierScore, InceptionScore, inception_score
 from detente.metrics.kernel_distance import KID, squared_discrepancy

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from detente.data.digits import Digits
-from detente.metrics.classifier import Classifier
+from detente.metrics.context import Subject
+from detente.metrics.features.classifier import Classifier
 from detente.metrics.label_accuracy import LabelAccuracy, label_accuracy
-from detente.probe import Subject
 from detente.state import State
 
 

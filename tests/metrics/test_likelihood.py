@@ -13,8 +13,8 @@ from torch import Tensor
 
 from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
+from detente.metrics.context import Subject
 from detente.metrics.likelihood import FACTORS, Coverage, LogLikelihood
-from detente.probe import Subject
 
 
 class Looking(Subject):

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from detente import catalogue
+from detente import registry as catalogue
 from detente.metrics.base import Metric
 
 

@@ -17,9 +17,9 @@ from detente.data.swiss_roll import SwissRoll
 from detente.errors import InvalidValue
 from detente.games.adversarial import Adversarial
 from detente.games.dirac_gan import DiracGAN
+from detente.metrics.context import Subject
 from detente.metrics.mode_coverage import GoodShare, ModesCovered
 from detente.metrics.mode_divergence import ModeDivergence
-from detente.probe import Subject
 from detente.state import State
 
 METRICS = [ModesCovered(), GoodShare(), ModeDivergence()]

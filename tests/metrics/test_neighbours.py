@@ -14,7 +14,7 @@ from torch import Tensor
 from detente.data.digits import Digits
 from detente.errors import InvalidValue
 from detente.metrics import neighbours
-from detente.metrics.features import of_data
+from detente.metrics.features.extractor import of_data
 from detente.metrics.neighbours import (
     FeatureCoverage,
     FeatureDensity,

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from detente.catalogue import members
 from detente.networks.conditional import ConditionalDiscriminator, ConditionalGenerator
 from detente.networks.convolutional import ConvolutionalDiscriminator, ConvolutionalGenerator
 from detente.networks.dcgan import DcganDiscriminator, DcganGenerator
@@ -21,6 +20,7 @@ from detente.networks.mlp import MLP
 from detente.networks.scaled_resnet import ScaledResnetDiscriminator, ScaledResnetGenerator
 from detente.networks.sngan import SnganDiscriminator, SnganGenerator
 from detente.networks.text_resnet import TextResnetDiscriminator, TextResnetGenerator
+from detente.registry import members
 
 Case = tuple[Callable[[], nn.Module], tuple[int, ...], bool]  # the network, shape of a sample, whether it has labels
 SMALL: dict[str, Case] = {

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from detente.catalogue import members
 from detente.errors import InvalidValue
 from detente.networks.mlp import MLP
+from detente.registry import members
 
 
 def linears(network: nn.Module) -> list[nn.Linear]:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch.func import grad, jacrev, vmap
 
-from detente.catalogue import members
 from detente.errors import InvalidValue
 from detente.objectives.base import Objective
 from detente.objectives.hinge import Hinge
@@ -17,6 +16,7 @@ from detente.objectives.least_squares import LeastSquares
 from detente.objectives.minimax import Minimax
 from detente.objectives.non_saturating import NonSaturating
 from detente.objectives.wasserstein import Wasserstein
+from detente.registry import members
 
 REAL = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
 FAKE = torch.tensor([-0.3, 1.5, -2.0], dtype=torch.float64)

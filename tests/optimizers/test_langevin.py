@@ -10,7 +10,7 @@ from torch import Tensor
 
 from detente.fields.covariance import Covariance
 from detente.games.adversarial import Adversarial
-from detente.method import Method
+from detente.methods.method import Method
 from detente.networks.mlp import MLP
 from detente.optimizers.base import Optimizer
 from detente.optimizers.ccadl import CCADL

@@ -10,7 +10,7 @@ from detente import methods
 from detente.errors import InvalidValue
 from detente.fields.gradient import Gradient
 from detente.games.quadratic import Bilinear
-from detente.method import Method
+from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.optimizers.optimistic_adam import OptimisticAdam

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.func import functional_call, grad, jacrev, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from detente.catalogue import members
 from detente.errors import InvalidValue
 from detente.networks.mlp import MLP
 from detente.penalties.base import Penalty
@@ -20,6 +19,7 @@ from detente.penalties.dragan import DRAGAN
 from detente.penalties.gradient_penalty import GradientPenalty
 from detente.penalties.r1 import R1
 from detente.penalties.r2 import R2
+from detente.registry import members
 
 SHAPES = [(6, 2), (5, 3, 4, 4)]
 EVERY = [GradientPenalty(), DRAGAN(), DRAGAN(perturbation="code"), DRAGAN(perturbation="paper"), R1(), R2()]

@@ -20,7 +20,7 @@ from detente.games.adversarial import Adversarial
 from detente.games.dirac_gan import DiracGAN
 from detente.games.low_dimensional import LowDimensional
 from detente.games.quadratic import Quadratic
-from detente.method import Method
+from detente.methods.method import Method
 from detente.networks.mlp import MLP
 from detente.optimizers.adam import Adam
 from detente.optimizers.momentum import Momentum

@@ -16,7 +16,7 @@ from detente.fields.gradient import Gradient
 from detente.game import Game
 from detente.games.adversarial import Adversarial
 from detente.games.quadratic import Bilinear
-from detente.method import Method
+from detente.methods.method import Method
 from detente.networks.mlp import MLP
 from detente.optimizers.adam import Adam
 from detente.optimizers.sgd import SGD

@@ -16,7 +16,7 @@ from detente.game import Game
 from detente.games.adversarial import Adversarial
 from detente.games.dirac_gan import DiracGAN
 from detente.games.quadratic import Bilinear
-from detente.method import Method
+from detente.methods.method import Method
 from detente.networks.mlp import MLP
 from detente.optimizers.adam import Adam
 from detente.optimizers.optimistic_adam import OptimisticAdam

@@ -11,7 +11,7 @@ import torch
 
 from detente import methods
 from detente.games.quadratic import Quadratic
-from detente.method import Method
+from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.optimizers.momentum import Momentum

@@ -10,7 +10,7 @@ from detente.errors import InvalidValue
 from detente.game import Game
 from detente.games.quadratic import Bilinear
 from detente.games.stochastic_bilinear import StochasticBilinear
-from detente.method import Method
+from detente.methods.method import Method
 from detente.optimizers.sgd import SGD
 from detente.schemes.restarting import Restarting
 from detente.schemes.simultaneous import Simultaneous

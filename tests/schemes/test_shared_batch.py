@@ -11,21 +11,21 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from detente import methods
-from detente.catalogue import members
-from detente.derivatives import accumulating
+from detente.autodiff import accumulating
 from detente.errors import InvalidValue
 from detente.fields.gradient import Gradient
 from detente.fields.variance_reduced import VarianceReduced
 from detente.games.adversarial import Adversarial
-from detente.method import Method
-from detente.modules import build, computing_in
+from detente.methods.method import Method
+from detente.modules.calling import build, computing_in
 from detente.optimizers.adam import Adam
 from detente.optimizers.sgd import SGD
 from detente.penalties.gradient_penalty import GradientPenalty
+from detente.registry import members
 from detente.schemes.alternating import Alternating
 from detente.schemes.base import Scheme
 from detente.schemes.shared_batch import SharedBatch
-from detente.sharing import shared
+from detente.shortcuts.forward_cache import shared
 from detente.state import State
 from detente.training.step import draw
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch.utils.tensorboard  # noqa: F401
 
-import detente.commands.resume
-import detente.commands.train  # noqa: F401
+import detente.cli.commands.resume
+import detente.cli.commands.train  # noqa: F401
 from detente import cli
 
 GAMES = {

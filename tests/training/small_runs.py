@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from detente import catalogue
+from detente import registry as catalogue
 from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
 from detente.fields.consensus import Consensus
@@ -27,7 +27,7 @@ from detente.fields.smoothing import Smoothing
 from detente.game import Game
 from detente.games.adversarial import Adversarial
 from detente.games.quadratic import Bilinear
-from detente.method import Method
+from detente.methods.method import Method
 from detente.optimizers.clipped import Clipped
 from detente.optimizers.momentum import Momentum
 from detente.optimizers.sgd import SGD
@@ -35,10 +35,10 @@ from detente.penalties.gradient_penalty import GradientPenalty
 from detente.schedule import Cosine
 from detente.schemes.alternating import Alternating
 from detente.schemes.simultaneous import Simultaneous
-from detente.training import checkpoint
 from detente.training.loop import Progress, train
-from detente.training.record import Record
 from detente.training.run import Run
+from detente.training.run_directory import checkpoint
+from detente.training.run_directory.record import Record
 
 COSTS = ("seconds", "seconds_per_step", "memory_mib")
 EVERY: dict[str, Any] = {"record_every": 5, "measure_every": 10, "checkpoint_every": 10, "samples": 8}

@@ -15,7 +15,7 @@ from detente import methods
 from detente.errors import InvalidValue
 from detente.fields.consensus import Consensus
 from detente.games.quadratic import Bilinear
-from detente.method import Method
+from detente.methods.method import Method
 from detente.optimizers.sgd import SGD
 from detente.schemes.simultaneous import Simultaneous
 from detente.training import loop

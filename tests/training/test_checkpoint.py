@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from detente import methods
 from detente.errors import InvalidValue
 from detente.games.quadratic import Bilinear
-from detente.training import checkpoint
 from detente.training.loop import Progress, train
 from detente.training.run import Run
+from detente.training.run_directory import checkpoint
 from tests.training.small_runs import assert_same_bits, carried, lines, record, ring, runs
 
 RUN = Run(ring(), methods.alternating(), steps=4, seeds=(0, 5), compile="off", samples=4)

@@ -18,10 +18,10 @@ from torch.utils._pytree import tree_leaves
 
 import detente
 from detente import methods
+from detente.autodiff import through_layers
 from detente.data.arrays import Arrays
 from detente.data.fixed_mixture import FixedMixture
 from detente.data.gaussian_mixture import Ring
-from detente.derivatives import through_layers
 from detente.errors import InvalidValue
 from detente.fields.base import mixture
 from detente.filters.gaussian_blur import GaussianBlur
@@ -30,10 +30,10 @@ from detente.games.adversarial import Adversarial
 from detente.games.conditional import Conditional
 from detente.games.dirac_gan import DiracGAN
 from detente.games.quadratic import Bilinear
-from detente.modules import seeded
+from detente.metrics.context import Subject
+from detente.modules.calling import seeded
 from detente.networks.spectral_norm import spectral_norm
 from detente.penalties.gradient_penalty import GradientPenalty
-from detente.probe import Subject
 from detente.schedule import Linear
 from detente.training.economy import _try
 from detente.training.loop import applicable

@@ -13,17 +13,18 @@ import torch
 from torch import Tensor, nn
 
 import detente
-from detente import cli, configuration, methods
+from detente import cli, methods
+from detente.autodiff import Evaluation, _parts, accumulating, vector_field, vector_jacobian
+from detente.cli import configuration
 from detente.data.gaussian_mixture import Ring
-from detente.derivatives import Evaluation, _parts, accumulating, vector_field, vector_jacobian
 from detente.errors import InvalidValue
 from detente.fields.consensus import Consensus
 from detente.fields.smoothing import Smoothing
 from detente.game import Batch, Buffers, Vectors
 from detente.games.adversarial import Adversarial
 from detente.games.quadratic import Bilinear
-from detente.method import Method
-from detente.modules import computing_in, copied
+from detente.methods.method import Method
+from detente.modules.calling import computing_in, copied
 from detente.networks.spectral_norm import spectral_norm
 from detente.optimizers.sgd import SGD
 from detente.schemes.simultaneous import Simultaneous

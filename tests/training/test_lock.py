@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from detente import errors
-from detente.training.lock import DirectoryLock, holder_of
+from detente.training.run_directory.lock import DirectoryLock, holder_of
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from detente.training.lock import DirectoryLock
+from detente.training.run_directory.lock import DirectoryLock
 lock = DirectoryLock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()

@@ -15,7 +15,7 @@ from detente.errors import InvalidValue
 from detente.fields.gradient import Gradient
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.games.quadratic import Bilinear, Quadratic
-from detente.method import Method
+from detente.methods.method import Method
 from detente.optimizers.sgd import SGD
 from detente.schemes.simultaneous import Simultaneous
 from detente.training.loop import Tick, begin, train

@@ -14,9 +14,9 @@ import detente
 from detente import errors, methods
 from detente.data.arrays import Arrays
 from detente.data.gaussian_mixture import Ring
-from detente.training.description import description
 from detente.training.loop import train
-from detente.training.record import Record
+from detente.training.run_directory.description import description
+from detente.training.run_directory.record import Record
 
 
 def run_on(samples: torch.Tensor, steps: int = 2) -> detente.Run:

@@ -21,10 +21,10 @@ from detente.errors import InvalidValue
 from detente.games.adversarial import Adversarial
 from detente.games.quadratic import Bilinear
 from detente.report.run_directory import read_run
-from detente.training import checkpoint
 from detente.training.loop import Tick, train
-from detente.training.record import Record
 from detente.training.run import Run
+from detente.training.run_directory import checkpoint
+from detente.training.run_directory.record import Record
 from tests.training.small_runs import assert_same_bits, last, lines, record, ring, saved
 from tests.training.test_loop import PLAIN, Fragile, by_hand
 

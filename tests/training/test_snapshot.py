@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from detente.data.arrays import Arrays
 from detente.games.adversarial import Adversarial
 from detente.games.conditional import Conditional
-from detente.probe import Subject
+from detente.metrics.context import Subject
 from detente.state import State
 from detente.training import loop
 from detente.training.loop import train
-from detente.training.record import Record
 from detente.training.run import Run
-from detente.training.snapshot import COLUMNS, ROWS, image_grid, interpolated, write_snapshot
+from detente.training.run_directory.record import Record
+from detente.training.run_directory.snapshot import COLUMNS, ROWS, image_grid, interpolated, write_snapshot
 from tests.training.small_runs import assert_same_bits, last, record, ring
 from tests.training.test_loop import PLAIN
 

@@ -18,10 +18,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from detente.catalogue import members
 from detente.data.base import Data, StoredData
 from detente.data.pictures import pixels
 from detente.errors import InvalidValue, require
+from detente.registry import members
 
 Store = Tensor | np.ndarray
 SAMPLE_KEYS = ("samples", "images", "x", "x_train", "arr_0")

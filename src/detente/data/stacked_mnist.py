@@ -8,9 +8,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from detente.catalogue import members
 from detente.data.base import Data, StoredData
 from detente.errors import require
+from detente.registry import members
 
 EMBEDDED = "digits"
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detente.derivatives import vector_field
+from detente.autodiff import vector_field
 from detente.diagnostics.base import GradientStatistics
 from detente.errors import InvalidValue, require
 from detente.game import Game

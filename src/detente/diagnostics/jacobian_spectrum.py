@@ -10,14 +10,14 @@ import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
 from torch import Tensor
 
-from detente.derivatives import jacobian, transposed_jacobian
+from detente.autodiff import jacobian, transposed_jacobian
 from detente.diagnostics.base import Spectrum
 from detente.errors import InvalidValue, require, unknown
 from detente.fields.base import Field
 from detente.fields.consensus import Consensus
 from detente.fields.smoothing import Smoothing
 from detente.game import Batch, Game
-from detente.method import Method
+from detente.methods.method import Method
 from detente.state import State
 
 Which = Literal["LM", "LR", "SR", "LI"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detente.derivatives import vector_field
+from detente.autodiff import vector_field
 from detente.errors import require
 from detente.game import Batch, Game, Vectors
 from detente.state import State

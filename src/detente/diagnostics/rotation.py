@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from detente.derivatives import vector_field
+from detente.autodiff import vector_field
 from detente.errors import require
 from detente.game import Batch, Game, Vectors
 from detente.state import State

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import torch
 
-from detente.derivatives import Evaluation, linearization
+from detente.autodiff import Evaluation, linearization
 from detente.errors import require
 from detente.fields.base import Field
+from detente.fields.local_game import equilibrium, no_steps, require_zero_sum_pair
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.local_game import equilibrium, no_steps, require_zero_sum_pair
 from detente.state import Tree
 
 

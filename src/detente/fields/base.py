@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from detente.derivatives import Evaluation, vector_field
+from detente.autodiff import Evaluation, vector_field
 from detente.errors import require
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.state import State, Tree

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from detente.derivatives import Evaluation, vector_jacobian
+from detente.autodiff import Evaluation, vector_jacobian
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from detente.derivatives import Evaluation, gradient_covariance, through_layers, vector_field
+from detente.autodiff import Evaluation, gradient_covariance, through_layers, vector_field
 from detente.errors import require
 from detente.fields.base import Field, mixture
 from detente.game import Batch, Buffers, Game, Vectors

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from detente.derivatives import Evaluation, vector_jacobian
+from detente.autodiff import Evaluation, vector_jacobian
 from detente.errors import require
 from detente.fields.base import Field, mixture
 from detente.game import Batch, Buffers, Game, Vectors

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from detente.conjugate_gradient import conjugate_gradient
-from detente.derivatives import Evaluation, linearization, vector_field
+from detente.autodiff import Evaluation, linearization, vector_field
+from detente.autodiff.conjugate_gradient import conjugate_gradient
 from detente.errors import require
 from detente.fields.base import Field
+from detente.fields.local_game import require_zero_sum_pair
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.local_game import require_zero_sum_pair
 from detente.state import Tree
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from detente.derivatives import Evaluation
+from detente.autodiff import Evaluation
 from detente.fields.base import Field, mean_field, part_count, require_finite
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.state import Tree

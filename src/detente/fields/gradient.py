@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from detente.derivatives import Evaluation, vector_field
+from detente.autodiff import Evaluation, vector_field
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.state import Tree

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from detente.derivatives import Evaluation, vector_field, vector_jacobian
+from detente.autodiff import Evaluation, vector_field, vector_jacobian
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors

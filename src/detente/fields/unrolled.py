@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from detente.derivatives import Evaluation, unrolled_gradient, vector_field
+from detente.autodiff import Evaluation, unrolled_gradient, vector_field
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from detente.derivatives import Evaluation, vector_field
+from detente.autodiff import Evaluation, vector_field
 from detente.errors import require
 from detente.fields.base import Field, mean_field, mixture, part_count, require_finite
 from detente.game import Batch, Buffers, Game, Vectors

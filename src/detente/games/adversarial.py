@@ -13,21 +13,32 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from detente.catalogue import members
+from detente.autodiff.exact_derivatives import require_right_gradients
 from detente.data.arrays import as_data
 from detente.data.base import Data, StoredData
 from detente.errors import InvalidValue, require, unknown
-from detente.exact_derivatives import require_right_gradients
 from detente.filters.base import Filter
 from detente.game import Batch, Buffers, Game, Given, Vectors, named_tensors
-from detente.module_checks import examine, require_separate
-from detente.modules import Build, build, call, copied, evaluated, materialized, remembered, traceable, trainable, write
+from detente.games.scores import Scores, logits_of, require_logits, require_probabilities
+from detente.modules.calling import (
+    Build,
+    build,
+    call,
+    copied,
+    evaluated,
+    materialized,
+    remembered,
+    traceable,
+    trainable,
+    write,
+)
+from detente.modules.checks import examine, require_separate
+from detente.modules.layout import Layout
+from detente.modules.randomness import Source, generators_in, seeded
 from detente.objectives.base import Objective
 from detente.penalties.base import Penalty
-from detente.randomness import Source, generators_in, seeded
-from detente.scores import Scores, logits_of, require_logits, require_probabilities
+from detente.registry import members
 from detente.state import State
-from detente.vector import Layout
 
 
 class Adversarial(Game):

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-from detente.catalogue import members
 from detente.errors import InvalidValue, require, unknown
 from detente.optimizers.base import Optimizer
+from detente.registry import members
 from detente.schedule import Schedule
 
 # One learning rate for all players, or one for each (two time-scales): by name, or in the order of the game's players.

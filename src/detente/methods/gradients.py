@@ -7,8 +7,8 @@ from typing import Literal
 from detente.fields.consensus import Consensus
 from detente.fields.gradient import Gradient
 from detente.fields.smoothing import Smoothing
-from detente.method import Method
 from detente.methods.base import Rate, gan_optimizers, named_optimizer
+from detente.methods.method import Method
 from detente.optimizers.base import Optimizer
 from detente.optimizers.clipped import Clipped
 from detente.schemes.alternating import Alternating

@@ -6,8 +6,8 @@ from typing import Literal
 
 from detente.fields.covariance import Covariance
 from detente.fields.gradient import Gradient
-from detente.method import Method
 from detente.methods.base import Rate, named_optimizer, require_one_rate
+from detente.methods.method import Method
 from detente.optimizers.base import Optimizer
 from detente.optimizers.ccadl import CCADL
 from detente.optimizers.langevin import Langevin

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from detente.fields.gradient import Gradient
-from detente.method import Method
 from detente.methods.base import Optimizers, Rate, named_optimizer, with_rates
+from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.optimizers.optimistic_adam import OptimisticAdam

@@ -9,8 +9,8 @@ from detente.fields.competitive import Competitive
 from detente.fields.follow_the_ridge import FollowTheRidge
 from detente.fields.symplectic import Symplectic
 from detente.fields.unrolled import Unrolled
-from detente.method import Method
 from detente.methods.base import Rate, named_optimizer, require_one_rate
+from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.optimizers.sgd import SGD

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from detente.fields.gradient import Gradient
-from detente.method import Method
 from detente.methods.base import Rate, with_rates
+from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.schemes.alternating import Alternating
 

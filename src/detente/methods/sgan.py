@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from detente.fields.gradient import Gradient
-from detente.method import Method
 from detente.methods.base import Rate, named_optimizer
+from detente.methods.method import Method
 from detente.optimizers.base import Optimizer
 from detente.schemes.alternating import Alternating
 from detente.schemes.sgan import Sgan

@@ -7,8 +7,8 @@ from dataclasses import replace
 from detente.fields.debiased_consensus import DebiasedConsensus
 from detente.fields.full_batch import FullBatch
 from detente.fields.variance_reduced import VarianceReduced
-from detente.method import Method
 from detente.methods.base import Rate, gan_optimizers, named_optimizer, require_one_rate
+from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.schemes.alternating import Alternating

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
 from detente.game import Game
-from detente.probe import Subject
+from detente.metrics.context import Subject
 
 
 class Metric(ABC):

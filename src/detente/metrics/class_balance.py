@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from detente.game import Game
-from detente.metrics import classifier
 from detente.metrics.base import Metric, nonnegative
-from detente.metrics.features import of_samples, remembered
-from detente.probe import Subject
+from detente.metrics.context import Subject
+from detente.metrics.features import classifier
+from detente.metrics.features.extractor import of_samples, remembered
 
 
 def class_histogram(probabilities: Tensor) -> Tensor:

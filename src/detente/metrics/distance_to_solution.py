@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from detente.game import Game
 from detente.metrics.base import Metric
-from detente.probe import Subject
+from detente.metrics.context import Subject
 
 
 @dataclass(frozen=True)

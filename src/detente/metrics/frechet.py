@@ -13,10 +13,10 @@ from torch import Tensor
 from detente.data.base import Data
 from detente.errors import require
 from detente.game import Game
-from detente.metrics import classifier, inception
 from detente.metrics.base import Metric, nonnegative
-from detente.metrics.features import Extractor, of_data, of_samples, remembered
-from detente.probe import Subject
+from detente.metrics.context import Subject
+from detente.metrics.features import classifier, inception
+from detente.metrics.features.extractor import Extractor, of_data, of_samples, remembered
 
 BLOCK = 192  # rows and columns that are multiplied at once, measured
 # Accuracy relative to the traces. Where eigenvalues may miss it, singular values are taken, in five times the time.

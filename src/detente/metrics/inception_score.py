@@ -10,10 +10,10 @@ from torch import Tensor
 
 from detente.errors import require
 from detente.game import Game
-from detente.metrics import classifier, inception
 from detente.metrics.base import Metric
-from detente.metrics.features import Extractor, of_samples
-from detente.probe import Subject
+from detente.metrics.context import Subject
+from detente.metrics.features import classifier, inception
+from detente.metrics.features.extractor import Extractor, of_samples
 
 
 def inception_score(probabilities: Tensor, splits: int = 10) -> tuple[float, float]:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from detente.errors import require
 from detente.game import Game
-from detente.metrics import inception
 from detente.metrics.base import Metric
-from detente.metrics.features import of_data, of_samples
-from detente.probe import Subject
+from detente.metrics.context import Subject
+from detente.metrics.features import inception
+from detente.metrics.features.extractor import of_data, of_samples
 
 
 def squared_discrepancy(real: Tensor, fake: Tensor) -> float:

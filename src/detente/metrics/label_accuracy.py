@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from detente.game import Game
-from detente.metrics import classifier
 from detente.metrics.base import Metric
-from detente.metrics.features import PART, looked
-from detente.probe import Subject
+from detente.metrics.context import Subject
+from detente.metrics.features import classifier
+from detente.metrics.features.extractor import PART, looked
 
 
 def label_accuracy(logits: Tensor, labels: Tensor) -> float:

@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from detente.errors import require
 from detente.game import Game
 from detente.metrics.base import Metric
-from detente.probe import Subject
+from detente.metrics.context import Subject
 
 FOLDS = 5
 PART = 1024  # rows of a matrix of distances that are held at once

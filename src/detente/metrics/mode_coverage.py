@@ -12,7 +12,7 @@ from detente.data.gaussian_mixture import Mixture
 from detente.errors import require
 from detente.game import Game
 from detente.metrics.base import Metric
-from detente.probe import Subject
+from detente.metrics.context import Subject
 
 
 def _near_modes(samples: Tensor, mixture: Mixture, sigmas: float) -> Tensor:

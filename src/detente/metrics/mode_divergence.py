@@ -10,7 +10,7 @@ import torch
 from detente.data.gaussian_mixture import Mixture
 from detente.game import Game
 from detente.metrics.base import Metric, nonnegative
-from detente.probe import Subject
+from detente.metrics.context import Subject
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from detente.errors import require
 from detente.game import Game
-from detente.metrics import classifier
 from detente.metrics.base import Metric
+from detente.metrics.context import Subject
 from detente.metrics.distances import Points, distance_to_neighbour, within
-from detente.metrics.features import of_data, of_samples
-from detente.probe import Subject
+from detente.metrics.features import classifier
+from detente.metrics.features.extractor import of_data, of_samples
 
 PART = 1024  # rows of a matrix of distances that are held at once
 

@@ -12,8 +12,8 @@ from detente.data.text import Text
 from detente.errors import require
 from detente.game import Game
 from detente.metrics.base import Metric, nonnegative
-from detente.metrics.features import REAL, SEED, remembered
-from detente.probe import Subject
+from detente.metrics.context import Subject
+from detente.metrics.features.extractor import REAL, SEED, remembered
 
 LONGEST = 4
 Shares = tuple[np.ndarray, np.ndarray]  # different n-grams as numbers, ascending, and their shares

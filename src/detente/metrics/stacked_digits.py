@@ -10,10 +10,10 @@ from torch import Tensor
 
 from detente.data.stacked_mnist import StackedMnist
 from detente.game import Game
-from detente.metrics import classifier
 from detente.metrics.base import Metric, nonnegative
-from detente.metrics.features import PART, looked
-from detente.probe import Subject
+from detente.metrics.context import Subject
+from detente.metrics.features import classifier
+from detente.metrics.features.extractor import PART, looked
 
 MODES = 1000
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detente.autodiff.tracing import eager
 from detente.errors import require
 from detente.optimizers.base import Optimizer
 from detente.schedule import Schedule, require_positive, value
-from detente.vector import eager
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from detente.autodiff.tracing import eager
 from detente.optimizers.base import Optimizer
 from detente.schedule import Schedule, require_positive, value
-from detente.vector import eager
 
 
 @dataclass(frozen=True)

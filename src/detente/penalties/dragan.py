@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from detente.derivatives import input_gradient
+from detente.autodiff import input_gradient
 from detente.errors import require
 from detente.penalties.base import Penalty
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detente.derivatives import input_gradient
+from detente.autodiff import input_gradient
 from detente.errors import require
 from detente.penalties.base import Penalty
 

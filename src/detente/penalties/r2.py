@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from detente.derivatives import input_gradient
+from detente.autodiff import input_gradient
 from detente.errors import require
 from detente.penalties.base import Penalty
 

@@ -12,7 +12,7 @@ import yaml
 
 from detente.errors import InvalidValue
 from detente.report.run import Metric, Run, SeedStatus, Tick
-from detente.training.lock import holder_of
+from detente.training.run_directory.lock import holder_of
 
 MARKS: Final = ("run.yaml", "metrics.jsonl")
 GROUPS: Final = ("metrics", "losses", "gradient_norm")

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from detente.autodiff.tracing import eager
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.schedule import Schedule, value
 from detente.schemes.base import Noise, Play, Scheme, Turns, chosen, told
 from detente.state import Info, State, Tree
-from detente.vector import eager
 
 LONGEST_UNROLLED = 20  # a traced step holds every move of the ascent: with more, compiling would take minutes
 

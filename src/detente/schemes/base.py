@@ -9,13 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from detente.derivatives import Evaluation
+from detente.autodiff import Evaluation
+from detente.autodiff.tracing import eager
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.optimizers.base import Optimizer
 from detente.state import Info, State, Tree, flatten, unflatten
-from detente.vector import eager
 
 Noise = dict[str, Tensor]
 Turns = tuple[Noise, ...]  # noise for the moves made with each batch of a step

@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 
+from detente.autodiff.tracing import eager
 from detente.errors import InvalidValue, require, unknown
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
@@ -27,7 +28,6 @@ from detente.schemes.pairs import (
     stacked,
 )
 from detente.state import Info, State, Tree, flatten, unflatten
-from detente.vector import eager
 
 # Parameters of one pair up to which mapping saves time, since it pays the overhead of operations once for all pairs: 5
 # pairs of MLPs take 0.65 of the time at 2,000, 0.93 at 70,000, as long at 270,000, and more memory.

@@ -8,7 +8,7 @@ from typing import ClassVar
 from detente.fields.base import Field
 from detente.game import Batch, Game
 from detente.schemes.base import Play, Scheme, Turns, in_order, told
-from detente.sharing import computing_once
+from detente.shortcuts.forward_cache import computing_once
 from detente.state import Info, State
 
 

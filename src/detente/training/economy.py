@@ -9,11 +9,11 @@ from typing import Any, get_args
 
 import torch
 
-from detente.derivatives import accumulating
+from detente.autodiff import accumulating
 from detente.errors import InvalidValue, require, unknown
 from detente.game import Game
-from detente.method import Method
-from detente.modules import Precision, computing_in
+from detente.methods.method import Method
+from detente.modules.calling import Precision, computing_in
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from detente.catalogue import members, name_of
 from detente.game import Game
 from detente.metrics.base import Metric
-from detente.probe import Subject
+from detente.metrics.context import Subject
+from detente.registry import members, name_of
 from detente.state import Info, flatten, unflatten
 from detente.training.drawing import Drawing, drawings
 from detente.training.execution import Execution, execution

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from detente.method import Method
+from detente.methods.method import Method
 from detente.optimizers.base import Optimizer
 from detente.schedule import Schedule, value
 

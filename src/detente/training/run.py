@@ -9,8 +9,8 @@ import torch
 
 from detente.errors import InvalidValue, require
 from detente.game import Game
-from detente.method import Method
-from detente.modules import Precision
+from detente.methods.method import Method
+from detente.modules.calling import Precision
 from detente.training.economy import Economy
 from detente.training.step import Compile
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from detente.game import Batch, Game
-from detente.method import Method
+from detente.methods.method import Method
 from detente.schemes.base import Turns
 from detente.state import Info, State, Tree, flatten, unflatten
 from detente.training.graph import Graph, Take, leaves_of

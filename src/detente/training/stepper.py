@@ -11,8 +11,8 @@ from torch import Tensor
 from detente.errors import require
 from detente.game import Game
 from detente.games.adversarial import Adversarial
-from detente.method import Method
-from detente.modules import Precision, copied, modules_of
+from detente.methods.method import Method
+from detente.modules.calling import Precision, copied, modules_of
 from detente.state import Info, State
 from detente.training.economy import Economy
 from detente.training.step import Draw, Steps, draw, noise_of, placed, sent
@@ -23,7 +23,7 @@ class Stepper:
 
     Args:
         game: any `detente.game.Game`; for a GAN, `detente.Adversarial`.
-        method: any `detente.method.Method`, e.g. from `detente.methods`.
+        method: any `detente.methods.method.Method`, e.g. from `detente.methods`.
         seed: of everything random: initial parameters (where a factory makes them), batches, latents, noise.
         compiled: compile the step at its first call (worth it from thousands of steps on); a warning says where that
             is impossible, and `execution` how steps are carried out.

@@ -9,7 +9,7 @@ import yaml
 
 from detente.errors import InvalidValue, require
 from detente.training.budget import Budget
-from detente.training.directory import write_text
+from detente.training.run_directory.directory import write_text
 
 
 @dataclass(frozen=True)

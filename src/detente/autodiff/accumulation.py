@@ -1,0 +1,87 @@
+"""A batch seen in parts, one after the other, so that one part's graph is held at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from torch import Tensor
+
+from detente.autodiff.engines import Evaluation
+from detente.errors import InvalidValue
+from detente.game import Batch, Vectors
+from detente.state import flatten, unflatten
+
+_ACCUMULATED: ContextVar[int] = ContextVar("accumulated", default=1)
+
+
+@contextmanager
+def accumulating(parts: int) -> Iterator[None]:
+    """Batches are seen in so many parts within, one after the other, so that one part's graph is held at a time.
+
+    `vector_field` and `vector_jacobian` give what they give for the whole batch, to rounding, where losses are means
+    over samples that no layer mixes. BatchNorm normalises each part by itself. Each part begins with the same buffers,
+    and what it makes of them is averaged.
+
+    Raises:
+        InvalidValue: (within) of a derivative that needs the whole batch's graph.
+    """
+    before = _ACCUMULATED.set(parts)
+    try:
+        yield
+    finally:
+        _ACCUMULATED.reset(before)
+
+
+def parts_of(batch: Batch) -> list[tuple[Batch, float]]:
+    """Return the parts of a batch, each with its share of the samples in it and in those before it."""
+    wanted = _ACCUMULATED.get()
+    if wanted == 1:
+        return [(batch, 1.0)]
+    samples = {name: tensor for name, tensor in batch.items() if tensor.dim()}
+    sizes = {len(tensor) for tensor in samples.values()}
+    if len(sizes) != 1:
+        shapes = {name: tuple(tensor.shape) for name, tensor in batch.items()}
+        hint = f"This one's batch holds {shapes}"
+        raise InvalidValue("accumulate", wanted, "1 for a game whose batch is not one row a sample", hint)
+    (size,) = sizes
+    count, parts, seen = min(wanted, size), [], 0
+    cut = {name: tensor.tensor_split(count) for name, tensor in samples.items()}
+    for index in range(count):
+        part = {**batch, **{name: pieces[index] for name, pieces in cut.items()}}
+        if "seed" in batch:  # of random numbers that layers draw: others in every part
+            part["seed"] = batch["seed"] + index
+        length = len(next(iter(cut.values()))[index])
+        seen += length
+        parts.append((part, length / seen))
+    return parts
+
+
+def averaged(
+    evaluate: Callable[[Batch], tuple[Evaluation, Vectors]], parts: list[tuple[Batch, float]]
+) -> tuple[Evaluation, Vectors]:
+    """Return the mean over the parts of a batch of an evaluation and of vectors beside it, one part after the other."""
+    if len(parts) == 1:
+        return evaluate(parts[0][0])
+    mean: dict[str, Tensor] = {}
+    told = {}
+    for part, share in parts:
+        evaluation, vectors = evaluate(part)
+        told = {"field": evaluation.field, "losses": evaluation.losses, "buffers": evaluation.buffers, "": vectors}
+        found = flatten(told)
+        # Steps towards the latest leave alone what all parts agree on; counts are whole numbers, the same in all.
+        mean = {
+            name: mean[name].lerp(one, share) if name in mean and one.is_floating_point() else one
+            for name, one in found.items()
+        }
+    tree = unflatten(mean, told)
+    vectors = tree.pop("")
+    return Evaluation(**tree), vectors
+
+
+def require_whole(what: str) -> None:
+    """Raise `InvalidValue` where batches are seen in parts, but a derivative is that of a whole one."""
+    allowed = "1 with a field that differentiates the whole batch at once"
+    if (parts := _ACCUMULATED.get()) > 1:
+        raise InvalidValue("accumulate", parts, allowed, f"Here it wants {what}")

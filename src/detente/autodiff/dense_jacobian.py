@@ -1,0 +1,82 @@
+"""The field's Jacobian J = v'(x) as a dense matrix."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from detente.autodiff.engines import products_with_rows, refused_by_name, taped_field
+from detente.autodiff.exact_derivatives import exact
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.shortcuts.layered_jacobian import Layering, assembled, recorded
+
+
+@refused_by_name
+def jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk: int = 64) -> Tensor:
+    """Return the dense Jacobian J = v'(x), (n, n), rows and columns in the order of `game.players`.
+
+    Players made of linear layers are differentiated by the layers' outputs, of which there are fewer than parameters.
+
+    Args:
+        game: the game.
+        vectors: the point x, each player's (n_i,).
+        buffers: the modules' buffers.
+        batch: one batch.
+        chunk: rows computed at once; their intermediate results should fit the processor's cache.
+    """
+    rows, columns = taped_field(game, vectors, buffers, batch)
+    dense = _layered_jacobian(game, vectors, buffers, batch, chunk)
+    if dense is not None and _is_jacobian(dense, rows, columns):
+        return dense
+    parts: list[Tensor] = []
+    for row in rows:  # player by player: half the work, since a row depends on one player's gradient only
+        for unit in torch.eye(len(row), dtype=row.dtype, device=row.device).split(chunk):
+            found = products_with_rows([row], columns, [unit], retain_graph=True, is_grads_batched=True)
+            parts.append(torch.cat(found, dim=-1))
+    return torch.cat(parts)
+
+
+def _layered_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk: int) -> Tensor | None:
+    """Return what is J if linear layers hold all parameters and nothing mixes samples; None if the former is not so."""
+    vectors = {name: vectors[name].detach().clone() for name in game.players}  # each in a storage of its own
+    with torch.enable_grad():
+        with recorded(vectors) as calls, exact(game, True):
+            losses, _ = game.losses(vectors, buffers, batch, game.players)
+        layering = Layering.of(calls, vectors)
+        if layering is None:
+            return None
+        shifts = [call.shift for call in calls]
+        gradients = {
+            name: torch.autograd.grad(loss, shifts, create_graph=True, allow_unused=True)
+            if loss.requires_grad
+            else [None] * len(shifts)
+            for name, loss in losses.items()
+        }
+
+    def per_sample(outputs: Tensor, leaves: list[Tensor]) -> list[Tensor | None]:
+        # One output of all samples at once: where samples do not mix, their derivatives come out apart.
+        units = torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device).unsqueeze(1)
+        options = {"retain_graph": True, "is_grads_batched": True, "allow_unused": True}
+        found = [
+            torch.autograd.grad(outputs, leaves, part, **options)
+            for part in units.expand(-1, len(outputs), -1).split(chunk)
+        ]
+        if len(found) == 1:
+            return list(found[0])
+        return [None if parts[0] is None else torch.cat(parts) for parts in zip(*found, strict=True)]
+
+    return assembled(calls, layering, gradients, per_sample)
+
+
+def _is_jacobian(dense: Tensor, rows: list[Tensor], columns: list[Tensor]) -> bool:
+    """Whether a matrix is J but for rounding: Jᵀu by the graph of v agrees block by block, u random for each player."""
+    sizes = [len(row) for row in rows]
+    u = torch.randn(len(dense), dtype=dense.dtype, generator=torch.Generator().manual_seed(0)).to(dense.device)
+    given = torch.block_diag(*u.split(sizes))  # (players, n): each player's rows alone
+    blocks = list(given.split(sizes, dim=-1))
+    expected = products_with_rows(rows, columns, blocks, retain_graph=True, is_grads_batched=True)
+    rounding = 100 * torch.finfo(dense.dtype).eps
+    return all(
+        bool(((found - product).norm(dim=-1) <= rounding * product.norm(dim=-1)).all())
+        for found, product in zip((given @ dense).split(sizes, dim=-1), expected, strict=True)
+    )

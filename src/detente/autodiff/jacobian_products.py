@@ -1,0 +1,188 @@
+"""Products with the field's Jacobian J = v'(x) and its transpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from detente.autodiff.accumulation import averaged, parts_of, require_whole
+from detente.autodiff.engines import (
+    Evaluation,
+    as_leaves,
+    functional_gradients,
+    is_transformed,
+    off_graph,
+    products_with_rows,
+    refused_by_name,
+    taped_field,
+    taped_gradients,
+)
+from detente.autodiff.exact_derivatives import refusing
+from detente.autodiff.field import vector_field
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.shortcuts.batch_norm import closed_forms
+
+
+@refused_by_name
+def vector_jacobian(
+    game: Game,
+    vectors: Vectors,
+    buffers: Buffers,
+    batch: Batch,
+    cotangent: Vectors | None = None,
+    players: tuple[str, ...] | None = None,
+    wanted: tuple[str, ...] | None = None,
+) -> tuple[Evaluation, Vectors]:
+    """Return v(x) and J(x)ᵀ u, from one forward pass.
+
+    Args:
+        game: the game.
+        vectors: the point x, each player's (n_i,).
+        buffers: the modules' buffers.
+        batch: one batch, used for v and for J.
+        cotangent: u, each of `players`' (n_i,); default v(x) itself, so that J(x)ᵀ v(x) = ∇ ½‖v(x)‖².
+        players: rows of J, those whose blocks of v enter (default: everybody).
+        wanted: columns of J, those with respect to whom is differentiated (default: everybody).
+    """
+    players, wanted = players or game.players, wanted or game.players
+    parts = parts_of(batch)
+    if len(parts) == 1:
+        return _vector_jacobian(game, vectors, buffers, parts[0][0], cotangent, players, wanted)
+    # Every part is multiplied with the u of all: v(x) has to be known first, at the price of one more look.
+    u = cotangent or vector_field(game, vectors, buffers, batch, players).field
+    return averaged(lambda part: _vector_jacobian(game, vectors, buffers, part, u, players, wanted), parts)
+
+
+def _vector_jacobian(
+    game: Game,
+    vectors: Vectors,
+    buffers: Buffers,
+    batch: Batch,
+    cotangent: Vectors | None,
+    players: tuple[str, ...],
+    wanted: tuple[str, ...],
+) -> tuple[Evaluation, Vectors]:
+    """Return v(x) and J(x)ᵀ u of a batch in one piece, as `vector_jacobian` says."""
+    if is_transformed(*vectors.values()):
+
+        def blocks_at(at: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
+            return functional_gradients(game, {**vectors, **at}, buffers, batch, players)
+
+        blocks, pull, (losses, new_buffers) = torch.func.vjp(  # pyright: ignore[reportAssignmentType]
+            blocks_at, {name: vectors[name] for name in wanted}, has_aux=True
+        )
+        (product,) = pull({name: (cotangent or blocks)[name] for name in players})
+        return Evaluation(blocks, losses, new_buffers), product
+    with torch.enable_grad():
+        leaves = as_leaves(vectors, tuple(dict.fromkeys((*players, *wanted))))
+        on_processor = all(vector.device.type == "cpu" for vector in vectors.values())  # where the closed forms pay
+        forms = closed_forms(getattr(game, "modules", None)) if on_processor else None
+        evaluation = taped_gradients(game, leaves, buffers, batch, players, True, forms)
+        rows = [evaluation.field[name] for name in players]
+        given = [(cotangent or evaluation.field)[name].detach() for name in players]
+        product = products_with_rows(rows, [leaves[name] for name in wanted], given)
+    return off_graph(evaluation), dict(zip(wanted, product, strict=True))
+
+
+@refused_by_name
+def jacobian_vector(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, tangent: Vectors) -> Vectors:
+    """Return J(x) u: how the field changes when every player moves along `tangent`, each (n_i,).
+
+    Reverse mode twice, since u ↦ Jᵀu is linear and its transpose is J: works for every layer that can be
+    differentiated twice.
+    """
+    names = game.players
+    with torch.enable_grad():
+        rows, columns = taped_field(game, vectors, buffers, batch)
+        dummies = [torch.zeros_like(row).requires_grad_() for row in rows]
+        transposed = products_with_rows(rows, columns, dummies, create_graph=True)
+        product = products_with_rows(transposed, dummies, [tangent[name] for name in names])
+    return dict(zip(names, product, strict=True))
+
+
+@refused_by_name
+def transposed_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) -> Callable[[Tensor], Tensor]:
+    """Return u ↦ J(x)ᵀ u on stacked vectors (n,), with the graph of v(x) built once and kept.
+
+    J and Jᵀ have the same eigenvalues, so this is the cheapest operator for a spectrum. A matrix (k, n) gives k
+    products at once.
+    """
+    rows, columns = taped_field(game, vectors, buffers, batch)
+    sizes = [row.numel() for row in rows]
+
+    def product(u: Tensor) -> Tensor:
+        given = list(u.split(sizes, dim=-1))
+        with refusing(game):
+            return torch.cat(
+                products_with_rows(rows, columns, given, retain_graph=True, is_grads_batched=u.dim() == 2), dim=-1
+            )
+
+    return product
+
+
+@refused_by_name
+def linearization(
+    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch
+) -> tuple[Evaluation, Callable[[Vectors, tuple[str, ...]], Vectors]]:
+    """Return v(x) and (u, wanted) ↦ J(x)ᵀu for many products: the graph of v is built once and kept.
+
+    Of u only some players' blocks, (n_i,), need be given; `wanted` names the columns of J, whose blocks are returned.
+    """
+    require_whole("products with one and the same Jacobian")
+    names = game.players
+    if is_transformed(*vectors.values()):
+
+        def blocks_at(at: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
+            return functional_gradients(game, at, buffers, batch, names)
+
+        blocks, pull, (losses, new_buffers) = torch.func.vjp(blocks_at, vectors, has_aux=True)  # pyright: ignore
+
+        def mapped(u: Vectors, wanted: tuple[str, ...]) -> Vectors:
+            with refusing(game):
+                (product,) = pull({name: u.get(name, torch.zeros_like(vectors[name])) for name in names})
+            return {name: product[name] for name in wanted}
+
+        return Evaluation(blocks, losses, new_buffers), mapped
+    with torch.enable_grad():
+        leaves = as_leaves(vectors, names)
+        evaluation = taped_gradients(game, leaves, buffers, batch, names, differentiable=True)
+
+    def taped(u: Vectors, wanted: tuple[str, ...]) -> Vectors:
+        rows = [evaluation.field[name] for name in u]
+        with refusing(game):
+            product = products_with_rows(rows, [leaves[name] for name in wanted], list(u.values()), retain_graph=True)
+        return dict(zip(wanted, product, strict=True))
+
+    return off_graph(evaluation), taped
+
+
+@refused_by_name
+def field_products(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) -> tuple[Evaluation, Vectors, Vectors]:
+    """Return v(x), J(x)ᵀ v(x) and J(x) v(x), from one forward pass; what parts J into symmetric and antisymmetric.
+
+    As in `jacobian_vector`, J v is the derivative of u ↦ Jᵀu, here taken at u = v, so that Jᵀv costs nothing more.
+    """
+    require_whole("products with the Jacobian and its transpose")
+    names = game.players
+    if is_transformed(*vectors.values()):
+
+        def blocks_at(at: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
+            return functional_gradients(game, at, buffers, batch, names)
+
+        def transposed(u: Vectors) -> Vectors:
+            return torch.func.vjp(blocks_at, vectors, has_aux=True)[1](u)[0]
+
+        blocks, (losses, new_buffers) = blocks_at(vectors)
+        backward, pull = torch.func.vjp(transposed, blocks)  # pyright: ignore[reportAssignmentType]
+        return Evaluation(blocks, losses, new_buffers), backward, pull(blocks)[0]
+    with torch.enable_grad():
+        leaves = as_leaves(vectors, names)
+        evaluation = taped_gradients(game, leaves, buffers, batch, names, differentiable=True)
+        rows, columns = [evaluation.field[name] for name in names], [leaves[name] for name in names]
+        given = [row.detach().requires_grad_() for row in rows]
+        backward = products_with_rows(rows, columns, given, create_graph=True)
+        forward = products_with_rows(backward, given, [row.detach() for row in rows])
+    told = off_graph(evaluation)
+    return told, {n: b.detach() for n, b in zip(names, backward, strict=True)}, dict(zip(names, forward, strict=True))

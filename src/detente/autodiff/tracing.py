@@ -1,0 +1,17 @@
+"""Whether tensors are ordinary ones, or stand for others: mapped, traced, on autograd's graph."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+
+def eager(*tensors: Tensor) -> bool:
+    """Whether these tensors are ordinary ones: not mapped, not being traced, not tracked by autograd."""
+    mapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
+    return not (
+        get_proxy_mode() is not None
+        or any(mapped(tensor) for tensor in tensors)
+        or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+    )

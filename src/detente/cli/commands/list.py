@@ -1,0 +1,113 @@
+"""`detente list`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from detente.cli.display import console
+from detente.cli.naming import games, named_methods
+from detente.cli.option_help import Words
+from detente.errors import InvalidValue, unknown
+from detente.methods.method import Method
+from detente.registry import FOLDERS, members, summary
+
+DESCRIPTION = "List the members of every folder, one line each; methods with what they cost and when to choose them."
+EXAMPLES = "examples:\n  detente list\n  detente list methods"
+WIDE = 130  # from so many columns on, a terminal shows each thing in a column of its own
+COST = "gradients a step"
+
+
+def main(words: Sequence[str]) -> int:
+    """Print the members, and return the exit status."""
+    parser = Words("list", DESCRIPTION, EXAMPLES)
+    parser.add_argument("folder", nargs="?", help="only this one, e.g. methods")
+    options = parser.parse_args(words)
+    tables = {"games": games, "methods": named_methods}
+    folders = list(dict.fromkeys(["games", "methods", *FOLDERS]))
+    if options.folder is not None and options.folder not in folders:
+        raise unknown("folder", options.folder, folders)
+    if options.folder == "methods":
+        _print_methods(named_methods())
+        return 0
+    for folder in [options.folder] if options.folder else folders:
+        found = tables[folder]() if folder in tables else members(folder)
+        console.print(Text(folder, style="underline"))
+        for name, member in found.items():
+            line = Text.assemble("  ", (f"{name:<{max(map(len, found))}}", "bold"), f"  {summary(member)}")
+            # One line each: cut at a terminal's edge, whole in a file or a pipe.
+            whole = not console.is_terminal
+            console.print(line, no_wrap=True, overflow="ignore" if whole else "ellipsis", crop=not whole)
+    return 0
+
+
+def told(member: object, heading: str) -> str:
+    """Return what a docstring says after a heading such as `Choose:`, as one line; nothing where it has none."""
+    found = re.search(rf"^{heading}: *(.*(?:\n[ \t]+.*)*)", inspect.getdoc(member) or "", re.MULTILINE)
+    return re.sub(r"\s+", " ", found[1]).strip() if found else ""
+
+
+def paper(member: object) -> str:
+    """Return authors, years and arXiv numbers of a docstring's `Source:`."""
+    short: list[str] = []
+    for part in told(member, "Source").split(";"):
+        year, number = re.match(r"\s*(.*?\b(?:19|20)\d\d)\b", part), re.search(r"arXiv:[\w.]*\w", part)
+        short += [year[1]] if year else []
+        if number and short and "(" not in short[-1]:
+            short[-1] += f" ({number[0]})"
+    return "; ".join(short)
+
+
+def cost(member: Callable[..., Any]) -> tuple[str, str]:
+    """Return what a method costs a step on the ring, and, where it says nothing, why."""
+    if member is Method:
+        return "—", "its field and scheme decide"
+    try:
+        game, method = games()["ring"](), member()
+        method.check(game)
+        return f"{method.gradient_evaluations(game):g}", ""
+    except InvalidValue as error:
+        return "—", f"it needs {error.allowed}"
+
+
+def _print_methods(found: dict[str, Callable[..., Any]]) -> None:
+    rows, reasons = [], {}
+    for name, member in found.items():
+        number, reason = cost(member)
+        rows.append((name, number, summary(member), told(member, "Choose"), paper(member)))
+        if reason:
+            reasons.setdefault(reason, []).append(name)
+    notes = [
+        f"{COST}: gradients of one player's loss on one batch, on the game `ring` with the method's own settings.",
+        *(f"— {', '.join(names)}: {reason}." for reason, names in reasons.items()),
+    ]
+    head = ("method", COST, "what it is", "choose it", "paper")
+    if console.is_terminal:
+        console.print(_table(head, rows))
+    else:  # whole lines, for a file or a pipe
+        widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+        for row in (head, *rows):
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for note in notes:
+        console.print(note, soft_wrap=not console.is_terminal, style="dim", markup=False)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return the methods for a terminal: five columns where there is room, else three with what belongs together."""
+    wide = console.width >= WIDE
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0 if wide else 1, 0), show_edge=False)
+    table.add_column(head[0], style="bold", no_wrap=True)
+    table.add_column(head[1].replace(" a ", "\na "), justify="right", no_wrap=True)
+    for column, ratio in zip(head[2:] if wide else ["what it is, when to choose it, paper"], (4, 4, 3), strict=False):
+        table.add_column(column, ratio=ratio, overflow="fold")
+    for name, number, what, choose, source in rows:
+        about = [what, f"Choose it {choose}" if choose else "", source]
+        joined = Text("\n").join([Text(part, style="dim" * (part == source)) for part in about if part])
+        texts = [Text(what), Text(choose), Text(source, style="dim")] if wide else [joined]
+        table.add_row(Text(name), number, *texts)
+    return table

@@ -1,0 +1,95 @@
+"""`detente sample`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from detente.cli import configuration
+from detente.cli.display import console
+from detente.cli.option_help import Words
+from detente.errors import InvalidValue, require
+from detente.games.adversarial import Adversarial
+from detente.report.scatter import scatter_picture
+from detente.training.progress import Progress
+from detente.training.run_directory.snapshot import image_grid
+
+DESCRIPTION = "Draw samples from a trained generator: numbers into a file, or images and points into a picture."
+EXAMPLES = """\
+examples:
+  detente sample runs/digits --n 64 --out grid.png
+  detente sample runs/mine --n 10000 --out samples.npy
+"""
+NUMBERS: dict[str, Callable[[Path, Tensor], None]] = {
+    ".npy": lambda path, samples: np.save(path, samples.numpy()),
+    ".npz": lambda path, samples: np.savez_compressed(path, samples=samples.numpy()),
+    ".csv": lambda path, samples: np.savetxt(path, samples.flatten(1).numpy(), delimiter=","),
+    ".pt": lambda path, samples: torch.save(samples, path),
+    ".safetensors": lambda path, samples: save_file({"samples": samples.contiguous()}, path),
+}
+WHOLE = f"a picture's name, such as grid.png, or a file of numbers: {', '.join(NUMBERS)}"
+
+
+def main(words: Sequence[str]) -> int:
+    """Write the samples, and return the exit status."""
+    parser = Words("sample", DESCRIPTION, EXAMPLES)
+    parser.add_argument("run", type=Path, help="run directory")
+    parser.add_argument("--n", type=int, default=64, help="how many samples (default: 64)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help=f"file to write: {WHOLE} (default: samples.png for images and points in the plane, else samples.npy)",
+    )
+    parser.add_argument("--seed", type=int, help="whose generator, of the run's seeds (default: the first)")
+    parser.add_argument("--latents", type=int, default=0, help="seed of the latents (default: 0)")
+    parser.add_argument("--step", type=int, help="from the checkpoint of this step (default: the last)")
+    options = parser.parse_args(words)
+    require(options.n >= 1, "n", options.n, "an integer ≥ 1")
+    run, trained = configuration.trained(options.run, options.seed, options.step)
+    game = run.game
+    if not isinstance(game, Adversarial):
+        raise InvalidValue("run", str(options.run), "a run of a game with a generator")
+    _require_finite(options.run, trained)
+    shape = game.data.shape
+    drawable = len(shape) == 3 or shape == (2,)
+    out = options.out or Path("samples.png" if drawable else "samples.npy")
+    if not drawable and out.suffix.lower() not in NUMBERS:
+        raise InvalidValue("out", str(out), f"a file of numbers, {', '.join(NUMBERS)}, for samples of shape {shape}")
+    generator = torch.Generator().manual_seed(options.latents)
+    samples = game.sample(run.method.scheme.evaluated(trained.state), options.n, generator).cpu()
+    try:
+        if out.suffix.lower() in NUMBERS:
+            NUMBERS[out.suffix.lower()](out, samples)
+        elif len(shape) == 3:
+            image_grid(samples).save(out)
+        else:
+            real = game.data.draw(options.n, torch.Generator().manual_seed(options.latents))["real"]
+            scatter_picture(samples.numpy(), real.numpy(), out)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InvalidValue("out", str(out), f"{WHOLE}, where one can write", str(error)) from error
+    console.print(f"{out}: {options.n} samples of seed {trained.seed} at step {trained.step}", soft_wrap=True)
+    return 0
+
+
+def _require_finite(directory: Path, trained: Progress) -> None:
+    """Raise `InvalidValue` where the parameters are no numbers any more."""
+    if all(bool(vector.isfinite().all()) for vector in trained.state.vectors.values()):
+        return
+    at = "" if trained.diverged_at is None else f", which diverged at step {trained.diverged_at}"
+    run = f"{directory}, seed {trained.seed}{at}"
+    raise InvalidValue("run", run, "a run with finite parameters", _finite_checkpoint(directory, trained))
+
+
+def _finite_checkpoint(directory: Path, trained: Progress) -> str:
+    """Return in words which earlier checkpoint of the same seed can be sampled, if any."""
+    for step in reversed(configuration.checkpointed_steps(directory)):
+        if step < trained.step:
+            _, earlier = configuration.trained(directory, trained.seed, step)
+            if all(bool(vector.isfinite().all()) for vector in earlier.state.vectors.values()):
+                return f"The checkpoint of step {step} is finite: --step {step}"
+    return "No earlier checkpoint that is kept is finite either; a smaller learning rate may help"

@@ -1,0 +1,30 @@
+"""`detente show`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import yaml
+
+from detente.cli import configuration
+
+DESCRIPTION = "Show the resolved configuration as YAML, every default said, and stop."
+EXAMPLES = """\
+examples:
+  detente show --game ring --method consensus
+  detente show --game ring --method consensus --method.strength 1 > mine.yaml
+  detente train --config mine.yaml --out runs/mine
+"""
+
+
+def main(words: Sequence[str]) -> int:
+    """Print the configuration, and return the exit status."""
+    parser = configuration.parser("show", DESCRIPTION, EXAMPLES)
+    options = configuration.parse(parser, words)
+    configuration.build(parser, options)
+    # Escaped where the output is not Unicode: what is shown here is read again, and must not be replaced.
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    content = configuration.resolved(parser, options)
+    print(yaml.safe_dump(content, sort_keys=False, allow_unicode=unicode), end="")
+    return 0

@@ -1,0 +1,118 @@
+"""The command line: `detente COMMAND …`, one file a command in `detente.cli.commands`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+import detente
+from detente.cli.terminal import flush, silence, streams
+from detente.errors import InvalidValue, unknown
+from detente.training.signals import exit_status, terminable
+
+ORDER = ("demo", "list", "show", "train", "compare", "resume", "sample", "diagnose", "report", "reproduce", "data")
+
+
+def commands() -> list[str]:
+    """Return the names of all commands: the files of `detente.cli.commands` that describe one."""
+    import detente.cli.commands
+
+    found = {info.name for info in pkgutil.iter_modules(detente.cli.commands.__path__)} - {
+        "classifier",
+        "display",
+        "tuning",
+    }
+    return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Carry out a command line and return its exit status.
+
+    It is 0, or 2 for the user's mistake; 130, 143 or 129 when interrupted by Ctrl-C, SIGTERM or SIGHUP.
+
+    Args:
+        words: the words after `detente` (default: this process's).
+    """
+    with streams():
+        status = _status(list(sys.argv[1:] if words is None else words))
+        flush()
+    return status
+
+
+def _status(words: list[str]) -> int:
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        with terminable():
+            return _main(words)
+    except InvalidValue as error:
+        if debug:
+            raise
+        _complain(_one_line(error))
+        return 2
+    except KeyboardInterrupt as interrupt:
+        _complain("interrupted")
+        return exit_status(interrupt)
+    except SystemExit as leave:  # argparse's own way out, for --help and wrong words
+        return leave.code if isinstance(leave.code, int) else 2
+    except BrokenPipeError:  # the reader of our output has seen enough, as in `detente list | head`
+        silence(sys.stdout)
+        return 0
+    except OSError as error:
+        if debug:
+            raise
+        said = InvalidValue("file", error.filename, "a file that can be read or written", error.strerror or str(error))
+        _complain(_one_line(said))
+        return 2
+    except Exception as error:
+        if debug:
+            raise
+        _complain(f"{type(error).__name__}: {_one_line(error)} (--debug shows where)")
+        return 1
+
+
+def _main(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"detente {detente.__version__}")
+        return 0
+    if words[0] not in commands():
+        raise unknown("command", words[0], commands())
+    return _command(words[0]).main(words[1:])
+
+
+def _command(name: str) -> ModuleType:
+    return importlib.import_module(f"detente.cli.commands.{name}")
+
+
+def _overview() -> str:
+    lines = [f"  {name:<9} {_command(name).DESCRIPTION}" for name in commands()]
+    return "\n".join(
+        [
+            "détente: train GANs, and any other smooth two-player game, to equilibrium.",
+            "",
+            "usage: detente COMMAND … ;  detente COMMAND --help says more; --debug shows tracebacks",
+            "",
+            *lines,
+            "",
+            "A first run:  detente compare --game ring --methods simultaneous consensus --steps 2000 --out runs/ring",
+        ]
+    )
+
+
+def _complain(text: str) -> None:
+    if sys.stderr is None:  # closed
+        return
+    try:
+        print(f"detente: {text}", file=sys.stderr, flush=True)
+    except OSError:  # nobody reads it; the exit status still says it
+        silence(sys.stderr)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or "no reason given"

@@ -1,0 +1,1 @@
+"""Files of any usual kind, converted once to memory-mapped arrays."""

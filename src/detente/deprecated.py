@@ -1,0 +1,184 @@
+"""Old names that keep working for one release, each with a warning that says the new one."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+MODULES = {
+    "detente.catalogue": "detente.registry",
+    "detente.command_words": "detente.cli.command_words",
+    "detente.commands": "detente.cli.commands",
+    "detente.commands.classifier": "detente.cli.classifier",
+    "detente.commands.compare": "detente.cli.commands.compare",
+    "detente.commands.data": "detente.cli.commands.data",
+    "detente.commands.demo": "detente.cli.commands.demo",
+    "detente.commands.diagnose": "detente.cli.commands.diagnose",
+    "detente.commands.display": "detente.cli.display",
+    "detente.commands.list": "detente.cli.commands.list",
+    "detente.commands.report": "detente.cli.commands.report",
+    "detente.commands.reproduce": "detente.cli.commands.reproduce",
+    "detente.commands.resume": "detente.cli.commands.resume",
+    "detente.commands.sample": "detente.cli.commands.sample",
+    "detente.commands.show": "detente.cli.commands.show",
+    "detente.commands.train": "detente.cli.commands.train",
+    "detente.commands.tuning": "detente.cli.tuning",
+    "detente.configuration": "detente.cli.configuration",
+    "detente.conjugate_gradient": "detente.autodiff.conjugate_gradient",
+    "detente.derivatives": "detente.autodiff",
+    "detente.exact_derivatives": "detente.autodiff.exact_derivatives",
+    "detente.exact_normalization": "detente.autodiff.exact_normalization",
+    "detente.exact_operations": "detente.autodiff.exact_operations",
+    "detente.imports": "detente.cli.imports",
+    "detente.layered_jacobian": "detente.shortcuts.layered_jacobian",
+    "detente.layered_moments": "detente.shortcuts.layered_moments",
+    "detente.lending": "detente.modules.functional_call",
+    "detente.local_game": "detente.fields.local_game",
+    "detente.method": "detente.methods.method",
+    "detente.metrics.classifier": "detente.metrics.features.classifier",
+    "detente.metrics.classifier_training": "detente.metrics.features.classifier_training",
+    "detente.metrics.inception": "detente.metrics.features.inception",
+    "detente.module_checks": "detente.modules.checks",
+    "detente.naming": "detente.cli.naming",
+    "detente.object_graph": "detente.modules.object_graph",
+    "detente.option_help": "detente.cli.option_help",
+    "detente.preparing": "detente.data.preparation",
+    "detente.preparing.arrays": "detente.data.preparation.arrays",
+    "detente.preparing.encoding": "detente.data.preparation.encoding",
+    "detente.preparing.files": "detente.data.preparation.files",
+    "detente.preparing.hub": "detente.data.preparation.hub",
+    "detente.preparing.origin": "detente.data.preparation.origin",
+    "detente.preparing.parquet": "detente.data.preparation.parquet",
+    "detente.preparing.part": "detente.data.preparation.part",
+    "detente.preparing.preparation": "detente.data.preparation.preparation",
+    "detente.preparing.unfinished": "detente.data.preparation.unfinished",
+    "detente.probe": "detente.metrics.context",
+    "detente.randomness": "detente.modules.randomness",
+    "detente.recurrent_operations": "detente.autodiff.recurrent_operations",
+    "detente.scores": "detente.games.scores",
+    "detente.second_order": "detente.shortcuts.batch_norm",
+    "detente.sharing": "detente.shortcuts.forward_cache",
+    "detente.standard_games": "detente.games.presets",
+    "detente.standard_image_games": "detente.games.presets.images",
+    "detente.terminal": "detente.cli.terminal",
+    "detente.training.checkpoint": "detente.training.run_directory.checkpoint",
+    "detente.training.description": "detente.training.run_directory.description",
+    "detente.training.directory": "detente.training.run_directory.directory",
+    "detente.training.lock": "detente.training.run_directory.lock",
+    "detente.training.provenance": "detente.training.run_directory.provenance",
+    "detente.training.record": "detente.training.run_directory.record",
+    "detente.training.snapshot": "detente.training.run_directory.snapshot",
+    "detente.transposed_convolutions": "detente.shortcuts.transposed_convolutions",
+    "detente.vector": "detente.modules.layout",
+    "detente.yaml_file": "detente.cli.yaml_file",
+    "detente.experiments.accept_reject_images": "detente.experiments.accept_reject.accept_reject_images",
+    "detente.experiments.bilinear_race": "detente.experiments.methods.bilinear_race",
+    "detente.experiments.class_statistics": "detente.experiments.support.class_statistics",
+    "detente.experiments.cycling_low_dimensional": "detente.experiments.accept_reject.cycling_low_dimensional",
+    "detente.experiments.dirac_portraits": "detente.experiments.methods.dirac_portraits",
+    "detente.experiments.estimate": "detente.experiments.support.estimate",
+    "detente.experiments.four_gaussians_modes": "detente.experiments.accept_reject.four_gaussians_modes",
+    "detente.experiments.image_games": "detente.experiments.support.image_games",
+    "detente.experiments.image_grids": "detente.experiments.support.image_grids",
+    "detente.experiments.image_scores": "detente.experiments.support.image_scores",
+    "detente.experiments.image_sets": "detente.experiments.support.image_sets",
+    "detente.experiments.local_pairs": "detente.experiments.support.local_pairs",
+    "detente.experiments.moments": "detente.experiments.support.moments",
+    "detente.experiments.noise_level": "detente.experiments.support.noise_level",
+    "detente.experiments.noisy_conditional_digits": "detente.experiments.noisy.noisy_conditional_digits",
+    "detente.experiments.noisy_discriminator": "detente.experiments.noisy.noisy_discriminator",
+    "detente.experiments.numerics_architectures": "detente.experiments.numerics.numerics_architectures",
+    "detente.experiments.numerics_disc": "detente.experiments.numerics.numerics_disc",
+    "detente.experiments.numerics_divergences": "detente.experiments.numerics.numerics_divergences",
+    "detente.experiments.numerics_lemmas": "detente.experiments.numerics.numerics_lemmas",
+    "detente.experiments.numerics_losses": "detente.experiments.numerics.numerics_losses",
+    "detente.experiments.numerics_rates": "detente.experiments.numerics.numerics_rates",
+    "detente.experiments.numerics_ring": "detente.experiments.numerics.numerics_ring",
+    "detente.experiments.numerics_spectra": "detente.experiments.numerics.numerics_spectra",
+    "detente.experiments.numerics_step_size": "detente.experiments.numerics.numerics_step_size",
+    "detente.experiments.outcome": "detente.experiments.support.outcome",
+    "detente.experiments.sgan_coverage": "detente.experiments.sgan.sgan_coverage",
+    "detente.experiments.sgan_dcgan": "detente.experiments.sgan.sgan_dcgan",
+    "detente.experiments.sgan_digits": "detente.experiments.sgan.sgan_digits",
+    "detente.experiments.sgan_early": "detente.experiments.sgan.sgan_early",
+    "detente.experiments.sgan_images": "detente.experiments.support.sgan_images",
+    "detente.experiments.sgan_pairs": "detente.experiments.sgan.sgan_pairs",
+    "detente.experiments.sgan_text": "detente.experiments.sgan.sgan_text",
+    "detente.experiments.sgan_two_discriminators": "detente.experiments.sgan.sgan_two_discriminators",
+    "detente.experiments.sgan_uncovered": "detente.experiments.sgan.sgan_uncovered",
+    "detente.experiments.sgan_wgan_toys": "detente.experiments.sgan.sgan_wgan_toys",
+    "detente.experiments.svrg_batch_sizes": "detente.experiments.svrg.svrg_batch_sizes",
+    "detente.experiments.svrg_digits": "detente.experiments.svrg.svrg_digits",
+    "detente.experiments.svrg_fashion": "detente.experiments.svrg.svrg_fashion",
+    "detente.experiments.svrg_full_batch": "detente.experiments.svrg.svrg_full_batch",
+    "detente.experiments.svrg_mode_recovery": "detente.experiments.svrg.svrg_mode_recovery",
+    "detente.experiments.training": "detente.experiments.support.training",
+    "detente.experiments.walks": "detente.experiments.support.walks",
+    "detente.experiments.zero_one_digits": "detente.experiments.accept_reject.zero_one_digits",
+}
+
+
+def current(path: str) -> str:
+    """Return today's import path of something that may have had another one, e.g. of a class in an old `run.yaml`."""
+    parent, attributes = path, []
+    while parent:
+        if parent in MODULES:
+            return ".".join([MODULES[parent], *attributes])
+        parent, _, attribute = parent.rpartition(".")
+        attributes.insert(0, attribute)
+    return path
+
+
+def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return a module's `__getattr__` for names that it used to have.
+
+    Args:
+        module: the module, `__name__`.
+        names: today's name by the old one; with dots, where it is in another module.
+    """
+
+    def getattr_(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        home, _, new = names[name].rpartition(".")
+        _warn(f"{module}.{name}", f"{home or module}.{new}", 3)
+        return getattr(importlib.import_module(home or module), new)
+
+    return getattr_
+
+
+def install() -> None:
+    """Let Python find modules by the names that they used to have."""
+    sys.meta_path.append(_Finder())
+
+
+def _warn(old: str, new: str, level: int) -> None:
+    warnings.warn(f"{old} is now {new}; the old name goes with the next release", DeprecationWarning, level + 1)
+
+
+class _Finder(MetaPathFinder):
+    """Finds a module that was moved as a stand-in, which looks everything up in the module of today."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return ModuleSpec(fullname, _Stand(), is_package=True) if fullname in MODULES else None
+
+
+class _Stand(Loader):
+    def exec_module(self, module: ModuleType) -> None:
+        new = MODULES[module.__name__]
+
+        def __getattr__(name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            _warn(f"{module.__name__}.{name}", f"{new}.{name}", 2)
+            return getattr(importlib.import_module(new), name)
+
+        module.__getattr__ = __getattr__  # type: ignore[method-assign]

@@ -1,0 +1,1 @@
+"""Experiments of *From Theory to Practice*."""

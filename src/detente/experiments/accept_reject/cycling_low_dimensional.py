@@ -1,0 +1,190 @@
+"""From Theory to Practice, figures 1 and 3, and the 2022 paper's test functions: who goes round, and who arrives."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from detente import methods
+from detente.experiments.base import Claim, Experiment, Findings, Track
+from detente.experiments.support.estimate import Estimate
+from detente.experiments.support.walks import kept, proposed, walked
+from detente.fields.gradient import Gradient
+from detente.games.low_dimensional import FUNCTIONS, LowDimensional
+from detente.methods.method import Method
+from detente.optimizers.sgd import SGD
+from detente.schemes.accept_reject import AcceptReject
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+RATE, SLOPE, DECREASE, PATIENCE = 0.05, 1e-3, 0.03, 20  # the 2022 code's
+# On xy the answer to a small x is a walk of 10/(rate·|x|) steps to the edge, so the max player gets a rate of 1.
+SQUARE = {
+    "gda": methods.simultaneous("sgd", RATE),
+    "alternating": methods.alternating("sgd", RATE),
+    "random": Method(Gradient(), AcceptReject(1000, SLOPE, DECREASE, spread=0.5, patience=PATIENCE), SGD(1.0)),
+    "gradient": Method(Gradient(), AcceptReject(1000, SLOPE, patience=PATIENCE), {"x": SGD(RATE), "y": SGD(1.0)}),
+}
+TESTED = {
+    "GDA": methods.simultaneous("sgd", RATE),
+    "OMD": methods.optimistic("sgd", RATE),
+    "accept–reject": methods.random_proposal(0.5, 200, SLOPE, DECREASE, PATIENCE, "sgd", RATE),
+}
+NEAR, AT, AWAY = 0.25, 1.0, 100.0  # |x| on the red line; distance that counts as at (0, 0), and as gone from it
+
+
+class CyclingLowDimensional(Experiment):
+    """Gradient descent-ascent goes round or off; accept–reject stops at min-max points where there are any."""
+
+    title = "Functions of two numbers: gradient descent-ascent goes round, accept–reject arrives"
+    paper = "Mangoubi, Sachdeva & Vishnoi 2020, From Theory to Practice, and Keswani et al. 2022"
+    figure = "figures 1 and 3; test functions F1 to F3"
+    deviations = (
+        "Starts on xy are drawn uniformly from the square; the blog shows one and says almost every.",
+        "The blog names no settings for xy: rate 0.05 as on F1 to F3, 1 for accept–reject's max player, who answers in "
+        "at most 1,000 steps.",
+        "On F1 to F3 the max player answers in at most 200 steps, which only F2 uses up, where f has no maximum in y; "
+        "the authors' code would go on for ever there. Its 401 steps of GDA and OMD are kept.",
+        "Nothing could be read of what the 2022 paper reports on F1 to F3; claims say what the functions' derivatives "
+        "at (0, 0) imply: a local min-max point of F1 and F3, none of F2.",
+    )
+    sizes = {
+        "smoke": {"starts": 2, "steps": 40, "seeds": 2, "proposals": 2, "walk": 20},
+        "laptop": {"starts": 200, "steps": 4000, "seeds": 20, "proposals": 400, "walk": 401},
+        "paper": {"starts": 1000, "steps": 20_000, "seeds": 100, "proposals": 1000, "walk": 401},
+    }
+    claims = (
+        Claim(
+            "f = xy: GDA is non-convergent from almost every start: share of starts from which x still swings by more "
+            "than 1 in the last quarter",
+            lambda f: _share(_swing(f["xy"]["gda"]) > 1),
+            lambda found: found.low > 90,
+            "almost every",
+        ),
+        Claim(
+            "f = xy: … nor does alternating GDA converge",
+            lambda f: _share(_swing(f["xy"]["alternating"]) > 1),
+            lambda found: found.low > 90,
+            "almost every",
+        ),
+        Claim(
+            f"f = xy: accept–reject with random proposals stops on the set of min-max points, |x| ≤ {NEAR}: share",
+            lambda f: _share(_stops(f["xy"]["random"], lambda at: abs(at[0]) <= NEAR)),
+            lambda found: found.low > 75,
+            "converges",
+        ),
+        Claim(
+            "f = xy: … with proposals along the gradient, to within half a step, |x| ≤ 0.05·5/2: share",
+            lambda f: _share(_stops(f["xy"]["gradient"], lambda at: abs(at[0]) <= RATE * 5 / 2)),
+            lambda found: found.low > 75,
+            "converges",
+        ),
+        Claim(
+            "F1: GDA and OMD leave the min-max point (0, 0): the nearer one's distance at the end",
+            lambda f: Estimate.exact(min(_distance(f["f1"][name][0]) for name in ("GDA", "OMD"))),
+            lambda found: found.value > AWAY,
+        ),
+        Claim(
+            f"F1: accept–reject stops within {AT:g} of the min-max point (0, 0): share",
+            lambda f: _share(_stops(f["f1"]["accept–reject"], lambda at: np.hypot(*at) <= AT)),
+            lambda found: found.low > 75,
+        ),
+        Claim(
+            "F2: GDA and OMD stop at (0, 0), which is no maximum in y: the farther one's distance at the end",
+            lambda f: Estimate.exact(max(_distance(f["f2"][name][0]) for name in ("GDA", "OMD"))),
+            lambda found: found.value < 0.01,
+        ),
+        Claim(
+            f"F2: accept–reject does not stop there; y goes off, as max_y f = ∞: share farther than {AWAY:g} away",
+            lambda f: _share([_distance(path) > AWAY for path in f["f2"]["accept–reject"]]),
+            lambda found: found.low > 75,
+        ),
+        Claim(
+            "F3: GDA and OMD do not come to the min-max point (0, 0): the least distance in the last quarter",
+            lambda f: Estimate.exact(min(_closest(f["f3"][name][0]) for name in ("GDA", "OMD"))),
+            lambda found: found.value > AT,
+        ),
+        Claim(
+            f"F3: accept–reject stops within {AT:g} of it: share",
+            lambda f: _share(_stops(f["f3"]["accept–reject"], lambda at: np.hypot(*at) <= AT)),
+            lambda found: found.low > 75,
+        ),
+    )
+
+    def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
+        """Return paths by function and method, each (points, 2); accept–reject's (points, 3): whether it stopped."""
+        generator = torch.Generator().manual_seed(0)
+        drawn = [tuple((10 * torch.rand(2, generator=generator).double() - 5).tolist()) for _ in range(size["starts"])]
+        found: Findings = {name: {} for name in FUNCTIONS}
+        for function in FUNCTIONS:
+            starts = drawn if function == "xy" else [LowDimensional(function).start] * size["seeds"]
+            games = [LowDimensional(function, start=start) for start in starts]
+            steps = size["steps"] if function == "xy" else size["walk"]
+            for name, method in (SQUARE if function == "xy" else TESTED).items():
+                label = f"{function} {name}"
+                if isinstance(method.scheme, AcceptReject):
+                    walk = partial(proposed, games[: size["seeds"]], method, size["proposals"], label, track)
+                else:
+                    walk = partial(walked, games if function == "xy" else games[:1], method, steps, label, track)
+                found[function][name] = kept(folder / f"{label}.npz", walk)
+        return found
+
+    def draw(self, findings: Findings, figure: Figure) -> None:
+        """Draw paths over level sets, min-max points in red."""
+        axes = figure.subplots(2, 3)
+        shown = {"gda": "gradient descent-ascent", "random": "random proposals", "gradient": "proposals by gradient"}
+        for place, (name, title) in zip(axes[0], shown.items(), strict=True):
+            _levels(place, "xy", 5.0)
+            place.plot([0, 0], [-5, 5], color="C3", lw=3, alpha=0.8)
+            place.set(xlim=(-5.5, 5.5), ylim=(-5.5, 5.5))
+            for index, path in enumerate(findings["xy"][name][: 1 if name == "gda" else 4]):
+                _path(place, path[:1000] if name == "gda" else path, ("C0", "C1", "C2", "C4")[index])
+            place.set_title(f"f = xy: {title}")
+        for place, function in zip(axes[1], ("f1", "f2", "f3"), strict=True):
+            _levels(place, function, 12.0)
+            for colour, (name, paths) in zip(("C0", "C1", "C2"), findings[function].items(), strict=True):
+                _path(place, paths[0], colour, name, "--" if name == "OMD" else "-")
+            place.plot(0, 0, "*", ms=12, color="C3" if function != "f2" else "0.4", zorder=5)
+            place.set_title(function.upper() + (": no min-max point" if function == "f2" else ""))
+        axes[1, 0].legend(loc="lower right", fontsize="small")
+
+
+def _swing(paths: list[np.ndarray]) -> np.ndarray:
+    """Return by how much x still swings in the last quarter of each path."""
+    return np.array([np.ptp(path[3 * len(path) // 4 :, 0]) for path in paths])
+
+
+def _stops(paths: list[np.ndarray], there: Any) -> list[bool]:
+    return [bool(path[-1, 2]) and bool(there(path[-1, :2])) for path in paths]
+
+
+def _distance(path: np.ndarray) -> float:
+    return float(np.nan_to_num(np.hypot(*path[-1, :2]), nan=np.inf))
+
+
+def _closest(path: np.ndarray) -> float:
+    return float(np.hypot(*path[3 * len(path) // 4 :, :2].T).min())
+
+
+def _share(which: Any) -> Estimate:
+    return Estimate.share(int(np.sum(which)), len(which))
+
+
+def _levels(axes: Axes, function: str, reach: float) -> None:
+    x, y = np.meshgrid(*[np.linspace(-reach, reach, 121)] * 2)
+    values = FUNCTIONS[function](torch.from_numpy(x), torch.from_numpy(y)).numpy()
+    axes.contourf(x, y, np.arcsinh(values), levels=24, cmap="Greys", alpha=0.5)
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="x", ylabel="y")
+
+
+def _path(axes: Axes, path: np.ndarray, colour: str, label: str = "", style: str = "-") -> None:
+    path = np.clip(np.nan_to_num(path, nan=1e6), -1e6, 1e6)
+    axes.plot(*path[:, :2].T, color=colour, ls=style, lw=1.4, label=label)
+    axes.plot(*path[0, :2], "o", ms=5, color=colour, mec="white")
+    axes.plot(*path[-1, :2], "s", ms=6, color=colour, mec="white")

@@ -1,0 +1,1 @@
+"""Experiments that compare methods on games with a known solution."""

@@ -1,0 +1,1 @@
+"""Experiments on noisy discriminator gradients."""

@@ -1,0 +1,1 @@
+"""Experiments of *The Numerics of GANs*."""

@@ -1,0 +1,110 @@
+"""The Numerics of GANs, eq. 10: the step-size bound against the step at which training begins to diverge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from detente.autodiff import jacobian
+from detente.diagnostics.step_size_bound import step_size_bound
+from detente.experiments.base import Claim, Experiment, Findings, Track
+from detente.experiments.support.estimate import Estimate
+from detente.fields.gradient import Gradient
+from detente.game import Game
+from detente.games.dirac_gan import DiracGAN
+from detente.games.quadratic import Quadratic
+from detente.methods.method import Method
+from detente.optimizers.sgd import SGD
+from detente.penalties.r1 import R1
+from detente.schemes.simultaneous import Simultaneous
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GROWN, SHRUNK = 10.0, 0.1  # times its first distance: a training that reaches either is decided
+
+
+class NumericsStepSize(Experiment):
+    """Simultaneous gradient with SGD, run below and above the bound."""
+
+    title = "The largest stable step: predicted from eigenvalues, and measured by training"
+    paper = "Mescheder, Nowozin & Geiger 2017, The Numerics of GANs"
+    figure = "Lemma 4, eq. 10"
+    deviations = ("The paper proves the bound; here training is run, and the step is halved in until it is known.",)
+    sizes = {
+        "smoke": {"games": 2, "halvings": 4, "steps": 300},
+        "laptop": {"games": 20, "halvings": 7, "steps": 2000},
+        "paper": {"games": 200, "halvings": 12, "steps": 20_000},
+    }
+    claims = (
+        Claim(
+            "Training converges below the bound and diverges above it: measured ÷ predicted step, random linear games",
+            lambda f: Estimate.mean([measured / bound for _, bound, measured in f["linear"]]),
+            lambda found: 0.97 <= found.value <= 1.03,
+            "1",
+        ),
+        Claim(
+            "… and near the equilibrium of a non-linear game, the Dirac-GAN with R1",
+            lambda f: Estimate.mean([measured / bound for _, bound, measured in f["dirac"]]),
+            lambda found: 0.97 <= found.value <= 1.03,
+            "1",
+        ),
+    )
+
+    def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
+        """Return quotient |Im/Re|, predicted and measured step of every game."""
+        random = torch.Generator().manual_seed(0)
+        linear = [_linear(random) for _ in range(size["games"])]
+        dirac: list[Game] = [DiracGAN(penalty=R1(strength), start=(1e-3, 1e-3)) for strength in (0.3, 1.0, 3.0)]
+        found: Findings = {"linear": [], "dirac": []}
+        for kind, game in track([("linear", g) for g in linear] + [("dirac", g) for g in dirac], "games", None):
+            found[kind].append(_measured(game, size["halvings"], size["steps"]))
+        return found
+
+    def draw(self, findings: Findings, figure: Figure) -> None:
+        """Draw measured against predicted steps."""
+        axes = figure.add_subplot(1, 1, 1, xscale="log", yscale="log")
+        for kind, colour in (("linear", "C0"), ("dirac", "C1")):
+            quotients, bounds, measured = np.array(findings[kind]).T
+            axes.scatter(bounds, measured, s=20, color=colour, label=f"{kind} games")
+        ends = axes.get_xlim()
+        axes.plot(ends, ends, color="0.6", lw=1)
+        axes.set(xlabel="bound: min 2 Re λ/|λ|²", ylabel="step at which training begins to diverge")
+        axes.legend()
+
+
+def _linear(random: torch.Generator) -> Game:
+    n = int(torch.randint(1, 4, (), generator=random))
+    scale = 10 ** float(torch.rand((), generator=random) * 2 - 1)
+    own = [torch.diag(0.05 + torch.rand(n, generator=random, dtype=torch.float64)) for _ in range(2)]
+    return Quadratic(own[0], scale * torch.randn(n, n, generator=random, dtype=torch.float64), own[1])
+
+
+def _measured(game: Game, halvings: int, steps: int) -> tuple[float, float, float]:
+    vectors, buffers = game.initial(torch.Generator().manual_seed(1))
+    assert game.solution is not None
+    values = torch.linalg.eigvals(jacobian(game, game.solution, buffers, game.draw(torch.Generator())))
+    bound = step_size_bound(values)
+    low, high = bound / 2, bound * 2
+    for _ in range(halvings):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if _converges(game, middle, steps) else (low, middle)
+    return float((values.imag.abs() / values.real).max()), bound, (low * high) ** 0.5
+
+
+def _converges(game: Game, rate: float, steps: int) -> bool:
+    """Return whether training shrinks the distance to the solution, or at least does not make it grow."""
+    method = Method(Gradient(), Simultaneous(), SGD(rate))
+    generator = torch.Generator().manual_seed(1)
+    state = method.initial(game, generator)
+    first = distance = float(torch.cat(list(state.vectors.values())).norm())
+    for step in range(steps):
+        state, _ = method.step(game, state, (game.draw(generator),))
+        if step % 20 == 19:
+            distance = float(torch.cat(list(state.vectors.values())).norm())
+            if not SHRUNK < distance / first < GROWN:
+                break
+    return distance < first

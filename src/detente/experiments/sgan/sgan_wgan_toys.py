@@ -1,0 +1,137 @@
+"""SGAN, figure 3: local WGANs, the global one, and one that is updated as often as all of them together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detente import methods
+from detente.data.base import Data
+from detente.data.gaussian_mixture import Grid
+from detente.data.swiss_roll import SwissRoll
+from detente.experiments.base import Claim, Experiment, Findings, Track
+from detente.experiments.support.estimate import Estimate
+from detente.experiments.support.local_pairs import DATA, RATE, REACH, looked, ring, toy
+from detente.metrics.likelihood import Coverage, LogLikelihood
+from detente.optimizers.adam import Adam
+from detente.training.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SETS: dict[str, Data] = {
+    "8 Gaussians": ring(8),
+    "25 Gaussians": Grid(scale=1 / 2.828),
+    "Swiss roll": SwissRoll(),
+}
+
+
+def _claims(name: str) -> tuple[Claim, ...]:
+    return (
+        Claim(
+            f"{name}: the global generator's log-likelihood less the mean of the local ones'",
+            lambda f: Estimate.difference(f[name]["likelihood"][:, 0], f[name]["likelihood"][:, 1:].mean(1)),
+            lambda found: found.low > 0,
+            "faster (picture)",
+        ),
+        Claim(
+            f"{name}: the global generator is comparable with one of N-fold updates: difference above −1 nat",
+            lambda f: Estimate.difference(f[name]["likelihood"][:, 0], f[name]["folded"][:, 0]),
+            lambda found: found.low > -1,
+            "comparable",
+        ),
+        Claim(
+            f"{name}: the global generator's Coverage less the mean of the local ones'",
+            lambda f: Estimate.difference(f[name]["coverage"][:, 0], f[name]["coverage"][:, 1:].mean(1)),
+            lambda found: found.low > 0,
+            "faster (picture)",
+        ),
+    )
+
+
+class SganWganToys(Experiment):
+    """The global generator does as well as one that is updated N times as often."""
+
+    title = "S-WGAN on a ring, a grid and the Swiss roll"
+    paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
+    figure = "figure 3"
+    deviations = (
+        DATA,
+        "The grid and the Swiss roll are those of the WGAN-GP toys.",
+        "The generator updated N-fold belongs to a WGAN of its own, trained N times as many steps.",
+        "Laptop: five local pairs, hidden layers of 64, latents of 16, batches of 64, learning rate 3e-3, 150 steps, "
+        "and one turn of a discriminator for each of its generator's; the paper's numbers are not given, and its size "
+        "here takes five.",
+        RATE,
+    )
+    tried = (
+        "The rule of the second claim was made stricter before any of its numbers was seen, after sgan_pairs had "
+        "shown that any wide interval met it."
+    )
+    sizes = {
+        "smoke": {"steps": 4, "seeds": 2, "pairs": 2, "turns": 1, "width": 16, "latent": 4, "batch": 16, "rate": 3e-3},
+        "laptop": {
+            "steps": 150,
+            "seeds": 5,
+            "pairs": 5,
+            "turns": 1,
+            "width": 64,
+            "latent": 16,
+            "batch": 64,
+            "rate": 3e-3,
+        },
+        "paper": {
+            "steps": 5_000,
+            "seeds": 5,
+            "pairs": 10,
+            "turns": 5,
+            "width": 512,
+            "latent": 100,
+            "batch": 256,
+            "rate": 1e-5,
+        },
+    }
+    claims = tuple(claim for name in SETS for claim in _claims(name))
+
+    def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
+        """Return what was seen at the end, by data, with the N-fold generator's likelihood and looks."""
+        found: Findings = {}
+        adam, pairs, turns = Adam(size["rate"], (0.5, 0.999)), size["pairs"], size["turns"]
+        metrics = {"likelihood": LogLikelihood(), "coverage": Coverage()}
+        for name, data in SETS.items():
+            game = toy(data, True, size["width"], size["latent"], size["batch"])
+            place, seeds = folder / name.lower().replace(" ", "-"), tuple(range(size["seeds"]))
+            run = Run(game, methods.sgan(pairs, turns, optimizer=adam), size["steps"], seeds)
+            seen = looked(run, place / "sgan", [run.steps], metrics, track)[run.steps]
+            regular = methods.alternating(adam, discriminator_turns=turns)
+            run = Run(game, regular, size["steps"] * pairs, seeds)
+            folded = looked(run, place / "folded", [run.steps], metrics, track)[run.steps]
+            found[name] = {
+                **seen,
+                "folded": folded["likelihood"],
+                "folded_samples": folded["samples"],
+                "folded_levels": folded["levels"],
+            }
+        return found
+
+    def draw(self, findings: Findings, figure: Figure) -> None:
+        """Draw the first seed's local pairs, the N-fold one and the global one, a row for each data set."""
+        grid = figure.add_gridspec(len(findings), 3)
+        extent = (-REACH, REACH, -REACH, REACH)
+        for row, (name, seen) in enumerate(findings.items()):
+            shown = {
+                "local pairs": (seen["samples"][0, 1:], seen["levels"][0, 1:], seen["likelihood"][0, 1:].mean()),
+                "N-fold updates": (seen["folded_samples"][0], seen["folded_levels"][0], seen["folded"][0, 0]),
+                "global pair": (seen["samples"][0, :1], seen["levels"][0, :1], seen["likelihood"][0, 0]),
+            }
+            for column, (title, (samples, levels, likelihood)) in enumerate(shown.items()):
+                axes = figure.add_subplot(grid[row, column], aspect="equal", xlim=extent[:2], ylim=extent[2:])
+                axes.scatter(*seen["real"].T, s=3, color="orange")
+                for index, points in enumerate(samples):
+                    axes.contour(levels[index], 6, extent=extent, cmap="viridis_r", linewidths=0.6, alpha=0.4)
+                    axes.scatter(*points.T, s=2, color=(f"C{index}", "C3", "C2")[column], zorder=3)
+                axes.set(xticks=[], yticks=[], ylabel=name if column == 0 else "")
+                axes.set_xlabel(f"{'mean ' * (column == 0)}log-likelihood {np.round(likelihood, 1)}")
+                axes.set_title(title if row == 0 else "")

@@ -1,0 +1,1 @@
+"""Features that metrics compare samples by: the digits' classifier, Inception."""

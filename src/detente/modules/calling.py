@@ -1,0 +1,282 @@
+"""How an ordinary module enters a game: copied, called with its parameters in a vector, and written back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch.nn.utils.spectral_norm import SpectralNorm
+
+from detente.errors import InvalidValue, require
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.modules.functional_call import called_with
+from detente.modules.layout import Layout
+from detente.modules.object_graph import deep_copy
+from detente.modules.randomness import seeded
+from detente.shortcuts.forward_cache import shared
+from detente.shortcuts.transposed_convolutions import products
+
+Build = Callable[[], nn.Module] | nn.Module
+Precision = Literal["float32", "bfloat16"]
+
+_PRECISION: ContextVar[Precision] = ContextVar("precision", default="float32")
+_CHANNELS_LAST: ContextVar[bool] = ContextVar("channels_last", default=False)
+
+
+def call(
+    module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, Tensor], *inputs: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return `module(*inputs)` with its parameters taken from `vector`, and the buffers as the call left them.
+
+    Args:
+        module: any `nn.Module`; its parameters and buffers are not changed.
+        layout: names and shapes of its trainable parameters.
+        vector: their values, (layout.size,).
+        buffers: its buffers by name; they are not changed.
+        inputs: the module's inputs.
+    """
+    in_common = shared()
+    if in_common is None:
+        return _called(module, layout, vector, buffers, *inputs)
+    given = (module, *buffers.values(), *inputs)
+    return in_common.once(vector, given, lambda: _called(module, layout, vector, buffers, *inputs))
+
+
+def _called(
+    module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, Tensor], *inputs: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return what `call` does, computed anew."""
+    # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm writes in place.
+    merged = {**layout.unflatten(vector), **{name: buffer.clone() for name, buffer in buffers.items()}}
+    merged |= {name: one for name, one in _elsewhere(module, layout, vector.device).items() if name not in buffers}
+    if _CHANNELS_LAST.get():
+        merged = {name: _channels_last(tensor) for name, tensor in merged.items()}
+        inputs = tuple(map(_channels_last, inputs))
+    if _PRECISION.get() == "float32":
+        with products(module, vector):
+            output = called_with(module, merged, inputs)
+        return output, {name: merged[name] for name in buffers}
+    shorter = torch.autocast(vector.device.type, getattr(torch, _PRECISION.get()), cache_enabled=False)
+    with shorter, products(module, vector):
+        output = called_with(module, merged, inputs)
+    # What leaves the module, and what it remembers, is as precise as what came in.
+    output = output.to(vector.dtype) if isinstance(output, Tensor) else output
+    return output, {name: merged[name].to(buffer.dtype) for name, buffer in buffers.items()}
+
+
+@contextmanager
+def computing_in(precision: Precision, channels_last: bool = False) -> Iterator[None]:
+    """Modules called within do their matrix products and convolutions in a precision, under `torch.autocast`.
+
+    Parameters, buffers, outputs and so all losses and optimizers stay as they are; numbers in float64 too. With
+    `channels_last`, images and the weights of their convolutions lie in memory pixel by pixel.
+    """
+    before = _PRECISION.set(precision), _CHANNELS_LAST.set(channels_last)
+    try:
+        yield
+    finally:
+        _PRECISION.reset(before[0])
+        _CHANNELS_LAST.reset(before[1])
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    """Return images, or the weights of convolutions on them, pixel by pixel in memory; other tensors as they are."""
+    # A mapped tensor's axes are others than it shows.
+    mapped = torch._C._functorch.is_batchedtensor(tensor)  # pyright: ignore[reportAttributeAccessIssue]
+    return tensor if tensor.dim() != 4 or mapped else tensor.contiguous(memory_format=torch.channels_last)
+
+
+def _elsewhere(module: nn.Module, layout: Layout, device: torch.device) -> dict[str, Tensor]:
+    """Return the frozen parameters that are not on a device, moved there; training never sees to them."""
+    if next(module.parameters()).device == device:
+        return {}
+    return {name: one.to(device) for name, one in module.named_parameters() if name not in layout.names}
+
+
+def trainable(module: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters that training moves; frozen ones stay what they are in the module."""
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+@torch.no_grad()
+def write(module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, Tensor], owner: str = "module") -> None:
+    """Write parameters (layout.size,) and buffers into a module of the same architecture.
+
+    Raises:
+        InvalidValue: the module has other parameters or buffers, or others of their shapes.
+    """
+    values = {**layout.unflatten(vector), **buffers}
+    frozen = {name: parameter for name, parameter in module.named_parameters() if name in buffers}
+    slots = {**trainable(module), **dict(module.named_buffers()), **frozen}
+    shapes, wanted = ({name: tuple(t.shape) for name, t in tensors.items()} for tensors in (slots, values))
+    require(shapes == wanted, owner, shapes, f"a module with the tensors {wanted}")
+    for name, slot in slots.items():
+        slot.copy_(values[name])
+
+
+@torch.no_grad()
+def modules_of(
+    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch
+) -> dict[str, nn.Module | tuple[nn.Module, ...] | Tensor]:
+    """Return each player's modules with its parameters written in, found by watching which are called with them.
+
+    Args:
+        game: any game whose losses call modules with views of the players' vectors, as `call` does.
+        vectors: each player's parameters, (n_i,).
+        buffers: the modules' buffers.
+        batch: one batch, for an evaluation of the losses.
+
+    Returns:
+        By player a module in evaluation mode, several where it has several, or its vector where it has none.
+    """
+    vectors = {name: vector.detach().clone() for name, vector in vectors.items()}  # each in a storage of its own
+    owners = {vector.untyped_storage().data_ptr(): name for name, vector in vectors.items()}
+    calls: dict[str, dict[nn.Module, dict[str, tuple[int, torch.Size]]]] = {name: {} for name in vectors}
+
+    def watch(module: nn.Module, inputs: tuple) -> None:
+        del inputs
+        lent = {name: p for name, p in module.named_parameters() if p.untyped_storage().data_ptr() in owners}
+        players = {owners[p.untyped_storage().data_ptr()] for p in lent.values()}
+        inside = [part for found in calls.values() for whole in found for part in whole.modules()]
+        if len(players) == 1 and module not in inside:
+            places = {name: (int(p.storage_offset()), p.shape) for name, p in lent.items()}
+            calls[players.pop()].setdefault(module, places)
+
+    handle = register_module_forward_pre_hook(watch)
+    try:
+        game.losses(vectors, buffers, batch)
+    finally:
+        handle.remove()
+    trained: dict[str, nn.Module | tuple[nn.Module, ...] | Tensor] = {}
+    for player, found in calls.items():
+        modules = []
+        for module, places in found.items():
+            copy_of_module = copied(module).eval()
+            slots = {**dict(copy_of_module.named_parameters()), **dict(copy_of_module.named_buffers())}
+            for name, (start, shape) in places.items():
+                slots[name].copy_(vectors[player][start : start + shape.numel()].view(shape))
+            for name, buffer in buffers.get(player, {}).items():
+                if name in slots and slots[name].shape == buffer.shape:
+                    slots[name].copy_(buffer)
+            modules.append(copy_of_module)
+        trained[player] = vectors[player] if not modules else modules[0] if len(modules) == 1 else tuple(modules)
+    return trained
+
+
+@torch.no_grad()
+def copied(module: nn.Module) -> nn.Module:
+    """Return a copy of a module, in the same modes; it may have been called before."""
+    return deep_copy(module)
+
+
+def build(name: str, builder: Build, generator: torch.Generator) -> nn.Module:
+    """Return a module of our own: a copy of the user's, or a new one initialised from `generator`.
+
+    Raises:
+        InvalidValue: `builder`, called `name` in the message, is no module and makes none.
+    """
+    allowed = "an nn.Module, or a class or function that makes one"
+    if isinstance(builder, nn.Module):
+        try:
+            return _dense(copied(builder))
+        except Exception as error:
+            first = str(error).partition("\n")[0]
+            raise InvalidValue(
+                name, type(builder).__name__, "a module that can be copied (copy.deepcopy)", first
+            ) from error
+    require(callable(builder), name, builder, allowed)
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # where a factory may put a module
+    with torch.random.fork_rng(gpus), seeded(seed, torch.device("cpu")):
+        torch.manual_seed(seed)
+        module = builder()
+    require(isinstance(module, nn.Module), name, builder, allowed)
+    return _dense(module)
+
+
+def _dense(module: nn.Module) -> nn.Module:
+    """Return a module whose embeddings have gradients of the same values as before, but none of sparse layout."""
+    for part in module.modules():
+        if isinstance(part, (nn.Embedding, nn.EmbeddingBag)):
+            part.sparse = False
+    return module
+
+
+def is_lazy(tensor: Tensor) -> bool:
+    """Whether a tensor belongs to a lazy layer that was not called yet, and so has no shape."""
+    return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))
+
+
+def materialized(name: str, module: nn.Module, generator: torch.Generator, inputs: tuple[Tensor, ...]) -> nn.Module:
+    """Return a module whose lazy layers, if it has any, have got their shapes, and initial values from `generator`.
+
+    Raises:
+        InvalidValue: it takes no such inputs; `name` is the field in the message.
+    """
+    tensors = (*module.parameters(), *module.buffers())
+    if not any(map(is_lazy, tensors)):
+        return module
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    device, dtype = tensors[0].device, tensors[0].dtype
+    try:
+        with torch.no_grad(), evaluating(module), seeded(seed, device):
+            module(inputs[0].to(device, dtype), *(x.to(device) for x in inputs[1:]))
+    except Exception as error:
+        allowed = f"a module that accepts input of shape {', '.join(str(tuple(x.shape)) for x in inputs)}"
+        raise InvalidValue(name, type(module).__name__, allowed, str(error).partition("\n")[0]) from error
+    return module
+
+
+def remembered(module: nn.Module, moving: Collection[str] = ()) -> dict[str, Tensor]:
+    """Return copies of a module's buffers, and of its frozen parameters named in `moving`, which calls write."""
+    frozen = {name: parameter for name, parameter in module.named_parameters() if name in moving}
+    return {name: tensor.detach().clone() for name, tensor in (*module.named_buffers(), *frozen.items())}
+
+
+@contextmanager
+def evaluated(
+    module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, Tensor]
+) -> Iterator[Callable[..., Tensor]]:
+    """A function of inputs to what a module returns in evaluation mode, with these parameters and buffers.
+
+    A module that overrides `train`, to merge weights in evaluation mode for example, is copied: merging and taking
+    apart would round its tensors, and would merge the module's own instead of those in `vector`.
+    """
+    if all(type(part).train is nn.Module.train and type(part).eval is nn.Module.eval for part in module.modules()):
+        with evaluating(module):
+            yield lambda *inputs: call(module, layout, vector, buffers, *inputs)[0]
+        return
+    own = copied(module).to(vector.device)
+    write(own, layout, vector, buffers)
+    yield own.eval()
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[nn.Module]:
+    """The module in evaluation mode; afterwards every part is back in the mode that it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield module
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def traceable(module: nn.Module) -> bool:
+    """Whether tracing can follow all of a module, as far as torch's own layers are concerned."""
+    return not any(_writes_or_reads_outside(part) for part in module.modules())
+
+
+def _writes_or_reads_outside(part: nn.Module) -> bool:
+    """Whether a layer writes where tracing cannot follow (spectral norms) or reads a tensor as a Python number."""
+    hooked = any(isinstance(hook, SpectralNorm) for hook in part._forward_pre_hooks.values())
+    counts = isinstance(part, _NormBase) and part.track_running_stats and part.momentum is None
+    return hooked or counts or type(part).__name__ == "_SpectralNorm"

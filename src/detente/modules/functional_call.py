@@ -1,0 +1,123 @@
+"""A module called with other tensors in the place of its own: `torch.func.functional_call`, looked up once.
+
+Torch's finds every tensor by its name anew, before each call and after it, which takes as long as a small layer does.
+"""
+
+from __future__ import annotations
+
+import types
+from collections import OrderedDict
+from contextlib import suppress
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from detente.modules.object_graph import references
+
+Places = dict[str, list[tuple[dict[str, Any], str]]]  # by a tensor's name: which layers keep it, and under which keys
+
+_PLACES: WeakKeyDictionary[nn.Module, Places | None] = WeakKeyDictionary()
+_CONTAINERS: WeakKeyDictionary[nn.Module, list[tuple[str, Any, Any]]] = WeakKeyDictionary()
+
+
+def called_with(module: nn.Module, tensors: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> Any:
+    """Return `module(*inputs)` with other tensors in the place of its own, which it has back afterwards.
+
+    Args:
+        module: which holds the same tensors, in the same layers, at every call.
+        tensors: parameters and buffers by the names that the module itself tells; a tensor that several layers share
+            is replaced in all of them. Afterwards those that the module left in their place.
+        inputs: the module's.
+    """
+    if module not in _PLACES:
+        _PLACES[module] = _places(module)
+        _CONTAINERS[module] = _in_containers(module)
+    places = _PLACES[module]
+    if places is None:
+        return functional_call(module, tensors, inputs)
+    before: dict[str, Tensor] = {}
+    replaced: list[tuple[Any, Any, Tensor]] = []
+    try:
+        for name, container, key in _CONTAINERS[module]:
+            if name in tensors:
+                replaced.append((container, key, container[key]))
+                container[key] = tensors[name]
+        for name, tensor in tensors.items():
+            for owner, key in places[name]:
+                before[name], owner[key] = owner[key], tensor
+        return module(*inputs)
+    finally:
+        for name, tensor in before.items():
+            for owner, key in places[name]:
+                tensors[name], owner[key] = owner[key], tensor
+        for container, key, tensor in replaced:
+            with suppress(IndexError):  # a list that the call made shorter
+                container[key] = tensor
+
+
+def _places(module: nn.Module) -> Places | None:
+    """Return where a module's tensors are; None where its layers are no ordinary ones."""
+    names: dict[int, str] = {}  # the first name of each tensor
+    places: Places = {}
+    for prefix, part in module.named_modules():
+        for owner in (part._parameters, part._buffers):
+            if type(owner) not in (dict, OrderedDict):
+                return None
+            for key, tensor in owner.items():
+                if tensor is not None:
+                    name = names.setdefault(id(tensor), f"{prefix}.{key}" if prefix else key)
+                    places.setdefault(name, []).append((owner, key))
+    return places
+
+
+class _Variable:
+    """A variable that functions close over, written as the one item of a container."""
+
+    def __init__(self, cell: types.CellType) -> None:
+        self._cell = cell
+
+    def __getitem__(self, key: None) -> Any:
+        return self._cell.cell_contents
+
+    def __setitem__(self, key: None, value: Any) -> None:
+        self._cell.cell_contents = value
+
+
+class _Tuple:
+    """A tuple whose items can be written, since its owner is given another tuple."""
+
+    def __init__(self, owner: Any, key: Any) -> None:
+        self._owner, self._key = owner, key
+
+    def __getitem__(self, index: int) -> Any:
+        return self._owner[self._key][index]
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        before = self._owner[self._key]
+        items = [*before[:index], value, *before[index + 1 :]]
+        self._owner[self._key] = type(before)(*items) if hasattr(before, "_fields") else tuple(items)
+
+
+def _in_containers(module: nn.Module) -> list[tuple[str, Any, Any]]:
+    """Return by name the parameters and buffers that lists, dictionaries, tuples and closures hold as well."""
+    names = {
+        id(tensor): name for named in (module.named_parameters(), module.named_buffers()) for name, tensor in named
+    }
+    own = {id(owner) for part in module.modules() for owner in (part._parameters, part._buffers)}
+    tuples: dict[int, _Tuple] = {}
+    found: list[tuple[str, Any, Any]] = []
+    for reference in references(module):
+        owner, key, value = reference.owner, reference.key, reference.value
+        if isinstance(owner, types.CellType):
+            owner = _Variable(owner)
+        owner = tuples.get(id(owner), owner)
+        if not isinstance(owner, (dict, list, _Variable, _Tuple)):
+            continue
+        if isinstance(value, tuple):
+            tuples[id(value)] = _Tuple(owner, key)
+        # Recurrent layers renew their own list whenever their weights are others.
+        elif id(value) in names and id(reference.owner) not in own and "_flat_weights" not in reference.path:
+            found.append((names[id(value)], owner, key))
+    return found

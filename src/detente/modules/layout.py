@@ -1,0 +1,59 @@
+"""A player's parameters as one flat vector: the layout that names its pieces, and cuts it into views."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from detente.errors import require
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names and shapes of the tensors that lie one after the other in a flat vector.
+
+    Args:
+        names: name of each piece, in order.
+        shapes: shape of each piece, in the same order.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], owner: str = "module") -> Layout:
+        """Return the layout of named tensors.
+
+        Raises:
+            InvalidValue: there are none, or they differ in dtype or device (one vector has one of each).
+        """
+        require(len(tensors) > 0, owner, "no trainable parameter", "a module with at least one trainable parameter")
+        kinds = {(tensor.dtype, tensor.device) for tensor in tensors.values()}
+        real = all(dtype.is_floating_point for dtype, _ in kinds)
+        hint = "" if real else "Of complex ones keep real and imaginary parts (torch.view_as_real)"
+        require(len(kinds) == 1 and real, owner, kinds, "parameters of one floating dtype on one device", hint)
+        return cls(tuple(tensors), tuple(tuple(tensor.shape) for tensor in tensors.values()))
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Number of elements of each piece."""
+        return [math.prod(shape) for shape in self.shapes]
+
+    @property
+    def size(self) -> int:
+        """Number of elements of the whole vector."""
+        return sum(self.sizes)
+
+    def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the pieces as one new vector, (size,)."""
+        return torch.cat([tensors[name].reshape(-1) for name in self.names])
+
+    def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
+        """Return the pieces of `vector`, (size,), as views of it."""
+        pieces = vector.split(self.sizes)
+        return {name: piece.view(shape) for name, piece, shape in zip(self.names, pieces, self.shapes, strict=True)}

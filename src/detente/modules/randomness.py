@@ -1,0 +1,176 @@
+"""Where a module's random numbers come from, and a context in which all of them come from one seed.
+
+Beside torch's global generator: Python's `random`, NumPy's global state, generators that a module or its code keeps.
+"""
+
+from __future__ import annotations
+
+import dis
+import inspect
+import random
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor, nn
+
+from detente.modules.object_graph import references
+from detente.shortcuts.forward_cache import computing_anew
+
+Source = torch.Generator | random.Random | numpy.random.Generator | numpy.random.RandomState
+
+PYTHON: random.Random = random.seed.__self__  # type: ignore[attr-defined]
+NUMPY: numpy.random.RandomState = numpy.random.mtrand._rand
+_KINDS = (torch.Generator, random.Random, numpy.random.Generator, numpy.random.RandomState)
+_NOT_FOLLOWED = sys.stdlib_module_names | {"torch", "numpy", "detente"}
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device, sources: Sequence[Source] = ()) -> Iterator[None]:
+    """Random numbers of torch on the CPU and on `device`, and of other sources, from a seed; all are restored after."""
+    generators: list[Source] = [torch.default_generator, *sources]
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        generators.append(torch.cuda.default_generators[index])
+    before = [(generator, state_of(generator)) for generator in generators]
+    with computing_anew():
+        try:
+            if device.type not in ("cpu", "cuda"):
+                torch.manual_seed(seed)
+            # `torch.manual_seed` would seed every device, and format a stack trace for those that are not used.
+            for generator in generators:
+                _seed(generator, seed)
+            yield
+        finally:
+            for generator, state in before:
+                _restore(generator, state)
+
+
+def random_state(device: torch.device) -> Tensor:
+    """Return the global random state of a device."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def state_of(source: Source) -> Any:
+    """Return the state of a source of random numbers, equal (by `same_state`) as long as nothing is drawn."""
+    if isinstance(source, random.Random):
+        return source.getstate()
+    if isinstance(source, numpy.random.Generator):
+        return source.bit_generator.state
+    return source.get_state() if isinstance(source, torch.Generator) else source.get_state(legacy=False)
+
+
+def same_state(first: Any, second: Any) -> bool:
+    """Whether nothing was drawn between two states of one source."""
+    if isinstance(first, Tensor):
+        return torch.equal(first, second)
+    return repr(first) == repr(second) if isinstance(first, dict) else first == second  # NumPy's hold arrays
+
+
+def _seed(source: Source, seed: int) -> None:
+    if isinstance(source, torch.Generator):
+        source.manual_seed(seed)
+    elif isinstance(source, numpy.random.Generator):
+        source.bit_generator.state = type(source.bit_generator)(seed).state
+    else:
+        source.seed(seed if isinstance(source, random.Random) else seed % 2**32)
+
+
+def _restore(source: Source, state: Any) -> None:
+    if isinstance(source, random.Random):
+        source.setstate(state)
+    elif isinstance(source, numpy.random.Generator):
+        source.bit_generator.state = state
+    else:
+        source.set_state(state)
+
+
+def generators_in(module: nn.Module) -> list[Source]:
+    """Return the generators of random numbers that a module keeps in itself."""
+    values = {id(reference.value): reference.value for reference in references(module)}
+    return [value for value in values.values() if isinstance(value, _KINDS)]
+
+
+def named_in_code(module: nn.Module) -> list[Source]:
+    """Return the sources of random numbers, torch's global one aside, that the code of a module names.
+
+    The code is what `forward` and hooks can reach, so that numbers which are drawn rarely are noticed too.
+    """
+    sources: dict[int, Source] = {}
+    objects = [module, *(reference.value for reference in references(module))]
+    for names, values, imported in [(set[str](), objects, set[str]()), *_code_of(objects)]:
+        for value in values:
+            owner = getattr(value, "__self__", None)  # of `from random import choice`
+            sources |= {id(source): source for source in (value, owner) if isinstance(source, _KINDS)}
+        modules = {value.__name__ for value in values if isinstance(value, types.ModuleType)} | imported
+        if "random" in modules:
+            sources[id(PYTHON)] = PYTHON
+        if "numpy.random" in modules or ("numpy" in modules and "random" in names):
+            sources[id(NUMPY)] = NUMPY
+    own = {id(torch.default_generator), *map(id, generators_in(module))}
+    return [source for key, source in sources.items() if key not in own]
+
+
+def _code_of(objects: Sequence[Any]) -> Iterator[tuple[set[str], list[Any], set[str]]]:
+    """Yield of each function that a call may run: the names in it, what they stand for, and what it imports itself."""
+    kinds = {type(value): None for value in objects if _followed(type(value))}
+    waiting: list[types.FunctionType] = [value for value in objects if isinstance(value, types.FunctionType)]
+    waiting += _methods(kinds, {"forward", "__call__"})
+    visited: set[types.CodeType] = set()
+    names_visited: set[str] = set()
+    while waiting:
+        function = waiting.pop()
+        if function.__code__ in visited or not _followed(function):
+            continue
+        visited.add(function.__code__)
+        names, imported = set[str](), set[str]()
+        for code in _nested(function.__code__):
+            names |= {*code.co_names, *code.co_freevars}
+            imported |= {step.argval for step in dis.get_instructions(code) if step.opname == "IMPORT_NAME"}
+        values = [function.__globals__[name] for name in names if name in function.__globals__]
+        for cell in function.__closure__ or ():
+            values += [] if cell == types.CellType() else [cell.cell_contents]
+        yield names, values, imported
+        for value in values:
+            if isinstance(value, types.FunctionType):
+                waiting.append(value)
+            elif isinstance(value, types.ModuleType) and _followed(value):
+                members = (getattr(value, name, None) for name in names)
+                waiting += [member for member in members if isinstance(member, types.FunctionType)]
+            else:
+                kind = value if isinstance(value, type) else type(value)
+                if kind not in kinds and _followed(kind):
+                    kinds[kind] = None
+                    made = set() if issubclass(kind, nn.Module) else {"__init__"}
+                    waiting += _methods({kind: None}, names_visited | made | {"__call__", "forward"})
+        names_visited |= names
+        waiting += _methods(kinds, names)
+
+
+def _methods(kinds: dict[type, None], names: set[str]) -> Iterator[types.FunctionType]:
+    """Yield the functions that classes have under some names, also as properties, static and class methods."""
+    for kind in kinds:
+        for name in names:
+            member = inspect.getattr_static(kind, name, None)
+            member = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+            member = inspect.unwrap(member) if callable(member) else member
+            if isinstance(member, types.FunctionType):
+                yield member
+
+
+def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _nested(constant)
+
+
+def _followed(thing: Any) -> bool:
+    """Whether the code of a class, function or module is looked into: not torch's, NumPy's and Python's own."""
+    name = getattr(thing, "__module__", None) or getattr(thing, "__name__", "")
+    root = str(name).partition(".")[0]
+    return root == "__main__" or root not in _NOT_FOLLOWED

@@ -1,0 +1,75 @@
+"""Members of a folder, found by looking: a member is a public class of its role, defined in a file of that folder."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+FOLDERS = {
+    "games": "detente.game.Game",
+    "objectives": "detente.objectives.base.Objective",
+    "penalties": "detente.penalties.base.Penalty",
+    "filters": "detente.filters.base.Filter",
+    "networks": "torch.nn.Module",
+    "data": "detente.data.base.Data",
+    "fields": "detente.fields.base.Field",
+    "schemes": "detente.schemes.base.Scheme",
+    "optimizers": "detente.optimizers.base.Optimizer",
+    "metrics": "detente.metrics.base.Metric",
+    "experiments": "detente.experiments.base.Experiment",
+}
+
+
+def name_of(member: type) -> str:
+    """Return the name by which a member is asked for: its class in snake case (`LeastSquares` → `least_squares`)."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", member.__name__).lower()
+
+
+@cache
+def members(folder: str) -> dict[str, type]:
+    """Return every concrete member of `folder` by name, in the order of the names.
+
+    Args:
+        folder: one of `FOLDERS`.
+    """
+    module, _, role_name = FOLDERS[folder].rpartition(".")
+    role = getattr(importlib.import_module(module), role_name)
+    package = importlib.import_module(f"detente.{folder}")
+    found = {}
+    for info in pkgutil.walk_packages(package.__path__, f"detente.{folder}."):
+        file = importlib.import_module(info.name)
+        for member in vars(file).values():
+            if not (inspect.isclass(member) and issubclass(member, role)) or inspect.isabstract(member):
+                continue
+            if member.__module__ == file.__name__ and not member.__name__.startswith("_"):
+                found[name_of(member)] = member
+    return dict(sorted(found.items()))
+
+
+@cache
+def functions(package: str, returned: type) -> dict[str, Callable[..., Any]]:
+    """Return by name the public functions in a package's files that are annotated to return a class.
+
+    Args:
+        package: full name, e.g. `detente.methods`.
+        returned: what the functions return.
+    """
+    table: dict[str, Callable[..., Any]] = {}
+    for info in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+        file = importlib.import_module(info.name)
+        for name, member in vars(file).items():
+            if name.startswith("_") or not inspect.isfunction(member) or member.__module__ != file.__name__:
+                continue
+            if member.__annotations__.get("return") in (returned, returned.__name__):
+                table[name] = member
+    return dict(sorted(table.items()))
+
+
+def summary(member: object) -> str:
+    """Return the first line of a member's docstring."""
+    return (inspect.getdoc(member) or "").partition("\n")[0]

@@ -1,0 +1,151 @@
+"""The second derivative of BatchNorm in closed form; the values are torch's, to rounding.
+
+Torch composes it from dozens of passes over memory. In closed form every result is, channel by channel, a linear
+combination of tensors at hand, whose coefficients come from three sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm as _AnyBatchNorm
+
+from detente.shortcuts.transposed_convolutions import Answers, answered, suits
+
+
+def closed_forms(modules: object) -> AbstractContextManager:
+    """Return a context in which BatchNorm is quick to differentiate twice, if `modules`, a mapping, have any."""
+    players = modules.values() if isinstance(modules, Mapping) else ()
+    norms = any(isinstance(part, _AnyBatchNorm) for player in players for part in player.modules())
+    return answered(_CLOSED) if norms and not torch.is_autocast_enabled("cpu") else nullcontext()
+
+
+def _batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    given = (running_mean, running_var, weight, bias)
+    plain = x.dtype in (torch.float32, torch.float64) and x.is_contiguous() and suits(x, *given)
+    if training and plain and x.dim() > 1 and x.numel() > x.shape[1]:  # else torch raises its error
+        return _BatchNorm.apply(x, *given, momentum, eps)  # pyright: ignore[reportReturnType]
+    return functional.batch_norm(x, *given, training, momentum, eps)
+
+
+class _BatchNorm(torch.autograd.Function):
+    """BatchNorm in training mode: torch's own kernel and running statistics."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, running_mean: Any, running_var: Any, weight: Any, bias: Any, momentum: float, eps: float
+    ) -> Tensor:
+        y, mean, scale = torch.native_batch_norm(x, weight, bias, running_mean, running_var, True, momentum, eps)
+        ctx.save_for_backward(x, weight, mean, scale)
+        ctx.eps = eps
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, scale = ctx.saved_tensors
+        pulled, pulled_weight, pulled_bias = _Pulled.apply(cotangents[0].contiguous(), x, weight, mean, scale, ctx.eps)  # pyright: ignore
+        given = ctx.needs_input_grad
+        return pulled, None, None, pulled_weight if given[3] else None, pulled_bias if given[4] else None, None, None
+
+
+class _Pulled(torch.autograd.Function):
+    """BatchNorm's first derivatives by torch's kernel, and their own derivatives in closed form."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, g: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, scale: Tensor, eps: float
+    ) -> tuple[Tensor, ...]:
+        results = _reduced(g, x, weight, mean, scale, True)
+        ctx.save_for_backward(g, x, weight, mean, scale, *results[1:])
+        ctx.eps = eps
+        return results
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        g, x, weight, *told = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody differentiates a third time
+            return *_composed(cotangents, g, x, weight, ctx.eps), None, None, None
+        return *_closed(cotangents, g, x, weight, *told), None, None, None
+
+
+def _reduced(g: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, scale: Tensor, whole: bool) -> tuple:
+    """Return torch's derivatives of BatchNorm: of x (if `whole`), and the sums over g·x̂ and g."""
+    return torch.ops.aten.native_batch_norm_backward(
+        g, x, weight, None, None, mean, scale, True, 0.0, [whole, True, True]
+    )
+
+
+def _closed(
+    cotangents: Sequence[Tensor], g: Tensor, x: Tensor, weight: Tensor | None, *told: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return derivatives by g, x and the weight of ⟨u, x'⟩ + ⟨p, Σ g x̂⟩ + ⟨q, Σ g⟩ for the cotangents u, p, q.
+
+    With x̂ = s(x − μ), k = ws, means ⟨·⟩ over a channel and c = ⟨(u − ⟨u⟩) g⟩ − ⟨ux̂⟩⟨gx̂⟩, where x' = k(g − ⟨g⟩ − x̂⟨gx̂⟩):
+    by g: k(u − ⟨u⟩) + (p − k⟨ux̂⟩) x̂ + q;  by w: s n c;
+    by x: a(u − ⟨u⟩) + b(g − ⟨g⟩) − (ksc + a⟨ux̂⟩ + b⟨gx̂⟩) x̂ with a = −ks⟨gx̂⟩ and b = s(p − k⟨ux̂⟩).
+    """
+    u, p, q = (cotangent.contiguous() for cotangent in cotangents)
+    mean, scale, sum_gx, sum_g = told
+    n = x.numel() / x.shape[1]
+    _, sum_ux, sum_u = _reduced(u, x, None, mean, scale, False)
+    mean_u, mean_ux, mean_g, mean_gx = sum_u / n, sum_ux / n, sum_g / n, sum_gx / n
+    _, sum_ug, _ = _reduced(g, u, None, mean_u, torch.ones_like(scale), False)
+    c = sum_ug / n - mean_ux * mean_gx
+    k = scale if weight is None else scale * weight
+    a, b = -k * scale * mean_gx, scale * (p - k * mean_ux)
+    along = -scale * (k * scale * c + a * mean_ux + b * mean_gx)
+    by_g = _combined(x, mean, b, q - k * mean_u, (u, k))
+    by_x = _combined(x, mean, along, -a * mean_u - b * mean_g, (u, a), (g, b))
+    return by_g, by_x, None if weight is None else scale * n * c
+
+
+def _combined(x: Tensor, mean: Tensor, slope: Tensor, shift: Tensor, *terms: tuple[Tensor, Tensor]) -> Tensor:
+    """Return slope · (x − mean) + shift + Σ coefficient · tensor, channel by channel, in a pass a tensor."""
+    total = torch.batch_norm(x, slope, shift, mean, torch.ones_like(mean), False, 0.0, 0.0, False)
+    for tensor, coefficient in terms:
+        total.addcmul_(tensor, _channels(coefficient, x))
+    return total
+
+
+def _channels(numbers: Tensor, like: Tensor) -> Tensor:
+    """Return one number a channel, (channels,), in a shape that multiplies `like`."""
+    return numbers.reshape(-1, *[1] * (like.dim() - 2))
+
+
+def _composed(
+    cotangents: Sequence[Tensor], g: Tensor, x: Tensor, weight: Tensor | None, eps: float
+) -> tuple[Tensor | None, ...]:
+    """Return what `_closed` returns, on autograd's graph: exact to any order, which torch's own is only to the second.
+
+    Torch's second derivative takes mean and variance for constants where it is differentiated once more.
+    """
+    u, p, q = cotangents
+    # Seen through new names, since g and the cotangents hang on x themselves: these are partial derivatives.
+    g, x, weight = g.view_as(g), x.view_as(x), weight if weight is None else weight.view_as(weight)
+    over = [0, *range(2, x.dim())]
+    centred = x - x.mean(over, keepdim=True)
+    scale = (centred.square().mean(over, keepdim=True) + eps).rsqrt()
+    normal = centred * scale
+    pulled = (g - g.mean(over, keepdim=True) - normal * (g * normal).mean(over, keepdim=True)) * scale
+    pulled = pulled if weight is None else pulled * _channels(weight, x)
+    total = (u * pulled).sum() + (p * (g * normal).sum(over)).sum() + (q * g.sum(over)).sum()
+    wanted = {i: t for i, t in enumerate((g, x, weight)) if t is not None and t.requires_grad}
+    found = dict(zip(wanted, torch.autograd.grad(total, [*wanted.values()], create_graph=True), strict=True))
+    return found.get(0), found.get(1), found.get(2)
+
+
+_CLOSED: Answers = {functional.batch_norm: _batch_norm}

@@ -1,0 +1,216 @@
+"""The run directory: the only bridge between a training and everything that looks at it afterwards."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+
+import detente
+from detente.errors import require
+from detente.metrics.base import Metric
+from detente.training import memory
+from detente.training.loop import Tick, applicable
+from detente.training.progress import Progress
+from detente.training.run import Run
+from detente.training.run_directory import checkpoint
+from detente.training.run_directory.directory import clear, cut_back, held, write_text
+from detente.training.run_directory.provenance import provenance, require_same
+from detente.training.run_directory.snapshot import write_snapshot
+from detente.training.signals import undisturbed
+
+
+class Record:
+    """Writes the ticks of a run into its directory, and can be asked to go on where a directory ends.
+
+    Args:
+        run: what is trained.
+        directory: where; made if it is missing.
+        configuration: the resolved configuration as nested mappings, for `run.yaml`.
+        resume: go on in an existing directory instead of starting a new one.
+        overwrite: replace an existing run.
+        changed_data: go on although the data are others than before.
+
+    Raises:
+        InvalidValue: the directory exists and holds something (and neither flag is given), cannot be written, or is
+            being written by another process; the data have changed since the run was last trained.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        directory: Path,
+        configuration: dict[str, Any],
+        resume: bool = False,
+        overwrite: bool = False,
+        changed_data: bool = False,
+    ) -> None:
+        self.lock = held(directory)
+        try:
+            self._begin(run, directory, configuration, resume, overwrite, changed_data)
+        except BaseException:
+            self.lock.release()
+            raise
+
+    def _begin(
+        self, run: Run, directory: Path, configuration: dict[str, Any], resume: bool, overwrite: bool, changed: bool
+    ) -> None:
+        self.run, self.directory = run, directory
+        self.checkpoints = directory / "checkpoints"
+        # Killed before its first checkpoint, a run begins again.
+        self.start = checkpoint.load(self.checkpoints, run) if resume and checkpoint.files(self.checkpoints) else None
+        begun = max(one.step for one in self.start) if self.start else -1
+        require(begun <= run.steps, "steps", run.steps, f"at least {begun}, where the last checkpoint stands")
+        origin = provenance(run.game)
+        if resume:
+            require_same(directory, origin, changed)
+        else:
+            clear(directory, overwrite)
+        self.metrics: dict[str, Metric] = applicable(run.game)
+        self._write_yaml({**configuration, **origin})
+        described = {name: {"title": m.title, "unit": m.unit, "better": m.better} for name, m in self.metrics.items()}
+        write_text(directory / "metrics.json", json.dumps(described, indent=1))
+        cut_back(directory, begun)
+        from torch.utils.tensorboard import SummaryWriter  # takes a second to import
+
+        self._events = SummaryWriter(str(directory / "events"), purge_step=begun + 1)
+        self._lines = (directory / "metrics.jsonl").open("a", encoding="utf-8")
+        self._last: Tick | None = None
+        self._before = {one.seed: one for one in self.start or ()}  # each seed as its last line tells it
+        self._saved = -1
+
+    def __enter__(self) -> Record:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with undisturbed():
+            try:
+                if self._last is not None:
+                    if self._saved < self._last.step:
+                        checkpoint.save(self.checkpoints, self._last.progress)
+                    self._write_status(self._last.progress, self._last.execution, "interrupted")
+                elif self.start is not None:  # killed between its last checkpoint and its last word
+                    self._write_status(self.start, self._said_execution(), "interrupted")
+            finally:
+                self._lines.close()
+                self._events.close()
+                self.lock.release()
+
+    def follow(self, ticks: Iterator[Tick]) -> Iterator[Tick]:
+        """Yield the ticks, each written down first."""
+        for tick in ticks:
+            self.write(tick)
+            yield tick
+
+    def write(self, tick: Tick) -> None:
+        """Write one tick: lines, events, samples, and a checkpoint where one is due."""
+        for one in tick.progress:
+            if one.seed in tick.infos or one.seed in tick.metrics:
+                self._write_line(tick, one)
+        self._lines.flush()
+        if tick.metrics:
+            for one in tick.progress:
+                if one.diverged_at is None:
+                    self._write_pictures(one, tick.step)
+        if self._last is None or self.run.due("checkpoint", self._last.moment, tick.moment):
+            os.fsync(self._lines.fileno())
+            checkpoint.save(self.checkpoints, tick.progress)
+            self._saved = tick.step
+        self._last = tick
+        self._write_status(tick.progress, tick.execution, "running")
+
+    def _write_line(self, tick: Tick, one: Progress) -> None:
+        info, cost = tick.infos.get(one.seed), self.run.method.gradient_evaluations(self.run.game)
+        line: dict[str, Any] = {
+            "seed": one.seed,
+            "step": tick.step,
+            "gradient_evaluations": cost * tick.step,
+            "seconds": one.seconds,
+            **self._cost(one),
+        }
+        if info is not None:
+            line["losses"] = {name: _number(loss) for name, loss in info.losses.items()}
+            line["gradient_norm"] = {name: _number(norm) for name, norm in info.gradient_norm.items()}
+            if info.extra:
+                line["extra"] = {name: _number(number) for name, number in info.extra.items()}
+        if one.seed in tick.metrics:
+            line["metrics"] = {name: _number(number) for name, number in tick.metrics[one.seed].items()}
+        self._lines.write(json.dumps(line) + "\n")
+        for group in ("losses", "gradient_norm", "extra", "metrics"):
+            for name, number in line.get(group, {}).items():
+                if number is not None:
+                    self._events.add_scalar(f"{group}/{name}/seed{one.seed}", number, tick.step)
+
+    def _cost(self, one: Progress) -> dict[str, float]:
+        """Return the seconds that each step since a seed's last line took, and the largest memory so far."""
+        before, most = self._before.get(one.seed), memory.peak(self.run.device)
+        self._before[one.seed] = one
+        told = {} if most is None else {"memory_mib": round(most, 1)}
+        if before is None or one.step == before.step:
+            return told
+        return {"seconds_per_step": float(f"{(one.seconds - before.seconds) / (one.step - before.step):.4g}"), **told}
+
+    def _write_pictures(self, one: Progress, step: int) -> None:
+        state = self.run.method.scheme.evaluated(one.state)
+        for name, path in write_snapshot(self.run.game, state, self.directory, one.seed, step).items():
+            if path.suffix == ".png":
+                with Image.open(path) as picture:
+                    pixels = np.atleast_3d(np.asarray(picture))
+                self._events.add_image(f"{name}/seed{one.seed}", pixels, step, dataformats="HWC")
+
+    def _write_status(self, progress: Sequence[Progress], execution: str, unfinished: str) -> None:
+        def status(one: Progress) -> str:
+            if one.diverged_at is not None:
+                return "diverged"
+            return "finished" if self.run.over((one.step, one.seconds)) and unfinished != "running" else unfinished
+
+        seeds = {
+            str(one.seed): {
+                "status": status(one),
+                "step": one.step,
+                "seconds": one.seconds,
+                "diverged_at": one.diverged_at,
+            }
+            for one in progress
+        }
+        said = {"seeds": seeds, "execution": execution, "device": self.run.device}
+        write_text(self.directory / "status.json", json.dumps(said, indent=1))
+
+    def _said_execution(self) -> str:
+        try:
+            return json.loads((self.directory / "status.json").read_text(encoding="utf-8"))["execution"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    def _write_yaml(self, configuration: dict[str, Any]) -> None:
+        versions = {
+            "detente": detente.__version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        }
+        machine = {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()}
+        whole = {
+            **configuration,
+            "versions": versions,
+            "machine": machine,
+            "command": shlex.join(sys.argv),
+            "folder": os.getcwd(),
+        }
+        write_text(self.directory / "run.yaml", yaml.safe_dump(whole, sort_keys=False, allow_unicode=True))
+
+
+def _number(value: Any) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None

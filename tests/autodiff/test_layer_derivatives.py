@@ -1,0 +1,182 @@
+"""Every layer of torch.nn that can stand in a player, held to central differences at first, second and third order.
+
+The field is differentiated once, its Jacobian twice, and with a penalty one order more. What is right eagerly is then
+compared with itself mapped over seeds and traced for compilation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from tests.layer_table import ATTENTION, NORMS, RECURRENT, TABLE, Builder
+from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from detente.autodiff import field_products, vector_field, vector_jacobian
+from detente.errors import InvalidValue
+from detente.game import Batch, Buffers, Vectors
+from detente.games.adversarial import Adversarial
+from detente.penalties.r1 import R1
+
+STEP = 1e-5  # of the central differences
+FUSED = {*NORMS, *ATTENTION, *(name for name in TABLE if name.startswith("ConvTranspose"))}  # which torch may get wrong
+CASES = [
+    pytest.param(*TABLE[name], player, penalty, id=f"{name}, {player}{', penalty' if penalty else ''}")
+    for name in TABLE
+    for player, penalty in (("generator", False), ("discriminator", False), ("discriminator", True))
+    if player == "discriminator" or name in FUSED
+]
+UNMAPPED = ("RReLU in evaluation",)  # of which torch.vmap has no rule
+MAPPED = [
+    pytest.param(*TABLE[name], penalty, id=f"{name}{', penalty' if penalty else ''}")
+    for name in TABLE
+    for penalty in (False, True)
+    if name not in UNMAPPED and (penalty or name in FUSED | {*RECURRENT})
+]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:There is a performance drop"),  # torch.vmap, of what it maps one by one
+    pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated"),
+    pytest.mark.filterwarnings("ignore:Using padding='same'"),
+]
+Point = tuple[Vectors, Buffers, Batch]
+
+
+def network(layer: Builder, shape: tuple[int, ...], inputs: int, outputs: int) -> nn.Module:
+    """Return the layer between two linear ones, in float64."""
+    body = nn.Sequential(nn.Linear(inputs, math.prod(shape)), nn.Unflatten(1, shape), layer(), nn.Flatten()).double()
+    width = body(torch.randn(6, inputs, dtype=torch.float64)).shape[1]
+    return nn.Sequential(*body, nn.Linear(width, outputs).double())
+
+
+def plain(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(inputs, 5), nn.Tanh(), nn.Linear(5, outputs)).double()
+
+
+def game_of(
+    layer: Builder, shape: tuple[int, ...], player: str = "discriminator", penalty: bool = False
+) -> Adversarial:
+    """Return a game with the layer in one player."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        inputs, outputs = (3, 2) if player == "generator" else (2, 1)
+        inside = network(layer, shape, inputs, outputs)
+        generator, critic = (inside, plain(2, 1)) if player == "generator" else (plain(3, 2), inside)
+    data = torch.randn(32, 2, generator=torch.Generator().manual_seed(0))
+    return Adversarial(generator, critic, data, 3, "non_saturating", R1(0.7) if penalty else (), batch=6)
+
+
+def point_of(game: Adversarial) -> Point:
+    """Return a point near the start, where no two numbers are equal by construction."""
+    generator = torch.Generator().manual_seed(1)
+    vectors, buffers = game.initial(generator)
+    vectors = {n: v + 0.05 * torch.randn(v.shape, generator=generator, dtype=v.dtype) for n, v in vectors.items()}
+    batch = {n: x.double() if x.is_floating_point() else x for n, x in game.draw(generator).items()}
+    return vectors, buffers, batch
+
+
+def directions(game: Adversarial, vectors: Vectors) -> Vectors:
+    """Return random directions, zero along the rows that `padding_idx` holds fixed by definition."""
+    generator = torch.Generator().manual_seed(2)
+    along = {name: torch.randn(v.shape, generator=generator, dtype=v.dtype) for name, v in vectors.items()}
+    for name, module in game.modules.items():
+        fixed = {
+            f"{prefix}.weight": part.padding_idx
+            for prefix, part in module.named_modules()
+            if isinstance(part, nn.Embedding) and part.padding_idx is not None
+        }
+        for parameter, view in game.layouts[name].unflatten(along[name]).items():
+            if parameter in fixed:
+                view[fixed[parameter]] = 0
+    return along
+
+
+def moved(vectors: Vectors, along: Vectors, step: float) -> Vectors:
+    return {name: v + step * along[name] if name in along else v for name, v in vectors.items()}
+
+
+def slope(function: Callable[[float], Tensor]) -> Tensor:
+    return (function(STEP) - function(-STEP)) / (2 * STEP)
+
+
+def near(derivative: Tensor, difference: Tensor) -> None:
+    """Hold a derivative to a central difference, whose own error is about 1e-7 of what it is a difference of."""
+    assert derivative.isfinite().all()
+    assert (derivative - difference).norm() <= 3e-5 * max(1e-2, float(difference.norm()))
+
+
+@pytest.mark.parametrize(("layer", "shape", "player", "penalty"), CASES)
+def test_derivatives_are_central_differences(
+    layer: Builder, shape: tuple[int, ...], player: str, penalty: bool
+) -> None:
+    game = game_of(layer, shape, player, penalty)
+    vectors, buffers, batch = point_of(game)
+    along = directions(game, vectors)
+    field = vector_field(game, vectors, buffers, batch).field
+    for name, block in field.items():
+        own = {name: along[name]}
+        loss = slope(
+            lambda s, own=own, name=name: game.losses(moved(vectors, own, s), buffers, batch)[0][name].detach()
+        )
+        near(block @ along[name], loss)
+
+    def half_square(s: float) -> Tensor:
+        blocks = vector_field(game, moved(vectors, along, s), buffers, batch).field.values()
+        return torch.stack([block.square().sum() for block in blocks]).sum() / 2
+
+    _, pull = vector_jacobian(game, vectors, buffers, batch)
+    near(torch.stack([pull[name] @ along[name] for name in pull]).sum(), slope(half_square))
+    _, _, push = field_products(game, vectors, buffers, batch)
+    for name in field:
+        near(
+            push[name],
+            slope(lambda s, name=name: vector_field(game, moved(vectors, field, s), buffers, batch).field[name]),
+        )
+
+
+def flat(game: Adversarial, vectors: Vectors, buffers: Buffers, batch: Batch) -> Tensor:
+    """Return v and Jᵀv in one vector."""
+    evaluation, pull = vector_jacobian(game, vectors, buffers, batch)
+    return torch.cat([*evaluation.field.values(), *pull.values()])
+
+
+@pytest.mark.parametrize(("layer", "shape", "penalty"), MAPPED)
+def test_mapped_over_seeds_they_are_the_same(layer: Builder, shape: tuple[int, ...], penalty: bool) -> None:
+    game = game_of(layer, shape, penalty=penalty)
+    vectors, buffers, batch = point_of(game)
+    others = {name: vector + 0.01 for name, vector in vectors.items()}
+    both = {name: torch.stack([vector, others[name]]) for name, vector in vectors.items()}
+    copies = {player: {n: torch.stack([b, b]) for n, b in named.items()} for player, named in buffers.items()}
+    mapped = torch.vmap(lambda at, memory: flat(game, at, memory, batch))(both, copies)
+    for found, at in zip(mapped, (vectors, others), strict=True):
+        torch.testing.assert_close(found, flat(game, at, buffers, batch), rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["LayerNorm", "InstanceNorm2d", "torch.batch_norm", "weight_norm parametrized", "ConvTranspose1d output padding"],
+)
+def test_traced_they_are_the_same(name: str) -> None:
+    game = game_of(*TABLE[name], penalty=True)
+    vectors, buffers, batch = point_of(game)
+
+    def function(*blocks: Tensor) -> Tensor:
+        return flat(game, dict(zip(vectors, blocks, strict=True)), buffers, batch)
+
+    traced = make_fx(function)(*vectors.values())
+    torch.testing.assert_close(traced(*vectors.values()), flat(game, vectors, buffers, batch), rtol=1e-8, atol=1e-9)
+
+
+def test_a_layer_with_wrong_gradients_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="discriminator: got .*CrossMapLRN2d.*LocalResponseNorm"):
+        game_of(lambda: nn.CrossMapLRN2d(3, 0.5), (4, 6, 6))
+
+
+def test_a_layer_that_cannot_be_mapped_is_refused() -> None:
+    game = game_of(*TABLE["RReLU in evaluation"])
+    vectors, buffers, batch = point_of(game)
+    both = {name: torch.stack([vector, vector]) for name, vector in vectors.items()}
+    with pytest.raises(InvalidValue, match="rrelu_with_noise.*torch.vmap"):
+        torch.vmap(lambda at: flat(game, at, buffers, batch))(both)

@@ -1,0 +1,105 @@
+"""A module called with other tensors: what torch's functional_call does, whatever the module does with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.utils.parametrizations import weight_norm
+
+from detente.modules import functional_call as lending
+from detente.modules.functional_call import called_with
+
+
+class Counting(nn.Module):
+    """Reassigns one buffer, writes into another, and fails if asked to."""
+
+    calls: Tensor
+    total: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+        self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("total", torch.zeros(()))
+        self.register_buffer("nothing", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls = self.calls + 1
+        self.total += x.sum()
+        if len(x) == 1:
+            raise ArithmeticError("one sample")
+        return self.layers(x)
+
+
+class Tied(nn.Module):
+    """One weight under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+        self.second.weight = self.first.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x).tanh())
+
+
+class Twice(nn.Module):
+    """One layer under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = self.second = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x).tanh())
+
+
+def tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def others(module: nn.Module) -> dict[str, Tensor]:
+    """Return other tensors than a module's own, by name."""
+    generator = torch.Generator().manual_seed(1)
+    return {
+        name: one + torch.rand(one.shape, generator=generator) if one.is_floating_point() else one.clone()
+        for name, one in tensors(module).items()
+    }
+
+
+@pytest.mark.parametrize("build", [Counting, Tied, Twice, lambda: weight_norm(nn.Linear(2, 2))])
+def test_it_does_what_functional_call_does(build: Callable[[], nn.Module]) -> None:
+    module, x = build(), torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+    own = tensors(module)
+    values = {name: one.clone() for name, one in own.items()}
+    for _ in range(2):
+        ours, theirs = others(module), others(module)
+        found = called_with(module, ours, (x,))
+        assert all(tensors(module)[name] is one for name, one in own.items()), "the module has its own back"
+        # Of a layer under two names torch's own leaves the lent tensors there: a copy is called.
+        torch.testing.assert_close(found, functional_call(deepcopy(module), theirs, (x,)), rtol=0, atol=0)
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    torch.testing.assert_close(own, values, rtol=0, atol=0)
+
+
+def test_after_an_error_the_module_has_its_own_tensors() -> None:
+    module = Counting()
+    own = tensors(module)
+    with pytest.raises(ArithmeticError):
+        called_with(module, others(module), (torch.ones(1, 2),))
+    assert all(tensors(module)[name] is one for name, one in own.items())
+
+
+def test_names_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[nn.Module] = []
+    find = lending._places
+    monkeypatch.setattr(lending, "_places", lambda module: looked.append(module) or find(module))
+    module = nn.Linear(2, 2)
+    for _ in range(3):
+        called_with(module, others(module), (torch.ones(1, 2),))
+    assert looked == [module]
