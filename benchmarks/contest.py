@@ -9,12 +9,11 @@ import torch
 
 from benchmarks.loops import LOOPS
 from detente import methods
-from detente.game import Game
+from detente.game import EvaluationSettings, Game
 from detente.games.adversarial import Adversarial
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.state import State
-from detente.training.economy import PLAIN, Economy
 from detente.training.step import Steps, draw
 
 RATE = 1e-4
@@ -42,16 +41,15 @@ def ours(
     chunk: int = 1,
     rate: float = RATE,
     seed: int = 0,
-    economy: Economy = PLAIN,
+    settings: EvaluationSettings | None = None,
 ) -> Callable[[], None]:
     """Return `chunk` steps of ours, drawing their batches as a training does."""
     method, generator = method_of(kind, rate), torch.Generator().manual_seed(seed)
     state = method.initial(game, generator)
-    steps = Steps(game, method, chunk, compiled)
+    steps = Steps(game.with_settings(settings or EvaluationSettings()), method, chunk, compiled)
 
     def take() -> None:
         nonlocal state
-        with economy.practised():
-            (state,), _ = steps([state], [[draw(game, method, state, generator) for _ in range(chunk)]], owned=True)
+        (state,), _ = steps([state], [[draw(game, method, state, generator) for _ in range(chunk)]], owned=True)
 
     return take

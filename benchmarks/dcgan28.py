@@ -7,16 +7,16 @@ from collections.abc import Callable
 from benchmarks import contest
 from benchmarks.row import Row, milliseconds
 from benchmarks.timing import interleave, threads
+from detente.game import EvaluationSettings
 from detente.games import presets
-from detente.training.economy import Economy
 
 THREADS, BATCH = 2, 50
 TARGETS = {"simultaneous": 1.0, "alternating": 1.0, "alternating_shared_batch": 1.0, "consensus": 0.9}
 # What a user may ask for beside the method; measured at width 64, alternating.
-ECONOMIES = {
-    "channels last": Economy(channels_last=True),
-    "bfloat16": Economy(precision="bfloat16"),
-    "bfloat16, channels last": Economy(precision="bfloat16", channels_last=True),
+SETTINGS = {
+    "channels last": EvaluationSettings(channels_last=True),
+    "bfloat16": EvaluationSettings(precision="bfloat16"),
+    "bfloat16, channels last": EvaluationSettings(precision="bfloat16", channels_last=True),
 }
 ECONOMICAL = 0.9
 
@@ -32,8 +32,8 @@ def run(quick: bool) -> list[Row]:
                 rows += _rows(contest.loop(game, kind), {told: contest.ours(game, kind)}, target, quick)
         game = presets.digits(width=64, batch=BATCH)
         cheaper = {
-            f"DCGAN-28, width 64, alternating, eager, {name}": contest.ours(game, "alternating", economy=economy)
-            for name, economy in ECONOMIES.items()
+            f"DCGAN-28, width 64, alternating, eager, {name}": contest.ours(game, "alternating", settings=settings)
+            for name, settings in SETTINGS.items()
         }
         return rows + _rows(contest.loop(game, "alternating"), cheaper, ECONOMICAL, quick)
 

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from benchmarks.gpu.agreement import EXACT, method_of, without_tf32
 from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.games import dcgan, finite_ring, moved, relative, ring
-from detente.game import Game
+from detente.game import EvaluationSettings, Game
 from detente.methods.method import Method
-from detente.modules.calling import computing_in
 from detente.state import State
 from detente.training.cuda_graph import Recording
 from detente.training.step import Steps, draw, placed
@@ -38,8 +37,8 @@ def compiled_steps(findings: Findings) -> None:
         _compare(findings, "compiled, alternating, DCGAN-28", game, method_of("alternating"), 1)
     with findings.guarded("compiled, bfloat16"):
         game = finite_ring(torch.float32)
-        with computing_in("bfloat16"):
-            _compare(findings, "compiled, alternating, ring, bfloat16", game, method_of("alternating"), 1, 1e-4)
+        game = game.with_settings(EvaluationSettings("bfloat16"))
+        _compare(findings, "compiled, alternating, ring, bfloat16", game, method_of("alternating"), 1, 1e-4)
     _not_recordable(findings)
 
 

@@ -10,7 +10,7 @@ import torch
 from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.games import dcgan
 from benchmarks.gpu.speed import Contest, OutOfTime, Source, within
-from detente.training.economy import Economy
+from detente.game import EvaluationSettings
 
 MIB = 2**20
 TARGET = 1.1
@@ -40,11 +40,11 @@ def memory(findings: Findings) -> None:
             _write_down(findings, f"DCGAN-64, batch {batch}, {kind}, eager", ours, loop, TARGET)
     with findings.guarded("alternating, cheaper"):
         loop = _peak(lambda: contest("alternating").loop())
-        for name, economy in (
-            ("bfloat16", Economy(precision="bfloat16")),
-            ("in four parts", Economy(accumulate=4)),
+        for name, settings in (
+            ("bfloat16", EvaluationSettings(precision="bfloat16")),
+            ("in four parts", EvaluationSettings(accumulate=4)),
         ):
-            ours = _peak(lambda economy=economy: contest("alternating").ours(economy=economy)[0])
+            ours = _peak(lambda settings=settings: contest("alternating").ours(settings=settings)[0])
             _write_down(findings, f"DCGAN-64, batch {batch}, alternating, eager, {name}", ours, loop, None)
         what = f"DCGAN-64, batch {batch}, alternating, compiled (with the CUDA graph's own memory)"
         try:

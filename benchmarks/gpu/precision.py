@@ -11,18 +11,19 @@ from benchmarks.gpu.agreement import without_tf32
 from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.games import dcgan, finite_ring, moved, relative
 from detente import methods
+from detente.game import EvaluationSettings
 from detente.games.adversarial import Adversarial
 from detente.methods.method import Method
 from detente.optimizers.sgd import SGD
-from detente.training.economy import PLAIN, Economy
+from detente.training.settings import require_supported
 from detente.training.step import draw, placed
 from detente.training.stepper import Stepper
 
 ROUNDED = ("bfloat16", "bfloat16, channels last")
-ECONOMIES = {
-    "channels last": Economy(channels_last=True),
-    "bfloat16": Economy(precision="bfloat16"),
-    "bfloat16, channels last": Economy(precision="bfloat16", channels_last=True),
+SETTINGS = {
+    "channels last": EvaluationSettings(channels_last=True),
+    "bfloat16": EvaluationSettings(precision="bfloat16"),
+    "bfloat16, channels last": EvaluationSettings(precision="bfloat16", channels_last=True),
 }
 AS_BY_HAND = 1.5  # times the distance that bfloat16 makes by hand, with other roundings of the same size
 
@@ -34,11 +35,11 @@ def cheaper_arithmetic(findings: Findings) -> None:
     images = dcgan(28, width, batch)
     rounding = _by_hand(images, findings)
     findings.add("DCGAN-28: gradients by hand, under torch.autocast", f"{rounding:.1e}", detail="from float32's")
-    for name, economy in ECONOMIES.items():
+    for name, settings in SETTINGS.items():
         for method_name in ("simultaneous", "alternating", "consensus"):
             what = f"DCGAN-28, {method_name}, {name}: one step's move"
             with findings.guarded(what):
-                found = _apart(images, methods.names()[method_name](optimizer=SGD(0.1)), economy, findings)
+                found = _apart(images, methods.names()[method_name](optimizer=SGD(0.1)), settings, findings)
                 if name in ROUNDED and method_name != "simultaneous":
                     findings.add(what, f"{found:.1e}")
                 else:
@@ -47,7 +48,7 @@ def cheaper_arithmetic(findings: Findings) -> None:
         what = f"ring, {method_name}, in two parts (accumulate): one step's move"
         with findings.guarded(what):
             method = methods.names()[method_name](optimizer=SGD(0.1))
-            found = _apart(finite_ring(torch.float32), method, Economy(accumulate=2), findings)
+            found = _apart(finite_ring(torch.float32), method, EvaluationSettings(accumulate=2), findings)
             findings.difference(what, found, 1e-4)
     with findings.guarded("Stepper in bfloat16"):
         losses = {}
@@ -85,15 +86,14 @@ def _by_hand(game: Adversarial, findings: Findings) -> float:
 
 
 @torch.no_grad()
-def _apart(game: Adversarial, method: Method, economy: Economy, findings: Findings) -> float:
+def _apart(game: Adversarial, method: Method, settings: EvaluationSettings, findings: Findings) -> float:
     """Return ‖difference of the moves‖/‖plain move‖ of all players together, after one step of SGD."""
     generator = torch.Generator().manual_seed(0)
     state = method.initial(game, generator)
     drawn = moved(draw(game, method, state, generator), findings.device)
     state, moves = placed(state, findings.device), []
-    economy.check(game, method)
-    for one in (PLAIN, economy):
-        with one.practised():
-            after, _ = method.step(game, state, drawn.batches, drawn.noise)
+    require_supported(settings, game, method)
+    for one in (EvaluationSettings(), settings):
+        after, _ = method.step(game.with_settings(one), state, drawn.batches, drawn.noise)
         moves.append(torch.cat([after.vectors[name] - state.vectors[name] for name in game.players]))
     return relative(*moves)

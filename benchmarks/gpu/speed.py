@@ -20,9 +20,9 @@ from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.games import dcgan, wide_ring
 from benchmarks.loops import LOOPS
 from benchmarks.timing import Timing, interleave
+from detente.game import EvaluationSettings
 from detente.games.adversarial import Adversarial
 from detente.state import State
-from detente.training.economy import PLAIN, Economy
 from detente.training.step import Draw, Steps, placed, sent
 
 TARGET = 0.7  # of the eager loop's time, compiled
@@ -93,9 +93,12 @@ class Contest:
 
         return LOOPS[self.kind](modules[0], modules[1], real, self.game.latent, RATE)
 
-    def ours(self, compiled: bool = False, chunk: int = 1, economy: Economy = PLAIN) -> tuple[Call, Steps]:
+    def ours(
+        self, compiled: bool = False, chunk: int = 1, settings: EvaluationSettings | None = None
+    ) -> tuple[Call, Steps]:
         """Return `chunk` steps of ours, the real samples of a step serving all of its batches, as in `Stepper.step`."""
-        state, steps = self.initial(), Steps(self.game, self.method, chunk, compiled)
+        game = self.game.with_settings(settings or EvaluationSettings())
+        state, steps = self.initial(), Steps(game, self.method, chunk, compiled)
         source, generator, device = self.source(), self.generator(), self.findings.device
         turns = range(self.method.draws(self.game))
 
@@ -107,8 +110,7 @@ class Contest:
 
         def take() -> None:
             nonlocal state
-            with economy.practised():
-                (state,), _ = steps([state], [[drawn() for _ in range(chunk)]], owned=True)
+            (state,), _ = steps([state], [[drawn() for _ in range(chunk)]], owned=True)
 
         return take, steps
 
@@ -212,12 +214,12 @@ def dcgan64(findings: Findings) -> None:
 
     contest = Contest(findings, game, source, lambda: torch.Generator().manual_seed(0))
     calls, sizes = contest.candidates(chunks)
-    for name, economy in (
-        ("eager, bfloat16", Economy(precision="bfloat16")),
-        ("eager, channels last", Economy(channels_last=True)),
-        ("eager, bfloat16, channels last", Economy(precision="bfloat16", channels_last=True)),
+    for name, settings in (
+        ("eager, bfloat16", EvaluationSettings(precision="bfloat16")),
+        ("eager, channels last", EvaluationSettings(channels_last=True)),
+        ("eager, bfloat16, channels last", EvaluationSettings(precision="bfloat16", channels_last=True)),
     ):
-        calls[name], sizes[name] = contest.ours(economy=economy)[0], 1
+        calls[name], sizes[name] = contest.ours(settings=settings)[0], 1
     second = Contest(findings, game, source, lambda: torch.Generator().manual_seed(0), "consensus")
     other = {"loop": second.loop(), "eager": second.ours()[0]}
     wait(findings)

@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from detente.errors import InvalidValue, require
+from detente.errors import InvalidValue, require, unknown
+from detente.shortcuts.forward_cache import ForwardCache
 
 Vectors = dict[str, Tensor]
 Buffers = dict[str, dict[str, Tensor]]
 Batch = dict[str, Tensor]
 Given = Tensor | np.ndarray | Sequence[Tensor | np.ndarray] | Mapping[str, Tensor | np.ndarray]
+
+
+Precision = Literal["float32", "bfloat16"]
+SHORTCUTS = ("batch_norm", "forward_cache", "layered_jacobian", "layered_moments", "transposed_convolutions")
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How a game's losses and their derivatives are evaluated: the same step, with less memory or time.
+
+    A game carries its settings (`Game.with_settings`), and hands them to each call of a module.
+
+    Args:
+        precision: of the networks' matrix products and convolutions; "bfloat16" (autocast) takes half the memory, and
+            less time where the device has it built in. Losses, parameters and optimizers keep their precision.
+        accumulate: number of parts, ≥ 1, into which a batch is split (gradient accumulation): their gradients are
+            averaged, and one part's graph is held at a time. A layer that mixes samples (BatchNorm) mixes those of one
+            part; a field that multiplies with the Jacobian, such as consensus, costs one gradient more per player.
+        channels_last: whether images are stored in channels-last memory format, which convolutions on GPUs like.
+        shortcuts: the files of `detente.shortcuts` that may be used; () for none.
+        forward_cache: the calls of modules that this step has made so far; None: nothing is shared.
+    """
+
+    precision: Precision = "float32"
+    accumulate: int = 1
+    channels_last: bool = False
+    shortcuts: tuple[str, ...] = SHORTCUTS
+    forward_cache: ForwardCache | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in get_args(Precision):
+            raise unknown("precision", self.precision, get_args(Precision))
+        require(self.accumulate >= 1, "accumulate", self.accumulate, "an integer ≥ 1")
+        for name in self.shortcuts:
+            if name not in SHORTCUTS:
+                raise unknown("shortcuts", name, SHORTCUTS)
 
 
 class Game(ABC):
@@ -32,6 +72,19 @@ class Game(ABC):
     scheduled: bool = False
     solution: Vectors | None = None
     batch: int = 1
+    settings: EvaluationSettings = EvaluationSettings()
+
+    def with_settings(self, settings: EvaluationSettings) -> Self:
+        """Return the same game, evaluated with other settings. `losses` hands `self.settings` to calls of modules."""
+        _ = self.memo  # made before the copy, which shares it
+        game = copy.copy(self)
+        object.__setattr__(game, "settings", settings)
+        return game
+
+    @cached_property
+    def memo(self) -> dict[Hashable, Any]:
+        """What was found out about the game by trying, once for it and for its copies with other settings."""
+        return {}
 
     @property
     def size(self) -> int | None:

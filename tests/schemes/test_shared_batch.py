@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from detente import methods
-from detente.autodiff import accumulating
 from detente.errors import InvalidValue
 from detente.fields.gradient import Gradient
 from detente.fields.variance_reduced import VarianceReduced
+from detente.game import EvaluationSettings
 from detente.games.adversarial import Adversarial
 from detente.methods.method import Method
-from detente.modules.calling import build, computing_in
+from detente.modules.calling import build
 from detente.optimizers.adam import Adam
 from detente.optimizers.sgd import SGD
 from detente.penalties.gradient_penalty import GradientPenalty
@@ -25,7 +24,6 @@ from detente.registry import members
 from detente.schemes.alternating import Alternating
 from detente.schemes.base import Scheme
 from detente.schemes.shared_batch import SharedBatch
-from detente.shortcuts.forward_cache import shared
 from detente.state import State
 from detente.training.step import draw
 
@@ -107,7 +105,6 @@ def test_no_module_is_called_twice_at_one_point(field: Any, generated: int, scor
     seen.clear()
     method.step(game, state, drawn.batches, drawn.noise)
     assert (made, seen) == ([10] * generated, [10] * scored)
-    assert shared() is None
 
 
 @pytest.mark.parametrize("field", members("fields"))
@@ -125,14 +122,6 @@ def test_what_is_shared_changes_no_number(field: str, order: tuple[str, str] | N
         torch.testing.assert_close([state.flat(), told.losses], [other.flat(), also.losses], rtol=0, atol=0)
 
 
-def in_parts() -> Any:
-    return accumulating(2)
-
-
-def in_bfloat16() -> Any:
-    return computing_in("bfloat16")
-
-
 def same_step(game: Adversarial) -> None:
     """Assert that a step is the one of `Alternating` on the same batch twice."""
     ours, plain = (Method(Gradient(), scheme, SGD(0.1)) for scheme in (SharedBatch(), Alternating()))
@@ -143,11 +132,10 @@ def same_step(game: Adversarial) -> None:
     torch.testing.assert_close(state.vectors, other.vectors, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("within", [in_parts, in_bfloat16])
-def test_parts_and_short_numbers_go_with_it(within: Callable[[], Any]) -> None:
+@pytest.mark.parametrize("settings", [EvaluationSettings(accumulate=2), EvaluationSettings("bfloat16")])
+def test_accumulation_and_bfloat16_go_with_it(settings: EvaluationSettings) -> None:
     game, _, _ = gan()
-    with within():
-        same_step(game)
+    same_step(game.with_settings(settings))
 
 
 def test_penalties_go_with_it_and_dropout_draws_as_if_nothing_were_shared() -> None:

@@ -35,8 +35,8 @@ from detente.modules.calling import seeded
 from detente.networks.spectral_norm import spectral_norm
 from detente.penalties.gradient_penalty import GradientPenalty
 from detente.schedule import Linear
-from detente.training.economy import _try
 from detente.training.loop import applicable
+from detente.training.settings import _try
 from detente.training.step import draw, placed
 from tests.training.small_runs import discriminator, generator, ring
 
@@ -186,7 +186,7 @@ class Elsewhere(Adversarial):
         lambda game: through_layers(game, "discriminator"),
         lambda game: _try(game, methods.alternating(), "accumulate", 2, 2),
     ],
-    ids=["mixture", "through_layers", "economy"],
+    ids=["mixture", "through_layers", "settings"],
 )
 def test_a_game_is_tried_where_its_modules_are(look: Callable[[Game], object]) -> None:
     game = Adversarial(generator, discriminator, Ring(), latent=3, batch=4)

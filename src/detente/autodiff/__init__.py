@@ -3,7 +3,6 @@
 Convention: v(x) stacks each player's gradient of its own loss, and J = v'(x).
 """
 
-from detente.autodiff.accumulation import accumulating as accumulating
 from detente.autodiff.dense_jacobian import jacobian as jacobian
 from detente.autodiff.engines import Evaluation as Evaluation
 from detente.autodiff.field import player_gradient as player_gradient

@@ -1,52 +1,35 @@
-"""A batch seen in parts, one after the other, so that one part's graph is held at a time."""
+"""Gradient accumulation: a batch is evaluated in parts, and one part's graph is held at a time.
+
+`vector_field` and `vector_jacobian` return what they return for the whole batch, to rounding, where losses are means
+over samples that no layer mixes. BatchNorm normalises each part by itself. Every part begins with the same buffers, and
+what it makes of them is averaged.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 
 from torch import Tensor
 
 from detente.autodiff.engines import Evaluation
 from detente.errors import InvalidValue
-from detente.game import Batch, Vectors
+from detente.game import Batch, Game, Vectors
 from detente.state import flatten, unflatten
 
-_ACCUMULATED: ContextVar[int] = ContextVar("accumulated", default=1)
 
-
-@contextmanager
-def accumulating(parts: int) -> Iterator[None]:
-    """Batches are seen in so many parts within, one after the other, so that one part's graph is held at a time.
-
-    `vector_field` and `vector_jacobian` give what they give for the whole batch, to rounding, where losses are means
-    over samples that no layer mixes. BatchNorm normalises each part by itself. Each part begins with the same buffers,
-    and what it makes of them is averaged.
-
-    Raises:
-        InvalidValue: (within) of a derivative that needs the whole batch's graph.
-    """
-    before = _ACCUMULATED.set(parts)
-    try:
-        yield
-    finally:
-        _ACCUMULATED.reset(before)
-
-
-def parts_of(batch: Batch) -> list[tuple[Batch, float]]:
+def parts_of(game: Game, batch: Batch) -> list[tuple[Batch, float]]:
     """Return the parts of a batch, each with its share of the samples in it and in those before it."""
-    wanted = _ACCUMULATED.get()
-    if wanted == 1:
+    requested = game.settings.accumulate
+    if requested == 1:
         return [(batch, 1.0)]
     samples = {name: tensor for name, tensor in batch.items() if tensor.dim()}
     sizes = {len(tensor) for tensor in samples.values()}
     if len(sizes) != 1:
         shapes = {name: tuple(tensor.shape) for name, tensor in batch.items()}
         hint = f"This one's batch holds {shapes}"
-        raise InvalidValue("accumulate", wanted, "1 for a game whose batch is not one row a sample", hint)
+        raise InvalidValue("accumulate", requested, "1 for a game whose batch is not one row a sample", hint)
     (size,) = sizes
-    count, parts, seen = min(wanted, size), [], 0
+    count, parts, seen = min(requested, size), [], 0
     cut = {name: tensor.tensor_split(count) for name, tensor in samples.items()}
     for index in range(count):
         part = {**batch, **{name: pieces[index] for name, pieces in cut.items()}}
@@ -80,8 +63,8 @@ def averaged(
     return Evaluation(**tree), vectors
 
 
-def require_whole(what: str) -> None:
-    """Raise `InvalidValue` where batches are seen in parts, but a derivative is that of a whole one."""
+def require_whole_batch(game: Game, what: str) -> None:
+    """Raise `InvalidValue` where batches are split, but a derivative needs the whole batch."""
     allowed = "1 with a field that differentiates the whole batch at once"
-    if (parts := _ACCUMULATED.get()) > 1:
-        raise InvalidValue("accumulate", parts, allowed, f"Here it wants {what}")
+    if (parts := game.settings.accumulate) > 1:
+        raise InvalidValue("accumulate", parts, allowed, f"This one takes {what}")

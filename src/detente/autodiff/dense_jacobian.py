@@ -38,6 +38,8 @@ def jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk
 
 def _layered_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk: int) -> Tensor | None:
     """Return what is J if linear layers hold all parameters and nothing mixes samples; None if the former is not so."""
+    if "layered_jacobian" not in game.settings.shortcuts:
+        return None
     vectors = {name: vectors[name].detach().clone() for name in game.players}  # each in a storage of its own
     with torch.enable_grad():
         with recorded(vectors) as calls, exact(game, True):

@@ -87,11 +87,11 @@ def taped_gradients(
     players: tuple[str, ...],
     differentiable: bool,
     forms: AbstractContextManager | None = None,
-    kept: bool = False,
+    keep: bool = False,
 ) -> Evaluation:
     """Return the blocks of `players` from one forward pass within `forms`, on autograd's graph if `differentiable`.
 
-    Its graph is freed, unless the blocks are on it or it is to be `kept`.
+    Its graph is freed, unless the blocks are on it or `keep` is set.
     """
     with exact(game, differentiable, forms):
         losses, new_buffers = game.losses(vectors, buffers, batch, players)
@@ -101,9 +101,9 @@ def taped_gradients(
         if not losses[name].requires_grad:  # a loss that the player cannot change
             blocks[name] = torch.zeros_like(vectors[name])
             continue
-        keep = differentiable or kept or name != players[-1]
+        retain = differentiable or keep or name != players[-1]
         (block,) = torch.autograd.grad(
-            losses[name], vectors[name], retain_graph=keep, create_graph=differentiable, materialize_grads=True
+            losses[name], vectors[name], retain_graph=retain, create_graph=differentiable, materialize_grads=True
         )
         blocks[name] = block
     if differentiable:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +23,7 @@ from detente.autodiff.exact_normalization import THIRD
 from detente.autodiff.exact_operations import SECOND, Operations
 from detente.autodiff.recurrent_operations import RECURRENT
 from detente.errors import InvalidValue, require
+from detente.game import Game
 
 # Layers that call nothing that is replaced, by the file of torch.nn.modules that they are in; and the exceptions.
 _PLAIN = ("linear", "conv", "activation", "pooling", "upsampling", "padding", "flatten", "dropout", "container")
@@ -34,13 +34,11 @@ _MAPPING = re.compile(r"Batching rule not implemented|vmap|functorch|torch\.func
 _OFTEN = "layers that torch can differentiate as often as the method and the penalties need"
 _LOWER = "Replace this operation, or use a method of first order, such as `simultaneous`, without penalties"
 
-_CHECKED: WeakKeyDictionary[object, set[bool]] = WeakKeyDictionary()
-_NEEDED: WeakKeyDictionary[object, bool] = WeakKeyDictionary()
 _SETTLED: ContextVar[bool] = ContextVar("settled", default=False)
 
 
 @contextmanager
-def exact(game: object, differentiable: bool, forms: AbstractContextManager | None = None) -> Iterator[None]:
+def exact(game: Game, differentiable: bool, forms: AbstractContextManager | None = None) -> Iterator[None]:
     """Losses computed within have right derivatives, as far as torch's functions are concerned.
 
     Args:
@@ -77,15 +75,16 @@ def _operations(order: int) -> Operations:
     return {**(first if order < 2 else SECOND), **(THIRD if order > 2 else {})}
 
 
-def _needed(game: object) -> bool:
+def _needed(game: Game) -> bool:
     """Whether a game may call a function that is replaced: all but those made of plain layers of torch.nn."""
-    if game not in _NEEDED:
+    if "may call replaced functions" not in game.memo:
         modules = getattr(game, "modules", None)
         if isinstance(modules, Mapping):
-            _NEEDED[game] = not all(_is_plain(part) for module in modules.values() for part in module.modules())
+            plain = all(_is_plain(part) for module in modules.values() for part in module.modules())
         else:
-            _NEEDED[game] = not type(game).__module__.startswith("detente.games.")
-    return _NEEDED[game]
+            plain = type(game).__module__.startswith("detente.games.")
+        game.memo["may call replaced functions"] = not plain
+    return game.memo["may call replaced functions"]
 
 
 def _is_plain(part: nn.Module) -> bool:
@@ -96,7 +95,7 @@ def _is_plain(part: nn.Module) -> bool:
     return known and not padded and not hooked and not isinstance(part, _EXCEPTIONS)
 
 
-def _normalizes_under_a_penalty(game: object) -> bool:
+def _normalizes_under_a_penalty(game: Game) -> bool:
     """Whether a penalty differentiates BatchNorm."""
     modules = getattr(game, "modules", None)
     if not (getattr(game, "penalties", ()) and isinstance(modules, Mapping) and "discriminator" in modules):
@@ -124,13 +123,13 @@ def require_right_gradients(name: str, module: nn.Module) -> None:
     require(not wrong, name, wrong, "layers with right gradients", "torch.nn.LocalResponseNorm normalizes likewise")
 
 
-def require_differentiable(game: object, results: Iterable[Tensor], differentiable: bool) -> None:
+def require_differentiable(game: Game, results: Iterable[Tensor], differentiable: bool) -> None:
     """Raise `InvalidValue` where results hang on a function that is marked with `once_differentiable`.
 
     Asked for gradients by name, torch does not raise its error for such a function: it leaves a term out. A game is
     looked at once for its losses, and once for its gradients that are differentiated.
     """
-    checked = _CHECKED.setdefault(game, set())
+    checked = game.memo.setdefault("checked for once_differentiable", set())
     if differentiable in checked:
         return
     visited: set[object] = set()
@@ -147,7 +146,7 @@ def require_differentiable(game: object, results: Iterable[Tensor], differentiab
 
 
 @contextmanager
-def refusing(game: object) -> Iterator[None]:
+def refusing(game: Game) -> Iterator[None]:
     """Derivatives that torch lacks raise `InvalidValue` within.
 
     Raises:

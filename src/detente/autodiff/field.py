@@ -16,7 +16,6 @@ from detente.autodiff.engines import (
     taped_gradients,
 )
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.shortcuts.forward_cache import shared
 
 
 @refused_by_name
@@ -39,14 +38,12 @@ def vector_field(
             blocks, (losses, after) = functional_gradients(game, vectors, buffers, part, requested, False)
             return Evaluation(blocks, losses, after), {}
         with torch.enable_grad():
-            leaves = in_common.leaves(vectors, requested, as_leaf) if in_common else as_leaves(vectors, requested)
-            kept = in_common is not None
-            return off_graph(
-                taped_gradients(game, leaves, buffers, part, requested, differentiable=False, kept=kept)
-            ), {}
+            leaves = cache.leaves(vectors, requested, as_leaf) if cache else as_leaves(vectors, requested)
+            evaluation = taped_gradients(game, leaves, buffers, part, requested, differentiable=False, keep=bool(cache))
+            return off_graph(evaluation), {}
 
-    parts = parts_of(batch)
-    in_common = shared() if len(parts) == 1 else None  # of a batch in parts, one part's graph is held at a time
+    parts = parts_of(game, batch)
+    cache = game.settings.forward_cache if len(parts) == 1 else None  # of a split batch, one part's graph is held
     return averaged(evaluated, parts)[0]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from detente.autodiff.accumulation import averaged, parts_of, require_whole
+from detente.autodiff.accumulation import averaged, parts_of, require_whole_batch
 from detente.autodiff.engines import (
     Evaluation,
     as_leaves,
@@ -47,7 +47,7 @@ def vector_jacobian(
         wanted: columns of J, those with respect to whom is differentiated (default: everybody).
     """
     players, wanted = players or game.players, wanted or game.players
-    parts = parts_of(batch)
+    parts = parts_of(game, batch)
     if len(parts) == 1:
         return _vector_jacobian(game, vectors, buffers, parts[0][0], cotangent, players, wanted)
     # Every part is multiplied with the u of all: v(x) has to be known first, at the price of one more look.
@@ -78,7 +78,8 @@ def _vector_jacobian(
     with torch.enable_grad():
         leaves = as_leaves(vectors, tuple(dict.fromkeys((*players, *wanted))))
         on_processor = all(vector.device.type == "cpu" for vector in vectors.values())  # where the closed forms pay
-        forms = closed_forms(getattr(game, "modules", None)) if on_processor else None
+        use = on_processor and "batch_norm" in game.settings.shortcuts
+        forms = closed_forms(getattr(game, "modules", None)) if use else None
         evaluation = taped_gradients(game, leaves, buffers, batch, players, True, forms)
         rows = [evaluation.field[name] for name in players]
         given = [(cotangent or evaluation.field)[name].detach() for name in players]
@@ -130,7 +131,7 @@ def linearization(
 
     Of u only some players' blocks, (n_i,), need be given; `wanted` names the columns of J, whose blocks are returned.
     """
-    require_whole("products with one and the same Jacobian")
+    require_whole_batch(game, "products with one and the same Jacobian")
     names = game.players
     if is_transformed(*vectors.values()):
 
@@ -164,7 +165,7 @@ def field_products(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch)
 
     As in `jacobian_vector`, J v is the derivative of u ↦ Jᵀu, here taken at u = v, so that Jᵀv costs nothing more.
     """
-    require_whole("products with the Jacobian and its transpose")
+    require_whole_batch(game, "products with the Jacobian and its transpose")
     names = game.players
     if is_transformed(*vectors.values()):
 

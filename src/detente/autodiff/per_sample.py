@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
-
 import torch
 from torch import Tensor
 
-from detente.autodiff.accumulation import require_whole
+from detente.autodiff.accumulation import require_whole_batch
 from detente.autodiff.engines import Evaluation, refused_by_name
 from detente.autodiff.exact_derivatives import exact
 from detente.autodiff.field import player_gradient
@@ -58,11 +56,11 @@ def gradient_covariance(
         batch: one batch of B ≥ 2 samples.
         full: V, (n_i, n_i), instead of its diagonal, (n_i,).
     """
-    require_whole("a covariance over the samples of a batch")
+    require_whole_batch(game, "a covariance over the samples of a batch")
     size = next(len(tensor) for tensor in batch.values() if tensor.dim())
     if eager(*vectors.values(), *batch.values()):
         through_layers(game, player)
-    layers = _LAYERS.get(game, {}).get(player)
+    layers = game.memo.get(("linear layers", player)) if "layered_moments" in game.settings.shortcuts else None
     if layers is not None:
         return _layered_covariance(game, player, vectors, buffers, batch, full, size, layers)
     evaluation, covariance = _sampled_covariance(game, player, vectors, buffers, batch, full, size)
@@ -116,21 +114,18 @@ def _layered_covariance(
     return Evaluation({player: block}, losses, after), covariance
 
 
-_LAYERS: WeakKeyDictionary[Game, dict[str, Layers | None]] = WeakKeyDictionary()  # found once a game, by trying
-
-
 def through_layers(game: Game, player: str) -> bool:
     """Return whether a player's parameters enter its loss through linear layers alone.
 
     Found out by trying, and remembered; a step that is traced cannot try, and takes the longer way if nobody has asked.
     """
-    known = _LAYERS.setdefault(game, {})
-    if player not in known:
-        known[player] = _found_layers(game, player)
-    return known[player] is not None
+    key = ("linear layers", player)
+    if key not in game.memo:
+        game.memo[key] = _find_layers(game, player)
+    return game.memo[key] is not None
 
 
-def _found_layers(game: Game, player: str) -> Layers | None:
+def _find_layers(game: Game, player: str) -> Layers | None:
     """Return the layers if, at some point, the gradient by way of them is the gradient."""
     generator = torch.Generator().manual_seed(0)
     vectors, buffers = game.initial(generator)

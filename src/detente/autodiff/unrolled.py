@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from detente.autodiff.accumulation import require_whole
+from detente.autodiff.accumulation import require_whole_batch
 from detente.autodiff.engines import (
     Evaluation,
     as_leaves,
@@ -51,7 +51,7 @@ def unrolled_gradient(
         The gradient beside the opponent's own ∇_y L_y(x, y), each with its loss and after the opponent's first
         forward pass, and the memory that the opponent's first move left.
     """
-    require_whole("the gradient through an opponent's imagined moves")
+    require_whole_batch(game, "the gradient through an opponent's imagined moves")
     mapped = is_transformed(*vectors.values())
 
     def imagined(x: Tensor) -> tuple[Tensor, tuple[Tensor, Vectors, dict[str, Tensor], Buffers, dict[str, Tensor]]]:

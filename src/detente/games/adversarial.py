@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import get_args
 
@@ -112,6 +113,7 @@ class Adversarial(Game):
         self.modules = {name: self._build(name, torch.Generator()) for name in self.builders}
         require_separate(self.builders, self.modules)
         self.layouts = {name: Layout.of(trainable(module), name) for name, module in self.modules.items()}
+        self.stochastic = False  # until the check has called the modules
         self.stochastic = self._check()
         pure = not self.stochastic and not any(self.moving.values())
         self.traceable = pure and all(traceable(module) for module in self.modules.values())
@@ -329,7 +331,9 @@ class Adversarial(Game):
         self, player: str, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor, *beside: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         vector = vectors[player]
-        return call(self.modules[player], self.layouts[player], vector, buffers, x.to(vector.dtype), *beside)
+        settings = replace(self.settings, forward_cache=None) if self.stochastic else self.settings
+        module, layout = self.modules[player], self.layouts[player]
+        return call(module, layout, vector, buffers, x.to(vector.dtype), *beside, settings=settings)
 
     def _score(
         self, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor, *beside: Tensor

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Literal
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -15,23 +13,24 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from detente.errors import InvalidValue, require
-from detente.game import Batch, Buffers, Game, Vectors
-from detente.modules.functional_call import called_with
+from detente.game import Batch, Buffers, EvaluationSettings, Game, Vectors
+from detente.modules.functional_call import functional_call
 from detente.modules.layout import Layout
 from detente.modules.object_graph import deep_copy
 from detente.modules.randomness import seeded
-from detente.shortcuts.forward_cache import shared
 from detente.shortcuts.transposed_convolutions import products
 
 Build = Callable[[], nn.Module] | nn.Module
-Precision = Literal["float32", "bfloat16"]
-
-_PRECISION: ContextVar[Precision] = ContextVar("precision", default="float32")
-_CHANNELS_LAST: ContextVar[bool] = ContextVar("channels_last", default=False)
+DEFAULT_SETTINGS = EvaluationSettings()
 
 
 def call(
-    module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, Tensor], *inputs: Tensor
+    module: nn.Module,
+    layout: Layout,
+    vector: Tensor,
+    buffers: dict[str, Tensor],
+    *inputs: Tensor,
+    settings: EvaluationSettings = DEFAULT_SETTINGS,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return `module(*inputs)` with its parameters taken from `vector`, and the buffers as the call left them.
 
@@ -41,49 +40,42 @@ def call(
         vector: their values, (layout.size,).
         buffers: its buffers by name; they are not changed.
         inputs: the module's inputs.
+        settings: precision, memory format, and what the step shares; in a game's losses, `self.settings`. A module
+            that draws random numbers is called without its `forward_cache`.
     """
-    in_common = shared()
-    if in_common is None:
-        return _called(module, layout, vector, buffers, *inputs)
-    given = (module, *buffers.values(), *inputs)
-    return in_common.once(vector, given, lambda: _called(module, layout, vector, buffers, *inputs))
+    cache = settings.forward_cache
+    if cache is None:
+        return _call(module, layout, vector, buffers, inputs, settings)
+    key = (module, *buffers.values(), *inputs)
+    return cache.get(vector, key, lambda: _call(module, layout, vector, buffers, inputs, settings))
 
 
-def _called(
-    module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, Tensor], *inputs: Tensor
+def _call(
+    module: nn.Module,
+    layout: Layout,
+    vector: Tensor,
+    buffers: dict[str, Tensor],
+    inputs: tuple[Tensor, ...],
+    settings: EvaluationSettings,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return what `call` does, computed anew."""
+    """Return what `call` returns, computed anew."""
     # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm writes in place.
     merged = {**layout.unflatten(vector), **{name: buffer.clone() for name, buffer in buffers.items()}}
     merged |= {name: one for name, one in _elsewhere(module, layout, vector.device).items() if name not in buffers}
-    if _CHANNELS_LAST.get():
+    if settings.channels_last:
         merged = {name: _channels_last(tensor) for name, tensor in merged.items()}
         inputs = tuple(map(_channels_last, inputs))
-    if _PRECISION.get() == "float32":
-        with products(module, vector):
-            output = called_with(module, merged, inputs)
+    quick = products(module, vector) if "transposed_convolutions" in settings.shortcuts else nullcontext()
+    if settings.precision == "float32":
+        with quick:
+            output = functional_call(module, merged, inputs)
         return output, {name: merged[name] for name in buffers}
-    shorter = torch.autocast(vector.device.type, getattr(torch, _PRECISION.get()), cache_enabled=False)
-    with shorter, products(module, vector):
-        output = called_with(module, merged, inputs)
+    autocast = torch.autocast(vector.device.type, getattr(torch, settings.precision), cache_enabled=False)
+    with autocast, quick:
+        output = functional_call(module, merged, inputs)
     # What leaves the module, and what it remembers, is as precise as what came in.
     output = output.to(vector.dtype) if isinstance(output, Tensor) else output
     return output, {name: merged[name].to(buffer.dtype) for name, buffer in buffers.items()}
-
-
-@contextmanager
-def computing_in(precision: Precision, channels_last: bool = False) -> Iterator[None]:
-    """Modules called within do their matrix products and convolutions in a precision, under `torch.autocast`.
-
-    Parameters, buffers, outputs and so all losses and optimizers stay as they are; numbers in float64 too. With
-    `channels_last`, images and the weights of their convolutions lie in memory pixel by pixel.
-    """
-    before = _PRECISION.set(precision), _CHANNELS_LAST.set(channels_last)
-    try:
-        yield
-    finally:
-        _PRECISION.reset(before[0])
-        _CHANNELS_LAST.reset(before[1])
 
 
 def _channels_last(tensor: Tensor) -> Tensor:

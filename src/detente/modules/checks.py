@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from detente.autodiff import output_gradient
 from detente.errors import InvalidValue, require
 from detente.modules.calling import copied, is_lazy, remembered, trainable, write
-from detente.modules.functional_call import called_with
+from detente.modules.functional_call import functional_call
 from detente.modules.layout import Layout
 from detente.modules.object_graph import references, tensors_in
 from detente.modules.randomness import (
@@ -194,7 +194,7 @@ class _Examination:
         with torch.enable_grad(), seeded(0, device, sources):
             before = [random_state(device), *map(state_of, sources)]
             with reads:
-                output = called_with(module, left, given)
+                output = functional_call(module, left, given)
             after = [random_state(device), *map(state_of, sources)]
         found = next(iter(reads.read), None)
         hint = (
@@ -320,8 +320,8 @@ class _Examination:
         with torch.enable_grad(), seeded(0, at.device, self._sources(module)):
             if within:
                 lent = {f"module.{name}": tensor for name, tensor in lent.items()}
-                return called_with(_Differentiated(module, at), lent, inputs)
-            return _gradient(called_with(module, lent, inputs), inputs[0] if of_input else at)
+                return functional_call(_Differentiated(module, at), lent, inputs)
+            return _gradient(functional_call(module, lent, inputs), inputs[0] if of_input else at)
 
     def _draws_in_evaluation(self) -> tuple[bool, ...]:
         """Return which sources of random numbers a call in evaluation mode draws from."""

@@ -11,8 +11,7 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor, func, nn
 
 from detente.modules.object_graph import references
 
@@ -22,7 +21,7 @@ _PLACES: WeakKeyDictionary[nn.Module, Places | None] = WeakKeyDictionary()
 _CONTAINERS: WeakKeyDictionary[nn.Module, list[tuple[str, Any, Any]]] = WeakKeyDictionary()
 
 
-def called_with(module: nn.Module, tensors: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> Any:
+def functional_call(module: nn.Module, tensors: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> Any:
     """Return `module(*inputs)` with other tensors in the place of its own, which it has back afterwards.
 
     Args:
@@ -36,7 +35,7 @@ def called_with(module: nn.Module, tensors: dict[str, Tensor], inputs: tuple[Ten
         _CONTAINERS[module] = _in_containers(module)
     places = _PLACES[module]
     if places is None:
-        return functional_call(module, tensors, inputs)
+        return func.functional_call(module, tensors, inputs)
     before: dict[str, Tensor] = {}
     replaced: list[tuple[Any, Any, Tensor]] = []
     try:

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from detente.modules.object_graph import references
-from detente.shortcuts.forward_cache import computing_anew
 
 Source = torch.Generator | random.Random | numpy.random.Generator | numpy.random.RandomState
 
@@ -37,17 +36,16 @@ def seeded(seed: int, device: torch.device, sources: Sequence[Source] = ()) -> I
         index = torch.cuda.current_device() if device.index is None else device.index
         generators.append(torch.cuda.default_generators[index])
     before = [(generator, state_of(generator)) for generator in generators]
-    with computing_anew():
-        try:
-            if device.type not in ("cpu", "cuda"):
-                torch.manual_seed(seed)
-            # `torch.manual_seed` would seed every device, and format a stack trace for those that are not used.
-            for generator in generators:
-                _seed(generator, seed)
-            yield
-        finally:
-            for generator, state in before:
-                _restore(generator, state)
+    try:
+        if device.type not in ("cpu", "cuda"):
+            torch.manual_seed(seed)
+        # `torch.manual_seed` would seed every device, and format a stack trace for those that are not used.
+        for generator in generators:
+            _seed(generator, seed)
+        yield
+    finally:
+        for generator, state in before:
+            _restore(generator, state)
 
 
 def random_state(device: torch.device) -> Tensor:

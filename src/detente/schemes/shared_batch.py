@@ -8,7 +8,7 @@ from typing import ClassVar
 from detente.fields.base import Field
 from detente.game import Batch, Game
 from detente.schemes.base import Play, Scheme, Turns, in_order, told
-from detente.shortcuts.forward_cache import computing_once
+from detente.shortcuts.forward_cache import ForwardCache
 from detente.state import Info, State
 
 
@@ -41,13 +41,16 @@ class SharedBatch(Scheme):
     def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
         """Return the state after everybody's turn."""
         evaluations, order, before = [], in_order(self.order, play.game.players), state.buffers
-        with computing_once(order) as shared:
-            for turn, name in enumerate(order):
-                # To those who have yet to move, the batch is still new.
-                still = {one: named for one, named in before.items() if one in order[turn:]}
-                state = replace(state, buffers={**state.buffers, **still})
-                evaluation, state = play.evaluate(state, batches[0], (name,))
-                shared.moved(name, state.vectors[name])
-                state = play.advance(state, {name: evaluation.field[name]}, noise[0])
-                evaluations.append(evaluation)
+        settings = play.game.settings
+        cache = ForwardCache(order) if "forward_cache" in settings.shortcuts else None
+        play = replace(play, game=play.game.with_settings(replace(settings, forward_cache=cache)))
+        for turn, name in enumerate(order):
+            # To those who have not moved yet, the batch is still new.
+            still = {player: named for player, named in before.items() if player in order[turn:]}
+            state = replace(state, buffers={**state.buffers, **still})
+            evaluation, state = play.evaluate(state, batches[0], (name,))
+            if cache:
+                cache.moved(name, state.vectors[name])
+            state = play.advance(state, {name: evaluation.field[name]}, noise[0])
+            evaluations.append(evaluation)
         return state.after(), told(*evaluations)

@@ -1,23 +1,23 @@
-"""What the evaluations of one step have in common is computed once: a module's call at the same point, with its graph.
+"""Within one step, a module's call at the same point is made once, with its graph.
 
 Compiled steps need none of this, since compiling merges repeated computations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 
-class Shared:
-    """Vectors as leaves of autograd's graph, and what modules made with them, found again by identity.
+class ForwardCache:
+    """Vectors as leaves of autograd's graph, and what modules computed from them, found again by identity.
+
+    Made for one step, and handed down to the calls of modules in `EvaluationSettings`.
 
     Args:
-        players: who have yet to move, so that what they make now may be asked for again.
+        players: who have not moved yet, so that what their modules compute now may be asked for again.
     """
 
     def __init__(self, players: tuple[str, ...]) -> None:
@@ -26,55 +26,25 @@ class Shared:
         self._calls: dict[tuple[int, ...], tuple[tuple[object, ...], Any]] = {}
 
     def leaves(
-        self, vectors: dict[str, Tensor], players: tuple[str, ...], leaf: Callable[[Tensor], Tensor]
+        self, vectors: dict[str, Tensor], players: tuple[str, ...], as_leaf: Callable[[Tensor], Tensor]
     ) -> dict[str, Tensor]:
-        """Return the vectors, those of `players` and of who has yet to move as leaves, the same for the same vector."""
+        """Return the vectors, those of `players` and of who has not moved yet as leaves; one leaf for each vector."""
         for name, vector in vectors.items():
             if name in (*self._players, *players) and id(vector) not in self._leaves:
-                self._leaves[id(vector)] = vector, leaf(vector)
+                self._leaves[id(vector)] = vector, as_leaf(vector)
         return {name: self._leaves.get(id(vector), (vector, vector))[1] for name, vector in vectors.items()}
 
-    def once(self, leaf: Tensor, given: tuple[object, ...], compute: Callable[[], Any]) -> Any:
-        """Return `compute()`, or what it was before for the same leaf and the very same objects."""
-        if not any(leaf is one for _, one in self._leaves.values()):
+    def get(self, leaf: Tensor, inputs: tuple[object, ...], compute: Callable[[], Any]) -> Any:
+        """Return `compute()`, or its earlier result for the same leaf and the very same inputs."""
+        if not any(leaf is known for _, known in self._leaves.values()):
             return compute()
-        key = (id(leaf), *map(id, given))
+        key = (id(leaf), *map(id, inputs))
         if key not in self._calls:
-            self._calls[key] = given, compute()  # the objects are held, so that no others get their identities
+            self._calls[key] = inputs, compute()  # the inputs are held, so that no others get their identities
         return self._calls[key][1]
 
     def moved(self, player: str, vector: Tensor) -> None:
-        """Forget where a player was, perhaps soon overwritten, and all that was made there."""
+        """Forget where a player was, which may be overwritten soon, and all that was computed there."""
         self._players.discard(player)
         _, leaf = self._leaves.pop(id(vector), (None, None))
-        self._calls = {key: kept for key, kept in self._calls.items() if key[0] != id(leaf)}
-
-
-_SHARED: ContextVar[Shared | None] = ContextVar("shared", default=None)
-
-
-def shared() -> Shared | None:
-    """Return what the step that is being made shares; None where every evaluation is for itself."""
-    return _SHARED.get()
-
-
-@contextmanager
-def computing_once(players: tuple[str, ...]) -> Iterator[Shared]:
-    """Gradients taken within share the forward passes of players, each of whom moves once, at the same point."""
-    found = Shared(players)
-    with _told(found):
-        yield found
-
-
-def computing_anew() -> AbstractContextManager[None]:
-    """Nothing is shared within: a call that draws random numbers leaves others to those who draw after it."""
-    return _told(None)
-
-
-@contextmanager
-def _told(found: Shared | None) -> Iterator[None]:
-    token = _SHARED.set(found)
-    try:
-        yield
-    finally:
-        _SHARED.reset(token)
+        self._calls = {key: entry for key, entry in self._calls.items() if key[0] != id(leaf)}

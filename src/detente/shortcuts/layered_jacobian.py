@@ -14,8 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from detente.game import Vectors
-
 Layer = tuple[str, int | None, int | None]
 PerSample = Callable[[Tensor, list[Tensor]], list[Tensor | None]]
 
@@ -45,7 +43,7 @@ class Call:
 
 
 @contextmanager
-def recorded(vectors: Vectors) -> Iterator[list[Call]]:
+def recorded(vectors: dict[str, Tensor]) -> Iterator[list[Call]]:
     """Every call of a linear layer whose parameters are views of `vectors`, with 2-D input, in the order of calling.
 
     Args:
@@ -94,7 +92,7 @@ class Layering:
     players: dict[str, slice]
 
     @classmethod
-    def of(cls, calls: Sequence[Call], vectors: Vectors) -> Layering | None:
+    def of(cls, calls: Sequence[Call], vectors: dict[str, Tensor]) -> Layering | None:
         """Return the layering, or None where the calls' layers do not hold every parameter exactly once."""
         if len({(len(call.inputs), call.inputs.dtype, call.shift.dtype) for call in calls}) != 1:
             return None

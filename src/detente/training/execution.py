@@ -57,7 +57,7 @@ def execution(run: Run) -> Execution:
     many = taken >= WORTH_A_CHUNK and spent >= CHUNK * WORTH_THE_WAIT
     chunk = math.gcd(CHUNK, ends) if compiled and many and not run.method.field.prepares else 1
     return Execution(
-        Steps(run.game, run.method, chunk, compiled, mapped and len(run.seeds) > 1),
+        Steps(run.game.with_settings(run.settings), run.method, chunk, compiled, mapped and len(run.seeds) > 1),
         run.threads or (1 if small else torch.get_num_threads()),
         len(run.seeds),
         compiled or (mapped and len(run.seeds) > 1),

@@ -130,10 +130,9 @@ def _advance(
     """Return every living seed's training `count` steps later, and what those steps told."""
     living = _living(progress)
     begun = time.perf_counter()
-    with run.economy.practised():
-        ready = [run.method.prepare(run.game, one.state, draws[one.seed].generator) for one in living]
-        taken = [draws[one.seed].take(one.state, count) for one in living]
-        states, infos = steps(ready, [drawn for drawn, _ in taken], owned)
+    ready = [run.method.prepare(steps.game, one.state, draws[one.seed].generator) for one in living]
+    taken = [draws[one.seed].take(one.state, count) for one in living]
+    states, infos = steps(ready, [drawn for drawn, _ in taken], owned)
     seconds = (time.perf_counter() - begun) / len(living)
     after = {}
     for one, state, info, (_, random) in zip(living, states, infos, taken, strict=True):

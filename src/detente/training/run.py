@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from detente.errors import InvalidValue, require
-from detente.game import Game
+from detente.game import EvaluationSettings, Game, Precision
 from detente.methods.method import Method
-from detente.modules.calling import Precision
-from detente.training.economy import Economy
+from detente.training.settings import require_supported
 from detente.training.step import Compile
 
 Moment = tuple[int, float]  # steps taken, seconds they took
@@ -73,13 +72,13 @@ class Run:
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "each seed once")
         require(self.compile in ("auto", "on", "off"), "compile", self.compile, "'auto', 'on' or 'off'")
         self.method.check(self.game)
-        self.economy.check(self.game, self.method)
+        require_supported(self.settings, self.game, self.method)
         _require_device(self.device)
 
     @property
-    def economy(self) -> Economy:
-        """How its steps are made cheaper."""
-        return Economy(self.precision, self.accumulate, self.channels_last)
+    def settings(self) -> EvaluationSettings:
+        """How the game is evaluated."""
+        return EvaluationSettings(self.precision, self.accumulate, self.channels_last)
 
     def every(self, what: str) -> int:
         """Return the steps between two of `what`: "record", "measure" or "checkpoint"."""

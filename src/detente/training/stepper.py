@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from detente.errors import require
-from detente.game import Game
+from detente.game import EvaluationSettings, Game, Precision
 from detente.games.adversarial import Adversarial
 from detente.methods.method import Method
-from detente.modules.calling import Precision, copied, modules_of
+from detente.modules.calling import copied, modules_of
 from detente.state import Info, State
-from detente.training.economy import Economy
+from detente.training.settings import require_supported
 from detente.training.step import Draw, Steps, draw, noise_of, placed, sent
 
 
@@ -44,12 +44,12 @@ class Stepper:
         channels_last: bool = False,
         device: str | torch.device | None = None,
     ) -> None:
+        settings = EvaluationSettings(precision, accumulate, channels_last)
         self.game, self.method = game, method
-        self.economy = Economy(precision, accumulate, channels_last)
         self.generator = torch.Generator().manual_seed(seed)
         self._state, self._shown = placed(method.initial(game, self.generator), device), True
-        self.economy.check(game, method)
-        self._steps, self._warned = Steps(game, method, compiled=compiled), not compiled
+        require_supported(settings, game, method)
+        self._steps, self._warned = Steps(game.with_settings(settings), method, compiled=compiled), not compiled
         self._warn_if_eager()
 
     @property
@@ -85,10 +85,9 @@ class Stepper:
         Raises:
             InvalidValue: a batch of another form.
         """
-        with self.economy.practised():
-            state = self.method.prepare(self.game, self._state, self.generator)
-            drawn = draw(self.game, self.method, state, self.generator) if batch is None else self._complete(batch)
-            (self._state,), (info,) = self._steps([state], [[drawn]], owned=not self._shown)
+        state = self.method.prepare(self._steps.game, self._state, self.generator)
+        drawn = draw(self.game, self.method, state, self.generator) if batch is None else self._complete(batch)
+        (self._state,), (info,) = self._steps([state], [[drawn]], owned=not self._shown)
         self._shown = False
         self._warn_if_eager()
         return Info(

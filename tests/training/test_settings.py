@@ -14,17 +14,18 @@ from torch import Tensor, nn
 
 import detente
 from detente import cli, methods
-from detente.autodiff import Evaluation, _parts, accumulating, vector_field, vector_jacobian
+from detente.autodiff import Evaluation, vector_field, vector_jacobian
+from detente.autodiff.accumulation import parts_of
 from detente.cli import configuration
 from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
 from detente.fields.consensus import Consensus
 from detente.fields.smoothing import Smoothing
-from detente.game import Batch, Buffers, Vectors
+from detente.game import Batch, Buffers, EvaluationSettings, Vectors
 from detente.games.adversarial import Adversarial
 from detente.games.quadratic import Bilinear
 from detente.methods.method import Method
-from detente.modules.calling import computing_in, copied
+from detente.modules.calling import copied
 from detente.networks.spectral_norm import spectral_norm
 from detente.optimizers.sgd import SGD
 from detente.schemes.simultaneous import Simultaneous
@@ -58,6 +59,12 @@ def pictures(middle: Callable[[int], nn.Module] = nn.BatchNorm2d, batch: int = 8
 
     images = torch.rand(32, 3, 4, 4, generator=torch.Generator().manual_seed(5)) * 2 - 1
     return Adversarial(make_generator, make_discriminator, images, latent=3, batch=batch)
+
+
+def in_float64(game: Adversarial) -> Adversarial:
+    builders = game.builders
+    made = {name: (lambda build=build: build().double()) for name, build in builders.items()}
+    return Adversarial(made["generator"], made["discriminator"], game.data, latent=game.latent, batch=game.batch)
 
 
 def point(game: Adversarial) -> tuple[Vectors, Buffers, Batch]:
@@ -95,9 +102,9 @@ def test_bfloat16_gradients_are_near_and_all_else_is_float32(name: str) -> None:
     vectors, buffers, batch = point(game)
     exact = vector_field(game, vectors, buffers, batch)
     exact_product = vector_jacobian(game, vectors, buffers, batch)[1]
-    with computing_in("bfloat16"):
-        near = vector_field(game, vectors, buffers, batch)
-        near_product = vector_jacobian(game, vectors, buffers, batch)[1]
+    short = game.with_settings(EvaluationSettings("bfloat16"))
+    near = vector_field(short, vectors, buffers, batch)
+    near_product = vector_jacobian(short, vectors, buffers, batch)[1]
     ours, theirs = told(near, near_product), told(exact, exact_product)
     for key, tensor in theirs.items():
         assert ours[key].dtype == tensor.dtype == torch.float32
@@ -133,8 +140,7 @@ def under_autocast(game: Adversarial, vectors: Vectors, buffers: Buffers, batch:
 def test_bfloat16_gradients_are_those_of_a_hand_written_loop() -> None:
     game = GAMES["points"]()
     gradients, losses = under_autocast(game, *point(game))
-    with computing_in("bfloat16"):
-        ours = vector_field(game, *point(game))
+    ours = vector_field(game.with_settings(EvaluationSettings("bfloat16")), *point(game))
     torch.testing.assert_close(ours.field, gradients, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(ours.losses, losses)
 
@@ -145,8 +151,7 @@ def test_bfloat16_products_of_transposed_convolutions_round_about_as_torch_does(
     game = GAMES[name]()
     gradients, losses = under_autocast(game, *point(game))
     exact = vector_field(game, *point(game)).field
-    with computing_in("bfloat16"):
-        ours = vector_field(game, *point(game))
+    ours = vector_field(game.with_settings(EvaluationSettings("bfloat16")), *point(game))
     for player in game.players:
         distances = [float((field[player] - exact[player]).norm()) for field in (ours.field, gradients)]
         assert 0 < distances[0] < 2 * distances[1], player
@@ -164,8 +169,8 @@ def test_modules_see_bfloat16_and_losses_do_not() -> None:
     game = Adversarial(lambda: generator(Spy()), discriminator, Ring(), latent=3, batch=8)
     vectors, buffers, batch = point(game)
     seen.clear()
-    with computing_in("bfloat16"):
-        loss = game.losses(vectors, buffers, batch)[0]["generator"]
+    short = game.with_settings(EvaluationSettings("bfloat16"))
+    loss = short.losses(vectors, buffers, batch)[0]["generator"]
     game.losses(vectors, buffers, batch)
     assert seen == [torch.bfloat16, torch.float32] and loss.dtype == torch.float32
 
@@ -203,14 +208,13 @@ def test_channels_last_is_the_same_but_for_rounding() -> None:
             seen.append(x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous())
             return super().forward(x)
 
-    game = pictures(Spy)
+    game = in_float64(pictures(Spy))
     vectors, buffers, batch = point(game)
     whole = vector_jacobian(game, vectors, buffers, batch)
     seen.clear()
-    with computing_in("float32", channels_last=True):
-        ours = vector_jacobian(game, vectors, buffers, batch)
+    ours = vector_jacobian(game.with_settings(EvaluationSettings(channels_last=True)), vectors, buffers, batch)
     assert seen == [False, True, True], "the generator's images begin as vectors"
-    torch.testing.assert_close(told(*ours), told(*whole), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(told(*ours), told(*whole), rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(ours[0].buffers, whole[0].buffers)
 
 
@@ -230,10 +234,10 @@ def test_parts_give_the_derivatives_of_the_whole_batch(name: str, parts: int) ->
     """Also parts of different sizes (8 = 3 + 3 + 2), and never more parts than samples."""
     game = {**GAMES, "points": lambda: ring(batch_norm=False), "pictures": GAMES["pictures without mixing"]}[name]()
     vectors, buffers, batch = point(game)
-    with accumulating(parts):
-        plain = vector_field(game, vectors, buffers, batch)
-        again, product = vector_jacobian(game, vectors, buffers, batch)
-        given = vector_jacobian(game, vectors, buffers, batch, vectors, ("discriminator",), ("generator",))
+    split = game.with_settings(EvaluationSettings(accumulate=parts))
+    plain = vector_field(split, vectors, buffers, batch)
+    again, product = vector_jacobian(split, vectors, buffers, batch)
+    given = vector_jacobian(split, vectors, buffers, batch, vectors, ("discriminator",), ("generator",))
     whole = vector_jacobian(game, vectors, buffers, batch)
     torch.testing.assert_close(told(plain), told(whole[0]), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(told(again, product), told(*whole), rtol=1e-4, atol=1e-6)
@@ -246,8 +250,8 @@ def test_running_statistics_count_and_average_as_one_batch() -> None:
     game = ring()
     vectors, buffers, batch = point(game)
     whole = vector_field(game, vectors, buffers, batch).buffers["generator"]
-    with accumulating(4):
-        parts = vector_field(game, vectors, buffers, batch).buffers["generator"]
+    split = game.with_settings(EvaluationSettings(accumulate=4))
+    parts = vector_field(split, vectors, buffers, batch).buffers["generator"]
     torch.testing.assert_close(parts["1.running_mean"], whole["1.running_mean"])
     assert int(parts["1.num_batches_tracked"]) == int(whole["1.num_batches_tracked"]) == 1
 
@@ -255,8 +259,8 @@ def test_running_statistics_count_and_average_as_one_batch() -> None:
 def test_layers_that_draw_numbers_draw_others_in_every_part() -> None:
     game = ring(dropout=True)
     _, _, batch = point(game)
-    with accumulating(4):
-        seeds = [int(part["seed"]) for part, _ in _parts(batch)]
+    parts = parts_of(game.with_settings(EvaluationSettings(accumulate=4)), batch)
+    seeds = [int(part["seed"]) for part, _ in parts]
     assert len(set(seeds)) == 4 and seeds[0] == int(batch["seed"])
 
 
@@ -294,10 +298,10 @@ def test_a_part_holds_its_share_of_the_graph() -> None:
             nonlocal held
             held -= size
 
-        game = pictures(lambda _: nn.Identity(), batch=32)
+        game = pictures(lambda _: nn.Identity(), batch=32).with_settings(EvaluationSettings(accumulate=parts))
         game.batch = 64
         vectors, buffers, batch = point(game)
-        with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor), accumulating(parts):
+        with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
             vector_field(game, vectors, buffers, batch)
         return peak
 
