@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.layer_table import ATTENTION, NORMS, RECURRENT, TABLE, Builder
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -20,6 +19,7 @@ from detente.errors import InvalidValue
 from detente.game import Batch, Buffers, Vectors
 from detente.games.adversarial import Adversarial
 from detente.penalties.r1 import R1
+from tests.autodiff.layer_table import ATTENTION, NORMS, RECURRENT, TABLE, Builder
 
 STEP = 1e-5  # of the central differences
 FUSED = {*NORMS, *ATTENTION, *(name for name in TABLE if name.startswith("ConvTranspose"))}  # which torch may get wrong

@@ -12,7 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from tests.preparing.originals import (
+
+from detente.data.cache import open_set
+from detente.data.pictures import pixels
+from detente.data.preparation.preparation import prepare
+from detente.data.prepared import Prepared
+from detente.data.sources import SOURCES
+from detente.errors import InvalidValue
+from tests.data.preparation.originals import (
     NAMES,
     pictures,
     png,
@@ -21,13 +28,6 @@ from tests.preparing.originals import (
     write_pictures,
     write_text_parquet,
 )
-
-from detente.data.cache import open_set
-from detente.data.pictures import pixels
-from detente.data.preparation.preparation import prepare
-from detente.data.prepared import Prepared
-from detente.data.sources import SOURCES
-from detente.errors import InvalidValue
 
 COLOUR, TEST = pictures(11), pictures(5, seed=1)
 GREY, GREY_TEST = pictures(11, channels=1), pictures(5, channels=1, seed=1)

@@ -10,7 +10,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
-from tests.preparing.originals import pictures, png, write_idx, write_parquet
 
 from detente.data.cache import open_set
 from detente.data.preparation import preparation, unfinished
@@ -19,6 +18,7 @@ from detente.data.preparation.unfinished import Unfinished
 from detente.data.prepared import Prepared
 from detente.data.sources import SOURCES, named
 from detente.errors import InvalidValue
+from tests.data.preparation.originals import pictures, png, write_idx, write_parquet
 
 COUNT = 40
 IMAGES = pictures(COUNT)

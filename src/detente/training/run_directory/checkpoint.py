@@ -82,7 +82,9 @@ def read(path: Path, run: Run) -> tuple[Progress, ...]:
         metadata = file.metadata() or {}
     if metadata.get("format") != FORMAT:
         raise InvalidValue("checkpoint", str(path), f"a file of format {FORMAT}, as `detente train` writes")
-    tensors, told = load_file(path), json.loads(metadata["seeds"])
+    # Copied, so that tensors are aligned in memory as torch's own are: sums over unaligned ones round differently.
+    tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
+    told = json.loads(metadata["seeds"])
     if set(told) != set(map(str, run.seeds)):
         raise InvalidValue("checkpoint", f"{path} of seeds {', '.join(told)}", f"one of seeds {run.seeds}")
     return tuple(_progress(path, run, seed, tensors, told[str(seed)]) for seed in run.seeds)

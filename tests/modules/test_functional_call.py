@@ -7,12 +7,11 @@ from copy import deepcopy
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor, func, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from detente.modules import functional_call as lending
-from detente.modules.functional_call import called_with
+from detente.modules import functional_call as module_file
+from detente.modules.functional_call import functional_call
 
 
 class Counting(nn.Module):
@@ -79,10 +78,10 @@ def test_it_does_what_functional_call_does(build: Callable[[], nn.Module]) -> No
     values = {name: one.clone() for name, one in own.items()}
     for _ in range(2):
         ours, theirs = others(module), others(module)
-        found = called_with(module, ours, (x,))
+        found = functional_call(module, ours, (x,))
         assert all(tensors(module)[name] is one for name, one in own.items()), "the module has its own back"
         # Of a layer under two names torch's own leaves the lent tensors there: a copy is called.
-        torch.testing.assert_close(found, functional_call(deepcopy(module), theirs, (x,)), rtol=0, atol=0)
+        torch.testing.assert_close(found, func.functional_call(deepcopy(module), theirs, (x,)), rtol=0, atol=0)
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
     torch.testing.assert_close(own, values, rtol=0, atol=0)
 
@@ -91,15 +90,15 @@ def test_after_an_error_the_module_has_its_own_tensors() -> None:
     module = Counting()
     own = tensors(module)
     with pytest.raises(ArithmeticError):
-        called_with(module, others(module), (torch.ones(1, 2),))
+        functional_call(module, others(module), (torch.ones(1, 2),))
     assert all(tensors(module)[name] is one for name, one in own.items())
 
 
 def test_names_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[nn.Module] = []
-    find = lending._places
-    monkeypatch.setattr(lending, "_places", lambda module: looked.append(module) or find(module))
+    find = module_file._places
+    monkeypatch.setattr(module_file, "_places", lambda module: looked.append(module) or find(module))
     module = nn.Linear(2, 2)
     for _ in range(3):
-        called_with(module, others(module), (torch.ones(1, 2),))
+        functional_call(module, others(module), (torch.ones(1, 2),))
     assert looked == [module]
