@@ -50,6 +50,6 @@ def ours(
 
     def take() -> None:
         nonlocal state
-        (state,), _ = steps([state], [[draw(game, method, state, generator) for _ in range(chunk)]], owned=True)
+        (state,), _ = steps([state], [[draw(game, method, state, generator) for _ in range(chunk)]], donate=True)
 
     return take

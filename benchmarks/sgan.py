@@ -62,7 +62,7 @@ def _ours(game: Adversarial, method: Method, compiled: bool = False) -> Callable
 
     def take() -> None:
         nonlocal state
-        (state,), _ = steps([state], [[draw(game, method, state, generator)]], owned=True)
+        (state,), _ = steps([state], [[draw(game, method, state, generator)]], donate=True)
 
     return take
 

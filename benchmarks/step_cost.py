@@ -98,6 +98,6 @@ def _steps(game: Game, method: Method) -> Callable[[], None]:
 
     def take() -> None:
         nonlocal state
-        (state,), _ = steps([state], [[draw(game, method, state, generator)]], owned=True)
+        (state,), _ = steps([state], [[draw(game, method, state, generator)]], donate=True)
 
     return take

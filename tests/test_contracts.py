@@ -254,7 +254,7 @@ def triples() -> dict[str, Method]:
         found[f"scheme {name}, consensus"] = Method(Consensus(0.5), member(**required(member, {})), SGD(0.05))
     for name, member in members("optimizers").items():
         one = member(**required(member, {}))
-        field = Covariance(("generator", "discriminator")) if one.coloured else Gradient()
+        field = Covariance(("generator", "discriminator")) if one.needs_covariance else Gradient()
         found[f"optimizer {name}"] = Method(field, Simultaneous(), one)
     return found
 
@@ -301,7 +301,7 @@ def test_owning_the_state_changes_nothing(game: Game, method: str) -> None:
         state, mine = play.prepare(game, state, generator), play.prepare(game, mine, generator.set_state(random))
         drawn = draw(game, play, state, generator)
         state, _ = taken(game, play, state, drawn)
-        mine, _ = play.step(game, mine, drawn.batches, drawn.noise, owned=True)
+        mine, _ = play.step(game, mine, drawn.batches, drawn.noise, donate=True)
         same(mine.flat(), state.flat())
 
 

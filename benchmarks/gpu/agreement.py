@@ -16,7 +16,7 @@ from detente.errors import InvalidValue
 from detente.game import Game
 from detente.games.adversarial import Adversarial
 from detente.methods.method import Method
-from detente.training.step import placed
+from detente.training.step import to_device
 
 STEPS = 3
 EXACT, ROUNDING = 1e-8, 1e-3  # of float64; of float32, where Adam turns the rounding of small slopes into steps
@@ -87,7 +87,7 @@ def _modules_on_the_device(findings: Findings) -> None:
             method = method_of(name)
             state = method.initial(game, torch.Generator().manual_seed(0))
             there = taken(game, method, state, torch.Generator().manual_seed(1), findings.device)
-            here = taken(game, method, placed(state, "cpu"), torch.Generator().manual_seed(1), torch.device("cpu"))
+            here = taken(game, method, to_device(state, "cpu"), torch.Generator().manual_seed(1), torch.device("cpu"))
             found = max(relative(here.vectors[player], there.vectors[player]) for player in game.players)
             findings.difference(f"{name}, modules already on the device", found, EXACT)
 
@@ -96,7 +96,7 @@ def _dropout(findings: Findings) -> None:
     """Dropout draws other numbers on another device, but the same ones from the same batch, and disturbs nobody."""
     with findings.guarded("dropout"):
         game, method = ring(torch.float64, lambda: nn.Dropout(0.3)), method_of("alternating")
-        state = placed(method.initial(game, torch.Generator().manual_seed(0)), findings.device)
+        state = to_device(method.initial(game, torch.Generator().manual_seed(0)), findings.device)
 
         def random_state() -> torch.Tensor:
             return torch.cuda.get_rng_state() if findings.gpu else torch.get_rng_state()

@@ -14,7 +14,7 @@ from detente.game import EvaluationSettings, Game
 from detente.methods.method import Method
 from detente.state import State
 from detente.training.cuda_graph import Recording
-from detente.training.step import Steps, draw, placed
+from detente.training.step import Steps, draw, to_device
 
 METHODS = ("alternating", "consensus", "extragradient", "svrg", "covariance_langevin", "sgan", "lookahead")
 ON_A_PROCESSOR = ("alternating",)  # where compiling takes a minute a step
@@ -49,7 +49,7 @@ def _compare(findings: Findings, what: str, game: Game, method: Method, seeds: i
     draws = []
     for seed in range(seeds):
         generator = torch.Generator().manual_seed(seed)
-        state = placed(method.initial(game, generator), findings.device)
+        state = to_device(method.initial(game, generator), findings.device)
         state = method.prepare(game, state, generator)
         states.append(state)
         draws.append([moved(draw(game, method, state, generator), findings.device) for _ in range(2)])
@@ -65,8 +65,8 @@ def _compare(findings: Findings, what: str, game: Game, method: Method, seeds: i
         for name in game.players
     )
     detail = f"{seconds:.0f} s until the first step; {launched(steps)}"
-    if steps.refused:
-        findings.add(what, f"eager: {steps.refused}", "compiled", False, detail)
+    if steps.fallback_reason:
+        findings.add(what, f"eager: {steps.fallback_reason}", "compiled", False, detail)
         return
     findings.difference(what, distance, most, detail)
     if findings.gpu:
@@ -76,7 +76,7 @@ def _compare(findings: Findings, what: str, game: Game, method: Method, seeds: i
 
 def launched(steps: Steps) -> str:
     """Return how compiled steps are launched, in words."""
-    return steps.launches or ("compiled" if steps.compiled else f"eager: {steps.refused}")
+    return steps.launches or ("compiled" if steps.compiled else f"eager: {steps.fallback_reason}")
 
 
 def _not_recordable(findings: Findings) -> None:

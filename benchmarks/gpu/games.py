@@ -25,7 +25,7 @@ from detente.penalties.r1 import R1
 from detente.penalties.r2 import R2
 from detente.schedule import Linear
 from detente.state import State
-from detente.training.step import Draw, draw, placed, sent
+from detente.training.step import Draw, batch_to_device, draw, to_device
 
 LATENT, BATCH, POINTS = 16, 64, 512
 
@@ -115,13 +115,15 @@ def kinds(dtype: torch.dtype) -> dict[str, Callable[[], Game]]:
 
 def moved(drawn: Draw, device: torch.device) -> Draw:
     """Return the random input of a step on a device."""
-    return Draw(tuple(sent(b, device) for b in drawn.batches), tuple(sent(n, device) for n in drawn.noise))
+    return Draw(
+        tuple(batch_to_device(b, device) for b in drawn.batches), tuple(batch_to_device(n, device) for n in drawn.noise)
+    )
 
 
 def taken(game: Game, method: Method, state: State, generator: torch.Generator, device: torch.device) -> State:
     """Return the state after one step on a device; the random numbers are those of the processor's generator."""
     state = method.prepare(game, state, generator)
-    drawn = draw(game, method, placed(state, "cpu"), generator)
+    drawn = draw(game, method, to_device(state, "cpu"), generator)
     return method.step(game, state, moved(drawn, device).batches, moved(drawn, device).noise)[0]
 
 
@@ -132,7 +134,7 @@ def apart(game: Game, method: Method, device: torch.device, steps: int) -> float
     state = method.initial(game, here)
     there = torch.Generator()
     there.set_state(here.get_state())
-    other = placed(state, device)
+    other = to_device(state, device)
     for _ in range(steps):
         state = taken(game, method, state, here, torch.device("cpu"))
         other = taken(game, method, other, there, device)

@@ -22,11 +22,11 @@ from detente.diagnostics.jacobian_spectrum import leading_eigenvalues
 from detente.diagnostics.path_angle import path_angle
 from detente.game import Game
 from detente.metrics.base import Metric
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier
 from detente.registry import members
 from detente.state import State
-from detente.training.step import placed
+from detente.training.step import to_device
 
 NEAR = 1e-3  # of a metric of float32 samples
 COUNTED = 0.02  # of a metric that counts samples: one may cross a border by rounding
@@ -75,7 +75,7 @@ def _classifier() -> None:
 def _metrics(findings: Findings, directory: Path) -> None:
     """Every metric at the end of a run, of the state where it is and of the same state on the processor."""
     run, trained = configuration.trained(directory)
-    state = run.method.scheme.evaluated(trained.state)
+    state = run.method.scheme.eval_state(trained.state)
     for name, kind in members("metrics").items():
         if name in ("fid", "kid", "inception_score"):  # whose network is not here
             continue
@@ -83,14 +83,14 @@ def _metrics(findings: Findings, directory: Path) -> None:
             metric: Metric = kind()
             if not metric.applies(run.game):
                 continue
-            there, here = (_measured(metric, run.game, at) for at in (state, placed(state, "cpu")))
+            there, here = (_measured(metric, run.game, at) for at in (state, to_device(state, "cpu")))
             apart = abs(there - here) / max(abs(here), 1e-3) if math.isfinite(here) else 0.0 if there != there else 1.0
             most = COUNTED if metric.unit or "Share" in metric.title else NEAR
             findings.difference(f"{name}, {directory.name}", apart, most, f"{there:.4g}; on the processor {here:.4g}")
 
 
 def _measured(metric: Metric, game: Game, state: State) -> float:
-    return float(metric(Subject(game, state, torch.Generator().manual_seed(7), 512)))
+    return float(metric(EvaluationContext(game, state, torch.Generator().manual_seed(7), 512)))
 
 
 def _diagnostics(findings: Findings, ring: Path, digits: Path) -> None:
@@ -101,17 +101,17 @@ def _diagnostics(findings: Findings, ring: Path, digits: Path) -> None:
         drawn = played.draw(torch.Generator().manual_seed(3))
         found = [
             look(one, {name: tensor.to(one.t.device) for name, tensor in drawn.items()})
-            for one in (placed(at, "cpu"), at)
+            for one in (to_device(at, "cpu"), at)
         ]
         return relative(*found)
 
     def dense(at: State, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         return jacobian(game, at.vectors, at.buffers, batch)
 
-    first = placed(run.method.initial(game, torch.Generator().manual_seed(9)), findings.device)
+    first = to_device(run.method.initial(game, torch.Generator().manual_seed(9)), findings.device)
 
     def path(at: State, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        return path_angle(game, placed(first, at.t.device), at, batch, points=11).norm
+        return path_angle(game, to_device(first, at.t.device), at, batch, points=11).norm
 
     def statistics(at: State, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         found = gradient_statistics(game, at, torch.Generator().manual_seed(4))

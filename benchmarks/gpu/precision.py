@@ -16,7 +16,7 @@ from detente.games.adversarial import Adversarial
 from detente.methods.method import Method
 from detente.optimizers.sgd import SGD
 from detente.training.settings import require_supported
-from detente.training.step import draw, placed
+from detente.training.step import draw, to_device
 from detente.training.stepper import Stepper
 
 ROUNDED = ("bfloat16", "bfloat16, channels last")
@@ -91,7 +91,7 @@ def _apart(game: Adversarial, method: Method, settings: EvaluationSettings, find
     generator = torch.Generator().manual_seed(0)
     state = method.initial(game, generator)
     drawn = moved(draw(game, method, state, generator), findings.device)
-    state, moves = placed(state, findings.device), []
+    state, moves = to_device(state, findings.device), []
     require_supported(settings, game, method)
     for one in (EvaluationSettings(), settings):
         after, _ = method.step(game.with_settings(one), state, drawn.batches, drawn.noise)

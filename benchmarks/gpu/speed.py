@@ -23,7 +23,7 @@ from benchmarks.timing import Timing, interleave
 from detente.game import EvaluationSettings
 from detente.games.adversarial import Adversarial
 from detente.state import State
-from detente.training.step import Draw, Steps, placed, sent
+from detente.training.step import Draw, Steps, batch_to_device, to_device
 
 TARGET = 0.7  # of the eager loop's time, compiled
 CHUNKS = (1, 10)
@@ -77,7 +77,7 @@ class Contest:
 
     def initial(self) -> State:
         """Return where every candidate starts."""
-        return placed(self.method.initial(self.game, torch.Generator().manual_seed(0)), self.findings.device)
+        return to_device(self.method.initial(self.game, torch.Generator().manual_seed(0)), self.findings.device)
 
     def loop(self) -> Call:
         """Return one step of the hand-written loop, as most people write it."""
@@ -105,12 +105,13 @@ class Contest:
         def drawn() -> Draw:
             real = source()
             return Draw(
-                tuple(sent(self.game.complete(real, generator), device) for _ in turns), tuple({} for _ in turns)
+                tuple(batch_to_device(self.game.complete(real, generator), device) for _ in turns),
+                tuple({} for _ in turns),
             )
 
         def take() -> None:
             nonlocal state
-            (state,), _ = steps([state], [[drawn() for _ in range(chunk)]], owned=True)
+            (state,), _ = steps([state], [[drawn() for _ in range(chunk)]], donate=True)
 
         return take, steps
 
@@ -133,7 +134,7 @@ class Contest:
                 seconds = time.perf_counter() - began
                 how = launched(steps)
                 self.findings.add(f"{name}: until the first step", f"{seconds:.0f} s", detail=how)
-                if not steps.refused:
+                if not steps.fallback_reason:
                     calls[name], sizes[name] = call, chunk
         return calls, sizes
 

@@ -39,6 +39,8 @@ MODULES = {
     "detente.layered_jacobian": "detente.shortcuts.layered_jacobian",
     "detente.layered_moments": "detente.shortcuts.layered_moments",
     "detente.lending": "detente.modules.functional_call",
+    "detente.methods.later": "detente.methods.averaging_and_optimism",
+    "detente.training.economy": "detente.training.settings",
     "detente.local_game": "detente.fields.local_game",
     "detente.method": "detente.methods.method",
     "detente.metrics.classifier": "detente.metrics.features.classifier",

@@ -138,7 +138,7 @@ class Game(ABC):
         del count
         raise InvalidValue("game", type(self).__name__, "a game whose losses are finite sums (a stored set of samples)")
 
-    def dated(self, batch: Batch, t: Tensor) -> Batch:
+    def with_step(self, batch: Batch, t: Tensor) -> Batch:
         """Return a batch as the losses read it at step t, int64 (): with the step where they depend on it."""
         return {**batch, "t": t} if self.scheduled else batch
 

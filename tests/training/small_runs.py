@@ -88,7 +88,7 @@ def runs(steps: int, **changes: Any) -> dict[str, Run]:
     """Return every scheme and every optimizer on the bilinear game and on a ring, for one seed and for several."""
     schemes, optimizers = catalogue.members("schemes"), catalogue.members("optimizers")
     methods = {f"scheme-{name}": Method(Gradient(), inside(scheme), SGD(0.05)) for name, scheme in schemes.items()}
-    white = {name: one for name, one in optimizers.items() if not built(one).coloured}
+    white = {name: one for name, one in optimizers.items() if not built(one).needs_covariance}
     methods |= {f"optimizer-{name}": Method(Gradient(), Simultaneous(), built(o)) for name, o in white.items()}
     games: dict[str, Game] = {"bilinear": Bilinear(3), "ring": ring()}
     make = partial(Run, steps=steps, compile="off", **{**EVERY, **changes})

@@ -23,21 +23,20 @@ from detente.data.arrays import Arrays
 from detente.data.fixed_mixture import FixedMixture
 from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
-from detente.fields.base import mixture
 from detente.filters.gaussian_blur import GaussianBlur
 from detente.game import Game
 from detente.games.adversarial import Adversarial
 from detente.games.conditional import Conditional
 from detente.games.dirac_gan import DiracGAN
 from detente.games.quadratic import Bilinear
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.modules.calling import seeded
 from detente.networks.spectral_norm import spectral_norm
 from detente.penalties.gradient_penalty import GradientPenalty
 from detente.schedule import Linear
 from detente.training.loop import applicable
 from detente.training.settings import _try
-from detente.training.step import draw, placed
+from detente.training.step import draw, to_device
 from tests.training.small_runs import discriminator, generator, ring
 
 MAY_MIX = ("copy_", "_to_copy", "index", "index_put")  # with indices on the processor
@@ -137,7 +136,7 @@ def test_a_step_stays_on_its_device(method: str, game: str) -> None:
     played, generator = GAMES[game](), torch.Generator().manual_seed(0)
     way = methods.names()[method]()
     try:
-        state = placed(way.initial(played, generator), "meta")
+        state = to_device(way.initial(played, generator), "meta")
     except InvalidValue as error:
         pytest.skip(str(error))
     drawn = draw(played, way, state, generator)
@@ -149,9 +148,9 @@ def test_a_step_stays_on_its_device(method: str, game: str) -> None:
 @pytest.mark.parametrize("game", GAMES)
 def test_looking_stays_on_its_device(game: str) -> None:
     played, generator = GAMES[game](), torch.Generator().manual_seed(0)
-    state = placed(methods.simultaneous().initial(played, generator), "meta")
+    state = to_device(methods.simultaneous().initial(played, generator), "meta")
     for metric in applicable(played).values():
-        assert watched(lambda metric=metric: metric(Subject(played, state, generator, 8))) == []
+        assert watched(lambda metric=metric: metric(EvaluationContext(played, state, generator, 8))) == []
 
 
 def test_the_watch_sees_what_is_mixed() -> None:
@@ -182,11 +181,11 @@ class Elsewhere(Adversarial):
 @pytest.mark.parametrize(
     "look",
     [
-        mixture,
+        coupling_between_samples,
         lambda game: through_layers(game, "discriminator"),
         lambda game: _try(game, methods.alternating(), "accumulate", 2, 2),
     ],
-    ids=["mixture", "through_layers", "settings"],
+    ids=["coupling_between_samples", "through_layers", "settings"],
 )
 def test_a_game_is_tried_where_its_modules_are(look: Callable[[Game], object]) -> None:
     game = Adversarial(generator, discriminator, Ring(), latent=3, batch=4)

@@ -72,7 +72,7 @@ def point(game: Adversarial) -> tuple[Vectors, Buffers, Batch]:
     return *game.initial(generator), game.draw(generator)
 
 
-def told(evaluation: Evaluation, product: Vectors | None = None) -> dict[str, Tensor]:
+def tensors_of(evaluation: Evaluation, product: Vectors | None = None) -> dict[str, Tensor]:
     tree = {"field": evaluation.field, "losses": evaluation.losses, "product": product or {}}
     return flatten(tree)
 
@@ -105,7 +105,7 @@ def test_bfloat16_gradients_are_near_and_all_else_is_float32(name: str) -> None:
     short = game.with_settings(EvaluationSettings("bfloat16"))
     near = vector_field(short, vectors, buffers, batch)
     near_product = vector_jacobian(short, vectors, buffers, batch)[1]
-    ours, theirs = told(near, near_product), told(exact, exact_product)
+    ours, theirs = tensors_of(near, near_product), tensors_of(exact, exact_product)
     for key, tensor in theirs.items():
         assert ours[key].dtype == tensor.dtype == torch.float32
         distance = float((ours[key] - tensor).norm() / tensor.norm())
@@ -113,7 +113,7 @@ def test_bfloat16_gradients_are_near_and_all_else_is_float32(name: str) -> None:
     for key, buffer in flatten(exact.buffers).items():
         assert flatten(near.buffers)[key].dtype == buffer.dtype
         torch.testing.assert_close(flatten(near.buffers)[key], buffer, rtol=0.02, atol=0.02)
-    assert_same_bits(told(vector_field(game, vectors, buffers, batch)), told(exact))
+    assert_same_bits(tensors_of(vector_field(game, vectors, buffers, batch)), tensors_of(exact))
 
 
 def under_autocast(game: Adversarial, vectors: Vectors, buffers: Buffers, batch: Batch) -> tuple[Vectors, Vectors]:
@@ -214,7 +214,7 @@ def test_channels_last_is_the_same_but_for_rounding() -> None:
     seen.clear()
     ours = vector_jacobian(game.with_settings(EvaluationSettings(channels_last=True)), vectors, buffers, batch)
     assert seen == [False, True, True], "the generator's images begin as vectors"
-    torch.testing.assert_close(told(*ours), told(*whole), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(tensors_of(*ours), tensors_of(*whole), rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(ours[0].buffers, whole[0].buffers)
 
 
@@ -239,10 +239,10 @@ def test_parts_give_the_derivatives_of_the_whole_batch(name: str, parts: int) ->
     again, product = vector_jacobian(split, vectors, buffers, batch)
     given = vector_jacobian(split, vectors, buffers, batch, vectors, ("discriminator",), ("generator",))
     whole = vector_jacobian(game, vectors, buffers, batch)
-    torch.testing.assert_close(told(plain), told(whole[0]), rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(told(again, product), told(*whole), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(tensors_of(plain), tensors_of(whole[0]), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(tensors_of(again, product), tensors_of(*whole), rtol=1e-4, atol=1e-6)
     expected = vector_jacobian(game, vectors, buffers, batch, vectors, ("discriminator",), ("generator",))
-    torch.testing.assert_close(told(*given), told(*expected), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(tensors_of(*given), tensors_of(*expected), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(plain.buffers, whole[0].buffers)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from detente.autodiff.tracing import eager
+from detente.autodiff.tracing import is_eager
 
 
 def conjugate_gradient(
@@ -30,7 +30,7 @@ def conjugate_gradient(
     direction, square, bound = residual, residual @ residual, tolerance**2 * (right @ right)
     for _ in range(iterations):
         active = square > bound
-        if eager(active) and not active:
+        if is_eager(active) and not active:
             break
         image = operator(direction)
         curvature = direction @ image

@@ -22,7 +22,7 @@ from detente.autodiff.engines import (
 from detente.autodiff.exact_derivatives import refusing
 from detente.autodiff.field import vector_field
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.shortcuts.batch_norm import closed_forms
+from detente.shortcuts.batch_norm import batch_norm_in_closed_form
 
 
 @refused_by_name
@@ -79,7 +79,7 @@ def _vector_jacobian(
         leaves = as_leaves(vectors, tuple(dict.fromkeys((*players, *wanted))))
         on_processor = all(vector.device.type == "cpu" for vector in vectors.values())  # where the closed forms pay
         use = on_processor and "batch_norm" in game.settings.shortcuts
-        forms = closed_forms(getattr(game, "modules", None)) if use else None
+        forms = batch_norm_in_closed_form(getattr(game, "modules", None)) if use else None
         evaluation = taped_gradients(game, leaves, buffers, batch, players, True, forms)
         rows = [evaluation.field[name] for name in players]
         given = [(cotangent or evaluation.field)[name].detach() for name in players]

@@ -9,7 +9,7 @@ from detente.autodiff.accumulation import require_whole_batch
 from detente.autodiff.engines import Evaluation, refused_by_name
 from detente.autodiff.exact_derivatives import exact
 from detente.autodiff.field import player_gradient
-from detente.autodiff.tracing import eager
+from detente.autodiff.tracing import is_eager
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.shortcuts.layered_moments import Layers
 
@@ -58,7 +58,7 @@ def gradient_covariance(
     """
     require_whole_batch(game, "a covariance over the samples of a batch")
     size = next(len(tensor) for tensor in batch.values() if tensor.dim())
-    if eager(*vectors.values(), *batch.values()):
+    if is_eager(*vectors.values(), *batch.values()):
         through_layers(game, player)
     layers = game.memo.get(("linear layers", player)) if "layered_moments" in game.settings.shortcuts else None
     if layers is not None:
@@ -131,7 +131,7 @@ def _find_layers(game: Game, player: str) -> Layers | None:
     vectors, buffers = game.initial(generator)
     device = vectors[player].device  # the modules may be on another than the generator
     batch = {name: tensor.to(device) for name, tensor in game.draw(generator).items()}
-    batch = game.dated(batch, torch.zeros((), dtype=torch.int64, device=device))
+    batch = game.with_step(batch, torch.zeros((), dtype=torch.int64, device=device))
     # Not where training begins: there a network may be zero, and so may terms that count later.
     shifts = {n: torch.randn(v.shape, generator=generator, dtype=v.dtype).to(device) for n, v in vectors.items()}
     vectors = {n: v + 0.1 * shifts[n] for n, v in vectors.items()}

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 
-def eager(*tensors: Tensor) -> bool:
+def is_eager(*tensors: Tensor) -> bool:
     """Whether these tensors are ordinary ones: not mapped, not being traced, not tracked by autograd."""
     mapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
     return not (

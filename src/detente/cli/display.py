@@ -51,7 +51,7 @@ def shown(ticks: Iterator[Tick], run: Run, name: str, target: Console = console)
             rate = (step - first) / max(time.monotonic() - begun, 1e-9)
             told = sentence(tick, rate)
             progress.update(task, completed=seconds if timed else step, told=told)
-            if not target.is_terminal and (time.monotonic() - spoken > 10 or run.over(tick.moment)):
+            if not target.is_terminal and (time.monotonic() - spoken > 10 or run.is_over(tick.moment)):
                 ends = f"{seconds:.3g} of {run.seconds:g} s, step {step}" if timed else f"step {step} of {run.steps}"
                 target.print(f"{name}: {ends} {told}", soft_wrap=True)
                 spoken = time.monotonic()

@@ -46,7 +46,9 @@ def gradient_statistics(
     source = game if batch_size is None else _drawing(game, batch_size)
     drawn: dict[str, list[Tensor]] = {name: [] for name in game.players}
     for _ in range(batches):
-        batch = game.dated({key: tensor.to(state.t.device) for key, tensor in source.draw(generator).items()}, state.t)
+        batch = game.with_step(
+            {key: tensor.to(state.t.device) for key, tensor in source.draw(generator).items()}, state.t
+        )
         for name, block in vector_field(game, state.vectors, state.buffers, batch).field.items():
             drawn[name].append(block)
     return {name: _statistics(blocks, size) for name, blocks in drawn.items()}

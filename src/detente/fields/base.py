@@ -42,7 +42,7 @@ class Field(ABC):
         del game, vectors, buffers
         return {}
 
-    def due(self, game: Game, state: State, generator: torch.Generator) -> bool:
+    def needs_preparation(self, game: Game, state: State, generator: torch.Generator) -> bool:
         """Return whether to `prepare` before the next step.
 
         Args:
@@ -111,7 +111,7 @@ def mean_field(game: Game, vectors: Vectors, buffers: Buffers, t: Tensor, player
     losses: dict[str, Tensor] = {}
     for index, part in enumerate(game.parts(game.batch)):
         weight = min(game.batch, size - index * game.batch) / size  # the last part may be shorter
-        batch = game.dated({name: tensor.to(t.device) for name, tensor in part.items()}, t)
+        batch = game.with_step({name: tensor.to(t.device) for name, tensor in part.items()}, t)
         evaluation = vector_field(game, vectors, buffers, batch, players)
         buffers = evaluation.buffers
         blocks = {name: block + weight * evaluation.field[name] for name, block in blocks.items()}
@@ -119,7 +119,7 @@ def mean_field(game: Game, vectors: Vectors, buffers: Buffers, t: Tensor, player
     return Evaluation(blocks, losses, buffers)
 
 
-def mixture(game: Game) -> str:
+def coupling_between_samples(game: Game) -> str:
     """Return what mixes the samples of a batch (BatchNorm does), in words; empty where gradients are means over them.
 
     Found out by trying: four samples together and alone, at a start of the game.
@@ -129,7 +129,7 @@ def mixture(game: Game) -> str:
     device = next(iter(vectors.values())).device  # the modules may be on another than the generator
     zero = torch.zeros((), dtype=torch.int64, device=device)
     drawn = [{name: tensor.to(device) for name, tensor in game.draw(generator).items()} for _ in range(4)]
-    whole = game.dated({name: tensor for name, tensor in drawn[0].items() if not tensor.dim()}, zero)
+    whole = game.with_step({name: tensor for name, tensor in drawn[0].items() if not tensor.dim()}, zero)
     samples = {name: torch.cat([batch[name][:1] for batch in drawn]) for name in drawn[0] if drawn[0][name].dim()}
     together = vector_field(game, vectors, buffers, samples | whole).field
     try:

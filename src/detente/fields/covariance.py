@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from detente.autodiff import Evaluation, gradient_covariance, through_layers, vector_field
 from detente.errors import require
-from detente.fields.base import Field, mixture
+from detente.fields.base import Field, coupling_between_samples
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.state import Tree
 
@@ -75,7 +75,7 @@ class Covariance(Field):
             told = next((type(part).__name__ for part in mixing if part.training), "")
             allowed = "a network whose samples have gradients of their own; BatchNorm mixes the samples of a batch"
             require(not told, name, told, allowed)
-        mixed = mixture(game)
+        mixed = coupling_between_samples(game)
         require(not mixed, "game", kind, "a game whose losses are means over samples that do not mix", mixed)
         for name in self.players:
             through_layers(game, name)  # so that steps which are traced know

@@ -8,7 +8,7 @@ import torch
 
 from detente.autodiff import Evaluation, vector_jacobian
 from detente.errors import require
-from detente.fields.base import Field, mixture
+from detente.fields.base import Field, coupling_between_samples
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.state import Tree
 
@@ -40,7 +40,7 @@ class DebiasedConsensus(Field):
         name, hint = type(game).__name__, "The field `consensus` asks for less"
         require(count >= 2, "game", name, "a game with batches of at least 2 samples", hint)
         require(game.traceable, "game", name, "a game whose losses can be mapped over samples", hint)
-        reason = mixture(game)
+        reason = coupling_between_samples(game)
         require(not reason, "game", name, "a game whose samples do not mix", f"Here {reason}. {hint}")
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from detente.autodiff.conjugate_gradient import conjugate_gradient
-from detente.autodiff.tracing import eager
+from detente.autodiff.tracing import is_eager
 from detente.errors import require
 from detente.game import Game, Vectors
 from detente.state import Tree
@@ -70,7 +70,7 @@ def equilibrium(
 
     first, second = gradients
     turn = memory["turn"]
-    if eager(turn, *gradients.values()):
+    if is_eager(turn, *gradients.values()):
         solution = solved_for(second, first) if turn else solved_for(first, second)
     else:
         one, mirrored = solved_for(first, second), solved_for(second, first)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from detente.autodiff import Evaluation, vector_field
 from detente.errors import require
-from detente.fields.base import Field, mean_field, mixture, part_count, require_finite
+from detente.fields.base import Field, coupling_between_samples, mean_field, part_count, require_finite
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.state import State, Tree
 
@@ -68,7 +68,7 @@ class VarianceReduced(Field):
         means = {name: torch.zeros_like(vectors[name]) for name in self._reduced(game.players)}
         return {"snapshot": _copies(vectors), "mean": means}
 
-    def due(self, game: Game, state: State, generator: torch.Generator) -> bool:
+    def needs_preparation(self, game: Game, state: State, generator: torch.Generator) -> bool:
         """Return whether a snapshot is due: before the first step, and then after every so many or by chance."""
         period, t = self._period(game), int(state.t)
         if not self.by_chance:
@@ -120,5 +120,5 @@ def _noise(game: Game) -> str:
         return "the losses change with the step"
     if game.randomness:
         return f"there is {game.randomness}"
-    mixing = mixture(game)
+    mixing = coupling_between_samples(game)
     return mixing and f"there is something else: {mixing}"

@@ -26,10 +26,9 @@ from detente.modules.calling import (
     build,
     call,
     copied,
+    copy_buffers,
     evaluated,
-    materialized,
-    remembered,
-    traceable,
+    initialize_lazy_layers,
     trainable,
     write,
 )
@@ -116,7 +115,7 @@ class Adversarial(Game):
         self.stochastic = False  # until the check has called the modules
         self.stochastic = self._check()
         pure = not self.stochastic and not any(self.moving.values())
-        self.traceable = pure and all(traceable(module) for module in self.modules.values())
+        self.traceable = pure and all(is_traceable(module) for module in self.modules.values())
 
     @property
     def players(self) -> tuple[str, ...]:
@@ -163,13 +162,13 @@ class Adversarial(Game):
         for name in self.builders:
             module = self._build(name, generator)
             vectors[name] = self.layouts[name].flatten(trainable(module))
-            buffers[name] = remembered(module, self.moving.get(name, ()))
+            buffers[name] = copy_buffers(module, self.moving.get(name, ()))
         return vectors, buffers
 
     def _build(self, name: str, generator: torch.Generator) -> nn.Module:
         module, blank = build(name, self.builders[name], generator), self._blank(2, torch.device("cpu"))
         inputs = (blank["latent"], *self._beside(blank, "fake")), (blank["real"], *self._beside(blank, "real"))
-        return materialized(name, module, generator, inputs[name == "discriminator"])
+        return initialize_lazy_layers(name, module, generator, inputs[name == "discriminator"])
 
     def draw(self, generator: torch.Generator) -> Batch:
         """Return real samples (batch, …), latents (batch, *latent), and the penalties' random numbers."""

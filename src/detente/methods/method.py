@@ -12,7 +12,7 @@ from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.optimizers.base import Optimizer
-from detente.schemes.base import Play, Scheme, Turns
+from detente.schemes.base import NoisePerBatch, Scheme, StepContext
 from detente.state import Info, State
 
 
@@ -52,7 +52,7 @@ class Method:
         optimizers = self.optimizers(game.players)
         for name, optimizer in optimizers.items():
             allowed = "with this optimizer, a field that keeps a covariance of per-sample gradients for this player"
-            kept = not optimizer.coloured or name in self.field.covariance_of
+            kept = not optimizer.needs_covariance or name in self.field.covariance_of
             require(kept, "field", f"{type(self.field).__name__} for {name}", allowed, "e.g. the field `covariance`")
         self.field.check(game)
         self.scheme.check(game, self.field)
@@ -82,7 +82,7 @@ class Method:
     def beginning(self, game: Game, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> State:
         """Return the state before the first step, from given parameters and buffers."""
         self.check(game)
-        play = Play(game, self.field, self.optimizers(game.players))
+        play = StepContext(game, self.field, self.optimizers(game.players))
         memory = {
             "field": self.field.initial(game, vectors, buffers),
             "scheme": self.scheme.initial(play, vectors, buffers, generator),
@@ -93,12 +93,12 @@ class Method:
 
     def prepare(self, game: Game, state: State, generator: torch.Generator) -> State:
         """Return the state made ready for the next step: now and then a field looks at the whole set."""
-        if not self.field.due(game, state, generator):
+        if not self.field.needs_preparation(game, state, generator):
             return state
-        state = self.scheme.renewed(state, generator)
+        state = self.scheme.restart(state, generator)
         return replace(state, memory={**state.memory, "field": self.field.prepare(game, state)})
 
-    def noise(self, game: Game, state: State, generator: torch.Generator) -> Turns:
+    def noise(self, game: Game, state: State, generator: torch.Generator) -> NoisePerBatch:
         """Return the random numbers of one step beside its batches, a dictionary for each batch.
 
         They are standard normal ones, (n_i,), for the optimizers that want them; the first also holds what the scheme
@@ -108,23 +108,23 @@ class Method:
         def normal(vector: Tensor) -> Tensor:
             return torch.randn(vector.shape, generator=generator, device=generator.device, dtype=vector.dtype)
 
-        noisy = [name for name, optimizer in self.optimizers(game.players).items() if optimizer.noisy]
+        noisy = [name for name, optimizer in self.optimizers(game.players).items() if optimizer.needs_noise]
         turns = [{name: normal(state.vectors[name]) for name in noisy} for _ in range(self.draws(game))]
         turns[0] |= self.scheme.random(state.vectors, generator)
         return tuple(turns)
 
     def step(
-        self, game: Game, state: State, batches: tuple[Batch, ...], noise: Turns = (), owned: bool = False
+        self, game: Game, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch = (), donate: bool = False
     ) -> tuple[State, Info]:
-        """Return the state after one step, and what is worth knowing about it. Pure, unless `owned`.
+        """Return the state after one step, and what is worth knowing about it. Pure, unless `donate`.
 
         Args:
             game: the game.
             state: where it stands, made ready by `prepare`.
             batches: as many batches as `draws` says.
             noise: as `noise` draws it.
-            owned: nobody else holds the state, so that the step may overwrite it.
+            donate: nobody else holds the state, so that the step may overwrite it.
         """
-        play = Play(game, self.field, self.optimizers(game.players), owned and self.scheme.forgets)
+        play = StepContext(game, self.field, self.optimizers(game.players), donate and self.scheme.allows_in_place)
         state, info = self.scheme(play, state, batches, noise or ({},) * len(batches))
         return state, replace(info, gradient_evaluations=self.gradient_evaluations(game))

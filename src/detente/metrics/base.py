@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
 from detente.game import Game
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 
 
 class Metric(ABC):
@@ -29,7 +29,7 @@ class Metric(ABC):
         """Return whether the number is defined for `game`."""
 
     @abstractmethod
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         """Return the number for `subject`, whose game it applies to."""
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from detente.game import Game
 from detente.metrics.base import Metric, nonnegative
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier
-from detente.metrics.features.extractor import of_samples, remembered
+from detente.metrics.features.extractor import cached_on_data, of_samples
 
 
 def class_histogram(probabilities: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def total_variation(shares: Tensor, others: Tensor | None = None) -> float:
     return 0.5 * float((shares.double() - other.double()).abs().sum())
 
 
-def _found(subject: Subject) -> Tensor | None:
+def _found(subject: EvaluationContext) -> Tensor | None:
     """Return the histogram of the generated samples' classes, or None where samples are no numbers."""
     seen = of_samples(subject, classifier.of(subject.data))
     return class_histogram(seen.logits) if seen.defined else None
@@ -48,7 +48,7 @@ def _evenly(data: Any, classes: int) -> Tensor:
     """Return equal shares of those classes that the set has, (classes,): all of them, if it is not restricted."""
     labels = data.arrays[1]
     every = torch.arange(classes)
-    present = every if labels is None else remembered(data, "classes that it has", lambda: labels.unique().cpu())
+    present = every if labels is None else cached_on_data(data, "classes that it has", lambda: labels.unique().cpu())
     return torch.zeros(classes, dtype=torch.float64).index_fill(0, present, 1 / len(present))
 
 
@@ -69,7 +69,7 @@ class ClassEntropy(Metric):
     def applies(self, game: Game) -> bool:
         return classifier.fits(game)
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         shares = _found(subject)
         return math.nan if shares is None else entropy(shares)
 
@@ -92,6 +92,6 @@ class ClassTotalVariation(Metric):
     def applies(self, game: Game) -> bool:
         return classifier.fits(game)
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         shares = _found(subject)
         return math.nan if shares is None else total_variation(shares, _evenly(subject.data, len(shares)))

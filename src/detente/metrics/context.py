@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 
 
-class Subject:
+class EvaluationContext:
     """A game at a state, as metrics and diagnostics see it; neither is changed by looking.
 
     Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from detente.game import Game
 from detente.metrics.base import Metric
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class DistanceToSolution(Metric):
     def applies(self, game: Game) -> bool:
         return getattr(game, "solution", None) is not None
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         vectors, solution = subject.state.vectors, subject.game.solution or {}
         gaps = [(vectors[player].detach().double() - target.to(vectors[player])) for player, target in solution.items()]
         return math.sqrt(sum(float(gap.square().sum()) for gap in gaps))

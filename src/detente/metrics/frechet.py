@@ -14,9 +14,9 @@ from detente.data.base import Data
 from detente.errors import require
 from detente.game import Game
 from detente.metrics.base import Metric, nonnegative
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier, inception
-from detente.metrics.features.extractor import Extractor, of_data, of_samples, remembered
+from detente.metrics.features.extractor import Extractor, cached_on_data, of_data, of_samples
 
 BLOCK = 192  # rows and columns that are multiplied at once, measured
 # Accuracy relative to the traces. Where eigenvalues may miss it, singular values are taken, in five times the time.
@@ -139,7 +139,7 @@ def _odd_rows(like: Tensor) -> Tensor:
     return like.new_empty(rows, columns + 8)[:, :columns]
 
 
-def _measured(subject: Subject, extractor: Extractor) -> float:
+def _measured(subject: EvaluationContext, extractor: Extractor) -> float:
     """Return the distance of the generated samples from the data, in the features of `extractor`."""
     seen = of_samples(subject, extractor)
     if not seen.defined or len(seen.features) < 2:
@@ -149,7 +149,7 @@ def _measured(subject: Subject, extractor: Extractor) -> float:
 
 def real_moments(data: Data, extractor: Extractor) -> Moments:
     """Return the moments of the features of up to 10,000 real samples, computed once."""
-    return remembered(data, ("moments", extractor.key), lambda: moments(of_data(data, extractor)))
+    return cached_on_data(data, ("moments", extractor.key), lambda: moments(of_data(data, extractor)))
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class ClassifierFrechetDistance(Metric):
     def applies(self, game: Game) -> bool:
         return classifier.fits(game)
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         return _measured(subject, classifier.of(subject.data))
 
 
@@ -200,5 +200,5 @@ class FID(Metric):
     def applies(self, game: Game) -> bool:
         return inception.fits(game)
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         return _measured(subject, inception.load(self.weights))

@@ -11,7 +11,7 @@ from torch import Tensor
 from detente.errors import require
 from detente.game import Game
 from detente.metrics.base import Metric
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier, inception
 from detente.metrics.features.extractor import Extractor, of_samples
 
@@ -42,7 +42,7 @@ def _require_splits(splits: int) -> None:
     require(type(splits) is int and splits >= 1, "splits", splits, "a whole number, at least 1")
 
 
-def _measured(subject: Subject, extractor: Extractor, splits: int) -> float:
+def _measured(subject: EvaluationContext, extractor: Extractor, splits: int) -> float:
     seen = of_samples(subject, extractor)
     return inception_score(seen.probabilities, splits)[0] if seen.defined and len(seen.logits) >= splits else math.nan
 
@@ -73,7 +73,7 @@ class ClassifierScore(Metric):
     def applies(self, game: Game) -> bool:
         return classifier.fits(game)
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         return _measured(subject, classifier.of(subject.data), self.splits)
 
 
@@ -106,5 +106,5 @@ class InceptionScore(Metric):
     def applies(self, game: Game) -> bool:
         return inception.fits(game)
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         return _measured(subject, inception.load(self.weights), self.splits)

@@ -11,7 +11,7 @@ from torch import Tensor
 from detente.errors import require
 from detente.game import Game
 from detente.metrics.base import Metric
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.features import inception
 from detente.metrics.features.extractor import of_data, of_samples
 
@@ -108,7 +108,7 @@ class KID(Metric):
     def applies(self, game: Game) -> bool:
         return inception.fits(game)
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         extractor = inception.load(self.weights)
         seen, real = of_samples(subject, extractor), of_data(subject.data, extractor)
         size = min(self.size, len(seen.features), len(real))

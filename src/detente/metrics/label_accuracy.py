@@ -12,7 +12,7 @@ from torch import Tensor
 
 from detente.game import Game
 from detente.metrics.base import Metric
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier
 from detente.metrics.features.extractor import PART, looked
 
@@ -46,7 +46,7 @@ class LabelAccuracy(Metric):
         generate: Any = getattr(game, "generate", None)
         return generate is not None and "labels" in inspect.signature(generate).parameters and classifier.fits(game)
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         game: Any = subject.game
         generator, device = subject.generator, subject.state.t.device
         present = subject.data.arrays[1].unique().cpu()

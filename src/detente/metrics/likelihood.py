@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from detente.errors import require
 from detente.game import Game
 from detente.metrics.base import Metric
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 
 FOLDS = 5
 PART = 1024  # rows of a matrix of distances that are held at once
@@ -53,7 +53,7 @@ class LogLikelihood(_ByDensity):
     unit = "nats"
     better = "higher"
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         fake, real = _points(subject, self.count)
         return float(log_density(fake, real, bandwidth(fake)).mean()) if _defined(fake, real) else math.nan
 
@@ -75,7 +75,7 @@ class Coverage(_ByDensity):
     unit = "%"
     better = "higher"
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         fake, real = _points(subject, self.count)
         if not _defined(fake, real):
             return math.nan
@@ -84,7 +84,7 @@ class Coverage(_ByDensity):
         return 100 * float((log_density(fake, real, width) > least).mean())
 
 
-def _points(subject: Subject, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _points(subject: EvaluationContext, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return generated and real points, float64."""
     fake = subject.samples[:count]
     real = subject.data.draw(len(subject.samples), subject.generator)["real"]

@@ -12,7 +12,7 @@ from detente.data.gaussian_mixture import Mixture
 from detente.errors import require
 from detente.game import Game
 from detente.metrics.base import Metric
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 
 
 def _near_modes(samples: Tensor, mixture: Mixture, sigmas: float) -> Tensor:
@@ -59,14 +59,14 @@ class ModesCovered(Metric):
     def applies(self, game: Game) -> bool:
         return isinstance(getattr(game, "data", None), Mixture)
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         near = _near_modes(subject.samples, subject.data, self.sigmas)
         counts = torch.bincount(near, minlength=len(subject.data.centres))
         return float((counts >= self.least).sum())
 
 
 @dataclass(frozen=True)
-class GoodShare(Metric):
+class HighQualityFraction(Metric):
     """Share of samples that lie near some mode ("high-quality samples").
 
     100 * #{samples within sigmas * standard deviation of their nearest mode} / #{samples}
@@ -92,5 +92,5 @@ class GoodShare(Metric):
     def applies(self, game: Game) -> bool:
         return isinstance(getattr(game, "data", None), Mixture)
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         return 100 * len(_near_modes(subject.samples, subject.data, self.sigmas)) / len(subject.samples)

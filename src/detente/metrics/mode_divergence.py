@@ -10,7 +10,7 @@ import torch
 from detente.data.gaussian_mixture import Mixture
 from detente.game import Game
 from detente.metrics.base import Metric, nonnegative
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ModeDivergence(Metric):
     def applies(self, game: Game) -> bool:
         return isinstance(getattr(game, "data", None), Mixture)
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         points = subject.samples.flatten(1).double()
         if not points.isfinite().all():
             return math.nan

@@ -12,7 +12,7 @@ from torch import Tensor
 from detente.errors import require
 from detente.game import Game
 from detente.metrics.base import Metric
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.distances import Points, distance_to_neighbour, within
 from detente.metrics.features import classifier
 from detente.metrics.features.extractor import of_data, of_samples
@@ -98,7 +98,7 @@ class _AmongNeighbours(Metric):
     def applies(self, game: Game) -> bool:
         return classifier.fits(game)
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         extractor = classifier.of(subject.data)
         seen, real = of_samples(subject, extractor), of_data(subject.data, extractor)
         count = min(len(seen.features), len(real))

@@ -12,8 +12,8 @@ from detente.data.text import Text
 from detente.errors import require
 from detente.game import Game
 from detente.metrics.base import Metric, nonnegative
-from detente.metrics.context import Subject
-from detente.metrics.features.extractor import REAL, SEED, remembered
+from detente.metrics.context import EvaluationContext
+from detente.metrics.features.extractor import REAL, SEED, cached_on_data
 
 LONGEST = 4
 Shares = tuple[np.ndarray, np.ndarray]  # different n-grams as numbers, ascending, and their shares
@@ -84,11 +84,11 @@ class NgramDivergence(Metric):
         data = getattr(game, "data", None)
         return isinstance(data, Text) and data.shape[1] >= self.length
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         if not subject.samples.isfinite().all():
             return math.nan
         data = subject.data
-        real = remembered(data, ("n-grams", self.length), lambda: ngram_shares(_real_lines(data), self.length))
+        real = cached_on_data(data, ("n-grams", self.length), lambda: ngram_shares(_real_lines(data), self.length))
         lines = subject.samples.argmax(dim=1).cpu().numpy()
         return jensen_shannon(ngram_shares(lines, self.length), real)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from detente.data.stacked_mnist import StackedMnist
 from detente.game import Game
 from detente.metrics.base import Metric, nonnegative
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier
 from detente.metrics.features.extractor import PART, looked
 
@@ -44,7 +44,7 @@ def _fits(game: Game) -> bool:
     return name is not None and classifier.exists(name)
 
 
-def _modes(subject: Subject) -> Tensor | None:
+def _modes(subject: EvaluationContext) -> Tensor | None:
     """Return 100 r + 10 g + b of each sample's three digits, (count,), or None where samples are no numbers."""
     extractor = classifier.load(str(_classifier_name(subject.game)))
 
@@ -75,7 +75,7 @@ class StackedModes(Metric):
     def applies(self, game: Game) -> bool:
         return _fits(game)
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         modes = _modes(subject)
         return math.nan if modes is None else float(modes_found(modes))
 
@@ -98,6 +98,6 @@ class StackedDivergence(Metric):
     def applies(self, game: Game) -> bool:
         return _fits(game)
 
-    def __call__(self, subject: Subject) -> float:
+    def __call__(self, subject: EvaluationContext) -> float:
         modes = _modes(subject)
         return math.nan if modes is None else divergence_from_uniform(modes)

@@ -206,7 +206,9 @@ def is_lazy(tensor: Tensor) -> bool:
     return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))
 
 
-def materialized(name: str, module: nn.Module, generator: torch.Generator, inputs: tuple[Tensor, ...]) -> nn.Module:
+def initialize_lazy_layers(
+    name: str, module: nn.Module, generator: torch.Generator, inputs: tuple[Tensor, ...]
+) -> nn.Module:
     """Return a module whose lazy layers, if it has any, have got their shapes, and initial values from `generator`.
 
     Raises:
@@ -226,7 +228,7 @@ def materialized(name: str, module: nn.Module, generator: torch.Generator, input
     return module
 
 
-def remembered(module: nn.Module, moving: Collection[str] = ()) -> dict[str, Tensor]:
+def copy_buffers(module: nn.Module, moving: Collection[str] = ()) -> dict[str, Tensor]:
     """Return copies of a module's buffers, and of its frozen parameters named in `moving`, which calls write."""
     frozen = {name: parameter for name, parameter in module.named_parameters() if name in moving}
     return {name: tensor.detach().clone() for name, tensor in (*module.named_buffers(), *frozen.items())}
@@ -262,7 +264,7 @@ def evaluating(module: nn.Module) -> Iterator[nn.Module]:
             part.training = mode
 
 
-def traceable(module: nn.Module) -> bool:
+def is_traceable(module: nn.Module) -> bool:
     """Whether tracing can follow all of a module, as far as torch's own layers are concerned."""
     return not any(_writes_or_reads_outside(part) for part in module.modules())
 

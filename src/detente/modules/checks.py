@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from detente.autodiff import output_gradient
 from detente.errors import InvalidValue, require
-from detente.modules.calling import copied, is_lazy, remembered, trainable, write
+from detente.modules.calling import copied, copy_buffers, is_lazy, trainable, write
 from detente.modules.functional_call import functional_call
 from detente.modules.layout import Layout
 from detente.modules.object_graph import references, tensors_in
@@ -154,7 +154,7 @@ class _Examination:
                 (shape.normal_(generator=generator).clone().to(own.dtype), *inputs[1:]) for _ in range(2)
             )
         self.frozen = tuple(name for name, parameter in module.named_parameters() if not parameter.requires_grad)
-        self.memory = remembered(module, self.frozen)
+        self.memory = copy_buffers(module, self.frozen)
         self.named = named_in_code(module)
         self.global_sources = list({id(source): source for source in (PYTHON, NUMPY, *self.named)}.values())
 
@@ -283,7 +283,7 @@ class _Examination:
         write(written, self.layout, at, self.memory)
         with seeded(0, at.device, self._sources(written)):
             output = written(*(x.clone() for x in self.second))
-        left = remembered(written, self.frozen)
+        left = copy_buffers(written, self.frozen)
         return _close(output, lent.output) and all(_close(left[name], lent.left[name]) for name in self.memory)
 
     def _require_gradients(self, fresh: _Call) -> None:

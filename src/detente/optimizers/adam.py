@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detente.autodiff.tracing import eager
+from detente.autodiff.tracing import is_eager
 from detente.errors import require
 from detente.optimizers.base import Optimizer
 from detente.schedule import Schedule, require_positive, value
@@ -47,9 +47,9 @@ class Adam(Optimizer):
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return x − η m̂/(√ŝ + ε)."""
-        if eager(vector, direction, *memory.values()):
+        if is_eager(vector, direction, *memory.values()):
             copies = {name: tensor.clone() for name, tensor in memory.items()}
-            return self.overwrite(vector.clone(), direction, copies, t)
+            return self.step_in_place(vector.clone(), direction, copies, t)
         first, second = self.betas
         count = memory["count"] + 1
         rate = value(self.learning_rate, t, vector.dtype)
@@ -61,11 +61,11 @@ class Adam(Optimizer):
         root = square.sqrt().div_(correct_root.to(vector.dtype)).add_(self.epsilon)
         return vector - step * (mean / root), {"count": count, "mean": mean, "square": square}
 
-    def overwrite(
+    def step_in_place(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the same in one kernel: eight passes over a large vector cost more than torch.optim's Adam."""
-        if not eager(vector, direction, *memory.values()):
+        if not is_eager(vector, direction, *memory.values()):
             return self(vector, direction, memory, t)
         count, mean, square = memory["count"] + 1, memory["mean"], memory["square"]
         rate = value(self.learning_rate, t, vector.dtype)

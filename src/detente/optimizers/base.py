@@ -14,8 +14,10 @@ class Optimizer(ABC):
     Its memory holds tensors only.
     """
 
-    noisy: bool = False  # whether it wants standard normal numbers, (n,), at each call
-    coloured: bool = False  # whether it wants the covariance of per-sample gradients, which the field must then keep
+    needs_noise: bool = False  # whether it wants standard normal numbers, (n,), at each call
+    needs_covariance: bool = (
+        False  # whether it wants the covariance of per-sample gradients, which the field must then keep
+    )
 
     @abstractmethod
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
@@ -30,12 +32,12 @@ class Optimizer(ABC):
         Args:
             vector: where the player is, (n,).
             direction: its block of the field, (n,).
-            memory: as left by the last call; where `coloured`, also the field's estimate under "covariance".
+            memory: as left by the last call; where `needs_covariance`, also the field's estimate under "covariance".
             t: the training's step, int64 (); schedules read it.
-            noise: standard normal numbers, (n,), where `noisy`.
+            noise: standard normal numbers, (n,), where `needs_noise`.
         """
 
-    def overwrite(
+    def step_in_place(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what a call returns, free to overwrite `vector` and `memory`, which nobody else holds."""

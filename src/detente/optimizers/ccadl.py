@@ -35,8 +35,8 @@ class CCADL(Optimizer):
         Bayesian Sampling, algorithm 1.
     """
 
-    noisy = True
-    coloured = True
+    needs_noise = True
+    needs_covariance = True
 
     learning_rate: float | Schedule = 0.01
     friction: float = 1.0

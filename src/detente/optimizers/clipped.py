@@ -28,14 +28,14 @@ class Clipped(Optimizer):
         require(self.bound > 0, "bound", self.bound, "a number > 0")
 
     @property
-    def noisy(self) -> bool:
+    def needs_noise(self) -> bool:
         """Whether the wrapped optimizer wants noise."""
-        return self.optimizer.noisy
+        return self.optimizer.needs_noise
 
     @property
-    def coloured(self) -> bool:
+    def needs_covariance(self) -> bool:
         """Whether the wrapped optimizer wants a covariance."""
-        return self.optimizer.coloured
+        return self.optimizer.needs_covariance
 
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
         """Return the wrapped optimizer's memory."""
@@ -48,9 +48,9 @@ class Clipped(Optimizer):
         moved, memory = self.optimizer(vector, direction, memory, t, noise)
         return moved.clamp(-self.bound, self.bound), memory
 
-    def overwrite(
+    def step_in_place(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what a call returns, the wrapped optimizer free to overwrite."""
-        moved, memory = self.optimizer.overwrite(vector, direction, memory, t, noise)
+        moved, memory = self.optimizer.step_in_place(vector, direction, memory, t, noise)
         return moved.clamp(-self.bound, self.bound), memory

@@ -34,8 +34,8 @@ class Langevin(Optimizer):
         with another covariance, and not CCAdL, which takes noise of this covariance out again.
     """
 
-    noisy = True
-    coloured = True
+    needs_noise = True
+    needs_covariance = True
 
     learning_rate: float | Schedule = 0.01
     temperature: float | Schedule = 1.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from detente.autodiff.tracing import eager
+from detente.autodiff.tracing import is_eager
 from detente.optimizers.base import Optimizer
 from detente.schedule import Schedule, require_positive, value
 
@@ -37,10 +37,10 @@ class SGD(Optimizer):
         """Return x − η v."""
         return vector - value(self.learning_rate, t, vector.dtype) * direction, memory
 
-    def overwrite(
+    def step_in_place(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the same, written over `vector`."""
-        if not eager(vector, direction):
+        if not is_eager(vector, direction):
             return self(vector, direction, memory, t)
         return vector.sub_(value(self.learning_rate, t, vector.dtype) * direction), memory

@@ -25,7 +25,7 @@ class SGLD(Optimizer):
     Source: Welling & Teh 2011, Bayesian Learning via Stochastic Gradient Langevin Dynamics, eq. 4.
     """
 
-    noisy = True
+    needs_noise = True
 
     learning_rate: float | Schedule = 0.01
     temperature: float | Schedule = 1e-4

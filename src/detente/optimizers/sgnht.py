@@ -31,7 +31,7 @@ class SGNHT(Optimizer):
         algorithm 2.
     """
 
-    noisy = True
+    needs_noise = True
 
     learning_rate: float | Schedule = 0.01
     friction: float = 1.0

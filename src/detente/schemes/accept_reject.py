@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from detente.autodiff.tracing import eager
+from detente.autodiff.tracing import is_eager
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.schedule import Schedule, value
-from detente.schemes.base import Noise, Play, Scheme, Turns, chosen, told
+from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext, select, step_info
 from detente.state import Info, State, Tree
 
 LONGEST_UNROLLED = 20  # a traced step holds every move of the ascent: with more, compiling would take minutes
@@ -104,12 +104,14 @@ class AcceptReject(Scheme):
             drawn["proposal"] = torch.randn(x.shape, generator=generator, device=generator.device, dtype=x.dtype)
         return drawn
 
-    def initial(self, play: Play, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
+    def initial(self, play: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
         """Return the number of rejections in a row, where it matters."""
         device = next(iter(vectors.values())).device
         return {} if self.patience is None else {"rejections": torch.zeros((), dtype=torch.int64, device=device)}
 
-    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
+    def __call__(
+        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+    ) -> tuple[State, Info]:
         """Return the state after one proposal, kept or not."""
         minimizer, maximizer = self._sides(play.game.players)
         before, judged = state, batches[1 + self.ascent_steps :]
@@ -124,9 +126,9 @@ class AcceptReject(Scheme):
             -torch.stack([play.loss(at, batch, maximizer) for batch in judged]).mean(0) for at in (before, state)
         )
         accepted, memory = self._accepted(before, new < old - self.decrease, noise[0])
-        after = State(**chosen(accepted, state.tree(), before.tree()))
+        after = State(**select(accepted, state.tree(), before.tree()))
         after = after.after(memory={**after.memory, "scheme": memory})
-        info = told(evaluation)
+        info = step_info(evaluation)
         extra = {"accepted": accepted.to(old.dtype), "value": old, "proposed_value": new}
         if self.patience is not None:
             extra["stopped"] = self._stopped(after).to(old.dtype)
@@ -145,24 +147,24 @@ class AcceptReject(Scheme):
         return state.memory["scheme"]["rejections"] >= self.patience
 
     def _answered(
-        self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns, player: str
+        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch, player: str
     ) -> tuple[State, Info]:
         """Return the state after the max player's ascent, and what its last evaluation told."""
         climbing, info = ~self._stopped(state), None
         for batch, given in zip(batches[: self.ascent_steps], noise, strict=False):
             evaluation, trial = play.evaluate(state, batch, (player,))
             trial = play.advance(trial, evaluation.field, given)
-            latest = told(evaluation)
+            latest = step_info(evaluation)
             if self.tolerance == 0:
                 state, info = trial, latest
                 continue
-            info = latest if info is None else Info(**chosen(climbing, latest.tree(), info.tree()))
+            info = latest if info is None else Info(**select(climbing, latest.tree(), info.tree()))
             climbing = climbing & (latest.gradient_norm[player] > self.tolerance)
-            moved = State(**chosen(climbing, trial.tree(), state.tree()))
+            moved = State(**select(climbing, trial.tree(), state.tree()))
             # Pushed against the edge of the allowed set, a player stands still with a slope that does not vanish.
             climbing = climbing & (moved.vectors[player] != state.vectors[player]).any()
             state = moved
-            if eager(climbing) and not bool(climbing):
+            if is_eager(climbing) and not bool(climbing):
                 break
         assert info is not None
         return state, info

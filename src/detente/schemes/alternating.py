@@ -10,7 +10,7 @@ from typing import ClassVar
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch
-from detente.schemes.base import Play, Scheme, Turns, in_order, told
+from detente.schemes.base import NoisePerBatch, Scheme, StepContext, step_info, turn_order
 from detente.state import Info, State
 
 
@@ -26,7 +26,7 @@ class Alternating(Scheme):
     Source: Goodfellow et al. 2014, Algorithm 1; Mescheder, Nowozin & Geiger 2017, Algorithm 3.
     """
 
-    forgets: ClassVar[bool] = True
+    allows_in_place: ClassVar[bool] = True
 
     order: tuple[str, ...] | None = None
     turns: Mapping[str, int] = dataclass_field(default_factory=dict)
@@ -37,7 +37,7 @@ class Alternating(Scheme):
 
     def sequence(self, players: tuple[str, ...]) -> tuple[str, ...]:
         """Return whose turn it is, one name a turn."""
-        order = in_order(self.order, players)
+        order = turn_order(self.order, players)
         require(set(self.turns) <= set(players), "turns", dict(self.turns), f"players among {', '.join(players)}")
         return tuple(name for name in order for _ in range(self.turns.get(name, 1)))
 
@@ -49,11 +49,13 @@ class Alternating(Scheme):
         """Return one block of the field a turn."""
         return sum(field.gradient_evaluations((name,), players) for name in self.sequence(players))
 
-    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
+    def __call__(
+        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+    ) -> tuple[State, Info]:
         """Return the state after everybody's turns."""
         evaluations = []
         for name, batch, given in zip(self.sequence(play.game.players), batches, noise, strict=True):
             evaluation, state = play.evaluate(state, batch, (name,))
             state = play.advance(state, {name: evaluation.field[name]}, given)
             evaluations.append(evaluation)
-        return state.after(), told(*evaluations)
+        return state.after(), step_info(*evaluations)

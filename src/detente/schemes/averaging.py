@@ -54,7 +54,7 @@ class Averaging(Wrapper):
         require(known, "players", self.players, f"one or more of {', '.join(game.players)}")
         super().check(game, field)
 
-    def remembered(self, vectors: Vectors, buffers: Buffers) -> Tree:
+    def initial_memory(self, vectors: Vectors, buffers: Buffers) -> Tree:
         """Return the initial point as its own average."""
         return {
             "vectors": {name: vectors[name].clone() for name in self.players},
@@ -82,8 +82,8 @@ class Averaging(Wrapper):
             },
         }
 
-    def evaluated(self, state: State) -> State:
+    def eval_state(self, state: State) -> State:
         """Return the state with averages in place of what was averaged."""
-        averages, shown = state.memory["scheme"], super().evaluated(state)
+        averages, shown = state.memory["scheme"], super().eval_state(state)
         buffers = {name: averages["buffers"].get(name, own) for name, own in shown.buffers.items()}
         return replace(shown, vectors={**shown.vectors, **averages["vectors"]}, buffers=buffers)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from detente.autodiff import Evaluation
-from detente.autodiff.tracing import eager
+from detente.autodiff.tracing import is_eager
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
@@ -18,24 +18,24 @@ from detente.optimizers.base import Optimizer
 from detente.state import Info, State, Tree, flatten, unflatten
 
 Noise = dict[str, Tensor]
-Turns = tuple[Noise, ...]  # noise for the moves made with each batch of a step
+NoisePerBatch = tuple[Noise, ...]  # noise for the moves made with each batch of a step
 
 
 @dataclass(frozen=True)
-class Play:
+class StepContext:
     """A game with a field and everybody's optimizer: the two moves out of which schemes are built.
 
     Args:
         game: who plays.
         field: which way.
         optimizers: how far, by player.
-        overwrites: whether moves may overwrite the vectors and memory they start from, since nobody looks back.
+        in_place: whether moves may overwrite the vectors and memory they start from, since nobody looks back.
     """
 
     game: Game
     field: Field
     optimizers: dict[str, Optimizer]
-    overwrites: bool = False
+    in_place: bool = False
 
     def evaluate(self, state: State, batch: Batch, players: tuple[str, ...] | None = None) -> tuple[Evaluation, State]:
         """Return the field at the state's point, and the state with the buffers and memory that this left."""
@@ -44,7 +44,7 @@ class Play:
             self.game,
             state.vectors,
             state.buffers,
-            self.game.dated(batch, state.t),
+            self.game.with_step(batch, state.t),
             memory,
             players or self.game.players,
         )
@@ -53,7 +53,7 @@ class Play:
     @torch.no_grad()
     def loss(self, state: State, batch: Batch, player: str) -> Tensor:
         """Return one player's loss, (), at the state's point, without derivatives and without a trace in buffers."""
-        losses, _ = self.game.losses(state.vectors, state.buffers, self.game.dated(batch, state.t), (player,))
+        losses, _ = self.game.losses(state.vectors, state.buffers, self.game.with_step(batch, state.t), (player,))
         return losses[player]
 
     def advance(self, state: State, directions: Vectors, noise: Noise, origin: Vectors | None = None) -> State:
@@ -69,9 +69,9 @@ class Play:
         for name, direction in directions.items():
             start, optimizer = (origin or state.vectors)[name], self.optimizers[name]
             known = memory[name]
-            if optimizer.coloured:
+            if optimizer.needs_covariance:
                 known = {**known, "covariance": state.memory["field"]["covariance"][name]}
-            move = optimizer.overwrite if self.overwrites else optimizer
+            move = optimizer.step_in_place if self.in_place else optimizer
             vectors[name], memory[name] = move(start, direction, known, state.t, noise.get(name))
         return replace(state, vectors=self.game.project(vectors), memory={**state.memory, "optimizers": memory})
 
@@ -79,11 +79,11 @@ class Play:
 class Scheme(ABC):
     """The order of evaluations and moves that makes one step.
 
-    A concrete scheme is a frozen dataclass whose fields are its hyper-parameters. `forgets` promises that it never
-    looks back at a point that it has moved from.
+    A concrete scheme is a frozen dataclass whose fields are its hyper-parameters. `allows_in_place` promises that it
+    never looks back at a point that it has moved from.
     """
 
-    forgets: ClassVar[bool] = False
+    allows_in_place: ClassVar[bool] = False
     traceable: ClassVar[bool] = True
 
     def check(self, game: Game, field: Field) -> None:
@@ -104,12 +104,12 @@ class Scheme(ABC):
         del vectors, generator
         return {}
 
-    def initial(self, play: Play, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
+    def initial(self, play: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
         """Return what the scheme remembers between steps (nothing, unless it says otherwise)."""
         del play, vectors, buffers, generator
         return {}
 
-    def renewed(self, state: State, generator: torch.Generator) -> State:
+    def restart(self, state: State, generator: torch.Generator) -> State:
         """Return the state to go on from where the field is about to look at the whole set: the state itself.
 
         Args:
@@ -119,12 +119,14 @@ class Scheme(ABC):
         del generator
         return state
 
-    def evaluated(self, state: State) -> State:
+    def eval_state(self, state: State) -> State:
         """Return the state to be measured and sampled: the state itself, unless the scheme keeps a better one."""
         return state
 
     @abstractmethod
-    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
+    def __call__(
+        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+    ) -> tuple[State, Info]:
         """Return the state after one step, and what is worth knowing about it. Pure.
 
         Args:
@@ -135,15 +137,15 @@ class Scheme(ABC):
         """
 
 
-def chosen(condition: Tensor, first: Tree, second: Tree) -> Tree:
+def select(condition: Tensor, first: Tree, second: Tree) -> Tree:
     """Return the first tree if the condition, bool (), holds, else the second, which has the same structure."""
-    if eager(condition):
+    if is_eager(condition):
         return first if bool(condition) else second
     one, other = flatten(first), flatten(second)
     return unflatten({name: torch.where(condition, one[name], other[name]) for name in other}, second)
 
 
-def in_order(order: tuple[str, ...] | None, players: tuple[str, ...]) -> tuple[str, ...]:
+def turn_order(order: tuple[str, ...] | None, players: tuple[str, ...]) -> tuple[str, ...]:
     """Return who moves first, second, …: by default the players in reverse.
 
     Raises:
@@ -154,7 +156,7 @@ def in_order(order: tuple[str, ...] | None, players: tuple[str, ...]) -> tuple[s
     return order
 
 
-def told(*evaluations: Evaluation) -> Info:
+def step_info(*evaluations: Evaluation) -> Info:
     """Return what evaluations tell, the latest word of each player."""
     info = Info({}, {}, extra={})
     for evaluation in evaluations:

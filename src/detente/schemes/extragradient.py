@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from detente.fields.base import Field
 from detente.game import Batch
-from detente.schemes.base import Play, Scheme, Turns, told
+from detente.schemes.base import NoisePerBatch, Scheme, StepContext, step_info
 from detente.state import Info, State
 
 
@@ -30,10 +30,12 @@ class Extragradient(Scheme):
         """Return two evaluations of the field."""
         return 2 * field.gradient_evaluations(players, players)
 
-    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
+    def __call__(
+        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+    ) -> tuple[State, Info]:
         """Return the state after one extragradient step."""
         origin = state.vectors
         first, state = play.evaluate(state, batches[0])
         state = play.advance(state, first.field, noise[0])
         second, state = play.evaluate(state, batches[1])
-        return play.advance(state, second.field, noise[1], origin=origin).after(), told(second)
+        return play.advance(state, second.field, noise[1], origin=origin).after(), step_info(second)

@@ -40,7 +40,7 @@ class Lookahead(Wrapper):
         fits = self.nested_every is None or (self.nested_every >= 1 and self.nested_every % self.every == 0)
         require(fits, "nested_every", self.nested_every, f"a multiple of `every`, {self.every}, or None")
 
-    def remembered(self, vectors: Vectors, buffers: Buffers) -> Tree:
+    def initial_memory(self, vectors: Vectors, buffers: Buffers) -> Tree:
         """Return the initial point as slow weights, and as slower ones where nested."""
         names = ("slow",) if self.nested_every is None else ("slow", "slower")
         return {name: {player: vector.clone() for player, vector in vectors.items()} for name in names}

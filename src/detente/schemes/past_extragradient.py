@@ -8,7 +8,7 @@ import torch
 
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Vectors
-from detente.schemes.base import Play, Scheme, Turns, told
+from detente.schemes.base import NoisePerBatch, Scheme, StepContext, step_info
 from detente.state import Info, State, Tree
 
 
@@ -28,14 +28,16 @@ class PastExtragradient(Scheme):
         """Return one evaluation of the field."""
         return field.gradient_evaluations(players, players)
 
-    def initial(self, play: Play, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
+    def initial(self, play: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
         """Return a zero field as the last one seen, and the optimizers' memory before they saw it."""
         return {
             "last": {name: torch.zeros_like(vector) for name, vector in vectors.items()},
             "optimizers": {name: play.optimizers[name].initial(vector) for name, vector in vectors.items()},
         }
 
-    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
+    def __call__(
+        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+    ) -> tuple[State, Info]:
         """Return the state after one step."""
         origin, optimizers, past = state.vectors, state.memory["optimizers"], state.memory["scheme"]
         before = replace(state, memory={**state.memory, "optimizers": past["optimizers"]})
@@ -44,4 +46,4 @@ class PastExtragradient(Scheme):
         scheme = {"last": evaluation.field, "optimizers": optimizers}
         memory = {**state.memory, "optimizers": optimizers, "scheme": scheme}
         state = play.advance(replace(state, memory=memory), evaluation.field, noise[0], origin=origin)
-        return state.after(), told(evaluation)
+        return state.after(), step_info(evaluation)

@@ -33,14 +33,14 @@ class Restarting(Wrapper):
     def __post_init__(self) -> None:
         require(0 <= self.probability <= 1, "probability", self.probability, "a number in [0, 1]")
 
-    def remembered(self, vectors: Vectors, buffers: Buffers) -> Tree:
+    def initial_memory(self, vectors: Vectors, buffers: Buffers) -> Tree:
         """Return the initial point as its own average."""
         del buffers
         return {"average": _copies(vectors), "count": torch.ones_like(next(iter(vectors.values()))[0]).double()}
 
-    def renewed(self, state: State, generator: torch.Generator) -> State:
+    def restart(self, state: State, generator: torch.Generator) -> State:
         """Return the state, or with probability p the average as a new beginning."""
-        state = super().renewed(state, generator)
+        state = super().restart(state, generator)
         if float(torch.rand((), generator=generator, device=generator.device)) >= self.probability:
             return state
         known = state.memory["scheme"]
@@ -56,9 +56,9 @@ class Restarting(Wrapper):
         }
         return state, {"average": average, "count": count}
 
-    def evaluated(self, state: State) -> State:
+    def eval_state(self, state: State) -> State:
         """Return the state with averages in place of the iterates."""
-        return replace(super().evaluated(state), vectors=state.memory["scheme"]["average"])
+        return replace(super().eval_state(state), vectors=state.memory["scheme"]["average"])
 
 
 def _copies(vectors: Vectors) -> Vectors:

@@ -11,11 +11,11 @@ from typing import Literal
 
 import torch
 
-from detente.autodiff.tracing import eager
+from detente.autodiff.tracing import is_eager
 from detente.errors import InvalidValue, require, unknown
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schemes.base import Noise, Play, Scheme, Turns
+from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext
 from detente.schemes.pairs import (
     DISCRIMINATOR,
     GENERATOR,
@@ -82,9 +82,9 @@ class Sgan(Scheme):
         require(0 <= self.share < 1, "share", self.share, "a number in [0, 1)")
 
     @property
-    def forgets(self) -> bool:
+    def allows_in_place(self) -> bool:
         """Whether the local pairs' scheme never looks back; SGAN itself does not."""
-        return self.inner.forgets
+        return self.inner.allows_in_place
 
     @property
     def traceable(self) -> bool:
@@ -113,7 +113,7 @@ class Sgan(Scheme):
         drawn = [self.inner.random(vectors, generator) for _ in range(self.pairs)]
         return {f"local.{name}": torch.stack([one[name] for one in drawn]) for name in drawn[0]}
 
-    def initial(self, play: Play, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
+    def initial(self, play: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
         """Return the local pairs, (N, …), each as the inner scheme begins, and the field's memories of mixed pairs."""
         device, pairs = vectors[GENERATOR].device, []
         for _ in range(self.pairs):
@@ -128,7 +128,9 @@ class Sgan(Scheme):
             pairs.append({"locals": local, "facing": facing})
         return stacked(pairs)
 
-    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
+    def __call__(
+        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+    ) -> tuple[State, Info]:
         """Return the state after a step of every pair, and one of the global pair."""
         count = len(batches) // self.pairs
         own = {name.removeprefix("local."): noise[0][name] for name in noise[0] if name.startswith("local.")}
@@ -147,7 +149,7 @@ class Sgan(Scheme):
         norms = {name: block.norm() for name, block in sums["field"].items()}
         return state.after(), Info(sums["losses"], norms, extra=means["extra"])
 
-    def _all_at_once(self, play: Play, state: State, own: Noise, drawn: list[Tree]) -> Tree:
+    def _all_at_once(self, play: StepContext, state: State, own: Noise, drawn: list[Tree]) -> Tree:
         """Return what all pairs come to by one mapped step, or nothing where that does not pay or cannot be."""
         size = sum(vector.numel() for vector in state.vectors.values())
         if self.share or size > MAPPED_UP_TO or not (play.game.traceable and play.field.traceable and self.traceable):
@@ -156,7 +158,7 @@ class Sgan(Scheme):
         around = each(state.buffers, lambda tensor: tensor.expand(self.pairs, *tensor.shape))
 
         def pair(known: Tree, own: Noise, drawn: Tree, around: Buffers) -> Tree:
-            return self._pair(replace(play, overwrites=False), replace(state, buffers=around), known, own, drawn)
+            return self._pair(replace(play, in_place=False), replace(state, buffers=around), known, own, drawn)
 
         try:
             told = torch.vmap(pair)(state.memory["scheme"], own, stacked(drawn), around)
@@ -164,11 +166,11 @@ class Sgan(Scheme):
             return {}
         return {**told, "sums": each(told["sums"], lambda tensor: tensor.sum(0))}
 
-    def _one_by_one(self, play: Play, state: State, own: Noise, drawn: list[Tree]) -> Tree:
+    def _one_by_one(self, play: StepContext, state: State, own: Noise, drawn: list[Tree]) -> Tree:
         """Return what all pairs come to, one after the other, each written into its row of the whole at once."""
         known = state.memory["scheme"]
-        plain = eager(*flatten(known).values())
-        kept = known if play.overwrites and plain else each(known, torch.empty_like)
+        plain = is_eager(*flatten(known).values())
+        kept = known if play.in_place and plain else each(known, torch.empty_like)
         whole, rows, sums, means = flatten(kept), [], {}, []
         mine = [(each(known, itemgetter(n)), each(own, itemgetter(n)), drawn[n]) for n in range(self.pairs)]
         moved = self._in_turn(play, state, mine) if self.share else []
@@ -184,7 +186,9 @@ class Sgan(Scheme):
         kept = kept if plain else stacked(rows)
         return {"kept": kept, "sums": unflatten(sums, told["sums"]), "means": stacked(means)}
 
-    def _in_turn(self, play: Play, state: State, mine: list[tuple[Tree, Noise, Tree]]) -> list[tuple[State, Tree]]:
+    def _in_turn(
+        self, play: StepContext, state: State, mine: list[tuple[Tree, Noise, Tree]]
+    ) -> list[tuple[State, Tree]]:
         """Return all local pairs after their steps, each taken from the shared parameters of the pair before."""
         moved: list[tuple[State, Tree]] = []
         for known, own, drawn in mine:
@@ -203,11 +207,11 @@ class Sgan(Scheme):
         """Return the global pair with the local pairs' shared parameters."""
         return replace(state, vectors=sharing(self.share, {"vectors": state.vectors}, {"vectors": local})["vectors"])
 
-    def _pair(self, play: Play, state: State, known: Tree, own: Noise, drawn: Tree) -> Tree:
+    def _pair(self, play: StepContext, state: State, known: Tree, own: Noise, drawn: Tree) -> Tree:
         """Return what one pair keeps, and what it tells the global pair of `state`, which is not moved."""
         return self._taught(play, state, known, *self._stepped(play, state, known, own, drawn), drawn)
 
-    def _stepped(self, play: Play, state: State, known: Tree, own: Noise, drawn: Tree) -> tuple[State, Tree]:
+    def _stepped(self, play: StepContext, state: State, known: Tree, own: Noise, drawn: Tree) -> tuple[State, Tree]:
         """Return a local pair after its step, and what that told."""
         batches, noise = (tuple(turn[name] for turn in drawn.values()) for name in ("batch", "noise"))
         count = self.inner.draws(play.game.players)
@@ -216,11 +220,11 @@ class Sgan(Scheme):
         extra = {f"local_{name}": number * 1.0 for name, number in {**info.losses, **info.extra}.items()}
         return replace(local, t=state.t), extra
 
-    def _taught(self, play: Play, state: State, known: Tree, local: State, extra: Tree, drawn: Tree) -> Tree:
+    def _taught(self, play: StepContext, state: State, known: Tree, local: State, extra: Tree, drawn: Tree) -> Tree:
         """Return what a pair keeps after its step, and what it tells the global pair, its messenger between them."""
         batches, noise = (tuple(turn[name] for turn in drawn.values()) for name in ("batch", "noise"))
         count = self.inner.draws(play.game.players)
-        play = replace(play, overwrites=False)  # a clone must not touch its original
+        play = replace(play, in_place=False)  # a clone must not touch its original
         messenger = mixed(local, GENERATOR, state, local.memory["field"])
         if self.messenger_memory == "fresh":
             fresh = {name: play.optimizers[name].initial(vector) for name, vector in messenger.vectors.items()}

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from detente.fields.base import Field
 from detente.game import Batch, Game
-from detente.schemes.base import Play, Scheme, Turns, in_order, told
+from detente.schemes.base import NoisePerBatch, Scheme, StepContext, step_info, turn_order
 from detente.shortcuts.forward_cache import ForwardCache
 from detente.state import Info, State
 
@@ -26,21 +26,23 @@ class SharedBatch(Scheme):
         SVRG-GAN, Algorithm 3 as printed, whose line 14 uses the latents of line 11.
     """
 
-    forgets: ClassVar[bool] = True
+    allows_in_place: ClassVar[bool] = True
 
     order: tuple[str, ...] | None = None
 
     def check(self, game: Game, field: Field) -> None:
         """Raise `InvalidValue` where the order is not that of the game's players."""
-        in_order(self.order, game.players)
+        turn_order(self.order, game.players)
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         """Return one block of the field a turn."""
         return sum(field.gradient_evaluations((name,), players) for name in players)
 
-    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
+    def __call__(
+        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+    ) -> tuple[State, Info]:
         """Return the state after everybody's turn."""
-        evaluations, order, before = [], in_order(self.order, play.game.players), state.buffers
+        evaluations, order, before = [], turn_order(self.order, play.game.players), state.buffers
         settings = play.game.settings
         cache = ForwardCache(order) if "forward_cache" in settings.shortcuts else None
         play = replace(play, game=play.game.with_settings(replace(settings, forward_cache=cache)))
@@ -53,4 +55,4 @@ class SharedBatch(Scheme):
                 cache.moved(name, state.vectors[name])
             state = play.advance(state, {name: evaluation.field[name]}, noise[0])
             evaluations.append(evaluation)
-        return state.after(), told(*evaluations)
+        return state.after(), step_info(*evaluations)

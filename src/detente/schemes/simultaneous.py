@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from detente.fields.base import Field
 from detente.game import Batch
-from detente.schemes.base import Play, Scheme, Turns, told
+from detente.schemes.base import NoisePerBatch, Scheme, StepContext, step_info
 from detente.state import Info, State
 
 
@@ -18,13 +18,15 @@ class Simultaneous(Scheme):
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Algorithm 1 (descent sign).
     """
 
-    forgets: ClassVar[bool] = True
+    allows_in_place: ClassVar[bool] = True
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         """Return one evaluation of the field."""
         return field.gradient_evaluations(players, players)
 
-    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
+    def __call__(
+        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+    ) -> tuple[State, Info]:
         """Return the state after one simultaneous step."""
         evaluation, state = play.evaluate(state, batches[0])
-        return play.advance(state, evaluation.field, noise[0]).after(), told(evaluation)
+        return play.advance(state, evaluation.field, noise[0]).after(), step_info(evaluation)

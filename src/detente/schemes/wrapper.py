@@ -9,7 +9,7 @@ import torch
 
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schemes.base import Noise, Play, Scheme, Turns
+from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext
 from detente.state import Info, State, Tree
 
 
@@ -26,9 +26,9 @@ class Wrapper(Scheme):
     inner: Scheme
 
     @property
-    def forgets(self) -> bool:
+    def allows_in_place(self) -> bool:
         """Whether the inner scheme never looks back; what a wrapper keeps are copies."""
-        return self.inner.forgets
+        return self.inner.allows_in_place
 
     @property
     def traceable(self) -> bool:
@@ -51,33 +51,35 @@ class Wrapper(Scheme):
         """Return the inner scheme's random numbers."""
         return self.inner.random(vectors, generator)
 
-    def initial(self, play: Play, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
+    def initial(self, play: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
         """Return the inner scheme's memory beside this one's."""
-        return {"inner": self.inner.initial(play, vectors, buffers, generator), **self.remembered(vectors, buffers)}
+        return {"inner": self.inner.initial(play, vectors, buffers, generator), **self.initial_memory(vectors, buffers)}
 
-    def renewed(self, state: State, generator: torch.Generator) -> State:
+    def restart(self, state: State, generator: torch.Generator) -> State:
         """Return the state from which the inner scheme would go on."""
-        known, inner = state.memory["scheme"], self.inner.renewed(_inside(state), generator)
+        known, inner = state.memory["scheme"], self.inner.restart(_inside(state), generator)
         return replace(inner, memory={**inner.memory, "scheme": {**known, "inner": inner.memory["scheme"]}})
 
-    def evaluated(self, state: State) -> State:
+    def eval_state(self, state: State) -> State:
         """Return what the inner scheme would have measured."""
-        return replace(self.inner.evaluated(_inside(state)), memory=state.memory)
+        return replace(self.inner.eval_state(_inside(state)), memory=state.memory)
 
     @abstractmethod
-    def remembered(self, vectors: Vectors, buffers: Buffers) -> Tree:
-        """Return what is remembered before the first step: copies, never the tensors themselves."""
+    def initial_memory(self, vectors: Vectors, buffers: Buffers) -> Tree:
+        """Return what is initial_memory before the first step: copies, never the tensors themselves."""
 
     @abstractmethod
     def afterwards(self, state: State, known: Tree) -> tuple[State, Tree]:
-        """Return the state to go on from, and what is remembered now.
+        """Return the state to go on from, and what is initial_memory now.
 
         Args:
             state: as the inner scheme's step left it; its `t` is the number of steps taken.
-            known: what was remembered.
+            known: what was initial_memory.
         """
 
-    def __call__(self, play: Play, state: State, batches: tuple[Batch, ...], noise: Turns) -> tuple[State, Info]:
+    def __call__(
+        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+    ) -> tuple[State, Info]:
         """Return the state after the inner scheme's step and what follows it."""
         known = state.memory["scheme"]
         state, info = self.inner(play, _inside(state), batches, noise)

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm as _AnyBatchNorm
 from detente.shortcuts.transposed_convolutions import Answers, answered, suits
 
 
-def closed_forms(modules: object) -> AbstractContextManager:
+def batch_norm_in_closed_form(modules: object) -> AbstractContextManager:
     """Return a context in which BatchNorm is quick to differentiate twice, if `modules`, a mapping, have any."""
     players = modules.values() if isinstance(modules, Mapping) else ()
     norms = any(isinstance(part, _AnyBatchNorm) for player in players for part in player.modules())

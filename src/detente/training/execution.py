@@ -36,8 +36,8 @@ class Execution:
             words.append(self.steps.launches)
         if self.seeds > 1:
             words.append(f"{self.seeds} seeds {'at once' if self.steps.mapped else 'one after the other'}")
-        if self.steps.refused and self.wished:
-            words.append(f"not compiled or mapped: {self.steps.refused}")
+        if self.steps.fallback_reason and self.wished:
+            words.append(f"not compiled or mapped: {self.steps.fallback_reason}")
         words.append(f"{threads} thread{'s' * (threads > 1)}")
         return ", ".join(words)
 

@@ -10,7 +10,7 @@ import torch
 
 from detente.game import Game
 from detente.metrics.base import Metric
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.registry import members, name_of
 from detente.state import Info, flatten, unflatten
 from detente.training.drawing import Drawing, drawings
@@ -71,27 +71,27 @@ def _ticks(
     now = _moment(progress)
     if fresh:
         yield Tick(0, progress, {}, _measure(run, metrics, progress), how.words)
-    if run.seconds is not None and how.steps.compiled and not run.over(now) and _living(progress):
+    if run.seconds is not None and how.steps.compiled and not run.is_over(now) and _living(progress):
         _compile(run, how.steps, progress)
-    while not run.over(now) and _living(progress):
-        before, goal = now, run.goal(now[0])
+    while not run.is_over(now) and _living(progress):
+        before, goal = now, run.next_event_step(now[0])
         told: dict[int, list[Info]] = {one.seed: [] for one in progress}
-        owned = False  # callers may hold what the last tick showed them
-        while now[0] < goal and not run.pauses(before, now) and _living(progress):
+        donate = False  # callers may hold what the last tick showed them
+        while now[0] < goal and not run.has_event_between(before, now) and _living(progress):
             count = min(how.steps.chunk, goal - now[0])
-            progress, infos = _advance(run, how.steps, progress, draws, count, owned)
-            owned = True
+            progress, infos = _advance(run, how.steps, progress, draws, count, donate)
+            donate = True
             for seed, info in infos.items():
                 told[seed].append(info)
             now = now[0] + count, max(one.seconds for one in progress)
-        due = run.due("measure", before, now) or run.over(now)
+        due = run.event_between("measure", before, now) or run.is_over(now)
         averaged = {seed: _average(infos) for seed, infos in told.items() if infos}
         yield Tick(now[0], progress, averaged, _measure(run, metrics, progress) if due else {}, how.words)
 
 
 def _compile(run: Run, steps: Steps, progress: tuple[Progress, ...]) -> None:
     """Let a chunk be compiled before the clock runs: steps from here, with random numbers that nobody else gets."""
-    _advance(run, steps, progress, {one.seed: Drawing(run, one) for one in progress}, steps.chunk, owned=False)
+    _advance(run, steps, progress, {one.seed: Drawing(run, one) for one in progress}, steps.chunk, donate=False)
 
 
 def _moment(progress: Sequence[Progress]) -> Moment:
@@ -125,14 +125,14 @@ def _advance(
     progress: tuple[Progress, ...],
     draws: dict[int, Drawing],
     count: int,
-    owned: bool,
+    donate: bool,
 ) -> tuple[tuple[Progress, ...], dict[int, Info]]:
     """Return every living seed's training `count` steps later, and what those steps told."""
     living = _living(progress)
     begun = time.perf_counter()
     ready = [run.method.prepare(steps.game, one.state, draws[one.seed].generator) for one in living]
     taken = [draws[one.seed].take(one.state, count) for one in living]
-    states, infos = steps(ready, [drawn for drawn, _ in taken], owned)
+    states, infos = steps(ready, [drawn for drawn, _ in taken], donate)
     seconds = (time.perf_counter() - begun) / len(living)
     after = {}
     for one, state, info, (_, random) in zip(living, states, infos, taken, strict=True):
@@ -162,6 +162,6 @@ def _measure(run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...
     measured = {}
     for one in _living(progress):
         generator = torch.Generator().manual_seed(MEASURING + one.seed)
-        subject = Subject(run.game, run.method.scheme.evaluated(one.state), generator, run.samples)
+        subject = EvaluationContext(run.game, run.method.scheme.eval_state(one.state), generator, run.samples)
         measured[one.seed] = {name: float(metric(subject)) for name, metric in metrics.items()}
     return measured

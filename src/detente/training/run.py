@@ -84,12 +84,12 @@ class Run:
         """Return the steps between two of `what`: "record", "measure" or "checkpoint"."""
         return getattr(self, f"{what}_every") or max(1, self.steps // TIMES[what])
 
-    def goal(self, step: int) -> int:
+    def next_event_step(self, step: int) -> int:
         """Return the step at which, counting steps alone, there is next something to write down or to measure."""
         following = [(step // every + 1) * every for every in map(self.every, ("record", "measure"))]
         return min(self.steps, *following, *([] if self.seconds is None else [step + MANY]))
 
-    def due(self, what: str, before: Moment, now: Moment) -> bool:
+    def event_between(self, what: str, before: Moment, now: Moment) -> bool:
         """Return whether one of `what` falls between two moments: by its steps, or by its share of the seconds."""
         every = self.every(what)
         if now[0] // every > before[0] // every:
@@ -99,11 +99,13 @@ class Run:
         share = self.seconds / TIMES[what]
         return now[1] // share > before[1] // share
 
-    def pauses(self, before: Moment, now: Moment) -> bool:
+    def has_event_between(self, before: Moment, now: Moment) -> bool:
         """Return whether there is something to write down or to measure between two moments."""
-        return self.over(now) or self.due("record", before, now) or self.due("measure", before, now)
+        return (
+            self.is_over(now) or self.event_between("record", before, now) or self.event_between("measure", before, now)
+        )
 
-    def over(self, now: Moment) -> bool:
+    def is_over(self, now: Moment) -> bool:
         """Return whether a training that has come so far is at its end."""
         return now[0] >= self.steps or (self.seconds is not None and now[1] >= self.seconds)
 

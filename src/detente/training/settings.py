@@ -50,7 +50,7 @@ def _try(game: Game, method: Method, name: str, value: Any, size: int) -> None:
     vectors, buffers = game.initial(generator)
     device = next(iter(vectors.values())).device  # the modules may be on another than the generator
     batch = {key: tensor.to(device) for key, tensor in game.draw(generator).items()}
-    batch = game.dated(batch, torch.zeros((), dtype=torch.int64, device=device))
+    batch = game.with_step(batch, torch.zeros((), dtype=torch.int64, device=device))
     few = {key: tensor[: 2 * size] if tensor.dim() else tensor for key, tensor in batch.items()}
     memory = method.field.initial(game, vectors, buffers)
     other = game.with_settings(replace(DEFAULT, **{name: 2 if name == "accumulate" else value}))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from detente.game import Batch, Game
 from detente.methods.method import Method
-from detente.schemes.base import Turns
+from detente.schemes.base import NoisePerBatch
 from detente.state import Info, State, Tree, flatten, unflatten
 from detente.training.graph import Graph, Take, leaves_of
 
@@ -23,14 +23,14 @@ class Draw:
     """The random input of one step: as many batches as the scheme uses, and the optimizers' noise."""
 
     batches: tuple[Batch, ...]
-    noise: Turns
+    noise: NoisePerBatch
 
     def tree(self) -> Tree:
         """Return the draw as nested dictionaries."""
         return {name: {str(i): one for i, one in enumerate(getattr(self, name))} for name in ("batches", "noise")}
 
 
-def placed(state: State, device: str | torch.device | None) -> State:
+def to_device(state: State, device: str | torch.device | None) -> State:
     """Return a state on a device; None leaves it where it is."""
     if device is None:
         return state
@@ -40,17 +40,17 @@ def placed(state: State, device: str | torch.device | None) -> State:
 def draw(game: Game, method: Method, state: State, generator: torch.Generator) -> Draw:
     """Return the random input of one step, on the device of the state."""
     device = state.t.device
-    batches = tuple(sent(game.draw(generator), device) for _ in range(method.draws(game)))
-    return Draw(batches, noise_of(game, method, state, generator))
+    batches = tuple(batch_to_device(game.draw(generator), device) for _ in range(method.draws(game)))
+    return Draw(batches, draw_noise(game, method, state, generator))
 
 
-def noise_of(game: Game, method: Method, state: State, generator: torch.Generator) -> Turns:
+def draw_noise(game: Game, method: Method, state: State, generator: torch.Generator) -> NoisePerBatch:
     """Return the random numbers of one step beside its batches, on the device of the state."""
     turns = method.noise(game, state, generator)
-    return tuple(sent(turn, state.t.device) for turn in turns)
+    return tuple(batch_to_device(turn, state.t.device) for turn in turns)
 
 
-def sent(batch: Batch, device: torch.device) -> Batch:
+def batch_to_device(batch: Batch, device: torch.device) -> Batch:
     """Return a batch on a device; to a graphics processor it goes by pinned memory, while other work is done."""
     if device.type != "cuda":
         return {name: tensor.to(device) for name, tensor in batch.items()}
@@ -60,13 +60,13 @@ def sent(batch: Batch, device: torch.device) -> Batch:
     }
 
 
-def _take(game: Game, method: Method, state: Tree, draws: list[Tree], owned: bool = False) -> tuple[Tree, Tree]:
+def _take(game: Game, method: Method, state: Tree, draws: list[Tree], donate: bool = False) -> tuple[Tree, Tree]:
     """Return the tree of the state after all draws, and the trees of what each step told, stacked over steps."""
     told: list[dict[str, Tensor]] = []
     for drawn in draws:
         batches, noise = (tuple(drawn[name][str(i)] for i in range(len(drawn[name]))) for name in ("batches", "noise"))
-        after, info = method.step(game, State(**state), batches, noise, owned)
-        state, owned = after.tree(), True
+        after, info = method.step(game, State(**state), batches, noise, donate)
+        state, donate = after.tree(), True
         told.append(flatten(info.tree()))
     like = info.tree()
     return state, unflatten({key: torch.stack([one[key] for one in told]) for key in told[0]}, like)
@@ -106,7 +106,7 @@ class Steps:
             if game.traceable
             else "a layer draws random numbers or writes in place"
         )
-        self.refused = "" if traceable else told
+        self.fallback_reason = "" if traceable else told
         self._graphs: dict[tuple, Graph] = {}
 
     @property
@@ -119,26 +119,26 @@ class Steps:
 
     @torch.no_grad()
     def __call__(
-        self, states: Sequence[State], draws: Sequence[Sequence[Draw]], owned: bool = False
+        self, states: Sequence[State], draws: Sequence[Sequence[Draw]], donate: bool = False
     ) -> tuple[list[State], list[Info]]:
         """Return each seed's state after its draws, and its infos stacked over the steps.
 
         Args:
             states: one a seed.
             draws: for each seed, one draw a step; as many for every seed.
-            owned: nobody else holds the states, so that eager steps may overwrite them.
+            donate: nobody else holds the states, so that eager steps may overwrite them.
         """
         if not (self.compiled or self.mapped):
-            return self._carry_out(states, draws, owned)
+            return self._carry_out(states, draws, donate)
         try:
             return self._carry_out(states, draws)
         except Exception as error:
             self.compiled = self.mapped = False
-            self.refused = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+            self.fallback_reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
         return self._carry_out(states, draws)  # an error of the game itself comes again, as it is
 
     def _carry_out(
-        self, states: Sequence[State], draws: Sequence[Sequence[Draw]], owned: bool = False
+        self, states: Sequence[State], draws: Sequence[Sequence[Draw]], donate: bool = False
     ) -> tuple[list[State], list[Info]]:
         trees = [state.tree() for state in states]
         inputs = [[one.tree() for one in drawn] for drawn in draws]
@@ -147,15 +147,15 @@ class Steps:
             after, told = self._run(_stack(trees), stacked, mapped=True)
             results = list(zip(_unstack(after, len(states)), _unstack(told, len(states)), strict=True))
         else:
-            results = [self._run(tree, drawn, False, owned) for tree, drawn in zip(trees, inputs, strict=True)]
+            results = [self._run(tree, drawn, False, donate) for tree, drawn in zip(trees, inputs, strict=True)]
         cost = self.method.gradient_evaluations(self.game)
         return [State(**after) for after, _ in results], [
             Info(**told, gradient_evaluations=cost) for _, told in results
         ]
 
-    def _run(self, state: Tree, draws: list[Tree], mapped: bool, owned: bool = False) -> tuple[Tree, Tree]:
+    def _run(self, state: Tree, draws: list[Tree], mapped: bool, donate: bool = False) -> tuple[Tree, Tree]:
         def take(state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
-            return _take(self.game, self.method, state, draws, owned)
+            return _take(self.game, self.method, state, draws, donate)
 
         function = torch.vmap(take) if mapped else take
         if not self.compiled:

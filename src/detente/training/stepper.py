@@ -15,7 +15,7 @@ from detente.methods.method import Method
 from detente.modules.calling import copied, modules_of
 from detente.state import Info, State
 from detente.training.settings import require_supported
-from detente.training.step import Draw, Steps, draw, noise_of, placed, sent
+from detente.training.step import Draw, Steps, batch_to_device, draw, draw_noise, to_device
 
 
 class Stepper:
@@ -47,7 +47,7 @@ class Stepper:
         settings = EvaluationSettings(precision, accumulate, channels_last)
         self.game, self.method = game, method
         self.generator = torch.Generator().manual_seed(seed)
-        self._state, self._shown = placed(method.initial(game, self.generator), device), True
+        self._state, self._shown = to_device(method.initial(game, self.generator), device), True
         require_supported(settings, game, method)
         self._steps, self._warned = Steps(game.with_settings(settings), method, compiled=compiled), not compiled
         self._warn_if_eager()
@@ -57,12 +57,12 @@ class Stepper:
         """How steps are carried out, in words: "compiled", "eager", or "eager, not compiled: …" with the reason."""
         if self._steps.compiled:
             return "compiled"
-        return f"eager, not compiled: {self._steps.refused}" if self._steps.refused else "eager"
+        return f"eager, not compiled: {self._steps.fallback_reason}" if self._steps.fallback_reason else "eager"
 
     def _warn_if_eager(self) -> None:
         if not self._warned and not self._steps.compiled:
             self._warned = True
-            warnings.warn(f"steps run eagerly, not compiled: {self._steps.refused}", stacklevel=3)
+            warnings.warn(f"steps run eagerly, not compiled: {self._steps.fallback_reason}", stacklevel=3)
 
     @property
     def state(self) -> State:
@@ -87,7 +87,7 @@ class Stepper:
         """
         state = self.method.prepare(self._steps.game, self._state, self.generator)
         drawn = draw(self.game, self.method, state, self.generator) if batch is None else self._complete(batch)
-        (self._state,), (info,) = self._steps([state], [[drawn]], owned=not self._shown)
+        (self._state,), (info,) = self._steps([state], [[drawn]], donate=not self._shown)
         self._shown = False
         self._warn_if_eager()
         return Info(
@@ -103,7 +103,7 @@ class Stepper:
         allowed = "a game with one generator, such as detente.Adversarial"
         require(isinstance(self.game, Adversarial), "game", type(self.game).__name__, allowed)
         assert isinstance(self.game, Adversarial)
-        return self.game.sample(self.method.scheme.evaluated(self._state), count, generator)
+        return self.game.sample(self.method.scheme.eval_state(self._state), count, generator)
 
     def modules(self) -> Any:
         """Return ordinary modules with the trained parameters, in evaluation mode.
@@ -113,15 +113,15 @@ class Stepper:
         """
         game = self.game
         if not isinstance(game, Adversarial):
-            state = self.method.scheme.evaluated(self._state)
+            state = self.method.scheme.eval_state(self._state)
             batch = draw(game, self.method, state, torch.Generator().manual_seed(0)).batches[0]
-            return modules_of(game, state.vectors, state.buffers, game.dated(batch, state.t))
+            return modules_of(game, state.vectors, state.buffers, game.with_step(batch, state.t))
         generator, discriminator = (copied(game.modules[name]) for name in game.players)
-        game.write(self.method.scheme.evaluated(self._state), generator, discriminator)
+        game.write(self.method.scheme.eval_state(self._state), generator, discriminator)
         return generator.eval(), discriminator.eval()  # now: some layers merge weights in evaluation mode
 
     def _complete(self, batch: Any) -> Draw:
         game, device = self.game, self._state.t.device
         turns = range(self.method.draws(game))
-        batches = tuple(sent(game.complete(batch, self.generator), device) for _ in turns)
-        return Draw(batches, noise_of(game, self.method, self._state, self.generator))
+        batches = tuple(batch_to_device(game.complete(batch, self.generator), device) for _ in turns)
+        return Draw(batches, draw_noise(game, self.method, self._state, self.generator))

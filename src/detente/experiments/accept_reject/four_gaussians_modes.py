@@ -17,7 +17,7 @@ from detente.fields.gradient import Gradient
 from detente.games import presets
 from detente.games.adversarial import Adversarial
 from detente.methods.method import Method
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.optimizers.adam import Adam
 from detente.optimizers.clipped import Clipped
 from detente.optimizers.optimistic_adam import OptimisticAdam
@@ -175,8 +175,8 @@ def _counted(done: Trained) -> dict[str, np.ndarray]:
     """Return each seed's modes at the end by the two rules of 1 %: within sight, and nearest."""
     counts: dict[str, list[int]] = {"seen": [], "nearest": []}
     for seed in done.run.seeds:
-        state = done.run.method.scheme.evaluated(done.states[seed])
-        subject = Subject(done.run.game, state, torch.Generator().manual_seed(seed), SAMPLES)
+        state = done.run.method.scheme.eval_state(done.states[seed])
+        subject = EvaluationContext(done.run.game, state, torch.Generator().manual_seed(seed), SAMPLES)
         distance, mode = _nearest(subject.samples, subject.data.centres)
         for rule, chosen in (("seen", mode[distance <= SEEN]), ("nearest", mode)):
             counts[rule].append(int((torch.bincount(chosen, minlength=4) >= SHARE * SAMPLES).sum()))

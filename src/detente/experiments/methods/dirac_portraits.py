@@ -130,7 +130,7 @@ def _path(game: Game, method: Method, steps: int) -> np.ndarray:
     state, take = method.initial(game, generator), Steps(game, method)
     points = []
     for _ in range(steps + 1):
-        at = method.scheme.evaluated(state).vectors
+        at = method.scheme.eval_state(state).vectors
         points.append([float(at["generator"]), float(at["discriminator"])])
         state = method.prepare(game, state, generator)
         (state,), _ = take([state], [[draw(game, method, state, generator)]])

@@ -22,7 +22,7 @@ from detente.fields.gradient import Gradient
 from detente.filters.gaussian_blur import GaussianBlur
 from detente.games.conditional import Conditional
 from detente.methods.method import Method
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.label_accuracy import LabelAccuracy
 from detente.networks.dcgan import DcganDiscriminator, DcganGenerator
 from detente.networks.labelled import LabelledDiscriminator, LabelledGenerator
@@ -162,7 +162,7 @@ class NoisyConditionalDigits(Experiment):
             blurred = GaussianBlur(strength)
             game = Conditional(generator, discriminator, data, latent, batch=size["batch"], filter=blurred)
 
-            def look(subject: Subject, game: Conditional = game) -> dict[str, Any]:
+            def look(subject: EvaluationContext, game: Conditional = game) -> dict[str, Any]:
                 at = subject.state.t.device
                 digits = game.generate(subject.state, fixed.to(at), torch.arange(DIGITS, device=at))
                 return {"accuracy": metric(subject), "digits": digits.cpu().numpy()}

@@ -21,7 +21,7 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# By name: the objective, and the method. `plain` is `noisy` without its noise.
+# By name: the objective, and the method. `plain` is `needs_noise` without its noise.
 ENTRIES: dict[str, tuple[str, Method]] = {
     "plain": (
         "non_saturating",

@@ -17,7 +17,7 @@ from detente.experiments.support.image_sets import device
 from detente.experiments.support.moments import Look, seen_at
 from detente.experiments.support.sgan_images import PAPER
 from detente.games.adversarial import Adversarial
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.ngram_divergence import NgramDivergence
 from detente.networks.text_resnet import TextResnetDiscriminator, TextResnetGenerator
 from detente.optimizers.rmsprop import RMSprop
@@ -35,7 +35,7 @@ WGAN, SGAN = "wgan", "sgan"
 def looks_at(data: Text) -> Look:
     """Return what is seen of generated text: its n-grams, its commonest character, and some lines."""
 
-    def look(subject: Subject) -> dict[str, Any]:
+    def look(subject: EvaluationContext) -> dict[str, Any]:
         each = {n: NgramDivergence(n)(subject) for n in LENGTHS}
         counts = np.unique(subject.samples.argmax(1).cpu().numpy(), return_counts=True)[1]
         lines = data.decode(subject.samples[:SHOWN].cpu())

@@ -15,7 +15,7 @@ from detente.experiments.support.image_sets import COLOUR
 from detente.experiments.support.moments import Look, seen_at
 from detente.games.adversarial import Adversarial
 from detente.metrics.class_balance import class_histogram, entropy, total_variation
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier, inception
 from detente.metrics.features.extractor import Extractor, of_samples
 from detente.metrics.frechet import frechet_distance, moments, real_moments
@@ -46,7 +46,7 @@ def statistics(name: str, real: StoredData | None = None) -> Look:
     extractor: Extractor = inception.load() if name in COLOUR else classifier.load(name)
     target = None if real is None else real_moments(real, extractor)
 
-    def look(subject: Subject) -> dict[str, Any]:
+    def look(subject: EvaluationContext) -> dict[str, Any]:
         seen = of_samples(subject, extractor)
         found = {"images": subject.samples[:SHOWN].half().cpu().numpy()}
         if not seen.defined:

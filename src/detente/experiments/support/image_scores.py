@@ -14,7 +14,7 @@ from detente.experiments.support.image_sets import device, opened, score_of
 from detente.experiments.support.moments import part_of, seen_at
 from detente.games.adversarial import Adversarial
 from detente.methods.method import Method
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.networks.convolutional import ConvolutionalDiscriminator, ConvolutionalGenerator
 from detente.training.run import Run
 
@@ -113,7 +113,7 @@ def scored(game: Adversarial, method: Method, size: Size, folder: Path, track: T
     steps, score = size["steps"], score_of(size["data"])
     moments = sorted({max(1, steps * k // size["looks"]) for k in range(1, size["looks"] + 1)})
 
-    def look(subject: Subject) -> dict[str, Any]:
+    def look(subject: EvaluationContext) -> dict[str, Any]:
         return {"score": score(subject), "images": subject.samples[:SHOWN].cpu().numpy()}
 
     seeds, every = tuple(range(size["seeds"])), max(1, steps // LINES)

@@ -17,7 +17,7 @@ from detente.experiments.base import Track
 from detente.experiments.support.moments import measured, seen_at
 from detente.games.adversarial import Adversarial
 from detente.metrics.base import Metric
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.networks.mlp import MLP
 from detente.penalties.gradient_penalty import GradientPenalty
 from detente.training.run import Run
@@ -72,7 +72,7 @@ def looked(
     game = run.game
     assert isinstance(game, Adversarial)
 
-    def look(subject: Subject) -> dict[str, Any]:
+    def look(subject: EvaluationContext) -> dict[str, Any]:
         levels = game.scores(subject.state, grid()).reshape(RESOLUTION, RESOLUTION).numpy()
         numbers = measured(metrics, subject)
         return {**numbers, "samples": subject.samples[:POINTS].numpy(), "levels": levels}

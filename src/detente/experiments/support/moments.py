@@ -13,13 +13,13 @@ import torch
 from detente.experiments.base import Track
 from detente.experiments.support.training import Trained, trained
 from detente.metrics.base import Metric
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.schemes.pairs import locals_of
 from detente.schemes.sgan import Sgan
 from detente.state import State
 from detente.training.run import Run
 
-Look = Callable[[Subject], Mapping[str, Any]]
+Look = Callable[[EvaluationContext], Mapping[str, Any]]
 Seen = dict[str, np.ndarray]
 LINES = 20  # of the record, unless the run says otherwise
 
@@ -61,16 +61,16 @@ def part_of(run: Run, directory: Path, step: int, last: int, track: Track) -> Tr
     return trained(part, directory / "run", track)
 
 
-def measured(metrics: Mapping[str, Metric], subject: Subject) -> dict[str, float]:
+def measured(metrics: Mapping[str, Metric], subject: EvaluationContext) -> dict[str, float]:
     """Return each metric of a subject, by name."""
     return {name: float(metric(subject)) for name, metric in metrics.items()}
 
 
 def _looks(run: Run, state: State, seed: int, look: Look, samples: int) -> dict[str, np.ndarray]:
     scheme = run.method.scheme
-    pairs = [scheme.evaluated(state), *(locals_of(state) if isinstance(scheme, Sgan) else [])]
+    pairs = [scheme.eval_state(state), *(locals_of(state) if isinstance(scheme, Sgan) else [])]
     told = [
-        look(Subject(run.game, pair, torch.Generator().manual_seed(seed * 1_000 + index), samples))
+        look(EvaluationContext(run.game, pair, torch.Generator().manual_seed(seed * 1_000 + index), samples))
         for index, pair in enumerate(pairs)
     ]
     return {name: np.array([one[name] for one in told]) for name in told[0]}

@@ -17,7 +17,7 @@ from detente.experiments.support.image_sets import device
 from detente.experiments.support.moments import measured, seen_at
 from detente.games.adversarial import Adversarial
 from detente.metrics.base import Metric
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.optimizers.adam import Adam
 from detente.training.run import Run
 
@@ -54,7 +54,7 @@ def compared(
     }
     moments = size["moments"]
 
-    def look(subject: Subject) -> dict[str, Any]:
+    def look(subject: EvaluationContext) -> dict[str, Any]:
         return {**measured(metrics, subject), "images": subject.samples[:SHOWN].cpu().numpy()}
 
     found: Findings = {}

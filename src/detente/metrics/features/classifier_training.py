@@ -142,7 +142,7 @@ def _trained(
             step = epoch * a_pass + index
             batch = {"real": _scaled(_shifted(images[rows], recipe.shift, generator)), "label": labels[rows]}
             found = vector_field(game, vectors, buffers, batch)
-            vector, memory = optimizer.overwrite(vectors[PLAYER], found.field[PLAYER], memory, torch.tensor(step))
+            vector, memory = optimizer.step_in_place(vectors[PLAYER], found.field[PLAYER], memory, torch.tensor(step))
             vectors = {PLAYER: vector}
             if index % 10 == 0 or step + 1 == steps:
                 told((step + 1) / steps, float(found.losses[PLAYER]))

@@ -18,7 +18,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from detente.data.base import Data, StoredData
 from detente.data.cache import cache
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 
 REAL = 10_000  # real samples that stand for a set, if it has so many
 SEED = 20_170_601  # which of them, and in what order
@@ -73,7 +73,7 @@ class Extractor(Protocol):
         ...
 
 
-def of_samples(subject: Subject, extractor: Extractor) -> Seen:
+def of_samples(subject: EvaluationContext, extractor: Extractor) -> Seen:
     """Return what `extractor` sees in the generated samples of `subject`, looked at once for all metrics."""
     return subject.once(("seen", extractor.key), lambda: looked(extractor, subject.samples.split(PART)))
 
@@ -84,10 +84,10 @@ def of_data(data: Data, extractor: Extractor) -> Tensor:
     They are the same ones at every call, looked at once: kept in memory while `data` lives, and in the cache's folder
     `features` under a checksum of the samples and the extractor's key.
     """
-    return remembered(data, ("features", extractor.key), lambda: _kept_on_disk(data, extractor))
+    return cached_on_data(data, ("features", extractor.key), lambda: _kept_on_disk(data, extractor))
 
 
-def remembered(data: Data, key: Hashable, compute: Callable[[], Found]) -> Found:
+def cached_on_data(data: Data, key: Hashable, compute: Callable[[], Found]) -> Found:
     """Return what `compute` finds out about `data`, computed at the first look under `key`."""
     if data not in _remembered:
         _remembered[data] = {}

@@ -44,7 +44,7 @@ def fingerprint(game: Game) -> str:
     """Return 16 letters that stand for a game's initial parameters, its data and its losses."""
     generator = torch.Generator().manual_seed(0)
     vectors, buffers = game.initial(generator)
-    batch = game.dated(game.draw(generator), torch.zeros((), dtype=torch.int64))
+    batch = game.with_step(game.draw(generator), torch.zeros((), dtype=torch.int64))
     with torch.no_grad():
         losses, _ = game.losses(vectors, buffers, batch, game.players)
     leaves = flatten({"vectors": vectors, "buffers": buffers, "batch": batch})

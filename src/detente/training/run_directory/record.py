@@ -124,7 +124,7 @@ class Record:
             for one in tick.progress:
                 if one.diverged_at is None:
                     self._write_pictures(one, tick.step)
-        if self._last is None or self.run.due("checkpoint", self._last.moment, tick.moment):
+        if self._last is None or self.run.event_between("checkpoint", self._last.moment, tick.moment):
             os.fsync(self._lines.fileno())
             checkpoint.save(self.checkpoints, tick.progress)
             self._saved = tick.step
@@ -163,7 +163,7 @@ class Record:
         return {"seconds_per_step": float(f"{(one.seconds - before.seconds) / (one.step - before.step):.4g}"), **told}
 
     def _write_pictures(self, one: Progress, step: int) -> None:
-        state = self.run.method.scheme.evaluated(one.state)
+        state = self.run.method.scheme.eval_state(one.state)
         for name, path in write_snapshot(self.run.game, state, self.directory, one.seed, step).items():
             if path.suffix == ".png":
                 with Image.open(path) as picture:
@@ -174,7 +174,7 @@ class Record:
         def status(one: Progress) -> str:
             if one.diverged_at is not None:
                 return "diverged"
-            return "finished" if self.run.over((one.step, one.seconds)) and unfinished != "running" else unfinished
+            return "finished" if self.run.is_over((one.step, one.seconds)) and unfinished != "running" else unfinished
 
         seeds = {
             str(one.seed): {
