@@ -23,6 +23,7 @@ from detente.data.arrays import Arrays
 from detente.data.fixed_mixture import FixedMixture
 from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
+from detente.fields.base import coupling_between_samples
 from detente.filters.gaussian_blur import GaussianBlur
 from detente.game import Game
 from detente.games.adversarial import Adversarial

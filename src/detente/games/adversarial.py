@@ -29,6 +29,7 @@ from detente.modules.calling import (
     copy_buffers,
     evaluated,
     initialize_lazy_layers,
+    is_traceable,
     trainable,
     write,
 )
