@@ -29,8 +29,8 @@ def require(condition: bool, field: str, value: object, allowed: str, hint: str 
         raise InvalidValue(field, value, allowed, hint)
 
 
-def unknown(field: str, name: str, known: Iterable[str]) -> InvalidValue:
+def unknown(field: str, name: str, allowed: Iterable[str]) -> InvalidValue:
     """Return the error for a name that does not exist, naming the nearest one that does."""
-    names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
-    return InvalidValue(field, name, ", ".join(names), f"Did you mean {near[0]!r}?" if near else "")
+    names = sorted(allowed)
+    nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
+    return InvalidValue(field, name, ", ".join(names), f"Did you mean {nearest[0]!r}?" if nearest else "")

@@ -165,6 +165,6 @@ def named_tensors(batch: Given, names: tuple[str, ...]) -> Batch:
     require(isinstance(batch, Mapping), "batch", type(batch).__name__, allowed)
     assert isinstance(batch, Mapping)
     for name, value in batch.items():
-        taken = isinstance(value, Tensor | np.ndarray)
-        require(taken, f"batch[{name!r}]", type(value).__name__, "a tensor or a numpy array")
+        accepted = isinstance(value, Tensor | np.ndarray)
+        require(accepted, f"batch[{name!r}]", type(value).__name__, "a tensor or a numpy array")
     return {name: torch.as_tensor(value) for name, value in batch.items()}

@@ -40,15 +40,15 @@ def members(folder: str) -> dict[str, type]:
     module, _, role_name = FOLDERS[folder].rpartition(".")
     role = getattr(importlib.import_module(module), role_name)
     package = importlib.import_module(f"detente.{folder}")
-    found = {}
+    table = {}
     for info in pkgutil.walk_packages(package.__path__, f"detente.{folder}."):
         file = importlib.import_module(info.name)
         for member in vars(file).values():
             if not (inspect.isclass(member) and issubclass(member, role)) or inspect.isabstract(member):
                 continue
             if member.__module__ == file.__name__ and not member.__name__.startswith("_"):
-                found[name_of(member)] = member
-    return dict(sorted(found.items()))
+                table[name_of(member)] = member
+    return dict(sorted(table.items()))
 
 
 @cache

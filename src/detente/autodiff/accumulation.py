@@ -29,15 +29,15 @@ def parts_of(game: Game, batch: Batch) -> list[tuple[Batch, float]]:
         hint = f"This one's batch holds {shapes}"
         raise InvalidValue("accumulate", requested, "1 for a game whose batch is not one row a sample", hint)
     (size,) = sizes
-    count, parts, seen = min(requested, size), [], 0
+    count, parts, count_so_far = min(requested, size), [], 0
     cut = {name: tensor.tensor_split(count) for name, tensor in samples.items()}
     for index in range(count):
         part = {**batch, **{name: pieces[index] for name, pieces in cut.items()}}
         if "seed" in batch:  # of random numbers that layers draw: others in every part
             part["seed"] = batch["seed"] + index
         length = len(next(iter(cut.values()))[index])
-        seen += length
-        parts.append((part, length / seen))
+        count_so_far += length
+        parts.append((part, length / count_so_far))
     return parts
 
 
@@ -48,17 +48,22 @@ def averaged(
     if len(parts) == 1:
         return evaluate(parts[0][0])
     mean: dict[str, Tensor] = {}
-    told = {}
+    tree_of_part = {}
     for part, share in parts:
         evaluation, vectors = evaluate(part)
-        told = {"field": evaluation.field, "losses": evaluation.losses, "buffers": evaluation.buffers, "": vectors}
-        found = flatten(told)
+        tree_of_part = {
+            "field": evaluation.field,
+            "losses": evaluation.losses,
+            "buffers": evaluation.buffers,
+            "": vectors,
+        }
+        latest = flatten(tree_of_part)
         # Steps towards the latest leave alone what all parts agree on; counts are whole numbers, the same in all.
         mean = {
-            name: mean[name].lerp(one, share) if name in mean and one.is_floating_point() else one
-            for name, one in found.items()
+            name: mean[name].lerp(tensor, share) if name in mean and tensor.is_floating_point() else tensor
+            for name, tensor in latest.items()
         }
-    tree = unflatten(mean, told)
+    tree = unflatten(mean, tree_of_part)
     vectors = tree.pop("")
     return Evaluation(**tree), vectors
 

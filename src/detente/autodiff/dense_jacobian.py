@@ -31,8 +31,8 @@ def jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk
     parts: list[Tensor] = []
     for row in rows:  # player by player: half the work, since a row depends on one player's gradient only
         for unit in torch.eye(len(row), dtype=row.dtype, device=row.device).split(chunk):
-            found = products_with_rows([row], columns, [unit], retain_graph=True, is_grads_batched=True)
-            parts.append(torch.cat(found, dim=-1))
+            products = products_with_rows([row], columns, [unit], retain_graph=True, is_grads_batched=True)
+            parts.append(torch.cat(products, dim=-1))
     return torch.cat(parts)
 
 
@@ -59,13 +59,13 @@ def _layered_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Bat
         # One output of all samples at once: where samples do not mix, their derivatives come out apart.
         units = torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device).unsqueeze(1)
         options = {"retain_graph": True, "is_grads_batched": True, "allow_unused": True}
-        found = [
+        rows_of_chunks = [
             torch.autograd.grad(outputs, leaves, part, **options)
             for part in units.expand(-1, len(outputs), -1).split(chunk)
         ]
-        if len(found) == 1:
-            return list(found[0])
-        return [None if parts[0] is None else torch.cat(parts) for parts in zip(*found, strict=True)]
+        if len(rows_of_chunks) == 1:
+            return list(rows_of_chunks[0])
+        return [None if parts[0] is None else torch.cat(parts) for parts in zip(*rows_of_chunks, strict=True)]
 
     return assembled(calls, layering, gradients, per_sample)
 
@@ -74,11 +74,11 @@ def _is_jacobian(dense: Tensor, rows: list[Tensor], columns: list[Tensor]) -> bo
     """Whether a matrix is J but for rounding: Jᵀu by the graph of v agrees block by block, u random for each player."""
     sizes = [len(row) for row in rows]
     u = torch.randn(len(dense), dtype=dense.dtype, generator=torch.Generator().manual_seed(0)).to(dense.device)
-    given = torch.block_diag(*u.split(sizes))  # (players, n): each player's rows alone
-    blocks = list(given.split(sizes, dim=-1))
+    probes = torch.block_diag(*u.split(sizes))  # (players, n): each player's rows alone
+    blocks = list(probes.split(sizes, dim=-1))
     expected = products_with_rows(rows, columns, blocks, retain_graph=True, is_grads_batched=True)
     rounding = 100 * torch.finfo(dense.dtype).eps
     return all(
-        bool(((found - product).norm(dim=-1) <= rounding * product.norm(dim=-1)).all())
-        for found, product in zip((given @ dense).split(sizes, dim=-1), expected, strict=True)
+        bool(((product_row - product).norm(dim=-1) <= rounding * product.norm(dim=-1)).all())
+        for product_row, product in zip((probes @ dense).split(sizes, dim=-1), expected, strict=True)
     )

@@ -121,17 +121,19 @@ def functional_gradients(
             losses, new_buffers = game.losses({**vectors, name: vector}, buffers, batch, players)
         return losses[name], (losses, new_buffers)
 
-    blocks, told = {}, None
+    blocks, auxiliary = {}, None
     for name in players:
-        blocks[name], told = torch.func.grad(loss, has_aux=True)(vectors[name], name)
-    assert told is not None
-    return blocks, told
+        blocks[name], auxiliary = torch.func.grad(loss, has_aux=True)(vectors[name], name)
+    assert auxiliary is not None
+    return blocks, auxiliary
 
 
-def products_with_rows(rows: list[Tensor], columns: list[Tensor], given: list[Tensor], **options: bool) -> list[Tensor]:
+def products_with_rows(
+    rows: list[Tensor], columns: list[Tensor], cotangents: list[Tensor], **options: bool
+) -> list[Tensor]:
     """Return Σ_i givenᵢᵀ ∂rowᵢ/∂column for each column; zeros where nothing depends on it."""
-    shapes = [(*given[0].shape[:-1], *column.shape) for column in columns]  # (k, n_i) for k products at once
-    live = [(row, u) for row, u in zip(rows, given, strict=True) if row.requires_grad]
+    shapes = [(*cotangents[0].shape[:-1], *column.shape) for column in columns]  # (k, n_i) for k products at once
+    live = [(row, u) for row, u in zip(rows, cotangents, strict=True) if row.requires_grad]
     if not live:
         return [column.new_zeros(shape) for column, shape in zip(columns, shapes, strict=True)]
     outputs, seeds = zip(*live, strict=True)

@@ -89,10 +89,10 @@ def _needed(game: Game) -> bool:
 
 def _is_plain(part: nn.Module) -> bool:
     """Whether a layer by itself, without those it holds, is known to call nothing that is replaced."""
-    known = type(part).__module__ in _PLAIN_FILES or type(part).__module__.startswith("detente.networks.")
+    listed = type(part).__module__ in _PLAIN_FILES or type(part).__module__.startswith("detente.networks.")
     padded = any(getattr(part, "output_padding", ()))
     hooked = part._forward_pre_hooks or part._forward_hooks
-    return known and not padded and not hooked and not isinstance(part, _EXCEPTIONS)
+    return listed and not padded and not hooked and not isinstance(part, _EXCEPTIONS)
 
 
 def _normalizes_under_a_penalty(game: Game) -> bool:

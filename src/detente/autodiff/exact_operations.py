@@ -81,8 +81,10 @@ def _pdist(input: Tensor, p: float = 2.0) -> Tensor:
 
 def _norm(difference: Tensor, p: float) -> Tensor:
     """Return ‖difference‖_p over the last axis; all derivatives are zero where it is zero, as torch's first one is."""
-    same = (difference == 0).all(-1)
-    return torch.linalg.vector_norm(difference.masked_fill(same.unsqueeze(-1), 1.0), p, dim=-1).masked_fill(same, 0.0)
+    is_zero = (difference == 0).all(-1)
+    return torch.linalg.vector_norm(difference.masked_fill(is_zero.unsqueeze(-1), 1.0), p, dim=-1).masked_fill(
+        is_zero, 0.0
+    )
 
 
 def _logcumsumexp(input: Tensor, dim: int) -> Tensor:

@@ -33,7 +33,7 @@ def vector_jacobian(
     batch: Batch,
     cotangent: Vectors | None = None,
     players: tuple[str, ...] | None = None,
-    wanted: tuple[str, ...] | None = None,
+    columns: tuple[str, ...] | None = None,
 ) -> tuple[Evaluation, Vectors]:
     """Return v(x) and J(x)ᵀ u, from one forward pass.
 
@@ -44,15 +44,15 @@ def vector_jacobian(
         batch: one batch, used for v and for J.
         cotangent: u, each of `players`' (n_i,); default v(x) itself, so that J(x)ᵀ v(x) = ∇ ½‖v(x)‖².
         players: rows of J, those whose blocks of v enter (default: everybody).
-        wanted: columns of J, those with respect to whom is differentiated (default: everybody).
+        columns: columns of J, those with respect to whom is differentiated (default: everybody).
     """
-    players, wanted = players or game.players, wanted or game.players
+    players, columns = players or game.players, columns or game.players
     parts = parts_of(game, batch)
     if len(parts) == 1:
-        return _vector_jacobian(game, vectors, buffers, parts[0][0], cotangent, players, wanted)
+        return _vector_jacobian(game, vectors, buffers, parts[0][0], cotangent, players, columns)
     # Every part is multiplied with the u of all: v(x) has to be known first, at the price of one more look.
     u = cotangent or vector_field(game, vectors, buffers, batch, players).field
-    return averaged(lambda part: _vector_jacobian(game, vectors, buffers, part, u, players, wanted), parts)
+    return averaged(lambda part: _vector_jacobian(game, vectors, buffers, part, u, players, columns), parts)
 
 
 def _vector_jacobian(
@@ -62,7 +62,7 @@ def _vector_jacobian(
     batch: Batch,
     cotangent: Vectors | None,
     players: tuple[str, ...],
-    wanted: tuple[str, ...],
+    columns: tuple[str, ...],
 ) -> tuple[Evaluation, Vectors]:
     """Return v(x) and J(x)ᵀ u of a batch in one piece, as `vector_jacobian` says."""
     if is_transformed(*vectors.values()):
@@ -71,20 +71,20 @@ def _vector_jacobian(
             return functional_gradients(game, {**vectors, **at}, buffers, batch, players)
 
         blocks, pull, (losses, new_buffers) = torch.func.vjp(  # pyright: ignore[reportAssignmentType]
-            blocks_at, {name: vectors[name] for name in wanted}, has_aux=True
+            blocks_at, {name: vectors[name] for name in columns}, has_aux=True
         )
         (product,) = pull({name: (cotangent or blocks)[name] for name in players})
         return Evaluation(blocks, losses, new_buffers), product
     with torch.enable_grad():
-        leaves = as_leaves(vectors, tuple(dict.fromkeys((*players, *wanted))))
+        leaves = as_leaves(vectors, tuple(dict.fromkeys((*players, *columns))))
         on_processor = all(vector.device.type == "cpu" for vector in vectors.values())  # where the closed forms pay
         use = on_processor and "batch_norm" in game.settings.shortcuts
         forms = batch_norm_in_closed_form(getattr(game, "modules", None)) if use else None
         evaluation = taped_gradients(game, leaves, buffers, batch, players, True, forms)
         rows = [evaluation.field[name] for name in players]
-        given = [(cotangent or evaluation.field)[name].detach() for name in players]
-        product = products_with_rows(rows, [leaves[name] for name in wanted], given)
-    return off_graph(evaluation), dict(zip(wanted, product, strict=True))
+        cotangents = [(cotangent or evaluation.field)[name].detach() for name in players]
+        product = products_with_rows(rows, [leaves[name] for name in columns], cotangents)
+    return off_graph(evaluation), dict(zip(columns, product, strict=True))
 
 
 @refused_by_name
@@ -114,10 +114,10 @@ def transposed_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: B
     sizes = [row.numel() for row in rows]
 
     def product(u: Tensor) -> Tensor:
-        given = list(u.split(sizes, dim=-1))
+        cotangents = list(u.split(sizes, dim=-1))
         with refusing(game):
             return torch.cat(
-                products_with_rows(rows, columns, given, retain_graph=True, is_grads_batched=u.dim() == 2), dim=-1
+                products_with_rows(rows, columns, cotangents, retain_graph=True, is_grads_batched=u.dim() == 2), dim=-1
             )
 
     return product
@@ -140,21 +140,23 @@ def linearization(
 
         blocks, pull, (losses, new_buffers) = torch.func.vjp(blocks_at, vectors, has_aux=True)  # pyright: ignore
 
-        def mapped(u: Vectors, wanted: tuple[str, ...]) -> Vectors:
+        def mapped(u: Vectors, columns_for: tuple[str, ...]) -> Vectors:
             with refusing(game):
                 (product,) = pull({name: u.get(name, torch.zeros_like(vectors[name])) for name in names})
-            return {name: product[name] for name in wanted}
+            return {name: product[name] for name in columns_for}
 
         return Evaluation(blocks, losses, new_buffers), mapped
     with torch.enable_grad():
         leaves = as_leaves(vectors, names)
         evaluation = taped_gradients(game, leaves, buffers, batch, names, differentiable=True)
 
-    def taped(u: Vectors, wanted: tuple[str, ...]) -> Vectors:
+    def taped(u: Vectors, columns_for: tuple[str, ...]) -> Vectors:
         rows = [evaluation.field[name] for name in u]
         with refusing(game):
-            product = products_with_rows(rows, [leaves[name] for name in wanted], list(u.values()), retain_graph=True)
-        return dict(zip(wanted, product, strict=True))
+            product = products_with_rows(
+                rows, [leaves[name] for name in columns_for], list(u.values()), retain_graph=True
+            )
+        return dict(zip(columns_for, product, strict=True))
 
     return off_graph(evaluation), taped
 
@@ -182,8 +184,8 @@ def field_products(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch)
         leaves = as_leaves(vectors, names)
         evaluation = taped_gradients(game, leaves, buffers, batch, names, differentiable=True)
         rows, columns = [evaluation.field[name] for name in names], [leaves[name] for name in names]
-        given = [row.detach().requires_grad_() for row in rows]
-        backward = products_with_rows(rows, columns, given, create_graph=True)
-        forward = products_with_rows(backward, given, [row.detach() for row in rows])
-    told = off_graph(evaluation)
-    return told, {n: b.detach() for n, b in zip(names, backward, strict=True)}, dict(zip(names, forward, strict=True))
+        cotangents = [row.detach().requires_grad_() for row in rows]
+        backward = products_with_rows(rows, columns, cotangents, create_graph=True)
+        forward = products_with_rows(backward, cotangents, [row.detach() for row in rows])
+    result = off_graph(evaluation)
+    return result, {n: b.detach() for n, b in zip(names, backward, strict=True)}, dict(zip(names, forward, strict=True))

@@ -31,9 +31,9 @@ def _per_sample(game: Game, player: str, vectors: Vectors, buffers: Buffers, bat
     samples = {name: tensor for name, tensor in batch.items() if tensor.dim()}
 
     def loss(vector: Tensor, sample: Batch) -> Tensor:
-        alone = {**batch, **{name: tensor.unsqueeze(0) for name, tensor in sample.items()}}
+        batch_of_one = {**batch, **{name: tensor.unsqueeze(0) for name, tensor in sample.items()}}
         with exact(game, False):
-            losses, _ = game.losses({**vectors, player: vector}, buffers, alone, (player,))
+            losses, _ = game.losses({**vectors, player: vector}, buffers, batch_of_one, (player,))
         return losses[player]
 
     return torch.func.vmap(torch.func.grad_and_value(loss), in_dims=(None, 0))(vectors[player], samples)
@@ -77,17 +77,17 @@ def _sampled_covariance(
     """Return what `gradient_covariance` does from all samples' gradients, some at a time to spare memory."""
     vector = vectors[player]
     chunk = max(8, LARGEST_PART // len(vector))
-    mean, total, loss, seen = torch.zeros_like(vector), torch.zeros_like(vector), vector.new_zeros(()), 0
+    mean, total, loss, count = torch.zeros_like(vector), torch.zeros_like(vector), vector.new_zeros(()), 0
     total = total.new_zeros(len(vector), len(vector)) if full else total
     for start in range(0, size, chunk):
         part = {name: x[start : start + chunk] if x.dim() else x for name, x in batch.items()}
-        each, values = _per_sample(game, player, vectors, buffers, part)
-        shift = each.mean(0) - mean
-        each, share = each - each.mean(0), len(each) / (seen + len(each))
+        gradients, values = _per_sample(game, player, vectors, buffers, part)
+        shift = gradients.mean(0) - mean
+        gradients, share = gradients - gradients.mean(0), len(gradients) / (count + len(gradients))
         # Two sets' sums of squares about their means add up, with the squared distance of these means.
         between = torch.outer(shift, shift) if full else shift * shift
-        total = total + (each.T @ each if full else (each * each).sum(0)) + seen * share * between
-        mean, loss, seen = mean + share * shift, loss + values.sum() / size, seen + len(each)
+        total = total + (gradients.T @ gradients if full else (gradients * gradients).sum(0)) + count * share * between
+        mean, loss, count = mean + share * shift, loss + values.sum() / size, count + len(gradients)
     return Evaluation({player: mean}, {player: loss}, buffers), total / (size - 1)
 
 
@@ -140,9 +140,11 @@ def _find_layers(game: Game, player: str) -> Layers | None:
     if layers is None or len(sizes) != 1:
         return None
     try:
-        found = _layered_covariance(game, player, vectors, buffers, batch, False, sizes.pop(), layers)[0].field[player]
+        through_outputs = _layered_covariance(game, player, vectors, buffers, batch, False, sizes.pop(), layers)[
+            0
+        ].field[player]
     except RuntimeError:  # a layer that sees another number of rows than there are samples
         return None
     expected = player_gradient(game, player, vectors, buffers, batch).field[player]
-    same = (found - expected).norm() <= 1e3 * torch.finfo(found.dtype).eps * expected.norm()
-    return layers if bool(same) else None
+    agrees = (through_outputs - expected).norm() <= 1e3 * torch.finfo(through_outputs.dtype).eps * expected.norm()
+    return layers if bool(agrees) else None

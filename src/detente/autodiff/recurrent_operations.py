@@ -65,10 +65,13 @@ def _layers(
         outputs: list[Tensor] = []
         for direction in range(directions):
             index = layer * directions + direction
-            own, state = weights[index * count : (index + 1) * count], tuple(one[index] for one in states)
+            layer_weights, state = (
+                weights[index * count : (index + 1) * count],
+                tuple(tensor[index] for tensor in states),
+            )
             hidden: list[Tensor] = []
             for element in x.flip(0) if direction else x:
-                state = step(element, state, own, biased)
+                state = step(element, state, layer_weights, biased)
                 hidden.append(state[0])
             outputs.append(torch.stack(hidden[::-1] if direction else hidden))
             last.append(state)
@@ -81,13 +84,13 @@ def _layers(
 def _replacement(function: Callable[..., Any], step: Step) -> Callable[..., Any]:
     """Return a function that computes step by step where torch's is mapped, or runs on a graphics processor."""
 
-    def computed(x: Tensor, states: Tensor | Sequence[Tensor], weights: Any, *rest: Any) -> Any:
+    def computed(x: Tensor, states: Tensor | Sequence[Tensor], weights: Any, *settings: Any) -> Any:
         mapped = torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
-        packed = isinstance(weights, Tensor) or isinstance(rest[0], list | tuple)  # of sequences of several lengths
+        packed = isinstance(weights, Tensor) or isinstance(settings[0], list | tuple)  # of sequences of several lengths
         if packed or not (mapped or x.is_cuda):
-            return function(x, states, weights, *rest)
+            return function(x, states, weights, *settings)
         each = (states,) if isinstance(states, Tensor) else tuple(states)
-        return _layers(step, x, each, weights, *rest)  # pyright: ignore
+        return _layers(step, x, each, weights, *settings)  # pyright: ignore
 
     return computed
 

@@ -55,26 +55,28 @@ def unrolled_gradient(
     mapped = is_transformed(*vectors.values())
 
     def imagined(x: Tensor) -> tuple[Tensor, tuple[Tensor, Vectors, dict[str, Tensor], Buffers, dict[str, Tensor]]]:
-        at, known, first = {**as_leaves(vectors, () if mapped else (opponent,)), player: x}, memory, None
+        at, optimizer_memory, first = {**as_leaves(vectors, () if mapped else (opponent,)), player: x}, memory, None
         for _ in range(steps):
             if mapped:
                 blocks, (losses, after) = functional_gradients(game, at, buffers, batch, (opponent,))
             else:
                 evaluation = taped_gradients(game, at, buffers, batch, (opponent,), differentiable=True)
                 blocks, losses, after = evaluation.field, evaluation.losses, evaluation.buffers
-            moved, known = move(at[opponent], blocks[opponent], known)
-            at, first = {**at, opponent: moved}, first or (blocks, losses, after, known)
+            moved, optimizer_memory = move(at[opponent], blocks[opponent], optimizer_memory)
+            at, first = {**at, opponent: moved}, first or (blocks, losses, after, optimizer_memory)
         with exact(game, False):
             loss = game.losses(at, buffers, batch, (player,))[0][player]
         assert first is not None
         return loss, (loss, *first)
 
     if mapped:
-        block, (loss, blocks, losses, after, known) = torch.func.grad(imagined, has_aux=True)(vectors[player])
+        block, (loss, blocks, losses, after, optimizer_memory) = torch.func.grad(imagined, has_aux=True)(
+            vectors[player]
+        )
     else:
         with torch.enable_grad():
             x = as_leaves(vectors, (player,))[player]
-            loss, (_, blocks, losses, after, known) = imagined(x)
+            loss, (_, blocks, losses, after, optimizer_memory) = imagined(x)
             (block,) = products_with_rows([loss], [x], [torch.ones_like(loss)])
-    told = Evaluation({**blocks, player: block}, {**losses, player: loss}, after)
-    return off_graph(told), {name: tensor.detach() for name, tensor in known.items()}
+    result = Evaluation({**blocks, player: block}, {**losses, player: loss}, after)
+    return off_graph(result), {name: tensor.detach() for name, tensor in optimizer_memory.items()}

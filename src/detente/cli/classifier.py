@@ -41,7 +41,7 @@ def main(words: Sequence[str]) -> int:
     )
     more = TextColumn("loss {task.fields[loss]:.3f}"), TimeRemainingColumn()
     with Progress(*columns, *more, console=console, disable=not console.is_terminal) as progress:
-        found = train(options.name, options.seed, told=_shown(progress, options.name))
+        found = train(options.name, options.seed, on_progress=_shown(progress, options.name))
     console.print(sentence(found), soft_wrap=True)
     return 0
 

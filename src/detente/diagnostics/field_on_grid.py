@@ -55,13 +55,13 @@ def field_on_grid(
     first = state.vectors[game.players[0]]
     x, y = (side.to(first) for side in _sides(extent, resolution))
     which = field or Gradient()
-    found = []
+    arrows = []
     for point in torch.cartesian_prod(y, x).flip(1):
         at = dict(zip(game.players, point.split(sizes), strict=True))
         memory = which.initial(game, at, state.buffers)
         blocks = which(game, at, state.buffers, batch, memory, game.players)[0].field
-        found.append(torch.cat([blocks[name] for name in game.players]))
-    u, v = torch.stack(found).reshape(resolution, resolution, 2).unbind(-1)
+        arrows.append(torch.cat([blocks[name] for name in game.players]))
+    u, v = torch.stack(arrows).reshape(resolution, resolution, 2).unbind(-1)
     return Grid(x, y, u, v)
 
 

@@ -44,14 +44,14 @@ def gradient_statistics(
     require(batch_size is None or batch_size >= 1, "batch_size", batch_size, "an integer ≥ 1, or None")
     size = getattr(game, "batch", 1) if batch_size is None else batch_size
     source = game if batch_size is None else _drawing(game, batch_size)
-    drawn: dict[str, list[Tensor]] = {name: [] for name in game.players}
+    blocks_by_player: dict[str, list[Tensor]] = {name: [] for name in game.players}
     for _ in range(batches):
         batch = game.with_step(
             {key: tensor.to(state.t.device) for key, tensor in source.draw(generator).items()}, state.t
         )
         for name, block in vector_field(game, state.vectors, state.buffers, batch).field.items():
-            drawn[name].append(block)
-    return {name: _statistics(blocks, size) for name, blocks in drawn.items()}
+            blocks_by_player[name].append(block)
+    return {name: _statistics(blocks, size) for name, blocks in blocks_by_player.items()}
 
 
 def _drawing(game: Game, size: int) -> Game:
@@ -65,8 +65,8 @@ def _drawing(game: Game, size: int) -> Game:
             source.batch = size
         except AttributeError:  # a property
             raise InvalidValue("batch_size", size, f"{game.batch}, the batch that this game draws") from None
-    drawn = source.draw(torch.Generator().manual_seed(0))
-    lengths = {len(tensor) for tensor in drawn.values() if tensor.dim() > 0}
+    batch = source.draw(torch.Generator().manual_seed(0))
+    lengths = {len(tensor) for tensor in batch.values() if tensor.dim() > 0}
     allowed = f"{game.batch}, since this game draws the same batch whatever its `batch` is"
     require(not lengths or size in lengths, "batch_size", size, allowed)
     return source
@@ -81,8 +81,8 @@ def _statistics(blocks: list[Tensor], size: int) -> GradientStatistics:
         variance = 0.0  # equal gradients, but for the rounding of their mean
     signal = max(0.0, norm**2 - variance / len(blocks))
     cosines = [
-        float(torch.nn.functional.cosine_similarity(one.double(), two.double(), dim=0))
-        for one, two in zip(blocks[:-1], blocks[1:], strict=True)
+        float(torch.nn.functional.cosine_similarity(first.double(), second.double(), dim=0))
+        for first, second in zip(blocks[:-1], blocks[1:], strict=True)
     ]
     return GradientStatistics(
         norm=norm,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -56,8 +56,8 @@ def jacobian_spectrum(game: Game, state: State, batch: Batch, method: Method | N
     matrix = jacobian(game, state.vectors, state.buffers, batch).cpu()
     require(bool(matrix.isfinite().all()), "state", "a Jacobian that is not finite", "a point that has not diverged")
     added = None if method is None else _regularisation(method.field, matrix, game, state)
-    own = None if added is None else torch.linalg.eigvals(matrix + added)
-    return Spectrum(torch.linalg.eigvals(matrix), own, size)
+    with_regulariser = None if added is None else torch.linalg.eigvals(matrix + added)
+    return Spectrum(torch.linalg.eigvals(matrix), with_regulariser, size)
 
 
 def _regularisation(field: Field, matrix: Tensor, game: Game, state: State) -> Tensor | None:
@@ -65,10 +65,10 @@ def _regularisation(field: Field, matrix: Tensor, game: Game, state: State) -> T
     if isinstance(field, Consensus):
         return field.strength * (matrix.T @ matrix)
     if isinstance(field, Smoothing):
-        mine = torch.cat([torch.full((len(state.vectors[n]),), float(n == field.player)) for n in game.players])
-        mine = mine.to(matrix)[:, None]
-        kept = matrix if field.definition == "paper" else matrix * (1 - mine)
-        return field.strength * mine * (matrix.T @ kept)
+        mask = torch.cat([torch.full((len(state.vectors[n]),), float(n == field.player)) for n in game.players])
+        mask = mask.to(matrix)[:, None]
+        unmasked = matrix if field.definition == "paper" else matrix * (1 - mask)
+        return field.strength * mask * (matrix.T @ unmasked)
     return None
 
 
@@ -110,25 +110,26 @@ def leading_eigenvalues(
     require(tolerance >= 0, "tolerance", tolerance, "a number ≥ 0")
     require(products >= 1, "products", products, "an integer ≥ 1")
     size, first = _size(state), next(iter(state.vectors.values()))
-    asked = count + 1  # one more, so that no conjugate pair is cut
-    kept = max(2 * asked + 1, 20)  # Arnoldi vectors; ARPACK's own choice
-    if kept > size // 2:
+    requested = count + 1  # one more, so that no conjugate pair is cut
+    vectors_kept = max(2 * requested + 1, 20)  # Arnoldi vectors; ARPACK's own choice
+    if vectors_kept > size // 2:
         return _chosen(jacobian_spectrum(game, state, batch).eigenvalues, count, which, size)
     product = transposed_jacobian(game, state.vectors, state.buffers, batch)
 
     def transposed(u: np.ndarray) -> np.ndarray:
-        given = torch.from_numpy(u.reshape(-1).copy()).to(first)
-        found = product(given).cpu().numpy()
-        if not np.isfinite(found).all():
+        tensor = torch.from_numpy(u.reshape(-1).copy()).to(first)
+        result = product(tensor).cpu().numpy()
+        if not np.isfinite(result).all():
             raise InvalidValue("state", "a Jacobian that is not finite", "a point that has not diverged")
-        return found
+        return result
 
     kind = np.dtype(str(first.dtype).removeprefix("torch."))
     operator = LinearOperator((size, size), matvec=transposed, dtype=kind)  # pyright: ignore[reportCallIssue]
     start = np.random.default_rng(0).standard_normal(size).astype(kind)
-    rounds = max(1, products // (kept - asked))
+    rounds = max(1, products // (vectors_kept - requested))
     try:
-        values = eigs(operator, asked, v0=start, which=which, tol=tolerance, maxiter=rounds, return_eigenvectors=False)  # pyright: ignore[reportArgumentType]
+        options: Any = {"tol": tolerance, "maxiter": rounds, "return_eigenvectors": False}
+        values = eigs(operator, requested, v0=start, which=which, **options)
     except ArpackNoConvergence as error:
         values = error.eigenvalues
     values = np.asarray(values, dtype=np.result_type(kind, np.complex64))  # real where nothing was found

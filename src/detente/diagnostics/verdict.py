@@ -38,8 +38,8 @@ def verdict(
     sentences = _stability(spectrum)
     sentences += _step(spectrum, learning_rate, adaptive)
     sentences += _rotation(spectrum)
-    for player, found in (statistics or {}).items():
-        sentences += _noise(player, found)
+    for player, player_statistics in (statistics or {}).items():
+        sentences += _noise(player, player_statistics)
     sentences.append("All this describes the game near this point, linearised, on the batches that were looked at.")
     return sentences
 
@@ -75,9 +75,9 @@ def _stability(spectrum: Spectrum) -> list[str]:
             "which neither attract nor repel."
         )
     if not negative and marginal == flat and count > flat:
-        rest = "all" if not flat else "all others"
+        others = "all" if not flat else "all others"
         sentences.append(
-            f"{rest.capitalize()} ({count - flat:,} of {among}) eigenvalues{field} have a positive real part: "
+            f"{others.capitalize()} ({count - flat:,} of {among}) eigenvalues{field} have a positive real part: "
             "small enough steps contract" + (" in these directions." if flat or not whole else ".")
         )
     if not whole:
@@ -128,14 +128,14 @@ def _largest(values: Tensor) -> float:
     return float(values.abs().max()) if len(values) else 0.0
 
 
-def _noise(player: str, found: GradientStatistics) -> list[str]:
+def _noise(player: str, statistics: GradientStatistics) -> list[str]:
     """Say whether one player's batches are too small."""
-    if found.signal_to_noise == 0:
+    if statistics.signal_to_noise == 0:
         return [f"No signal was found in the {player}'s gradient: it is all noise at this batch size."]
-    ratio = 1 / found.signal_to_noise
+    ratio = 1 / statistics.signal_to_noise
     if ratio < NOISY:
         return []
     return [
         f"The {player}'s gradient noise is {ratio:.2g}x its signal: larger batches (noise equals signal at about "
-        f"{found.noise_scale:,.0f} samples) or variance reduction will help."
+        f"{statistics.noise_scale:,.0f} samples) or variance reduction will help."
     ]

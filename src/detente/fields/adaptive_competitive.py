@@ -46,8 +46,8 @@ class AdaptiveCompetitive(Field):
     tolerance: float = 1e-6
 
     def __post_init__(self) -> None:
-        known = math.isfinite(self.learning_rate) and self.learning_rate > 0
-        require(known, "learning_rate", self.learning_rate, "a finite number > 0")
+        valid = math.isfinite(self.learning_rate) and self.learning_rate > 0
+        require(valid, "learning_rate", self.learning_rate, "a finite number > 0")
         require(0 <= self.decay < 1, "decay", self.decay, "a number in [0, 1)")
         require(self.epsilon > 0, "epsilon", self.epsilon, "a number > 0")
         require(self.iterations >= 1, "iterations", self.iterations, "an integer ≥ 1")
@@ -71,13 +71,13 @@ class AdaptiveCompetitive(Field):
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
     ) -> tuple[Evaluation, Tree]:
         """Return w."""
-        told, transposed = linearization(game, vectors, buffers, batch)
-        gradients = {name: told.field[name] for name in game.players}
+        evaluation, transposed = linearization(game, vectors, buffers, batch)
+        gradients = {name: evaluation.field[name] for name in game.players}
         count = memory["count"] + 1
         rate = self.learning_rate * (1 - self.decay ** count.double()).sqrt()  # in float64, as Adam's corrections are
         square = {name: torch.lerp(memory["square"][name], v * v, 1 - self.decay) for name, v in gradients.items()}
         roots = {name: (rate.to(s.dtype) / (s.sqrt() + self.epsilon)).sqrt() for name, s in square.items()}
         z, local = equilibrium(gradients, transposed, roots, memory["local"], self.iterations, self.tolerance)
         blocks = {name: roots[name] * z[name] / self.learning_rate for name in players}
-        told = replace(told, field=blocks, losses={name: told.losses[name] for name in players})
-        return told, {"count": count, "square": square, "local": local}
+        evaluation = replace(evaluation, field=blocks, losses={name: evaluation.losses[name] for name in players})
+        return evaluation, {"count": count, "square": square, "local": local}

@@ -128,19 +128,21 @@ def coupling_between_samples(game: Game) -> str:
     vectors, buffers = game.initial(generator)
     device = next(iter(vectors.values())).device  # the modules may be on another than the generator
     zero = torch.zeros((), dtype=torch.int64, device=device)
-    drawn = [{name: tensor.to(device) for name, tensor in game.draw(generator).items()} for _ in range(4)]
-    whole = game.with_step({name: tensor for name, tensor in drawn[0].items() if not tensor.dim()}, zero)
-    samples = {name: torch.cat([batch[name][:1] for batch in drawn]) for name in drawn[0] if drawn[0][name].dim()}
+    batches = [{name: tensor.to(device) for name, tensor in game.draw(generator).items()} for _ in range(4)]
+    whole = game.with_step({name: tensor for name, tensor in batches[0].items() if not tensor.dim()}, zero)
+    samples = {name: torch.cat([batch[name][:1] for batch in batches]) for name in batches[0] if batches[0][name].dim()}
     together = vector_field(game, vectors, buffers, samples | whole).field
     try:
-        alone = [
-            vector_field(game, vectors, buffers, {name: one[i : i + 1] for name, one in samples.items()} | whole).field
-            for i in range(len(drawn))
+        separately = [
+            vector_field(
+                game, vectors, buffers, {name: values[i : i + 1] for name, values in samples.items()} | whole
+            ).field
+            for i in range(len(batches))
         ]
     except Exception as error:  # BatchNorm refuses a batch of one
         return f"a sample cannot stand alone: {str(error).partition(chr(10))[0]}"
     for name, block in together.items():
-        each = torch.stack([one[name] for one in alone])
-        if (each.mean(0) - block).norm() > 0.01 * each.norm(dim=1).mean():  # far above rounding
+        gradients = torch.stack([values[name] for values in separately])
+        if (gradients.mean(0) - block).norm() > 0.01 * gradients.norm(dim=1).mean():  # far above rounding
             return f"the samples of a batch change each other's gradient for {name} (BatchNorm does that)"
     return ""

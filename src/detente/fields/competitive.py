@@ -41,8 +41,8 @@ class Competitive(Field):
     tolerance: float = 1e-6
 
     def __post_init__(self) -> None:
-        known = math.isfinite(self.learning_rate) and self.learning_rate > 0
-        require(known, "learning_rate", self.learning_rate, "a finite number > 0")
+        valid = math.isfinite(self.learning_rate) and self.learning_rate > 0
+        require(valid, "learning_rate", self.learning_rate, "a finite number > 0")
         require(self.iterations >= 1, "iterations", self.iterations, "an integer ≥ 1")
         require(self.tolerance >= 0, "tolerance", self.tolerance, "a number ≥ 0")
 
@@ -62,10 +62,10 @@ class Competitive(Field):
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
     ) -> tuple[Evaluation, Tree]:
         """Return w."""
-        told, transposed = linearization(game, vectors, buffers, batch)
-        gradients = {name: told.field[name] for name in game.players}
+        evaluation, transposed = linearization(game, vectors, buffers, batch)
+        gradients = {name: evaluation.field[name] for name in game.players}
         root = math.sqrt(self.learning_rate)
         roots = dict.fromkeys(game.players, root)
         z, memory = equilibrium(gradients, transposed, roots, memory, self.iterations, self.tolerance)
         blocks = {name: z[name] / root for name in players}
-        return replace(told, field=blocks, losses={name: told.losses[name] for name in players}), memory
+        return replace(evaluation, field=blocks, losses={name: evaluation.losses[name] for name in players}), memory

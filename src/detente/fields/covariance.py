@@ -49,8 +49,8 @@ class Covariance(Field):
         distinct = bool(self.players) and len(set(self.players)) == len(self.players)
         require(distinct, "players", self.players, "one or several players, each once")
         require(self.kind in ("diagonal", "full"), "kind", self.kind, "'diagonal' or 'full'")
-        known = self.average in ("running", "instantaneous")
-        require(known, "average", self.average, "'running' or 'instantaneous'")
+        valid = self.average in ("running", "instantaneous")
+        require(valid, "average", self.average, "'running' or 'instantaneous'")
         require(math.isfinite(self.prior) and self.prior >= 0, "prior", self.prior, "a finite number ≥ 0")
 
     @property
@@ -60,8 +60,8 @@ class Covariance(Field):
 
     def check(self, game: Game) -> None:
         """Raise `InvalidValue` where there is no gradient of each sample, or too many parameters for their matrix."""
-        here = set(self.players) <= set(game.players)
-        require(here, "players", self.players, f"players among {', '.join(game.players)}")
+        present = set(self.players) <= set(game.players)
+        require(present, "players", self.players, f"players among {', '.join(game.players)}")
         generator = torch.Generator().manual_seed(0)
         batch, kind = game.draw(generator), type(game).__name__
         sizes = {len(tensor) for tensor in batch.values() if tensor.dim()}
@@ -72,9 +72,9 @@ class Covariance(Field):
         require(not drawing, "game", kind, "a game whose layers draw no random numbers (dropout does)")
         for name, module in getattr(game, "modules", {}).items():
             mixing = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
-            told = next((type(part).__name__ for part in mixing if part.training), "")
+            layer_name = next((type(part).__name__ for part in mixing if part.training), "")
             allowed = "a network whose samples have gradients of their own; BatchNorm mixes the samples of a batch"
-            require(not told, name, told, allowed)
+            require(not layer_name, name, layer_name, allowed)
         mixed = coupling_between_samples(game)
         require(not mixed, "game", kind, "a game whose losses are means over samples that do not mix", mixed)
         for name in self.players:
@@ -109,20 +109,20 @@ class Covariance(Field):
         plain = tuple(name for name in players if name not in self.players)
         blocks, losses, extra = {}, {}, {}
         if plain:
-            told = vector_field(game, vectors, buffers, batch, plain)
-            blocks, losses, buffers = told.field, told.losses, told.buffers
+            evaluation = vector_field(game, vectors, buffers, batch, plain)
+            blocks, losses, buffers = evaluation.field, evaluation.losses, evaluation.buffers
         for name in self.players:
             if name not in players:
                 continue
-            told, now = gradient_covariance(game, name, vectors, buffers, batch, self.kind == "full")
-            buffers, counts[name] = told.buffers, counts[name] + 1
+            evaluation, now = gradient_covariance(game, name, vectors, buffers, batch, self.kind == "full")
+            buffers, counts[name] = evaluation.buffers, counts[name] + 1
             if self.average == "running":
                 now = covariances[name] + (now - covariances[name]) / counts[name].to(now.dtype)
             covariances[name] = now
             pull = self.prior * vectors[name] if self.prior else 0.0
-            blocks, losses = blocks | {name: told.field[name] + pull}, losses | {name: told.losses[name]}
+            blocks, losses = blocks | {name: evaluation.field[name] + pull}, losses | {name: evaluation.losses[name]}
             variances = now if self.kind == "diagonal" else now.diagonal()
             extra["noise_level" if len(self.players) == 1 else f"noise_level_{name}"] = variances.mean().sqrt()
         ordered = {name: blocks[name] for name in players}
-        told = Evaluation(ordered, {name: losses[name] for name in players}, buffers, extra)
-        return told, {"covariance": covariances, "count": counts}
+        evaluation = Evaluation(ordered, {name: losses[name] for name in players}, buffers, extra)
+        return evaluation, {"covariance": covariances, "count": counts}

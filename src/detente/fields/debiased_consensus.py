@@ -52,9 +52,9 @@ class DebiasedConsensus(Field):
     ) -> tuple[Evaluation, Tree]:
         """Return w(x)."""
         count = _count(batch)
-        evaluation, together = vector_jacobian(game, vectors, buffers, batch, wanted=players)
-        alone = _mean_of_pulls(game, vectors, buffers, batch, players)
-        pull = {name: (count * together[name] - alone[name]) / (count - 1) for name in players}
+        evaluation, together = vector_jacobian(game, vectors, buffers, batch, columns=players)
+        per_sample_pulls = _mean_of_pulls(game, vectors, buffers, batch, players)
+        pull = {name: (count * together[name] - per_sample_pulls[name]) / (count - 1) for name in players}
         blocks = {name: evaluation.field[name] + self.strength * pull[name] for name in players}
         return replace(evaluation, field=blocks), memory
 
@@ -72,8 +72,8 @@ def _mean_of_pulls(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch,
     at_once = max(1, NUMBERS_AT_ONCE // sum(vector.numel() for vector in vectors.values()))
 
     def pull(at: Vectors, sample: Batch) -> Vectors:
-        alone = {name: tensor.unsqueeze(0) for name, tensor in sample.items()}
-        return vector_jacobian(game, at, buffers, {**alone, **whole}, wanted=players)[1]
+        batch_of_one = {name: tensor.unsqueeze(0) for name, tensor in sample.items()}
+        return vector_jacobian(game, at, buffers, {**batch_of_one, **whole}, columns=players)[1]
 
     total: Vectors = {}
     for start in range(0, count, at_once):

@@ -60,8 +60,8 @@ class FollowTheRidge(Field):
     def check(self, game: Game) -> None:
         """Raise `InvalidValue` where the game is not one of two players and zero-sum, or nobody is named `leader`."""
         require_zero_sum_pair(game)
-        known = self.leader is None or self.leader in game.players
-        require(known, "leader", self.leader, f"one of {', '.join(game.players)}")
+        valid = self.leader is None or self.leader in game.players
+        require(valid, "leader", self.leader, f"one of {', '.join(game.players)}")
 
     def _roles(self, players: tuple[str, ...]) -> tuple[str, str]:
         """Return leader and follower."""
@@ -86,11 +86,11 @@ class FollowTheRidge(Field):
         """Return w."""
         leader, follower = self._roles(game.players)
         if follower not in players:
-            told = vector_field(game, vectors, buffers, batch, players)
-            blocks, memory = self._conditioned(told.field, memory, players)
-            return replace(told, field=blocks), memory
-        told, transposed = linearization(game, vectors, buffers, batch)
-        blocks, memory = self._conditioned(told.field, memory, players)
+            evaluation = vector_field(game, vectors, buffers, batch, players)
+            blocks, memory = self._conditioned(evaluation.field, memory, players)
+            return replace(evaluation, field=blocks), memory
+        evaluation, transposed = linearization(game, vectors, buffers, batch)
+        blocks, memory = self._conditioned(evaluation.field, memory, players)
 
         def curvature(u: Tensor) -> Tensor:
             return transposed({follower: u}, (follower,))[follower]  # J_yy = −H_yy is symmetric
@@ -101,8 +101,10 @@ class FollowTheRidge(Field):
             lambda u: curvature(curvature(u)) + self.damping * u, slope, None, self.iterations, self.tolerance
         )
         blocks[follower] = blocks[follower] - self.ratio * ridge
-        told = replace(told, field={n: blocks[n] for n in players}, losses={n: told.losses[n] for n in players})
-        return told, memory
+        evaluation = replace(
+            evaluation, field={n: blocks[n] for n in players}, losses={n: evaluation.losses[n] for n in players}
+        )
+        return evaluation, memory
 
     def _conditioned(self, gradients: Vectors, memory: Tree, players: tuple[str, ...]) -> tuple[Vectors, Tree]:
         """Return the gradients over their root mean squares, and the memory in which those who move are counted."""

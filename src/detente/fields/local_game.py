@@ -58,21 +58,21 @@ def equilibrium(
         # Off its diagonal J = [[·, D_xy], [−D_yx, ·]] is antisymmetric, so a product with it is one with −Jᵀ.
         return -roots[target] * transposed({source: roots[source] * z}, (target,))[target]
 
-    def solved_for(name: str, other: str) -> Vectors:
+    def solved_for(name: str, opponent: str) -> Vectors:
         z = conjugate_gradient(
-            lambda u: u - across(across(u, name, other), other, name),
-            pulls[name] - across(pulls[other], other, name),
+            lambda u: u - across(across(u, name, opponent), opponent, name),
+            pulls[name] - across(pulls[opponent], opponent, name),
             memory["start"][name],
             iterations,
             tolerance,
         )
-        return {name: z, other: pulls[other] - across(z, name, other)}
+        return {name: z, opponent: pulls[opponent] - across(z, name, opponent)}
 
     first, second = gradients
     turn = memory["turn"]
     if is_eager(turn, *gradients.values()):
         solution = solved_for(second, first) if turn else solved_for(first, second)
     else:
-        one, mirrored = solved_for(first, second), solved_for(second, first)
-        solution = {name: torch.where(turn.bool(), mirrored[name], one[name]) for name in gradients}
+        direct, mirrored = solved_for(first, second), solved_for(second, first)
+        solution = {name: torch.where(turn.bool(), mirrored[name], direct[name]) for name in gradients}
     return solution, {"turn": 1 - turn, "start": {name: solution[name] for name in memory["start"]}}

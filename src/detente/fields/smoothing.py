@@ -54,11 +54,11 @@ class Smoothing(Field):
         if self.player not in players:
             return vector_field(game, vectors, buffers, batch, players), memory
         if self.definition == "paper":
-            plain, pull = vector_jacobian(game, vectors, buffers, batch, wanted=(self.player,))
+            plain, pull = vector_jacobian(game, vectors, buffers, batch, columns=(self.player,))
         else:
             others = tuple(name for name in game.players if name != self.player)
             plain = vector_field(game, vectors, buffers, batch, players)
-            _, pull = vector_jacobian(game, vectors, buffers, batch, players=others, wanted=(self.player,))
+            _, pull = vector_jacobian(game, vectors, buffers, batch, players=others, columns=(self.player,))
         blocks = {name: plain.field[name] for name in players}
         blocks[self.player] = blocks[self.player] + self.strength * pull[self.player]
         return replace(plain, field=blocks), memory

@@ -46,8 +46,8 @@ class Symplectic(Field):
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
     ) -> tuple[Evaluation, Tree]:
         """Return w(x)."""
-        told, backward, forward = field_products(game, vectors, buffers, batch)
-        v = told.field
+        evaluation, backward, forward = field_products(game, vectors, buffers, batch)
+        v = evaluation.field
         turn = {name: (backward[name] - forward[name]) / 2 for name in game.players}
 
         def inner(first: Vectors, second: Vectors) -> Tensor:
@@ -58,4 +58,4 @@ class Symplectic(Field):
             n = sum(vector.numel() for vector in vectors.values())
             strength = strength * (inner(v, backward) * inner(turn, backward) / n + self.epsilon).sign()
         blocks = {name: v[name] + strength * turn[name] for name in players}
-        return replace(told, field=blocks, losses={name: told.losses[name] for name in players}), memory
+        return replace(evaluation, field=blocks, losses={name: evaluation.losses[name] for name in players}), memory

@@ -48,8 +48,8 @@ class Unrolled(Field):
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "steps", self.steps, "an integer ≥ 1")
-        known = math.isfinite(self.learning_rate) and self.learning_rate > 0
-        require(known, "learning_rate", self.learning_rate, "a finite number > 0")
+        valid = math.isfinite(self.learning_rate) and self.learning_rate > 0
+        require(valid, "learning_rate", self.learning_rate, "a finite number > 0")
         require(self.inner in ("gradient", "adam"), "inner", self.inner, "'gradient' or 'adam'")
         require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "two numbers in [0, 1)")
         require(self.epsilon > 0, "epsilon", self.epsilon, "a number > 0")
@@ -58,8 +58,8 @@ class Unrolled(Field):
         """Raise `InvalidValue` where there are not two players, or nobody is named `player`."""
         allowed = "a game of two players"
         require(len(game.players) == 2, "game", f"{type(game).__name__} of {len(game.players)} players", allowed)
-        known = self.player is None or self.player in game.players
-        require(known, "player", self.player, f"one of {', '.join(game.players)}")
+        valid = self.player is None or self.player in game.players
+        require(valid, "player", self.player, f"one of {', '.join(game.players)}")
 
     def _roles(self, players: tuple[str, ...]) -> tuple[str, str]:
         """Return who looks ahead, and the opponent."""
@@ -85,12 +85,12 @@ class Unrolled(Field):
         """Return w."""
         player, opponent = self._roles(game.players)
         if player not in players:
-            told = vector_field(game, vectors, buffers, batch, players)
-            return told, self._move(vectors[opponent], told.field[opponent], memory)[1]
+            evaluation = vector_field(game, vectors, buffers, batch, players)
+            return evaluation, self._move(vectors[opponent], evaluation.field[opponent], memory)[1]
         point = vectors, buffers, batch
-        told, moved = unrolled_gradient(game, player, opponent, *point, self._move, memory, self.steps)
-        blocks, losses = ({name: tree[name] for name in players} for tree in (told.field, told.losses))
-        return Evaluation(blocks, losses, told.buffers), moved if opponent in players else memory
+        evaluation, opponent_memory = unrolled_gradient(game, player, opponent, *point, self._move, memory, self.steps)
+        blocks, losses = ({name: tree[name] for name in players} for tree in (evaluation.field, evaluation.losses))
+        return Evaluation(blocks, losses, evaluation.buffers), opponent_memory if opponent in players else memory
 
     def _move(self, vector: Tensor, gradient: Tensor, memory: Moments) -> tuple[Tensor, Moments]:
         """Return where one step of the opponent leads, and its moments then."""

@@ -56,8 +56,8 @@ class VarianceReduced(Field):
         require_finite(game)
         reason = _noise(game)
         if reason and self.allow_noise:
-            told = "the snapshot's gradients do not average to the mean kept there, so that steps are biased"
-            warnings.warn(f"variance_reduced: {reason}: {told}", stacklevel=2)
+            consequence = "the snapshot's gradients do not average to the mean kept there, so that steps are biased"
+            warnings.warn(f"variance_reduced: {reason}: {consequence}", stacklevel=2)
             return
         allowed = "a game whose losses are fixed means over its samples"
         hint = f"Here {reason}. Go without it, or set allow_noise=True for biased steps"
@@ -73,8 +73,8 @@ class VarianceReduced(Field):
         period, t = self._period(game), int(state.t)
         if not self.by_chance:
             return t % period == 0
-        chosen = bool(torch.rand((), generator=generator, device=generator.device) < 1 / period)
-        return chosen or t == 0
+        by_chance = bool(torch.rand((), generator=generator, device=generator.device) < 1 / period)
+        return by_chance or t == 0
 
     def prepare(self, game: Game, state: State) -> Tree:
         """Return a snapshot of where the state stands, and the mean gradients there."""
@@ -94,13 +94,13 @@ class VarianceReduced(Field):
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
     ) -> tuple[Evaluation, Tree]:
         """Return d(x; b) for those reduced, ∇_i L_i(x; b) for the others."""
-        here = vector_field(game, vectors, buffers, batch, players)
+        at_point = vector_field(game, vectors, buffers, batch, players)
         reduced = self._reduced(players)
         if not reduced:
-            return here, memory
-        there = vector_field(game, memory["snapshot"], buffers, batch, reduced)
-        blocks = {name: here.field[name] - there.field[name] + memory["mean"][name] for name in reduced}
-        return replace(here, field={**here.field, **blocks}), memory
+            return at_point, memory
+        at_snapshot = vector_field(game, memory["snapshot"], buffers, batch, reduced)
+        blocks = {name: at_point.field[name] - at_snapshot.field[name] + memory["mean"][name] for name in reduced}
+        return replace(at_point, field={**at_point.field, **blocks}), memory
 
     def _reduced(self, players: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name for name in players if self.players is None or name in self.players)

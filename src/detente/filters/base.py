@@ -32,7 +32,7 @@ class Filter(ABC):
     @property
     def scheduled(self) -> bool:
         """Whether a strength changes over training."""
-        return any(isinstance(one, Schedule) for one in self.every)
+        return any(isinstance(strength, Schedule) for strength in self.every)
 
     def at(self, t: Tensor | None, dtype: torch.dtype | None = None) -> list[float | Tensor]:
         """Return all strengths λ at the training's step `t`, int64 (); None where no strength is a schedule.
@@ -40,8 +40,8 @@ class Filter(ABC):
         For samples of `dtype` float64, schedules compute in float64.
         """
         if t is None:
-            return [one for one in self.every if not isinstance(one, Schedule)]
-        return [value(one, t, dtype) for one in self.every]
+            return [strength for strength in self.every if not isinstance(strength, Schedule)]
+        return [value(strength, t, dtype) for strength in self.every]
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise `InvalidValue` where samples of a shape, without the batch, cannot be filtered."""
@@ -63,14 +63,19 @@ class Filter(ABC):
         """
 
 
-def require_strengths(given: Strength | tuple[Strength, ...]) -> None:
+def require_strengths(strengths: Strength | tuple[Strength, ...]) -> None:
     """Raise `InvalidValue` unless strengths are finite numbers ≥ 0 or schedules, and at least one."""
-    every = _several(given)
+    every = _several(strengths)
     allowed = "a finite number ≥ 0, a schedule, or several of these"
-    require(len(every) > 0, "strengths", given, allowed)
-    for one in every:
-        require(isinstance(one, Schedule) or (math.isfinite(one) and one >= 0), "strengths", given, allowed)
+    require(len(every) > 0, "strengths", strengths, allowed)
+    for strength in every:
+        require(
+            isinstance(strength, Schedule) or (math.isfinite(strength) and strength >= 0),
+            "strengths",
+            strengths,
+            allowed,
+        )
 
 
-def _several(given: Strength | tuple[Strength, ...]) -> tuple[Strength, ...]:
-    return tuple(given) if isinstance(given, tuple | list) else (given,)
+def _several(strengths: Strength | tuple[Strength, ...]) -> tuple[Strength, ...]:
+    return tuple(strengths) if isinstance(strengths, tuple | list) else (strengths,)

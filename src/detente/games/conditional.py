@@ -96,15 +96,15 @@ class Conditional(Adversarial):
         if labels is not None:
             return super().scores(state, samples, labels)
         every = self.present.to(samples.device).unsqueeze(1).expand(-1, len(samples))
-        return torch.stack([super(Conditional, self).scores(state, samples, one) for one in every]).mean(0)
+        return torch.stack([super(Conditional, self).scores(state, samples, label) for label in every]).mean(0)
 
     def _asked(self, count: int, generator: torch.Generator) -> Tensor:
         """Return labels to ask the generator for, (count,), each as likely as another."""
         index = torch.randint(len(self.present), (count,), generator=generator, device=generator.device)
         return self.present.to(generator.device)[index]
 
-    def _beside(self, batch: Batch, whose: str) -> tuple[Tensor, ...]:
-        return (batch["label" if whose == "real" else "fake_label"],)
+    def _beside(self, batch: Batch, source: str) -> tuple[Tensor, ...]:
+        return (batch["label" if source == "real" else "fake_label"],)
 
     def _blank(self, count: int, device: torch.device) -> Batch:
         labels = torch.full((count,), self.classes - 1, device=device)

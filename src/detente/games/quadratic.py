@@ -110,16 +110,16 @@ class Bilinear(Game):
         return {"x": value, "y": -value}, buffers
 
 
-def _matrix(field: str, given: Matrix, rows: int, columns: int) -> Tensor:
+def _matrix(field: str, values: Matrix, rows: int, columns: int) -> Tensor:
     try:
-        matrix = torch.as_tensor(given, dtype=torch.float64)
+        matrix = torch.as_tensor(values, dtype=torch.float64)
     except (ValueError, TypeError) as error:
-        raise InvalidValue(field, given, f"a matrix of {rows} rows and {columns} columns") from error
-    require(tuple(matrix.shape) == (rows, columns), field, given, f"a matrix of {rows} rows and {columns} columns")
+        raise InvalidValue(field, values, f"a matrix of {rows} rows and {columns} columns") from error
+    require(tuple(matrix.shape) == (rows, columns), field, values, f"a matrix of {rows} rows and {columns} columns")
     return matrix
 
 
-def _symmetric(field: str, given: Matrix) -> Tensor:
-    matrix = _matrix(field, given, len(given), len(given))
-    require(bool(torch.equal(matrix, matrix.T)), field, given, "a symmetric matrix")
+def _symmetric(field: str, values: Matrix) -> Tensor:
+    matrix = _matrix(field, values, len(values), len(values))
+    require(bool(torch.equal(matrix, matrix.T)), field, values, "a symmetric matrix")
     return matrix

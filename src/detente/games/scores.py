@@ -79,11 +79,15 @@ def require_logits(module: nn.Module, scores_at: Callable[[float], Tensor], obje
         squashed = len(outputs) > 0 and bool(0 <= outputs.min() < 0.05 and 0.95 < outputs.max() <= 1)
     if not squashed:
         return
-    said = f"{type(module).__name__}, whose outputs are probabilities in [0, 1] (does it end in a sigmoid?)"
+    description = f"{type(module).__name__}, whose outputs are probabilities in [0, 1] (does it end in a sigmoid?)"
     hint = 'Say scores="probabilities" (--game.scores probabilities), or leave the sigmoid out'
     if objective.needs_logits:
-        raise InvalidValue("discriminator", said, f"unbounded scores (logits) for {type(objective).__name__}", hint)
-    warnings.warn(f"discriminator: {said}, and {type(objective).__name__} reads them as they are. {hint}", stacklevel=5)
+        raise InvalidValue(
+            "discriminator", description, f"unbounded scores (logits) for {type(objective).__name__}", hint
+        )
+    warnings.warn(
+        f"discriminator: {description}, and {type(objective).__name__} reads them as they are. {hint}", stacklevel=5
+    )
 
 
 def _squashed(node: Any) -> bool:

@@ -53,12 +53,12 @@ def named_optimizer(optimizer: Optimizer | str, learning_rate: Rate, default: fl
                 "learning_rate", learning_rate, "nothing, since the optimizer that you built has its own"
             )
         return optimizer
-    known = {name: member for name, member in members("optimizers").items() if name != "clipped"}
+    choices = {name: member for name, member in members("optimizers").items() if name != "clipped"}
     if not isinstance(optimizer, str):
-        raise InvalidValue("optimizer", optimizer, f"an optimizer, or one of {', '.join(known)}")
-    if optimizer not in known:
-        raise unknown("optimizer", optimizer, known)
-    return with_rates(learning_rate, default, lambda rate: known[optimizer](learning_rate=rate))
+        raise InvalidValue("optimizer", optimizer, f"an optimizer, or one of {', '.join(choices)}")
+    if optimizer not in choices:
+        raise unknown("optimizer", optimizer, choices)
+    return with_rates(learning_rate, default, lambda rate: choices[optimizer](learning_rate=rate))
 
 
 def gan_optimizers(optimizer: Optimizer | str, learning_rate: Rate, default: float) -> dict[str, Optimizer]:
@@ -67,15 +67,17 @@ def gan_optimizers(optimizer: Optimizer | str, learning_rate: Rate, default: flo
     Raises:
         InvalidValue: as `named_optimizer`, or rates for other players.
     """
-    made = named_optimizer(optimizer, learning_rate, default)
-    if isinstance(made, Optimizer):
-        return dict.fromkeys(GAN_PLAYERS, made)
-    fits = set(made) == set(GAN_PLAYERS) if isinstance(made, Mapping) else len(made) == len(GAN_PLAYERS)
+    optimizers = named_optimizer(optimizer, learning_rate, default)
+    if isinstance(optimizers, Optimizer):
+        return dict.fromkeys(GAN_PLAYERS, optimizers)
+    fits = (
+        set(optimizers) == set(GAN_PLAYERS) if isinstance(optimizers, Mapping) else len(optimizers) == len(GAN_PLAYERS)
+    )
     require(fits, "learning_rate", learning_rate, f"one rate, or one for each of {', '.join(GAN_PLAYERS)}")
     return (
-        {player: made[player] for player in GAN_PLAYERS}
-        if isinstance(made, Mapping)
-        else dict(zip(GAN_PLAYERS, made, strict=True))
+        {player: optimizers[player] for player in GAN_PLAYERS}
+        if isinstance(optimizers, Mapping)
+        else dict(zip(GAN_PLAYERS, optimizers, strict=True))
     )
 
 

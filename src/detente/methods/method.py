@@ -52,8 +52,10 @@ class Method:
         optimizers = self.optimizers(game.players)
         for name, optimizer in optimizers.items():
             allowed = "with this optimizer, a field that keeps a covariance of per-sample gradients for this player"
-            kept = not optimizer.needs_covariance or name in self.field.covariance_of
-            require(kept, "field", f"{type(self.field).__name__} for {name}", allowed, "e.g. the field `covariance`")
+            available = not optimizer.needs_covariance or name in self.field.covariance_of
+            require(
+                available, "field", f"{type(self.field).__name__} for {name}", allowed, "e.g. the field `covariance`"
+            )
         self.field.check(game)
         self.scheme.check(game, self.field)
         self.scheme.draws(game.players)
@@ -82,11 +84,11 @@ class Method:
     def beginning(self, game: Game, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> State:
         """Return the state before the first step, from given parameters and buffers."""
         self.check(game)
-        play = StepContext(game, self.field, self.optimizers(game.players))
+        context = StepContext(game, self.field, self.optimizers(game.players))
         memory = {
             "field": self.field.initial(game, vectors, buffers),
-            "scheme": self.scheme.initial(play, vectors, buffers, generator),
-            "optimizers": {name: opt.initial(vectors[name]) for name, opt in play.optimizers.items()},
+            "scheme": self.scheme.initial(context, vectors, buffers, generator),
+            "optimizers": {name: opt.initial(vectors[name]) for name, opt in context.optimizers.items()},
         }
         device = next(iter(vectors.values())).device
         return State(torch.zeros((), dtype=torch.int64, device=device), vectors, buffers, memory)
@@ -125,6 +127,6 @@ class Method:
             noise: as `noise` draws it.
             donate: nobody else holds the state, so that the step may overwrite it.
         """
-        play = StepContext(game, self.field, self.optimizers(game.players), donate and self.scheme.allows_in_place)
-        state, info = self.scheme(play, state, batches, noise or ({},) * len(batches))
+        context = StepContext(game, self.field, self.optimizers(game.players), donate and self.scheme.allows_in_place)
+        state, info = self.scheme(context, state, batches, noise or ({},) * len(batches))
         return state, replace(info, gradient_evaluations=self.gradient_evaluations(game))

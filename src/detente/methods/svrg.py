@@ -102,8 +102,8 @@ def svre(
     require_one_rate(learning_rate, "It is the generator's where discriminator_learning_rate is the discriminator's")
     require_one_rate(discriminator_learning_rate, "It is the discriminator's")
     shared = gan_optimizers(optimizer, learning_rate, 0.01)["generator"]
-    own = gan_optimizers(optimizer, discriminator_learning_rate, 0.04)["discriminator"]
-    return Method(field, Extragradient(), {"generator": shared, "discriminator": own})
+    discriminator_optimizer = gan_optimizers(optimizer, discriminator_learning_rate, 0.04)["discriminator"]
+    return Method(field, Extragradient(), {"generator": shared, "discriminator": discriminator_optimizer})
 
 
 def svre_averaged(

@@ -34,14 +34,14 @@ def entropy(shares: Tensor) -> float:
 
 def total_variation(shares: Tensor, others: Tensor | None = None) -> float:
     """Return ½ Σ_k |p_k − q_k|, 0 … 1, of shares p (K,) and q (K,), which is 1/K where it is not given."""
-    other = torch.full_like(shares, 1 / len(shares)) if others is None else others
-    return 0.5 * float((shares.double() - other.double()).abs().sum())
+    reference = torch.full_like(shares, 1 / len(shares)) if others is None else others
+    return 0.5 * float((shares.double() - reference.double()).abs().sum())
 
 
 def _found(subject: EvaluationContext) -> Tensor | None:
     """Return the histogram of the generated samples' classes, or None where samples are no numbers."""
-    seen = of_samples(subject, classifier.of(subject.data))
-    return class_histogram(seen.logits) if seen.defined else None
+    features = of_samples(subject, classifier.of(subject.data))
+    return class_histogram(features.logits) if features.defined else None
 
 
 def _evenly(data: Any, classes: int) -> Tensor:

@@ -42,9 +42,9 @@ class Points:
 
 def squared_distances(first: Points, second: Points) -> Tensor:
     """Return |x|² + |y|² − 2 x·y, (n, m), by one matrix product: fast, with an error of `Points.rounding`."""
-    one, other = torch.ones_like(first.squares), torch.ones_like(second.squares)
-    left = torch.cat([-2 * first.centred, first.squares[:, None], one[:, None]], dim=1)
-    return left @ torch.cat([second.centred, other[:, None], second.squares[:, None]], dim=1).T
+    first_ones, second_ones = torch.ones_like(first.squares), torch.ones_like(second.squares)
+    augmented = torch.cat([-2 * first.centred, first.squares[:, None], first_ones[:, None]], dim=1)
+    return augmented @ torch.cat([second.centred, second_ones[:, None], second.squares[:, None]], dim=1).T
 
 
 def distances(first: Tensor, second: Tensor) -> Tensor:
@@ -82,13 +82,13 @@ def distance_to_neighbour(points: Points, among: Points, count: int) -> Tensor:
         count: k ≥ 1.
     """
     fast = squared_distances(points, among)
-    near, which = fast.topk(min(count + 1 + SPARE, len(among.rows)), dim=1, largest=False)
+    nearest, which = fast.topk(min(count + 1 + SPARE, len(among.rows)), dim=1, largest=False)
     candidates = distances(points.rows[:, None], among.rows[which])[:, 0]
-    found = candidates.sort(dim=1).values[:, count]  # the nearest of all is the point itself
-    if near.shape[1] < len(among.rows):
-        limit = near[:, count]
-        doubtful = near[:, -1] - limit <= 2 * points.rounding * (3 * points.squares + 3 * limit.clamp(min=0))
+    kth = candidates.sort(dim=1).values[:, count]  # the nearest of all is the point itself
+    if nearest.shape[1] < len(among.rows):
+        limit = nearest[:, count]
+        doubtful = nearest[:, -1] - limit <= 2 * points.rounding * (3 * points.squares + 3 * limit.clamp(min=0))
         if doubtful.any():
             every = distances(points.rows[doubtful], among.rows)
-            found[doubtful] = every.topk(count + 1, dim=1, largest=False).values[:, -1]
-    return found
+            kth[doubtful] = every.topk(count + 1, dim=1, largest=False).values[:, -1]
+    return kth

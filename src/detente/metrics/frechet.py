@@ -45,8 +45,8 @@ class Moments:
         if not failed and lower.diagonal().square().min() > size * precision * self.covariance.diagonal().max():
             return lower, True
         values, vectors = torch.linalg.eigh(self.covariance)
-        kept = values > size * precision * values.max()
-        return vectors[:, kept] * values[kept].sqrt(), False
+        positive = values > size * precision * values.max()
+        return vectors[:, positive] * values[positive].sqrt(), False
 
     @property
     def finite(self) -> bool:
@@ -124,8 +124,8 @@ def _between(first: Moments, covariance: Tensor) -> Tensor:
         upto = slice(0, rows.stop)
         torch.mm(covariance[rows, rows] / 2, factor[rows, upto], out=half[rows, upto])
         for columns in blocks[:index]:
-            known = slice(columns.start, rows.start)
-            half[rows, columns].addmm_(covariance[rows, known], factor[known, columns])
+            block = slice(columns.start, rows.start)
+            half[rows, columns].addmm_(covariance[rows, block], factor[block, columns])
     for rows in blocks:
         upto, below = slice(0, rows.stop), slice(rows.start, None)
         torch.mm(factor[below, rows].T, half[below, upto], out=product[rows, upto])
@@ -141,10 +141,10 @@ def _odd_rows(like: Tensor) -> Tensor:
 
 def _measured(subject: EvaluationContext, extractor: Extractor) -> float:
     """Return the distance of the generated samples from the data, in the features of `extractor`."""
-    seen = of_samples(subject, extractor)
-    if not seen.defined or len(seen.features) < 2:
+    features = of_samples(subject, extractor)
+    if not features.defined or len(features.features) < 2:
         return math.nan
-    return frechet_distance(real_moments(subject.data, extractor), moments(seen.features))
+    return frechet_distance(real_moments(subject.data, extractor), moments(features.features))
 
 
 def real_moments(data: Data, extractor: Extractor) -> Moments:

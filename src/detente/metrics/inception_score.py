@@ -43,8 +43,12 @@ def _require_splits(splits: int) -> None:
 
 
 def _measured(subject: EvaluationContext, extractor: Extractor, splits: int) -> float:
-    seen = of_samples(subject, extractor)
-    return inception_score(seen.probabilities, splits)[0] if seen.defined and len(seen.logits) >= splits else math.nan
+    features = of_samples(subject, extractor)
+    return (
+        inception_score(features.probabilities, splits)[0]
+        if features.defined and len(features.logits) >= splits
+        else math.nan
+    )
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,8 @@ class KID(Metric):
 
     def __call__(self, subject: EvaluationContext) -> float:
         extractor = inception.load(self.weights)
-        seen, real = of_samples(subject, extractor), of_data(subject.data, extractor)
-        size = min(self.size, len(seen.features), len(real))
-        if not seen.defined or size < 2:
+        features, real = of_samples(subject, extractor), of_data(subject.data, extractor)
+        size = min(self.size, len(features.features), len(real))
+        if not features.defined or size < 2:
             return math.nan
-        return kernel_distance(real, seen.features, self.subsets, size, subject.generator)[0]
+        return kernel_distance(real, features.features, self.subsets, size, subject.generator)[0]

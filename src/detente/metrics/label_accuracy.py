@@ -53,5 +53,5 @@ class LabelAccuracy(Metric):
         labels = present[torch.arange(subject.count) % len(present)]
         latents = torch.randn(subject.count, *game.latent_shape, generator=generator, device=generator.device)
         images = game.generate(subject.state, latents.to(device), labels.to(device))
-        seen = looked(classifier.of(subject.data), images.split(PART))
-        return 100 * label_accuracy(seen.logits, labels) if seen.defined else math.nan
+        outputs = looked(classifier.of(subject.data), images.split(PART))
+        return 100 * label_accuracy(outputs.logits, labels) if outputs.defined else math.nan

@@ -118,6 +118,6 @@ def bandwidth(points: np.ndarray) -> float:
     folds = [(points[parts != k], points[parts == k]) for k in range(min(FOLDS, len(points)))]
 
     def held_out(width: float) -> float:
-        return sum(float(log_density(rest, part, width).sum()) for rest, part in folds)
+        return sum(float(log_density(training, part, width).sum()) for training, part in folds)
 
     return max((middle * FACTORS).tolist(), key=held_out)

@@ -60,8 +60,8 @@ class ModesCovered(Metric):
         return isinstance(getattr(game, "data", None), Mixture)
 
     def __call__(self, subject: EvaluationContext) -> float:
-        near = _near_modes(subject.samples, subject.data, self.sigmas)
-        counts = torch.bincount(near, minlength=len(subject.data.centres))
+        near_mode = _near_modes(subject.samples, subject.data, self.sigmas)
+        counts = torch.bincount(near_mode, minlength=len(subject.data.centres))
         return float((counts >= self.least).sum())
 
 

@@ -38,9 +38,9 @@ class ModeDivergence(Metric):
             return math.nan
         centres = subject.data.centres.to(points)
         nearest = torch.cdist(points, centres, compute_mode="donot_use_mm_for_euclid_dist").argmin(dim=1)
-        found = torch.bincount(nearest, minlength=len(centres)).to(points) / len(points)
+        shares = torch.bincount(nearest, minlength=len(centres)).to(points) / len(points)
         true = subject.data.weights.to(points)
         true = true / true.sum()
-        middle = (found + true) / 2
-        terms = [torch.special.xlogy(p, p / middle).nan_to_num(0.0).sum() for p in (found, true)]
+        middle = (shares + true) / 2
+        terms = [torch.special.xlogy(p, p / middle).nan_to_num(0.0).sum() for p in (shares, true)]
         return nonnegative(float(terms[0] + terms[1]) / 2)

@@ -100,13 +100,13 @@ class _AmongNeighbours(Metric):
 
     def __call__(self, subject: EvaluationContext) -> float:
         extractor = classifier.of(subject.data)
-        seen, real = of_samples(subject, extractor), of_data(subject.data, extractor)
-        count = min(len(seen.features), len(real))
-        if not seen.defined or count <= self.neighbours:
+        features, real = of_samples(subject, extractor), of_data(subject.data, extractor)
+        count = min(len(features.features), len(real))
+        if not features.defined or count <= self.neighbours:
             return math.nan
         shares = subject.once(
             ("neighbourhoods", extractor.key, self.neighbours),
-            lambda: neighbourhoods(real[:count], seen.features[:count], self.neighbours),
+            lambda: neighbourhoods(real[:count], features.features[:count], self.neighbours),
         )
         return 100 * getattr(shares, self.share)
 

@@ -32,8 +32,8 @@ def ngram_shares(lines: np.ndarray, length: int) -> Shares:
     codes = np.zeros((len(lines), count), np.int64)
     for start in range(length):
         codes = codes * 256 + lines[:, start : start + count]
-    found, counts = np.unique(codes, return_counts=True)
-    return found, counts / counts.sum()
+    unique, counts = np.unique(codes, return_counts=True)
+    return unique, counts / counts.sum()
 
 
 def jensen_shannon(first: Shares, second: Shares) -> float:
@@ -45,8 +45,8 @@ def jensen_shannon(first: Shares, second: Shares) -> float:
         return math.nan
     either = np.union1d(first[0], second[0])
     both = np.zeros((2, len(either)))
-    for row, (found, shares) in zip(both, (first, second), strict=True):
-        row[np.searchsorted(either, found)] = shares
+    for row, (grams, shares) in zip(both, (first, second), strict=True):
+        row[np.searchsorted(either, grams)] = shares
     terms = both * np.log(np.where(both > 0, both, 1) / both.mean(axis=0))
     return nonnegative(float(np.where(both > 0, terms, 0).sum()) / 2)
 

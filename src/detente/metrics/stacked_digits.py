@@ -48,13 +48,13 @@ def _modes(subject: EvaluationContext) -> Tensor | None:
     """Return 100 r + 10 g + b of each sample's three digits, (count,), or None where samples are no numbers."""
     extractor = classifier.load(str(_classifier_name(subject.game)))
 
-    def found() -> Tensor | None:
+    def count_modes() -> Tensor | None:
         channels = subject.samples.flatten(0, 1)[:, None]
-        seen = looked(extractor, channels.split(PART))
-        digits = seen.logits.argmax(dim=1).reshape(-1, 3)
-        return digits @ digits.new_tensor([100, 10, 1]) if seen.defined else None
+        outputs = looked(extractor, channels.split(PART))
+        digits = outputs.logits.argmax(dim=1).reshape(-1, 3)
+        return digits @ digits.new_tensor([100, 10, 1]) if outputs.defined else None
 
-    return subject.once(("stacked digits", extractor.key), found)
+    return subject.once(("stacked digits", extractor.key), count_modes)
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,9 @@ def _call(
     """Return what `call` returns, computed anew."""
     # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm writes in place.
     merged = {**layout.unflatten(vector), **{name: buffer.clone() for name, buffer in buffers.items()}}
-    merged |= {name: one for name, one in _elsewhere(module, layout, vector.device).items() if name not in buffers}
+    merged |= {
+        name: frozen for name, frozen in _elsewhere(module, layout, vector.device).items() if name not in buffers
+    }
     if settings.channels_last:
         merged = {name: _channels_last(tensor) for name, tensor in merged.items()}
         inputs = tuple(map(_channels_last, inputs))
@@ -89,7 +91,7 @@ def _elsewhere(module: nn.Module, layout: Layout, device: torch.device) -> dict[
     """Return the frozen parameters that are not on a device, moved there; training never sees to them."""
     if next(module.parameters()).device == device:
         return {}
-    return {name: one.to(device) for name, one in module.named_parameters() if name not in layout.names}
+    return {name: parameter.to(device) for name, parameter in module.named_parameters() if name not in layout.names}
 
 
 def trainable(module: nn.Module) -> dict[str, Tensor]:
@@ -107,8 +109,8 @@ def write(module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, 
     values = {**layout.unflatten(vector), **buffers}
     frozen = {name: parameter for name, parameter in module.named_parameters() if name in buffers}
     slots = {**trainable(module), **dict(module.named_buffers()), **frozen}
-    shapes, wanted = ({name: tuple(t.shape) for name, t in tensors.items()} for tensors in (slots, values))
-    require(shapes == wanted, owner, shapes, f"a module with the tensors {wanted}")
+    shapes, expected = ({name: tuple(t.shape) for name, t in tensors.items()} for tensors in (slots, values))
+    require(shapes == expected, owner, shapes, f"a module with the tensors {expected}")
     for name, slot in slots.items():
         slot.copy_(values[name])
 
@@ -134,11 +136,11 @@ def modules_of(
 
     def watch(module: nn.Module, inputs: tuple) -> None:
         del inputs
-        lent = {name: p for name, p in module.named_parameters() if p.untyped_storage().data_ptr() in owners}
-        players = {owners[p.untyped_storage().data_ptr()] for p in lent.values()}
+        parameters = {name: p for name, p in module.named_parameters() if p.untyped_storage().data_ptr() in owners}
+        players = {owners[p.untyped_storage().data_ptr()] for p in parameters.values()}
         inside = [part for found in calls.values() for whole in found for part in whole.modules()]
         if len(players) == 1 and module not in inside:
-            places = {name: (int(p.storage_offset()), p.shape) for name, p in lent.items()}
+            places = {name: (int(p.storage_offset()), p.shape) for name, p in parameters.items()}
             calls[players.pop()].setdefault(module, places)
 
     handle = register_module_forward_pre_hook(watch)
@@ -247,9 +249,9 @@ def evaluated(
         with evaluating(module):
             yield lambda *inputs: call(module, layout, vector, buffers, *inputs)[0]
         return
-    own = copied(module).to(vector.device)
-    write(own, layout, vector, buffers)
-    yield own.eval()
+    copy_of_module = copied(module).to(vector.device)
+    write(copy_of_module, layout, vector, buffers)
+    yield copy_of_module.eval()
 
 
 @contextmanager

@@ -65,15 +65,15 @@ def require_separate(players: Mapping[str, object], modules: Mapping[str, nn.Mod
     held: dict[int, tuple[str, str]] = {}
     for player, builder in players.items():
         module = builder if isinstance(builder, nn.Module) else modules[player]
-        own = {id(tensor): name for name, tensor in module.named_parameters()}
+        parameter_names = {id(tensor): name for name, tensor in module.named_parameters()}
         for path, tensor in tensors_in(module).items():
             trained = isinstance(tensor, nn.Parameter) and tensor.requires_grad
             if not trained or is_lazy(tensor) or not tensor.numel():
                 continue
-            name = own.get(id(tensor), path)
-            other, theirs = held.setdefault(tensor.data_ptr(), (player, name))
-            hint = f"{other} and {player} both hold the parameter {theirs} ({name}); which player moves it?"
-            require(other == player, player, name, f"parameters that {other} does not hold", hint)
+            name = parameter_names.get(id(tensor), path)
+            owner, owner_name = held.setdefault(tensor.data_ptr(), (player, name))
+            hint = f"{owner} and {player} both hold the parameter {owner_name} ({name}); which player moves it?"
+            require(owner == player, player, name, f"parameters that {owner} does not hold", hint)
 
 
 def examine(player: str, module: nn.Module, layout: Layout, original: object, *inputs: Tensor) -> Traits:
@@ -146,12 +146,12 @@ class _Examination:
         self.player, self.module, self.layout, self.original = player, module, layout, original
         generator = torch.Generator(inputs[0].device).manual_seed(0)
         with torch.no_grad():
-            own = layout.flatten(trainable(module))
-            noise = torch.empty_like(own).normal_(generator=generator)
-            self.own, self.other = own, 1.1 * own + 0.01 * noise
+            vector = layout.flatten(trainable(module))
+            noise = torch.empty_like(vector).normal_(generator=generator)
+            self.own, self.other = vector, 1.1 * vector + 0.01 * noise
             shape = torch.empty_like(inputs[0])
             self.first, self.second = (
-                (shape.normal_(generator=generator).clone().to(own.dtype), *inputs[1:]) for _ in range(2)
+                (shape.normal_(generator=generator).clone().to(vector.dtype), *inputs[1:]) for _ in range(2)
             )
         self.frozen = tuple(name for name, parameter in module.named_parameters() if not parameter.requires_grad)
         self.memory = copy_buffers(module, self.frozen)
@@ -167,16 +167,18 @@ class _Examination:
         fresh = self._lend(copied(self.module), self.other, self.second)
         called, snapshots = copied(self.module), [_snapshot(self.module)]
         for at, inputs in ((self.own, self.first), (self.other, self.first), (self.other, self.second)):
-            again = self._lend(called, at, inputs)
+            second_call = self._lend(called, at, inputs)
             snapshots.append(_snapshot(called))
-        self._require_no_history(fresh, again, _changed(snapshots[0], snapshots[-1]))
-        self._require_no_counter(called, again, _changed(snapshots[1], snapshots[-1]))
+        self._require_no_history(fresh, second_call, _changed(snapshots[0], snapshots[-1]))
+        self._require_no_counter(called, second_call, _changed(snapshots[1], snapshots[-1]))
         self._require_same_as_written(fresh)
         self._require_gradients(fresh)
-        drew = [any(draws) for draws in zip(fresh.drew, again.drew, self._draws_in_evaluation(), strict=True)]
+        drew = [any(draws) for draws in zip(fresh.drew, second_call.drew, self._draws_in_evaluation(), strict=True)]
         moving = tuple(name for name in self.frozen if _moved(self.memory[name], fresh.left[name]))
         named = {id(source) for source in self.named}
-        used = tuple(s for s, drawn in zip(self.global_sources, drew[1:], strict=False) if drawn or id(s) in named)
+        used = tuple(
+            s for s, drew_numbers in zip(self.global_sources, drew[1:], strict=False) if drew_numbers or id(s) in named
+        )
         return Traits(moving, used, any(drew) or bool(used))
 
     def _sources(self, module: nn.Module) -> list[Source]:
@@ -185,28 +187,28 @@ class _Examination:
     def _lend(self, module: nn.Module, at: Tensor, inputs: tuple[Tensor, ...], watched: bool = True) -> _Call:
         """Call a copy with parameters lent to it, and refuse what it does to them, to buffers and to its input."""
         leaf = at.detach().clone().requires_grad_()
-        lent = {**self.layout.unflatten(leaf), **{name: tensor.clone() for name, tensor in self.memory.items()}}
-        left, given = dict(lent), tuple(x.clone() for x in inputs)
-        addresses = {name: tensor.data_ptr() for name, tensor in lent.items()}
+        tensors = {**self.layout.unflatten(leaf), **{name: tensor.clone() for name, tensor in self.memory.items()}}
+        tensors_after, arguments = dict(tensors), tuple(x.clone() for x in inputs)
+        addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
         buffers = dict(module.named_buffers())
         reads = _Reads(self._elsewhere(module) if watched else {})
         device, sources = at.device, self._sources(module)
         with torch.enable_grad(), seeded(0, device, sources):
             before = [random_state(device), *map(state_of, sources)]
             with reads:
-                output = functional_call(module, left, given)
+                output = functional_call(module, tensors_after, arguments)
             after = [random_state(device), *map(state_of, sources)]
-        found = next(iter(reads.read), None)
+        read_name = next(iter(reads.read), None)
         hint = (
             "Training cannot reach it there: a list, tuple or dictionary of parameters, or a submodule, can be reached"
         )
         allowed = "a module that reads parameters from itself and its submodules alone"
-        require(found is None, self.player, f"{type(module).__name__} reads {found}", allowed, hint)
-        written = any(not torch.equal(x, y) for x, y in zip(inputs, given, strict=True))
+        require(read_name is None, self.player, f"{type(module).__name__} reads {read_name}", allowed, hint)
+        written = any(not torch.equal(x, y) for x, y in zip(inputs, arguments, strict=True))
         hint = "inplace=True in the first layer, or x.mul_(…): work on x.clone()"
         require(not written, self.player, f"{type(module).__name__} writes into its input", "input left as is", hint)
         for name in self.layout.names:
-            moved = left[name].data_ptr() != addresses[name] or not torch.equal(leaf, at)
+            moved = tensors_after[name].data_ptr() != addresses[name] or not torch.equal(leaf, at)
             hint = "The optimizer alone moves it. To initialise it from data, call the module once before"
             require(not moved, self.player, f"forward writes the parameter {name}", "parameters left as they are", hint)
         added = [name for name in dict(module.named_buffers()) if name not in buffers]
@@ -214,12 +216,12 @@ class _Examination:
         allowed = "buffers that have a value from the beginning"
         require(not added, self.player, f"the buffer {', '.join(added)} is set in forward", allowed, hint)
         for name, tensor in self.memory.items():
-            shapes = tuple(tensor.shape), tuple(left[name].shape)
-            same = shapes[0] == shapes[1] and tensor.dtype == left[name].dtype
+            shapes = tuple(tensor.shape), tuple(tensors_after[name].shape)
+            compatible = shapes[0] == shapes[1] and tensor.dtype == tensors_after[name].dtype
             allowed = "buffers that keep shape and dtype"
             value = f"the buffer {name} of shape {shapes[0]} becomes one of shape {shapes[1]} in forward"
-            require(same, self.player, value, allowed)
-        return _Call(output, left, tuple(not same_state(x, y) for x, y in zip(before, after, strict=True)))
+            require(compatible, self.player, value, allowed)
+        return _Call(output, tensors_after, tuple(not same_state(x, y) for x, y in zip(before, after, strict=True)))
 
     def _elsewhere(self, module: nn.Module) -> dict[int, str]:
         """Return the memory of which a lent call must read nothing, by address."""
@@ -231,19 +233,19 @@ class _Examination:
         addresses.pop(0, None)
         return addresses
 
-    def _require_no_history(self, fresh: _Call, again: _Call, changed: list[str]) -> None:
+    def _require_no_history(self, fresh: _Call, second_call: _Call, changed: list[str]) -> None:
         """Refuse a module that answers otherwise after earlier calls."""
         strict = self.own.device.type == "cpu"
-        same = _close(fresh.output, again.output, strict) and all(
-            _close(fresh.left[name], again.left[name], strict) for name in self.memory
+        agrees = _close(fresh.output, second_call.output, strict) and all(
+            _close(fresh.left[name], second_call.left[name], strict) for name in self.memory
         )
         reason = f"it changes {', '.join(changed[:3])}. " if changed else ""
         hint = f"Here {reason}It is a counter or another state in Python, or random numbers without a seed. {_BUFFER}"
         allowed = "a module whose output depends on parameters, buffers and input alone"
         value = f"{type(self.module).__name__}, whose output depends on earlier calls"
-        require(same, self.player, value, allowed, hint)
+        require(agrees, self.player, value, allowed, hint)
 
-    def _require_no_counter(self, called: nn.Module, again: _Call, changed: list[str]) -> None:
+    def _require_no_counter(self, called: nn.Module, second_call: _Call, changed: list[str]) -> None:
         """Refuse a module whose output depends on a number that calls change, if only at some of its values."""
         for reference in list(references(called)):
             number = reference.value
@@ -253,12 +255,14 @@ class _Examination:
                 if not reference.replace(type(number)(count)):
                     break
                 try:
-                    same = _close(again.output, self._lend(called, self.other, self.second, watched=False).output)
+                    agrees = _close(
+                        second_call.output, self._lend(called, self.other, self.second, watched=False).output
+                    )
                 except Exception:
-                    same = False
+                    agrees = False
                 value = f"{type(self.module).__name__}, whose output depends on the Python counter {reference.path}"
                 allowed = "a module whose output depends on parameters, buffers and input alone"
-                require(same, self.player, value, allowed, _BUFFER)
+                require(agrees, self.player, value, allowed, _BUFFER)
 
     def _require_same_as_written(self, fresh: _Call) -> None:
         """Refuse a module that gives something else when the same values are its own, as in an ordinary loop."""
@@ -275,7 +279,7 @@ class _Examination:
         raise InvalidValue(self.player, value, "a module that reads parameters from itself alone", hint)
 
     @torch.no_grad()
-    def _agrees(self, at: Tensor, lent: _Call) -> bool:
+    def _agrees(self, at: Tensor, functional: _Call) -> bool:
         """Whether a call of a module with values of its own, called before with others, gives what a lent call gave."""
         written = copied(self.module)
         with seeded(0, at.device, self._sources(written)):
@@ -283,16 +287,18 @@ class _Examination:
         write(written, self.layout, at, self.memory)
         with seeded(0, at.device, self._sources(written)):
             output = written(*(x.clone() for x in self.second))
-        left = copy_buffers(written, self.frozen)
-        return _close(output, lent.output) and all(_close(left[name], lent.left[name]) for name in self.memory)
+        buffers_after = copy_buffers(written, self.frozen)
+        return _close(output, functional.output) and all(
+            _close(buffers_after[name], functional.left[name]) for name in self.memory
+        )
 
     def _require_gradients(self, fresh: _Call) -> None:
         """Refuse a module through which gradients are none, or others than those of the parameters lent to it."""
         recomputes = False
         for needed in (True, False):  # a generator's own input never needs a gradient: its module may not allow one
             try:
-                lent, within = self._gradient(needed), self._gradient(needed, within=True)
-                recomputes = not _close(lent, within)
+                gradients, within = self._gradient(needed), self._gradient(needed, within=True)
+                recomputes = not _close(gradients, within)
                 if needed and not fresh.output.requires_grad:
                     self._gradient(needed, of_input=True)
                 break
@@ -316,12 +322,12 @@ class _Examination:
         """
         module, at = copied(self.module), self.other.detach().clone().requires_grad_()
         inputs = (self.second[0].clone().requires_grad_(input_needs_gradient), *self.second[1:])
-        lent = {**self.layout.unflatten(at), **{name: tensor.clone() for name, tensor in self.memory.items()}}
+        tensors = {**self.layout.unflatten(at), **{name: tensor.clone() for name, tensor in self.memory.items()}}
         with torch.enable_grad(), seeded(0, at.device, self._sources(module)):
             if within:
-                lent = {f"module.{name}": tensor for name, tensor in lent.items()}
-                return functional_call(_Differentiated(module, at), lent, inputs)
-            return _gradient(functional_call(module, lent, inputs), inputs[0] if of_input else at)
+                tensors = {f"module.{name}": tensor for name, tensor in tensors.items()}
+                return functional_call(_Differentiated(module, at), tensors, inputs)
+            return _gradient(functional_call(module, tensors, inputs), inputs[0] if of_input else at)
 
     def _draws_in_evaluation(self) -> tuple[bool, ...]:
         """Return which sources of random numbers a call in evaluation mode draws from."""
@@ -363,11 +369,11 @@ def _close(first: Tensor, second: Tensor, strict: bool = False) -> bool:
 
 def _snapshot(module: nn.Module) -> dict[str, Any]:
     """Return the numbers and tensors that a module keeps beside its parameters and buffers, by path."""
-    own = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
+    tensor_ids = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
     values = {}
     for reference in references(module):
         value = reference.value
-        if isinstance(value, Tensor) and id(value) not in own:
+        if isinstance(value, Tensor) and id(value) not in tensor_ids:
             values[reference.path] = value.detach().clone()
         elif value is None or isinstance(value, (bool, int, float, str)):
             values[reference.path] = value
@@ -377,12 +383,12 @@ def _snapshot(module: nn.Module) -> dict[str, Any]:
 def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Return the paths at which two snapshots differ."""
 
-    def same(first: Any, second: Any) -> bool:
+    def equal(first: Any, second: Any) -> bool:
         if isinstance(first, Tensor) and isinstance(second, Tensor):
             return not _moved(first, second)
         return type(first) is type(second) and first == second
 
-    return [path for path, value in after.items() if path not in before or not same(before[path], value)]
+    return [path for path, value in after.items() if path not in before or not equal(before[path], value)]
 
 
 @torch.no_grad()

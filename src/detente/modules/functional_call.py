@@ -104,9 +104,9 @@ def _in_containers(module: nn.Module) -> list[tuple[str, Any, Any]]:
     names = {
         id(tensor): name for named in (module.named_parameters(), module.named_buffers()) for name, tensor in named
     }
-    own = {id(owner) for part in module.modules() for owner in (part._parameters, part._buffers)}
+    registries = {id(owner) for part in module.modules() for owner in (part._parameters, part._buffers)}
     tuples: dict[int, _Tuple] = {}
-    found: list[tuple[str, Any, Any]] = []
+    places: list[tuple[str, Any, Any]] = []
     for reference in references(module):
         owner, key, value = reference.owner, reference.key, reference.value
         if isinstance(owner, types.CellType):
@@ -117,6 +117,6 @@ def _in_containers(module: nn.Module) -> list[tuple[str, Any, Any]]:
         if isinstance(value, tuple):
             tuples[id(value)] = _Tuple(owner, key)
         # Recurrent layers renew their own list whenever their weights are others.
-        elif id(value) in names and id(reference.owner) not in own and "_flat_weights" not in reference.path:
-            found.append((names[id(value)], owner, key))
-    return found
+        elif id(value) in names and id(reference.owner) not in registries and "_flat_weights" not in reference.path:
+            places.append((names[id(value)], owner, key))
+    return places

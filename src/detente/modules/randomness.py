@@ -109,8 +109,8 @@ def named_in_code(module: nn.Module) -> list[Source]:
             sources[id(PYTHON)] = PYTHON
         if "numpy.random" in modules or ("numpy" in modules and "random" in names):
             sources[id(NUMPY)] = NUMPY
-    own = {id(torch.default_generator), *map(id, generators_in(module))}
-    return [source for key, source in sources.items() if key not in own]
+    known_ids = {id(torch.default_generator), *map(id, generators_in(module))}
+    return [source for key, source in sources.items() if key not in known_ids]
 
 
 def _code_of(objects: Sequence[Any]) -> Iterator[tuple[set[str], list[Any], set[str]]]:
@@ -143,8 +143,8 @@ def _code_of(objects: Sequence[Any]) -> Iterator[tuple[set[str], list[Any], set[
                 kind = value if isinstance(value, type) else type(value)
                 if kind not in kinds and _followed(kind):
                     kinds[kind] = None
-                    made = set() if issubclass(kind, nn.Module) else {"__init__"}
-                    waiting += _methods({kind: None}, names_visited | made | {"__call__", "forward"})
+                    skipped_names = set() if issubclass(kind, nn.Module) else {"__init__"}
+                    waiting += _methods({kind: None}, names_visited | skipped_names | {"__call__", "forward"})
         names_visited |= names
         waiting += _methods(kinds, names)
 

@@ -60,8 +60,8 @@ class ConditionalGenerator(nn.Module):
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
         """Return images (batch, channels, size, size) in [-1, 1] from latents (batch, latent) and labels (batch,)."""
-        asked = self.from_label(one_hot(labels, self.classes, latents.dtype))
-        both = torch.cat([relu(self.from_latent(latents)), relu(asked)], 1)
+        condition = self.from_label(one_hot(labels, self.classes, latents.dtype))
+        both = torch.cat([relu(self.from_latent(latents)), relu(condition)], 1)
         return torch.tanh(self.output(relu(self.joint(both)))).unflatten(1, self.shape)
 
 
@@ -111,8 +111,8 @@ class ConditionalDiscriminator(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return logits (batch,) of images (batch, channels, size, size) and labels (batch,)."""
-        told = self.from_label(one_hot(labels, self.classes, images.dtype))
-        return self.output(self.joint(torch.cat([self.from_image(images.flatten(1)), told], 1))).squeeze(1)
+        condition = self.from_label(one_hot(labels, self.classes, images.dtype))
+        return self.output(self.joint(torch.cat([self.from_image(images.flatten(1)), condition], 1))).squeeze(1)
 
 
 class _Maxout(nn.Module):

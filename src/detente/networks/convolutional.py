@@ -65,12 +65,12 @@ class ConvolutionalGenerator(nn.Module):
 
         sides, widths = halved(size, layers), _widths(width, layers, constant)
         start = (widths[-1], sides[-1], sides[-1])
-        made: list[nn.Module] = [nn.Linear(latent, hidden), nn.LeakyReLU(SLOPE)] if hidden else []
-        made += [nn.Linear(hidden or latent, math.prod(start), bias=not batch_norm), nn.Unflatten(1, start)]
+        stack: list[nn.Module] = [nn.Linear(latent, hidden), nn.LeakyReLU(SLOPE)] if hidden else []
+        stack += [nn.Linear(hidden or latent, math.prod(start), bias=not batch_norm), nn.Unflatten(1, start)]
         for before, after, side in zip(widths[::-1], widths[-2::-1], sides[-2::-1], strict=False):
-            made += [*between(before), *same_transposed(before, after, KERNEL, side, bias=not batch_norm)]
-        made += [*between(widths[0]), *same_transposed(widths[0], channels, KERNEL, size), nn.Tanh()]
-        self.layers = nn.Sequential(*made)
+            stack += [*between(before), *same_transposed(before, after, KERNEL, side, bias=not batch_norm)]
+        stack += [*between(widths[0]), *same_transposed(widths[0], channels, KERNEL, size), nn.Tanh()]
+        self.layers = nn.Sequential(*stack)
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -117,17 +117,17 @@ class ConvolutionalDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         _check(channels, size, width, layers, hidden)
-        made: list[nn.Module] = []
+        stack: list[nn.Module] = []
         before, sides = channels, halved(size, layers)
         for after, side in zip(_widths(width, layers, constant), sides[:-1], strict=True):
-            normalised = batch_norm and bool(made)
-            made += same_convolution(before, after, KERNEL, side, bias=not normalised)
-            made += [nn.BatchNorm2d(after), nn.LeakyReLU(SLOPE)] if normalised else [nn.LeakyReLU(SLOPE)]
+            normalised = batch_norm and bool(stack)
+            stack += same_convolution(before, after, KERNEL, side, bias=not normalised)
+            stack += [nn.BatchNorm2d(after), nn.LeakyReLU(SLOPE)] if normalised else [nn.LeakyReLU(SLOPE)]
             before = after
         flat = before * sides[-1] ** 2
-        made.append(nn.Flatten())
-        made += [nn.Linear(flat, hidden), nn.LeakyReLU(SLOPE)] if hidden else []
-        self.layers = nn.Sequential(*made, nn.Linear(hidden or flat, 1))
+        stack.append(nn.Flatten())
+        stack += [nn.Linear(flat, hidden), nn.LeakyReLU(SLOPE)] if hidden else []
+        self.layers = nn.Sequential(*stack, nn.Linear(hidden or flat, 1))
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

@@ -102,13 +102,13 @@ class ImageMlpDiscriminator(nn.Module):
         _check(channels, size, widths, slope, initialisation)
         require(0 <= dropout < 1, "dropout", dropout, "a number of at least 0 and below 1")
         self.initialisation = initialisation
-        made: list[nn.Module] = [nn.Flatten()]
+        layers: list[nn.Module] = [nn.Flatten()]
         before = channels * size**2
         for position, after in enumerate(widths):
-            made += [nn.Linear(before, after), nn.LeakyReLU(slope)]
-            made += [nn.Dropout(dropout)] if dropout and position < len(widths) - 1 else []
+            layers += [nn.Linear(before, after), nn.LeakyReLU(slope)]
+            layers += [nn.Dropout(dropout)] if dropout and position < len(widths) - 1 else []
             before = after
-        self.layers = nn.Sequential(*made, nn.Linear(before, 1))
+        self.layers = nn.Sequential(*layers, nn.Linear(before, 1))
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

@@ -36,14 +36,14 @@ class ScaledResnetGenerator(nn.Module):
         require_counts(latent=latent)
         _check(channels, size, width)
         sides = halved(size, STAGES)
-        made: list[nn.Module] = [
+        layers: list[nn.Module] = [
             nn.Linear(latent, width * sides[-1] ** 2),
             nn.Unflatten(1, (width, sides[-1], sides[-1])),
         ]
         for side in sides[-2:0:-1]:
-            made += [nn.LeakyReLU(SLOPE), *same_transposed(width, width, KERNEL, side), _Block(width, width // 2)]
-        made += [nn.LeakyReLU(SLOPE), *same_transposed(width, channels, KERNEL, size), nn.Tanh()]
-        self.layers = nn.Sequential(*made)
+            layers += [nn.LeakyReLU(SLOPE), *same_transposed(width, width, KERNEL, side), _Block(width, width // 2)]
+        layers += [nn.LeakyReLU(SLOPE), *same_transposed(width, channels, KERNEL, size), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -77,11 +77,11 @@ class ScaledResnetDiscriminator(nn.Module):
         super().__init__()
         _check(channels, size, width)
         sides = halved(size, STAGES)
-        made: list[nn.Module] = [*same_convolution(channels, width, KERNEL, size), _Block(width, width)]
+        layers: list[nn.Module] = [*same_convolution(channels, width, KERNEL, size), _Block(width, width)]
         for side in sides[1:-1]:
-            made += [nn.LeakyReLU(SLOPE), *same_convolution(width, width, KERNEL, side), _Block(width, width // 2)]
-        made += [nn.LeakyReLU(SLOPE), nn.Flatten(), nn.Linear(width * sides[-1] ** 2, 1)]
-        self.layers = nn.Sequential(*made)
+            layers += [nn.LeakyReLU(SLOPE), *same_convolution(width, width, KERNEL, side), _Block(width, width // 2)]
+        layers += [nn.LeakyReLU(SLOPE), nn.Flatten(), nn.Linear(width * sides[-1] ** 2, 1)]
+        self.layers = nn.Sequential(*layers)
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

@@ -87,11 +87,11 @@ class SnganDiscriminator(nn.Module):
         _check(channels, size, width)
         require_counts(iterations=iterations)
         self.iterations = iterations
-        made, before = [], channels
+        layers, before = [], channels
         for factor, halve in DISCRIMINATORS[size]:
-            made.append(_Down(before, factor * width, halve, first=not made))
+            layers.append(_Down(before, factor * width, halve, first=not layers))
             before = factor * width
-        self.blocks, self.output = nn.Sequential(*made), nn.Linear(before, 1)
+        self.blocks, self.output = nn.Sequential(*layers), nn.Linear(before, 1)
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

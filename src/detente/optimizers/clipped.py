@@ -45,12 +45,12 @@ class Clipped(Optimizer):
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the wrapped optimizer's vector, clipped."""
-        moved, memory = self.optimizer(vector, direction, memory, t, noise)
-        return moved.clamp(-self.bound, self.bound), memory
+        after_step, memory = self.optimizer(vector, direction, memory, t, noise)
+        return after_step.clamp(-self.bound, self.bound), memory
 
     def step_in_place(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what a call returns, the wrapped optimizer free to overwrite."""
-        moved, memory = self.optimizer.step_in_place(vector, direction, memory, t, noise)
-        return moved.clamp(-self.bound, self.bound), memory
+        after_step, memory = self.optimizer.step_in_place(vector, direction, memory, t, noise)
+        return after_step.clamp(-self.bound, self.bound), memory

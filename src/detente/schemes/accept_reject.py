@@ -96,34 +96,34 @@ class AcceptReject(Scheme):
 
     def random(self, vectors: Vectors, generator: torch.Generator) -> Noise:
         """Return a uniform number, (), where chance may accept, and the random proposal, (n_x,), if it is one."""
-        drawn: Noise = {}
+        numbers: Noise = {}
         if self.accept_anyway != 0:
-            drawn["accept"] = torch.rand((), generator=generator, device=generator.device)
+            numbers["accept"] = torch.rand((), generator=generator, device=generator.device)
         if self.spread is not None:
             x = vectors[self._sides(tuple(vectors))[0]]
-            drawn["proposal"] = torch.randn(x.shape, generator=generator, device=generator.device, dtype=x.dtype)
-        return drawn
+            numbers["proposal"] = torch.randn(x.shape, generator=generator, device=generator.device, dtype=x.dtype)
+        return numbers
 
-    def initial(self, play: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
+    def initial(self, context: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
         """Return the number of rejections in a row, where it matters."""
         device = next(iter(vectors.values())).device
         return {} if self.patience is None else {"rejections": torch.zeros((), dtype=torch.int64, device=device)}
 
     def __call__(
-        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+        self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
         """Return the state after one proposal, kept or not."""
-        minimizer, maximizer = self._sides(play.game.players)
+        minimizer, maximizer = self._sides(context.game.players)
         before, judged = state, batches[1 + self.ascent_steps :]
-        evaluation, state = play.evaluate(state, batches[0], (minimizer,))
+        evaluation, state = context.evaluate(state, batches[0], (minimizer,))
         if self.spread is None:
-            state = play.advance(state, evaluation.field, noise[0])
+            state = context.advance(state, evaluation.field, noise[0])
         else:
-            moved = state.vectors[minimizer] - self.spread * noise[0]["proposal"]
-            state = replace(state, vectors=play.game.project({**state.vectors, minimizer: moved}))
-        state, answer = self._answered(play, state, batches[1:], noise[1:], maximizer)
+            proposal = state.vectors[minimizer] - self.spread * noise[0]["proposal"]
+            state = replace(state, vectors=context.game.project({**state.vectors, minimizer: proposal}))
+        state, answer = self._answered(context, state, batches[1:], noise[1:], maximizer)
         old, new = (
-            -torch.stack([play.loss(at, batch, maximizer) for batch in judged]).mean(0) for at in (before, state)
+            -torch.stack([context.loss(at, batch, maximizer) for batch in judged]).mean(0) for at in (before, state)
         )
         accepted, memory = self._accepted(before, new < old - self.decrease, noise[0])
         after = State(**select(accepted, state.tree(), before.tree()))
@@ -147,13 +147,13 @@ class AcceptReject(Scheme):
         return state.memory["scheme"]["rejections"] >= self.patience
 
     def _answered(
-        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch, player: str
+        self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch, player: str
     ) -> tuple[State, Info]:
         """Return the state after the max player's ascent, and what its last evaluation told."""
         climbing, info = ~self._stopped(state), None
-        for batch, given in zip(batches[: self.ascent_steps], noise, strict=False):
-            evaluation, trial = play.evaluate(state, batch, (player,))
-            trial = play.advance(trial, evaluation.field, given)
+        for batch, noise_of_turn in zip(batches[: self.ascent_steps], noise, strict=False):
+            evaluation, trial = context.evaluate(state, batch, (player,))
+            trial = context.advance(trial, evaluation.field, noise_of_turn)
             latest = step_info(evaluation)
             if self.tolerance == 0:
                 state, info = trial, latest
@@ -171,14 +171,14 @@ class AcceptReject(Scheme):
 
     def _accepted(self, before: State, better: Tensor, noise: Noise) -> tuple[Tensor, Tree]:
         """Return whether the proposal is accepted, bool (), and the scheme's memory after that."""
-        t, known = before.t, before.memory["scheme"]
+        t, memory = before.t, before.memory["scheme"]
         accepted = better | (t == 0)
         if self.accept_every is not None:
             accepted = accepted | (t % self.accept_every == 0)
         if self.accept_anyway != 0:
             accepted = accepted | (noise["accept"] < value(self.accept_anyway, t))
         if self.patience is None:
-            return accepted, known
+            return accepted, memory
         accepted = accepted & ~self._stopped(before)
-        rejections = torch.where(accepted, torch.zeros_like(t), known["rejections"] + 1)
+        rejections = torch.where(accepted, torch.zeros_like(t), memory["rejections"] + 1)
         return accepted, {"rejections": rejections}

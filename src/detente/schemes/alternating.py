@@ -50,12 +50,12 @@ class Alternating(Scheme):
         return sum(field.gradient_evaluations((name,), players) for name in self.sequence(players))
 
     def __call__(
-        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+        self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
         """Return the state after everybody's turns."""
         evaluations = []
-        for name, batch, given in zip(self.sequence(play.game.players), batches, noise, strict=True):
-            evaluation, state = play.evaluate(state, batch, (name,))
-            state = play.advance(state, {name: evaluation.field[name]}, given)
+        for name, batch, noise_of_turn in zip(self.sequence(context.game.players), batches, noise, strict=True):
+            evaluation, state = context.evaluate(state, batch, (name,))
+            state = context.advance(state, {name: evaluation.field[name]}, noise_of_turn)
             evaluations.append(evaluation)
         return state.after(), step_info(*evaluations)

@@ -49,9 +49,9 @@ class Averaging(Wrapper):
         require(self.start >= 0, "start", self.start, "an integer ≥ 0")
 
     def check(self, game: Game, field: Field) -> None:
-        """Raise `InvalidValue` where those to be averaged do not play."""
-        known = len(self.players) > 0 and set(self.players) <= set(game.players)
-        require(known, "players", self.players, f"one or more of {', '.join(game.players)}")
+        """Raise `InvalidValue` where one of `players` does not play."""
+        valid = len(self.players) > 0 and set(self.players) <= set(game.players)
+        require(valid, "players", self.players, f"one or more of {', '.join(game.players)}")
         super().check(game, field)
 
     def initial_memory(self, vectors: Vectors, buffers: Buffers) -> Tree:
@@ -63,7 +63,7 @@ class Averaging(Wrapper):
             },
         }
 
-    def afterwards(self, state: State, known: Tree) -> tuple[State, Tree]:
+    def afterwards(self, state: State, memory: Tree) -> tuple[State, Tree]:
         """Return the state as it is, and the averages with it taken in."""
         later = (state.t - self.start).clamp(min=0).double()
         weight = 1 / (later + 1) if self.kind == "uniform" else torch.full_like(later, 1 - self.decay)
@@ -75,15 +75,15 @@ class Averaging(Wrapper):
             return torch.lerp(average, latest, weight.to(latest.dtype))
 
         return state, {
-            "vectors": {name: mean(average, state.vectors[name]) for name, average in known["vectors"].items()},
+            "vectors": {name: mean(average, state.vectors[name]) for name, average in memory["vectors"].items()},
             "buffers": {
                 name: {key: mean(average, state.buffers[name][key]) for key, average in averages.items()}
-                for name, averages in known["buffers"].items()
+                for name, averages in memory["buffers"].items()
             },
         }
 
     def eval_state(self, state: State) -> State:
         """Return the state with averages in place of what was averaged."""
         averages, shown = state.memory["scheme"], super().eval_state(state)
-        buffers = {name: averages["buffers"].get(name, own) for name, own in shown.buffers.items()}
+        buffers = {name: averages["buffers"].get(name, current) for name, current in shown.buffers.items()}
         return replace(shown, vectors={**shown.vectors, **averages["vectors"]}, buffers=buffers)

@@ -68,11 +68,11 @@ class StepContext:
         vectors, memory = dict(state.vectors), dict(state.memory["optimizers"])
         for name, direction in directions.items():
             start, optimizer = (origin or state.vectors)[name], self.optimizers[name]
-            known = memory[name]
+            optimizer_memory = memory[name]
             if optimizer.needs_covariance:
-                known = {**known, "covariance": state.memory["field"]["covariance"][name]}
+                optimizer_memory = {**optimizer_memory, "covariance": state.memory["field"]["covariance"][name]}
             move = optimizer.step_in_place if self.in_place else optimizer
-            vectors[name], memory[name] = move(start, direction, known, state.t, noise.get(name))
+            vectors[name], memory[name] = move(start, direction, optimizer_memory, state.t, noise.get(name))
         return replace(state, vectors=self.game.project(vectors), memory={**state.memory, "optimizers": memory})
 
 
@@ -104,9 +104,9 @@ class Scheme(ABC):
         del vectors, generator
         return {}
 
-    def initial(self, play: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
+    def initial(self, context: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
         """Return what the scheme remembers between steps (nothing, unless it says otherwise)."""
-        del play, vectors, buffers, generator
+        del context, vectors, buffers, generator
         return {}
 
     def restart(self, state: State, generator: torch.Generator) -> State:
@@ -125,12 +125,12 @@ class Scheme(ABC):
 
     @abstractmethod
     def __call__(
-        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+        self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
         """Return the state after one step, and what is worth knowing about it. Pure.
 
         Args:
-            play: game, field and optimizers.
+            context: game, field and optimizers.
             state: where it stands.
             batches: as many as `draws` says.
             noise: for each batch, the optimizers' numbers of the moves made with it; first also what `random` drew.
@@ -141,8 +141,10 @@ def select(condition: Tensor, first: Tree, second: Tree) -> Tree:
     """Return the first tree if the condition, bool (), holds, else the second, which has the same structure."""
     if is_eager(condition):
         return first if bool(condition) else second
-    one, other = flatten(first), flatten(second)
-    return unflatten({name: torch.where(condition, one[name], other[name]) for name in other}, second)
+    flat_first, flat_second = flatten(first), flatten(second)
+    return unflatten(
+        {name: torch.where(condition, flat_first[name], flat_second[name]) for name in flat_second}, second
+    )
 
 
 def turn_order(order: tuple[str, ...] | None, players: tuple[str, ...]) -> tuple[str, ...]:

@@ -31,11 +31,11 @@ class Extragradient(Scheme):
         return 2 * field.gradient_evaluations(players, players)
 
     def __call__(
-        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+        self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
         """Return the state after one extragradient step."""
         origin = state.vectors
-        first, state = play.evaluate(state, batches[0])
-        state = play.advance(state, first.field, noise[0])
-        second, state = play.evaluate(state, batches[1])
-        return play.advance(state, second.field, noise[1], origin=origin).after(), step_info(second)
+        first, state = context.evaluate(state, batches[0])
+        state = context.advance(state, first.field, noise[0])
+        second, state = context.evaluate(state, batches[1])
+        return context.advance(state, second.field, noise[1], origin=origin).after(), step_info(second)

@@ -45,20 +45,20 @@ class Lookahead(Wrapper):
         names = ("slow",) if self.nested_every is None else ("slow", "slower")
         return {name: {player: vector.clone() for player, vector in vectors.items()} for name in names}
 
-    def afterwards(self, state: State, known: Tree) -> tuple[State, Tree]:
+    def afterwards(self, state: State, memory: Tree) -> tuple[State, Tree]:
         """Return the state with fast weights pulled back where it is time."""
-        fast, slow = self._pulled(state.vectors, known["slow"], state.t % self.every == 0)
+        fast, slow = self._pulled(state.vectors, memory["slow"], state.t % self.every == 0)
         if self.nested_every is None:
             return State(state.t, fast, state.buffers, state.memory), {"slow": slow}
-        due = state.t % self.nested_every == 0
-        fast, slower = self._pulled(fast, known["slower"], due)
-        slow = {name: torch.where(due, slower[name], slow[name]) for name in slow}
+        at_nested_step = state.t % self.nested_every == 0
+        fast, slower = self._pulled(fast, memory["slower"], at_nested_step)
+        slow = {name: torch.where(at_nested_step, slower[name], slow[name]) for name in slow}
         return State(state.t, fast, state.buffers, state.memory), {"slow": slow, "slower": slower}
 
-    def _pulled(self, fast: Vectors, slow: Vectors, due: torch.Tensor) -> tuple[Vectors, Vectors]:
+    def _pulled(self, fast: Vectors, slow: Vectors, pulls: torch.Tensor) -> tuple[Vectors, Vectors]:
         """Return fast and slow weights after a synchronisation, if it is due."""
         between = {name: torch.lerp(slow[name], fast[name], self.step) for name in fast}
         return (
-            {name: torch.where(due, between[name], fast[name]) for name in fast},
-            {name: torch.where(due, between[name], slow[name]) for name in fast},
+            {name: torch.where(pulls, between[name], fast[name]) for name in fast},
+            {name: torch.where(pulls, between[name], slow[name]) for name in fast},
         )

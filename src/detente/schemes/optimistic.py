@@ -26,16 +26,16 @@ class Optimistic(Scheme):
         """Return one evaluation of the field."""
         return field.gradient_evaluations(players, players)
 
-    def initial(self, play: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
+    def initial(self, context: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
         """Return room for the last field."""
         return {"last": {name: torch.zeros_like(vector) for name, vector in vectors.items()}}
 
     def __call__(
-        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+        self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
         """Return the state after one optimistic step."""
-        evaluation, state = play.evaluate(state, batches[0])
+        evaluation, state = context.evaluate(state, batches[0])
         now, last = evaluation.field, state.memory["scheme"]["last"]
         directions = {name: 2 * now[name] - torch.where(state.t == 0, now[name], last[name]) for name in now}
-        state = play.advance(state, directions, noise[0])
+        state = context.advance(state, directions, noise[0])
         return state.after(memory={**state.memory, "scheme": {"last": now}}), step_info(evaluation)

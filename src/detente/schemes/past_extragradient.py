@@ -28,22 +28,22 @@ class PastExtragradient(Scheme):
         """Return one evaluation of the field."""
         return field.gradient_evaluations(players, players)
 
-    def initial(self, play: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
+    def initial(self, context: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
         """Return a zero field as the last one seen, and the optimizers' memory before they saw it."""
         return {
             "last": {name: torch.zeros_like(vector) for name, vector in vectors.items()},
-            "optimizers": {name: play.optimizers[name].initial(vector) for name, vector in vectors.items()},
+            "optimizers": {name: context.optimizers[name].initial(vector) for name, vector in vectors.items()},
         }
 
     def __call__(
-        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+        self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
         """Return the state after one step."""
         origin, optimizers, past = state.vectors, state.memory["optimizers"], state.memory["scheme"]
         before = replace(state, memory={**state.memory, "optimizers": past["optimizers"]})
-        trial = play.advance(before, past["last"], noise[0])
-        evaluation, state = play.evaluate(trial, batches[0])
+        trial = context.advance(before, past["last"], noise[0])
+        evaluation, state = context.evaluate(trial, batches[0])
         scheme = {"last": evaluation.field, "optimizers": optimizers}
         memory = {**state.memory, "optimizers": optimizers, "scheme": scheme}
-        state = play.advance(replace(state, memory=memory), evaluation.field, noise[0], origin=origin)
+        state = context.advance(replace(state, memory=memory), evaluation.field, noise[0], origin=origin)
         return state.after(), step_info(evaluation)

@@ -43,16 +43,16 @@ class Restarting(Wrapper):
         state = super().restart(state, generator)
         if float(torch.rand((), generator=generator, device=generator.device)) >= self.probability:
             return state
-        known = state.memory["scheme"]
-        memory = {**state.memory, "scheme": {**known, "count": torch.ones_like(known["count"])}}
-        return replace(state, vectors=_copies(known["average"]), memory=memory)
+        own_memory = state.memory["scheme"]
+        memory = {**state.memory, "scheme": {**own_memory, "count": torch.ones_like(own_memory["count"])}}
+        return replace(state, vectors=_copies(own_memory["average"]), memory=memory)
 
-    def afterwards(self, state: State, known: Tree) -> tuple[State, Tree]:
+    def afterwards(self, state: State, memory: Tree) -> tuple[State, Tree]:
         """Return the state as it is, and the average with it taken in."""
-        count = known["count"] + 1
+        count = memory["count"] + 1
         average = {
             name: torch.lerp(mean, state.vectors[name], (1 / count).to(mean.dtype))
-            for name, mean in known["average"].items()
+            for name, mean in memory["average"].items()
         }
         return state, {"average": average, "count": count}
 

@@ -20,12 +20,12 @@ from detente.schemes.pairs import (
     DISCRIMINATOR,
     GENERATOR,
     PLAYERS,
-    alone,
-    each,
-    mixed,
-    shareable,
-    sharing,
-    stacked,
+    as_state,
+    map_tensors,
+    shareable_parts,
+    stack_trees,
+    with_player_of,
+    with_shared_parameters,
 )
 from detente.state import Info, State, Tree, flatten, unflatten
 
@@ -110,139 +110,182 @@ class Sgan(Scheme):
 
     def random(self, vectors: Vectors, generator: torch.Generator) -> Noise:
         """Return the inner scheme's random numbers of every pair, (N, …)."""
-        drawn = [self.inner.random(vectors, generator) for _ in range(self.pairs)]
-        return {f"local.{name}": torch.stack([one[name] for one in drawn]) for name in drawn[0]}
+        numbers = [self.inner.random(vectors, generator) for _ in range(self.pairs)]
+        return {f"local.{name}": torch.stack([of_pair[name] for of_pair in numbers]) for name in numbers[0]}
 
-    def initial(self, play: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
+    def initial(self, context: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
         """Return the local pairs, (N, …), each as the inner scheme begins, and the field's memories of mixed pairs."""
         device, pairs = vectors[GENERATOR].device, []
         for _ in range(self.pairs):
-            at, around = (each(tree, lambda tensor: tensor.to(device)) for tree in play.game.initial(generator))
-            optimizers = {name: optimizer.initial(at[name]) for name, optimizer in play.optimizers.items()}
-            field, scheme = play.field.initial(play.game, at, around), self.inner.initial(play, at, around, generator)
-            local = {"vectors": at, "buffers": around, "field": field, "scheme": scheme, "optimizers": optimizers}
+            point, own_buffers = (
+                map_tensors(tree, lambda tensor: tensor.to(device)) for tree in context.game.initial(generator)
+            )
+            optimizers = {name: optimizer.initial(point[name]) for name, optimizer in context.optimizers.items()}
+            field, scheme = (
+                context.field.initial(context.game, point, own_buffers),
+                self.inner.initial(context, point, own_buffers, generator),
+            )
+            local = {
+                "vectors": point,
+                "buffers": own_buffers,
+                "field": field,
+                "scheme": scheme,
+                "optimizers": optimizers,
+            }
             # A global player faces another opponent in each pair: a field that remembers does so for each.
-            facing = {p: play.field.initial(play.game, {**at, p: vectors[p]}, around) for p in PLAYERS}
+            field_memories = {
+                p: context.field.initial(context.game, {**point, p: vectors[p]}, own_buffers) for p in PLAYERS
+            }
             if self.share and pairs:
-                local |= sharing(self.share, local, pairs[0]["locals"])
-            pairs.append({"locals": local, "facing": facing})
-        return stacked(pairs)
+                local |= with_shared_parameters(self.share, local, pairs[0]["locals"])
+            pairs.append({"locals": local, "facing": field_memories})
+        return stack_trees(pairs)
 
     def __call__(
-        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+        self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
         """Return the state after a step of every pair, and one of the global pair."""
         count = len(batches) // self.pairs
-        own = {name.removeprefix("local."): noise[0][name] for name in noise[0] if name.startswith("local.")}
+        inner_noise = {name.removeprefix("local."): noise[0][name] for name in noise[0] if name.startswith("local.")}
         noise = ({name: number for name, number in noise[0].items() if name in PLAYERS}, *noise[1:])
         turns = [{"batch": batch, "noise": numbers} for batch, numbers in zip(batches, noise, strict=True)]
-        drawn = [{str(k): turns[n * count + k] for k in range(count)} for n in range(self.pairs)]
-        told = self._all_at_once(play, state, own, drawn) or self._one_by_one(play, state, own, drawn)
+        inputs = [{str(k): turns[n * count + k] for k in range(count)} for n in range(self.pairs)]
+        results = self._all_pairs_mapped(context, state, inner_noise, inputs) or self._all_pairs_in_turn(
+            context, state, inner_noise, inputs
+        )
         # Counts (BatchNorm's of batches) are alike in all pairs.
-        sums, means = told["sums"], each(told["means"], lambda x: x.mean(0) if x.is_floating_point() else x[0])
+        sums, means = (
+            results["sums"],
+            map_tensors(results["means"], lambda x: x.mean(0) if x.is_floating_point() else x[0]),
+        )
         moves = zip(PLAYERS, noise[count - 2 : count], strict=True)
         numbers = {name: turn[name] for name, turn in moves if name in turn}
-        state = replace(state, buffers=means["buffers"], memory={**state.memory, "scheme": told["kept"]})
-        state = play.advance(state, sums["field"], numbers)
+        state = replace(state, buffers=means["buffers"], memory={**state.memory, "scheme": results["kept"]})
+        state = context.advance(state, sums["field"], numbers)
         if self.share:
-            state = self._reading(state, each(told["kept"]["locals"]["vectors"], itemgetter(0)))
+            state = self._with_shared_of_locals(state, map_tensors(results["kept"]["locals"]["vectors"], itemgetter(0)))
         norms = {name: block.norm() for name, block in sums["field"].items()}
         return state.after(), Info(sums["losses"], norms, extra=means["extra"])
 
-    def _all_at_once(self, play: StepContext, state: State, own: Noise, drawn: list[Tree]) -> Tree:
+    def _all_pairs_mapped(self, context: StepContext, state: State, inner_noise: Noise, inputs: list[Tree]) -> Tree:
         """Return what all pairs come to by one mapped step, or nothing where that does not pay or cannot be."""
         size = sum(vector.numel() for vector in state.vectors.values())
-        if self.share or size > MAPPED_UP_TO or not (play.game.traceable and play.field.traceable and self.traceable):
+        if (
+            self.share
+            or size > MAPPED_UP_TO
+            or not (context.game.traceable and context.field.traceable and self.traceable)
+        ):
             return {}
         # BatchNorm writes into its running statistics, which must be as many as what is written.
-        around = each(state.buffers, lambda tensor: tensor.expand(self.pairs, *tensor.shape))
+        buffers = map_tensors(state.buffers, lambda tensor: tensor.expand(self.pairs, *tensor.shape))
 
-        def pair(known: Tree, own: Noise, drawn: Tree, around: Buffers) -> Tree:
-            return self._pair(replace(play, in_place=False), replace(state, buffers=around), known, own, drawn)
+        def pair(memory: Tree, inner_noise: Noise, inputs: Tree, buffers: Buffers) -> Tree:
+            return self._pair(
+                replace(context, in_place=False), replace(state, buffers=buffers), memory, inner_noise, inputs
+            )
 
         try:
-            told = torch.vmap(pair)(state.memory["scheme"], own, stacked(drawn), around)
+            results = torch.vmap(pair)(state.memory["scheme"], inner_noise, stack_trees(inputs), buffers)
         except (RuntimeError, InvalidValue):  # a module that branches on its data; the game's own errors come again
             return {}
-        return {**told, "sums": each(told["sums"], lambda tensor: tensor.sum(0))}
+        return {**results, "sums": map_tensors(results["sums"], lambda tensor: tensor.sum(0))}
 
-    def _one_by_one(self, play: StepContext, state: State, own: Noise, drawn: list[Tree]) -> Tree:
+    def _all_pairs_in_turn(self, context: StepContext, state: State, inner_noise: Noise, inputs: list[Tree]) -> Tree:
         """Return what all pairs come to, one after the other, each written into its row of the whole at once."""
-        known = state.memory["scheme"]
-        plain = is_eager(*flatten(known).values())
-        kept = known if play.in_place and plain else each(known, torch.empty_like)
-        whole, rows, sums, means = flatten(kept), [], {}, []
-        mine = [(each(known, itemgetter(n)), each(own, itemgetter(n)), drawn[n]) for n in range(self.pairs)]
-        moved = self._in_turn(play, state, mine) if self.share else []
-        if moved:
-            state = self._reading(state, moved[0][0].vectors)
-        for n, one in enumerate(mine):
-            told = self._taught(play, state, one[0], *moved[n], one[2]) if moved else self._pair(play, state, *one)
-            for key, row in flatten(told["kept"]).items() if plain else ():
+        memory = state.memory["scheme"]
+        plain = is_eager(*flatten(memory).values())
+        new_memory = memory if context.in_place and plain else map_tensors(memory, torch.empty_like)
+        whole, rows, sums, means = flatten(new_memory), [], {}, []
+        pairs = [
+            (map_tensors(memory, itemgetter(n)), map_tensors(inner_noise, itemgetter(n)), inputs[n])
+            for n in range(self.pairs)
+        ]
+        stepped = self._local_steps_in_turn(context, state, pairs) if self.share else []
+        if stepped:
+            state = self._with_shared_of_locals(state, stepped[0][0].vectors)
+        for n, inputs_of_pair in enumerate(pairs):
+            result = (
+                self._global_gradients(context, state, inputs_of_pair[0], *stepped[n], inputs_of_pair[2])
+                if stepped
+                else self._pair(context, state, *inputs_of_pair)
+            )
+            for key, row in flatten(result["kept"]).items() if plain else ():
                 whole[key][n].copy_(row)
-            rows += [] if plain else [told["kept"]]
-            sums = {key: sums.get(key, 0) + tensor for key, tensor in flatten(told["sums"]).items()}
-            means.append(told["means"])
-        kept = kept if plain else stacked(rows)
-        return {"kept": kept, "sums": unflatten(sums, told["sums"]), "means": stacked(means)}
+            rows += [] if plain else [result["kept"]]
+            sums = {key: sums.get(key, 0) + tensor for key, tensor in flatten(result["sums"]).items()}
+            means.append(result["means"])
+        new_memory = new_memory if plain else stack_trees(rows)
+        return {"kept": new_memory, "sums": unflatten(sums, result["sums"]), "means": stack_trees(means)}
 
-    def _in_turn(
-        self, play: StepContext, state: State, mine: list[tuple[Tree, Noise, Tree]]
+    def _local_steps_in_turn(
+        self, context: StepContext, state: State, pairs: list[tuple[Tree, Noise, Tree]]
     ) -> list[tuple[State, Tree]]:
         """Return all local pairs after their steps, each taken from the shared parameters of the pair before."""
-        moved: list[tuple[State, Tree]] = []
-        for known, own, drawn in mine:
+        stepped: list[tuple[State, Tree]] = []
+        for known, inner_noise, inputs in pairs:
             local = known["locals"]
-            if moved:
-                local = {**local, **sharing(self.share, local, shareable(moved[-1][0]))}
-            moved.append(self._stepped(play, state, {**known, "locals": local}, own, drawn))
-        last, after = shareable(moved[-1][0]), []
-        for local, extra in moved:
-            one = sharing(self.share, shareable(local), last)
-            memory = {**local.memory, "optimizers": one["optimizers"]}
-            after.append((replace(local, vectors=one["vectors"], memory=memory), extra))
+            if stepped:
+                local = {**local, **with_shared_parameters(self.share, local, shareable_parts(stepped[-1][0]))}
+            stepped.append(self._local_step(context, state, {**known, "locals": local}, inner_noise, inputs))
+        last, after = shareable_parts(stepped[-1][0]), []
+        for local, extra in stepped:
+            shared = with_shared_parameters(self.share, shareable_parts(local), last)
+            memory = {**local.memory, "optimizers": shared["optimizers"]}
+            after.append((replace(local, vectors=shared["vectors"], memory=memory), extra))
         return after
 
-    def _reading(self, state: State, local: Vectors) -> State:
+    def _with_shared_of_locals(self, state: State, local: Vectors) -> State:
         """Return the global pair with the local pairs' shared parameters."""
-        return replace(state, vectors=sharing(self.share, {"vectors": state.vectors}, {"vectors": local})["vectors"])
+        return replace(
+            state, vectors=with_shared_parameters(self.share, {"vectors": state.vectors}, {"vectors": local})["vectors"]
+        )
 
-    def _pair(self, play: StepContext, state: State, known: Tree, own: Noise, drawn: Tree) -> Tree:
+    def _pair(self, context: StepContext, state: State, memory: Tree, inner_noise: Noise, inputs: Tree) -> Tree:
         """Return what one pair keeps, and what it tells the global pair of `state`, which is not moved."""
-        return self._taught(play, state, known, *self._stepped(play, state, known, own, drawn), drawn)
+        return self._global_gradients(
+            context, state, memory, *self._local_step(context, state, memory, inner_noise, inputs), inputs
+        )
 
-    def _stepped(self, play: StepContext, state: State, known: Tree, own: Noise, drawn: Tree) -> tuple[State, Tree]:
+    def _local_step(
+        self, context: StepContext, state: State, memory: Tree, inner_noise: Noise, inputs: Tree
+    ) -> tuple[State, Tree]:
         """Return a local pair after its step, and what that told."""
-        batches, noise = (tuple(turn[name] for turn in drawn.values()) for name in ("batch", "noise"))
-        count = self.inner.draws(play.game.players)
-        first = ({**noise[0], **own}, *noise[1:count])
-        local, info = self.inner(play, alone(known["locals"], state.t), batches[:count], first)
+        batches, noise = (tuple(turn[name] for turn in inputs.values()) for name in ("batch", "noise"))
+        count = self.inner.draws(context.game.players)
+        first = ({**noise[0], **inner_noise}, *noise[1:count])
+        local, info = self.inner(context, as_state(memory["locals"], state.t), batches[:count], first)
         extra = {f"local_{name}": number * 1.0 for name, number in {**info.losses, **info.extra}.items()}
         return replace(local, t=state.t), extra
 
-    def _taught(self, play: StepContext, state: State, known: Tree, local: State, extra: Tree, drawn: Tree) -> Tree:
+    def _global_gradients(
+        self, context: StepContext, state: State, memory: Tree, local: State, extra: Tree, inputs: Tree
+    ) -> Tree:
         """Return what a pair keeps after its step, and what it tells the global pair, its messenger between them."""
-        batches, noise = (tuple(turn[name] for turn in drawn.values()) for name in ("batch", "noise"))
-        count = self.inner.draws(play.game.players)
-        play = replace(play, in_place=False)  # a clone must not touch its original
-        messenger = mixed(local, GENERATOR, state, local.memory["field"])
+        batches, noise = (tuple(turn[name] for turn in inputs.values()) for name in ("batch", "noise"))
+        count = self.inner.draws(context.game.players)
+        context = replace(context, in_place=False)  # a clone must not touch its original
+        messenger = with_player_of(local, GENERATOR, state, local.memory["field"])
         if self.messenger_memory == "fresh":
-            fresh = {name: play.optimizers[name].initial(vector) for name, vector in messenger.vectors.items()}
+            fresh = {name: context.optimizers[name].initial(vector) for name, vector in messenger.vectors.items()}
             messenger = replace(messenger, memory={**messenger.memory, "optimizers": fresh})
         for k in range(count, len(batches) - 2):
-            seen, messenger = play.evaluate(messenger, batches[k], (DISCRIMINATOR,))
-            messenger = play.advance(messenger, {DISCRIMINATOR: seen.field[DISCRIMINATOR]}, noise[k])
-        told = {}
+            evaluation, messenger = context.evaluate(messenger, batches[k], (DISCRIMINATOR,))
+            messenger = context.advance(messenger, {DISCRIMINATOR: evaluation.field[DISCRIMINATOR]}, noise[k])
+        evaluations = {}
         for name, rival, batch in zip(PLAYERS, (messenger, local), batches[-2:], strict=True):
-            told[name] = play.evaluate(mixed(rival, name, state, known["facing"][name]), batch, (name,))
+            evaluations[name] = context.evaluate(
+                with_player_of(rival, name, state, memory["facing"][name]), batch, (name,)
+            )
         return {
             "kept": {
                 "locals": {"vectors": local.vectors, "buffers": local.buffers, **local.memory},
-                "facing": {name: told[name][1].memory["field"] for name in PLAYERS},
+                "facing": {name: evaluations[name][1].memory["field"] for name in PLAYERS},
             },
-            "sums": {key: {name: vars(told[name][0])[key][name] for name in PLAYERS} for key in ("field", "losses")},
+            "sums": {
+                key: {name: vars(evaluations[name][0])[key][name] for name in PLAYERS} for key in ("field", "losses")
+            },
             "means": {
-                "buffers": {name: told[name][0].buffers[name] for name in state.buffers},
+                "buffers": {name: evaluations[name][0].buffers[name] for name in state.buffers},
                 "extra": extra,
             },
         }

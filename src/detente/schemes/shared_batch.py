@@ -39,20 +39,20 @@ class SharedBatch(Scheme):
         return sum(field.gradient_evaluations((name,), players) for name in players)
 
     def __call__(
-        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+        self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
         """Return the state after everybody's turn."""
-        evaluations, order, before = [], turn_order(self.order, play.game.players), state.buffers
-        settings = play.game.settings
+        evaluations, order, before = [], turn_order(self.order, context.game.players), state.buffers
+        settings = context.game.settings
         cache = ForwardCache(order) if "forward_cache" in settings.shortcuts else None
-        play = replace(play, game=play.game.with_settings(replace(settings, forward_cache=cache)))
+        context = replace(context, game=context.game.with_settings(replace(settings, forward_cache=cache)))
         for turn, name in enumerate(order):
             # To those who have not moved yet, the batch is still new.
-            still = {player: named for player, named in before.items() if player in order[turn:]}
-            state = replace(state, buffers={**state.buffers, **still})
-            evaluation, state = play.evaluate(state, batches[0], (name,))
+            fresh = {player: named for player, named in before.items() if player in order[turn:]}
+            state = replace(state, buffers={**state.buffers, **fresh})
+            evaluation, state = context.evaluate(state, batches[0], (name,))
             if cache:
                 cache.moved(name, state.vectors[name])
-            state = play.advance(state, {name: evaluation.field[name]}, noise[0])
+            state = context.advance(state, {name: evaluation.field[name]}, noise[0])
             evaluations.append(evaluation)
         return state.after(), step_info(*evaluations)

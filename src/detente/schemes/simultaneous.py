@@ -25,8 +25,8 @@ class Simultaneous(Scheme):
         return field.gradient_evaluations(players, players)
 
     def __call__(
-        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+        self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
         """Return the state after one simultaneous step."""
-        evaluation, state = play.evaluate(state, batches[0])
-        return play.advance(state, evaluation.field, noise[0]).after(), step_info(evaluation)
+        evaluation, state = context.evaluate(state, batches[0])
+        return context.advance(state, evaluation.field, noise[0]).after(), step_info(evaluation)

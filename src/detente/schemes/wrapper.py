@@ -51,14 +51,17 @@ class Wrapper(Scheme):
         """Return the inner scheme's random numbers."""
         return self.inner.random(vectors, generator)
 
-    def initial(self, play: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
+    def initial(self, context: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
         """Return the inner scheme's memory beside this one's."""
-        return {"inner": self.inner.initial(play, vectors, buffers, generator), **self.initial_memory(vectors, buffers)}
+        return {
+            "inner": self.inner.initial(context, vectors, buffers, generator),
+            **self.initial_memory(vectors, buffers),
+        }
 
     def restart(self, state: State, generator: torch.Generator) -> State:
         """Return the state from which the inner scheme would go on."""
-        known, inner = state.memory["scheme"], self.inner.restart(_inside(state), generator)
-        return replace(inner, memory={**inner.memory, "scheme": {**known, "inner": inner.memory["scheme"]}})
+        memory, inner = state.memory["scheme"], self.inner.restart(_inside(state), generator)
+        return replace(inner, memory={**inner.memory, "scheme": {**memory, "inner": inner.memory["scheme"]}})
 
     def eval_state(self, state: State) -> State:
         """Return what the inner scheme would have measured."""
@@ -69,23 +72,23 @@ class Wrapper(Scheme):
         """Return what is initial_memory before the first step: copies, never the tensors themselves."""
 
     @abstractmethod
-    def afterwards(self, state: State, known: Tree) -> tuple[State, Tree]:
+    def afterwards(self, state: State, memory: Tree) -> tuple[State, Tree]:
         """Return the state to go on from, and what is initial_memory now.
 
         Args:
             state: as the inner scheme's step left it; its `t` is the number of steps taken.
-            known: what was initial_memory.
+            memory: what was initial_memory.
         """
 
     def __call__(
-        self, play: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
+        self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
         """Return the state after the inner scheme's step and what follows it."""
-        known = state.memory["scheme"]
-        state, info = self.inner(play, _inside(state), batches, noise)
+        memory = state.memory["scheme"]
+        state, info = self.inner(context, _inside(state), batches, noise)
         inner = state.memory["scheme"]
-        state, own = self.afterwards(state, known)
-        return replace(state, memory={**state.memory, "scheme": {"inner": inner, **own}}), info
+        state, memory_after = self.afterwards(state, memory)
+        return replace(state, memory={**state.memory, "scheme": {"inner": inner, **memory_after}}), info
 
 
 def _inside(state: State) -> State:

@@ -35,11 +35,11 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    given = (running_mean, running_var, weight, bias)
-    plain = x.dtype in (torch.float32, torch.float64) and x.is_contiguous() and suits(x, *given)
+    arguments = (running_mean, running_var, weight, bias)
+    plain = x.dtype in (torch.float32, torch.float64) and x.is_contiguous() and suits(x, *arguments)
     if training and plain and x.dim() > 1 and x.numel() > x.shape[1]:  # else torch raises its error
-        return _BatchNorm.apply(x, *given, momentum, eps)  # pyright: ignore[reportReturnType]
-    return functional.batch_norm(x, *given, training, momentum, eps)
+        return _BatchNorm.apply(x, *arguments, momentum, eps)  # pyright: ignore[reportReturnType]
+    return functional.batch_norm(x, *arguments, training, momentum, eps)
 
 
 class _BatchNorm(torch.autograd.Function):
@@ -58,8 +58,8 @@ class _BatchNorm(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, scale = ctx.saved_tensors
         pulled, pulled_weight, pulled_bias = _Pulled.apply(cotangents[0].contiguous(), x, weight, mean, scale, ctx.eps)  # pyright: ignore
-        given = ctx.needs_input_grad
-        return pulled, None, None, pulled_weight if given[3] else None, pulled_bias if given[4] else None, None, None
+        needed = ctx.needs_input_grad
+        return pulled, None, None, pulled_weight if needed[3] else None, pulled_bias if needed[4] else None, None, None
 
 
 class _Pulled(torch.autograd.Function):
@@ -76,10 +76,10 @@ class _Pulled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        g, x, weight, *told = ctx.saved_tensors
+        g, x, weight, *statistics = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody differentiates a third time
             return *_composed(cotangents, g, x, weight, ctx.eps), None, None, None
-        return *_closed(cotangents, g, x, weight, *told), None, None, None
+        return *_closed(cotangents, g, x, weight, *statistics), None, None, None
 
 
 def _reduced(g: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, scale: Tensor, whole: bool) -> tuple:
@@ -90,7 +90,7 @@ def _reduced(g: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, scale: T
 
 
 def _closed(
-    cotangents: Sequence[Tensor], g: Tensor, x: Tensor, weight: Tensor | None, *told: Tensor
+    cotangents: Sequence[Tensor], g: Tensor, x: Tensor, weight: Tensor | None, *statistics: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return derivatives by g, x and the weight of ⟨u, x'⟩ + ⟨p, Σ g x̂⟩ + ⟨q, Σ g⟩ for the cotangents u, p, q.
 
@@ -99,7 +99,7 @@ def _closed(
     by x: a(u − ⟨u⟩) + b(g − ⟨g⟩) − (ksc + a⟨ux̂⟩ + b⟨gx̂⟩) x̂ with a = −ks⟨gx̂⟩ and b = s(p − k⟨ux̂⟩).
     """
     u, p, q = (cotangent.contiguous() for cotangent in cotangents)
-    mean, scale, sum_gx, sum_g = told
+    mean, scale, sum_gx, sum_g = statistics
     n = x.numel() / x.shape[1]
     _, sum_ux, sum_u = _reduced(u, x, None, mean, scale, False)
     mean_u, mean_ux, mean_g, mean_gx = sum_u / n, sum_ux / n, sum_g / n, sum_gx / n
@@ -143,9 +143,9 @@ def _composed(
     pulled = (g - g.mean(over, keepdim=True) - normal * (g * normal).mean(over, keepdim=True)) * scale
     pulled = pulled if weight is None else pulled * _channels(weight, x)
     total = (u * pulled).sum() + (p * (g * normal).sum(over)).sum() + (q * g.sum(over)).sum()
-    wanted = {i: t for i, t in enumerate((g, x, weight)) if t is not None and t.requires_grad}
-    found = dict(zip(wanted, torch.autograd.grad(total, [*wanted.values()], create_graph=True), strict=True))
-    return found.get(0), found.get(1), found.get(2)
+    inputs = {i: t for i, t in enumerate((g, x, weight)) if t is not None and t.requires_grad}
+    gradients = dict(zip(inputs, torch.autograd.grad(total, [*inputs.values()], create_graph=True), strict=True))
+    return gradients.get(0), gradients.get(1), gradients.get(2)
 
 
 _CLOSED: Answers = {functional.batch_norm: _batch_norm}

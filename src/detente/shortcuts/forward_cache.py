@@ -36,7 +36,7 @@ class ForwardCache:
 
     def get(self, leaf: Tensor, inputs: tuple[object, ...], compute: Callable[[], Any]) -> Any:
         """Return `compute()`, or its earlier result for the same leaf and the very same inputs."""
-        if not any(leaf is known for _, known in self._leaves.values()):
+        if not any(leaf is entry for _, entry in self._leaves.values()):
             return compute()
         key = (id(leaf), *map(id, inputs))
         if key not in self._calls:

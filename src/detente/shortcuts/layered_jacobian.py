@@ -56,15 +56,15 @@ def recorded(vectors: dict[str, Tensor]) -> Iterator[list[Call]]:
         mapped = torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
         if mapped or not isinstance(module, nn.Linear) or len(inputs) != 1 or inputs[0].dim() != 2:
             return None
-        found = {}
+        calls_by_id = {}
         for name, parameter in module.named_parameters(recurse=False):
             player = players.get(parameter.untyped_storage().data_ptr())
             if player is not None and parameter.is_contiguous():
-                found[name] = player, parameter.storage_offset()
-        owners = {player for player, _ in found.values()}
+                calls_by_id[name] = player, parameter.storage_offset()
+        owners = {player for player, _ in calls_by_id.values()}
         if len(owners) != 1:  # nobody's: frozen, or computed from parameters
             return None
-        weight, bias = (found[name][1] if name in found else None for name in ("weight", "bias"))
+        weight, bias = (calls_by_id[name][1] if name in calls_by_id else None for name in ("weight", "bias"))
         calls.append(Call(owners.pop(), weight, bias, inputs[0], torch.zeros_like(output, requires_grad=True)))
         return output + calls[-1].shift
 
@@ -143,12 +143,12 @@ def assembled(
         total[rows, columns].view(a, j, p, q)[:, : summand.shape[1], :, : summand.shape[3]].add_(summand)
 
     for row, call in enumerate(calls):
-        own = [other.player == call.player for other in calls]
+        same_player = [other.player == call.player for other in calls]
         delta = gradients[call.player][row]
         if delta is not None and delta.requires_grad:
             # A player's own block is symmetric: half of it is computed, and mirrored at the end.
-            wanted = [k for k in range(len(calls)) if not own[k] or begins[k] <= begins[row]]
-            for k, curvature in zip(wanted, per_sample(delta, [shifts[k] for k in wanted]), strict=True):
+            needed = [k for k in range(len(calls)) if not same_player[k] or begins[k] <= begins[row]]
+            for k, curvature in zip(needed, per_sample(delta, [shifts[k] for k in needed]), strict=True):
                 if curvature is not None:
                     curvature = curvature / 2 if begins[k] == begins[row] else curvature
                     add(row, k, "bjq,abp->ajpq", inputs[row], inputs[k], curvature)
@@ -158,9 +158,9 @@ def assembled(
                     continue
                 if delta is not None:
                     add(row, k, "baq,jbp->ajpq", delta, inputs[k], slope)
-                theirs = gradients[calls[k].player][row]
-                if not own[k] and theirs is not None:
-                    add(k, row, "bjp,qba->ajpq", inputs[k], theirs, slope)
+                derivatives = gradients[calls[k].player][row]
+                if not same_player[k] and derivatives is not None:
+                    add(k, row, "bjp,qba->ajpq", inputs[k], derivatives, slope)
     dense = total.index_select(0, layering.order).index_select(1, layering.order)
     for part in layering.players.values():
         dense[part, part] += dense[part, part].T.clone()

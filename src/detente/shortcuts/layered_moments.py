@@ -44,13 +44,13 @@ class Layers:
         """
         storage, calls, places = vector.untyped_storage().data_ptr(), [], {}
 
-        def record(module: nn.Module, given: tuple, output: object) -> None:
-            if not isinstance(module, nn.Linear) or len(given) != 1 or given[0].dim() != 2:
+        def record(module: nn.Module, inputs: tuple, output: object) -> None:
+            if not isinstance(module, nn.Linear) or len(inputs) != 1 or inputs[0].dim() != 2:
                 return
-            found = [_begin(parameter, storage) for parameter in (module.weight, module.bias)]
-            if found != [None, None]:
+            offsets = [_begin(parameter, storage) for parameter in (module.weight, module.bias)]
+            if offsets != [None, None]:
                 calls.append(module)
-                places[module] = (found[0], found[1])
+                places[module] = (offsets[0], offsets[1])
 
         handle = register_module_forward_hook(record)
         try:
@@ -78,9 +78,9 @@ class Layers:
         """The calls' outputs shifted by `shifts`; the list gets the calls' inputs, (batch, inputs)."""
         inputs: list[Tensor] = []
 
-        def shift(module: nn.Module, given: tuple, output: Tensor) -> Tensor:
+        def shift(module: nn.Module, arguments: tuple, output: Tensor) -> Tensor:
             del module
-            inputs.append(given[0])
+            inputs.append(arguments[0])
             return output + shifts[len(inputs) - 1]
 
         handles = [layer.register_forward_hook(shift) for layer in self.places]
@@ -107,8 +107,8 @@ class Layers:
         """Return the products δ hᵀ of weights and biases, (…, outputs · inputs), put into one vector, (…, n)."""
         pieces: dict[int, Tensor] = {}
         for layer, (weight, bias) in self.places.items():
-            own = [index for index, called in enumerate(self.calls) if called is layer]
-            delta, h = [slopes[index] for index in own], [inputs[index] for index in own]
+            positions = [index for index, called in enumerate(self.calls) if called is layer]
+            delta, h = [slopes[index] for index in positions], [inputs[index] for index in positions]
             if weight is not None:
                 pieces[weight] = product(delta, h).flatten(-2)
             if bias is not None:  # an input that is always one

@@ -31,21 +31,21 @@ def products(module: nn.Module, *tensors: Tensor) -> AbstractContextManager:
     return answered(_PRODUCTS) if _TRANSPOSED[module] else nullcontext()
 
 
-def answered(ours: Answers) -> AbstractContextManager:
+def answered(answers: Answers) -> AbstractContextManager:
     """Return a context in which calls of some functions of torch are answered by ours.
 
     It costs every call of torch within it microseconds. Nothing changes where a graph is traced, whose compiler merges
     torch's own passes.
     """
-    return nullcontext() if get_proxy_mode() is not None else _Answered(ours)
+    return nullcontext() if get_proxy_mode() is not None else _Answered(answers)
 
 
 class _Answered(TorchFunctionMode):
     """Calls of some functions of torch are answered by ours; all others go to torch."""
 
-    def __init__(self, ours: Answers) -> None:
+    def __init__(self, answers: Answers) -> None:
         super().__init__()
-        self.ours = ours
+        self.ours = answers
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
@@ -77,7 +77,7 @@ def _conv_transpose2d(
     dilation: Pair = 1,
 ) -> Tensor:
     """Return the transposed convolution: a product, and where there is more than a pixel a sum of its patches."""
-    given = x, weight, bias
+    arguments = x, weight, bias
     if torch.is_autocast_enabled("cpu"):
         x, weight, bias = _cast(x), _cast(weight), bias if bias is None else _cast(bias)
     pixels, to = x.shape[2:].numel(), weight.shape[1]
@@ -94,7 +94,7 @@ def _conv_transpose2d(
             patches = rows.unflatten(0, (len(x), -1)).mT
         product = functional.fold(patches, (height, width), kernel, 1, pad, step)
     else:
-        return functional.conv_transpose2d(*given, stride, padding, output_padding, groups, dilation)  # pyright: ignore
+        return functional.conv_transpose2d(*arguments, stride, padding, output_padding, groups, dilation)  # pyright: ignore
     return product if bias is None else product + bias[:, None, None]
 
 

@@ -54,12 +54,12 @@ class Budget:
         Raises:
             InvalidValue: they name none.
         """
-        found = re.fullmatch(r"\s*([-+.\d]+(?:[eE][-+]?\d+)?)\s*([a-zA-Z]*)\s*", str(text))
-        if found is None or found[2].lower() not in SPELLED:
+        match = re.fullmatch(r"\s*([-+.\d]+(?:[eE][-+]?\d+)?)\s*([a-zA-Z]*)\s*", str(text))
+        if match is None or match[2].lower() not in SPELLED:
             raise InvalidValue("budget", text, ALLOWED)
-        unit, factor = SPELLED[found[2].lower()]
+        unit, factor = SPELLED[match[2].lower()]
         try:
-            amount = float(found[1])
+            amount = float(match[1])
         except ValueError as error:
             raise InvalidValue("budget", text, ALLOWED) from error
         return cls(amount * factor, unit)

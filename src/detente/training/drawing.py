@@ -42,12 +42,12 @@ class Drawing:
             count: how many steps, ≥ 1.
         """
         if self.ahead is None:
-            taken = [self._drawn(state) for _ in range(count)]
+            inputs = [self._drawn(state) for _ in range(count)]
         else:
             self._order(self.ahead, state, count)
-            taken = [self._coming.popleft().result() for _ in range(count)]
+            inputs = [self._coming.popleft().result() for _ in range(count)]
             self._order(self.ahead, state, count)
-        return [drawn for drawn, _ in taken], taken[-1][1]
+        return [draw_of_step for draw_of_step, _ in inputs], inputs[-1][1]
 
     def _order(self, ahead: Executor, state: State, count: int) -> None:
         while len(self._coming) < count:
@@ -64,11 +64,11 @@ def drawings(run: Run, progress: Sequence[Progress]) -> Iterator[dict[int, Drawi
     Not where a field looks at the whole set between steps: it may draw from the same generator first.
     """
     if not pays(run) or run.method.field.prepares:
-        yield {one.seed: Drawing(run, one) for one in progress}
+        yield {seed_progress.seed: Drawing(run, seed_progress) for seed_progress in progress}
         return
     thread = ThreadPoolExecutor(1, "detente-drawing")
     try:
-        yield {one.seed: Drawing(run, one, thread) for one in progress}
+        yield {seed_progress.seed: Drawing(run, seed_progress, thread) for seed_progress in progress}
     finally:
         thread.shutdown(wait=True, cancel_futures=True)
 

@@ -31,15 +31,15 @@ class Execution:
     def words(self) -> str:
         """The same in words."""
         chunk, threads = self.steps.chunk, self.threads
-        words = [f"compiled, {chunk} step{'s' * (chunk > 1)} a graph" if self.steps.compiled else "eager"]
+        parts = [f"compiled, {chunk} step{'s' * (chunk > 1)} a graph" if self.steps.compiled else "eager"]
         if self.steps.launches:
-            words.append(self.steps.launches)
+            parts.append(self.steps.launches)
         if self.seeds > 1:
-            words.append(f"{self.seeds} seeds {'at once' if self.steps.mapped else 'one after the other'}")
+            parts.append(f"{self.seeds} seeds {'at once' if self.steps.mapped else 'one after the other'}")
         if self.steps.fallback_reason and self.wished:
-            words.append(f"not compiled or mapped: {self.steps.fallback_reason}")
-        words.append(f"{threads} thread{'s' * (threads > 1)}")
-        return ", ".join(words)
+            parts.append(f"not compiled or mapped: {self.steps.fallback_reason}")
+        parts.append(f"{threads} thread{'s' * (threads > 1)}")
+        return ", ".join(parts)
 
 
 def execution(run: Run) -> Execution:
@@ -48,14 +48,14 @@ def execution(run: Run) -> Execution:
     small = sum(vector.numel() for vector in vectors.values()) <= SMALL
     # Where seconds end the run, how many steps there will be is not known: what compiling takes is weighed instead.
     spent = math.inf if run.seconds is None else run.seconds * len(run.seeds)
-    taken = run.steps * len(run.seeds)
-    worth = small and taken >= WORTH_COMPILING and spent >= WORTH_THE_WAIT and _compiler()
+    total_steps = run.steps * len(run.seeds)
+    worth = small and total_steps >= WORTH_COMPILING and spent >= WORTH_THE_WAIT and _compiler()
     compiled = run.compile == "on" or (run.compile == "auto" and worth)
     mapped = small and (compiled or len(run.seeds) >= WORTH_MAPPING)
     # Chunks end where ticks do: what is left over would run eagerly.
     ends = math.gcd(run.every("record"), run.every("measure"), run.every("checkpoint"))
-    many = taken >= WORTH_A_CHUNK and spent >= CHUNK * WORTH_THE_WAIT
-    chunk = math.gcd(CHUNK, ends) if compiled and many and not run.method.field.prepares else 1
+    worth_a_chunk = total_steps >= WORTH_A_CHUNK and spent >= CHUNK * WORTH_THE_WAIT
+    chunk = math.gcd(CHUNK, ends) if compiled and worth_a_chunk and not run.method.field.prepares else 1
     return Execution(
         Steps(run.game.with_settings(run.settings), run.method, chunk, compiled, mapped and len(run.seeds) > 1),
         run.threads or (1 if small else torch.get_num_threads()),

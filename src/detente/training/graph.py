@@ -71,8 +71,8 @@ class Graph:
 
         def traced(*leaves: Tensor) -> list[Tensor]:
             tree = _nest(iter(leaves), inputs)
-            self.like = after, told = function(tree["state"], list(tree["draws"].values()))
-            return leaves_of(after) + leaves_of(told)
+            self.like = after, infos = function(tree["state"], list(tree["draws"].values()))
+            return leaves_of(after) + leaves_of(infos)
 
         example = leaves_of(inputs)
         graph = make_fx(traced)(*example)

@@ -54,49 +54,58 @@ def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
         start: where to go on from (default: from the beginning).
     """
     progress = tuple((begin(run, seed) for seed in run.seeds) if start is None else start)
-    how = execution(run)
+    plan = execution(run)
     metrics = applicable(run.game)
     with drawings(run, progress) as draws:
-        yield from _with_threads(how.threads, _ticks(run, progress, draws, how, metrics, fresh=start is None))
+        yield from _with_threads(plan.threads, _ticks(run, progress, draws, plan, metrics, fresh=start is None))
 
 
 def _ticks(
     run: Run,
     progress: tuple[Progress, ...],
     draws: dict[int, Drawing],
-    how: Execution,
+    plan: Execution,
     metrics: dict[str, Metric],
     fresh: bool,
 ) -> Iterator[Tick]:
     now = _moment(progress)
     if fresh:
-        yield Tick(0, progress, {}, _measure(run, metrics, progress), how.words)
-    if run.seconds is not None and how.steps.compiled and not run.is_over(now) and _living(progress):
-        _compile(run, how.steps, progress)
+        yield Tick(0, progress, {}, _measure(run, metrics, progress), plan.words)
+    if run.seconds is not None and plan.steps.compiled and not run.is_over(now) and _living(progress):
+        _compile(run, plan.steps, progress)
     while not run.is_over(now) and _living(progress):
-        before, goal = now, run.next_event_step(now[0])
-        told: dict[int, list[Info]] = {one.seed: [] for one in progress}
+        before, next_step = now, run.next_event_step(now[0])
+        infos_by_seed: dict[int, list[Info]] = {seed_progress.seed: [] for seed_progress in progress}
         donate = False  # callers may hold what the last tick showed them
-        while now[0] < goal and not run.has_event_between(before, now) and _living(progress):
-            count = min(how.steps.chunk, goal - now[0])
-            progress, infos = _advance(run, how.steps, progress, draws, count, donate)
+        while now[0] < next_step and not run.has_event_between(before, now) and _living(progress):
+            count = min(plan.steps.chunk, next_step - now[0])
+            progress, infos = _advance(run, plan.steps, progress, draws, count, donate)
             donate = True
             for seed, info in infos.items():
-                told[seed].append(info)
-            now = now[0] + count, max(one.seconds for one in progress)
-        due = run.event_between("measure", before, now) or run.is_over(now)
-        averaged = {seed: _average(infos) for seed, infos in told.items() if infos}
-        yield Tick(now[0], progress, averaged, _measure(run, metrics, progress) if due else {}, how.words)
+                infos_by_seed[seed].append(info)
+            now = now[0] + count, max(seed_progress.seconds for seed_progress in progress)
+        measures = run.event_between("measure", before, now) or run.is_over(now)
+        averaged = {seed: _average(infos) for seed, infos in infos_by_seed.items() if infos}
+        yield Tick(now[0], progress, averaged, _measure(run, metrics, progress) if measures else {}, plan.words)
 
 
 def _compile(run: Run, steps: Steps, progress: tuple[Progress, ...]) -> None:
     """Let a chunk be compiled before the clock runs: steps from here, with random numbers that nobody else gets."""
-    _advance(run, steps, progress, {one.seed: Drawing(run, one) for one in progress}, steps.chunk, donate=False)
+    _advance(
+        run,
+        steps,
+        progress,
+        {seed_progress.seed: Drawing(run, seed_progress) for seed_progress in progress},
+        steps.chunk,
+        donate=False,
+    )
 
 
 def _moment(progress: Sequence[Progress]) -> Moment:
     """Return where the seed that came farthest is, which every seed is that has not diverged."""
-    return max(one.step for one in progress), max(one.seconds for one in progress)
+    return max(seed_progress.step for seed_progress in progress), max(
+        seed_progress.seconds for seed_progress in progress
+    )
 
 
 def _with_threads(threads: int, ticks: Iterator[Tick]) -> Iterator[Tick]:
@@ -128,23 +137,28 @@ def _advance(
     donate: bool,
 ) -> tuple[tuple[Progress, ...], dict[int, Info]]:
     """Return every living seed's training `count` steps later, and what those steps told."""
-    living = _living(progress)
-    begun = time.perf_counter()
-    ready = [run.method.prepare(steps.game, one.state, draws[one.seed].generator) for one in living]
-    taken = [draws[one.seed].take(one.state, count) for one in living]
-    states, infos = steps(ready, [drawn for drawn, _ in taken], donate)
-    seconds = (time.perf_counter() - begun) / len(living)
+    active = _living(progress)
+    started = time.perf_counter()
+    prepared = [
+        run.method.prepare(steps.game, seed_progress.state, draws[seed_progress.seed].generator)
+        for seed_progress in active
+    ]
+    inputs = [draws[seed_progress.seed].take(seed_progress.state, count) for seed_progress in active]
+    states, infos = steps(prepared, [draws_of_seed for draws_of_seed, _ in inputs], donate)
+    seconds = (time.perf_counter() - started) / len(active)
     after = {}
-    for one, state, info, (_, random) in zip(living, states, infos, taken, strict=True):
+    for seed_progress, state, info, (_, random) in zip(active, states, infos, inputs, strict=True):
         finite = info.finite
-        lost = None if bool(finite.all()) else one.step + int((~finite).int().argmax()) + 1
-        after[one.seed] = replace(one, state=state, random=random, seconds=one.seconds + seconds, diverged_at=lost)
-    moved = tuple(after.get(one.seed, one) for one in progress)
-    return moved, {one.seed: info for one, info in zip(living, infos, strict=True)}
+        diverged_at = None if bool(finite.all()) else seed_progress.step + int((~finite).int().argmax()) + 1
+        after[seed_progress.seed] = replace(
+            seed_progress, state=state, random=random, seconds=seed_progress.seconds + seconds, diverged_at=diverged_at
+        )
+    progress_after = tuple(after.get(seed_progress.seed, seed_progress) for seed_progress in progress)
+    return progress_after, {seed_progress.seed: info for seed_progress, info in zip(active, infos, strict=True)}
 
 
 def _living(progress: Sequence[Progress]) -> list[Progress]:
-    return [one for one in progress if one.diverged_at is None]
+    return [seed_progress for seed_progress in progress if seed_progress.diverged_at is None]
 
 
 def _average(infos: list[Info]) -> Info:
@@ -160,8 +174,8 @@ def _measure(run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...
     They are the same at every step: what a metric shows then is the generator's change, not another draw of latents.
     """
     measured = {}
-    for one in _living(progress):
-        generator = torch.Generator().manual_seed(MEASURING + one.seed)
-        subject = EvaluationContext(run.game, run.method.scheme.eval_state(one.state), generator, run.samples)
-        measured[one.seed] = {name: float(metric(subject)) for name, metric in metrics.items()}
+    for seed_progress in _living(progress):
+        generator = torch.Generator().manual_seed(MEASURING + seed_progress.seed)
+        subject = EvaluationContext(run.game, run.method.scheme.eval_state(seed_progress.state), generator, run.samples)
+        measured[seed_progress.seed] = {name: float(metric(subject)) for name, metric in metrics.items()}
     return measured

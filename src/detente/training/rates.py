@@ -20,8 +20,8 @@ RATE = re.compile(r"(?:.*_)?(?:learning|generator|discriminator|critic)_rate")  
 
 def rates(method: Method) -> list[float]:
     """Return the optimizers' learning rates at the first step, player by player."""
-    given = method.optimizer
-    optimizers = [given] if isinstance(given, Optimizer) else given.values() if isinstance(given, Mapping) else given
+    built = method.optimizer
+    optimizers = [built] if isinstance(built, Optimizer) else built.values() if isinstance(built, Mapping) else built
     return [rate for optimizer in optimizers for rate in _rates(optimizer)]
 
 
@@ -35,13 +35,13 @@ def scaled(method: Mapping[str, Any], factor: float, reference: float) -> dict[s
     """
     settings = dict(method.get("init_args") or {})
     named = isinstance(settings.get("optimizer", ""), str)  # an optimizer that was built has its own rate
-    for key, given in settings.items():
-        if key == "learning_rate" and given is None:
+    for key, setting in settings.items():
+        if key == "learning_rate" and setting is None:
             settings[key] = _short(factor * reference) if named else None
         elif RATE.fullmatch(key):
-            settings[key] = _times(given, factor)
+            settings[key] = _times(setting, factor)
         elif key.endswith("optimizer"):
-            settings[key] = _inside(given, factor)
+            settings[key] = _inside(setting, factor)
     return {**method, "init_args": settings}
 
 
@@ -50,38 +50,38 @@ def follow(before: Sequence[float], after: Sequence[float], factor: float) -> bo
     if not before or not after:
         return False
 
-    def near(expected: Sequence[float]) -> bool:
+    def is_close(expected: Sequence[float]) -> bool:
         return all(math.isclose(*pair, rel_tol=1e-4) for pair in zip(after, expected, strict=True))
 
-    each = len(before) == len(after) and near([factor * rate for rate in before])
-    return each or near([factor * before[0]] * len(after))
+    each = len(before) == len(after) and is_close([factor * rate for rate in before])
+    return each or is_close([factor * before[0]] * len(after))
 
 
 def _rates(optimizer: Optimizer) -> Iterator[float]:
     for field in fields(optimizer) if is_dataclass(optimizer) else ():
-        given = getattr(optimizer, field.name)
-        if isinstance(given, Optimizer):
-            yield from _rates(given)
-        elif RATE.fullmatch(field.name) and isinstance(given, float | int | Schedule):
-            yield float(value(given, torch.zeros((), dtype=torch.int64)))
+        setting = getattr(optimizer, field.name)
+        if isinstance(setting, Optimizer):
+            yield from _rates(setting)
+        elif RATE.fullmatch(field.name) and isinstance(setting, float | int | Schedule):
+            yield float(value(setting, torch.zeros((), dtype=torch.int64)))
 
 
-def _times(given: Any, factor: float) -> Any:
-    if isinstance(given, Mapping):
-        if "class_path" not in given:  # a rate for each player
-            return {player: _times(rate, factor) for player, rate in given.items()}
-        inside = given.get("init_args") or {}
-        return {**given, "init_args": {k: _times(v, factor) if k in SCHEDULED else v for k, v in inside.items()}}
-    if isinstance(given, list | tuple):  # a rate for each player, in the game's order
-        return [_times(rate, factor) for rate in given]
-    return _short(factor * given) if isinstance(given, float | int) and not isinstance(given, bool) else given
+def _times(setting: Any, factor: float) -> Any:
+    if isinstance(setting, Mapping):
+        if "class_path" not in setting:  # a rate for each player
+            return {player: _times(rate, factor) for player, rate in setting.items()}
+        inside = setting.get("init_args") or {}
+        return {**setting, "init_args": {k: _times(v, factor) if k in SCHEDULED else v for k, v in inside.items()}}
+    if isinstance(setting, list | tuple):  # a rate for each player, in the game's order
+        return [_times(rate, factor) for rate in setting]
+    return _short(factor * setting) if isinstance(setting, float | int) and not isinstance(setting, bool) else setting
 
 
-def _inside(given: Any, factor: float) -> Any:
+def _inside(optimizer: Any, factor: float) -> Any:
     """Return an optimizer's configuration, or one for each player, or one around another, with its rates multiplied."""
-    if isinstance(given, Mapping):
-        return {key: _times(v, factor) if RATE.fullmatch(key) else _inside(v, factor) for key, v in given.items()}
-    return [_inside(one, factor) for one in given] if isinstance(given, list) else given
+    if isinstance(optimizer, Mapping):
+        return {key: _times(v, factor) if RATE.fullmatch(key) else _inside(v, factor) for key, v in optimizer.items()}
+    return [_inside(inner, factor) for inner in optimizer] if isinstance(optimizer, list) else optimizer
 
 
 def _short(number: float) -> float:

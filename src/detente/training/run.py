@@ -80,23 +80,23 @@ class Run:
         """How the game is evaluated."""
         return EvaluationSettings(self.precision, self.accumulate, self.channels_last)
 
-    def every(self, what: str) -> int:
-        """Return the steps between two of `what`: "record", "measure" or "checkpoint"."""
-        return getattr(self, f"{what}_every") or max(1, self.steps // TIMES[what])
+    def every(self, event: str) -> int:
+        """Return the steps between two of `event`: "record", "measure" or "checkpoint"."""
+        return getattr(self, f"{event}_every") or max(1, self.steps // TIMES[event])
 
     def next_event_step(self, step: int) -> int:
         """Return the step at which, counting steps alone, there is next something to write down or to measure."""
         following = [(step // every + 1) * every for every in map(self.every, ("record", "measure"))]
         return min(self.steps, *following, *([] if self.seconds is None else [step + MANY]))
 
-    def event_between(self, what: str, before: Moment, now: Moment) -> bool:
-        """Return whether one of `what` falls between two moments: by its steps, or by its share of the seconds."""
-        every = self.every(what)
+    def event_between(self, event: str, before: Moment, now: Moment) -> bool:
+        """Return whether one of `event` falls between two moments: by its steps, or by its share of the seconds."""
+        every = self.every(event)
         if now[0] // every > before[0] // every:
             return True
-        if self.seconds is None or getattr(self, f"{what}_every") is not None:
+        if self.seconds is None or getattr(self, f"{event}_every") is not None:
             return False
-        share = self.seconds / TIMES[what]
+        share = self.seconds / TIMES[event]
         return now[1] // share > before[1] // share
 
     def has_event_between(self, before: Moment, now: Moment) -> bool:

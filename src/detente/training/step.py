@@ -27,7 +27,7 @@ class Draw:
 
     def tree(self) -> Tree:
         """Return the draw as nested dictionaries."""
-        return {name: {str(i): one for i, one in enumerate(getattr(self, name))} for name in ("batches", "noise")}
+        return {name: {str(i): part for i, part in enumerate(getattr(self, name))} for name in ("batches", "noise")}
 
 
 def to_device(state: State, device: str | torch.device | None) -> State:
@@ -62,14 +62,16 @@ def batch_to_device(batch: Batch, device: torch.device) -> Batch:
 
 def _take(game: Game, method: Method, state: Tree, draws: list[Tree], donate: bool = False) -> tuple[Tree, Tree]:
     """Return the tree of the state after all draws, and the trees of what each step told, stacked over steps."""
-    told: list[dict[str, Tensor]] = []
-    for drawn in draws:
-        batches, noise = (tuple(drawn[name][str(i)] for i in range(len(drawn[name]))) for name in ("batches", "noise"))
+    infos: list[dict[str, Tensor]] = []
+    for draw_tree in draws:
+        batches, noise = (
+            tuple(draw_tree[name][str(i)] for i in range(len(draw_tree[name]))) for name in ("batches", "noise")
+        )
         after, info = method.step(game, State(**state), batches, noise, donate)
         state, donate = after.tree(), True
-        told.append(flatten(info.tree()))
+        infos.append(flatten(info.tree()))
     like = info.tree()
-    return state, unflatten({key: torch.stack([one[key] for one in told]) for key in told[0]}, like)
+    return state, unflatten({key: torch.stack([info_tree[key] for info_tree in infos]) for key in infos[0]}, like)
 
 
 def _stack(trees: Sequence[Tree]) -> Tree:
@@ -101,12 +103,12 @@ class Steps:
         self.game, self.method, self.chunk = game, method, chunk
         traceable = method.traceable(game)
         self.compiled, self.mapped = compiled and traceable, mapped and traceable
-        told = (
+        reason = (
             "the method decides by values or looks at a whole set"
             if game.traceable
             else "a layer draws random numbers or writes in place"
         )
-        self.fallback_reason = "" if traceable else told
+        self.fallback_reason = "" if traceable else reason
         self._graphs: dict[tuple, Graph] = {}
 
     @property
@@ -141,16 +143,18 @@ class Steps:
         self, states: Sequence[State], draws: Sequence[Sequence[Draw]], donate: bool = False
     ) -> tuple[list[State], list[Info]]:
         trees = [state.tree() for state in states]
-        inputs = [[one.tree() for one in drawn] for drawn in draws]
+        inputs = [[draw_of_step.tree() for draw_of_step in draws_of_seed] for draws_of_seed in draws]
         if self.mapped and len(states) > 1:
-            stacked = [_stack([drawn[step] for drawn in inputs]) for step in range(len(inputs[0]))]
-            after, told = self._run(_stack(trees), stacked, mapped=True)
-            results = list(zip(_unstack(after, len(states)), _unstack(told, len(states)), strict=True))
+            stacked = [_stack([draws_of_seed[step] for draws_of_seed in inputs]) for step in range(len(inputs[0]))]
+            after, infos = self._run(_stack(trees), stacked, mapped=True)
+            results = list(zip(_unstack(after, len(states)), _unstack(infos, len(states)), strict=True))
         else:
-            results = [self._run(tree, drawn, False, donate) for tree, drawn in zip(trees, inputs, strict=True)]
+            results = [
+                self._run(tree, draws_of_seed, False, donate) for tree, draws_of_seed in zip(trees, inputs, strict=True)
+            ]
         cost = self.method.gradient_evaluations(self.game)
         return [State(**after) for after, _ in results], [
-            Info(**told, gradient_evaluations=cost) for _, told in results
+            Info(**infos, gradient_evaluations=cost) for _, infos in results
         ]
 
     def _run(self, state: Tree, draws: list[Tree], mapped: bool, donate: bool = False) -> tuple[Tree, Tree]:
@@ -160,16 +164,16 @@ class Steps:
         function = torch.vmap(take) if mapped else take
         if not self.compiled:
             return function(state, draws)
-        told = []
+        infos = []
         for start in range(0, len(draws), self.chunk):
             part = draws[start : start + self.chunk]
             state, info = (self._graph if len(part) == self.chunk else _called)(function, state, part)
-            told.append(info)
-        return state, told[0] if len(told) == 1 else _joined(told, dim=int(mapped))
+            infos.append(info)
+        return state, infos[0] if len(infos) == 1 else _joined(infos, dim=int(mapped))
 
     def _graph(self, function: Take, state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
         """Take steps by the graph for inputs of these shapes, which is made when it is first needed."""
-        inputs = {"state": state, "draws": {str(i): drawn for i, drawn in enumerate(draws)}}
+        inputs = {"state": state, "draws": {str(i): draw_tree for i, draw_tree in enumerate(draws)}}
         leaves = leaves_of(inputs)
         # Shapes, and the names in a batch, are all that may change from call to call.
         names = tuple(name for batch in draws[0]["batches"].values() for name in batch)

@@ -86,8 +86,8 @@ class Stepper:
             InvalidValue: a batch of another form.
         """
         state = self.method.prepare(self._steps.game, self._state, self.generator)
-        drawn = draw(self.game, self.method, state, self.generator) if batch is None else self._complete(batch)
-        (self._state,), (info,) = self._steps([state], [[drawn]], donate=not self._shown)
+        draw_of_step = draw(self.game, self.method, state, self.generator) if batch is None else self._complete(batch)
+        (self._state,), (info,) = self._steps([state], [[draw_of_step]], donate=not self._shown)
         self._shown = False
         self._warn_if_eager()
         return Info(

@@ -48,19 +48,19 @@ def deciding(game: Game) -> dict[str, str]:
     Raises:
         InvalidValue: the game has no metric that says what is better.
     """
-    known = {name: metric.better for name, metric in applicable(game).items() if metric.better != "none"}
-    if not known:
+    directions = {name: metric.better for name, metric in applicable(game).items() if metric.better != "none"}
+    if not directions:
         name = type(game).__name__
         raise InvalidValue("tune", name, "a game with a metric that says which rate is better", "None applies to this")
-    return {name: known[name] for name in [*filter(known.__contains__, FIRST), *known]}
+    return {name: directions[name] for name in [*filter(directions.__contains__, FIRST), *directions]}
 
 
 def shorter(run: Run) -> Run:
     """Return the run that one rate is tried by: a share of its budget, on the sweep's seeds, measured at its end."""
-    short = shortened(run, SHARE)
-    steps = short.steps
+    trial_run = shortened(run, SHARE)
+    steps = trial_run.steps
     every = {"record_every": max(1, steps // 20), "measure_every": steps, "checkpoint_every": steps}
-    return replace(short, seeds=SEEDS, **every)
+    return replace(trial_run, seeds=SEEDS, **every)
 
 
 def tried(run: Run, rate: float, track: Track = lambda ticks, run: ticks) -> Trial:
@@ -75,11 +75,11 @@ def tried(run: Run, rate: float, track: Track = lambda ticks, run: ticks) -> Tri
     for tick in track(train(run), run):
         last = tick
     assert last is not None, "a training has ticks"
-    lost = [one.seed for one in last.progress if one.diverged_at is not None]
+    diverged = [seed_progress.seed for seed_progress in last.progress if seed_progress.diverged_at is not None]
     values = {
         name: [_number(last.metrics.get(seed, {}).get(name)) for seed in run.seeds] for name in deciding(run.game)
     }
-    return Trial(rate, values, _mean(next(iter(values.values()))), lost)
+    return Trial(rate, values, _mean(next(iter(values.values()))), diverged)
 
 
 def best(trials: Sequence[Trial], better: Mapping[str, str], usual: float) -> Trial:
@@ -93,13 +93,13 @@ def best(trials: Sequence[Trial], better: Mapping[str, str], usual: float) -> Tr
     return max(trials, key=lambda trial: (*_score(trial, better), -abs(math.log(trial.rate / usual))))
 
 
-def remark(trials: Sequence[Trial], chosen: Trial, better: Mapping[str, str]) -> str:
+def remark(trials: Sequence[Trial], best: Trial, better: Mapping[str, str]) -> str:
     """Return what a reader should know about a choice; an empty text where all is well."""
-    if chosen.diverged:
+    if best.diverged:
         return "every rate lost seeds"
     if len(trials) > 1 and len({_score(trial, better) for trial in trials}) == 1:
         return "all rates ended alike"
-    if len(trials) > 1 and chosen.rate in (max(t.rate for t in trials), min(t.rate for t in trials)):
+    if len(trials) > 1 and best.rate in (max(t.rate for t in trials), min(t.rate for t in trials)):
         return "at the edge of the rates tried: a better one may lie beyond"
     return ""
 
@@ -111,8 +111,8 @@ def _score(trial: Trial, better: Mapping[str, str]) -> tuple[float, ...]:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None
+    finite = [value for value in values if value is not None]
+    return sum(finite) / len(finite) if finite and len(finite) == len(values) else None
 
 
 def _number(value: float | None) -> float | None:

@@ -32,10 +32,10 @@ class Terms:
         """
         folder = path.parent
         require(not (folder / "run.yaml").exists(), "out", str(folder), "a folder for runs, not a run directory")
-        said = {"baseline": self.baseline, "budget": str(self.budget) if self.budget else None}
+        content = {"baseline": self.baseline, "budget": str(self.budget) if self.budget else None}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_text(path, yaml.safe_dump(said, sort_keys=False, allow_unicode=True))
+            write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
         except OSError as error:
             allowed = "a folder that can be written to"
             raise InvalidValue("out", str(folder), allowed, error.strerror or "") from error

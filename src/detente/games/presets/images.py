@@ -159,8 +159,8 @@ def text(
     vocabulary, length = opened.shape
     generator = partial(TextResnetGenerator, vocabulary, 128, length, width, blocks)
     discriminator = partial(TextResnetDiscriminator, vocabulary, length, width, blocks)
-    given = (GradientPenalty(),) if penalties is None else penalties
-    return Adversarial(generator, discriminator, opened, 128, objective, given, batch)
+    chosen_penalties = (GradientPenalty(),) if penalties is None else penalties
+    return Adversarial(generator, discriminator, opened, 128, objective, chosen_penalties, batch)
 
 
 def _dcgan(

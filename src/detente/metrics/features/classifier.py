@@ -164,8 +164,8 @@ def load(name: str) -> Classifier:
 @lru_cache(maxsize=8)
 def _loaded(name: str, weights: Path, changed: int) -> Classifier:
     stated = _stated(name)
-    found = hashlib.sha256(weights.read_bytes()).hexdigest()
-    require(found == stated.weights, "weights", found[:16], f"the checksum {stated.weights[:16]}")
+    checksum = hashlib.sha256(weights.read_bytes()).hexdigest()
+    require(checksum == stated.weights, "weights", checksum[:16], f"the checksum {stated.weights[:16]}")
     network = Network(stated.shape[0], stated.shape[1], stated.classes)
     network.load_state_dict(load_file(weights))
     return Classifier(network, stated)
@@ -179,8 +179,8 @@ def save(network: Network, **stated: Any) -> Classifier:
     try:
         save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, new[0])
         checksum = hashlib.sha256(new[0].read_bytes()).hexdigest()
-        told = asdict(Stated(**stated, weights=checksum))
-        new[1].write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        card = asdict(Stated(**stated, weights=checksum))
+        new[1].write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         for temporary, path in zip(new, (weights, about), strict=True):
             os.replace(temporary, path)
     finally:
@@ -200,5 +200,5 @@ def _files(name: str) -> tuple[Path, Path]:
 
 
 def _stated(name: str) -> Stated:
-    told = json.loads(_files(name)[1].read_text(encoding="utf-8"))
-    return Stated(**{**told, "shape": tuple(told["shape"])})
+    card = json.loads(_files(name)[1].read_text(encoding="utf-8"))
+    return Stated(**{**card, "shape": tuple(card["shape"])})

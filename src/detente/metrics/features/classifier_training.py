@@ -85,7 +85,7 @@ def train(
     name: str,
     seed: int = 0,
     recipe: Recipe | None = None,
-    told: Callable[[float, float], None] = lambda share, loss: None,
+    on_progress: Callable[[float, float], None] = lambda share, loss: None,
 ) -> Classifier:
     """Train the classifier of a data set, test it on images it never saw, and keep it in the cache.
 
@@ -93,7 +93,7 @@ def train(
         name: of the set: digits, or a prepared set of images with labels.
         seed: of all that is random; on one machine, the same seed gives the same classifier.
         recipe: how; None for what suits the set.
-        told: called now and then with the share that is done, 0 … 1, and the loss.
+        on_progress: called now and then with the share that is done, 0 … 1, and the loss.
 
     Raises:
         InvalidValue: no such set, not prepared yet, or without labels; a cache that cannot be written.
@@ -106,7 +106,7 @@ def train(
     shape = tuple(images.shape[1:])
     network: Any = build(PLAYER, partial(Network, shape[0], shape[-1], classes), generator)
     game = Recognition(network)
-    vector = _trained(game, images, labels, recipe, generator, told)
+    vector = _trained(game, images, labels, recipe, generator, on_progress)
     write(network, game.layout, vector, {}, PLAYER)
     return save(
         network,
@@ -128,7 +128,7 @@ def _trained(
     labels: Tensor,
     recipe: Recipe,
     generator: torch.Generator,
-    told: Callable[[float, float], None],
+    on_progress: Callable[[float, float], None],
 ) -> Tensor:
     """Return the parameters after all epochs."""
     a_pass = -(-len(images) // recipe.batch)
@@ -141,11 +141,13 @@ def _trained(
         for index, rows in enumerate(order):
             step = epoch * a_pass + index
             batch = {"real": _scaled(_shifted(images[rows], recipe.shift, generator)), "label": labels[rows]}
-            found = vector_field(game, vectors, buffers, batch)
-            vector, memory = optimizer.step_in_place(vectors[PLAYER], found.field[PLAYER], memory, torch.tensor(step))
+            evaluation = vector_field(game, vectors, buffers, batch)
+            vector, memory = optimizer.step_in_place(
+                vectors[PLAYER], evaluation.field[PLAYER], memory, torch.tensor(step)
+            )
             vectors = {PLAYER: vector}
             if index % 10 == 0 or step + 1 == steps:
-                told((step + 1) / steps, float(found.losses[PLAYER]))
+                on_progress((step + 1) / steps, float(evaluation.losses[PLAYER]))
     return vectors[PLAYER]
 
 
@@ -164,8 +166,8 @@ def _sets(name: str) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     if name == "digits":
         images, labels = _whole(Digits())
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))  # the same for every seed
-        test, kept = order.split([round(HELD_OUT * len(order)), len(order) - round(HELD_OUT * len(order))])
-        return (images[kept], labels[kept]), (images[test], labels[test])
+        test, training = order.split([round(HELD_OUT * len(order)), len(order) - round(HELD_OUT * len(order))])
+        return (images[training], labels[training]), (images[test], labels[test])
     splits = open_set(name, "images").about["splits"]
     test = next((split for split in TEST_SPLITS if split in splits), None)
     require("train" in splits and test is not None, "name", name, "a set with a split train and one to test on")
@@ -186,8 +188,8 @@ def _shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
     offsets = torch.randint(2 * most + 1, (2, count, 1), generator=generator)
     rows, columns = offsets[0] + torch.arange(height), offsets[1] + torch.arange(width)
     padded = pad(images, (most, most, most, most)).permute(0, 2, 3, 1)
-    moved = padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
-    return moved.permute(0, 3, 1, 2).contiguous()
+    shifted = padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return shifted.permute(0, 3, 1, 2).contiguous()
 
 
 def _scaled(images: Tensor) -> Tensor:

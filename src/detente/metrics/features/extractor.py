@@ -91,10 +91,10 @@ def cached_on_data(data: Data, key: Hashable, compute: Callable[[], Found]) -> F
     """Return what `compute` finds out about `data`, computed at the first look under `key`."""
     if data not in _remembered:
         _remembered[data] = {}
-    found = _remembered[data]
-    if key not in found:
-        found[key] = compute()
-    return found[key]
+    entries = _remembered[data]
+    if key not in entries:
+        entries[key] = compute()
+    return entries[key]
 
 
 def real_parts(data: Data) -> Iterator[Tensor]:
@@ -111,8 +111,10 @@ def real_parts(data: Data) -> Iterator[Tensor]:
 @torch.no_grad()
 def looked(extractor: Extractor, parts: Iterator[Tensor] | tuple[Tensor, ...]) -> Seen:
     """Return what `extractor` sees in samples that come in parts, on the processor."""
-    seen = [extractor.look(part) for part in parts]
-    return Seen(torch.cat([one.features for one in seen]).cpu(), torch.cat([one.logits for one in seen]).cpu())
+    outputs = [extractor.look(part) for part in parts]
+    return Seen(
+        torch.cat([output.features for output in outputs]).cpu(), torch.cat([output.logits for output in outputs]).cpu()
+    )
 
 
 def _kept_on_disk(data: Data, extractor: Extractor) -> Tensor:

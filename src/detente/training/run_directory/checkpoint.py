@@ -31,16 +31,18 @@ def save(folder: Path, progress: Sequence[Progress]) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
-    told = {}
-    for one in progress:
-        tensors |= {f"{one.seed}/state/{key}": t.cpu().contiguous() for key, t in one.state.flat().items()}
-        tensors[f"{one.seed}/random"] = one.random
-        told[one.seed] = {"seconds": one.seconds, "diverged_at": one.diverged_at}
-    step = max(one.step for one in progress)
+    seeds = {}
+    for seed_progress in progress:
+        tensors |= {
+            f"{seed_progress.seed}/state/{key}": t.cpu().contiguous() for key, t in seed_progress.state.flat().items()
+        }
+        tensors[f"{seed_progress.seed}/random"] = seed_progress.random
+        seeds[seed_progress.seed] = {"seconds": seed_progress.seconds, "diverged_at": seed_progress.diverged_at}
+    step = max(seed_progress.step for seed_progress in progress)
     path = folder / f"step{step:09d}.safetensors"
     temporary = path.with_suffix(".tmp")
     try:
-        save_file(_unshared(tensors), temporary, {"format": FORMAT, "step": str(step), "seeds": json.dumps(told)})
+        save_file(_unshared(tensors), temporary, {"format": FORMAT, "step": str(step), "seeds": json.dumps(seeds)})
         _sync(temporary)
         temporary.replace(path)
     except BaseException as error:
@@ -84,10 +86,10 @@ def read(path: Path, run: Run) -> tuple[Progress, ...]:
         raise InvalidValue("checkpoint", str(path), f"a file of format {FORMAT}, as `detente train` writes")
     # Copied, so that tensors are aligned in memory as torch's own are: sums over unaligned ones round differently.
     tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
-    told = json.loads(metadata["seeds"])
-    if set(told) != set(map(str, run.seeds)):
-        raise InvalidValue("checkpoint", f"{path} of seeds {', '.join(told)}", f"one of seeds {run.seeds}")
-    return tuple(_progress(path, run, seed, tensors, told[str(seed)]) for seed in run.seeds)
+    seeds = json.loads(metadata["seeds"])
+    if set(seeds) != set(map(str, run.seeds)):
+        raise InvalidValue("checkpoint", f"{path} of seeds {', '.join(seeds)}", f"one of seeds {run.seeds}")
+    return tuple(_progress(path, run, seed, tensors, seeds[str(seed)]) for seed in run.seeds)
 
 
 def files(folder: Path) -> list[Path]:
@@ -100,22 +102,22 @@ def step_of(path: Path) -> int:
     return int(path.stem.removeprefix("step"))
 
 
-def _progress(path: Path, run: Run, seed: int, tensors: dict[str, Tensor], told: dict) -> Progress:
+def _progress(path: Path, run: Run, seed: int, tensors: dict[str, Tensor], metadata: dict) -> Progress:
     fresh = begin(run, seed)
     start = f"{seed}/state/"
-    given = {key.removeprefix(start): tensor for key, tensor in tensors.items() if key.startswith(start)}
+    tensors_of_seed = {key.removeprefix(start): tensor for key, tensor in tensors.items() if key.startswith(start)}
     expected = fresh.state.flat()
     wrong = [
         key
-        for key in sorted(expected.keys() | given.keys())
-        if key not in given or key not in expected or _form(given[key]) != _form(expected[key])
+        for key in sorted(expected.keys() | tensors_of_seed.keys())
+        if key not in tensors_of_seed or key not in expected or _form(tensors_of_seed[key]) != _form(expected[key])
     ]
     if wrong:
         hint = f"{wrong[0]} differs"
         raise InvalidValue("checkpoint", str(path), "one of the same game, networks and method", hint)
-    moved = {key: given[key].to(expected[key].device) for key in expected}
-    state = State.from_flat(moved, fresh.state)
-    return Progress(seed, state, tensors[f"{seed}/random"], told["seconds"], told["diverged_at"])
+    on_device = {key: tensors_of_seed[key].to(expected[key].device) for key in expected}
+    state = State.from_flat(on_device, fresh.state)
+    return Progress(seed, state, tensors[f"{seed}/random"], metadata["seconds"], metadata["diverged_at"])
 
 
 def _form(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
@@ -124,8 +126,10 @@ def _form(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
 
 def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors with those that share memory copied, which safetensors insists on."""
-    seen: set[int] = set()
-    return {key: t.clone() if t.data_ptr() in seen or seen.add(t.data_ptr()) else t for key, t in tensors.items()}
+    storages: set[int] = set()
+    return {
+        key: t.clone() if t.data_ptr() in storages or storages.add(t.data_ptr()) else t for key, t in tensors.items()
+    }
 
 
 def _sync(path: Path) -> None:

@@ -19,8 +19,8 @@ from detente.training.run import Run
 
 def description(run: Run) -> dict[str, Any]:
     """Return a run as nested mappings of plain values, alike for equal runs; a game is known by its numbers."""
-    told = {field.name: _plain(getattr(run, field.name)) for field in fields(run) if field.name != "game"}
-    return {"game": {"class_path": _path(run.game), "fingerprint": fingerprint(run.game)}, **told}
+    settings = {field.name: _plain(getattr(run, field.name)) for field in fields(run) if field.name != "game"}
+    return {"game": {"class_path": _path(run.game), "fingerprint": fingerprint(run.game)}, **settings}
 
 
 def recorded(directory: Path) -> dict[str, Any]:

@@ -46,14 +46,14 @@ def clear(directory: Path, overwrite: bool) -> None:
 def cut_back(directory: Path, step: int) -> None:
     """Remove what was recorded after `step`, so that a resumed record equals an undisturbed one."""
     path = directory / "metrics.jsonl"
-    kept = []
+    lines = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             if json.loads(line)["step"] <= step:
-                kept.append(line)
+                lines.append(line)
         except (ValueError, KeyError, TypeError):
             break  # the line that a kill cut short
-    write_text(path, "".join(line + "\n" for line in kept))
+    write_text(path, "".join(line + "\n" for line in lines))
     for folder in PICTURES:
         for file in (directory / folder).glob("seed*-step*"):
             if int(file.stem.rpartition("step")[2]) > step:

@@ -73,9 +73,9 @@ def holder_of(directory: Path) -> dict[str, Any] | None:
 
 def told(holder: dict[str, Any]) -> str:
     """Return in words who holds a directory, and what to do."""
-    who = f"Process {holder.get('pid', '?')} on {holder.get('host', '?')} has been writing into it since"
+    holder_text = f"Process {holder.get('pid', '?')} on {holder.get('host', '?')} has been writing into it since"
     where = holder.get("path", FILE)
-    return f"{who} {holder.get('since', '?')}; if that process is gone, delete {where}"
+    return f"{holder_text} {holder.get('since', '?')}; if that process is gone, delete {where}"
 
 
 def _acquired(path: Path) -> int | dict[str, Any]:
@@ -89,16 +89,16 @@ def _acquired(path: Path) -> int | dict[str, Any]:
         except FileExistsError:
             return {**_read(path), "path": str(path)}
         holder = _content(handle)
-        ours = _locked(handle)
-        if ours and not _same_file(handle, path):  # its holder removed it meanwhile
+        locked = _locked(handle)
+        if locked and not _same_file(handle, path):  # its holder removed it meanwhile
             os.close(handle)
             continue
-        if ours and (fresh or not _elsewhere(holder)):
+        if locked and (fresh or not _elsewhere(holder)):
             os.ftruncate(handle, 0)
             os.pwrite(handle, json.dumps(_ourselves()).encode(), 0)
             return handle
         os.close(handle)
-        if ours or time.monotonic() > until:
+        if locked or time.monotonic() > until:
             return {**holder, "path": str(path)}
         time.sleep(0.02)
 

@@ -71,8 +71,8 @@ class Record:
         self.checkpoints = directory / "checkpoints"
         # Killed before its first checkpoint, a run begins again.
         self.start = checkpoint.load(self.checkpoints, run) if resume and checkpoint.files(self.checkpoints) else None
-        begun = max(one.step for one in self.start) if self.start else -1
-        require(begun <= run.steps, "steps", run.steps, f"at least {begun}, where the last checkpoint stands")
+        first_step = max(seed_progress.step for seed_progress in self.start) if self.start else -1
+        require(first_step <= run.steps, "steps", run.steps, f"at least {first_step}, where the last checkpoint stands")
         origin = provenance(run.game)
         if resume:
             require_same(directory, origin, changed)
@@ -82,13 +82,15 @@ class Record:
         self._write_yaml({**configuration, **origin})
         described = {name: {"title": m.title, "unit": m.unit, "better": m.better} for name, m in self.metrics.items()}
         write_text(directory / "metrics.json", json.dumps(described, indent=1))
-        cut_back(directory, begun)
+        cut_back(directory, first_step)
         from torch.utils.tensorboard import SummaryWriter  # takes a second to import
 
-        self._events = SummaryWriter(str(directory / "events"), purge_step=begun + 1)
+        self._events = SummaryWriter(str(directory / "events"), purge_step=first_step + 1)
         self._lines = (directory / "metrics.jsonl").open("a", encoding="utf-8")
         self._last: Tick | None = None
-        self._before = {one.seed: one for one in self.start or ()}  # each seed as its last line tells it
+        self._before = {
+            seed_progress.seed: seed_progress for seed_progress in self.start or ()
+        }  # each seed as its last line tells it
         self._saved = -1
 
     def __enter__(self) -> Record:
@@ -116,14 +118,14 @@ class Record:
 
     def write(self, tick: Tick) -> None:
         """Write one tick: lines, events, samples, and a checkpoint where one is due."""
-        for one in tick.progress:
-            if one.seed in tick.infos or one.seed in tick.metrics:
-                self._write_line(tick, one)
+        for seed_progress in tick.progress:
+            if seed_progress.seed in tick.infos or seed_progress.seed in tick.metrics:
+                self._write_line(tick, seed_progress)
         self._lines.flush()
         if tick.metrics:
-            for one in tick.progress:
-                if one.diverged_at is None:
-                    self._write_pictures(one, tick.step)
+            for seed_progress in tick.progress:
+                if seed_progress.diverged_at is None:
+                    self._write_pictures(seed_progress, tick.step)
         if self._last is None or self.run.event_between("checkpoint", self._last.moment, tick.moment):
             os.fsync(self._lines.fileno())
             checkpoint.save(self.checkpoints, tick.progress)
@@ -131,62 +133,66 @@ class Record:
         self._last = tick
         self._write_status(tick.progress, tick.execution, "running")
 
-    def _write_line(self, tick: Tick, one: Progress) -> None:
-        info, cost = tick.infos.get(one.seed), self.run.method.gradient_evaluations(self.run.game)
+    def _write_line(self, tick: Tick, progress: Progress) -> None:
+        info, cost = tick.infos.get(progress.seed), self.run.method.gradient_evaluations(self.run.game)
         line: dict[str, Any] = {
-            "seed": one.seed,
+            "seed": progress.seed,
             "step": tick.step,
             "gradient_evaluations": cost * tick.step,
-            "seconds": one.seconds,
-            **self._cost(one),
+            "seconds": progress.seconds,
+            **self._cost(progress),
         }
         if info is not None:
             line["losses"] = {name: _number(loss) for name, loss in info.losses.items()}
             line["gradient_norm"] = {name: _number(norm) for name, norm in info.gradient_norm.items()}
             if info.extra:
                 line["extra"] = {name: _number(number) for name, number in info.extra.items()}
-        if one.seed in tick.metrics:
-            line["metrics"] = {name: _number(number) for name, number in tick.metrics[one.seed].items()}
+        if progress.seed in tick.metrics:
+            line["metrics"] = {name: _number(number) for name, number in tick.metrics[progress.seed].items()}
         self._lines.write(json.dumps(line) + "\n")
         for group in ("losses", "gradient_norm", "extra", "metrics"):
             for name, number in line.get(group, {}).items():
                 if number is not None:
-                    self._events.add_scalar(f"{group}/{name}/seed{one.seed}", number, tick.step)
+                    self._events.add_scalar(f"{group}/{name}/seed{progress.seed}", number, tick.step)
 
-    def _cost(self, one: Progress) -> dict[str, float]:
+    def _cost(self, progress: Progress) -> dict[str, float]:
         """Return the seconds that each step since a seed's last line took, and the largest memory so far."""
-        before, most = self._before.get(one.seed), memory.peak(self.run.device)
-        self._before[one.seed] = one
-        told = {} if most is None else {"memory_mib": round(most, 1)}
-        if before is None or one.step == before.step:
-            return told
-        return {"seconds_per_step": float(f"{(one.seconds - before.seconds) / (one.step - before.step):.4g}"), **told}
+        before, most = self._before.get(progress.seed), memory.peak(self.run.device)
+        self._before[progress.seed] = progress
+        memory_use = {} if most is None else {"memory_mib": round(most, 1)}
+        if before is None or progress.step == before.step:
+            return memory_use
+        return {
+            "seconds_per_step": float(f"{(progress.seconds - before.seconds) / (progress.step - before.step):.4g}"),
+            **memory_use,
+        }
 
-    def _write_pictures(self, one: Progress, step: int) -> None:
-        state = self.run.method.scheme.eval_state(one.state)
-        for name, path in write_snapshot(self.run.game, state, self.directory, one.seed, step).items():
+    def _write_pictures(self, progress: Progress, step: int) -> None:
+        state = self.run.method.scheme.eval_state(progress.state)
+        for name, path in write_snapshot(self.run.game, state, self.directory, progress.seed, step).items():
             if path.suffix == ".png":
                 with Image.open(path) as picture:
                     pixels = np.atleast_3d(np.asarray(picture))
-                self._events.add_image(f"{name}/seed{one.seed}", pixels, step, dataformats="HWC")
+                self._events.add_image(f"{name}/seed{progress.seed}", pixels, step, dataformats="HWC")
 
     def _write_status(self, progress: Sequence[Progress], execution: str, unfinished: str) -> None:
-        def status(one: Progress) -> str:
-            if one.diverged_at is not None:
+        def status(seed_progress: Progress) -> str:
+            if seed_progress.diverged_at is not None:
                 return "diverged"
-            return "finished" if self.run.is_over((one.step, one.seconds)) and unfinished != "running" else unfinished
+            at_end = self.run.is_over((seed_progress.step, seed_progress.seconds))
+            return "finished" if at_end and unfinished != "running" else unfinished
 
         seeds = {
-            str(one.seed): {
-                "status": status(one),
-                "step": one.step,
-                "seconds": one.seconds,
-                "diverged_at": one.diverged_at,
+            str(seed_progress.seed): {
+                "status": status(seed_progress),
+                "step": seed_progress.step,
+                "seconds": seed_progress.seconds,
+                "diverged_at": seed_progress.diverged_at,
             }
-            for one in progress
+            for seed_progress in progress
         }
-        said = {"seeds": seeds, "execution": execution, "device": self.run.device}
-        write_text(self.directory / "status.json", json.dumps(said, indent=1))
+        status_file = {"seeds": seeds, "execution": execution, "device": self.run.device}
+        write_text(self.directory / "status.json", json.dumps(status_file, indent=1))
 
     def _said_execution(self) -> str:
         try:

@@ -88,10 +88,12 @@ def interpolated(start: Tensor, end: Tensor, count: int) -> Tensor:
     """
     angle = torch.nn.functional.cosine_similarity(start, end, dim=1).clamp(-1, 1).acos().reshape(-1, 1, 1)
     share = torch.linspace(0, 1, count, device=start.device).reshape(1, -1, 1)
-    here, there = start.unsqueeze(1), end.unsqueeze(1)
+    start_column, end_column = start.unsqueeze(1), end.unsqueeze(1)
     straight = angle.sin() < 1e-3  # in one direction, or in opposite ones, where no way is shorter than another
-    bent = ((1 - share) * angle).sin() * here + (share * angle).sin() * there
-    return torch.where(straight, (1 - share) * here + share * there, bent / angle.sin().where(~straight, 1.0))
+    bent = ((1 - share) * angle).sin() * start_column + (share * angle).sin() * end_column
+    return torch.where(
+        straight, (1 - share) * start_column + share * end_column, bent / angle.sin().where(~straight, 1.0)
+    )
 
 
 def _between(game: Adversarial, state: State) -> Image.Image:
@@ -100,8 +102,8 @@ def _between(game: Adversarial, state: State) -> Image.Image:
     ends = torch.randn(2, ROWS, math.prod(game.latent_shape), generator=generator)
     latents = interpolated(ends[0], ends[1], COLUMNS).flatten(0, 1).unflatten(1, game.latent_shape).to(state.t.device)
     labels = getattr(game, "present", None)  # of a conditional game, whose generator is told one too
-    beside = [] if labels is None else [labels[torch.arange(ROWS) % len(labels)].repeat_interleave(COLUMNS)]
-    return image_grid(game.generate(state, latents, *(one.to(latents.device) for one in beside)), COLUMNS)
+    conditioning = [] if labels is None else [labels[torch.arange(ROWS) % len(labels)].repeat_interleave(COLUMNS)]
+    return image_grid(game.generate(state, latents, *(tensor.to(latents.device) for tensor in conditioning)), COLUMNS)
 
 
 def _path(folder: Path, seed: int, step: int, suffix: str) -> Path:
