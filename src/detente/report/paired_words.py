@@ -68,7 +68,7 @@ def method_of_test(told: Against) -> str:
     budget = f"Each seed had {told.comparison.budget} at most. " if told.comparison.budget else ""
     return (
         f"{budget}Differences over {many} paired seeds with their Student-t 95 % intervals; "
-        f"p of the exact Wilcoxon signed-rank test{tests}."
+        f"p of the two-sided Wilcoxon signed-rank test{tests}."
     )
 
 

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
-import numpy as np
-
 from detente.report.charts import metric_texts, quantities
 from detente.report.run import Quantity, Run
-from detente.report.statistics import CONFIDENCE, Interval, final_values, interval
+from detente.report.statistics import CONFIDENCE, Interval, final_values, holm, interval, signed_rank_test
 
 LEVEL = 1 - CONFIDENCE
 FEWEST = 6  # unequal pairs: five can at best give p = 2/2⁵ = 0.0625
@@ -70,37 +68,6 @@ class Pair:
         return "who lost seeds is not called better"
 
 
-def signed_rank(differences: Sequence[float]) -> tuple[float, int]:
-    """Return the exact two-sided p of the signed-rank test, and how many differences are not zero.
-
-    W = Σ of the ranks of |d| where d > 0, among all 2ⁿ signs; equal |d| share their mean rank, zeros are left out.
-
-    Source: Wilcoxon 1945, Individual Comparisons by Ranking Methods; `scipy.stats.wilcoxon` with method "exact".
-    """
-    known = np.asarray([d for d in differences if d != 0], dtype=np.float64)
-    if not known.size:
-        return 1.0, 0
-    _, places, counts = np.unique(np.abs(known), return_inverse=True, return_counts=True)
-    doubled = (2 * np.cumsum(counts) - counts + 1)[places]  # twice the mean ranks, which are whole
-    ways = np.ones(1)  # by sum: the share of signs that give it
-    for rank in doubled:
-        ways = (np.pad(ways, (0, rank)) + np.pad(ways, (rank, 0))) / 2
-    seen = int(doubled[known > 0].sum())
-    return float(min(1.0, 2 * min(ways[: seen + 1].sum(), ways[seen:].sum()))), int(known.size)
-
-
-def holm(probabilities: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number, so that with 95 % none below 0.05 is there by chance.
-
-    Source: Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure.
-    """
-    corrected, largest = [1.0] * len(probabilities), 0.0
-    for done, index in enumerate(sorted(range(len(probabilities)), key=probabilities.__getitem__)):
-        largest = max(largest, min(1.0, (len(probabilities) - done) * probabilities[index]))
-        corrected[index] = largest
-    return corrected
-
-
 def pairs(runs: Sequence[Run], baseline: int, among: Sequence[int] | None = None) -> list[dict[int, Pair]]:
     """Return for every metric, as `standings` orders them, each run against the baseline, by the run's position.
 
@@ -127,7 +94,7 @@ def _pair(run: Run, baseline: Run, quantity: Quantity, better: str) -> Pair | No
         return None
     ours, theirs = final_values(run, quantity), final_values(baseline, quantity)
     gaps = [ours[s] - theirs[s] for s in ours if ours[s] is not None and theirs.get(s) is not None]  # type: ignore[operator]
-    p, unequal = signed_rank(gaps)
+    p, unequal = signed_rank_test(gaps)
     lost, theirs_lost = (
         [s for s in one.seeds if known.get(s) is None] for one, known in ((run, ours), (baseline, theirs))
     )
