@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from detente.report.differences import Difference, differences, flattened
+from detente.report.differences import Difference, differences, flatten
 
 
 def test_nested_mappings_become_dotted_names() -> None:
     nested = {"method": {"optimizer": {"rate": 2e-4, "betas": [0.5, 0.9]}, "note": None}, "empty": {}, 3: True}
-    assert flattened(nested) == {
+    assert flatten(nested) == {
         "method.optimizer.rate": "0.0002",
         "method.optimizer.betas": "[0.5, 0.9]",
         "method.note": "null",

@@ -52,7 +52,7 @@ def test_every_string_is_escaped(page: str) -> None:
     before, after = page.split('<script type="application/json" id="data">')
     data = after.split("</script>")[0]
     assert "<script>alert" not in before + after.split("</script>", 1)[1]
-    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt; &amp; &quot;quoted&quot; %{x}" in before
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &#34;quoted&#34; %{x}" in before
     assert not re.search("[<>&]", data)
     reader = Reader(page)
     assert not {"b", "i"} & {tag for tag, _ in reader.tags}
@@ -121,13 +121,13 @@ def test_bare_run_has_a_page(tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "run.yaml").write_text("steps: 5\n")
     text = Reader(write_report([tmp_path / "bare"], tmp_path / "r.html").read_text()).text
-    for said in (
+    for sentence in (
         "No samples were recorded.",
         "No spectra were recorded.",
         "No curves were recorded.",
         "metrics.jsonl is missing.",
     ):
-        assert said in text
+        assert sentence in text
 
 
 def test_broken_pictures_and_arrays_are_named(make_run: Callable[..., Path], tmp_path: Path) -> None:
@@ -139,11 +139,11 @@ def test_broken_pictures_and_arrays_are_named(make_run: Callable[..., Path], tmp
     text = Reader(write_report([run], tmp_path / "r.html").read_text()).text
     for name in (
         "seed0-step00000000.npz could not",
-        "seed0-step00000001.png is no",
+        "seed0-step00000001.png is not",
         "seed0-step00000002.npz could not",
     ):
         assert name in text
-    assert "seed0-step00000002.npz holds no eigenvalues." in text
+    assert "seed0-step00000002.npz does not contain eigenvalues." in text
 
 
 def test_points_that_are_not_finite_are_counted_outside(make_run: Callable[..., Path], tmp_path: Path) -> None:

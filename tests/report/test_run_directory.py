@@ -30,7 +30,7 @@ def test_truncated_last_line_is_left_out_and_said(make_run: MakeRun, tmp_path: P
     (path / "metrics.jsonl").write_text(whole[:-25])
     run = read_run(path, "gda")
     assert run.ticks[0][-1].step == 290
-    assert run.notes == ("metrics.jsonl: 1 unreadable line(s) left out (line 30).",)
+    assert run.notes == ("metrics.jsonl: 1 unreadable line(s) skipped (line 30).",)
 
 
 @pytest.mark.parametrize("line", ["[1, 2]", "null", '{"seed": 0}', '{"seed": null, "step": 1}', "{", "\x00\x00"])

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from detente.report.escape import shown_interval
+from detente.report.formatting import format_interval
 from detente.report.run import Run, SeedStatus, Tick
 from detente.report.statistics import (
     Interval,
+    confidence_interval,
     curve,
     final_cost,
     final_outcome,
-    interval,
     t_quantile,
-    thinned,
+    thin,
 )
 
 MODES = ("metrics", "modes")
@@ -40,14 +40,14 @@ def test_t_quantile(degrees: int) -> None:
 def test_interval_is_scipys(n: int) -> None:
     values = np.random.default_rng(n).normal(5, 2, n)
     low, high = stats.t.interval(0.95, n - 1, loc=values.mean(), scale=stats.sem(values))
-    found = interval(values)
-    assert found is not None and (found.low, found.high, found.n) == (pytest.approx(low), pytest.approx(high), n)
+    result = confidence_interval(values)
+    assert result is not None and (result.low, result.high, result.n) == (pytest.approx(low), pytest.approx(high), n)
 
 
 def test_single_and_equal_seeds() -> None:
-    assert interval([]) is None
-    assert interval([3.0]) == Interval(3.0, None, 1)
-    assert interval([0.1, 0.1, 0.1]) == Interval(0.1, 0.0, 3)
+    assert confidence_interval([]) is None
+    assert confidence_interval([3.0]) == Interval(3.0, None, 1)
+    assert confidence_interval([0.1, 0.1, 0.1]) == Interval(0.1, 0.0, 3)
 
 
 def test_intervals_that_touch_overlap() -> None:
@@ -78,8 +78,8 @@ def test_curve_counts_a_seed_until_it_diverges() -> None:
 
 
 def test_thinning_keeps_both_ends() -> None:
-    assert thinned(range(10), 20) == list(range(10))
-    few = thinned(range(1000), 7)
+    assert thin(range(10), 20) == list(range(10))
+    few = thin(range(1000), 7)
     assert len(few) == 7 and (few[0], few[-1]) == (0, 999) and few == sorted(set(few))
 
 
@@ -94,7 +94,7 @@ def test_thinning_keeps_both_ends() -> None:
     ],
 )
 def test_intervals_are_written_with_the_digits_they_support(value: Interval, shown: str) -> None:
-    assert shown_interval(value) == shown
+    assert format_interval(value) == shown
 
 
 def test_final_value_of_a_made_up_run(make_run: Callable[..., Path], tmp_path: Path) -> None:

@@ -127,13 +127,13 @@ detente.show = (name) => {
   detente.find(`[data-slider="${name}"]`).setAttribute("aria-valuetext", `step ${step}`);
   for (const panel of section.panels) {
     const place = detente.find(`[data-panel="${name}-${panel.run}"]`);
-    const says = detente.find(`[data-says="${name}-${panel.run}"]`);
+    const note = detente.find(`[data-note="${name}-${panel.run}"]`);
     place.closest("figure").hidden = detente.hidden.has(panel.run);
     if (place.closest("figure").hidden) continue;
     const frame = detente.frameAt(panel.frames, seed, step);
     place.style.visibility = frame ? "" : "hidden";
     if (!frame) {
-      says.textContent = `Nothing was recorded for seed ${seed}.`;
+      note.textContent = `Nothing was recorded for seed ${seed}.`;
       continue;
     }
     const label = `${name} of ${detente.data.runs[panel.run].name}, seed ${seed}, step ${frame.at}`;
@@ -141,6 +141,6 @@ detente.show = (name) => {
     const show = { images: detente.showPicture, points: detente.showPoints, spectrum: detente.showSpectrum }[panel.kind];
     const said = show(place, panel, frame, label);
     const when = frame.at === step ? "" : `Step ${detente.whole(frame.at)}, the nearest recorded. `;
-    says.textContent = when + said;
+    note.textContent = when + said;
   }
 };

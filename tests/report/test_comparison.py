@@ -12,13 +12,20 @@ import pytest
 import yaml
 from scipy import stats
 
-from detente.report.comparison import against, read_comparison
+from detente.report.comparison import compare_to_baseline, read_comparison
+from detente.report.comparison_text import (
+    comparison_sentences,
+    describe_pair,
+    describe_tests,
+    format_trials,
+    tuning_lines,
+)
+from detente.report.formatting import format_difference
 from detente.report.page import write_report
-from detente.report.paired_words import method_of_test, sentences, shown_gap, shown_pair, swept, tried
-from detente.report.pairs import Pair, pairs
+from detente.report.paired_differences import PairedDifference, paired_differences
+from detente.report.ranking import rankings
 from detente.report.run import Metric, Run, SeedStatus, Tick
 from detente.report.run_directory import read_runs
-from detente.report.standing import standings
 from detente.report.statistics import Interval, holm, signed_rank_test
 from tests.report.page_reader import Reader
 
@@ -27,18 +34,17 @@ MakeRun = Callable[..., Path]
 
 
 def run_of(
-    name: str, values: Mapping[int, float | None], lost: dict[int, int] | None = None, better: str = "higher"
+    name: str, values: Mapping[int, float | None], diverged: dict[int, int] | None = None, better: str = "higher"
 ) -> Run:
-    gone = lost or {}
     ticks = {seed: [Tick(5, 10, 1.0, {MODES: value})] for seed, value in values.items()}
-    seeds = {s: SeedStatus("diverged" if s in gone else "finished", 5, 1.0, gone.get(s)) for s in {**values, **gone}}
-    return Run(
-        name, Path(f"/made/{name}"), seeds=seeds, ticks=ticks, metrics={"modes": Metric("Modes", "modes", better)}
-    )
+    seeds = {seed: SeedStatus("finished", 5, 1.0) for seed in values}
+    seeds |= {seed: SeedStatus("diverged", 5, 1.0, step) for seed, step in (diverged or {}).items()}
+    metrics = {"modes": Metric("Modes", "modes", better)}
+    return Run(name, Path(f"/made/{name}"), seeds=seeds, ticks=ticks, metrics=metrics)
 
 
-def only(runs: list[Run], baseline: int = 0) -> Pair:
-    (row,) = pairs(runs, baseline)
+def only(runs: list[Run], baseline: int = 0) -> PairedDifference:
+    (row,) = paired_differences(runs, baseline)
     (pair,) = row.values()
     return pair
 
@@ -104,14 +110,14 @@ def test_ten_seeds_that_agree_are_a_verdict_and_the_metric_says_which(better: st
     base = run_of("base", {s: float(s) for s in range(10)}, better=better)
     pair = only([base, run_of("ours", {s: s + 1 + s / 100 for s in range(10)}, better=better)])
     assert pair.verdict == verdict and pair.corrected == pair.p == pytest.approx(2 / 2**10)
-    assert shown_pair(pair)[0].startswith(f"{verdict}: +1.0")
+    assert describe_pair(pair)[0].startswith(f"{verdict}: +1.0")
 
 
 def test_five_seeds_say_that_they_are_too_few() -> None:
     base = run_of("base", {s: 0.0 for s in range(5)})
     pair = only([base, run_of("ours", {s: 5.0 + s / 100 for s in range(5)})])
     assert pair.verdict == "" and pair.p == 0.0625
-    assert "5 unequal pairs cannot reach p < 0.05, 6 could" in shown_pair(pair)
+    assert "only 5 pairs differ; p < 0.05 needs at least 6" in describe_pair(pair)
 
 
 def test_a_run_that_lost_seeds_is_not_called_better_but_may_be_called_worse() -> None:
@@ -119,7 +125,7 @@ def test_a_run_that_lost_seeds_is_not_called_better_but_may_be_called_worse() ->
     ours = {s: 1 + s / 100 for s in range(9)}
     winner = only([base, run_of("ours", ours, {9: 3})])
     assert winner.verdict == "" and winner.corrected < 0.05
-    assert shown_pair(winner)[-2:] == ["who lost seeds is not called better", "1 lost"]
+    assert describe_pair(winner)[-2:] == ["a run that lost seeds is not called better", "1 lost"]
     assert only([base, run_of("ours", {s: -value for s, value in ours.items()}, {9: 3})]).verdict == "worse"
     assert (
         only([run_of("base", dict.fromkeys(range(9), 0.0), {9: 3}), run_of("ours", {**ours, 9: 1.0})]).verdict
@@ -130,30 +136,30 @@ def test_a_run_that_lost_seeds_is_not_called_better_but_may_be_called_worse() ->
 def test_no_common_seed_and_equal_seeds_say_so() -> None:
     base = run_of("base", {0: 1.0, 1: None})
     apart = only([base, run_of("ours", {0: None, 1: 1.0})])
-    assert apart.difference is None and shown_pair(apart)[0] == "no seed ended in both"
+    assert apart.difference is None and describe_pair(apart)[0] == "no seed finished in both runs"
     equal = only([base, run_of("ours", {0: 1.0})])
-    assert equal.reason == "equal in every seed"
+    assert equal.reason == "equal for every seed"
 
 
 def test_every_method_and_metric_is_corrected_for() -> None:
     noise = np.random.default_rng(3)
     runs = [run_of(name, dict(enumerate(noise.normal(shift, 1, 10)))) for name, shift in (("a", 0), ("b", 1), ("c", 2))]
-    (row,) = pairs(runs, 0)
+    (row,) = paired_differences(runs, 0)
     assert [row[1].corrected, row[2].corrected] == pytest.approx(holm([row[1].p, row[2].p]))
-    (one,) = pairs(runs, 0, among=[0, 2])
+    (one,) = paired_differences(runs, 0, among=[0, 2])
     assert list(one) == [2] and one[2].corrected == one[2].p
 
 
-def test_gaps_have_the_decimals_of_their_interval() -> None:
-    shown = {
+def test_differences_have_the_decimals_of_their_interval() -> None:
+    expected = {
         Interval(1.2345, 0.8, 10): "+1.23 [0.43, 2.03]",
         Interval(-1200.0, 55.0, 3): "−1,200 [−1,255, −1,145]",
         Interval(2.0, None, 1): "+2",
         Interval(0.0, 0.0, 3): "0",
         Interval(-3e-7, 1e-7, 3): "−3e−07 [−4e−07, −2e−07]",
     }
-    for gap, said in shown.items():
-        assert shown_gap(Pair("higher", gap, 3, 0.5, 0.5, (), ())) == said
+    for difference, text in expected.items():
+        assert format_difference(difference) == text
 
 
 @pytest.fixture
@@ -175,15 +181,17 @@ def test_the_folder_names_its_baseline_and_the_page_shows_it(folder: Path, tmp_p
     text = Reader(page).text
     assert "Against plain, seed by seed" in text and "good<b>" in text and "<b>" not in page.split("<script")[0]
     assert "good<b>: better than plain: Modes covered (+4.4" in text
-    assert "same: no difference from plain shown: Modes covered, Sliced Wasserstein distance." in text
-    assert "corrected by Holm for 4 tests" in text
-    assert "Learning rates swept beforehand" in text and "0.001: 7.25; 0.01: 1 diverged" in text
+    assert "same: no significant difference from plain: Modes covered, Sliced Wasserstein distance." in text
+    assert "with Holm’s correction for 4 tests" in text
+    assert "Learning rates tried beforehand" in text and "0.001: 7.25; 0.01: 1 diverged" in text
 
 
 def test_without_its_folder_or_its_baseline_there_is_no_comparison(folder: Path) -> None:
-    assert against(read_runs([folder / "plain", folder / "same"]), [folder / "plain", folder / "same"]) is None
+    assert (
+        compare_to_baseline(read_runs([folder / "plain", folder / "same"]), [folder / "plain", folder / "same"]) is None
+    )
     (folder / "comparison.yaml").write_text("baseline: gone")
-    assert against(read_runs([folder]), [folder]) is None
+    assert compare_to_baseline(read_runs([folder]), [folder]) is None
     for broken in ("baseline: [unclosed", "just words", "baseline: 3", ""):
         (folder / "comparison.yaml").write_text(broken)
         assert read_comparison([folder]) is None
@@ -192,9 +200,9 @@ def test_without_its_folder_or_its_baseline_there_is_no_comparison(folder: Path)
 def test_runs_of_elsewhere_are_not_held_against_the_baseline(folder: Path, make_run: MakeRun, tmp_path: Path) -> None:
     other = make_run(tmp_path / "other", seeds=tuple(range(10)), snapshots=0)
     runs = read_runs([folder, other])
-    told = against(runs, [folder, other])
-    assert told is not None and [run.name for run in runs] == ["good<b>", "plain", "same", "other"]
-    assert {index for row in told.pairs for index in row} == {0, 2} and told.tests == 4
+    comparison = compare_to_baseline(runs, [folder, other])
+    assert comparison is not None and [run.name for run in runs] == ["good<b>", "plain", "same", "other"]
+    assert {index for row in comparison.pairs for index in row} == {0, 2} and comparison.tests == 4
 
 
 @pytest.mark.parametrize("tuning", ["{", "[]", '{"methods": 3}', '{"methods": {"plain": {"trials": 3, "best": "x"}}}',
@@ -206,9 +214,9 @@ def test_a_broken_sweep_does_not_break_the_page(folder: Path, tmp_path: Path, tu
 
 def test_lines_for_the_terminal(folder: Path) -> None:
     runs = read_runs([folder])
-    told = against(runs, [folder])
-    assert told is not None
-    assert len(sentences(runs, standings(runs), told)) == 2
-    assert method_of_test(told).startswith("Each seed had 60 seconds at most. Differences over 9 to 10")
-    assert list(swept(told))[0] == "good<b>: learning rate 0.001; the <best> is at the edge."
-    assert tried({"trials": [{"rate": 1.0, "mean": None, "diverged": []}]}) == ["1: no value"]
+    comparison = compare_to_baseline(runs, [folder])
+    assert comparison is not None
+    assert len(comparison_sentences(runs, rankings(runs), comparison)) == 2
+    assert describe_tests(comparison).startswith("Each seed had 60 seconds at most. Differences over 9 to 10")
+    assert list(tuning_lines(comparison))[0] == "good<b>: learning rate 0.001; the <best> is at the edge."
+    assert format_trials({"trials": [{"rate": 1.0, "mean": None, "diverged": []}]}) == ["1: no value"]
