@@ -183,7 +183,7 @@ def test_the_folder_names_its_baseline_and_the_page_shows_it(folder: Path, tmp_p
     assert "good<b>: better than plain: Modes covered (+4.4" in text
     assert "same: no significant difference from plain: Modes covered, Sliced Wasserstein distance." in text
     assert "with Holm’s correction for 4 tests" in text
-    assert "Learning rates tried beforehand" in text and "0.001: 7.25; 0.01: 1 diverged" in text
+    assert "Learning rates swept beforehand" in text and "0.001: 7.25; 0.01: 1 diverged" in text
 
 
 def test_without_its_folder_or_its_baseline_there_is_no_comparison(folder: Path) -> None:

@@ -133,7 +133,7 @@ def tuning_table(runs: Sequence[Run], comparison: BaselineComparison) -> RunTabl
         Column("Tried", tuple(Cell("; ".join(format_trials(sweep)), style="words") for sweep in sweeps.values())),
         Column("Remark", tuple(Cell(str(sweep.get("remark") or ""), style="words") for sweep in sweeps.values())),
     )
-    return RunTable("Learning rates tried beforehand, on other seeds", tuple(sweeps), columns)
+    return RunTable("Learning rates swept beforehand, on other seeds", tuple(sweeps), columns)
 
 
 def _metric_column(runs: Sequence[Run], ranking: Ranking) -> Column:
