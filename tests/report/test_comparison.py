@@ -1,4 +1,4 @@
-"""Paired comparisons against SciPy, the correction by hand, and what is claimed in words."""
+"""Comparison with a baseline: differences, tests, corrections, and their description in words."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run_of(
     seeds = {seed: SeedStatus("finished", 5, 1.0) for seed in values}
     seeds |= {seed: SeedStatus("diverged", 5, 1.0, step) for seed, step in (diverged or {}).items()}
     metrics = {"modes": Metric("Modes", "modes", better)}
-    return Run(name, Path(f"/made/{name}"), seeds=seeds, ticks=ticks, metrics=metrics)
+    return Run(name, Path(f"/runs/{name}"), seeds=seeds, ticks=ticks, metrics=metrics)
 
 
 def only(runs: list[Run], baseline: int = 0) -> PairedDifference:
@@ -49,47 +49,54 @@ def only(runs: list[Run], baseline: int = 0) -> PairedDifference:
     return pair
 
 
-@pytest.mark.parametrize("n", [1, 2, 5, 6, 10, 25])
+def exact_p_value(differences: list[float]) -> float:
+    """Return the share of the 2ⁿ signs whose rank sum is at least as extreme, doubled."""
+    nonzero = np.array([d for d in differences if d], dtype=float)
+    ranks = stats.rankdata(np.abs(nonzero))
+    signs = np.array(list(itertools.product((0, 1), repeat=len(nonzero))))
+    sums, observed = signs @ ranks, ranks[nonzero > 0].sum()
+    return min(1.0, 2 * min((sums <= observed).mean(), (sums >= observed).mean()))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 10, 15])
 @pytest.mark.parametrize("shift", [0.0, 0.4, -1.0])
-def test_signed_rank_is_scipys_exact_test(n: int, shift: float) -> None:
-    gaps = np.random.default_rng([n, round(10 * shift) + 10]).normal(shift, 1, n)
-    p, counted = signed_rank_test(list(gaps))
-    assert counted == n
-    assert p == pytest.approx(stats.wilcoxon(gaps, method="exact")[1], rel=1e-12)
+def test_signed_rank_test_without_ties_is_exact(n: int, shift: float) -> None:
+    differences = list(np.random.default_rng([n, round(10 * shift) + 10]).normal(shift, 1, n))
+    assert signed_rank_test(differences) == (pytest.approx(exact_p_value(differences)), n)
 
 
 @pytest.mark.parametrize(
-    "gaps", [[1, 1, 2, -1, 3], [2, 2, 2, 2, -2, 5, 0, 0], [-1, -1, -1, -1, -1, -1], [1, -1], [3, 0]]
+    ("differences", "nonzero"),
+    [
+        ([1, 1, 2, -1, 3], 5),
+        ([2, 2, 2, 2, -2, 5, 0, 0], 6),
+        ([-1, -1, -1, -1, -1, -1], 6),
+        ([1, -1], 2),
+        ([3, 0], 1),
+        ([1, 2, 2, 3, 3, 3, -1, -2, 4, 4, 5, 5, 6], 13),
+    ],
 )
-def test_ties_and_zeros_are_counted_by_trying_every_sign(gaps: list[float]) -> None:
-    """Zeros are left out; equal sizes share a rank; p is the share of the 2ⁿ signs that are as extreme, both sides."""
-    known = np.array([gap for gap in gaps if gap], dtype=float)
-    ranks = stats.rankdata(np.abs(known))
-    seen = ranks[known > 0].sum()
-    sums = [
-        sum(r for r, sign in zip(ranks, signs, strict=True) if sign)
-        for signs in itertools.product((0, 1), repeat=len(known))
-    ]
-    below, above = np.mean([s <= seen for s in sums]), np.mean([s >= seen for s in sums])
-    assert signed_rank_test(gaps) == (pytest.approx(min(1.0, 2 * min(below, above))), len(known))
+def test_signed_rank_test_with_ties_and_zeros_is_exact(differences: list[float], nonzero: int) -> None:
+    assert signed_rank_test(differences) == (pytest.approx(exact_p_value(differences)), nonzero)
 
 
 def test_many_ties_use_the_normal_approximation() -> None:
-    gaps = np.random.default_rng(0).integers(1, 4, 20) * np.where(np.arange(20) % 4, 1.0, -1.0)
-    assert signed_rank_test(list(gaps)) == (pytest.approx(stats.wilcoxon(gaps, method="asymptotic")[1]), 20)
+    differences = np.random.default_rng(0).integers(1, 4, 20) * np.where(np.arange(20) % 4, 1.0, -1.0)
+    p_value = stats.wilcoxon(differences, method="asymptotic")[1]
+    assert signed_rank_test(list(differences)) == (pytest.approx(p_value), 20)
 
 
-def test_nothing_but_zeros_is_no_evidence() -> None:
+def test_only_zeros_give_p_of_1() -> None:
     assert signed_rank_test([0.0, 0.0]) == (1.0, 0) and signed_rank_test([]) == (1.0, 0)
 
 
-def test_holm_by_hand() -> None:
+def test_holm_correction() -> None:
     """Holm: the smallest p times 4, the next times 3, …, none below the one before it."""
     assert holm([0.03, 0.005, 0.04, 0.01]) == pytest.approx([0.06, 0.02, 0.06, 0.03])
     assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
 
 
-def test_the_interval_is_scipys_of_the_differences() -> None:
+def test_interval_of_the_differences_agrees_with_scipy() -> None:
     noise = np.random.default_rng(1)
     base, ours = noise.normal(3, 1, 10), noise.normal(4, 1, 10)
     pair = only([run_of("base", dict(enumerate(base))), run_of("ours", dict(enumerate(ours)))])
@@ -99,21 +106,21 @@ def test_the_interval_is_scipys_of_the_differences() -> None:
     assert pair.p == pytest.approx(stats.wilcoxon(ours, base)[1])
 
 
-def test_seeds_are_paired_by_their_number_and_not_by_their_place() -> None:
+def test_seeds_are_paired_by_number_not_by_position() -> None:
     base = run_of("base", {0: 1.0, 1: 2.0, 2: 3.0})
     pair = only([base, run_of("ours", {2: 3.5, 7: 99.0, 0: 1.5})])
     assert pair.difference == Interval(0.5, 0.0, 2)
 
 
 @pytest.mark.parametrize(("better", "verdict"), [("higher", "better"), ("lower", "worse")])
-def test_ten_seeds_that_agree_are_a_verdict_and_the_metric_says_which(better: str, verdict: str) -> None:
+def test_ten_consistent_seeds_give_a_verdict_in_the_direction_of_the_metric(better: str, verdict: str) -> None:
     base = run_of("base", {s: float(s) for s in range(10)}, better=better)
     pair = only([base, run_of("ours", {s: s + 1 + s / 100 for s in range(10)}, better=better)])
     assert pair.verdict == verdict and pair.corrected == pair.p == pytest.approx(2 / 2**10)
     assert describe_pair(pair)[0].startswith(f"{verdict}: +1.0")
 
 
-def test_five_seeds_say_that_they_are_too_few() -> None:
+def test_five_seeds_are_reported_as_too_few() -> None:
     base = run_of("base", {s: 0.0 for s in range(5)})
     pair = only([base, run_of("ours", {s: 5.0 + s / 100 for s in range(5)})])
     assert pair.verdict == "" and pair.p == 0.0625
@@ -125,7 +132,7 @@ def test_a_run_that_lost_seeds_is_not_called_better_but_may_be_called_worse() ->
     ours = {s: 1 + s / 100 for s in range(9)}
     winner = only([base, run_of("ours", ours, {9: 3})])
     assert winner.verdict == "" and winner.corrected < 0.05
-    assert describe_pair(winner)[-2:] == ["a run that lost seeds is not called better", "1 lost"]
+    assert describe_pair(winner)[-2:] == ["a run that lost seeds is not called better", "1 seed lost"]
     assert only([base, run_of("ours", {s: -value for s, value in ours.items()}, {9: 3})]).verdict == "worse"
     assert (
         only([run_of("base", dict.fromkeys(range(9), 0.0), {9: 3}), run_of("ours", {**ours, 9: 1.0})]).verdict
@@ -133,7 +140,7 @@ def test_a_run_that_lost_seeds_is_not_called_better_but_may_be_called_worse() ->
     )
 
 
-def test_no_common_seed_and_equal_seeds_say_so() -> None:
+def test_reason_names_missing_common_seeds_and_equal_values() -> None:
     base = run_of("base", {0: 1.0, 1: None})
     apart = only([base, run_of("ours", {0: None, 1: 1.0})])
     assert apart.difference is None and describe_pair(apart)[0] == "no seed finished in both runs"
@@ -141,7 +148,7 @@ def test_no_common_seed_and_equal_seeds_say_so() -> None:
     assert equal.reason == "equal for every seed"
 
 
-def test_every_method_and_metric_is_corrected_for() -> None:
+def test_correction_counts_every_method_and_metric() -> None:
     noise = np.random.default_rng(3)
     runs = [run_of(name, dict(enumerate(noise.normal(shift, 1, 10)))) for name, shift in (("a", 0), ("b", 1), ("c", 2))]
     (row,) = paired_differences(runs, 0)
@@ -165,18 +172,18 @@ def test_differences_have_the_decimals_of_their_interval() -> None:
 @pytest.fixture
 def folder(make_run: MakeRun, tmp_path: Path) -> Path:
     """A comparison of three runs over ten seeds, with <markup> for a name."""
-    here, seeds = tmp_path / "made", tuple(range(10))
-    make_run(here / "plain", quality=0.4, seeds=seeds, snapshots=0)
-    make_run(here / "good<b>", quality=0.95, seeds=seeds, snapshots=0)
-    make_run(here / "same", quality=0.41, seeds=seeds, snapshots=0, diverged={3: 1000})
-    (here / "comparison.yaml").write_text(yaml.safe_dump({"baseline": "plain", "budget": "60 seconds"}))
+    path, seeds = tmp_path / "comparison", tuple(range(10))
+    make_run(path / "plain", quality=0.4, seeds=seeds, snapshots=0)
+    make_run(path / "good<b>", quality=0.95, seeds=seeds, snapshots=0)
+    make_run(path / "same", quality=0.41, seeds=seeds, snapshots=0, diverged={3: 1000})
+    (path / "comparison.yaml").write_text(yaml.safe_dump({"baseline": "plain", "budget": "60 seconds"}))
     trials = [{"rate": 0.001, "mean": 7.25, "diverged": []}, {"rate": 0.01, "mean": None, "diverged": [1000]}]
     sweep = {"best": 0.001, "trials": trials, "remark": "the <best> is at the edge"}
-    (here / "tuning.json").write_text(json.dumps({"methods": {"good<b>": sweep, "gone": sweep, "odd": 3}}))
-    return here
+    (path / "tuning.json").write_text(json.dumps({"methods": {"good<b>": sweep, "gone": sweep, "odd": 3}}))
+    return path
 
 
-def test_the_folder_names_its_baseline_and_the_page_shows_it(folder: Path, tmp_path: Path) -> None:
+def test_page_compares_with_the_baseline_of_the_folder(folder: Path, tmp_path: Path) -> None:
     page = write_report([folder], tmp_path / "page.html").read_text(encoding="utf-8")
     text = Reader(page).text
     assert "Against plain, seed by seed" in text and "good<b>" in text and "<b>" not in page.split("<script")[0]
@@ -186,7 +193,7 @@ def test_the_folder_names_its_baseline_and_the_page_shows_it(folder: Path, tmp_p
     assert "Learning rates swept beforehand" in text and "0.001: 7.25; 0.01: 1 diverged" in text
 
 
-def test_without_its_folder_or_its_baseline_there_is_no_comparison(folder: Path) -> None:
+def test_no_comparison_without_folder_or_baseline(folder: Path) -> None:
     assert (
         compare_to_baseline(read_runs([folder / "plain", folder / "same"]), [folder / "plain", folder / "same"]) is None
     )
@@ -197,7 +204,7 @@ def test_without_its_folder_or_its_baseline_there_is_no_comparison(folder: Path)
         assert read_comparison([folder]) is None
 
 
-def test_runs_of_elsewhere_are_not_held_against_the_baseline(folder: Path, make_run: MakeRun, tmp_path: Path) -> None:
+def test_runs_outside_the_folder_are_not_compared(folder: Path, make_run: MakeRun, tmp_path: Path) -> None:
     other = make_run(tmp_path / "other", seeds=tuple(range(10)), snapshots=0)
     runs = read_runs([folder, other])
     comparison = compare_to_baseline(runs, [folder, other])

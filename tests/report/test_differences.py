@@ -26,7 +26,7 @@ def test_only_differing_keys_remain_and_the_environment_comes_last() -> None:
     ]
 
 
-def test_close_numbers_are_not_written_alike() -> None:
+def test_close_numbers_are_formatted_differently() -> None:
     rows = differences([{"rate": 0.1}, {"rate": 0.10000000001}])
     assert [row.values for row in rows] == [("0.1", "0.10000000001")]
 

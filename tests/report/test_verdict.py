@@ -68,7 +68,7 @@ def test_divergence_is_mentioned_and_prevents_winning() -> None:
 
 def test_value_that_is_not_finite_prevents_winning() -> None:
     text = verdict_text(make_run("a", [8.0, 8.1, None]), make_run("b", [1.0, 1.1, 1.2]))
-    assert "1 of its 3 seeds have no finite final value" in text
+    assert "1 of its 3 seeds has no finite final value" in text
 
 
 def test_unfinished_runs_and_unequal_budgets_are_mentioned() -> None:
@@ -80,7 +80,7 @@ def test_unfinished_runs_and_unequal_budgets_are_mentioned() -> None:
 
 def test_metric_that_only_one_run_measured_is_not_compared() -> None:
     other = Run("other", Path("other"), seeds={0: SeedStatus("finished", 100, 1.0)}, ticks={0: []})
-    assert "Only a was measured by Modes covered, so" in verdict_text(make_run("a", [8.0, 8.1]), other)
+    assert "Only a has values for Modes covered, so" in verdict_text(make_run("a", [8.0, 8.1]), other)
     diverged = make_run("b", [1.0], diverged=0)
     assert "no other run has a final value" in verdict_text(make_run("a", [8.0, 8.1]), diverged)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from detente.report.comparison import BaselineComparison
-from detente.report.formatting import format_difference, format_p_value
+from detente.report.formatting import format_count, format_difference, format_p_value
 from detente.report.paired_differences import PairedDifference
 from detente.report.ranking import Ranking
 from detente.report.run import Run
@@ -19,8 +19,8 @@ def describe_pair(pair: PairedDifference) -> list[str]:
         f"{pair.verdict}: {difference}" if pair.verdict else difference,
         format_p_value(pair.corrected) if pair.unequal else "",
         pair.reason,
-        f"{len(pair.lost)} lost" if pair.lost else "",
-        f"baseline: {len(pair.baseline_lost)} lost" if pair.baseline_lost else "",
+        f"{format_count(len(pair.lost), 'seed')} lost" if pair.lost else "",
+        f"baseline: {format_count(len(pair.baseline_lost), 'seed')} lost" if pair.baseline_lost else "",
     ]
     return [line for line in lines if line]
 

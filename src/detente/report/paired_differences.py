@@ -44,7 +44,7 @@ class PairedDifference:
         if difference is None or self.corrected >= SIGNIFICANCE_LEVEL or difference.low <= 0 <= difference.high:
             return ""
         wins = (difference.mean > 0) == (self.better == "higher")
-        # A run that lost seeds is not called better on the strength of the seeds that survived.
+        # The surviving seeds of a run that lost others are not representative.
         if self.lost if wins else self.baseline_lost:
             return ""
         return "better" if wins else "worse"

@@ -72,7 +72,8 @@ def _no_winner_reason(
     if outcome.diverged:
         return f"{len(outcome.diverged)} of its {len(runs[first].seeds)} seeds diverged"
     if outcome.missing:
-        return f"{len(outcome.missing)} of its {len(runs[first].seeds)} seeds have no finite final value"
+        verb = "has" if len(outcome.missing) == 1 else "have"
+        return f"{len(outcome.missing)} of its {len(runs[first].seeds)} seeds {verb} no finite final value"
     if any(other.interval and other.interval.half_width is None for other in outcomes):
         return "a single seed gives no interval"
     return "the 95 % intervals overlap" if overlapping else ""

@@ -19,7 +19,7 @@ COSTS = (
     ("gradient_evaluations", "Gradients", "evaluations"),
     ("memory", "Peak memory", "MiB"),
 )
-MOST_COLUMNS = 4  # metrics that fit beside each other
+MOST_COLUMNS = 4  # metrics that fit side by side
 STATUSES = ("finished", "running", "diverged", "interrupted")
 
 
@@ -50,7 +50,7 @@ class Cell:
         text: main line; an empty string is shown as a dash.
         notes: smaller lines below it.
         style: class of the style sheet.
-        statuses: shown instead of `text` where there are any.
+        statuses: shown instead of `text` if there are any.
     """
 
     text: str = ""
@@ -99,7 +99,7 @@ def results_table(runs: Sequence[Run], rankings: Sequence[Ranking]) -> RunTable:
 
 
 def common_execution(runs: Sequence[Run]) -> str | None:
-    """Return how all runs were executed, or None if they were not executed alike."""
+    """Return how all runs were executed, or None if that differs between the runs."""
     executions = {run.execution for run in runs}
     return executions.pop() if len(executions) == 1 else None
 

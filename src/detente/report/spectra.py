@@ -55,7 +55,7 @@ def _spectrum(eigenvalues: np.ndarray[Any, Any], rate: float | None) -> dict[str
     summary: dict[str, Any] = {"count": int(eigenvalues.size), "shown": int(selected.size)}
     if finite.size:
         summary["smallest"] = round_significant(float(finite.real.min()), 3)
-        # As in detente.diagnostics.base.roundoff, so that the page and the diagnosis count alike.
+        # As in detente.diagnostics.base.roundoff, so that the page and `detente diagnose` count alike.
         tolerance = finite.size * np.finfo(finite.dtype).eps * np.abs(finite).max()
         summary["unstable"] = int((finite.real < -tolerance).sum())
         if rate:

@@ -17,7 +17,7 @@ UNFINISHED = {"running": "still running", "interrupted": "interrupted", "unknown
 @final
 @dataclass(frozen=True)
 class Verdict:
-    """What the sentences say. Runs are given by their positions.
+    """The content of the sentences. Runs are given by their positions.
 
     Args:
         seed_counts: smallest and largest number of seeds of a run.
