@@ -1,4 +1,4 @@
-"""A headless Chromium over its debugging pipe, for the tests that look at the page; needs nothing but the browser."""
+"""A headless Chromium, controlled over its debugging pipe, for the tests of the drawn page."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ OPTIONS = (
 
 
 class Browser:
-    """One tab, spoken to over Chromium's debugging pipe (file descriptors 3 and 4), so that no library is needed."""
+    """One tab, controlled over Chromium's debugging pipe (file descriptors 3 and 4), which needs no library."""
 
     def __init__(self, profile: Path) -> None:
-        there, self._write = os.pipe()
-        self._read, here = os.pipe()
-        ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 64) for end in (there, here)]
+        browser_read, self._write = os.pipe()
+        self._read, browser_write = os.pipe()
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 64) for end in (browser_read, browser_write)]
 
         def connect() -> None:
             os.dup2(ends[0], 3)
@@ -45,9 +45,9 @@ class Browser:
             preexec_fn=connect,
             start_new_session=True,
         )
-        for end in (there, here, *ends):
+        for end in (browser_read, browser_write, *ends):
             os.close(end)
-        self._rest, self._count, self.events = b"", 0, []
+        self._buffer, self._count, self.events = b"", 0, []
         self._session: str | None = None
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -55,7 +55,7 @@ class Browser:
             self.send(f"{domain}.enable")
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send one command and return its result; what happens meanwhile goes to `events`."""
+        """Send one command and return its result; events received meanwhile are appended to `events`."""
         self._count += 1
         message: dict[str, Any] = {"id": self._count, "method": method, "params": parameters}
         if self._session:
@@ -63,13 +63,13 @@ class Browser:
         os.write(self._write, json.dumps(message).encode() + b"\0")
         deadline = time.monotonic() + 60
         while True:
-            while b"\0" not in self._rest:
-                ready, _, _ = select.select([self._read], [], [], deadline - time.monotonic())
-                assert ready, f"{method}: no answer from the browser within 60 s"
+            while b"\0" not in self._buffer:
+                readable, _, _ = select.select([self._read], [], [], deadline - time.monotonic())
+                assert readable, f"{method}: no answer from the browser within 60 s"
                 part = os.read(self._read, 1 << 20)
-                assert part, "the browser ended"
-                self._rest += part
-            raw, self._rest = self._rest.split(b"\0", 1)
+                assert part, "the browser stopped"
+                self._buffer += part
+            raw, self._buffer = self._buffer.split(b"\0", 1)
             answer = json.loads(raw)
             if answer.get("id") == self._count:
                 assert "error" not in answer, answer
@@ -83,7 +83,7 @@ class Browser:
         return result["result"].get("value")
 
     def open(self, page: Path, width: int, height: int = 900, scheme: str = "light") -> None:
-        """Open a page in a window of this size and wait until it has drawn itself."""
+        """Open a page in a window of this size and wait until it is drawn."""
         self.events.clear()
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.send("Emulation.setDeviceMetricsOverride", **size)
@@ -93,21 +93,21 @@ class Browser:
             "new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', () => done()))"
         )
         self.run(loaded)
-        assert self.run("document.documentElement.dataset.ready") == "yes", self.complaints()
+        assert self.run("document.documentElement.dataset.ready") == "yes", self.messages()
         self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
 
-    def complaints(self) -> list[str]:
-        """Return what went to the console or the browser's log, and uncaught exceptions."""
+    def messages(self) -> list[str]:
+        """Return messages of the console and the browser's log, and uncaught exceptions."""
         kinds = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
         return [json.dumps(event["params"])[:600] for event in self.events if event.get("method") in kinds]
 
     def requests(self) -> list[str]:
-        """Return the addresses asked for since the page was opened."""
+        """Return the URLs requested since the page was opened."""
         sent = [event for event in self.events if event.get("method") == "Network.requestWillBeSent"]
         return [event["params"]["request"]["url"] for event in sent]
 
-    def picture(self, selector: str) -> str:
-        """Return what an element draws, as markup."""
+    def inner_html(self, selector: str) -> str:
+        """Return the markup inside an element."""
         return self.run(f"document.querySelector({json.dumps(selector)}).innerHTML")
 
     def screenshot(self, file: Path) -> None:
@@ -116,7 +116,7 @@ class Browser:
         file.write_bytes(base64.b64decode(shot["data"]))
 
     def close(self) -> None:
-        """End the browser and what it started."""
+        """Stop the browser and its processes."""
         for end in (self._read, self._write):
             os.close(end)
         with contextlib.suppress(ProcessLookupError):

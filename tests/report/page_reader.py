@@ -1,4 +1,4 @@
-"""Reads a written page the way a browser does."""
+"""Parses a page like a browser."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 
 class Reader(HTMLParser):
-    """Collects headings, tags, addresses and the text of scripts."""
+    """Collects headings, tags, text and the contents of scripts."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

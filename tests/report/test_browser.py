@@ -1,4 +1,4 @@
-"""The page in a real headless Chromium: it draws, fetches nothing, fits a phone, obeys its controls."""
+"""The page in headless Chromium: it is drawn, fetches nothing, fits a phone, and its controls work."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="no C
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    opened = Browser(tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -33,31 +33,31 @@ def move(name: str, place: int) -> str:
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_draws_itself_fits_and_is_silent(browser: Browser, page: Path, width: int, scheme: str) -> None:
+def test_page_is_drawn_fits_and_logs_nothing(browser: Browser, page: Path, width: int, scheme: str) -> None:
     browser.open(page, width, scheme=scheme)
     assert browser.run("innerWidth") == width
     assert browser.run("document.documentElement.scrollWidth") <= width
     assert browser.run("document.querySelectorAll('[data-chart] .main-svg').length") >= 7
     assert browser.run("document.querySelectorAll('[data-panel] .main-svg').length") >= 8
-    assert browser.complaints() == []
+    assert browser.messages() == []
     assert browser.requests() == [page.as_uri()]
 
 
 @pytest.mark.parametrize("name", ["samples", "spectra"])
-def test_slider_and_seed_change_every_picture(browser: Browser, page: Path, name: str) -> None:
+def test_slider_and_seed_change_every_panel(browser: Browser, page: Path, name: str) -> None:
     browser.open(page, 1280)
     panels = [f'[data-panel="{name}-{run}"] .scatterlayer' for run in range(4)]
-    last = [browser.picture(panel) for panel in panels]
+    last = [browser.inner_html(panel) for panel in panels]
     browser.run(move(name, 0))
-    first = [browser.picture(panel) for panel in panels]
+    first = [browser.inner_html(panel) for panel in panels]
     assert all(a and b and a != b for a, b in zip(first, last, strict=True))
     assert browser.run(f"document.querySelector('[data-step=\"{name}\"]').textContent") == "0"
     seed = f"document.querySelector('[data-seed=\"{name}\"]')"
     browser.run(f"{seed}.value = '2'; {seed}.dispatchEvent(new Event('change'))")
-    assert all(browser.picture(panel) != before for panel, before in zip(panels, first, strict=True))
+    assert all(browser.inner_html(panel) != before for panel, before in zip(panels, first, strict=True))
 
 
-def test_axis_switch_logarithm_and_hiding_a_run_change_the_curves(browser: Browser, page: Path) -> None:
+def test_axis_log_scale_and_hiding_a_run_change_the_curves(browser: Browser, page: Path) -> None:
     browser.open(page, 1280)
     first = "document.querySelector('[data-chart=\"0\"]')"
     assert browser.run(f"{first}.layout.xaxis.title.text") == "step"
@@ -73,7 +73,7 @@ def test_axis_switch_logarithm_and_hiding_a_run_change_the_curves(browser: Brows
     browser.run("document.querySelector('.chip').click()")
     assert browser.run(f"{first}.data.filter(t => t.meta.run === 0).every(t => t.visible === false)")
     assert browser.run("document.querySelector('[data-panel=\"samples-0\"]').closest('figure').hidden")
-    assert browser.complaints() == []
+    assert browser.messages() == []
 
 
 def test_strings_of_a_run_stay_text(browser: Browser, page: Path) -> None:
@@ -83,7 +83,7 @@ def test_strings_of_a_run_stay_text(browser: Browser, page: Path) -> None:
     assert browser.run("document.querySelector('h1').textContent") == "ring & <b>grid"
 
 
-def test_pictures_follow_the_slider(browser: Browser, make_run: Any, tmp_path: Path) -> None:
+def test_images_follow_the_slider(browser: Browser, make_run: Any, tmp_path: Path) -> None:
     run = make_run(tmp_path / "digits", pictures=True, seeds=(0,))
     browser.open(write_report([run], tmp_path / "report.html"), 390)
     source = "document.querySelector('[data-panel] img').src"
@@ -93,4 +93,4 @@ def test_pictures_follow_the_slider(browser: Browser, make_run: Any, tmp_path: P
     browser.run(move("samples", 0))
     assert browser.run(source) != last
     assert browser.run("document.querySelector('[data-panel] img').alt") == "samples of digits, seed 0, step 0"
-    assert browser.complaints() == [] and browser.requests()[0].startswith("file:")
+    assert browser.messages() == [] and browser.requests()[0].startswith("file:")

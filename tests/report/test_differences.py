@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from detente.report.differences import Difference, differences, flattened
+from detente.report.differences import Difference, differences, flatten
 
 
 def test_nested_mappings_become_dotted_names() -> None:
     nested = {"method": {"optimizer": {"rate": 2e-4, "betas": [0.5, 0.9]}, "note": None}, "empty": {}, 3: True}
-    assert flattened(nested) == {
+    assert flatten(nested) == {
         "method.optimizer.rate": "0.0002",
         "method.optimizer.betas": "[0.5, 0.9]",
         "method.note": "null",
@@ -26,7 +26,7 @@ def test_only_differing_keys_remain_and_the_environment_comes_last() -> None:
     ]
 
 
-def test_close_numbers_are_not_written_alike() -> None:
+def test_close_numbers_are_formatted_differently() -> None:
     rows = differences([{"rate": 0.1}, {"rate": 0.10000000001}])
     assert [row.values for row in rows] == [("0.1", "0.10000000001")]
 

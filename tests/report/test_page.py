@@ -1,4 +1,4 @@
-"""The page as text: its skeleton, its escaping, its size, and what it survives."""
+"""The page as text: headings, escaping, size, and broken input."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def data_of(page: str) -> dict[str, Any]:
     return json.loads(Reader(page).scripts[0])
 
 
-def test_skeleton_of_headings(page: str) -> None:
+def test_headings(page: str) -> None:
     assert Reader(page).headings == HEADINGS
 
 
@@ -52,7 +52,7 @@ def test_every_string_is_escaped(page: str) -> None:
     before, after = page.split('<script type="application/json" id="data">')
     data = after.split("</script>")[0]
     assert "<script>alert" not in before + after.split("</script>", 1)[1]
-    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt; &amp; &quot;quoted&quot; %{x}" in before
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &#34;quoted&#34; %{x}" in before
     assert not re.search("[<>&]", data)
     reader = Reader(page)
     assert not {"b", "i"} & {tag for tag, _ in reader.tags}
@@ -90,7 +90,7 @@ def test_data_holds_bands_of_three_seeds_and_all_axes(page: str) -> None:
     assert [t["customdata"] for t in chart["figure"]["data"] if t["meta"]["role"] == "diverged"] == [[1400]]
 
 
-def test_samples_are_few_small_and_exact(comparison: Path, page: str) -> None:
+def test_samples_are_thinned_and_accurate(comparison: Path, page: str) -> None:
     section = data_of(page)["samples"]
     assert section["steps"] == [0, 1000, 2000, 3000] and section["seeds"] == [0, 1, 2]
     panel = section["panels"][1]
@@ -104,33 +104,33 @@ def test_samples_are_few_small_and_exact(comparison: Path, page: str) -> None:
     assert frame["levels"]["shape"] == [40, 40]
 
 
-def test_spectra_keep_both_fields_and_the_sign(page: str) -> None:
+def test_spectra_have_both_fields_and_keep_the_sign(page: str) -> None:
     plain, consensus = (data_of(page)["spectra"]["panels"][k]["frames"]["0"]["0"] for k in (0, 1))
     assert "method" not in plain and consensus["method"]["unstable"] <= consensus["game"]["unstable"]
     assert consensus["game"]["unstable"] == sum(part < 0 for part in consensus["game"]["x"])
     assert plain["rate"] == 0.2
 
 
-def test_four_methods_three_seeds_six_snapshots_stay_small(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_page_of_four_methods_three_seeds_six_snapshots_is_small(make_run: Callable[..., Path], tmp_path: Path) -> None:
     for name in "abcd":
         make_run(tmp_path / "runs" / name, snapshots=6, regularised=True)
     assert write_report([tmp_path / "runs"], tmp_path / "r.html").stat().st_size < 8_000_000
 
 
-def test_bare_run_has_a_page(tmp_path: Path) -> None:
+def test_run_with_only_a_configuration_has_a_page(tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "run.yaml").write_text("steps: 5\n")
     text = Reader(write_report([tmp_path / "bare"], tmp_path / "r.html").read_text()).text
-    for said in (
+    for sentence in (
         "No samples were recorded.",
         "No spectra were recorded.",
         "No curves were recorded.",
         "metrics.jsonl is missing.",
     ):
-        assert said in text
+        assert sentence in text
 
 
-def test_broken_pictures_and_arrays_are_named(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_broken_images_and_arrays_are_listed(make_run: Callable[..., Path], tmp_path: Path) -> None:
     run = make_run(tmp_path / "gda", seeds=(0,), snapshots=2)
     (run / "samples" / "seed0-step00000000.npz").write_bytes(b"PK\x03\x04 broken")
     (run / "samples" / "seed0-step00000001.png").write_bytes(b"no picture")
@@ -139,11 +139,11 @@ def test_broken_pictures_and_arrays_are_named(make_run: Callable[..., Path], tmp
     text = Reader(write_report([run], tmp_path / "r.html").read_text()).text
     for name in (
         "seed0-step00000000.npz could not",
-        "seed0-step00000001.png is no",
+        "seed0-step00000001.png is not",
         "seed0-step00000002.npz could not",
     ):
         assert name in text
-    assert "seed0-step00000002.npz holds no eigenvalues." in text
+    assert "seed0-step00000002.npz does not contain eigenvalues." in text
 
 
 def test_points_that_are_not_finite_are_counted_outside(make_run: Callable[..., Path], tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_points_that_are_not_finite_are_counted_outside(make_run: Callable[..., 
     assert data["spectra"]["panels"][0]["frames"]["0"]["5"]["game"]["x"] == [1.0]
 
 
-def test_large_pictures_are_made_smaller(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_large_images_are_reduced(make_run: Callable[..., Path], tmp_path: Path) -> None:
     run = make_run(tmp_path / "faces", pictures=True, seeds=(0,), snapshots=1)
     noise = np.random.default_rng(0).integers(0, 255, (1000, 1000, 3), dtype=np.uint8)
     Image.fromarray(noise).save(run / "samples" / "seed0-step00000009.png")
@@ -166,7 +166,7 @@ def test_large_pictures_are_made_smaller(make_run: Callable[..., Path], tmp_path
     assert frames["9"]["src"].startswith("data:image/webp;base64,") and len(frames["9"]["src"]) < 1_000_000
 
 
-def test_report_is_replaced_in_one_move_and_leaves_no_draft(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_report_is_replaced_atomically(make_run: Callable[..., Path], tmp_path: Path) -> None:
     out = tmp_path / "out" / "report.html"
     out.parent.mkdir()
     out.write_text("old")

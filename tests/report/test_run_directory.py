@@ -1,4 +1,4 @@
-"""Reading run directories: what is missing, broken or unfinished is tolerated and said."""
+"""Reading run directories: missing, broken or unfinished parts are skipped and noted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detente.report.run_directory import find_runs, read_run, read_runs
 MakeRun = Callable[..., Path]
 
 
-def test_whole_run_is_read(make_run: MakeRun, tmp_path: Path) -> None:
+def test_complete_run_is_read(make_run: MakeRun, tmp_path: Path) -> None:
     run = read_run(make_run(tmp_path / "gda", steps=300, seeds=(0, 3)), "gda")
     assert list(run.seeds) == [0, 3] and run.notes == ()
     assert [tick.step for tick in run.ticks[3]] == list(range(10, 301, 10))
@@ -24,17 +24,17 @@ def test_whole_run_is_read(make_run: MakeRun, tmp_path: Path) -> None:
     assert run.execution == "cpu, 2 threads, compiled, 10 steps a graph, 3 seeds in one"
 
 
-def test_truncated_last_line_is_left_out_and_said(make_run: MakeRun, tmp_path: Path) -> None:
+def test_truncated_last_line_is_skipped_and_noted(make_run: MakeRun, tmp_path: Path) -> None:
     path = make_run(tmp_path / "gda", steps=300, seeds=(0,))
     whole = (path / "metrics.jsonl").read_text()
     (path / "metrics.jsonl").write_text(whole[:-25])
     run = read_run(path, "gda")
     assert run.ticks[0][-1].step == 290
-    assert run.notes == ("metrics.jsonl: 1 unreadable line(s) left out (line 30).",)
+    assert run.notes == ("metrics.jsonl: 1 unreadable line(s) skipped (line 30).",)
 
 
 @pytest.mark.parametrize("line", ["[1, 2]", "null", '{"seed": 0}', '{"seed": null, "step": 1}', "{", "\x00\x00"])
-def test_lines_that_are_no_ticks_are_counted(make_run: MakeRun, tmp_path: Path, line: str) -> None:
+def test_invalid_lines_are_skipped_and_noted(make_run: MakeRun, tmp_path: Path, line: str) -> None:
     path = make_run(tmp_path / "gda", steps=300, seeds=(0,))
     with (path / "metrics.jsonl").open("a") as file:
         file.write(line + "\n")
@@ -49,14 +49,14 @@ def test_values_that_are_not_finite_become_none(tmp_path: Path) -> None:
     assert values == {("losses", "a"): None, ("losses", "b"): None, ("losses", "c"): None, ("losses", "d"): 2.0}
 
 
-def test_later_line_of_a_resumed_run_holds(tmp_path: Path) -> None:
+def test_later_line_of_a_resumed_run_counts(tmp_path: Path) -> None:
     lines = [{"seed": 0, "step": step, "losses": {"a": value}} for step, value in ((1, 1.0), (2, 2.0), (1, 5.0))]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
     ticks = read_run(tmp_path, "x").ticks[0]
     assert [(tick.step, tick.values["losses", "a"]) for tick in ticks] == [(1, 5.0), (2, 2.0)]
 
 
-def test_configuration_alone_is_a_run(tmp_path: Path) -> None:
+def test_broken_configuration_alone_is_a_run(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("steps: [unclosed")
     run = read_run(tmp_path, "x")
     assert run.seeds == {} and run.configuration == {}
@@ -72,7 +72,7 @@ def test_seeds_without_status_come_from_the_ticks(make_run: MakeRun, tmp_path: P
     assert status.seconds == pytest.approx(1.2)
 
 
-def test_diverged_seed_without_a_step_takes_its_last(make_run: MakeRun, tmp_path: Path) -> None:
+def test_diverged_seed_without_a_step_uses_its_last_step(make_run: MakeRun, tmp_path: Path) -> None:
     path = make_run(tmp_path / "gda", steps=300, seeds=(0,))
     status = {"seeds": {"0": {"status": "diverged", "step": 120, "seconds": 1.0, "diverged_at": None}}}
     (path / "status.json").write_text(json.dumps(status))
@@ -80,14 +80,14 @@ def test_diverged_seed_without_a_step_takes_its_last(make_run: MakeRun, tmp_path
     assert run.diverged == (0,) and run.seeds[0].diverged_at == 120
 
 
-def test_folder_of_runs_run_and_both_at_once(make_run: MakeRun, tmp_path: Path) -> None:
+def test_paths_may_be_runs_and_folders_of_runs(make_run: MakeRun, tmp_path: Path) -> None:
     first, second = make_run(tmp_path / "c" / "b"), make_run(tmp_path / "c" / "a")
     (tmp_path / "c" / "notes").mkdir()
     assert find_runs([tmp_path / "c"]) == [second, first]
     assert find_runs([first, tmp_path / "c"]) == [first, second]
 
 
-def test_equal_names_are_told_apart_by_their_parents(make_run: MakeRun, tmp_path: Path) -> None:
+def test_equal_names_get_the_name_of_their_parent(make_run: MakeRun, tmp_path: Path) -> None:
     paths = [make_run(tmp_path / parent / "gda", snapshots=0) for parent in ("one", "two")]
     assert [run.name for run in read_runs(paths)] == ["one/gda", "two/gda"]
 

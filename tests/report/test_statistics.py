@@ -9,47 +9,45 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from detente.report.escape import shown_interval
+from detente.report.formatting import format_interval
 from detente.report.run import Run, SeedStatus, Tick
 from detente.report.statistics import (
     Interval,
-    central_probability,
+    confidence_interval,
     curve,
     final_cost,
     final_outcome,
-    interval,
-    student_t,
-    thinned,
+    t_quantile,
+    thin,
 )
 
 MODES = ("metrics", "modes")
 
 
 def run_of(values: dict[int, list[float | None]], diverged: dict[int, int] | None = None) -> Run:
-    lost = diverged or {}
+    diverged = diverged or {}
     ticks = {s: [Tick(k + 1, 2 * k, 0.5 * k + s, {MODES: v}) for k, v in enumerate(line)] for s, line in values.items()}
-    seeds = {s: SeedStatus("diverged" if s in lost else "finished", 10, 2.0 + s, lost.get(s)) for s in values}
-    return Run("made", Path("made"), seeds=seeds, ticks=ticks)
+    seeds = {s: SeedStatus("diverged" if s in diverged else "finished", 10, 2.0 + s, diverged.get(s)) for s in values}
+    return Run("run", Path("run"), seeds=seeds, ticks=ticks)
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 9, 10, 29, 30, 120])
-def test_student_t_is_scipys(degrees: int) -> None:
-    assert student_t(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=1e-9)
-    assert central_probability(1.3, degrees) == pytest.approx(2 * stats.t.cdf(1.3, degrees) - 1, rel=1e-9)
+def test_t_quantile(degrees: int) -> None:
+    assert stats.t.cdf(t_quantile(degrees), degrees) == pytest.approx(0.975)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 12])
-def test_interval_is_scipys(n: int) -> None:
+def test_interval_agrees_with_scipy(n: int) -> None:
     values = np.random.default_rng(n).normal(5, 2, n)
     low, high = stats.t.interval(0.95, n - 1, loc=values.mean(), scale=stats.sem(values))
-    found = interval(values)
-    assert found is not None and (found.low, found.high, found.n) == (pytest.approx(low), pytest.approx(high), n)
+    result = confidence_interval(values)
+    assert result is not None and (result.low, result.high, result.n) == (pytest.approx(low), pytest.approx(high), n)
 
 
 def test_single_and_equal_seeds() -> None:
-    assert interval([]) is None
-    assert interval([3.0]) == Interval(3.0, None, 1)
-    assert interval([0.1, 0.1, 0.1]) == Interval(0.1, 0.0, 3)
+    assert confidence_interval([]) is None
+    assert confidence_interval([3.0]) == Interval(3.0, None, 1)
+    assert confidence_interval([0.1, 0.1, 0.1]) == Interval(0.1, 0.0, 3)
 
 
 def test_intervals_that_touch_overlap() -> None:
@@ -57,14 +55,14 @@ def test_intervals_that_touch_overlap() -> None:
     assert not Interval(1.0, 0.5, 3).overlaps(Interval(2.0, 0.4, 3))
 
 
-def test_diverged_and_missing_seeds_are_stated() -> None:
+def test_diverged_and_missing_seeds_are_listed() -> None:
     run = run_of({0: [1.0, 8.0], 1: [1.0, 6.0], 2: [5.0], 3: [4.0, None]}, diverged={2: 1})
     outcome = final_outcome(run, MODES)
     assert outcome.interval is not None and (outcome.interval.mean, outcome.interval.n) == (7.0, 2)
     assert outcome.diverged == (2,) and outcome.missing == (3,) and not outcome.complete
 
 
-def test_all_diverged_leaves_no_value_but_a_cost() -> None:
+def test_run_with_only_diverged_seeds_has_a_cost_but_no_value() -> None:
     run = run_of({0: [1.0]}, diverged={0: 1})
     assert final_outcome(run, MODES).interval is None
     seconds, speed = final_cost(run, "seconds"), final_cost(run, "steps_per_second")
@@ -80,8 +78,8 @@ def test_curve_counts_a_seed_until_it_diverges() -> None:
 
 
 def test_thinning_keeps_both_ends() -> None:
-    assert thinned(range(10), 20) == list(range(10))
-    few = thinned(range(1000), 7)
+    assert thin(range(10), 20) == list(range(10))
+    few = thin(range(1000), 7)
     assert len(few) == 7 and (few[0], few[-1]) == (0, 999) and few == sorted(set(few))
 
 
@@ -95,11 +93,11 @@ def test_thinning_keeps_both_ends() -> None:
         (Interval(2.1e-7, 3e-8, 3), "2.1e−07 ± 3e−08"),
     ],
 )
-def test_intervals_are_written_with_the_digits_they_support(value: Interval, shown: str) -> None:
-    assert shown_interval(value) == shown
+def test_intervals_are_formatted_with_significant_digits(value: Interval, shown: str) -> None:
+    assert format_interval(value) == shown
 
 
-def test_final_value_of_a_made_up_run(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_final_value_of_a_run_directory(make_run: Callable[..., Path], tmp_path: Path) -> None:
     from detente.report.run_directory import read_run
 
     outcome = final_outcome(

@@ -1,7 +1,8 @@
-"""Plotly figures of the curves: one small chart a quantity, one line and band a run."""
+"""Plotly figures of the curves: one chart for each quantity, with one line and band for each run."""
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -10,46 +11,31 @@ from typing import Any
 import plotly.graph_objects as go
 
 from detente.report import palette
-from detente.report.escape import plotly_text, rounded, shown_interval
-from detente.report.run import Quantity, Run
+from detente.report.formatting import format_interval, round_significant
+from detente.report.run import Quantity, Run, describe_quantity, quantities
 from detente.report.statistics import Curve, curve, final_outcome
 
-ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
-HEADINGS = {"metrics": "Metrics", "losses": "Losses", "gradient_norm": "Gradient norms"}
-WIDE_RANGE = 30.0
+WIDE_RATIO = 30.0  # largest mean over smallest mean from which the axis starts out logarithmic
 HOVER = "%{y:.4~g} · step %{customdata[0]} · %{customdata[1]} seed(s)<extra>%{fullData.name}</extra>"
 
 
-def quantities(runs: Sequence[Run]) -> list[Quantity]:
-    """Return every quantity any run measured: metrics first, then losses, then gradient norms."""
-    found = {q: None for run in runs for ticks in run.ticks.values() for tick in ticks for q in tick.values}
-    order = list(HEADINGS)
-    return sorted(found, key=lambda quantity: order.index(quantity[0]))
+def plotly_text(value: object) -> str:
+    """Escape `value` for Plotly, which interprets some tags and ``%{...}`` in names and labels."""
+    return html.escape(str(value), quote=False).replace("%{", "%&#123;")
 
 
-def metric_texts(runs: Sequence[Run], quantity: Quantity) -> tuple[str, str, str]:
-    """Return (title, unit, better) of a quantity, from the first run that describes it."""
-    group, name = quantity
-    if group != "metrics":
-        kind = "loss" if group == "losses" else "gradient norm"
-        return f"{name.replace('_', ' ').capitalize()}: {kind}", "", "none"
-    metric = next(run.metrics[name] for run in runs if name in run.metrics)
-    return metric.title, metric.unit, metric.better
-
-
-def plain(figure: go.Figure) -> dict[str, Any]:
+def figure_json(figure: go.Figure) -> dict[str, Any]:
     """Return a figure as plain JSON values, without Plotly's default template."""
     figure.layout.template = None
     return json.loads(figure.to_json() or "{}")
 
 
 def curve_charts(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return one chart a quantity, in reading order, each with what the page needs around it."""
+    """Return one chart for each quantity, in reading order, with its heading and description."""
     return [chart for quantity in quantities(runs) if (chart := _curve_chart(runs, quantity))]
 
 
 def _curve_chart(runs: Sequence[Run], quantity: Quantity) -> dict[str, Any] | None:
-    title, unit, better = metric_texts(runs, quantity)
     curves = {index: line for index, run in enumerate(runs) if (line := curve(run, quantity))}
     if not curves:
         return None
@@ -57,39 +43,43 @@ def _curve_chart(runs: Sequence[Run], quantity: Quantity) -> dict[str, Any] | No
     for index, line in curves.items():
         _add_curve(figure, runs[index], index, line, len(axes))
         axes.append(_axes(line, range(len(line.steps))))
-        lost = [status.diverged_at for status in runs[index].seeds.values() if status.diverged]
-        if lost:
-            _add_divergences(figure, runs[index], index, line, [at or 0 for at in lost], len(axes))
-            axes.append(_axes(line, [_last_before(line, at or 0) for at in lost]))
+        diverged_at = [status.diverged_at or 0 for status in runs[index].seeds.values() if status.diverged]
+        if diverged_at:
+            _add_divergences(figure, runs[index], index, line, diverged_at, len(axes))
+            axes.append(_axes(line, [_last_before(line, step) for step in diverged_at]))
     layout = {"showlegend": False, "hovermode": "closest", "margin": {"l": 8, "r": 10, "t": 8, "b": 8}}
     figure.update_layout(layout)
-    values = [value for line in curves.values() for value in line.mean]
-    positive = min(values) > 0
+    means = [value for line in curves.values() for value in line.mean]
+    positive = min(means) > 0
+    metric = describe_quantity(runs, quantity)
     return {
         "group": quantity[0],
-        "title": title,
-        "unit": unit,
-        "better": better,
-        "logarithmic": positive and max(values) > WIDE_RANGE * min(values),
-        "ranges": [_window(curves.values(), float), _window(curves.values(), math.log10) if positive else None],
+        "title": metric.title,
+        "unit": metric.unit,
+        "better": metric.better,
+        "logarithmic": positive and max(means) > WIDE_RATIO * min(means),
+        "ranges": [
+            _vertical_range(curves.values(), float),
+            _vertical_range(curves.values(), math.log10) if positive else None,
+        ],
         "axes": axes,
         "description": _description(runs, quantity, curves),
-        "figure": plain(figure),
+        "figure": figure_json(figure),
     }
 
 
 def _add_curve(figure: go.Figure, run: Run, index: int, line: Curve, axis: int) -> None:
-    """Add the band's lower and upper edge (filled between) and the mean."""
+    """Add the mean, and with several seeds the band between its lower and its upper edge."""
     name, edge = plotly_text(run.name), {"width": 0, "color": palette.colour(index)}
-    quiet: dict[str, Any] = {"x": line.steps, "mode": "lines", "line": edge, "hoverinfo": "skip", "name": name}
+    band: dict[str, Any] = {"x": line.steps, "mode": "lines", "line": edge, "hoverinfo": "skip", "name": name}
     meta = {"run": index, "axis": axis}
     if max(line.n) > 1:
         fill = {"fill": "tonexty", "fillcolor": palette.translucent(index, 0.15)}
-        figure.add_scatter(y=_short(line.low), meta={**meta, "role": "low"}, **quiet)
-        figure.add_scatter(y=_short(line.high), meta={**meta, "role": "high"}, **fill, **quiet)
+        figure.add_scatter(y=_rounded(line.low), meta={**meta, "role": "low"}, **band)
+        figure.add_scatter(y=_rounded(line.high), meta={**meta, "role": "high"}, **fill, **band)
     figure.add_scatter(
         x=line.steps,
-        y=_short(line.mean),
+        y=_rounded(line.mean),
         mode="lines" if len(line.steps) > 1 else "markers",
         line={"width": 2, "color": palette.colour(index), "dash": palette.dash(index)},
         name=name,
@@ -100,10 +90,10 @@ def _add_curve(figure: go.Figure, run: Run, index: int, line: Curve, axis: int) 
 
 
 def _add_divergences(figure: go.Figure, run: Run, index: int, line: Curve, steps: list[int], axis: int) -> None:
-    places = [_last_before(line, step) for step in steps]
+    positions = [_last_before(line, step) for step in steps]
     figure.add_scatter(
-        x=[line.steps[place] for place in places],
-        y=[rounded(line.mean[place]) for place in places],
+        x=[line.steps[position] for position in positions],
+        y=_rounded([line.mean[position] for position in positions]),
         mode="markers",
         marker={"symbol": "x", "size": 9, "color": palette.colour(index), "line": {"width": 1, "color": "white"}},
         name=plotly_text(run.name),
@@ -114,35 +104,35 @@ def _add_divergences(figure: go.Figure, run: Run, index: int, line: Curve, steps
 
 
 def _last_before(line: Curve, step: int) -> int:
-    return max((k for k, at in enumerate(line.steps) if at <= step), default=0)
+    return max((position for position, at in enumerate(line.steps) if at <= step), default=0)
 
 
-def _axes(line: Curve, places: Sequence[int]) -> list[list[float | None]]:
+def _axes(line: Curve, positions: Sequence[int]) -> list[list[float | None]]:
     columns = (line.steps, line.gradient_evaluations, line.seconds)
-    return [[rounded(column[k], 7) for k in places] for column in columns]
+    return [[round_significant(column[position], 7) for position in positions] for column in columns]
 
 
-def _short(values: Sequence[float]) -> list[float | None]:
-    return [rounded(value) for value in values]
+def _rounded(values: Sequence[float]) -> list[float | None]:
+    return [round_significant(value) for value in values]
 
 
-def _window(curves: Iterable[Curve], scale: Callable[[float], float]) -> list[float | None]:
-    """Return the vertical range on `scale`: all means, and as much of the bands as leaves the means readable."""
+def _vertical_range(curves: Iterable[Curve], scale: Callable[[float], float]) -> list[float | None]:
+    """Return the range on `scale`: all means, and as much of the bands as leaves the means readable."""
     lines = list(curves)
     means = [scale(value) for line in lines for value in line.mean]
     low, high = min(means), max(means)
     reach = 0.4 * (high - low) or 0.1 * abs(high) or 0.1
-    lows = [scale(v) if scale is float or v > 0 else -math.inf for line in lines for v in line.low]
+    lows = [scale(value) if scale is float or value > 0 else -math.inf for line in lines for value in line.low]
     highs = [scale(value) for line in lines for value in line.high]
     margin = 0.05 * (high - low + 2 * reach)
-    return [rounded(max(min(lows), low - reach) - margin), rounded(min(max(highs), high + reach) + margin)]
+    return _rounded([max(min(lows), low - reach) - margin, min(max(highs), high + reach) + margin])
 
 
 def _description(runs: Sequence[Run], quantity: Quantity, curves: dict[int, Curve]) -> str:
-    """Return in words what the chart shows last, for readers who cannot see it."""
+    """Return the final values in words, for readers who cannot see the chart."""
     parts = []
     for index in curves:
-        outcome = final_outcome(runs[index], quantity)
-        ends = f"ends at {shown_interval(outcome.interval)}" if outcome.interval else "has no final value"
-        parts.append(f"{runs[index].name} {ends}")
+        interval = final_outcome(runs[index], quantity).interval
+        end = f"ends at {format_interval(interval)}" if interval else "has no final value"
+        parts.append(f"{runs[index].name} {end}")
     return "; ".join(parts) + "."

@@ -1,4 +1,4 @@
-"""What a comparison's folder says about itself: its baseline, its budget, and how learning rates were chosen."""
+"""A comparison's folder: its baseline, its budget, its tuned learning rates, and each run against the baseline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, final
 
 import yaml
 
-from detente.report.pairs import Pair, pairs
+from detente.report.paired_differences import PairedDifference, paired_differences
 from detente.report.run import Run
 
 FILE, TUNING = "comparison.yaml", "tuning.json"
@@ -19,13 +19,13 @@ FILE, TUNING = "comparison.yaml", "tuning.json"
 @final
 @dataclass(frozen=True)
 class Comparison:
-    """A folder of runs that were made to be compared.
+    """A folder of runs that were trained to be compared.
 
     Args:
-        folder: where they lie.
-        baseline: name of the run's folder that the others are held against.
-        budget: what every seed could use up, in words; empty where none was named.
-        tuning: by name of the run's folder, how its learning rate was chosen.
+        folder: path of the folder.
+        baseline: name of the folder of the run with which the others are compared.
+        budget: the most that every seed could use, e.g. ``60 seconds``; empty if none was set.
+        tuning: how each learning rate was chosen, by name of the run's folder.
     """
 
     folder: Path
@@ -36,52 +36,57 @@ class Comparison:
 
 @final
 @dataclass(frozen=True)
-class Against:
-    """Runs against the baseline of their comparison.
+class BaselineComparison:
+    """The runs of a comparison against its baseline.
 
     Args:
-        comparison: what the folder says.
-        baseline: the baseline's position.
-        pairs: for every metric, as `standings` orders them, each other run's pair by its position.
+        comparison: the comparison's folder.
+        baseline: position of the baseline among the runs.
+        pairs: for every metric in the order of `rankings`, the difference of each other run by its position.
     """
 
     comparison: Comparison
     baseline: int
-    pairs: tuple[Mapping[int, Pair], ...]
+    pairs: tuple[Mapping[int, PairedDifference], ...]
 
     @property
     def tests(self) -> int:
-        """How many tests there are, for which each is corrected."""
-        return sum(pair.difference is not None for told in self.pairs for pair in told.values())
+        """Number of tests; every p-value is corrected for it."""
+        return sum(pair.difference is not None for row in self.pairs for pair in row.values())
 
 
 def read_comparison(paths: Sequence[Path]) -> Comparison | None:
-    """Return what the first of the paths that is a comparison's folder says; None where none can be read."""
+    """Return the comparison in the first of the paths that is a comparison's folder, or None if there is none."""
     for path in map(Path, paths):
-        content = _mapping(path / FILE)
+        content = _read_mapping(path / FILE)
         if isinstance(content.get("baseline"), str):
-            told = _mapping(path / TUNING).get("methods")
-            tuning = {str(k): v for k, v in told.items() if isinstance(v, dict)} if isinstance(told, dict) else {}
+            methods = _read_mapping(path / TUNING).get("methods")
+            sweeps = methods if isinstance(methods, dict) else {}
+            tuning = {str(name): sweep for name, sweep in sweeps.items() if isinstance(sweep, dict)}
             return Comparison(path.resolve(), content["baseline"], str(content.get("budget") or ""), tuning)
     return None
 
 
-def against(runs: Sequence[Run], paths: Sequence[Path]) -> Against | None:
-    """Return the runs of a comparison against its baseline; None where there is none, or its baseline is not there."""
+def compare_to_baseline(runs: Sequence[Run], paths: Sequence[Path]) -> BaselineComparison | None:
+    """Return the runs of a comparison against its baseline, or None if there is no comparison or no baseline."""
     comparison = read_comparison(paths)
     if comparison is None:
         return None
-    here = [index for index, run in enumerate(runs) if run.path.resolve().parent == comparison.folder]
-    first = [index for index in here if runs[index].path.name == comparison.baseline]
-    if not first or len(here) < 2:
+    members = [index for index, run in enumerate(runs) if run.path.resolve().parent == comparison.folder]
+    baselines = [index for index in members if runs[index].path.name == comparison.baseline]
+    if not baselines or len(members) < 2:
         return None
-    return Against(comparison, first[0], tuple(pairs(runs, first[0], here)))
+    baseline = baselines[0]
+    return BaselineComparison(comparison, baseline, tuple(paired_differences(runs, baseline, members)))
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def _read_mapping(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text)
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+against = compare_to_baseline  # old name, until detente.cli uses the new one

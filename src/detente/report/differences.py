@@ -1,4 +1,4 @@
-"""Which configuration keys differ between runs, as flat dotted names."""
+"""Configuration keys that differ between runs, as flat dotted names."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ ENVIRONMENT = ("versions", "machine", "command")
 @final
 @dataclass(frozen=True)
 class Difference:
-    """One dotted key and its value in every run, None where the run has no such key."""
+    """A dotted key and its value in every run; None if the run does not have the key."""
 
     key: str
     values: tuple[str | None, ...]
 
 
-def flattened(configuration: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten(configuration: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Return ``{"method.optimizer.rate": "0.1", ...}``; a list, or an empty mapping, is one value."""
     flat: dict[str, str] = {}
     for key, value in configuration.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
-            flat.update(flattened(value, name + "."))
+            flat.update(flatten(value, name + "."))
         else:
-            flat[name] = shown(value)
+            flat[name] = format_value(value)
     return flat
 
 
-def shown(value: object) -> str:
-    """Return a configuration value as a reader would write it."""
+def format_value(value: object) -> str:
+    """Return a configuration value as text, floats in their shortest exact form."""
     if isinstance(value, str):
         return value
     if isinstance(value, float):
@@ -41,8 +41,8 @@ def shown(value: object) -> str:
 
 
 def differences(configurations: Sequence[Mapping[str, Any]]) -> list[Difference]:
-    """Return the keys whose values are not the same in all runs, the environment's keys last."""
-    flat = [flattened(configuration) for configuration in configurations]
+    """Return the keys whose values are not the same in all runs, with the keys of the environment last."""
+    flat = [flatten(configuration) for configuration in configurations]
     keys = list(dict.fromkeys(key for entry in flat for key in entry))
     rows = [Difference(key, tuple(entry.get(key) for entry in flat)) for key in keys]
     differing = [row for row in rows if len(set(row.values)) > 1]

@@ -1,5 +1,5 @@
 "use strict";
-// Curves, and what ties the page together: the horizontal axis, shown runs, colours, sliders.
+// Curves, and the controls of the page: horizontal axis, visible runs, theme, sliders.
 detente.axis = 0;
 detente.axisTitles = ["step", "gradient evaluations", "seconds"];
 
@@ -17,7 +17,7 @@ detente.showChart = (place) => {
   const traces = structuredClone(chart.figure.data).map((trace) => {
     trace.x = chart.axes[trace.meta.axis][detente.axis];
     trace.visible = !detente.hidden.has(trace.meta.run);
-    // A band's edge at or below zero has no place on a logarithmic axis: it goes below the window.
+    // A band edge at or below zero cannot be drawn on a logarithmic axis, so it is moved below the visible range.
     if (logarithmic && trace.meta.role === "low") trace.y = trace.y.map((y) => Math.max(y, 10 ** (layout.yaxis.range[0] - 1)));
     return trace;
   });
@@ -73,7 +73,7 @@ document.querySelectorAll("[data-play]").forEach((button) =>
   button.addEventListener("click", () => detente.play(button.dataset.play, button)));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", detente.showAll);
 
-// A browser that restores a form would show one axis and draw another.
+// The browser may have restored another choice of axis.
 detente.axis = Number(detente.find('[name="axis"]:checked').value);
 detente.showAll();
 document.documentElement.dataset.ready = "yes";

@@ -9,37 +9,43 @@ import shlex
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from string import Template
+from typing import Any
 
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from detente.report import palette, sections, tables
+from detente.report import palette
 from detente.report.charts import curve_charts
-from detente.report.comparison import against
-from detente.report.escape import script_data, text
-from detente.report.paired_words import paired_table, sentences, sweep_table
-from detente.report.run import Run
+from detente.report.comparison import compare_to_baseline
+from detente.report.comparison_text import comparison_sentences, describe_tests
+from detente.report.differences import differences
+from detente.report.formatting import format_count, format_interval, format_number
+from detente.report.ranking import rankings
+from detente.report.results import common_execution, metrics_as_rows, paired_table, results_table, tuning_table
+from detente.report.run import GROUPS, Run
 from detente.report.run_directory import read_runs
-from detente.report.samples import samples
-from detente.report.spectra import spectra
-from detente.report.standing import standings
-from detente.report.verdict import verdict
+from detente.report.samples import sample_panels
+from detente.report.spectra import spectrum_panels
+from detente.report.verdict import make_verdict
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
+ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
 
 
 def write_report(paths: list[Path], out: Path) -> Path:
-    """Write the report of all runs that `paths` are or hold to the file `out`, replacing it in one move.
+    """Write the report of all runs in `paths` to the file `out`, which is replaced in one move.
 
     Args:
-        paths: run directories, or folders whose sub-folders are run directories.
-        out: the HTML file to write; its folder is made.
+        paths: run directories, or folders of run directories.
+        out: HTML file to write; its folder is created.
 
     Returns:
         `out`.
 
     Raises:
-        InvalidValue: when a path neither is nor holds a run directory.
+        InvalidValue: a path is neither a run directory nor contains one.
     """
     runs = read_runs(paths)
     folder = Path(paths[0]).resolve()
@@ -57,39 +63,75 @@ def write_report(paths: list[Path], out: Path) -> Path:
 
 def render(runs: Sequence[Run], title: str, paths: Sequence[Path], out: Path) -> str:
     """Return the page as text."""
-    ranked = standings(runs)
-    told = against(runs, paths)
-    claims = [text(sentence) for sentence in sentences(runs, ranked, told)] if told else []
+    metric_rankings = rankings(runs)
+    comparison = compare_to_baseline(runs, paths)
     charts = curve_charts(runs)
-    points, lost_points = samples(runs)
-    eigenvalues, lost_eigenvalues = spectra(runs)
-    shown = [{"name": run.name, "colour": palette.colour(index)} for index, run in enumerate(runs)]
-    data = script_data({"runs": shown, "charts": charts, "samples": points, "spectra": eigenvalues})
+    samples, sample_notes = sample_panels(runs)
+    spectra, spectrum_notes = spectrum_panels(runs)
+    names = [{"name": run.name, "colour": palette.colour(index)} for index, run in enumerate(runs)]
     scripts = [_plotly(), _asset("panels.js"), _asset("page.js")]
-    return Template(_asset("page.html")).substitute(
-        policy=text(_policy(scripts)),
-        style=_asset("page.css"),
-        title=text(title),
-        verdict=" ".join([verdict(runs, ranked), *claims]),
-        final=tables.final_table(runs, ranked),
-        paired=paired_table(runs, ranked, told),
-        sweeps=sweep_table(runs, told),
-        differences=tables.difference_table(runs),
-        legend=sections.legend(runs),
-        curves=sections.curves(charts),
-        samples=sections.panels(runs, points, "samples", "No samples were recorded."),
-        spectra=sections.panels(runs, eigenvalues, "spectra", "No spectra were recorded."),
-        notes=sections.notes([*lost_points, *lost_eigenvalues]),
-        configurations=tables.configurations(runs),
-        again=text(shlex.join(["detente", "report", *map(str, paths), "--out", str(out)])),
-        data=data,
-        scripts="".join(f"<script>{script}</script>" for script in scripts),
+    return render_template(
+        "page.html",
+        policy=_content_policy(scripts),
+        style=Markup(_asset("page.css")),
+        scripts=[Markup(script) for script in scripts],
+        data={"runs": names, "charts": charts, "samples": samples, "spectra": spectra},
+        title=title,
+        runs=runs,
+        verdict=make_verdict(runs, metric_rankings),
+        comparison_sentences=comparison_sentences(runs, metric_rankings, comparison) if comparison else [],
+        results=results_table(runs, metric_rankings),
+        metrics_as_rows=metrics_as_rows(metric_rankings, runs),
+        execution=common_execution(runs),
+        paired=paired_table(runs, metric_rankings, comparison) if comparison else None,
+        tests=describe_tests(comparison) if comparison else "",
+        tuning=tuning_table(runs, comparison) if comparison else None,
+        differences=differences([run.configuration for run in runs]),
+        charts=charts,
+        samples=samples,
+        spectra=spectra,
+        notes=[*sample_notes, *spectrum_notes],
+        command=shlex.join(["detente", "report", *map(str, paths), "--out", str(out)]),
     )
+
+
+def render_template(name: str, **context: Any) -> str:
+    """Return a template of the folder ``templates`` filled in; every string is escaped."""
+    return _environment().get_template(name).render(**context)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("detente.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(palette=palette, arrows=ARROWS, group_headings=GROUPS)
+    environment.filters.update(
+        command=training_command, count_of=format_count, interval=format_interval, number=format_number, yaml=_yaml
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    return environment
+
+
+def training_command(run: Run) -> str:
+    """Return the recorded command of a run, or if there is none, the command that trains its configuration."""
+    recorded = run.configuration.get("command")
+    if isinstance(recorded, list):
+        return shlex.join(map(str, recorded))
+    return str(recorded) if recorded else shlex.join(["detente", "train", "--config", str(run.path / "run.yaml")])
+
+
+def _yaml(run: Run) -> str:
+    return yaml.safe_dump(dict(run.configuration), sort_keys=False, allow_unicode=True, width=100)
 
 
 @cache
 def _asset(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
+    return (FOLDER / name).read_text(encoding="utf-8")
 
 
 @cache
@@ -97,8 +139,8 @@ def _plotly() -> str:
     return get_plotlyjs()
 
 
-def _policy(scripts: Sequence[str]) -> str:
-    """Return a content policy: only these very scripts run, and nothing at all is fetched."""
+def _content_policy(scripts: Sequence[str]) -> str:
+    """Return a content security policy that allows only these scripts and fetches nothing."""
     digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"

@@ -1,8 +1,8 @@
-"""One colour and dash for each run, the same everywhere on the page; safe for colour-blind readers."""
+"""The colour and line style of each run, the same everywhere on the page; safe for colour-blind readers."""
 
 from __future__ import annotations
 
-# Okabe and Ito's palette without black and yellow, which vanish on a dark or a light page.
+# Okabe and Ito's palette without black and yellow, which are hard to see on a dark or a light page.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("solid", "dash", "dot")
 BORDERS = ("solid", "dashed", "dotted")
@@ -10,7 +10,7 @@ NEUTRAL = "#8a8f98"
 
 
 def colour(run: int) -> str:
-    """Return the colour of the run with this position, as ``#rrggbb``."""
+    """Return the colour of the run at this position, as ``#rrggbb``."""
     return COLOURS[run % len(COLOURS)]
 
 
@@ -22,10 +22,10 @@ def translucent(run: int, opacity: float) -> str:
 
 
 def dash(run: int) -> str:
-    """Return the line style of a run: it changes each time the colours begin again."""
+    """Return the line style of a run for Plotly; it changes each time the colours repeat."""
     return DASHES[run // len(COLOURS) % len(DASHES)]
 
 
 def border(run: int) -> str:
-    """Return the same line style in the words of a style sheet."""
+    """Return the line style of a run for a style sheet."""
     return BORDERS[run // len(COLOURS) % len(BORDERS)]

@@ -1,13 +1,13 @@
 "use strict";
-// Samples and spectra: each section has one slider over training and one seed, common to all runs.
+// Samples and spectra: each section has one slider over training and one choice of seed for all runs.
 const detente = { data: JSON.parse(document.getElementById("data").textContent), hidden: new Set() };
 
 detente.style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 detente.find = (selector) => document.querySelector(selector);
-detente.whole = (number) => number.toLocaleString("en");
+detente.formatInteger = (number) => number.toLocaleString("en");
 detente.config = { displayModeBar: false, responsive: true, scrollZoom: false };
 
-// Colours follow the page's light or dark style; dragging zooms only where it does not get in the way of scrolling.
+// Colours follow the light or dark theme; dragging zooms only with a fine pointer, so that touch can scroll.
 detente.themed = (layout) => {
   const axis = { gridcolor: detente.style("--plot-grid"), linecolor: detente.style("--plot-axis"), automargin: true };
   return {
@@ -22,13 +22,13 @@ detente.themed = (layout) => {
   };
 };
 
-// 16-bit integers in base64, scaled to [low, high].
+// Unpack 16-bit integers in base64 to numbers in [low, high].
 detente.unpack = ({ low, high, data }) => {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-  return Array.from(new Uint16Array(bytes.buffer), (whole) => low + ((high - low) * whole) / 65535);
+  return Array.from(new Uint16Array(bytes.buffer), (integer) => low + ((high - low) * integer) / 65535);
 };
 
-// The frame to show at a step: the latest recorded at or before it, else the first one.
+// Return the latest frame recorded at or before a step, or else the first one.
 detente.frameAt = (frames, seed, step) => {
   const steps = Object.keys(frames[seed] || {}).map(Number).sort((a, b) => a - b);
   if (!steps.length) return null;
@@ -61,61 +61,61 @@ detente.showPoints = (place, panel, frame) => {
     traces.unshift(contour);
   }
   Plotly.react(place, traces, detente.themed(structuredClone(panel.figure.layout)), detente.config);
-  return frame.outside ? `${detente.whole(frame.outside)} of ${detente.whole(frame.count)} generated points lie outside the window.` : "";
+  return frame.outside ? `${detente.formatInteger(frame.outside)} of ${detente.formatInteger(frame.count)} generated points lie outside the window.` : "";
 };
 
-// Limits [left, right, height] that hold all given frames and the imaginary axis.
+// Return limits [left, right, height] that contain all frames and the imaginary axis.
 detente.limits = (frames) => {
   const x = frames.flatMap((frame) => [...frame.game.x, ...(frame.method ? frame.method.x : [])]);
   const y = frames.flatMap((frame) => [...frame.game.y, ...(frame.method ? frame.method.y : [])]);
-  const least = Math.min(0, ...x), most = Math.max(0, ...x);
-  const margin = 0.12 * (most - least || 1);
-  const height = 1.15 * Math.max(...y.map(Math.abs), 0.05 * (most - least), 1e-6);
-  return [Math.min(least - margin, -margin), most + margin, height];
+  const xMin = Math.min(0, ...x), xMax = Math.max(0, ...x);
+  const margin = 0.12 * (xMax - xMin || 1);
+  const height = 1.15 * Math.max(...y.map(Math.abs), 0.05 * (xMax - xMin), 1e-6);
+  return [Math.min(xMin - margin, -margin), xMax + margin, height];
 };
 
 detente.allFrames = (panels) => panels.flatMap((panel) => Object.values(panel.frames).flatMap(Object.values));
 
 detente.showSpectrum = (place, panel, frame) => {
   const scope = detente.find('[data-axes="spectra"]').value;
-  const pool = scope === "step" ? [frame] : detente.allFrames(scope === "run" ? [panel] : detente.data.spectra.panels);
-  const [left, right, height] = detente.limits(pool);
+  const frames = scope === "step" ? [frame] : detente.allFrames(scope === "run" ? [panel] : detente.data.spectra.panels);
+  const [left, right, height] = detente.limits(frames);
   const [game, method] = structuredClone(panel.figure.data);
   Object.assign(game, { x: frame.game.x, y: frame.game.y });
-  // Where only the game's were recorded they are the one cloud, in the run's colour and under their own name.
-  const own = frame.method || frame.game;
-  Object.assign(method, { x: own.x, y: own.y, name: frame.method ? method.name : game.name });
+  // If only the eigenvalues of the plain game were recorded, they are drawn in the colour of the run.
+  const eigenvalues = frame.method || frame.game;
+  Object.assign(method, { x: eigenvalues.x, y: eigenvalues.y, name: frame.method ? method.name : game.name });
   const layout = detente.themed(structuredClone(panel.figure.layout));
   Object.assign(layout.xaxis, { range: [left, right] });
   Object.assign(layout.yaxis, { range: [-height, height] });
-  const quiet = detente.style("--quiet");
+  const grey = detente.style("--quiet");
   layout.shapes = [
     { type: "rect", x0: left * 50, x1: 0, y0: 0, y1: 1, yref: "paper", line: { width: 0 }, fillcolor: "rgba(213,94,0,0.09)", layer: "below" },
-    { type: "line", x0: 0, x1: 0, y0: 0, y1: 1, yref: "paper", line: { width: 1.6, color: quiet }, layer: "below" },
+    { type: "line", x0: 0, x1: 0, y0: 0, y1: 1, yref: "paper", line: { width: 1.6, color: grey }, layer: "below" },
   ];
-  // The word needs room; the words above the panels say it too.
-  const room = -left > 0.3 * (right - left);
-  layout.annotations = !room ? [] : [
+  // Label the unstable side only if the text fits; the text above the panels explains it too.
+  const hasRoom = -left > 0.3 * (right - left);
+  layout.annotations = !hasRoom ? [] : [
     { x: 0, y: 1, xref: "x", yref: "paper", xanchor: "right", yanchor: "top", xshift: -4, showarrow: false, text: "unstable", font: { size: 11 } },
   ];
   if (frame.rate > 0) {
     const circle = { x0: 0, x1: 2 / frame.rate, y0: -1 / frame.rate, y1: 1 / frame.rate };
-    layout.shapes.push({ type: "circle", ...circle, line: { width: 1.2, dash: "dot", color: quiet }, layer: "below" });
+    layout.shapes.push({ type: "circle", ...circle, line: { width: 1.2, dash: "dot", color: grey }, layer: "below" });
   }
   Plotly.react(place, frame.method ? [game, method] : [method], layout, detente.config);
-  return detente.spectrumInWords(frame);
+  return detente.describeSpectrum(frame);
 };
 
-detente.spectrumInWords = (frame) => {
+detente.describeSpectrum = (frame) => {
   const minus = (number) => String(number).replace("-", "−");
-  const words = (name, part) => {
-    const shown = part.shown < part.count ? ` (${detente.whole(part.shown)} of ${detente.whole(part.count)} drawn)` : "";
+  const describe = (name, part) => {
+    const drawn = part.shown < part.count ? ` (${detente.formatInteger(part.shown)} of ${detente.formatInteger(part.count)} drawn)` : "";
     if (part.smallest === undefined) return `${name}: no finite eigenvalue.`;
     const radius = part.radius === undefined ? "" : `, largest |1 − ηλ| ${part.radius}`;
-    return `${name}: smallest real part ${minus(part.smallest)}, ${detente.whole(part.unstable)} of ${detente.whole(part.count)} negative${radius}${shown}.`;
+    return `${name}: smallest real part ${minus(part.smallest)}, ${detente.formatInteger(part.unstable)} of ${detente.formatInteger(part.count)} negative${radius}${drawn}.`;
   };
   const rate = frame.rate ? ` η = ${frame.rate}.` : "";
-  return words("Plain game", frame.game) + (frame.method ? " " + words("Method", frame.method) : "") + rate;
+  return describe("Plain game", frame.game) + (frame.method ? " " + describe("Method", frame.method) : "") + rate;
 };
 
 detente.show = (name) => {
@@ -123,24 +123,24 @@ detente.show = (name) => {
   if (!section.steps.length) return;
   const step = section.steps[Number(detente.find(`[data-slider="${name}"]`).value)];
   const seed = detente.find(`[data-seed="${name}"]`).value;
-  detente.find(`[data-step="${name}"]`).textContent = detente.whole(step);
+  detente.find(`[data-step="${name}"]`).textContent = detente.formatInteger(step);
   detente.find(`[data-slider="${name}"]`).setAttribute("aria-valuetext", `step ${step}`);
   for (const panel of section.panels) {
     const place = detente.find(`[data-panel="${name}-${panel.run}"]`);
-    const says = detente.find(`[data-says="${name}-${panel.run}"]`);
+    const note = detente.find(`[data-note="${name}-${panel.run}"]`);
     place.closest("figure").hidden = detente.hidden.has(panel.run);
     if (place.closest("figure").hidden) continue;
     const frame = detente.frameAt(panel.frames, seed, step);
     place.style.visibility = frame ? "" : "hidden";
     if (!frame) {
-      says.textContent = `Nothing was recorded for seed ${seed}.`;
+      note.textContent = `Nothing was recorded for seed ${seed}.`;
       continue;
     }
     const label = `${name} of ${detente.data.runs[panel.run].name}, seed ${seed}, step ${frame.at}`;
     place.setAttribute("aria-label", label);
     const show = { images: detente.showPicture, points: detente.showPoints, spectrum: detente.showSpectrum }[panel.kind];
-    const said = show(place, panel, frame, label);
-    const when = frame.at === step ? "" : `Step ${detente.whole(frame.at)}, the nearest recorded. `;
-    says.textContent = when + said;
+    const text = show(place, panel, frame, label);
+    const prefix = frame.at === step ? "" : `Step ${detente.formatInteger(frame.at)}, the nearest recorded. `;
+    note.textContent = prefix + text;
   }
 };

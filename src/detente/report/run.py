@@ -1,4 +1,4 @@
-"""What the report knows about one run: its configuration, seeds, ticks and metrics."""
+"""The contents of a run directory: configuration, seeds, measurements and metrics."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any, final
 
 Quantity = tuple[str, str]
+GROUPS = {"metrics": "Metrics", "losses": "Losses", "gradient_norm": "Gradient norms"}  # key in a line: heading
 
 
 @final
 @dataclass(frozen=True)
 class Tick:
-    """One line of ``metrics.jsonl``; a value that was not finite is None.
+    """One line of ``metrics.jsonl``. A value that was not finite is None.
 
     Args:
         step: training step of the line.
-        gradient_evaluations: player gradients evaluated so far, None where not written.
-        seconds: training time so far (s), None where not written.
-        values: value of each (group, name) measured on this tick.
-        memory: the largest memory of the training so far (MiB), None where not written.
+        gradient_evaluations: number of player gradients evaluated so far; None if not recorded.
+        seconds: training time so far (s); None if not recorded.
+        values: value of each (group, name) measured at this step.
+        memory: peak memory of the training so far (MiB); None if not recorded.
     """
 
     step: int
@@ -33,7 +34,7 @@ class Tick:
 @final
 @dataclass(frozen=True)
 class SeedStatus:
-    """How one seed ended (or is going); `diverged_at` is a step, None where it did not diverge."""
+    """Status of one seed. `diverged_at` is the step at which it diverged, or None if it did not."""
 
     status: str
     step: int
@@ -49,7 +50,7 @@ class SeedStatus:
 @final
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is shown; `better` is ``higher``, ``lower`` or ``none``."""
+    """Title, unit and direction of a metric; `better` is ``higher``, ``lower`` or ``none``."""
 
     title: str
     unit: str = ""
@@ -59,7 +60,7 @@ class Metric:
 @final
 @dataclass(frozen=True)
 class Run:
-    """Everything the report knows about one run directory except its pictures."""
+    """One run directory, without its samples and spectra."""
 
     name: str
     path: Path
@@ -74,3 +75,28 @@ class Run:
     def diverged(self) -> tuple[int, ...]:
         """Seeds that diverged, in order."""
         return tuple(seed for seed, status in self.seeds.items() if status.diverged)
+
+    def measured(self, quantity: Quantity) -> bool:
+        """Whether any seed has a measurement of the quantity."""
+        return any(quantity in tick.values for ticks in self.ticks.values() for tick in ticks)
+
+
+def quantities(runs: Sequence[Run]) -> list[Quantity]:
+    """Return every quantity that any run measured: metrics first, then losses, then gradient norms."""
+    unique = dict.fromkeys(q for run in runs for ticks in run.ticks.values() for tick in ticks for q in tick.values)
+    order = list(GROUPS)
+    return sorted(unique, key=lambda quantity: order.index(quantity[0]))
+
+
+def metric_quantities(runs: Sequence[Run]) -> list[Quantity]:
+    """Return every metric that any run measured, as a quantity."""
+    return [quantity for quantity in quantities(runs) if quantity[0] == "metrics"]
+
+
+def describe_quantity(runs: Sequence[Run], quantity: Quantity) -> Metric:
+    """Return title, unit and direction of a quantity; those of a metric come from the first run that describes it."""
+    group, name = quantity
+    if group == "metrics":
+        return next(run.metrics[name] for run in runs if name in run.metrics)
+    kind = "loss" if group == "losses" else "gradient norm"
+    return Metric(f"{name.replace('_', ' ').capitalize()}: {kind}")

@@ -1,4 +1,4 @@
-"""Points in the plane as a picture."""
+"""Scatter plots of points in the plane."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from matplotlib.figure import Figure
 
 
 def scatter_picture(fake: np.ndarray, real: np.ndarray, out: Path) -> Path:
-    """Write generated points over real ones into a picture.
+    """Save a scatter plot of generated points over real points.
 
     Args:
         fake: generated points, (n, 2).
         real: real points, (m, 2).
-        out: file to write; its ending says the format.
+        out: file to write; its suffix decides the format.
+
+    Returns:
+        `out`.
     """
     figure = Figure(figsize=(5, 5), dpi=150, layout="constrained")
     axes = figure.add_subplot()

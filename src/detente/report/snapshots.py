@@ -1,4 +1,4 @@
-"""Reading samples and spectra: few enough, small enough numbers for a page; broken files are named, not hidden."""
+"""Reading samples and spectra, reduced to what a page can carry; broken files are reported, not hidden."""
 
 from __future__ import annotations
 
@@ -15,93 +15,93 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from detente.report.run import Run
-from detente.report.statistics import thinned
+from detente.report.statistics import thin
 
 NAME = re.compile(r"seed(-?\d+)-step(\d+)\.(npz|png)")
-FRAMES, POINTS, GRID, EIGENVALUES, WIDTH, BYTES = 24, 512, 40, 800, 720, 160_000
-# What numpy raises on a file that was cut short or is no archive of plain arrays.
-BROKEN = (OSError, ValueError, EOFError, KeyError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+MAX_STEPS, MAX_POINTS, MAX_GRID, MAX_EIGENVALUES, MAX_WIDTH, MAX_BYTES = 24, 512, 40, 800, 720, 160_000
+# What NumPy raises for a file that is truncated, or is not an archive of plain arrays.
+READ_ERRORS = (OSError, ValueError, EOFError, KeyError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 Arrays = dict[str, np.ndarray[Any, Any]]
 Files = dict[tuple[int, int], Path]
 
 
-def files(run: Run, folder: str) -> Files:
-    """Return the files of `folder` by (seed, step), in order."""
-    found = {}
+def snapshot_files(run: Run, folder: str) -> Files:
+    """Return the snapshot files in `folder` by (seed, step), in order."""
+    files = {}
     for path in sorted((run.path / folder).glob("seed*-step*.*")):
         match = NAME.fullmatch(path.name)
         if match:
-            found[int(match[1]), int(match[2])] = path
-    return found
+            files[int(match[1]), int(match[2])] = path
+    return files
 
 
-def chosen_steps(groups: Sequence[Files]) -> list[int]:
-    """Return the steps the slider stops at: all that any run has, thinned to at most 24."""
-    return thinned(sorted({step for group in groups for _, step in group}), FRAMES)
+def slider_steps(groups: Sequence[Files]) -> list[int]:
+    """Return the steps of the slider: all steps of any run, thinned to at most 24."""
+    return thin(sorted({step for group in groups for _, step in group}), MAX_STEPS)
 
 
 def read_arrays(path: Path) -> Arrays | str:
-    """Return the arrays of an NPZ file, or in words why they cannot be read (nothing is ever unpickled)."""
+    """Return the arrays of an NPZ file, or a message why they cannot be read. Nothing is unpickled."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except BROKEN as error:
+    except READ_ERRORS as error:
         return f"{path.name} could not be read ({type(error).__name__})."
 
 
-def points(array: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any] | None:
-    """Return an (n, 2) array thinned to at most 512 points by one fixed draw, None where it is no such array."""
+def plane_points(array: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any] | None:
+    """Return an (n, 2) array reduced to at most 512 random points (fixed seed), or None for any other array."""
     if array is None or array.ndim != 2 or array.shape[1] != 2 or not np.issubdtype(array.dtype, np.number):
         return None
-    if len(array) > POINTS:
-        array = array[np.random.default_rng(0).choice(len(array), POINTS, replace=False)]
+    if len(array) > MAX_POINTS:
+        array = array[np.random.default_rng(0).choice(len(array), MAX_POINTS, replace=False)]
     return array.astype(np.float64)
 
 
-def coarse(grid: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return a (r, c) grid of scores, interpolated linearly to 40 evenly spaced rows and columns where it has more."""
+def downsample_grid(grid: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an (r, c) grid of scores, linearly interpolated to at most 40 evenly spaced rows and columns."""
     for _ in range(2):
         size = len(grid)
-        if size > GRID:
-            places = np.linspace(0, size - 1, GRID)
-            lower = np.minimum(places.astype(int), size - 2)
-            share = (places - lower)[:, None]
-            grid = grid[lower] * (1 - share) + grid[lower + 1] * share
+        if size > MAX_GRID:
+            positions = np.linspace(0, size - 1, MAX_GRID)
+            lower = np.minimum(positions.astype(int), size - 2)
+            weight = (positions - lower)[:, None]
+            grid = grid[lower] * (1 - weight) + grid[lower + 1] * weight
         grid = grid.T
     return grid.astype(np.float64)
 
 
-def packed(values: np.ndarray[Any, Any], low: float, high: float) -> dict[str, Any]:
-    """Return numbers in [low, high] as 16-bit integers in base64: two bytes a number, exact to (high - low) / 65535."""
+def pack(values: np.ndarray[Any, Any], low: float, high: float) -> dict[str, Any]:
+    """Return numbers in [low, high] as 16-bit integers in base64, with a resolution of (high - low) / 65535."""
     scale = (high - low) or 1.0
-    whole = np.clip(np.round((values.ravel() - low) / scale * 65535), 0, 65535).astype("<u2")
-    return {"low": low, "high": low + scale, "data": base64.b64encode(whole.tobytes()).decode()}
+    integers = np.clip(np.round((values.ravel() - low) / scale * 65535), 0, 65535).astype("<u2")
+    return {"low": low, "high": low + scale, "data": base64.b64encode(integers.tobytes()).decode()}
 
 
-def extremes(eigenvalues: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return at most 800 eigenvalues: the smallest real parts, the largest moduli, a spread."""
+def select_eigenvalues(eigenvalues: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return at most 800 finite eigenvalues: the smallest real parts, the largest moduli, and an even selection."""
     values = eigenvalues.ravel()
     values = values[np.isfinite(values)]
-    if values.size <= EIGENVALUES:
+    if values.size <= MAX_EIGENVALUES:
         return values
-    third = EIGENVALUES // 3
-    ends = [np.argsort(values.real)[:third], np.argsort(-np.abs(values))[:third]]
-    spread = np.linspace(0, values.size - 1, third).astype(int)
-    return values[np.unique(np.concatenate([*ends, spread]))]
+    third = MAX_EIGENVALUES // 3
+    extremes = [np.argsort(values.real)[:third], np.argsort(-np.abs(values))[:third]]
+    even = np.linspace(0, values.size - 1, third).astype(int)
+    return values[np.unique(np.concatenate([*extremes, even]))]
 
 
-def picture(path: Path) -> str | None:
-    """Return an image file as a data address, made smaller where it is large; None where it is no image."""
+def image_data_url(path: Path) -> str | None:
+    """Return an image file as a data URL, reduced in size if it is large, or None if it is not an image."""
     try:
         raw = path.read_bytes()
         with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
             image.load()
-            if image.width <= WIDTH and len(raw) <= BYTES:
+            if image.width <= MAX_WIDTH and len(raw) <= MAX_BYTES:
                 return "data:image/png;base64," + base64.b64encode(raw).decode()
-            small = image.convert("RGB")
+            reduced = image.convert("RGB")
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
         return None
-    small.thumbnail((WIDTH, 4 * WIDTH))
+    reduced.thumbnail((MAX_WIDTH, 4 * MAX_WIDTH))
     buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=82)
+    reduced.save(buffer, "WEBP", quality=82)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

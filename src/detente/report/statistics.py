@@ -1,4 +1,4 @@
-"""Means and Student-t 95 % intervals over seeds; a seed that diverged is counted apart, never dropped silently."""
+"""Means and Student-t 95 % intervals over seeds, and tests. Diverged seeds are listed, never dropped silently."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from detente.errors import require
 from detente.report.run import Quantity, Run
 
 CONFIDENCE = 0.95
-POINTS = 400
+MAX_POINTS = 400
+EXACT_WITH_TIES = 13  # largest sample with equal magnitudes for which all 2ⁿ signs are tried, as SciPy does
 T = TypeVar("T")
 
 
 @final
 @dataclass(frozen=True)
 class Interval:
-    """A mean over `n` seeds with the half-width of its 95 % interval (None for a single seed)."""
+    """The mean over `n` seeds with the half-width of its 95 % interval (None for a single seed)."""
 
     mean: float
     half_width: float | None
@@ -45,12 +46,12 @@ class Interval:
 @final
 @dataclass(frozen=True)
 class Outcome:
-    """Final value of one quantity in one run: `interval` is over the seeds that did not diverge.
+    """The final value of one quantity in one run, over the seeds that did not diverge.
 
     Args:
-        interval: mean and interval over the counted seeds, None when there is none.
-        diverged: seeds left out because they diverged.
-        missing: seeds left out because the quantity was never measured or was not finite.
+        interval: mean and interval over the counted seeds; None if there are none.
+        diverged: seeds that are not counted because they diverged.
+        missing: seeds that are not counted because the quantity was never measured or was not finite.
     """
 
     interval: Interval | None
@@ -66,7 +67,7 @@ class Outcome:
 @final
 @dataclass(frozen=True)
 class Curve:
-    """One quantity of one run against training: equally long lists, one entry a step."""
+    """One quantity of one run over training: lists of equal length, with one entry for each step."""
 
     steps: list[int]
     gradient_evaluations: list[float | None]
@@ -77,49 +78,33 @@ class Curve:
     n: list[int]
 
 
-def central_probability(t: float, degrees: int) -> float:
-    """P(|T| <= t) for Student's T with an integer number of degrees of freedom.
-
-    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, equations 26.7.3 and 26.7.4.
-    """
-    angle = math.atan(t / math.sqrt(degrees))
-    odd = degrees % 2
-    term, total = (math.cos(angle) if odd else 1.0), 0.0
-    for k in range(degrees // 2):
-        total += term
-        term *= math.cos(angle) ** 2 * ((2 * k + 2) / (2 * k + 3) if odd else (2 * k + 1) / (2 * k + 2))
-    return 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
-
-
 @cache
-def student_t(degrees: int) -> float:
-    """Two-sided 95 % quantile of Student's t: the t with P(|T| <= t) = 0.95.
+def t_quantile(degrees: int) -> float:
+    """Return the t with P(|T| <= t) = 0.95 for Student's t distribution.
 
     Raises:
-        InvalidValue: when `degrees` is not at least 1.
+        InvalidValue: `degrees` is less than 1.
     """
+    from scipy import stats  # imported here because it takes half a second
+
     require(degrees >= 1, "degrees", degrees, "an integer >= 1")
-    low, high = 0.0, 64.0
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if central_probability(middle, degrees) < CONFIDENCE else (low, middle)
-    return (low + high) / 2
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees))
 
 
-def interval(values: Iterable[float]) -> Interval | None:
-    """Mean and t_{n-1} s / sqrt(n) of finite values; None for no value, no half-width for a single one."""
+def confidence_interval(values: Iterable[float]) -> Interval | None:
+    """Return mean and half-width t_{n-1} s / sqrt(n) of finite values; None without values, no half-width for one."""
     numbers = np.asarray(list(values), dtype=np.float64)
     if numbers.size == 0:
         return None
-    # Equal values have no spread; summing them in floating point would invent one.
+    # The spread of equal values is 0, but rounding errors of the sum would make it positive.
     if numbers.size == 1 or np.all(numbers == numbers[0]):
         return Interval(float(numbers[0]), None if numbers.size == 1 else 0.0, numbers.size)
     spread = float(numbers.std(ddof=1)) / math.sqrt(numbers.size)
-    return Interval(float(numbers.mean()), student_t(numbers.size - 1) * spread, numbers.size)
+    return Interval(float(numbers.mean()), t_quantile(numbers.size - 1) * spread, numbers.size)
 
 
 def final_values(run: Run, quantity: Quantity) -> dict[int, float | None]:
-    """The last measured value of each seed that did not diverge; None where it is not finite or was never measured."""
+    """Return the last measured value of each seed that did not diverge; None if it is not finite or not measured."""
     return {
         seed: next((t.values[quantity] for t in reversed(run.ticks.get(seed, ())) if quantity in t.values), None)
         for seed in run.seeds
@@ -128,16 +113,21 @@ def final_values(run: Run, quantity: Quantity) -> dict[int, float | None]:
 
 
 def final_outcome(run: Run, quantity: Quantity) -> Outcome:
-    """The last measured value of each seed that did not diverge, as one interval."""
+    """Return the interval of the last measured values of the seeds that did not diverge."""
     values = final_values(run, quantity)
-    known = [value for value in values.values() if value is not None]
-    return Outcome(interval(known), run.diverged, tuple(seed for seed, value in values.items() if value is None))
+    finite = [value for value in values.values() if value is not None]
+    missing = tuple(seed for seed, value in values.items() if value is None)
+    return Outcome(confidence_interval(finite), run.diverged, missing)
 
 
 def final_cost(run: Run, name: str) -> Interval | None:
-    """Seconds, steps, steps per second, gradient evaluations or memory at the end, over the seeds that did not diverge.
+    """Return the cost `name` at the end of training, over the seeds that did not diverge (over all, if all diverged).
 
-    Seeds of one process share its memory, so of that it is the largest, without an interval.
+    Seeds of one process share its memory, so memory is the maximum over the seeds, without an interval.
+
+    Args:
+        run: the run.
+        name: ``seconds``, ``steps``, ``steps_per_second``, ``gradient_evaluations`` or ``memory``.
     """
     counted = [seed for seed in run.seeds if seed not in run.diverged] or list(run.seeds)
     values: list[float] = []
@@ -152,11 +142,11 @@ def final_cost(run: Run, name: str) -> Interval | None:
         }[name]
         if value is not None:
             values.append(value)
-    return interval([max(values)] if name == "memory" and values else values)
+    return confidence_interval([max(values)] if name == "memory" and values else values)
 
 
 def curve(run: Run, quantity: Quantity) -> Curve | None:
-    """Mean and band over the seeds with a finite value at each step, thinned to at most 400 steps."""
+    """Return mean and band over the seeds with a finite value at each step, at no more than 400 steps."""
     rows: dict[int, list[tuple[float, float | None, float | None]]] = {}
     for ticks in run.ticks.values():
         for tick in ticks:
@@ -165,21 +155,58 @@ def curve(run: Run, quantity: Quantity) -> Curve | None:
                 rows.setdefault(tick.step, []).append((value, tick.gradient_evaluations, tick.seconds))
     if not rows:
         return None
-    steps = thinned(sorted(rows), POINTS)
-    bands = [interval(row[0] for row in rows[step]) for step in steps]
-    kept = [band for band in bands if band is not None]
+    steps = thin(sorted(rows), MAX_POINTS)
     evaluations, seconds = ([_mean(row[k] for row in rows[step]) for step in steps] for k in (1, 2))
-    means, lows, highs = [b.mean for b in kept], [b.low for b in kept], [b.high for b in kept]
-    return Curve(steps, evaluations, seconds, means, lows, highs, [b.n for b in kept])
+    intervals = [confidence_interval(row[0] for row in rows[step]) for step in steps]
+    bands = [band for band in intervals if band is not None]
+    means, lows, highs = [b.mean for b in bands], [b.low for b in bands], [b.high for b in bands]
+    return Curve(steps, evaluations, seconds, means, lows, highs, [b.n for b in bands])
 
 
-def thinned(items: Sequence[T], count: int) -> list[T]:
-    """At most `count` items, evenly spread, the first and the last among them."""
+def signed_rank_test(differences: Sequence[float]) -> tuple[float, int]:
+    """Return the two-sided p-value of the Wilcoxon signed-rank test, and the number of differences that are not zero.
+
+    Zeros are left out; equal magnitudes share their mean rank. The p-value is exact, except for more than 13
+    differences with equal magnitudes, where it is the normal approximation.
+
+    Source: Wilcoxon 1945, Individual Comparisons by Ranking Methods.
+    """
+    nonzero = np.asarray([d for d in differences if d != 0], dtype=np.float64)
+    if not nonzero.size:
+        return 1.0, 0
+    from scipy import stats  # imported here because it takes half a second
+
+    magnitudes = np.abs(nonzero)
+    if np.unique(magnitudes).size == nonzero.size:
+        result = stats.wilcoxon(nonzero, method="exact")
+    elif nonzero.size > EXACT_WITH_TIES:
+        result = stats.wilcoxon(nonzero, method="asymptotic")
+    else:
+        # `stats.wilcoxon` finds the same p-value, but takes 100 times as long.
+        signed_ranks = np.sign(nonzero) * stats.rankdata(magnitudes)
+        result = stats.permutation_test((signed_ranks,), np.sum, permutation_type="samples")
+    return float(result.pvalue), int(nonzero.size)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for multiple tests.
+
+    Source: Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure.
+    """
+    corrected, largest = [1.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
+
+
+def thin(items: Sequence[T], count: int) -> list[T]:
+    """Return at most `count` evenly spaced items, including the first and the last."""
     if len(items) <= count:
         return list(items)
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    finite = [value for value in values if value is not None]
+    return sum(finite) / len(finite) if finite else None
