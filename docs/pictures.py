@@ -1,10 +1,9 @@
-"""Draws the documentation's pictures from run directories: `python docs/pictures.py runs/before_after runs/first`.
+"""Draws the documentation's pictures from a comparison's run directory: `python docs/pictures.py runs/ring`.
 
-The runs are made by these two commands:
+It is made by this command:
 
-    detente compare --game ring --methods simultaneous:learning_rate=3e-4 consensus:learning_rate=1e-3 \
-                    --seeds 0 1 2 --steps 5000 --out runs/before_after
-    detente compare --game ring --methods simultaneous alternating consensus --seeds 0 1 2 --steps 3000 --out runs/first
+    detente compare --game ring --seeds 0 1 2 3 4 5 --steps 5000 --out runs/ring \
+        --methods simultaneous:learning_rate=3e-4 alternating:learning_rate=1e-3 consensus:learning_rate=1e-3
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 PICTURES = Path(__file__).parent / "pictures"
-STEPS, SEED = (0, 1000, 3000, 5000), 0
+ROWS, STEPS, SEED = ("simultaneous", "consensus"), (0, 1000, 3000, 5000), 0
 METRICS = {"modes_covered": "modes covered (of 8)", "good_share": "samples near a mode, %"}
 COLOURS = ("#0072B2", "#009E73", "#D55E00")
 
@@ -32,10 +31,10 @@ def before_and_after(folder: Path) -> Figure:
     Args:
         folder: of a comparison on a game of points in the plane.
     """
-    runs = sorted((path.parent for path in folder.glob("*/run.yaml")), reverse=True)  # simultaneous before consensus
-    figure = Figure(figsize=(1.75 * len(STEPS), 1.85 * len(runs)), dpi=110, layout="constrained")
-    for row, run in zip(figure.subplots(len(runs), len(STEPS), squeeze=False), runs, strict=True):
-        row[0].set_ylabel(run.name.partition("-")[0], fontsize=11)
+    figure = Figure(figsize=(1.75 * len(STEPS), 1.85 * len(ROWS)), dpi=110, layout="constrained")
+    for row, method in zip(figure.subplots(len(ROWS), len(STEPS)), ROWS, strict=True):
+        (run,) = folder.glob(f"{method}-*")
+        row[0].set_ylabel(method, fontsize=11)
         for axes, step in zip(row, STEPS, strict=True):
             _draw_samples(axes, run / "samples" / f"seed{SEED}-step{step:08d}.npz")
             axes.set_title(f"step {step:,}", fontsize=9)
@@ -57,11 +56,11 @@ def curves(folder: Path) -> Figure:
             seeds = values.shape[1]
             mean = values.mean(1)
             half = stats.t.ppf(0.975, seeds - 1) * values.std(1, ddof=1) / np.sqrt(seeds)
-            axes.plot(steps, mean, color=colour, label=run.name)
+            axes.plot(steps, mean, color=colour, label=run.name.partition("-")[0])
             axes.fill_between(steps, mean - half, mean + half, color=colour, alpha=0.13, linewidth=0)
         axes.set(xlabel="step", ylabel=label, ylim=(0, 8.4 if metric == "modes_covered" else 100))
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[-1].legend(frameon=False, fontsize=9, loc="lower right")
+    figure.axes[0].legend(frameon=False, fontsize=9, loc="lower right")
     return figure
 
 
@@ -83,19 +82,18 @@ def _read(path: Path, metric: str) -> dict[int, list[float]]:
     for line in path.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         if metric in record.get("metrics", {}):
-            values[record["step"]].append(record["metrics"][metric] * (100 if metric == "good_share" else 1))
+            values[record["step"]].append(record["metrics"][metric])
     return values
 
 
 def main() -> int:
     """Draw both pictures into docs/pictures."""
-    parser = argparse.ArgumentParser(description="Draw the documentation's pictures from run directories.")
-    parser.add_argument("before_after", type=Path, help="the comparison with snapshots")
-    parser.add_argument("first", type=Path, help="the comparison with curves")
-    folders = parser.parse_args()
+    parser = argparse.ArgumentParser(description="Draw the documentation's pictures from a comparison.")
+    parser.add_argument("folder", type=Path, help="the comparison, with snapshots of six seeds")
+    folder = parser.parse_args().folder
     PICTURES.mkdir(exist_ok=True)
-    before_and_after(folders.before_after).savefig(PICTURES / "ring.png")
-    curves(folders.first).savefig(PICTURES / "comparison.png")
+    before_and_after(folder).savefig(PICTURES / "ring.png")
+    curves(folder).savefig(PICTURES / "comparison.png")
     return 0
 
 
