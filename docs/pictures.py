@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 PICTURES = Path(__file__).parent / "pictures"
-ROWS, STEPS, SEED = ("simultaneous", "consensus"), (0, 1000, 3000, 5000), 0
+ROWS, STEPS, SEED = ("simultaneous", "consensus"), (0, 2000, 3500, 5000), 0
 METRICS = {"modes_covered": "modes covered (of 8)", "good_share": "samples near a mode, %"}
 COLOURS = ("#0072B2", "#009E73", "#D55E00")
 
@@ -35,9 +35,10 @@ def before_and_after(folder: Path) -> Figure:
     for row, method in zip(figure.subplots(len(ROWS), len(STEPS)), ROWS, strict=True):
         (run,) = folder.glob(f"{method}-*")
         row[0].set_ylabel(method, fontsize=11)
+        modes = _read(run / "metrics.jsonl", "modes_covered")
         for axes, step in zip(row, STEPS, strict=True):
             _draw_samples(axes, run / "samples" / f"seed{SEED}-step{step:08d}.npz")
-            axes.set_title(f"step {step:,}", fontsize=9)
+            axes.set_title(f"step {step:,}: {modes[step][SEED]:.0f} modes", fontsize=9)
     return figure
 
 
