@@ -11,12 +11,13 @@ MARK = "<!-- every public file -->"
 
 def sections() -> str:
     """Return one heading per folder and one mkdocstrings directive per public file, in the order of the names."""
-    text = ["## The mathematics and the tables"]
-    for folder in [SOURCE, *sorted(path.parent for path in SOURCE.glob("*/__init__.py"))]:
-        package = ".".join(folder.relative_to(SOURCE.parent).parts)
-        if folder != SOURCE:
-            text.append(f"## {folder.name}")
-        text += [f"::: {package}.{file.stem}" for file in sorted(folder.glob("[!_]*.py"))]
+    text = ["## detente"]
+    for folder in [SOURCE, *sorted(path.parent for path in SOURCE.rglob("*/__init__.py"))]:
+        parts = folder.relative_to(SOURCE.parent).parts
+        files = sorted(folder.glob("[!_]*.py"))
+        if folder != SOURCE and files:
+            text.append(f"## {'.'.join(parts[1:])}")
+        text += [f"::: {'.'.join(parts)}.{file.stem}" for file in files]
     return "\n\n".join(text)
 
 

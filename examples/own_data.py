@@ -1,4 +1,4 @@
-"""Your own data: a tensor, a Dataset or a folder of images goes in as it is.
+"""Your own data: pass a tensor, an array, a Dataset or a folder of images as it is.
 
 python examples/own_data.py
 """
@@ -24,7 +24,7 @@ from detente.data.folders import ImageFolder
 
 
 class Rotated(Dataset):
-    """The digits, each turned by a quarter: any Dataset whose items are a sample, or a sample and a label."""
+    """The digits, each rotated by 90 degrees: any Dataset whose items are a sample, or a sample and a label."""
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images, self.labels = images, labels
@@ -37,7 +37,7 @@ class Rotated(Dataset):
 
 
 def write_folder(folder: Path, pixels: np.ndarray, labels: np.ndarray) -> None:
-    """Write digits as picture files, one sub-folder a class, as photographs often lie on a disk."""
+    """Write digits as image files, one sub-folder per class, as collections of photographs often are."""
     for index, (image, label) in enumerate(zip(pixels, labels, strict=True)):
         path = folder / f"class {label}"
         path.mkdir(parents=True, exist_ok=True)
@@ -45,23 +45,23 @@ def write_folder(folder: Path, pixels: np.ndarray, labels: np.ndarray) -> None:
 
 
 def sources(folder: Path) -> Iterator[tuple[str, object]]:
-    """Yield what may be given as `data`."""
+    """Yield everything that can be passed as `data`, with a name."""
     pixels, labels = load_digits(return_X_y=True)
     pixels = (pixels.reshape(-1, 8, 8) / 16 * 255).round().astype(np.uint8)
     floats = torch.from_numpy(pixels).float()[:, None] / 127.5 - 1
 
     yield "a tensor of points", torch.randn(1000, 2).cumsum(1)  # any finite numbers
-    yield "an array of bytes", pixels  # (N, H, W), uint8: becomes (1, H, W) in [-1, 1] when it is drawn
-    yield "a tensor of images", floats  # (N, C, H, W), floating point: must lie in [-1, 1] already
+    yield "an array of bytes", pixels  # (N, H, W), uint8: a sample is (1, H, W) in [-1, 1]
+    yield "a tensor of images", floats  # (N, C, H, W), floating point: already in [-1, 1]
     yield "a Dataset", Rotated(floats, torch.from_numpy(labels))  # read once, in order; integer labels are kept
     np.save(folder / "digits.npy", pixels)
-    yield "a file of numbers", folder / "digits.npy"  # stays on the disk, memory-mapped
+    yield "a file of numbers", folder / "digits.npy"  # stays on disk, memory-mapped
     write_folder(folder / "images", pixels[:200], labels[:200])
-    yield "a folder of images", ImageFolder(folder / "images", resolution=16, channels=1)  # or just the folder's path
+    yield "a folder of images", ImageFolder(folder / "images", resolution=16, channels=1)  # or only the path
 
 
 def network(inputs: int, outputs: tuple[int, ...], last: nn.Module) -> nn.Module:
-    """Return a small network from `inputs` numbers to samples of shape `outputs`."""
+    """Return a small network from `inputs` numbers to `outputs`, a shape."""
     count = int(np.prod(outputs))
     return nn.Sequential(
         nn.Flatten(), nn.Linear(inputs, 64), nn.ReLU(), nn.Linear(64, count), last, nn.Unflatten(1, outputs)
@@ -69,7 +69,7 @@ def network(inputs: int, outputs: tuple[int, ...], last: nn.Module) -> nn.Module
 
 
 def main(steps: int = 20) -> None:
-    """Train a few steps on each kind of data, and print what détente made of it."""
+    """Train a few steps on each kind of data, and print its shape, range and labels."""
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         for name, source in sources(Path(folder)):
@@ -84,8 +84,8 @@ def main(steps: int = 20) -> None:
             real = game.draw(torch.Generator().manual_seed(0))
             low, high = float(real["real"].min()), float(real["real"].max())
             labels = "labels" if "label" in real else "no labels"
-            told = f"{data.size} samples {shape}, batch from {low:.2f} to {high:.2f}, {labels}"
-            print(f"{name:20} {told}; loss after {steps} steps {info.losses['discriminator']:.3f}")
+            description = f"{data.size} samples {shape}, batch from {low:.2f} to {high:.2f}, {labels}"
+            print(f"{name:20} {description}; loss after {steps} steps {info.losses['discriminator']:.3f}")
 
 
 if __name__ == "__main__":

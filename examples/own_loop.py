@@ -1,4 +1,4 @@
-"""Your own loop: your loader, your schedule of the evening, your running average, your files.
+"""Your own loop: your data loader, your running average, your checkpoints, your files.
 
 python examples/own_loop.py
 """
@@ -19,19 +19,19 @@ from detente.networks.mlp import MLP
 
 
 def two_moons(count: int) -> Tensor:
-    """Return points (count, 2) on two half circles that clasp each other."""
+    """Return points (count, 2) on two interlocking half circles."""
     angle, upper = torch.pi * torch.rand(count), torch.arange(count) % 2 == 0
     x, y = angle.cos() - 0.5, angle.sin() - 0.25
     return torch.where(upper[:, None], torch.stack([x, y], 1), -torch.stack([x, y], 1)) + 0.05 * torch.randn(count, 2)
 
 
 def main(epochs: int = 4) -> None:
-    """Train on a loader's batches, average the generator, stop, go on, and write the result."""
+    """Train on a loader's batches, average the generator, stop, resume, and write the result."""
     torch.manual_seed(0)
     points = two_moons(4096)
-    loader = DataLoader(TensorDataset(points), batch_size=128, shuffle=True)  # augmentation, workers: as you like
+    loader = DataLoader(TensorDataset(points), batch_size=128, shuffle=True)  # with any augmentation and workers
 
-    # Modules, not classes: training begins at the parameters that they have.
+    # Modules, not classes: training starts at their parameters.
     generator, discriminator = MLP(8, 2, width=64, depth=2), MLP(2, 1, width=64, depth=2)
     game = detente.Adversarial(generator, discriminator, data=points, latent=8)
     method = methods.extragradient(learning_rate=1e-3)
@@ -47,7 +47,7 @@ def main(epochs: int = 4) -> None:
         print(f"epoch {epoch}: gradient norms {norms}; {info.gradient_evaluations} gradients a step")
 
     with tempfile.TemporaryDirectory() as folder:
-        # Stop here and go on there: the state is a dictionary of tensors, the generator of random numbers one more.
+        # Stop and resume: the state is a dictionary of tensors; the random generator's state is one more tensor.
         file = Path(folder) / "stopped.safetensors"
         save_file({**stepper.state.flat(), "random": stepper.generator.get_state()}, file)
 

@@ -1,11 +1,11 @@
-"""Your own method: a field of a few lines, compared with two of ours at the same cost, seeds and measurements.
+"""Your own method: a field of a few lines, compared with two built-in methods at the same cost and on the same seeds.
 
-JARE adds to each player's loss what the *other* player's gradient weighs: L_i + γ/2 ‖v_j‖². It is not in détente; here
-it is written as a user would.
+JARE adds the squared norm of the *other* player's gradient to each player's loss: L_i + γ/2 ‖v_j‖². It is not part of
+détente; this file is what a user would write.
 
     python examples/own_method.py
 
-From the shell it goes by its import path, here from within examples/:
+From the shell, use its import path, here from inside examples/:
 
     detente compare --game ring --methods simultaneous consensus:strength=1 own_method.jare --budget 2e4grads --out mine
 """
@@ -34,32 +34,32 @@ class Jare(Field):
     def __call__(self, game, vectors, buffers, batch, memory, players):
         plain = vector_field(game, vectors, buffers, batch, players)
         blocks = {}
-        for one in players:
-            others = tuple(name for name in game.players if name != one)
-            _, pull = vector_jacobian(game, vectors, buffers, batch, players=others, wanted=(one,))
-            blocks[one] = plain.field[one] + self.strength * pull[one]
+        for player in players:
+            others = tuple(name for name in game.players if name != player)
+            _, products = vector_jacobian(game, vectors, buffers, batch, players=others, wanted=(player,))
+            blocks[player] = plain.field[player] + self.strength * products[player]
         return replace(plain, field=blocks), memory
 
 
 def jare(strength: float = 1.0, learning_rate: float = 3e-3) -> Method:
-    """JARE with Adam; any scheme and optimizer would do. What it takes, the shell takes: own_method.jare:strength=3.
+    """JARE with Adam; any scheme and optimizer would do. Its arguments are options: own_method.jare:strength=3.
 
     Args:
         strength: γ, ≥ 0.
-        learning_rate: of both players, which `--tune` looks for.
+        learning_rate: of both players; `--tune` varies it.
     """
     return Method(Jare(strength), Simultaneous(), Adam(learning_rate))
 
 
 def main(budget: str = "600grads", seeds: int = 3, out: str = "runs/own_method") -> None:
-    """Compare three methods on the ring of eight Gaussians, and say how they end and where the page is."""
+    """Compare three methods on the ring of eight Gaussians, and print the results and the path of the page."""
     adam = Adam(learning_rate=3e-3)
-    contestants = {
+    candidates = {
         "simultaneous": methods.simultaneous(adam),
         "consensus": methods.consensus(strength=1.0, optimizer=adam),
         "yours": jare(),
     }
-    compare(presets.ring(batch=128), contestants, out, budget, seeds=range(seeds))  # ten for a real comparison
+    compare(presets.ring(batch=128), candidates, out, budget, seeds=range(seeds))  # use ten in a real comparison
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from detente import methods
 
 
 class Generator(nn.Sequential):
-    """Latents (batch, 16) to images (batch, 1, 8, 8) in [-1, 1]: the range of the data, hence the tanh."""
+    """Latents (batch, 16) to images (batch, 1, 8, 8) in [-1, 1], the range of the data: hence the tanh."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -42,7 +42,7 @@ class Discriminator(nn.Sequential):
 
 
 def drawn(images: Tensor) -> str:
-    """Return images (n, 1, 8, 8) side by side, two characters a pixel."""
+    """Return images (n, 1, 8, 8) side by side, two characters per pixel."""
     ink = " .:-=+*#"
     levels = ((images[:, 0].clamp(-1, 1) + 1) / 2 * (len(ink) - 1)).round().int()
     return "\n".join(
@@ -51,10 +51,10 @@ def drawn(images: Tensor) -> str:
 
 
 def main(steps: int = 200) -> None:
-    """Train, and print four digits that the generator drew."""
+    """Train, and print four generated digits."""
     images = torch.tensor(load_digits().images, dtype=torch.float32)[:, None] / 8 - 1  # 0 … 16 to [-1, 1]
 
-    # Classes, not modules: so the seed decides the initial parameters. A module would keep those that it has.
+    # Classes, not modules: the seed decides the initial parameters. A module would keep its own.
     game = detente.Adversarial(Generator, Discriminator, data=images, latent=16, objective="hinge", batch=32)
     stepper = detente.Stepper(game, methods.alternating(learning_rate=2e-3), seed=0)
     for step in range(1, steps + 1):
