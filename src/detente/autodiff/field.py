@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from detente.autodiff.accumulation import averaged, parts_of
@@ -12,13 +14,12 @@ from detente.autodiff.engines import (
     functional_gradients,
     is_transformed,
     off_graph,
-    refused_by_name,
     taped_gradients,
 )
+from detente.autodiff.exact_derivatives import refusing
 from detente.game import Batch, Buffers, Game, Vectors
 
 
-@refused_by_name
 def vector_field(
     game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
 ) -> Evaluation:
@@ -31,20 +32,21 @@ def vector_field(
         batch: one batch.
         players: whose blocks (default: everybody's).
     """
-    requested = players or game.players
-
-    def evaluated(part: Batch) -> tuple[Evaluation, Vectors]:
+    requested, settings = players or game.players, game.settings
+    if settings.accumulate > 1:
+        # One part's graph is held at a time, so that nothing is cached.
+        whole = game.with_settings(replace(settings, accumulate=1, forward_cache=None))
+        evaluate = lambda part: (vector_field(whole, vectors, buffers, part, requested), {})  # noqa: E731
+        return averaged(evaluate, parts_of(game, batch))[0]
+    with refusing(game):
         if is_transformed(*vectors.values()):
-            blocks, (losses, after) = functional_gradients(game, vectors, buffers, part, requested, False)
-            return Evaluation(blocks, losses, after), {}
+            blocks, (losses, after) = functional_gradients(game, vectors, buffers, batch, requested, False)
+            return Evaluation(blocks, losses, after)
+        cache = settings.forward_cache
         with torch.enable_grad():
             leaves = cache.leaves(vectors, requested, as_leaf) if cache else as_leaves(vectors, requested)
-            evaluation = taped_gradients(game, leaves, buffers, part, requested, differentiable=False, keep=bool(cache))
-            return off_graph(evaluation), {}
-
-    parts = parts_of(game, batch)
-    cache = game.settings.forward_cache if len(parts) == 1 else None  # of a split batch, one part's graph is held
-    return averaged(evaluated, parts)[0]
+            evaluation = taped_gradients(game, leaves, buffers, batch, requested, False, keep=bool(cache))
+        return off_graph(evaluation)
 
 
 def player_gradient(game: Game, player: str, vectors: Vectors, buffers: Buffers, batch: Batch) -> Evaluation:

@@ -19,7 +19,7 @@ from detente.data.arrays import as_data
 from detente.data.base import Data, StoredData
 from detente.errors import InvalidValue, require, unknown
 from detente.filters.base import Filter
-from detente.game import Batch, Buffers, Game, Given, Vectors, named_tensors
+from detente.game import Batch, Buffers, EvaluationSettings, Game, Given, Vectors, named_tensors
 from detente.games.scores import Scores, logits_of, require_logits, require_probabilities
 from detente.modules.calling import (
     Build,
@@ -136,7 +136,7 @@ class Adversarial(Game):
         if self._pairs():
             return f"the objective {type(self.objective).__name__}, which pairs samples with latents by chance"
         shape = torch.Size((1, *self.data.shape))
-        drawing = [type(one).__name__ for one in self.penalties if one.draw(shape, torch.Generator())]
+        drawing = [type(part).__name__ for part in self.penalties if part.draw(shape, torch.Generator())]
         if self.filter is not None and self.filter.draw(shape, torch.Generator()):
             return f"the filter {type(self.filter).__name__}"
         return f"the penalty {drawing[0]}" if drawing else ""
@@ -168,7 +168,10 @@ class Adversarial(Game):
 
     def _build(self, name: str, generator: torch.Generator) -> nn.Module:
         module, blank = build(name, self.builders[name], generator), self._blank(2, torch.device("cpu"))
-        inputs = (blank["latent"], *self._beside(blank, "fake")), (blank["real"], *self._beside(blank, "real"))
+        inputs = (
+            (blank["latent"], *self._conditioning(blank, "fake")),
+            (blank["real"], *self._conditioning(blank, "real")),
+        )
         return initialize_lazy_layers(name, module, generator, inputs[name == "discriminator"])
 
     def draw(self, generator: torch.Generator) -> Batch:
@@ -202,9 +205,9 @@ class Adversarial(Game):
             noise = penalty.draw(real.shape, generator)
             whole.update({f"penalty{index}.{name}": number for name, number in noise.items()})
         if self.filter is not None:
-            for whose, count in (("real", len(real)), ("fake", len(latent))):
+            for source, count in (("real", len(real)), ("fake", len(latent))):
                 noise = self.filter.draw(torch.Size((count, *self.data.shape)), generator)
-                whole.update({f"filter.{whose}.{name}": number for name, number in noise.items()})
+                whole.update({f"filter.{source}.{name}": number for name, number in noise.items()})
         if self.stochastic:
             whole["seed"] = torch.randint(2**62, (), generator=generator, device=generator.device)
         return whole
@@ -213,17 +216,25 @@ class Adversarial(Game):
         self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
     ) -> tuple[dict[str, Tensor], Buffers]:
         """Return the losses asked for; scores that none of them reads are not computed."""
-        wanted = players or self.players
+        requested = players or self.players
         real = batch["real"].to(vectors["discriminator"].dtype)
-        each: list[dict[str, Tensor]] = []
+        by_strength: list[dict[str, Tensor]] = []
         with self._randomness(batch):
-            asked = self._beside(batch, "fake")
-            fake, generator_buffers = self._call("generator", vectors, buffers["generator"], batch["latent"], *asked)
+            conditioning = self._conditioning(batch, "fake")
+            module, layout, vector = self.modules["generator"], self.layouts["generator"], vectors["generator"]
+            latents, settings = batch["latent"].to(vector.dtype), self._module_settings
+            fake, generator_buffers = call(
+                module, layout, vector, buffers["generator"], latents, *conditioning, settings=settings
+            )
             fake, scored = fake.to(real.dtype), buffers["discriminator"]
             for strength in self._strengths(batch, real.dtype):
-                losses, scored = self._losses(vectors, buffers, scored, real, fake, batch, strength, wanted)
-                each.append(losses)
-        mean = each[0] if len(each) == 1 else {n: torch.stack([one[n] for one in each]).mean(0) for n in each[0]}
+                losses, scored = self._losses(vectors, buffers, scored, real, fake, batch, strength, requested)
+                by_strength.append(losses)
+        mean = (
+            by_strength[0]
+            if len(by_strength) == 1
+            else {n: torch.stack([losses_at[n] for losses_at in by_strength]).mean(0) for n in by_strength[0]}
+        )
         return mean, {"generator": generator_buffers, "discriminator": scored}
 
     def _losses(
@@ -235,28 +246,30 @@ class Adversarial(Game):
         fake: Tensor,
         batch: Batch,
         strength: float | Tensor | None,
-        wanted: tuple[str, ...],
+        requested: tuple[str, ...],
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the losses of samples seen through the filter at one strength, and the discriminator's buffers."""
         losses: dict[str, Tensor] = {}
-        seen, real_scores = partial(self._seen, batch, strength), None
-        told, asked = self._beside(batch, "real"), self._beside(batch, "fake")
-        if "discriminator" in wanted or self.objective.generator_needs_real:
-            real_scores, after = self._score(vectors, scored, seen("real", real), *told)
+        filtered, real_scores = partial(self._filtered, batch, strength), None
+        real_conditioning, fake_conditioning = self._conditioning(batch, "real"), self._conditioning(batch, "fake")
+        if "discriminator" in requested or self.objective.generator_needs_real:
+            real_scores, after = self._score(vectors, scored, filtered("real", real), *real_conditioning)
             # In the generator's own turn a zero-sum loss reads real samples for its value alone: they leave no trace
             # in the discriminator's buffers, as in the ordinary loop, which does not show them there.
-            scored = scored if "discriminator" not in wanted and self.objective.zero_sum else after
-        fake_scores, scored = self._score(vectors, scored, seen("fake", fake), *asked)
-        if "generator" in wanted:
+            scored = scored if "discriminator" not in requested and self.objective.zero_sum else after
+        fake_scores, scored = self._score(vectors, scored, filtered("fake", fake), *fake_conditioning)
+        if "generator" in requested:
             losses["generator"] = self.objective.generator_loss(real_scores, fake_scores)
-        if "discriminator" in wanted:
+        if "discriminator" in requested:
             assert real_scores is not None
             loss = self.objective.discriminator_loss(real_scores, fake_scores)
             for index, penalty in enumerate(self.penalties):
                 noise = _named(batch, f"penalty{index}.")
                 # A penalty's look at the discriminator leaves no trace in its buffers.
                 loss = loss + penalty(
-                    lambda x: self._score(vectors, buffers["discriminator"], seen("real", x), *told)[0],
+                    lambda x: self._score(vectors, buffers["discriminator"], filtered("real", x), *real_conditioning)[
+                        0
+                    ],
                     real,
                     fake,
                     noise,
@@ -273,11 +286,11 @@ class Adversarial(Game):
             raise InvalidValue("batch", sorted(batch), allowed)
         return self.filter.at(batch.get("t"), dtype)
 
-    def _seen(self, batch: Batch, strength: float | Tensor | None, whose: str, samples: Tensor) -> Tensor:
+    def _filtered(self, batch: Batch, strength: float | Tensor | None, source: str, samples: Tensor) -> Tensor:
         """Return samples as the discriminator sees them."""
         if self.filter is None or strength is None:
             return samples
-        return self.filter(samples, _named(batch, f"filter.{whose}."), strength)
+        return self.filter(samples, _named(batch, f"filter.{source}."), strength)
 
     def sample(self, state: State, count: int, generator: torch.Generator) -> Tensor:
         """Return generated samples, (count, …), from the generator in evaluation mode. The state is not changed."""
@@ -285,20 +298,20 @@ class Adversarial(Game):
         return self.generate(state, latents.to(state.vectors["generator"].device))
 
     @torch.no_grad()
-    def generate(self, state: State, latents: Tensor, *beside: Tensor) -> Tensor:
+    def generate(self, state: State, latents: Tensor, *conditioning: Tensor) -> Tensor:
         """Return the samples of given latents, (count, *latent), from the generator in evaluation mode."""
-        parts = zip(*(inputs.split(512) for inputs in (latents, *beside)), strict=True)
+        parts = zip(*(inputs.split(512) for inputs in (latents, *conditioning)), strict=True)
         with self._evaluated("generator", state) as evaluate:
             return torch.cat([evaluate(*part) for part in parts])
 
     @torch.no_grad()
-    def scores(self, state: State, samples: Tensor, *beside: Tensor) -> Tensor:
+    def scores(self, state: State, samples: Tensor, *conditioning: Tensor) -> Tensor:
         """Return each sample's score (logit), (batch,), in evaluation mode, unfiltered. The state is not changed.
 
         Samples that the discriminator looks at together have one score.
         """
         with self._evaluated("discriminator", state) as evaluate:
-            scores = evaluate(samples, *beside)
+            scores = evaluate(samples, *conditioning)
         scores = self._as_logits(scores)
         return scores if len(scores) == len(samples) else scores.repeat_interleave(len(samples) // len(scores))
 
@@ -310,16 +323,16 @@ class Adversarial(Game):
             seeded(0, vector.device, self.sources) if self.stochastic else nullcontext(),
             evaluated(module, self.layouts[player], vector, state.buffers[player]) as evaluate,
         ):
-            yield lambda x, *beside: evaluate(x.to(vector.dtype), *beside)
+            yield lambda x, *conditioning: evaluate(x.to(vector.dtype), *conditioning)
 
     def write(self, state: State, generator: nn.Module, discriminator: nn.Module) -> None:
         """Write a state's parameters and buffers into ordinary modules of the same architecture."""
         for name, module in (("generator", generator), ("discriminator", discriminator)):
             write(module, self.layouts[name], state.vectors[name], state.buffers[name], name)
 
-    def _beside(self, batch: Batch, whose: str) -> tuple[Tensor, ...]:
+    def _conditioning(self, batch: Batch, source: str) -> tuple[Tensor, ...]:
         """Return what modules are given beside latents and samples, "real" or "fake" ones; here nothing."""
-        del batch, whose
+        del batch, source
         return ()
 
     def _blank(self, count: int, device: torch.device) -> Batch:
@@ -328,17 +341,21 @@ class Adversarial(Game):
         return {name: torch.zeros(count, *shape, device=device) for name, shape in shapes.items()}
 
     def _call(
-        self, player: str, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor, *beside: Tensor
+        self, player: str, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor, *conditioning: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         vector = vectors[player]
-        settings = replace(self.settings, forward_cache=None) if self.stochastic else self.settings
-        module, layout = self.modules[player], self.layouts[player]
-        return call(module, layout, vector, buffers, x.to(vector.dtype), *beside, settings=settings)
+        module, layout, settings = self.modules[player], self.layouts[player], self._module_settings
+        return call(module, layout, vector, buffers, x.to(vector.dtype), *conditioning, settings=settings)
+
+    @property
+    def _module_settings(self) -> EvaluationSettings:
+        """The settings of its modules' calls: what draws random numbers is not cached."""
+        return replace(self.settings, forward_cache=None) if self.stochastic else self.settings
 
     def _score(
-        self, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor, *beside: Tensor
+        self, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor, *conditioning: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        scores, buffers = self._call("discriminator", vectors, buffers, x, *beside)
+        scores, buffers = self._call("discriminator", vectors, buffers, x, *conditioning)
         return self._as_logits(scores), buffers
 
     def _as_logits(self, scores: Tensor) -> Tensor:
@@ -363,8 +380,8 @@ class Adversarial(Game):
         blank = self._blank(self.batch, device)  # some modules want the very size that is written into them
         uncalled = {name: copied(module) for name, module in self.modules.items()}
         with torch.no_grad(), seeded(0, device):
-            fake = self._try("generator", vectors, buffers, blank["latent"], *self._beside(blank, "fake"))
-            scores = self._try("discriminator", vectors, buffers, blank["real"], *self._beside(blank, "real"))
+            fake = self._try("generator", vectors, buffers, blank["latent"], *self._conditioning(blank, "fake"))
+            scores = self._try("discriminator", vectors, buffers, blank["real"], *self._conditioning(blank, "real"))
         require(
             tuple(fake.shape[1:]) == self.data.shape,
             "generator",
@@ -380,9 +397,9 @@ class Adversarial(Game):
             "one score a sample, (batch,) or (batch, 1, …); or one for every p samples, (batch / p,)",
         )
         stochastic = False
-        for player, whose, name in (("generator", "fake", "latent"), ("discriminator", "real", "real")):
+        for player, source, name in (("generator", "fake", "latent"), ("discriminator", "real", "real")):
             require_right_gradients(player, self.modules[player])
-            inputs = (blank[name], *self._beside(blank, whose))
+            inputs = (blank[name], *self._conditioning(blank, source))
             traits = examine(player, uncalled[player], self.layouts[player], self.builders[player], *inputs)
             self.moving[player], stochastic = traits.moving, stochastic or traits.stochastic
             self.sources += [*traits.sources, *generators_in(self.modules[player])]
@@ -392,13 +409,13 @@ class Adversarial(Game):
     def _check_scores(self, vectors: Vectors, buffers: Buffers, blank: Batch) -> None:
         """Refuse a discriminator whose scores are not what `scores` says, found out by samples of several scales."""
         generator = torch.Generator(blank["real"].device).manual_seed(0)
-        module, beside = self.modules["discriminator"], self._beside(blank, "real")
+        module, conditioning = self.modules["discriminator"], self._conditioning(blank, "real")
 
         def scores_at(scale: float) -> Tensor:
             x = scale * torch.empty_like(blank["real"]).normal_(generator=generator)
             at = {**vectors, "discriminator": vectors["discriminator"].clone().requires_grad_()}
             with seeded(0, x.device):
-                return self._call("discriminator", at, buffers["discriminator"], x, *beside)[0]
+                return self._call("discriminator", at, buffers["discriminator"], x, *conditioning)[0]
 
         if self.score_kind == "probabilities":
             require_probabilities(module, scores_at)

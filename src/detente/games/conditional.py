@@ -103,7 +103,7 @@ class Conditional(Adversarial):
         index = torch.randint(len(self.present), (count,), generator=generator, device=generator.device)
         return self.present.to(generator.device)[index]
 
-    def _beside(self, batch: Batch, source: str) -> tuple[Tensor, ...]:
+    def _conditioning(self, batch: Batch, source: str) -> tuple[Tensor, ...]:
         return (batch["label" if source == "real" else "fake_label"],)
 
     def _blank(self, count: int, device: torch.device) -> Batch:

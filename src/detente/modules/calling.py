@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -43,22 +45,10 @@ def call(
         settings: precision, memory format, and what the step shares; in a game's losses, `self.settings`. A module
             that draws random numbers is called without its `forward_cache`.
     """
-    cache = settings.forward_cache
-    if cache is None:
-        return _call(module, layout, vector, buffers, inputs, settings)
-    key = (module, *buffers.values(), *inputs)
-    return cache.get(vector, key, lambda: _call(module, layout, vector, buffers, inputs, settings))
-
-
-def _call(
-    module: nn.Module,
-    layout: Layout,
-    vector: Tensor,
-    buffers: dict[str, Tensor],
-    inputs: tuple[Tensor, ...],
-    settings: EvaluationSettings,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return what `call` returns, computed anew."""
+    if (cache := settings.forward_cache) is not None:
+        plain = replace(settings, forward_cache=None)
+        compute = partial(call, module, layout, vector, buffers, *inputs, settings=plain)
+        return cache.get(vector, (module, *buffers.values(), *inputs), compute)
     # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm writes in place.
     merged = {**layout.unflatten(vector), **{name: buffer.clone() for name, buffer in buffers.items()}}
     merged |= {

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from detente.game import Batch, Game
 from detente.methods.method import Method
@@ -60,18 +59,17 @@ def batch_to_device(batch: Batch, device: torch.device) -> Batch:
     }
 
 
-def _take(game: Game, method: Method, state: Tree, draws: list[Tree], donate: bool = False) -> tuple[Tree, Tree]:
-    """Return the tree of the state after all draws, and the trees of what each step told, stacked over steps."""
-    infos: list[dict[str, Tensor]] = []
+def _traced_steps(game: Game, method: Method, state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
+    """Return the tree of the state after all draws, and the trees of the steps' infos, stacked over steps."""
+    infos: list[Info] = []
     for draw_tree in draws:
         batches, noise = (
             tuple(draw_tree[name][str(i)] for i in range(len(draw_tree[name]))) for name in ("batches", "noise")
         )
-        after, info = method.step(game, State(**state), batches, noise, donate)
-        state, donate = after.tree(), True
-        infos.append(flatten(info.tree()))
-    like = info.tree()
-    return state, unflatten({key: torch.stack([info_tree[key] for info_tree in infos]) for key in infos[0]}, like)
+        after, info = method.step(game, State(**state), batches, noise, donate=bool(infos))
+        state = after.tree()
+        infos.append(info)
+    return state, _stack([info.tree() for info in infos])
 
 
 def _stack(trees: Sequence[Tree]) -> Tree:
@@ -94,7 +92,8 @@ class Steps:
         compiled: compile chunks of exactly `chunk` steps; what remains of a call's steps runs eagerly.
         mapped: run all seeds as one step where the game allows it.
 
-    What cannot be compiled or mapped after all (a module that branches on its data) runs eagerly; `refused` says why.
+    What cannot be compiled or mapped after all (a module that branches on its data) runs eagerly, and `fallback_reason`
+    says why.
     """
 
     def __init__(
@@ -130,36 +129,42 @@ class Steps:
             draws: for each seed, one draw a step; as many for every seed.
             donate: nobody else holds the states, so that eager steps may overwrite them.
         """
-        if not (self.compiled or self.mapped):
-            return self._carry_out(states, draws, donate)
-        try:
-            return self._carry_out(states, draws)
-        except Exception as error:
-            self.compiled = self.mapped = False
-            self.fallback_reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-        return self._carry_out(states, draws)  # an error of the game itself comes again, as it is
+        if self.compiled or self.mapped:
+            try:
+                return self._compiled_or_mapped(states, draws)
+            except Exception as error:
+                self.compiled = self.mapped = False
+                self.fallback_reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+            donate = False  # an error of the game itself comes again, as it is
+        cost, states_after, infos_after = self.method.gradient_evaluations(self.game), [], []
+        for state, draws_of_seed in zip(states, draws, strict=True):
+            trees: list[Tree] = []
+            for step, drawn in enumerate(draws_of_seed):
+                state, info = self.method.step(self.game, state, drawn.batches, drawn.noise, donate or step > 0)
+                trees.append(info.tree())
+            states_after.append(state)
+            infos_after.append(Info(**_stack(trees), gradient_evaluations=cost))
+        return states_after, infos_after
 
-    def _carry_out(
-        self, states: Sequence[State], draws: Sequence[Sequence[Draw]], donate: bool = False
+    def _compiled_or_mapped(
+        self, states: Sequence[State], draws: Sequence[Sequence[Draw]]
     ) -> tuple[list[State], list[Info]]:
         trees = [state.tree() for state in states]
-        inputs = [[draw_of_step.tree() for draw_of_step in draws_of_seed] for draws_of_seed in draws]
+        inputs = [[drawn.tree() for drawn in draws_of_seed] for draws_of_seed in draws]
         if self.mapped and len(states) > 1:
             stacked = [_stack([draws_of_seed[step] for draws_of_seed in inputs]) for step in range(len(inputs[0]))]
             after, infos = self._run(_stack(trees), stacked, mapped=True)
             results = list(zip(_unstack(after, len(states)), _unstack(infos, len(states)), strict=True))
         else:
-            results = [
-                self._run(tree, draws_of_seed, False, donate) for tree, draws_of_seed in zip(trees, inputs, strict=True)
-            ]
+            results = [self._run(tree, draws_of_seed, False) for tree, draws_of_seed in zip(trees, inputs, strict=True)]
         cost = self.method.gradient_evaluations(self.game)
         return [State(**after) for after, _ in results], [
             Info(**infos, gradient_evaluations=cost) for _, infos in results
         ]
 
-    def _run(self, state: Tree, draws: list[Tree], mapped: bool, donate: bool = False) -> tuple[Tree, Tree]:
+    def _run(self, state: Tree, draws: list[Tree], mapped: bool) -> tuple[Tree, Tree]:
         def take(state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
-            return _take(self.game, self.method, state, draws, donate)
+            return _traced_steps(self.game, self.method, state, draws)
 
         function = torch.vmap(take) if mapped else take
         if not self.compiled:
@@ -167,7 +172,7 @@ class Steps:
         infos = []
         for start in range(0, len(draws), self.chunk):
             part = draws[start : start + self.chunk]
-            state, info = (self._graph if len(part) == self.chunk else _called)(function, state, part)
+            state, info = self._graph(function, state, part) if len(part) == self.chunk else function(state, part)
             infos.append(info)
         return state, infos[0] if len(infos) == 1 else _joined(infos, dim=int(mapped))
 
@@ -181,10 +186,6 @@ class Steps:
         if key not in self._graphs:
             self._graphs[key] = Graph(function, inputs)
         return self._graphs[key](leaves)
-
-
-def _called(function: Take, state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
-    return function(state, draws)
 
 
 def _joined(trees: list[Tree], dim: int) -> Tree:
