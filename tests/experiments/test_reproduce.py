@@ -14,8 +14,8 @@ from scipy import stats
 from detente.cli.entry_point import main
 from detente.errors import InvalidValue
 from detente.experiments.base import PROFILES, Experiment
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.outcome import Outcome, reproduce
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.reproduction import Outcome, reproduce
 from detente.registry import members
 
 T = TypeVar("T")

@@ -9,11 +9,11 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.class_statistics import followed, spaced, statistics
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_games import dcgan, some
+from detente.experiments.support.class_statistics import class_evaluator, evenly_spaced_steps, train_and_evaluate
+from detente.experiments.support.image_games import balanced_subset, dcgan_game
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device, opened
+from detente.experiments.support.image_sets import default_device, load_image_set
+from detente.experiments.support.interval_estimate import Estimate
 from detente.fields.gradient import Gradient
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
@@ -69,18 +69,18 @@ class AcceptRejectImages(Experiment):
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Train by both methods, and return what scores say along training."""
-        data = opened(size["set"])
-        game = dcgan(some(data), size["width"], size["batch"], size["latent"])
+        data = load_image_set(size["set"])
+        game = dcgan_game(balanced_subset(data), size["width"], size["batch"], size["latent"])
         arms = {
             OURS: methods.accept_reject(ascent_steps=1, accept_every=2, learning_rate=size["rate"]),
             GDA: Method(Gradient(), Alternating(("generator", "discriminator")), Adam(size["rate"])),
         }
-        steps, look = spaced(size["steps"], size["looks"]), statistics(size["set"], data)
+        steps, look = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator(size["set"], data)
         found: Findings = {}
         for name, method in arms.items():
-            run = Run(game, method, seeds=tuple(range(size["seeds"])), device=device())
+            run = Run(game, method, seeds=tuple(range(size["seeds"])), device=default_device())
             place = folder / name.lower().replace("–", "-")
-            found[name] = followed(run, place, steps, look, size["samples"], track)
+            found[name] = train_and_evaluate(run, place, steps, look, size["samples"], track)
         return found
 
     def draw(self, findings: Findings, figure: Figure) -> None:

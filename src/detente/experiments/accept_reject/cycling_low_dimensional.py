@@ -11,8 +11,12 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.walks import kept, proposed, walked
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.trajectories import (
+    accept_reject_trajectories,
+    deterministic_trajectories,
+    load_or_compute,
+)
 from detente.fields.gradient import Gradient
 from detente.games.low_dimensional import FUNCTIONS, LowDimensional
 from detente.methods.method import Method
@@ -129,10 +133,19 @@ class CyclingLowDimensional(Experiment):
             for name, method in (SQUARE if function == "xy" else TESTED).items():
                 label = f"{function} {name}"
                 if isinstance(method.scheme, AcceptReject):
-                    walk = partial(proposed, games[: size["seeds"]], method, size["proposals"], label, track)
+                    walk = partial(
+                        accept_reject_trajectories, games[: size["seeds"]], method, size["proposals"], label, track
+                    )
                 else:
-                    walk = partial(walked, games if function == "xy" else games[:1], method, steps, label, track)
-                found[function][name] = kept(folder / f"{label}.npz", walk)
+                    walk = partial(
+                        deterministic_trajectories,
+                        games if function == "xy" else games[:1],
+                        method,
+                        steps,
+                        label,
+                        track,
+                    )
+                found[function][name] = load_or_compute(folder / f"{label}.npz", walk)
         return found
 
     def draw(self, findings: Findings, figure: Figure) -> None:

@@ -11,8 +11,8 @@ import torch
 from detente import methods
 from detente.data.gaussian_mixture import FourGaussians
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.training import Trained, trained
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.resumable_training import TrainingResult, train_or_resume
 from detente.fields.gradient import Gradient
 from detente.games import presets
 from detente.games.adversarial import Adversarial
@@ -120,7 +120,7 @@ class FourGaussiansModes(Experiment):
             # Six imagined steps take many minutes to compile.
             how = "off" if name == UNROLLED else "auto"
             run = Run(game, method, steps, seeds, every, every, samples=SAMPLES, compile=how)
-            done = trained(run, folder / _plain(name), track)
+            done = train_or_resume(run, folder / _plain(name), track)
             looks = [step for step in done.curve("modes_covered")[0] if step > 0]
             modes = np.array([[_dominating(done.samples(seed, step)["fake"]) for step in looks] for seed in seeds])
             found[name] = {
@@ -171,7 +171,7 @@ def _nearest(points: torch.Tensor, centres: torch.Tensor) -> tuple[torch.Tensor,
     return torch.cdist(points.double(), centres.double(), compute_mode="donot_use_mm_for_euclid_dist").min(1)
 
 
-def _counted(done: Trained) -> dict[str, np.ndarray]:
+def _counted(done: TrainingResult) -> dict[str, np.ndarray]:
     """Return each seed's modes at the end by the two rules of 1 %: within sight, and nearest."""
     counts: dict[str, list[int]] = {"seen": [], "nearest": []}
     for seed in done.run.seeds:

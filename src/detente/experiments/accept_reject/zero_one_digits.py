@@ -11,11 +11,11 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.class_statistics import followed, spaced, statistics
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_games import some
+from detente.experiments.support.class_statistics import class_evaluator, evenly_spaced_steps, train_and_evaluate
+from detente.experiments.support.image_games import balanced_subset
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device, opened
+from detente.experiments.support.image_sets import default_device, load_image_set
+from detente.experiments.support.interval_estimate import Estimate
 from detente.fields.gradient import Gradient
 from detente.games.adversarial import Adversarial
 from detente.methods.method import Method
@@ -88,7 +88,7 @@ class ZeroOneDigits(Experiment):
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Train by both methods, and return what the classifier sees of each run along training."""
-        data = some(opened("digits"), size["images"], DIGITS)
+        data = balanced_subset(load_image_set("digits"), size["images"], DIGITS)
         wide = size["width"]
         widths = (wide // 4, wide // 2, wide)
         game = Adversarial(
@@ -98,12 +98,12 @@ class ZeroOneDigits(Experiment):
             LATENT,
             batch=size["batch"],
         )
-        steps, look = spaced(size["steps"], size["looks"]), statistics("digits")
+        steps, look = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator("digits")
         found: Findings = {}
         for name, method in METHODS.items():
-            run = Run(game, method, seeds=tuple(range(size["runs"])), device=device())
+            run = Run(game, method, seeds=tuple(range(size["runs"])), device=default_device())
             place = folder / name.lower().replace("–", "-")
-            found[name] = followed(run, place, steps, look, size["samples"], track)
+            found[name] = train_and_evaluate(run, place, steps, look, size["samples"], track)
         return found
 
     def draw(self, findings: Findings, figure: Figure) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.training import trained
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.resumable_training import train_or_resume
 from detente.games.stochastic_bilinear import StochasticBilinear
 from detente.methods.method import Method
 from detente.optimizers.sgd import SGD
@@ -119,12 +119,14 @@ class BilinearRace(Experiment):
             every, place = max(1, steps // 60), folder / name.replace(", ", "-").replace(" ", "-")
             ends = {}
             for rate in size["rates"]:
-                swept = trained(Run(game, make(rate), steps, (SWEPT,), every, every), place / f"rate-{rate:g}", track)
+                swept = train_or_resume(
+                    Run(game, make(rate), steps, (SWEPT,), every, every), place / f"rate-{rate:g}", track
+                )
                 end = float(swept.last("distance_to_solution")[0])
                 ends[rate] = end if np.isfinite(end) else np.inf
             rate = min(ends, key=lambda rate: ends[rate])
             run = Run(game, make(rate), steps, tuple(range(size["seeds"])), every, every)
-            done = trained(run, place / "best", track)
+            done = train_or_resume(run, place / "best", track)
             at, distance = done.curve("distance_to_solution")
             cost = run.method.gradient_evaluations(game) / 2 * (batch or 100) / game.size
             found[name] = {"passes": at * cost, "distance": distance, "rate": rate}

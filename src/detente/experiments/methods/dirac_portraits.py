@@ -13,7 +13,7 @@ import torch
 from detente import methods
 from detente.errors import InvalidValue
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate
 from detente.game import Game
 from detente.games.dirac_gan import DiracGAN
 from detente.methods.method import Method

@@ -12,12 +12,12 @@ from torch import nn
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_games import per_image
+from detente.experiments.support.image_games import with_group_norm
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device, opened
-from detente.experiments.support.moments import part_of, seen_at
-from detente.experiments.support.noise_level import fall
+from detente.experiments.support.image_sets import default_device, load_image_set
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.noise_level import noise_decay
+from detente.experiments.support.step_evaluation import evaluate_at_steps, train_to_step
 from detente.fields.gradient import Gradient
 from detente.filters.gaussian_blur import GaussianBlur
 from detente.games.conditional import Conditional
@@ -58,12 +58,12 @@ def _mean(found: Findings) -> np.ndarray:
 
 def _generator(latent: int, width: int) -> nn.Module:
     """Return a DCGAN's generator that is told the label, each image normalised by itself."""
-    return LabelledGenerator(per_image(partial(DcganGenerator, latent + DIGITS, width=width)), DIGITS)
+    return LabelledGenerator(with_group_norm(partial(DcganGenerator, latent + DIGITS, width=width)), DIGITS)
 
 
 def _discriminator(width: int) -> nn.Module:
     """Return a DCGAN's discriminator that is told the label, each image normalised by itself."""
-    return LabelledDiscriminator(per_image(partial(DcganDiscriminator, 1 + DIGITS, width=width)), DIGITS)
+    return LabelledDiscriminator(with_group_norm(partial(DcganDiscriminator, 1 + DIGITS, width=width)), DIGITS)
 
 
 class NoisyConditionalDigits(Experiment):
@@ -134,7 +134,7 @@ class NoisyConditionalDigits(Experiment):
         ),
         Claim(
             "The injected noise falls over training: its level in the last tenth ÷ in the first, moderate blur",
-            lambda f: Estimate.mean([fall(level) for level in f[MODERATE]["level"]]),
+            lambda f: Estimate.mean([noise_decay(level) for level in f[MODERATE]["level"]]),
             lambda found: found.high < 1,
             "drops over training time",
         ),
@@ -154,7 +154,7 @@ class NoisyConditionalDigits(Experiment):
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return accuracies, noise levels, and the first seed's digits over training, by method and blur."""
-        data, moments, latent = opened(size["data"]), size["moments"], size["latent"]
+        data, moments, latent = load_image_set(size["data"]), size["moments"], size["latent"]
         generator, discriminator = partial(_generator, latent, size["width"]), partial(_discriminator, size["width"])
         metric, fixed = LabelAccuracy(), torch.randn(DIGITS, latent, generator=torch.Generator().manual_seed(0))
         found: Findings = {}
@@ -168,9 +168,11 @@ class NoisyConditionalDigits(Experiment):
                 return {"accuracy": metric(subject), "digits": digits.cpu().numpy()}
 
             for name, method in _methods(size).items():
-                run = Run(game, method, moments[-1], tuple(range(size["seeds"])), samples=GLANCE, device=device())
+                run = Run(
+                    game, method, moments[-1], tuple(range(size["seeds"])), samples=GLANCE, device=default_device()
+                )
                 place = folder / f"{name}-{blur}"
-                seen = seen_at(run, place, moments, look, size["samples"], track)
+                seen = evaluate_at_steps(run, place, moments, look, size["samples"], track)
                 accuracy = np.stack([seen[step]["accuracy"][:, 0] for step in moments], axis=1)
                 one = {
                     "steps": np.array(moments),
@@ -178,7 +180,7 @@ class NoisyConditionalDigits(Experiment):
                     "digits": np.concatenate([seen[step]["digits"][0, 0] for step in moments]),
                 }
                 if name == NOISY:
-                    done = part_of(run, place, moments[-1], moments[-1], track)
+                    done = train_to_step(run, place, moments[-1], moments[-1], track)
                     one["level steps"], one["level"] = done.curve("noise_level", "extra")
                 found[f"{name}, {blur} blur"] = one
         return found

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.noise_level import fall
-from detente.experiments.support.training import trained
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.noise_level import noise_decay
+from detente.experiments.support.resumable_training import train_or_resume
 from detente.fields.gradient import Gradient
 from detente.games import presets
 from detente.methods.method import Method
@@ -63,7 +63,7 @@ class NoisyDiscriminator(Experiment):
         ),
         Claim(
             "The injected noise falls over training: its level in the last tenth of training ÷ in the first",
-            lambda f: Estimate.mean([fall(level) for level in f["noisy"]["level"]]),
+            lambda f: Estimate.mean([noise_decay(level) for level in f["noisy"]["level"]]),
             lambda found: found.high < 1,
             "drops (picture)",
         ),
@@ -82,7 +82,7 @@ class NoisyDiscriminator(Experiment):
         for name, (objective, method) in ENTRIES.items():
             game = presets.ring(objective=objective)
             run = Run(game, method, steps, tuple(range(size["seeds"])), measure_every=max(1, steps // 15))
-            done = trained(run, folder / name, track)
+            done = train_or_resume(run, folder / name, track)
             at, modes = done.curve("modes_covered")
             moments = [int(at[len(at) // 3]), int(at[2 * len(at) // 3]), int(at[-1])]
             found[name] = {"steps": at, "modes": modes, "samples": {t: done.samples(0, t) for t in moments}}

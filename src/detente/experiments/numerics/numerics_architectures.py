@@ -10,19 +10,19 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_scores import (
-    DATA,
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.numerics_images import (
+    DATA_DEVIATION,
     FULL,
     LAPTOP,
     PAPER,
     SMOKE,
-    dcgan,
-    end,
-    reduced,
-    scored,
-    succeeding,
+    count_successes,
+    describe_laptop_size,
+    final_scores,
+    numerics_dcgan,
+    train_and_score,
 )
 from detente.methods.method import Method
 
@@ -53,7 +53,9 @@ def _methods(rate: float) -> dict[str, Method]:
 
 def _less(f: Findings, first: str, second: str, architectures: tuple[str, ...] = WITHOUT) -> Estimate:
     """Return the first method's score less the second's, each seed's mean over architectures."""
-    return Estimate.mean(np.mean([end(f[one][first]) - end(f[one][second]) for one in architectures], axis=0))
+    return Estimate.mean(
+        np.mean([final_scores(f[one][first]) - final_scores(f[one][second]) for one in architectures], axis=0)
+    )
 
 
 class NumericsArchitectures(Experiment):
@@ -63,8 +65,8 @@ class NumericsArchitectures(Experiment):
     paper = PAPER
     figure = "figures 4 and 6–8"
     deviations = (
-        DATA,
-        reduced(LAPTOP),
+        DATA_DEVIATION,
+        describe_laptop_size(LAPTOP),
         "Of figure 8's architectures with an extra fully connected layer in the discriminator, the one with constant "
         "filters; laptop: of 64 units.",
         "Figure 4's and 6's samples of CelebA are not made; figure 4's of CIFAR-10 are those of consensus without "
@@ -88,7 +90,9 @@ class NumericsArchitectures(Experiment):
         ),
         Claim(
             "Consensus struggles with BatchNorm: its score with it, less without",
-            lambda f: Estimate.difference(end(f[BATCH_NORM]["consensus"]), end(f[PLAIN]["consensus"])),
+            lambda f: Estimate.difference(
+                final_scores(f[BATCH_NORM]["consensus"]), final_scores(f[PLAIN]["consensus"])
+            ),
             lambda found: found.high < 0,
             "struggles",
         ),
@@ -131,9 +135,9 @@ class NumericsArchitectures(Experiment):
         found: Findings = {}
         for index, (name, options) in enumerate(ARCHITECTURES.items()):
             asked = {**options, "hidden": size["hidden"]} if "hidden" in options else options
-            network = dcgan(size, **asked)
+            network = numerics_dcgan(size, **asked)
             found[name] = {
-                kind: scored(network, method, size, folder / f"{index}-{kind}", track)
+                kind: train_and_score(network, method, size, folder / f"{index}-{kind}", track)
                 for kind, method in _methods(size["rate"]).items()
             }
         return found
@@ -159,4 +163,4 @@ class NumericsArchitectures(Experiment):
 
 def _succeeding(f: Findings) -> tuple[int, int]:
     everything = [one for found in f.values() for one in found.values()]
-    return succeeding([f[name]["consensus"] for name in WITHOUT], everything)
+    return count_successes([f[name]["consensus"] for name in WITHOUT], everything)

@@ -10,19 +10,19 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_scores import (
-    DATA,
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.numerics_images import (
+    DATA_DEVIATION,
     FULL,
     LAPTOP,
     PAPER,
     SMOKE,
-    dcgan,
-    end,
-    reduced,
-    scored,
-    succeeding,
+    count_successes,
+    describe_laptop_size,
+    final_scores,
+    numerics_dcgan,
+    train_and_score,
 )
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class NumericsDivergences(Experiment):
     paper = PAPER
     figure = "figure 9"
     deviations = (
-        DATA,
-        reduced(LAPTOP),
+        DATA_DEVIATION,
+        describe_laptop_size(LAPTOP),
         "The divergences are those of the authors' code. Its Kullback–Leibler keeps the standard discriminator for the "
         "generator's loss −E[s]; here it is f-GAN's bound of KL(fake ‖ real), whose generator has that loss too.",
         "The paper shows consensus alone; simultaneous gradient stands beside it here.",
@@ -63,7 +63,9 @@ class NumericsDivergences(Experiment):
         ),
         Claim(
             "Consensus scores higher than simultaneous gradient: difference, mean over the divergences",
-            lambda f: Estimate.mean(np.mean([end(found[WITH]) - end(found[WITHOUT]) for found in f.values()], axis=0)),
+            lambda f: Estimate.mean(
+                np.mean([final_scores(found[WITH]) - final_scores(found[WITHOUT]) for found in f.values()], axis=0)
+            ),
             lambda found: found.low > 0,
         ),
     )
@@ -77,7 +79,9 @@ class NumericsDivergences(Experiment):
         }
         return {
             name: {
-                kind: scored(dcgan(size, objective, constant=True), method, size, folder / f"{objective}-{kind}", track)
+                kind: train_and_score(
+                    numerics_dcgan(size, objective, constant=True), method, size, folder / f"{objective}-{kind}", track
+                )
                 for kind, method in pair.items()
             }
             for name, objective in DIVERGENCES.items()
@@ -104,4 +108,4 @@ class NumericsDivergences(Experiment):
 
 def _succeeding(f: Findings) -> tuple[int, int]:
     everything = [one for found in f.values() for one in found.values()]
-    return succeeding([found[WITH] for found in f.values()], everything)
+    return count_successes([found[WITH] for found in f.values()], everything)

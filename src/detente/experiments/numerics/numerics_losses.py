@@ -9,8 +9,18 @@ import numpy as np
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_scores import DATA, FULL, LAPTOP, PAPER, SMOKE, dcgan, end, reduced, scored
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.numerics_images import (
+    DATA_DEVIATION,
+    FULL,
+    LAPTOP,
+    PAPER,
+    SMOKE,
+    describe_laptop_size,
+    final_scores,
+    numerics_dcgan,
+    train_and_score,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +36,7 @@ def _unsteady(found: Findings) -> np.ndarray:
 
 
 def _gain(f: Findings, layers: int) -> np.ndarray:
-    return end(f[f"{layers}"][CONSENSUS]) - end(f[f"{layers}"][ALTERNATING])
+    return final_scores(f[f"{layers}"][CONSENSUS]) - final_scores(f[f"{layers}"][ALTERNATING])
 
 
 def _claims(layers: int, better: str) -> tuple[Claim, ...]:
@@ -54,8 +64,8 @@ class NumericsLosses(Experiment):
     paper = PAPER
     figure = "figures 5 and 11"
     deviations = (
-        DATA,
-        reduced(LAPTOP),
+        DATA_DEVIATION,
+        describe_laptop_size(LAPTOP),
         f"Losses are means over a sixtieth of the training; consensus has γ = {STRENGTHS[3]} with 3 convolutions and "
         f"γ = {STRENGTHS[4]:g} with 4, as for figure 13.",
     )
@@ -82,10 +92,10 @@ class NumericsLosses(Experiment):
         for layers, strength in STRENGTHS.items():
             alternating = methods.alternating("rmsprop_tensorflow", rate)
             consensus = methods.consensus(strength, learning_rate=rate)
-            normed, plain = dcgan(size, layers=layers, batch_norm=True), dcgan(size, layers=layers)
+            normed, plain = numerics_dcgan(size, layers=layers, batch_norm=True), numerics_dcgan(size, layers=layers)
             found[f"{layers}"] = {
-                ALTERNATING: scored(normed, alternating, size, folder / f"alternating-{layers}", track),
-                CONSENSUS: scored(plain, consensus, size, folder / f"consensus-{layers}", track),
+                ALTERNATING: train_and_score(normed, alternating, size, folder / f"alternating-{layers}", track),
+                CONSENSUS: train_and_score(plain, consensus, size, folder / f"consensus-{layers}", track),
             }
         return found
 

@@ -9,8 +9,18 @@ import numpy as np
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_scores import DATA, FULL, LAPTOP, PAPER, SMOKE, dcgan, end, reduced, scored
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.numerics_images import (
+    DATA_DEVIATION,
+    FULL,
+    LAPTOP,
+    PAPER,
+    SMOKE,
+    describe_laptop_size,
+    final_scores,
+    numerics_dcgan,
+    train_and_score,
+)
 from detente.methods.method import Method
 
 if TYPE_CHECKING:
@@ -23,7 +33,7 @@ ALTERNATING, CONSENSUS, STRENGTHS = "alternating", "consensus", "γ"
 
 def _spread(f: Findings, layers: int, name: str) -> np.ndarray:
     """Return the largest less the smallest score over the rates, (seeds,)."""
-    scores = np.array([end(one) for one in f[f"{layers}"][name].values()])
+    scores = np.array([final_scores(one) for one in f[f"{layers}"][name].values()])
     return scores.max(0) - scores.min(0)
 
 
@@ -41,7 +51,8 @@ def _better(layers: int, better: float, worse: float) -> Claim:
     return Claim(
         f"{layers} convolutions: γ = {better:g} scores higher than γ = {worse:g}: difference",
         lambda f: Estimate.difference(
-            end(f[f"{layers}"][STRENGTHS][f"{better:g}"]), end(f[f"{layers}"][STRENGTHS][f"{worse:g}"])
+            final_scores(f[f"{layers}"][STRENGTHS][f"{better:g}"]),
+            final_scores(f[f"{layers}"][STRENGTHS][f"{worse:g}"]),
         ),
         lambda found: found.low > 0,
         f"{better:g} chosen",
@@ -63,8 +74,8 @@ class NumericsRates(Experiment):
     paper = PAPER
     figure = "figures 12–14"
     deviations = (
-        DATA,
-        reduced({**LAPTOP, "steps": 400}),
+        DATA_DEVIATION,
+        describe_laptop_size({**LAPTOP, "steps": 400}),
         "The paper gives neither the rates nor the γ of its curves; here about a third, one and three of the laptop's "
         "rate (the paper's size: ½, 1, 2 and 5), and γ = 0.1, 1 and 10 (and 100). Networks have no BatchNorm.",
         "γ is swept at the laptop's usual rate; the paper does so at 2e-4.",
@@ -94,7 +105,7 @@ class NumericsRates(Experiment):
         found: Findings = {}
         rates, swept = size["rates"], size["swept"]
         for layers in LAYERS:
-            network = dcgan(size, layers=layers)
+            network = numerics_dcgan(size, layers=layers)
             sweeps = {
                 ALTERNATING: {f"{rate:g}": _alternating(rate) for rate in rates},
                 CONSENSUS: {f"{rate:g}": _consensus(USUAL[layers], rate) for rate in rates},
@@ -102,7 +113,7 @@ class NumericsRates(Experiment):
             }
             found[f"{layers}"] = {
                 sweep: {
-                    value: scored(network, method, size, folder / f"{layers}-{name}", track)
+                    value: train_and_score(network, method, size, folder / f"{layers}-{name}", track)
                     for value, (name, method) in planned.items()
                 }
                 for sweep, planned in sweeps.items()

@@ -9,8 +9,8 @@ import numpy as np
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.training import trained
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.resumable_training import train_or_resume
 from detente.games import presets
 from detente.training.run import Run
 
@@ -63,7 +63,7 @@ class NumericsRing(Experiment):
         steps = size["steps"]
         for name, method in METHODS.items():
             run = Run(presets.ring(), method, steps, tuple(range(size["seeds"])), measure_every=steps // 20)
-            done = trained(run, folder / name, track)
+            done = train_or_resume(run, folder / name, track)
             at, modes = done.curve("modes_covered")
             moments = [0, steps // 4, steps // 2, steps]
             found[name] = {"steps": at, "modes": modes, "samples": {t: done.samples(0, t) for t in moments}}

@@ -11,8 +11,8 @@ import torch
 from detente import methods
 from detente.diagnostics.jacobian_spectrum import jacobian_spectrum
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.training import trained
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.resumable_training import train_or_resume
 from detente.games import presets
 from detente.training.loop import begin
 from detente.training.run import Run
@@ -63,7 +63,7 @@ class NumericsSpectra(Experiment):
         """Train one seed, and return the eigenvalues on some batches before and after."""
         game, method = presets.ring(width=size["width"]), methods.consensus(10.0)
         run = Run(game, method, size["steps"], (0,))
-        done = trained(run, folder / "consensus", track)
+        done = train_or_resume(run, folder / "consensus", track)
         found: Findings = {}
         for moment, state in {"before": begin(run, 0).state, "after": done.states[0]}.items():
             generator = torch.Generator().manual_seed(1)

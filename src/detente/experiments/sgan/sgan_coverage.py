@@ -12,8 +12,16 @@ from sklearn.neighbors import KernelDensity
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.local_pairs import DATA, RATE, REACH, grid, looked, ring, toy
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.sgan_toys import (
+    AXIS_LIMIT,
+    DATA_DEVIATION,
+    RATE_DEVIATION,
+    ring_of_gaussians,
+    score_grid,
+    toy_game,
+    train_and_evaluate_pairs,
+)
 from detente.metrics.likelihood import FACTORS, FOLDS, Coverage
 from detente.optimizers.adam import Adam
 from detente.training.run import Run
@@ -51,13 +59,13 @@ class SganCoverage(Experiment):
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
     figure = "supplementary figures 1 and 4"
     deviations = (
-        DATA,
+        DATA_DEVIATION,
         "Level sets on the right are those of D₀, not of the messengers, which are not kept; kernel densities are "
         "drawn for both mixtures from 256 samples of each generator, and Coverage is measured from 500.",
         "Figure 4's global pair moves after each update of a local pair; here once after all, as in Algorithm 1.",
         "Laptop: hidden layers of 64, latents of 16, batches of 64, learning rate 3e-3, 200 steps, and one turn of a "
         "discriminator for each of its generator's; the paper's numbers are not given, and its size here takes five.",
-        RATE,
+        RATE_DEVIATION,
     )
     tried = (
         "At 200 steps with one turn of a discriminator neither kind has come to the data: Coverage is 5 to 10 % at "
@@ -94,22 +102,24 @@ class SganCoverage(Experiment):
         found: Findings = {}
         method = methods.sgan(size["pairs"], size["turns"], optimizer=Adam(size["rate"], (0.5, 0.999)))
         for modes in MODES:
-            game = toy(ring(modes), True, size["width"], size["latent"], size["batch"])
+            game = toy_game(ring_of_gaussians(modes), True, size["width"], size["latent"], size["batch"])
             run = Run(game, method, size["steps"], tuple(range(size["seeds"])))
             metrics = {"coverage": Coverage()}
-            found[f"{modes}"] = looked(run, folder / f"modes-{modes}", [run.steps], metrics, track)[run.steps]
+            found[f"{modes}"] = train_and_evaluate_pairs(run, folder / f"modes-{modes}", [run.steps], metrics, track)[
+                run.steps
+            ]
         return found
 
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw the first seed: local and global densities, and local and global level sets."""
         panels = figure.add_gridspec(len(findings), 4)
-        extent = (-REACH, REACH, -REACH, REACH)
+        extent = (-AXIS_LIMIT, AXIS_LIMIT, -AXIS_LIMIT, AXIS_LIMIT)
         for row, (modes, seen) in enumerate(findings.items()):
             for column, (shown, pairs) in enumerate(
                 (what, which) for what in ("density", "levels") for which in (slice(1, None), slice(0, 1))
             ):
                 axes = figure.add_subplot(
-                    panels[row, column], aspect="equal", xlim=(-REACH, REACH), ylim=(-REACH, REACH)
+                    panels[row, column], aspect="equal", xlim=(-AXIS_LIMIT, AXIS_LIMIT), ylim=(-AXIS_LIMIT, AXIS_LIMIT)
                 )
                 axes.scatter(*seen["real"].T, s=3, color="orange")
                 for index, samples in enumerate(seen["samples"][0, pairs]):
@@ -132,8 +142,8 @@ class SganCoverage(Experiment):
 def _density(samples: np.ndarray) -> np.ndarray:
     """Return a kernel density on the grid, its bandwidth by cross-validation as Coverage's."""
     if not np.isfinite(samples).all():
-        return np.zeros((round(len(grid()) ** 0.5),) * 2)
+        return np.zeros((round(len(score_grid()) ** 0.5),) * 2)
     widths = {"bandwidth": list(max(float(np.median(pdist(samples))), 1e-6) * FACTORS)}
     found = GridSearchCV(KernelDensity(), widths, cv=FOLDS).fit(samples)
-    density = np.exp(found.score_samples(grid().numpy()))
+    density = np.exp(found.score_samples(score_grid().numpy()))
     return density.reshape(round(len(density) ** 0.5), -1)

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_sets import distance_of, opened, score_of
-from detente.experiments.support.sgan_images import PAPER, REGULAR, ahead, compared, draw_curves, draw_samples, quicker
+from detente.experiments.support.image_sets import distance_metric, load_image_set, score_metric
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.sgan_images import (
+    PAPER,
+    REGULAR,
+    draw_curves,
+    draw_samples,
+    global_advantage,
+    higher_score_claim,
+    train_regular_and_sgan,
+)
 from detente.games.adversarial import Adversarial
 from detente.networks.dcgan import DcganDiscriminator, DcganGenerator
 
@@ -76,26 +84,26 @@ class SganDcgan(Experiment):
         },
     }
     claims = (
-        quicker(NAME, REGULAR, "higher (curves)"),
+        higher_score_claim(NAME, REGULAR, "higher (curves)"),
         Claim(
             "DCGAN: the global generator lies nearer to the data than a regular one: Fréchet distance, mean over the "
             "moments, difference",
-            lambda f: Estimate.mean(ahead(f[NAME], "distance", REGULAR).mean(1)),
+            lambda f: Estimate.mean(global_advantage(f[NAME], "distance", REGULAR).mean(1)),
             lambda found: found.high < 0,
             "lower (curves)",
         ),
-        quicker(NAME, "local", "converges much earlier than the local ones"),
+        higher_score_claim(NAME, "local", "converges much earlier than the local ones"),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return scores, distances and samples of the regular, local and global generators."""
-        data = opened(size["data"])
+        data = load_image_set(size["data"])
         channels, side = data.shape[0], data.shape[-1]
         shape = {"channels": channels, "size": side, "width": size["width"], "initialisation": "normal"}
         networks = partial(DcganGenerator, size["latent"], **shape), partial(DcganDiscriminator, **shape)
         game = Adversarial(*networks, data, size["latent"], batch=size["batch"])
-        metrics = {"score": score_of(size["data"]), "distance": distance_of(size["data"])}
-        seen = compared(game, 1, size, metrics, folder, track)
+        metrics = {"score": score_metric(size["data"]), "distance": distance_metric(size["data"])}
+        seen = train_regular_and_sgan(game, 1, size, metrics, folder, track)
         return {"moments": np.array(size["moments"]), NAME: seen}
 
     def draw(self, findings: Findings, figure: Figure) -> None:

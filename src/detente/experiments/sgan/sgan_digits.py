@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_sets import opened, score_of
+from detente.experiments.support.image_sets import load_image_set, score_metric
+from detente.experiments.support.interval_estimate import Estimate
 from detente.experiments.support.sgan_images import (
     PAPER,
     REGULAR,
     SGAN,
-    ahead,
-    compared,
     draw_curves,
     draw_samples,
-    quicker,
+    global_advantage,
+    higher_score_claim,
+    train_regular_and_sgan,
 )
 from detente.games.adversarial import Adversarial
 from detente.metrics.class_balance import ClassEntropy
@@ -40,12 +40,12 @@ KINDS: dict[str, tuple[str, tuple[Penalty, ...]]] = {
 
 def _claims(name: str) -> tuple[Claim, ...]:
     return (
-        quicker(name, REGULAR, "improvements upon classical algorithms"),
-        quicker(name, "local", "converges much earlier than the local ones"),
+        higher_score_claim(name, REGULAR, "improvements upon classical algorithms"),
+        higher_score_claim(name, "local", "converges much earlier than the local ones"),
         Claim(
             f"{name}: the global generator's digits are more even than the local ones': entropy of the classes at the "
             "end, difference",
-            lambda f: Estimate.mean(ahead(f[name], "entropy", "local")[:, -1], "nats"),
+            lambda f: Estimate.mean(global_advantage(f[name], "entropy", "local")[:, -1], "nats"),
             lambda found: found.low > 0,
             "no visible mode collapse",
         ),
@@ -130,8 +130,8 @@ class SganDigits(Experiment):
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return scores, entropies and samples of the regular, local and global generators, by kind of GAN."""
-        data = opened(size["data"])
-        metrics = {"score": score_of(size["data"]), "entropy": ClassEntropy()}
+        data = load_image_set(size["data"])
+        metrics = {"score": score_metric(size["data"]), "entropy": ClassEntropy()}
         found: Findings = {"moments": np.array(size["moments"])}
         for name, (objective, penalties) in KINDS.items():
             wasserstein = name == "WGAN"
@@ -139,7 +139,7 @@ class SganDigits(Experiment):
             discriminator = partial(DcganDiscriminator, width=size["width"], batch_norm=not wasserstein)
             game = Adversarial(generator, discriminator, data, size["latent"], objective, penalties, size["batch"])
             turns = size["turns"] if wasserstein else 1
-            found[name] = compared(game, turns, size, metrics, folder / name.lower(), track)
+            found[name] = train_regular_and_sgan(game, turns, size, metrics, folder / name.lower(), track)
         return found
 
     def draw(self, findings: Findings, figure: Figure) -> None:

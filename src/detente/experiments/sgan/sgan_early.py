@@ -10,8 +10,15 @@ from scipy.spatial import KDTree
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.local_pairs import DATA, RATE, REACH, looked, ring, toy
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.sgan_toys import (
+    AXIS_LIMIT,
+    DATA_DEVIATION,
+    RATE_DEVIATION,
+    ring_of_gaussians,
+    toy_game,
+    train_and_evaluate_pairs,
+)
 from detente.metrics.likelihood import LogLikelihood
 from detente.optimizers.adam import Adam
 from detente.training.run import Run
@@ -38,11 +45,11 @@ class SganEarly(Experiment):
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
     figure = "figure 4"
     deviations = (
-        DATA,
+        DATA_DEVIATION,
         "Level sets are those of D₀, not of the messengers, which are not kept.",
         "Laptop: hidden layers of 64, latents of 16, batches of 64, learning rate 3e-3, and one turn of a "
         "discriminator for each of its generator's; the paper's number is not given, and its size here takes five.",
-        RATE,
+        RATE_DEVIATION,
     )
     tried = (
         "At 100 steps G₀'s samples lie up to 22 to 2,394 away from the centre (by seed), and it is more likely "
@@ -74,12 +81,12 @@ class SganEarly(Experiment):
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return what was seen at the four moments."""
-        game = toy(ring(8), True, size["width"], size["latent"], size["batch"])
+        game = toy_game(ring_of_gaussians(8), True, size["width"], size["latent"], size["batch"])
         method = methods.sgan(size["pairs"], size["turns"], optimizer=Adam(size["rate"], (0.5, 0.999)))
         last = size.get("last", LATE[-1])  # a smoke run sees its last moment in place of those after
         moments = sorted({min(step, last) for step in (*EARLY, *LATE)})
         run = Run(game, method, last, tuple(range(size["seeds"])))
-        found = looked(run, folder, moments, {"likelihood": LogLikelihood()}, track)
+        found = train_and_evaluate_pairs(run, folder, moments, {"likelihood": LogLikelihood()}, track)
         return {f"{step}": found[min(step, last)] for step in (*EARLY, *LATE)}
 
     def draw(self, findings: Findings, figure: Figure) -> None:
@@ -87,10 +94,17 @@ class SganEarly(Experiment):
         grid = figure.add_gridspec(2, len(findings))
         for column, (step, seen) in enumerate(findings.items()):
             for row, pairs in enumerate((slice(1, None), slice(0, 1))):
-                axes = figure.add_subplot(grid[row, column], aspect="equal", xlim=(-REACH, REACH), ylim=(-REACH, REACH))
+                axes = figure.add_subplot(
+                    grid[row, column], aspect="equal", xlim=(-AXIS_LIMIT, AXIS_LIMIT), ylim=(-AXIS_LIMIT, AXIS_LIMIT)
+                )
                 for index, levels in enumerate(seen["levels"][0, pairs]):
                     axes.contour(
-                        levels, 6, extent=(-REACH, REACH, -REACH, REACH), cmap="viridis_r", linewidths=0.6, alpha=0.3
+                        levels,
+                        6,
+                        extent=(-AXIS_LIMIT, AXIS_LIMIT, -AXIS_LIMIT, AXIS_LIMIT),
+                        cmap="viridis_r",
+                        linewidths=0.6,
+                        alpha=0.3,
                     )
                     color = f"C{index}" if row == 0 else "C2"
                     axes.scatter(*seen["samples"][0, pairs][index].T, s=2, color=color, zorder=3)
@@ -98,7 +112,7 @@ class SganEarly(Experiment):
                 name = ("local pairs", "global pair")[row]
                 likelihood = float(np.mean(seen["likelihood"][0, pairs]))
                 if row == 1:  # the global generator may be far away
-                    reach = max(REACH, 1.1 * float(np.abs(seen["samples"][0, 0]).max()))
+                    reach = max(AXIS_LIMIT, 1.1 * float(np.abs(seen["samples"][0, 0]).max()))
                     axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
                 axes.set(xticks=[], yticks=[], ylabel=name if column == 0 else "", xlabel=f"{likelihood:.1f} nats")
                 axes.set_title(f"step {step}" if row == 0 else "")

@@ -9,8 +9,14 @@ import numpy as np
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.local_pairs import DATA, RATE, looked, ring, toy
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.sgan_toys import (
+    DATA_DEVIATION,
+    RATE_DEVIATION,
+    ring_of_gaussians,
+    toy_game,
+    train_and_evaluate_pairs,
+)
 from detente.metrics.likelihood import LogLikelihood
 from detente.optimizers.adam import Adam
 from detente.training.run import Run
@@ -28,11 +34,11 @@ class SganPairs(Experiment):
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
     figure = "figure 5"
     deviations = (
-        DATA,
+        DATA_DEVIATION,
         "The vanilla GAN: the paper does not say which of its variants this figure has.",
         "The regular GAN with N-fold updates takes N times as many steps, on new batches; figure 3 has it.",
         "Laptop: N = 2, 4, 8, hidden layers of 64, latents of 16, batches of 64, learning rate 3e-3, 200 steps.",
-        RATE,
+        RATE_DEVIATION,
     )
     tried = (
         "In 200 steps G₀ draws together at one mode, while local generators spread. Tried after the run on seeds "
@@ -98,12 +104,12 @@ class SganPairs(Experiment):
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return log-likelihoods, (numbers of pairs, seeds); the regular GAN by folds of updates."""
-        game = toy(ring(8), False, size["width"], size["latent"], size["batch"])
+        game = toy_game(ring_of_gaussians(8), False, size["width"], size["latent"], size["batch"])
         adam, steps, seeds = Adam(size["rate"], (0.5, 0.999)), size["steps"], tuple(range(size["seeds"]))
         metrics = {"likelihood": LogLikelihood()}
         folds = (1, *(count for count in size["pairs"] if count > 1))
         run = Run(game, methods.alternating(adam), steps * folds[-1], seeds)
-        seen = looked(run, folder / "regular", [steps * fold for fold in folds], metrics, track)
+        seen = train_and_evaluate_pairs(run, folder / "regular", [steps * fold for fold in folds], metrics, track)
         found: Findings = {
             "pairs": np.array(size["pairs"]),
             "folds": np.array(folds),
@@ -114,7 +120,9 @@ class SganPairs(Experiment):
             for count in size["pairs"]:
                 run = Run(game, method(count, optimizer=adam), steps, seeds)
                 directory = folder / f"{name.lower().replace(' ', '-')}-{count}"
-                rows.append(looked(run, directory, [steps], metrics, track)[steps]["likelihood"][:, 0])
+                rows.append(
+                    train_and_evaluate_pairs(run, directory, [steps], metrics, track)[steps]["likelihood"][:, 0]
+                )
             found[name] = np.array(rows)
         return found
 

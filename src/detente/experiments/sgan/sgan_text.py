@@ -12,10 +12,10 @@ import numpy as np
 from detente import methods
 from detente.data.text import Text
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_sets import device
-from detente.experiments.support.moments import Look, seen_at
+from detente.experiments.support.image_sets import default_device
+from detente.experiments.support.interval_estimate import Estimate
 from detente.experiments.support.sgan_images import PAPER
+from detente.experiments.support.step_evaluation import Evaluate, evaluate_at_steps
 from detente.games.adversarial import Adversarial
 from detente.metrics.context import Subject
 from detente.metrics.ngram_divergence import NgramDivergence
@@ -32,7 +32,7 @@ LENGTHS = (1, 2, 3, 4)  # of n-grams
 WGAN, SGAN = "wgan", "sgan"
 
 
-def looks_at(data: Text) -> Look:
+def looks_at(data: Text) -> Evaluate:
     """Return what is seen of generated text: its n-grams, its commonest character, and some lines."""
 
     def look(subject: Subject) -> dict[str, Any]:
@@ -160,8 +160,8 @@ class SganText(Experiment):
         look, seeds = looks_at(data), tuple(range(size["seeds"]))
 
         def seen(name: str, method: Any, steps: Sequence[int]) -> dict[int, Any]:
-            run = Run(game, method, max(steps), seeds, samples=GLANCE, device=device())
-            looks = seen_at(run, folder / name, steps, look, size["samples"], track)
+            run = Run(game, method, max(steps), seeds, samples=GLANCE, device=default_device())
+            looks = evaluate_at_steps(run, folder / name, steps, look, size["samples"], track)
             return {int(step): one for step, one in looks.items()}
 
         folded = tuple(step * size["pairs"][0] for step in moments)

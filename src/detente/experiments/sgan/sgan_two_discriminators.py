@@ -11,8 +11,16 @@ from scipy.spatial.distance import cdist
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.local_pairs import DATA, RATE, REACH, SIGMA, looked, ring, toy
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.sgan_toys import (
+    AXIS_LIMIT,
+    DATA_DEVIATION,
+    RATE_DEVIATION,
+    SIGMA,
+    ring_of_gaussians,
+    toy_game,
+    train_and_evaluate_pairs,
+)
 from detente.optimizers.adam import Adam
 from detente.training.run import Run
 
@@ -30,7 +38,7 @@ class SganTwoDiscriminators(Experiment):
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
     figure = "figure 2a–c"
     deviations = (
-        DATA,
+        DATA_DEVIATION,
         "Both start from the same parameters, but samples and latents are the regular pair's own; the paper had them "
         "identical.",
         "A mode stands out where D's score at its centre exceeds the mean over a circle of 4σ around it: the paper "
@@ -38,7 +46,7 @@ class SganTwoDiscriminators(Experiment):
         "Numbers are means over the last three of six moments of training.",
         "Laptop: five local pairs (the paper has 'few'), hidden layers of 64, latents of 16, batches of 64, learning "
         "rate 3e-3, 360 steps.",
-        RATE,
+        RATE_DEVIATION,
     )
     tried = (
         "The rule for a mode standing out, fixed before the run, is too easy: the mean over a circle lies lower "
@@ -74,7 +82,7 @@ class SganTwoDiscriminators(Experiment):
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Train both, and return modes covered, modes that stand out, and the last looks."""
-        game = toy(ring(MODES), False, size["width"], size["latent"], size["batch"])
+        game = toy_game(ring_of_gaussians(MODES), False, size["width"], size["latent"], size["batch"])
         adam, steps = Adam(size["rate"], (0.5, 0.999)), size["steps"]
         moments = [max(1, steps * (look + 1) // LOOKS) for look in range(LOOKS)]
         found: Findings = {}
@@ -83,7 +91,7 @@ class SganTwoDiscriminators(Experiment):
             ("gan", methods.alternating(adam)),
         ):
             run = Run(game, method, steps, tuple(range(size["seeds"])))
-            seen = looked(run, folder / name, moments, {}, track)
+            seen = train_and_evaluate_pairs(run, folder / name, moments, {}, track)
             late = [seen[moment] for moment in moments[LOOKS // 2 :]]
             apart = np.array([[_apart(levels) for levels in one["levels"][:, 0]] for one in late])
             found[name] = {"apart": apart.mean(0), "last": seen[moments[-1]]}
@@ -94,7 +102,7 @@ class SganTwoDiscriminators(Experiment):
 
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw the data, and the first seed's two discriminators with the samples that taught them."""
-        extent = (-REACH, REACH, -REACH, REACH)
+        extent = (-AXIS_LIMIT, AXIS_LIMIT, -AXIS_LIMIT, AXIS_LIMIT)
         shown = {
             "real samples": (None, ()),
             "GAN": (findings["gan"]["last"], slice(0, 1)),
@@ -115,16 +123,16 @@ class SganTwoDiscriminators(Experiment):
 def _covered(samples: np.ndarray) -> np.ndarray:
     """Return whether samples (…, count, 2) cover each mode by the 3σ rule, (…, modes)."""
     rows = samples.reshape(-1, *samples.shape[-2:])
-    near = np.array([cdist(ring(MODES).centres.numpy(), points).min(1) <= 3 * SIGMA for points in rows])
+    near = np.array([cdist(ring_of_gaussians(MODES).centres.numpy(), points).min(1) <= 3 * SIGMA for points in rows])
     return near.reshape(*samples.shape[:-2], MODES)
 
 
 def _apart(levels: np.ndarray) -> int:
     """Return the number of modes at whose centre the score exceeds its mean on the circle around."""
-    axis = np.linspace(-REACH, REACH, len(levels))
+    axis = np.linspace(-AXIS_LIMIT, AXIS_LIMIT, len(levels))
     score = RegularGridInterpolator((axis, axis), levels)  # rows follow y
     angles = np.arange(32) * (2 * np.pi / 32)
     circle = AROUND * np.stack([np.sin(angles), np.cos(angles)], axis=1)
-    centres = ring(MODES).centres.numpy()[:, ::-1]
+    centres = ring_of_gaussians(MODES).centres.numpy()[:, ::-1]
     around = score((centres[:, None] + circle).reshape(-1, 2)).reshape(MODES, -1).mean(1)
     return int((score(centres) > around).sum())

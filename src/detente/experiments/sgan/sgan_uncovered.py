@@ -12,9 +12,9 @@ from scipy.special import comb
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.local_pairs import DATA, RATE, SIGMA, ring, toy
-from detente.experiments.support.training import trained
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.resumable_training import train_or_resume
+from detente.experiments.support.sgan_toys import DATA_DEVIATION, RATE_DEVIATION, SIGMA, ring_of_gaussians, toy_game
 from detente.optimizers.adam import Adam
 from detente.training.run import Run
 
@@ -31,12 +31,12 @@ class SganUncovered(Experiment):
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
     figure = "figure 2d"
     deviations = (
-        DATA,
+        DATA_DEVIATION,
         "A mode is covered where one of 512 samples lies within 3σ of it; the paper does not say.",
         "A random iteration is one of 20 looks at the second half of training, all of which count.",
         "Local pairs never hear of the global one, so they are trained without it, a seed each.",
         "Laptop: hidden layers of 64, latents of 16, batches of 64, learning rate 3e-3.",
-        RATE,
+        RATE_DEVIATION,
     )
     tried = (
         "Five ensembles, each in one order, are too few: single generators miss between 0.6 % and 83 %, three of five "
@@ -80,13 +80,13 @@ class SganUncovered(Experiment):
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return the share of modes that the first n generators of each ensemble miss, (ensembles, n), in per cent."""
-        game = toy(ring(8), False, size["width"], size["latent"], size["batch"])
+        game = toy_game(ring_of_gaussians(8), False, size["width"], size["latent"], size["batch"])
         count = size["ensembles"] * size["pairs"]
         method = methods.alternating(Adam(size["rate"], (0.5, 0.999)))
         run = Run(game, method, size["steps"], tuple(range(count)), measure_every=max(1, size["steps"] // LOOKS))
-        done = trained(run, folder / "pairs", track)
+        done = train_or_resume(run, folder / "pairs", track)
         looks = [int(step) for step in done.curve("modes_covered")[0] if 2 * step > size["steps"]]
-        centres = ring(8).centres.numpy()
+        centres = ring_of_gaussians(8).centres.numpy()
         covered = np.array(
             [
                 [(cdist(centres, done.samples(seed, step)["fake"]).min(1) <= 3 * SIGMA).reshape(-1) for step in looks]

@@ -12,8 +12,15 @@ from detente.data.base import Data
 from detente.data.gaussian_mixture import Grid
 from detente.data.swiss_roll import SwissRoll
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.local_pairs import DATA, RATE, REACH, looked, ring, toy
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.sgan_toys import (
+    AXIS_LIMIT,
+    DATA_DEVIATION,
+    RATE_DEVIATION,
+    ring_of_gaussians,
+    toy_game,
+    train_and_evaluate_pairs,
+)
 from detente.metrics.likelihood import Coverage, LogLikelihood
 from detente.optimizers.adam import Adam
 from detente.training.run import Run
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SETS: dict[str, Data] = {
-    "8 Gaussians": ring(8),
+    "8 Gaussians": ring_of_gaussians(8),
     "25 Gaussians": Grid(scale=1 / 2.828),
     "Swiss roll": SwissRoll(),
 }
@@ -58,13 +65,13 @@ class SganWganToys(Experiment):
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
     figure = "figure 3"
     deviations = (
-        DATA,
+        DATA_DEVIATION,
         "The grid and the Swiss roll are those of the WGAN-GP toys.",
         "The generator updated N-fold belongs to a WGAN of its own, trained N times as many steps.",
         "Laptop: five local pairs, hidden layers of 64, latents of 16, batches of 64, learning rate 3e-3, 150 steps, "
         "and one turn of a discriminator for each of its generator's; the paper's numbers are not given, and its size "
         "here takes five.",
-        RATE,
+        RATE_DEVIATION,
     )
     tried = (
         "The rule of the second claim was made stricter before any of its numbers was seen, after sgan_pairs had "
@@ -101,13 +108,13 @@ class SganWganToys(Experiment):
         adam, pairs, turns = Adam(size["rate"], (0.5, 0.999)), size["pairs"], size["turns"]
         metrics = {"likelihood": LogLikelihood(), "coverage": Coverage()}
         for name, data in SETS.items():
-            game = toy(data, True, size["width"], size["latent"], size["batch"])
+            game = toy_game(data, True, size["width"], size["latent"], size["batch"])
             place, seeds = folder / name.lower().replace(" ", "-"), tuple(range(size["seeds"]))
             run = Run(game, methods.sgan(pairs, turns, optimizer=adam), size["steps"], seeds)
-            seen = looked(run, place / "sgan", [run.steps], metrics, track)[run.steps]
+            seen = train_and_evaluate_pairs(run, place / "sgan", [run.steps], metrics, track)[run.steps]
             regular = methods.alternating(adam, discriminator_turns=turns)
             run = Run(game, regular, size["steps"] * pairs, seeds)
-            folded = looked(run, place / "folded", [run.steps], metrics, track)[run.steps]
+            folded = train_and_evaluate_pairs(run, place / "folded", [run.steps], metrics, track)[run.steps]
             found[name] = {
                 **seen,
                 "folded": folded["likelihood"],
@@ -119,7 +126,7 @@ class SganWganToys(Experiment):
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw the first seed's local pairs, the N-fold one and the global one, a row for each data set."""
         grid = figure.add_gridspec(len(findings), 3)
-        extent = (-REACH, REACH, -REACH, REACH)
+        extent = (-AXIS_LIMIT, AXIS_LIMIT, -AXIS_LIMIT, AXIS_LIMIT)
         for row, (name, seen) in enumerate(findings.items()):
             shown = {
                 "local pairs": (seen["samples"][0, 1:], seen["levels"][0, 1:], seen["likelihood"][0, 1:].mean()),

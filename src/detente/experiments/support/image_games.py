@@ -15,7 +15,7 @@ from detente.games.adversarial import Adversarial
 from detente.networks.dcgan import DcganDiscriminator, DcganGenerator
 
 
-def some(data: StoredData, count: int | None = None, classes: Sequence[int] | None = None) -> StoredData:
+def balanced_subset(data: StoredData, count: int | None = None, classes: Sequence[int] | None = None) -> StoredData:
     """Return the first images of each class, as many of one as of another, as plain arrays.
 
     Of plain arrays no metric is measured along a training: experiments look for themselves.
@@ -41,7 +41,7 @@ def some(data: StoredData, count: int | None = None, classes: Sequence[int] | No
     return Arrays(chosen, labels[rows])
 
 
-def dcgan(
+def dcgan_game(
     data: StoredData,
     width: int,
     batch: int,
@@ -68,11 +68,11 @@ def dcgan(
     generator = partial(DcganGenerator, latent, channels, size, width)
     discriminator = partial(DcganDiscriminator, channels, size, width)
     if alone:
-        generator, discriminator = partial(per_image, generator), partial(per_image, discriminator)
+        generator, discriminator = partial(with_group_norm, generator), partial(with_group_norm, discriminator)
     return Adversarial(generator, discriminator, data, latent, objective, (), batch, fixed_latents)
 
 
-def per_image(network: Callable[[], nn.Module]) -> nn.Module:
+def with_group_norm(network: Callable[[], nn.Module]) -> nn.Module:
     """Return a network with GroupNorm of one group, which norms each image by itself, wherever it has BatchNorm."""
     made = network()
     for owner in list(made.modules()):

@@ -20,13 +20,13 @@ def show_grid(axes: Axes, images: Tensor, rows: int, columns: int) -> None:
         rows: of images.
         columns: of images.
     """
-    axes.imshow(tiled(images, rows, columns).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(tile_images(images, rows, columns).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_visible(False)
 
 
-def tiled(images: Tensor, rows: int, columns: int) -> Tensor:
+def tile_images(images: Tensor, rows: int, columns: int) -> Tensor:
     """Return the first rows × columns images (n, C, H, W) in [-1, 1] as one, (rows·(H+1) − 1, columns·(W+1) − 1[, C]).
 
     It lies in [0, 1], with a white line between images; pixels that are not finite become white.

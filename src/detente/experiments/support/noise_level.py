@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def fall(level: np.ndarray) -> float:
+def noise_decay(level: np.ndarray) -> float:
     """Return the mean of the last tenth of a noise level, (lines,), ÷ that of its first tenth."""
     tenth = max(1, len(level) // 10)
     return float(level[-tenth:].mean() / level[:tenth].mean())

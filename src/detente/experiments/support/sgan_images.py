@@ -11,10 +11,10 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Findings, Track
-from detente.experiments.support.estimate import Estimate
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device
-from detente.experiments.support.moments import measured, seen_at
+from detente.experiments.support.image_sets import default_device
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.step_evaluation import compute_metrics, evaluate_at_steps
 from detente.games.adversarial import Adversarial
 from detente.metrics.base import Metric
 from detente.metrics.context import Subject
@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 
 PAPER = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
 REGULAR, SGAN = "regular", "sgan"
-SHOWN, GLANCE = 16, 64  # images in a picture; samples of the record's own measurements, which are not read here
-WORST = {"score": 1.0, "entropy": 0.0}  # what counts where samples are no numbers
+IMAGES_IN_FIGURE, METRIC_SAMPLES = (
+    16,
+    64,
+)  # images in a picture; samples of the record's own measurements, which are not read here
+DIVERGED_VALUES = {"score": 1.0, "entropy": 0.0}  # what counts where samples are no numbers
 
 
-def compared(
+def train_regular_and_sgan(
     game: Adversarial, turns: int, size: dict[str, Any], metrics: Mapping[str, Metric], folder: Path, track: Track
 ) -> Findings:
     """Train a regular pair and SGAN, with Adam (0.5, 0.999), and return what was seen of both.
@@ -55,30 +58,32 @@ def compared(
     moments = size["moments"]
 
     def look(subject: Subject) -> dict[str, Any]:
-        return {**measured(metrics, subject), "images": subject.samples[:SHOWN].cpu().numpy()}
+        return {**compute_metrics(metrics, subject), "images": subject.samples[:IMAGES_IN_FIGURE].cpu().numpy()}
 
     found: Findings = {}
     for kind, method in kinds.items():
-        run = Run(game, method, moments[-1], tuple(range(size["seeds"])), samples=GLANCE, device=device())
-        seen = seen_at(run, folder / kind, moments, look, size["samples"], track)
+        run = Run(
+            game, method, moments[-1], tuple(range(size["seeds"])), samples=METRIC_SAMPLES, device=default_device()
+        )
+        seen = evaluate_at_steps(run, folder / kind, moments, look, size["samples"], track)
         numbers = {name: np.stack([seen[step][name] for step in moments], axis=1) for name in metrics}
-        found[kind] = {name: np.nan_to_num(one, nan=WORST.get(name, np.nan)) for name, one in numbers.items()}
+        found[kind] = {name: np.nan_to_num(one, nan=DIVERGED_VALUES.get(name, np.nan)) for name, one in numbers.items()}
         found[kind]["images"] = seen[moments[-1]]["images"][0]
     return found
 
 
-def ahead(found: Findings, name: str, of: str) -> np.ndarray:
+def global_advantage(found: Findings, name: str, of: str) -> np.ndarray:
     """Return a metric of the global pair less that of a regular pair, or of the local ones' mean, (seeds, moments)."""
     others = found[SGAN][name][:, :, 1:] if of == "local" else found[REGULAR][name]
     return found[SGAN][name][:, :, 0] - others.mean(2)
 
 
-def quicker(name: str, of: str, paper: str) -> Claim:
+def higher_score_claim(name: str, of: str, paper: str) -> Claim:
     """Return the claim that a game's global generator scores higher along the training than others."""
     who = "a regular one" if of == REGULAR else "the local ones on average"
     return Claim(
         f"{name}: the global generator is ahead of {who}: score, mean over the moments, difference",
-        lambda f: Estimate.mean(ahead(f[name], "score", of).mean(1)),
+        lambda f: Estimate.mean(global_advantage(f[name], "score", of).mean(1)),
         lambda found: found.low > 0,
         paper,
     )

@@ -10,11 +10,11 @@ import torch
 from scipy import stats
 
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.class_statistics import followed, spaced, statistics
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_games import dcgan, some
+from detente.experiments.support.class_statistics import class_evaluator, evenly_spaced_steps, train_and_evaluate
+from detente.experiments.support.image_games import balanced_subset, dcgan_game
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device, opened
+from detente.experiments.support.image_sets import default_device, load_image_set
+from detente.experiments.support.interval_estimate import Estimate
 from detente.fields.gradient import Gradient
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
@@ -84,14 +84,14 @@ class SvrgBatchSizes(Experiment):
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Train with each batch size, and return what scores say along training."""
-        data = opened(size["set"])
-        steps, look = spaced(size["steps"], size["looks"]), statistics(size["set"], data)
+        data = load_image_set(size["set"])
+        steps, look = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator(size["set"], data)
         method = Method(Gradient(), Alternating(), Adam(size["adam"]))
         found: dict[int, Findings] = {}
         for batch in size["batches"]:
-            game = dcgan(some(data), size["width"], batch, size["latent"])
-            run = Run(game, method, seeds=tuple(range(size["seeds"])), device=device())
-            found[batch] = followed(run, folder / f"batch{batch}", steps, look, size["samples"], track)
+            game = dcgan_game(balanced_subset(data), size["width"], batch, size["latent"])
+            run = Run(game, method, seeds=tuple(range(size["seeds"])), device=default_device())
+            found[batch] = train_and_evaluate(run, folder / f"batch{batch}", steps, look, size["samples"], track)
         return {"by_batch": found}
 
     def draw(self, findings: Findings, figure: Figure) -> None:

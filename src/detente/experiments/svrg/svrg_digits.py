@@ -10,12 +10,17 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.class_statistics import TITLES, followed, spaced, statistics
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_games import dcgan, some
+from detente.experiments.support.class_statistics import (
+    PLOT_TITLES,
+    class_evaluator,
+    evenly_spaced_steps,
+    train_and_evaluate,
+)
+from detente.experiments.support.image_games import balanced_subset, dcgan_game
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device, opened
-from detente.experiments.support.moments import part_of
+from detente.experiments.support.image_sets import default_device, load_image_set
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.step_evaluation import train_to_step
 from detente.fields.gradient import Gradient
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
@@ -114,8 +119,8 @@ class SvrgDigits(Experiment):
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Train with each method, and return what the classifier sees along training, and the players' norms."""
-        data, images = opened("digits"), size["images"]
-        steps, look = spaced(size["steps"], size["looks"]), statistics("digits")
+        data, images = load_image_set("digits"), size["images"]
+        steps, look = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator("digits")
         adam = Adam(size["adam"])
         arms = {
             SVRG: methods.svrg(learning_rate=size["svrg"]),
@@ -125,14 +130,14 @@ class SvrgDigits(Experiment):
         }
         found: Findings = {}
         for name, method in arms.items():
-            stored = some(data, images)
+            stored = balanced_subset(data, images)
             batch = stored.size if name == GD else size["batch"]
-            game = dcgan(stored, size["width"], batch, size["latent"], alone=True, fixed_latents=True)
+            game = dcgan_game(stored, size["width"], batch, size["latent"], alone=True, fixed_latents=True)
             every = max(1, size["steps"] // LINES)
-            run = Run(game, method, seeds=tuple(range(size["seeds"])), record_every=every, device=device())
+            run = Run(game, method, seeds=tuple(range(size["seeds"])), record_every=every, device=default_device())
             place = folder / name.lower().replace(" for ", "-").replace(", ", "-")
-            seen = followed(run, place, steps, look, size["samples"], track)
-            done = part_of(run, place, steps[-1], steps[-1], track)
+            seen = train_and_evaluate(run, place, steps, look, size["samples"], track)
+            done = train_to_step(run, place, steps[-1], steps[-1], track)
             norms = {player: done.curve(player, "gradient_norm")[1] for player in PLAYERS}
             at, _ = done.curve(PLAYERS[0], "gradient_norm")
             found[name] = {**seen, "norms": norms, "lines": at}
@@ -141,8 +146,8 @@ class SvrgDigits(Experiment):
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw what the classifier sees over updates, samples at the end, and the players' norms."""
         grid = figure.add_gridspec(3, 1, height_ratios=[1.2, 1, 1])
-        top = grid[0].subgridspec(1, len(TITLES))
-        for column, (measured, title) in enumerate(TITLES.items()):
+        top = grid[0].subgridspec(1, len(PLOT_TITLES))
+        for column, (measured, title) in enumerate(PLOT_TITLES.items()):
             axes = figure.add_subplot(top[0, column], xlabel="updates")
             for index, (name, seen) in enumerate(findings.items()):
                 axes.plot(seen["steps"], seen[measured].T, color=f"C{index}", lw=0.5, alpha=0.4)

@@ -9,11 +9,16 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.class_statistics import TITLES, followed, spaced, statistics
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_games import dcgan, some
+from detente.experiments.support.class_statistics import (
+    PLOT_TITLES,
+    class_evaluator,
+    evenly_spaced_steps,
+    train_and_evaluate,
+)
+from detente.experiments.support.image_games import balanced_subset, dcgan_game
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device, opened
+from detente.experiments.support.image_sets import default_device, load_image_set
+from detente.experiments.support.interval_estimate import Estimate
 from detente.training.run import Run
 
 if TYPE_CHECKING:
@@ -64,23 +69,27 @@ class SvrgFashion(Experiment):
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Train, and return what the classifier sees along training."""
-        data = opened(size["set"])
-        stored = some(data, size["images"])
-        game = dcgan(stored, size["width"], size["batch"], size["latent"], alone=True, fixed_latents=True)
-        run = Run(game, methods.svrg(learning_rate=size["rate"]), seeds=tuple(range(size["seeds"])), device=device())
-        look = statistics(size["set"])
-        return followed(run, folder / "svrg", spaced(size["steps"], size["looks"]), look, size["samples"], track)
+        data = load_image_set(size["set"])
+        stored = balanced_subset(data, size["images"])
+        game = dcgan_game(stored, size["width"], size["batch"], size["latent"], alone=True, fixed_latents=True)
+        run = Run(
+            game, methods.svrg(learning_rate=size["rate"]), seeds=tuple(range(size["seeds"])), device=default_device()
+        )
+        look = class_evaluator(size["set"])
+        return train_and_evaluate(
+            run, folder / "svrg", evenly_spaced_steps(size["steps"], size["looks"]), look, size["samples"], track
+        )
 
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw samples of each seed at the end, and what the classifier sees along training."""
         seeds = len(findings["images"])
         grid = figure.add_gridspec(2, 1, height_ratios=[1.2, 1])
-        top, bottom = grid[0].subgridspec(1, seeds), grid[1].subgridspec(1, len(TITLES))
+        top, bottom = grid[0].subgridspec(1, seeds), grid[1].subgridspec(1, len(PLOT_TITLES))
         for seed in range(seeds):
             axes = figure.add_subplot(top[0, seed])
             show_grid(axes, torch.from_numpy(findings["images"][seed, -1]), 4, 6)
             axes.set_title(f"seed {seed}, update {findings['steps'][-1]:,}", fontsize="small")
-        for column, (measured, title) in enumerate(TITLES.items()):
+        for column, (measured, title) in enumerate(PLOT_TITLES.items()):
             axes = figure.add_subplot(bottom[0, column], xlabel="updates")
             axes.plot(findings["steps"], findings[measured].T, lw=0.8)
             axes.set_title(title, fontsize="small")

@@ -10,11 +10,16 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.class_statistics import TITLES, followed, spaced, statistics
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_games import dcgan, some
+from detente.experiments.support.class_statistics import (
+    PLOT_TITLES,
+    class_evaluator,
+    evenly_spaced_steps,
+    train_and_evaluate,
+)
+from detente.experiments.support.image_games import balanced_subset, dcgan_game
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device, opened
+from detente.experiments.support.image_sets import default_device, load_image_set
+from detente.experiments.support.interval_estimate import Estimate
 from detente.fields.gradient import Gradient
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
@@ -89,37 +94,37 @@ class SvrgFullBatch(Experiment):
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Train with each batch size and with the whole set, and return what the classifier sees along training."""
-        data = some(opened("digits"), size["images"])
-        steps, look = spaced(size["steps"], size["looks"]), statistics("digits")
+        data = balanced_subset(load_image_set("digits"), size["images"])
+        steps, look = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator("digits")
         adam = Method(Gradient(), Alternating(), Adam(size["adam"]))
         arms = {f"B = {batch}": (batch, adam) for batch in size["batches"]}
         arms[GD] = (data.size, methods.full_batch(learning_rate=size["gd"]))
         found: Findings = {}
         for name, (batch, method) in arms.items():
-            game = dcgan(data, size["width"], batch, size["latent"], fixed_latents=True)
-            run = Run(game, method, seeds=tuple(range(size["seeds"])), device=device())
-            found[name] = followed(run, folder / name.replace(" = ", ""), steps, look, size["samples"], track)
+            game = dcgan_game(data, size["width"], batch, size["latent"], fixed_latents=True)
+            run = Run(game, method, seeds=tuple(range(size["seeds"])), device=default_device())
+            found[name] = train_and_evaluate(run, folder / name.replace(" = ", ""), steps, look, size["samples"], track)
         return found
 
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw what the classifier sees over updates and over gradients, and samples at the end."""
         grid = figure.add_gridspec(2, 1)
-        top, bottom = grid[0].subgridspec(1, len(TITLES) + 1), grid[1].subgridspec(1, len(findings))
-        axes = [figure.add_subplot(top[0, column]) for column in range(len(TITLES) + 1)]
+        top, bottom = grid[0].subgridspec(1, len(PLOT_TITLES) + 1), grid[1].subgridspec(1, len(findings))
+        axes = [figure.add_subplot(top[0, column]) for column in range(len(PLOT_TITLES) + 1)]
         for index, (name, seen) in enumerate(findings.items()):
             label = name if name == GD else f"Adam, {name}"
-            for one, measured in zip(axes, TITLES, strict=False):
+            for one, measured in zip(axes, PLOT_TITLES, strict=False):
                 one.plot(seen["steps"], seen[measured].T, color=f"C{index}", lw=0.5, alpha=0.4)
                 one.plot(seen["steps"], seen[measured].mean(0), color=f"C{index}", label=label)
             axes[-1].plot(seen["gradients"], seen["score"].mean(0), color=f"C{index}")
             shown = figure.add_subplot(bottom[0, index])
             show_grid(shown, torch.from_numpy(seen["images"][0, -1]), 6, 4)
             shown.set_title(f"{label}, update {seen['steps'][-1]:,}", fontsize="small")
-        for one, title in zip(axes, TITLES.values(), strict=False):
+        for one, title in zip(axes, PLOT_TITLES.values(), strict=False):
             one.set_title(title, fontsize="small")
             one.set_xlabel("updates")
         axes[-1].set(xscale="log", xlabel="gradients of an image's loss")
-        axes[-1].set_title(TITLES["score"], fontsize="small")
+        axes[-1].set_title(PLOT_TITLES["score"], fontsize="small")
         axes[0].legend(fontsize="x-small")
 
 

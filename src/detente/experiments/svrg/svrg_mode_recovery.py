@@ -12,12 +12,12 @@ import torch
 from detente import methods
 from detente.data.base import StoredData
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.class_statistics import followed, statistics
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_games import dcgan, some
+from detente.experiments.support.class_statistics import class_evaluator, train_and_evaluate
+from detente.experiments.support.image_games import balanced_subset, dcgan_game
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device, opened
-from detente.experiments.support.training import trained
+from detente.experiments.support.image_sets import default_device, load_image_set
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.resumable_training import train_or_resume
 from detente.fields.gradient import Gradient
 from detente.games.adversarial import Adversarial
 from detente.methods.method import Method
@@ -97,17 +97,17 @@ class SvrgModeRecovery(Experiment):
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Train on each digit, go on from there by each method, and return what is seen, (digits × seeds, looks, …)."""
-        data = opened("digits")
-        look = statistics("digits")
+        data = load_image_set("digits")
+        look = class_evaluator("digits")
         found: dict[str, list[Findings]] = {name: [] for name in (ADAM, GD, SATURATING)}
         for digit in DIGITS:
             for seed in range(size["seeds"]):
                 collapsed = _collapsed(data, digit, seed, folder, track, size)
                 for name, seen in found.items():
-                    game = _from(collapsed, some(data, size["images"]), name, size)
-                    run = Run(game, _method(name, size), seeds=(seed,), device=device())
+                    game = _from(collapsed, balanced_subset(data, size["images"]), name, size)
+                    run = Run(game, _method(name, size), seeds=(seed,), device=default_device())
                     place = folder / f"{digit}-seed{seed}-{name.lower().replace(', ', '-')}"
-                    seen.append(followed(run, place, size["steps"], look, size["samples"], track))
+                    seen.append(train_and_evaluate(run, place, size["steps"], look, size["samples"], track))
         starts = np.repeat(DIGITS, size["seeds"])
         return {name: {**_together(seen), "starts": starts} for name, seen in found.items()}
 
@@ -135,9 +135,9 @@ class SvrgModeRecovery(Experiment):
 def _collapsed(data: StoredData, digit: int, seed: int, folder: Path, track: Track, size: Any) -> Adversarial:
     """Return a game whose networks are those that were trained on one digit."""
     count = None if size["images"] is None else min(500, size["images"])
-    game = dcgan(some(data, count, (digit,)), size["width"], size["batch"], size["latent"])
-    run = Run(game, _adam(size), size["first"], (seed,), measure_every=size["first"], device=device())
-    state = trained(run, folder / f"{digit}-seed{seed}-first", track).states[seed]
+    game = dcgan_game(balanced_subset(data, count, (digit,)), size["width"], size["batch"], size["latent"])
+    run = Run(game, _adam(size), size["first"], (seed,), measure_every=size["first"], device=default_device())
+    state = train_or_resume(run, folder / f"{digit}-seed{seed}-first", track).states[seed]
     generator = torch.Generator().manual_seed(seed)
     pair = [build(name, game.builders[name], generator) for name in game.players]
     on_processor = replace(

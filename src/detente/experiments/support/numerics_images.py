@@ -10,8 +10,8 @@ import numpy as np
 
 from detente.data.base import Data
 from detente.experiments.base import Findings, Track
-from detente.experiments.support.image_sets import device, opened, score_of
-from detente.experiments.support.moments import part_of, seen_at
+from detente.experiments.support.image_sets import default_device, load_image_set, score_metric
+from detente.experiments.support.step_evaluation import evaluate_at_steps, train_to_step
 from detente.games.adversarial import Adversarial
 from detente.methods.method import Method
 from detente.metrics.context import Subject
@@ -19,12 +19,12 @@ from detente.networks.convolutional import ConvolutionalDiscriminator, Convoluti
 from detente.training.run import Run
 
 PAPER = "Mescheder, Nowozin & Geiger 2017, The Numerics of GANs"
-DATA = (
+DATA_DEVIATION = (
     "Laptop: Fashion-MNIST at 28 × 28 and the score of its own classifier on 500 samples; the paper has CIFAR-10 and "
     "the Inception Score on 6,400. Scores that are no number (a training that diverged) count as 1, the least there is."
 )
-SHOWN, LINES, LEAST = 16, 60, 1.0
-GLANCE = 64  # samples of the record's own measurements, which are not read here
+IMAGES_IN_FIGURE, RECORDS, LOWEST_SCORE = 16, 60, 1.0
+METRIC_SAMPLES = 64  # samples of the record's own measurements, which are not read here
 Size = dict[str, Any]
 SMOKE: Size = {
     "data": "digits",
@@ -64,7 +64,7 @@ FULL: Size = {
 }
 
 
-def reduced(laptop: Size) -> str:
+def describe_laptop_size(laptop: Size) -> str:
     """Return in words what is smaller in the laptop's size than in the paper's."""
     return (
         f"Laptop: width {laptop['width']}, latents of {laptop['latent']}, batches of {laptop['batch']}, "
@@ -75,7 +75,7 @@ def reduced(laptop: Size) -> str:
     )
 
 
-def dcgan(size: Size, objective: str = "non_saturating", layers: int = 4, **options: Any) -> Adversarial:
+def numerics_dcgan(size: Size, objective: str = "non_saturating", layers: int = 4, **options: Any) -> Adversarial:
     """Return a DCGAN of the paper on the set of a size.
 
     Args:
@@ -87,7 +87,7 @@ def dcgan(size: Size, objective: str = "non_saturating", layers: int = 4, **opti
     Raises:
         InvalidValue: the set or its classifier is missing; with the command that makes it.
     """
-    data: Data = opened(size["data"])
+    data: Data = load_image_set(size["data"])
     channels, side = data.shape[0], data.shape[-1]
     hidden = options.pop("hidden", 0)
     network = {"channels": channels, "size": side, "width": size["width"], "layers": layers, **options}
@@ -103,39 +103,39 @@ def dcgan(size: Size, objective: str = "non_saturating", layers: int = 4, **opti
     )
 
 
-def scored(game: Adversarial, method: Method, size: Size, folder: Path, track: Track) -> Findings:
+def train_and_score(game: Adversarial, method: Method, size: Size, folder: Path, track: Track) -> Findings:
     """Train, and return what was seen.
 
     Returns:
         `steps` (k,) and `scores` (seeds, k), not a number counted as 1; `images` (16, C, H, W) of the first seed at the
         end; `losses`: by player, steps and values (seeds, lines).
     """
-    steps, score = size["steps"], score_of(size["data"])
+    steps, score = size["steps"], score_metric(size["data"])
     moments = sorted({max(1, steps * k // size["looks"]) for k in range(1, size["looks"] + 1)})
 
     def look(subject: Subject) -> dict[str, Any]:
-        return {"score": score(subject), "images": subject.samples[:SHOWN].cpu().numpy()}
+        return {"score": score(subject), "images": subject.samples[:IMAGES_IN_FIGURE].cpu().numpy()}
 
-    seeds, every = tuple(range(size["seeds"])), max(1, steps // LINES)
-    run = Run(game, method, steps, seeds, record_every=every, samples=GLANCE, device=device())
-    seen = seen_at(run, folder, moments, look, size["samples"], track)
-    done = part_of(run, folder, steps, steps, track)
+    seeds, every = tuple(range(size["seeds"])), max(1, steps // RECORDS)
+    run = Run(game, method, steps, seeds, record_every=every, samples=METRIC_SAMPLES, device=default_device())
+    seen = evaluate_at_steps(run, folder, moments, look, size["samples"], track)
+    done = train_to_step(run, folder, steps, steps, track)
     scores = np.stack([seen[step]["score"][:, 0] for step in moments], axis=1)
     return {
         "steps": np.array(moments),
-        "scores": np.nan_to_num(scores, nan=LEAST),
+        "scores": np.nan_to_num(scores, nan=LOWEST_SCORE),
         "images": seen[moments[-1]]["images"][0, 0],
         "losses": {player: done.curve(player, "losses") for player in game.players},
     }
 
 
-def end(found: Findings) -> np.ndarray:
+def final_scores(found: Findings) -> np.ndarray:
     """Return the scores at the end, (seeds,)."""
     return found["scores"][:, -1]
 
 
-def succeeding(runs: list[Findings], everything: list[Findings]) -> tuple[int, int]:
+def count_successes(runs: list[Findings], everything: list[Findings]) -> tuple[int, int]:
     """Return how many trainings come half-way from the score 1 to the best of everything, and to 2, and of how many."""
-    best = max(end(one).max() for one in everything)
-    scores = np.concatenate([end(one) for one in runs])
-    return int((scores >= max(2, LEAST + (best - LEAST) / 2)).sum()), len(scores)
+    best = max(final_scores(one).max() for one in everything)
+    scores = np.concatenate([final_scores(one) for one in runs])
+    return int((scores >= max(2, LOWEST_SCORE + (best - LOWEST_SCORE) / 2)).sum()), len(scores)

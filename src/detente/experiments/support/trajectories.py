@@ -15,7 +15,7 @@ from detente.state import State, Tree, flatten, unflatten
 from detente.training.step import draw
 
 
-def kept(path: Path, walk: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
+def load_or_compute(path: Path, walk: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
     """Return the paths that an earlier call left in a file, or walk them and leave them there."""
     if not path.exists():
         part = path.with_suffix(".part.npz")
@@ -25,7 +25,9 @@ def kept(path: Path, walk: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarra
         return [file[name] for name in file.files]
 
 
-def walked(games: list[LowDimensional], method: Method, steps: int, name: str, track: Track) -> list[np.ndarray]:
+def deterministic_trajectories(
+    games: list[LowDimensional], method: Method, steps: int, name: str, track: Track
+) -> list[np.ndarray]:
     """Return the paths of a method that never stops, one a game, (steps + 1, 2), all walked at once.
 
     The games may differ in their starts only.
@@ -46,7 +48,9 @@ def walked(games: list[LowDimensional], method: Method, steps: int, name: str, t
     return list(np.stack(points, 1))
 
 
-def proposed(games: list[LowDimensional], method: Method, proposals: int, name: str, track: Track) -> list[np.ndarray]:
+def accept_reject_trajectories(
+    games: list[LowDimensional], method: Method, proposals: int, name: str, track: Track
+) -> list[np.ndarray]:
     """Return one path a game, (points, 3): x, y and whether the method stopped there; each with a seed of its own."""
     return [_until_stopped(game, method, proposals, seed) for seed, game in enumerate(track(games, name, len(games)))]
 

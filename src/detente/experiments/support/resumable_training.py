@@ -19,7 +19,7 @@ from detente.training.run_directory.record import Record
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """A training that is over.
 
     Args:
@@ -60,7 +60,7 @@ class Trained:
             return {name: file[name] for name in file.files}
 
 
-def trained(run: Run, directory: Path, track: Track) -> Trained:
+def train_or_resume(run: Run, directory: Path, track: Track) -> TrainingResult:
     """Return the run trained to its end in a directory, going on from what is there."""
     described = {"game": repr(run.game), "method": repr(run.method), "steps": run.steps, "seeds": list(run.seeds)}
     with Record(run, directory, described, resume=directory.exists()) as record:
@@ -72,4 +72,4 @@ def trained(run: Run, directory: Path, track: Track) -> Trained:
                 pass
     states = {one.seed: one.state for one in checkpoint.load(directory / "checkpoints", run)}
     lines = (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return Trained(run, directory, states, tuple(json.loads(line) for line in lines))
+    return TrainingResult(run, directory, states, tuple(json.loads(line) for line in lines))

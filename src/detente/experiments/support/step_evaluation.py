@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from detente.experiments.base import Track
-from detente.experiments.support.training import Trained, trained
+from detente.experiments.support.resumable_training import TrainingResult, train_or_resume
 from detente.metrics.base import Metric
 from detente.metrics.context import Subject
 from detente.schemes.pairs import locals_of
@@ -19,14 +19,14 @@ from detente.schemes.sgan import Sgan
 from detente.state import State
 from detente.training.run import Run
 
-Look = Callable[[Subject], Mapping[str, Any]]
-Seen = dict[str, np.ndarray]
-LINES = 20  # of the record, unless the run says otherwise
+Evaluate = Callable[[Subject], Mapping[str, Any]]
+Measurements = dict[str, np.ndarray]
+RECORDS = 20  # of the record, unless the run says otherwise
 
 
-def seen_at(
-    run: Run, directory: Path, moments: Sequence[int], look: Look, samples: int, track: Track
-) -> dict[int, Seen]:
+def evaluate_at_steps(
+    run: Run, directory: Path, moments: Sequence[int], look: Evaluate, samples: int, track: Track
+) -> dict[int, Measurements]:
     """Train to each moment in turn, and return what `look` saw there.
 
     Args:
@@ -45,7 +45,7 @@ def seen_at(
     for step in moments:
         path = directory / f"seen-{step}.npz"
         if not path.exists():
-            done = part_of(run, directory, step, max(moments), track)
+            done = train_to_step(run, directory, step, max(moments), track)
             seen = [_looks(run, done.states[seed], seed, look, samples) for seed in run.seeds]
             _write(path, {name: np.array([one[name] for one in seen]) for name in seen[0]})
         with np.load(path) as file:
@@ -53,20 +53,20 @@ def seen_at(
     return found
 
 
-def part_of(run: Run, directory: Path, step: int, last: int, track: Track) -> Trained:
+def train_to_step(run: Run, directory: Path, step: int, last: int, track: Track) -> TrainingResult:
     """Return a training to `last` as far as `step`, in the run directory that `seen_at` uses."""
-    every = run.record_every or -(-last // LINES)
+    every = run.record_every or -(-last // RECORDS)
     # Measured and kept where a part ends.
     part = replace(run, steps=step, record_every=every, measure_every=last, checkpoint_every=last)
-    return trained(part, directory / "run", track)
+    return train_or_resume(part, directory / "run", track)
 
 
-def measured(metrics: Mapping[str, Metric], subject: Subject) -> dict[str, float]:
+def compute_metrics(metrics: Mapping[str, Metric], subject: Subject) -> dict[str, float]:
     """Return each metric of a subject, by name."""
     return {name: float(metric(subject)) for name, metric in metrics.items()}
 
 
-def _looks(run: Run, state: State, seed: int, look: Look, samples: int) -> dict[str, np.ndarray]:
+def _looks(run: Run, state: State, seed: int, look: Evaluate, samples: int) -> dict[str, np.ndarray]:
     scheme = run.method.scheme
     pairs = [scheme.evaluated(state), *(locals_of(state) if isinstance(scheme, Sgan) else [])]
     told = [
@@ -76,7 +76,7 @@ def _looks(run: Run, state: State, seed: int, look: Look, samples: int) -> dict[
     return {name: np.array([one[name] for one in told]) for name in told[0]}
 
 
-def _write(path: Path, arrays: Seen) -> None:
+def _write(path: Path, arrays: Measurements) -> None:
     """Write arrays so that no reader ever sees half of them."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from detente.experiments.base import Experiment, Track
-from detente.experiments.support.estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate
 from detente.registry import name_of
 from detente.training.run_directory.record import write_text
 
