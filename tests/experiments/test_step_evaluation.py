@@ -27,70 +27,70 @@ from detente.training.run import Run
 T = TypeVar("T")
 
 
-def silent(items: Iterable[T], name: str, total: int | None = None) -> Iterator[T]:
+def no_progress(items: Iterable[T], name: str, total: int | None = None) -> Iterator[T]:
     yield from items
 
 
-def look(subject: Subject) -> dict[str, Any]:
+def evaluate(subject: Subject) -> dict[str, Any]:
     return {"first": subject.state.vectors["generator"][:3].numpy(), "t": int(subject.state.t), "n": subject.count}
 
 
-def small(method: Any, seeds: tuple[int, ...] = (3, 5)) -> Run:
+def small_run(method: Any, seeds: tuple[int, ...] = (3, 5)) -> Run:
     return Run(presets.ring(width=4, depth=1, latent=2, batch=8), method, 4, seeds, samples=8)
 
 
 def test_moments_lie_on_one_training(tmp_path: Path) -> None:
     """What is seen at each moment is the state that a loop of single steps reaches, whose run was cut in parts."""
-    run = small(methods.alternating())
-    seen = evaluate_at_steps(run, tmp_path / "a", [1, 3, 4], look, 5, silent)
+    run = small_run(methods.alternating())
+    by_step = evaluate_at_steps(run, tmp_path / "a", [1, 3, 4], evaluate, 5, no_progress)
     for row, seed in enumerate(run.seeds):
-        one = begin(run, seed)
-        state, generator = one.state, torch.Generator()
-        generator.set_state(one.random)
+        progress = begin(run, seed)
+        state, generator = progress.state, torch.Generator()
+        generator.set_state(progress.random)
         for step in range(1, 5):
             batches = tuple(run.game.draw(generator) for _ in range(run.method.draws(run.game)))
             state, _ = run.method.step(run.game, state, batches, tuple({} for _ in batches))
-            if step in seen:
-                np.testing.assert_allclose(seen[step]["first"][row, 0], state.vectors["generator"][:3], rtol=1e-5)
-                assert seen[step]["t"][row, 0] == step and seen[step]["n"][row, 0] == 5
-    assert seen[1]["first"].shape == (2, 1, 3)
+            if step in by_step:
+                np.testing.assert_allclose(by_step[step]["first"][row, 0], state.vectors["generator"][:3], rtol=1e-5)
+                assert by_step[step]["t"][row, 0] == step and by_step[step]["n"][row, 0] == 5
+    assert by_step[1]["first"].shape == (2, 1, 3)
 
 
 def test_moments_are_looked_at_once(tmp_path: Path) -> None:
     """A second time the numbers come from the files; a look that must not be taken is not."""
 
-    def never(subject: Subject) -> dict[str, Any]:
+    def fail(subject: Subject) -> dict[str, Any]:
         raise AssertionError
 
-    run = small(methods.alternating())
-    first = evaluate_at_steps(run, tmp_path, [2, 4], look, 5, silent)
-    again = evaluate_at_steps(run, tmp_path, [2, 4], never, 5, silent)
-    np.testing.assert_array_equal(first[4]["first"], again[4]["first"])
-    assert len(train_to_step(run, tmp_path, 4, 4, silent).curve("generator", "losses")[0]) == 4
+    run = small_run(methods.alternating())
+    computed = evaluate_at_steps(run, tmp_path, [2, 4], evaluate, 5, no_progress)
+    loaded = evaluate_at_steps(run, tmp_path, [2, 4], fail, 5, no_progress)
+    np.testing.assert_array_equal(computed[4]["first"], loaded[4]["first"])
+    assert len(train_to_step(run, tmp_path, 4, 4, no_progress).curve("generator", "losses")[0]) == 4
 
 
 def test_the_global_pair_comes_first(tmp_path: Path) -> None:
     """With SGAN all pairs are seen, and the global one is not among the others."""
-    seen = evaluate_at_steps(small(methods.sgan(3)), tmp_path, [2], look, 5, silent)[2]
-    assert seen["first"].shape == (2, 4, 3)
-    assert (np.abs(seen["first"][:, :1] - seen["first"][:, 1:]).sum(2) > 0).all()
+    by_step = evaluate_at_steps(small_run(methods.sgan(3)), tmp_path, [2], evaluate, 5, no_progress)[2]
+    assert by_step["first"].shape == (2, 4, 3)
+    assert (np.abs(by_step["first"][:, :1] - by_step["first"][:, 1:]).sum(2) > 0).all()
 
 
 def test_success_is_half_way_to_the_best() -> None:
-    best, poor, lost = ({"scores": np.array([[9.0, one], [9.0, 1.0]])} for one in (5.0, 3.0, 2.9))
-    assert count_successes([best, poor, lost], [best, poor, lost]) == (2, 6)
-    assert count_successes([lost], [best]) == (0, 2)
-    nothing = {"scores": np.array([[1.0, 1.5], [1.0, 1.6]])}
-    assert count_successes([nothing], [nothing]) == (0, 2)
+    best, poor, failed = ({"scores": np.array([[9.0, score], [9.0, 1.0]])} for score in (5.0, 3.0, 2.9))
+    assert count_successes([best, poor, failed], [best, poor, failed]) == (2, 6)
+    assert count_successes([failed], [best]) == (0, 2)
+    all_failed = {"scores": np.array([[1.0, 1.5], [1.0, 1.6]])}
+    assert count_successes([all_failed], [all_failed]) == (0, 2)
 
 
 def test_ahead_of_a_regular_pair_and_of_the_local_mean() -> None:
-    found = {
+    results = {
         SGAN: {"score": np.array([[[5.0, 1.0, 3.0]]])},
         REGULAR: {"score": np.array([[[4.5]]])},
     }
-    assert global_advantage(found, "score", "local").item() == 3
-    assert global_advantage(found, "score", REGULAR).item() == 0.5
+    assert global_advantage(results, "score", "local").item() == 3
+    assert global_advantage(results, "score", REGULAR).item() == 0.5
 
 
 def test_a_level_that_falls() -> None:

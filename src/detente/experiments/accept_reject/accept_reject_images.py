@@ -23,7 +23,7 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OURS, GDA = "accept–reject", "GDA"
+ACCEPT_REJECT, GDA = "accept–reject", "GDA"
 
 
 class AcceptRejectImages(Experiment):
@@ -54,15 +54,19 @@ class AcceptRejectImages(Experiment):
     }
     claims = (
         Claim(
-            f"{OURS} comes nearer to the data: its Fréchet distance at the end less GDA's",
-            lambda f: Estimate.difference(f[OURS]["distance"][:, -1], f[GDA]["distance"][:, -1]),
-            lambda found: found.high < 0,
+            f"{ACCEPT_REJECT} comes nearer to the data: its Fréchet distance at the end less GDA's",
+            lambda findings: Estimate.difference(
+                findings[ACCEPT_REJECT]["distance"][:, -1], findings[GDA]["distance"][:, -1]
+            ),
+            lambda estimate: estimate.high < 0,
             "lower FID",
         ),
         Claim(
-            f"{OURS} scores higher: its Inception Score at the end less GDA's",
-            lambda f: Estimate.difference(f[OURS]["score"][:, -1], f[GDA]["score"][:, -1]),
-            lambda found: found.low > 0,
+            f"{ACCEPT_REJECT} scores higher: its Inception Score at the end less GDA's",
+            lambda findings: Estimate.difference(
+                findings[ACCEPT_REJECT]["score"][:, -1], findings[GDA]["score"][:, -1]
+            ),
+            lambda estimate: estimate.low > 0,
             "higher (2022 version)",
         ),
     )
@@ -71,29 +75,27 @@ class AcceptRejectImages(Experiment):
         """Train by both methods, and return what scores say along training."""
         data = load_image_set(size["set"])
         game = dcgan_game(balanced_subset(data), size["width"], size["batch"], size["latent"])
-        arms = {
-            OURS: methods.accept_reject(ascent_steps=1, accept_every=2, learning_rate=size["rate"]),
+        method_by_name = {
+            ACCEPT_REJECT: methods.accept_reject(ascent_steps=1, accept_every=2, learning_rate=size["rate"]),
             GDA: Method(Gradient(), Alternating(("generator", "discriminator")), Adam(size["rate"])),
         }
-        steps, look = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator(size["set"], data)
-        found: Findings = {}
-        for name, method in arms.items():
+        steps, evaluate = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator(size["set"], data)
+        findings: Findings = {}
+        for name, method in method_by_name.items():
             run = Run(game, method, seeds=tuple(range(size["seeds"])), device=default_device())
-            place = folder / name.lower().replace("–", "-")
-            found[name] = train_and_evaluate(run, place, steps, look, size["samples"], track)
-        return found
+            run_folder = folder / name.lower().replace("–", "-")
+            findings[name] = train_and_evaluate(run, run_folder, steps, evaluate, size["samples"], track)
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw both scores over steps, and samples at the end."""
         grid = figure.add_gridspec(2, 2)
-        for column, (measured, title) in enumerate(
-            {"distance": "Fréchet distance", "score": "Inception Score"}.items()
-        ):
+        for column, (metric, title) in enumerate({"distance": "Fréchet distance", "score": "Inception Score"}.items()):
             axes = figure.add_subplot(grid[0, column], xlabel="steps", title=title)
-            for index, (name, seen) in enumerate(findings.items()):
-                axes.plot(seen["steps"], seen[measured].T, color=f"C{index}", lw=0.5, alpha=0.4)
-                axes.plot(seen["steps"], seen[measured].mean(0), color=f"C{index}", label=name)
+            for index, (name, result) in enumerate(findings.items()):
+                axes.plot(result["steps"], result[metric].T, color=f"C{index}", lw=0.5, alpha=0.4)
+                axes.plot(result["steps"], result[metric].mean(0), color=f"C{index}", label=name)
             axes.legend(fontsize="small")
-        for column, (name, seen) in enumerate(findings.items()):
-            axes = figure.add_subplot(grid[1, column], title=f"{name}, step {seen['steps'][-1]:,}")
-            show_grid(axes, torch.from_numpy(seen["images"][0, -1]), 3, 8)
+        for column, (name, result) in enumerate(findings.items()):
+            axes = figure.add_subplot(grid[1, column], title=f"{name}, step {result['steps'][-1]:,}")
+            show_grid(axes, torch.from_numpy(result["images"][0, -1]), 3, 8)

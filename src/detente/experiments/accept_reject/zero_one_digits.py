@@ -27,9 +27,9 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OURS, GDA = "accept–reject", "GDA"
+ACCEPT_REJECT, GDA = "accept–reject", "GDA"
 METHODS = {
-    OURS: methods.accept_reject(ascent_steps=1, accept_every=5, learning_rate=2e-4),
+    ACCEPT_REJECT: methods.accept_reject(ascent_steps=1, accept_every=5, learning_rate=2e-4),
     GDA: Method(Gradient(), Alternating(("generator", "discriminator")), Adam(2e-4)),
 }
 DIGITS = (0, 1)
@@ -60,28 +60,30 @@ class ZeroOneDigits(Experiment):
         *(
             Claim(
                 f"{name} makes both digits at step 1,000: the paper's share of runs lies in the interval",
-                lambda f, name=name: _share(_both(f[name])[:, -1]),
-                lambda found, paper=paper: found.low <= paper <= found.high,
+                lambda findings, name=name: _share_of(_both_present(findings[name])[:, -1]),
+                lambda estimate, paper=paper: estimate.low <= paper <= estimate.high,
                 f"{paper} %",
             )
-            for name, paper in ((OURS, 86), (GDA, 23))
+            for name, paper in ((ACCEPT_REJECT, 86), (GDA, 23))
         ),
         Claim(
-            f"{OURS} makes both digits more often: its share of runs less GDA's, in points of per cent",
-            lambda f: Estimate.difference(100 * _both(f[OURS])[:, -1], 100 * _both(f[GDA])[:, -1]),
-            lambda found: found.low > 0,
+            f"{ACCEPT_REJECT} makes both digits more often: its share of runs less GDA's, in points of per cent",
+            lambda findings: Estimate.difference(
+                100 * _both_present(findings[ACCEPT_REJECT])[:, -1], 100 * _both_present(findings[GDA])[:, -1]
+            ),
+            lambda estimate: estimate.low > 0,
             "63",
         ),
         Claim(
             "GDA forgets: share of runs in which a digit that was made is not made at a later look",
-            lambda f: _share(_forgotten(f[GDA]) > 0),
-            lambda found: found.low > 50,
+            lambda findings: _share_of(_count_losses(findings[GDA]) > 0),
+            lambda estimate: estimate.low > 50,
             "tends to",
         ),
         Claim(
-            f"{OURS} forgets less: how often a digit is lost under GDA, less under {OURS}",
-            lambda f: Estimate.difference(_forgotten(f[GDA]), _forgotten(f[OURS])),
-            lambda found: found.low > 0,
+            f"{ACCEPT_REJECT} forgets less: how often a digit is lost under GDA, less under {ACCEPT_REJECT}",
+            lambda findings: Estimate.difference(_count_losses(findings[GDA]), _count_losses(findings[ACCEPT_REJECT])),
+            lambda estimate: estimate.low > 0,
             "does not stop generating either digit",
         ),
     )
@@ -89,8 +91,8 @@ class ZeroOneDigits(Experiment):
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Train by both methods, and return what the classifier sees of each run along training."""
         data = balanced_subset(load_image_set("digits"), size["images"], DIGITS)
-        wide = size["width"]
-        widths = (wide // 4, wide // 2, wide)
+        width = size["width"]
+        widths = (width // 4, width // 2, width)
         game = Adversarial(
             partial(ImageMlpGenerator, LATENT, widths=widths),
             partial(ImageMlpDiscriminator, widths=widths[::-1]),
@@ -98,49 +100,49 @@ class ZeroOneDigits(Experiment):
             LATENT,
             batch=size["batch"],
         )
-        steps, look = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator("digits")
-        found: Findings = {}
+        steps, evaluate = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator("digits")
+        findings: Findings = {}
         for name, method in METHODS.items():
             run = Run(game, method, seeds=tuple(range(size["runs"])), device=default_device())
-            place = folder / name.lower().replace("–", "-")
-            found[name] = train_and_evaluate(run, place, steps, look, size["samples"], track)
-        return found
+            run_folder = folder / name.lower().replace("–", "-")
+            findings[name] = train_and_evaluate(run, run_folder, steps, evaluate, size["samples"], track)
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw a run's samples along training, and every run's share of zeros and ones."""
         steps = findings[GDA]["steps"]
-        shown = sorted({len(steps) * part // 4 for part in (1, 2, 3)} | {len(steps) - 1})
-        grid = figure.add_gridspec(2, len(shown) + 1, width_ratios=[1] * len(shown) + [1.8])
-        for row, (name, seen) in enumerate(findings.items()):
-            for column, index in enumerate(shown):
+        columns_shown = sorted({len(steps) * part // 4 for part in (1, 2, 3)} | {len(steps) - 1})
+        grid = figure.add_gridspec(2, len(columns_shown) + 1, width_ratios=[1] * len(columns_shown) + [1.8])
+        for row, (name, result) in enumerate(findings.items()):
+            for column, index in enumerate(columns_shown):
                 axes = figure.add_subplot(grid[row, column])
-                show_grid(axes, torch.from_numpy(seen["images"][0, index]), 6, 4)
+                show_grid(axes, torch.from_numpy(result["images"][0, index]), 6, 4)
                 axes.set(title=f"step {steps[index]:,}", ylabel=name if column == 0 else "")
-            axes = figure.add_subplot(grid[row, len(shown)], ylim=(0, 100))
+            axes = figure.add_subplot(grid[row, len(columns_shown)], ylim=(0, 100))
             for digit, colour in zip(DIGITS, ("C0", "C3"), strict=True):
-                lines = axes.plot(steps, 100 * seen["shares"][:, :, digit].T, color=colour, lw=0.8, alpha=0.5)
+                lines = axes.plot(steps, 100 * result["shares"][:, :, digit].T, color=colour, lw=0.8, alpha=0.5)
                 lines[0].set_label(f"{digit}")
             axes.axhline(100 * PRESENT, color="0.5", ls=":", lw=0.8)
-            both = 100 * _both(seen)[:, -1].mean()
+            both = 100 * _both_present(result)[:, -1].mean()
             axes.set_title(f"% of samples, by run\nboth at the end: {both:.0f} % of runs", fontsize="small")
             axes.legend(fontsize="small")
 
 
-def _present(seen: Findings) -> np.ndarray:
+def _present(result: Findings) -> np.ndarray:
     """Return whether each digit is made, bool, (runs, looks, 2)."""
-    return np.asarray(seen["shares"][:, :, DIGITS] >= PRESENT)
+    return np.asarray(result["shares"][:, :, DIGITS] >= PRESENT)
 
 
-def _both(seen: Findings) -> np.ndarray:
+def _both_present(result: Findings) -> np.ndarray:
     """Return whether both digits are made, bool, (runs, looks)."""
-    return np.all(_present(seen), axis=2)
+    return np.all(_present(result), axis=2)
 
 
-def _forgotten(seen: Findings) -> np.ndarray:
+def _count_losses(result: Findings) -> np.ndarray:
     """Return how often each run loses a digit from one look to the next, (runs,)."""
-    made = _present(seen)
-    return (made[:, :-1] & ~made[:, 1:]).sum((1, 2))
+    present = _present(result)
+    return (present[:, :-1] & ~present[:, 1:]).sum((1, 2))
 
 
-def _share(runs: np.ndarray) -> Estimate:
+def _share_of(runs: np.ndarray) -> Estimate:
     return Estimate.share(int(runs.sum()), len(runs))

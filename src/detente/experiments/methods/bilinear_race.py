@@ -31,18 +31,18 @@ ENTRIES: dict[str, tuple[int, Callable[[float], Method]]] = {
     "restarted svre, one term": (1, lambda rate: methods.svre_restarted(1.0, 0.1, SGD(rate))),
 }
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # 0.3 is the reference notebook's
-SWEPT = 1000  # the seed of the sweep, none of the race's
+SWEEP_SEED = 1000  # the seed of the sweep, none of the race's
 
 
-def _end(name: str) -> Callable[[Findings], Estimate]:
+def _final_distance(name: str) -> Callable[[Findings], Estimate]:
     """Return how far a method ends, as a power of ten of where it began; a diverged seed ends infinitely far."""
 
-    def found(findings: Findings) -> Estimate:
+    def estimate(findings: Findings) -> Estimate:
         distances = findings[name]["distance"]
         ratio = np.nan_to_num(distances[:, -1] / distances[:, 0], nan=1e30)
         return Estimate.mean(np.log10(np.maximum(ratio, 1e-30)), "powers of ten")
 
-    return found
+    return estimate
 
 
 class BilinearRace(Experiment):
@@ -74,70 +74,72 @@ class BilinearRace(Experiment):
     claims = (
         Claim(
             "Alternating gradient on all terms does not converge (distance at the end, from the start)",
-            _end("alternating, all terms"),
-            lambda found: found.value > -0.3,
+            _final_distance("alternating, all terms"),
+            lambda estimate: estimate.value > -0.3,
             "cycles",
         ),
         Claim(
             "Extragradient on single terms does not converge: noise keeps it away",
-            _end("extragradient, one term"),
-            lambda found: found.low > -0.5,
+            _final_distance("extragradient, one term"),
+            lambda estimate: estimate.low > -0.5,
             "diverges",
         ),
         Claim(
             "SVRE converges linearly on single terms: ends nearer than extragradient on single terms",
-            lambda f: Estimate.difference(
-                np.log10(f["svre, one term"]["distance"][:, -1]),
-                np.nan_to_num(np.log10(f["extragradient, one term"]["distance"][:, -1]), nan=30.0),
+            lambda findings: Estimate.difference(
+                np.log10(findings["svre, one term"]["distance"][:, -1]),
+                np.nan_to_num(np.log10(findings["extragradient, one term"]["distance"][:, -1]), nan=30.0),
             ),
-            lambda found: found.high < -1,
+            lambda estimate: estimate.high < -1,
             "converges",
         ),
         Claim(
             "Restarted SVRE, measured at its average, ends nearer than SVRE's last iterate",
-            lambda f: Estimate.difference(
-                np.log10(f["restarted svre, one term"]["distance"][:, -1]),
-                np.log10(f["svre, one term"]["distance"][:, -1]),
+            lambda findings: Estimate.difference(
+                np.log10(findings["restarted svre, one term"]["distance"][:, -1]),
+                np.log10(findings["svre, one term"]["distance"][:, -1]),
             ),
-            lambda found: found.high < 0,
+            lambda estimate: estimate.high < 0,
             "averaging and restarts help",
         ),
         Claim(
             "Lookahead converges where its inner method cycles (all terms)",
-            _end("lookahead, all terms"),
-            lambda found: found.high < -1,
+            _final_distance("lookahead, all terms"),
+            lambda estimate: estimate.high < -1,
             "converges",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return distances to the solution against passes over the terms."""
-        found: Findings = {}
-        for name, (batch, make) in ENTRIES.items():
+        findings: Findings = {}
+        for name, (batch, make_method) in ENTRIES.items():
             game = StochasticBilinear(100, batch or 100)
             steps = size["passes"] * (1 if not batch else game.size // batch)
-            every, place = max(1, steps // 60), folder / name.replace(", ", "-").replace(" ", "-")
-            ends = {}
+            interval, run_folder = max(1, steps // 60), folder / name.replace(", ", "-").replace(" ", "-")
+            distance_by_rate = {}
             for rate in size["rates"]:
-                swept = train_or_resume(
-                    Run(game, make(rate), steps, (SWEPT,), every, every), place / f"rate-{rate:g}", track
+                sweep = train_or_resume(
+                    Run(game, make_method(rate), steps, (SWEEP_SEED,), interval, interval),
+                    run_folder / f"rate-{rate:g}",
+                    track,
                 )
-                end = float(swept.last("distance_to_solution")[0])
-                ends[rate] = end if np.isfinite(end) else np.inf
-            rate = min(ends, key=lambda rate: ends[rate])
-            run = Run(game, make(rate), steps, tuple(range(size["seeds"])), every, every)
-            done = train_or_resume(run, place / "best", track)
-            at, distance = done.curve("distance_to_solution")
-            cost = run.method.gradient_evaluations(game) / 2 * (batch or 100) / game.size
-            found[name] = {"passes": at * cost, "distance": distance, "rate": rate}
-        return found
+                distance_at_end = float(sweep.last("distance_to_solution")[0])
+                distance_by_rate[rate] = distance_at_end if np.isfinite(distance_at_end) else np.inf
+            rate = min(distance_by_rate, key=lambda rate: distance_by_rate[rate])
+            run = Run(game, make_method(rate), steps, tuple(range(size["seeds"])), interval, interval)
+            training = train_or_resume(run, run_folder / "best", track)
+            steps_recorded, distance = training.curve("distance_to_solution")
+            passes_per_step = run.method.gradient_evaluations(game) / 2 * (batch or 100) / game.size
+            findings[name] = {"passes": steps_recorded * passes_per_step, "distance": distance, "rate": rate}
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw distances against passes, snapshots counted."""
         axes = figure.add_subplot(1, 1, 1, yscale="log", xlabel="passes over the terms (snapshots counted)")
-        for index, (name, found) in enumerate(findings.items()):
-            label = f"{name}, rate {found['rate']:g}"
-            for row, distance in enumerate(found["distance"]):
-                axes.plot(found["passes"], distance, color=f"C{index}", lw=1, label=label if row == 0 else None)
+        for index, (name, result) in enumerate(findings.items()):
+            label = f"{name}, rate {result['rate']:g}"
+            for row, distance in enumerate(result["distance"]):
+                axes.plot(result["passes"], distance, color=f"C{index}", lw=1, label=label if row == 0 else None)
         axes.set(ylabel="distance to the solution", title=self.title)
         axes.legend(fontsize="small")

@@ -29,14 +29,14 @@ STRENGTHS = {3: 0.1, 4: 10.0}  # of consensus, by the number of convolutions
 ALTERNATING, CONSENSUS = "alternating with BatchNorm", "consensus without"
 
 
-def _unsteady(found: Findings) -> np.ndarray:
+def _loss_deviation(result: Findings) -> np.ndarray:
     """Return the losses' standard deviation in the second half of training, mean over the players, (seeds,)."""
-    halves = [losses[:, losses.shape[1] // 2 :] for _, losses in found["losses"].values()]
+    halves = [losses[:, losses.shape[1] // 2 :] for _, losses in result["losses"].values()]
     return np.mean([half.std(axis=1) for half in halves], axis=0)
 
 
-def _gain(f: Findings, layers: int) -> np.ndarray:
-    return final_scores(f[f"{layers}"][CONSENSUS]) - final_scores(f[f"{layers}"][ALTERNATING])
+def _score_gain(findings: Findings, layers: int) -> np.ndarray:
+    return final_scores(findings[f"{layers}"][CONSENSUS]) - final_scores(findings[f"{layers}"][ALTERNATING])
 
 
 def _claims(layers: int, better: str) -> tuple[Claim, ...]:
@@ -44,14 +44,16 @@ def _claims(layers: int, better: str) -> tuple[Claim, ...]:
         Claim(
             f"{layers} convolutions: losses are steadier under consensus: their standard deviation in the second half, "
             "less that of alternating gradient",
-            lambda f: Estimate.difference(_unsteady(f[f"{layers}"][CONSENSUS]), _unsteady(f[f"{layers}"][ALTERNATING])),
-            lambda found: found.high < 0,
+            lambda findings: Estimate.difference(
+                _loss_deviation(findings[f"{layers}"][CONSENSUS]), _loss_deviation(findings[f"{layers}"][ALTERNATING])
+            ),
+            lambda estimate: estimate.high < 0,
             "almost constant; highly fluctuating",
         ),
         Claim(
             f"{layers} convolutions: consensus ends with a higher score than alternating gradient: difference",
-            lambda f: Estimate.mean(_gain(f, layers)),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.mean(_score_gain(findings, layers)),
+            lambda estimate: estimate.low > 0,
             better,
         ),
     )
@@ -80,39 +82,44 @@ class NumericsLosses(Experiment):
         *_claims(4, "much better"),
         Claim(
             "The gain in score is larger with four convolutions than with three: difference of the gains",
-            lambda f: Estimate.difference(_gain(f, 4), _gain(f, 3)),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(_score_gain(findings, 4), _score_gain(findings, 3)),
+            lambda estimate: estimate.low > 0,
             "even more significant",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return scores and losses of both methods by the number of convolutions."""
-        rate, found = size["rate"], {}
+        rate, findings = size["rate"], {}
         for layers, strength in STRENGTHS.items():
             alternating = methods.alternating("rmsprop_tensorflow", rate)
             consensus = methods.consensus(strength, learning_rate=rate)
-            normed, plain = numerics_dcgan(size, layers=layers, batch_norm=True), numerics_dcgan(size, layers=layers)
-            found[f"{layers}"] = {
-                ALTERNATING: train_and_score(normed, alternating, size, folder / f"alternating-{layers}", track),
-                CONSENSUS: train_and_score(plain, consensus, size, folder / f"consensus-{layers}", track),
+            with_batch_norm, without_batch_norm = (
+                numerics_dcgan(size, layers=layers, batch_norm=True),
+                numerics_dcgan(size, layers=layers),
+            )
+            findings[f"{layers}"] = {
+                ALTERNATING: train_and_score(
+                    with_batch_norm, alternating, size, folder / f"alternating-{layers}", track
+                ),
+                CONSENSUS: train_and_score(without_batch_norm, consensus, size, folder / f"consensus-{layers}", track),
             }
-        return found
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw the losses of the first seed, and the scores, a row for each number of convolutions."""
         grid = figure.add_gridspec(len(findings), 3)
-        for row, (layers, found) in enumerate(findings.items()):
+        for row, (layers, by_method) in enumerate(findings.items()):
             scores = figure.add_subplot(grid[row, 2], title="score" if row == 0 else "")
             for player, title in enumerate(("generator", "discriminator")):
                 axes = figure.add_subplot(grid[row, player], title=f"loss of the {title}" if row == 0 else "")
                 axes.set_ylabel(f"{layers} convolutions" if player == 0 else "")
-                for color, (name, seen) in enumerate(found.items()):
-                    steps, losses = seen["losses"][title]
+                for color, (name, result) in enumerate(by_method.items()):
+                    steps, losses = result["losses"][title]
                     axes.plot(steps, losses[0], color=f"C{color}", lw=1, label=name)
-            for color, (name, seen) in enumerate(found.items()):
-                scores.plot(seen["steps"], seen["scores"].mean(0), "o-", ms=3, color=f"C{color}", label=name)
-                scores.plot(seen["steps"], seen["scores"].T, ".", ms=3, color=f"C{color}", alpha=0.5)
+            for color, (name, result) in enumerate(by_method.items()):
+                scores.plot(result["steps"], result["scores"].mean(0), "o-", ms=3, color=f"C{color}", label=name)
+                scores.plot(result["steps"], result["scores"].T, ".", ms=3, color=f"C{color}", alpha=0.5)
             scores.set_ylim(bottom=0.9)
             if row == 0:
                 scores.legend(fontsize="x-small")

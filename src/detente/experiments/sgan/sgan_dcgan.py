@@ -88,8 +88,8 @@ class SganDcgan(Experiment):
         Claim(
             "DCGAN: the global generator lies nearer to the data than a regular one: Fréchet distance, mean over the "
             "moments, difference",
-            lambda f: Estimate.mean(global_advantage(f[NAME], "distance", REGULAR).mean(1)),
-            lambda found: found.high < 0,
+            lambda findings: Estimate.mean(global_advantage(findings[NAME], "distance", REGULAR).mean(1)),
+            lambda estimate: estimate.high < 0,
             "lower (curves)",
         ),
         higher_score_claim(NAME, "local", "converges much earlier than the local ones"),
@@ -99,12 +99,12 @@ class SganDcgan(Experiment):
         """Return scores, distances and samples of the regular, local and global generators."""
         data = load_image_set(size["data"])
         channels, side = data.shape[0], data.shape[-1]
-        shape = {"channels": channels, "size": side, "width": size["width"], "initialisation": "normal"}
-        networks = partial(DcganGenerator, size["latent"], **shape), partial(DcganDiscriminator, **shape)
-        game = Adversarial(*networks, data, size["latent"], batch=size["batch"])
+        options = {"channels": channels, "size": side, "width": size["width"], "initialisation": "normal"}
+        builders = partial(DcganGenerator, size["latent"], **options), partial(DcganDiscriminator, **options)
+        game = Adversarial(*builders, data, size["latent"], batch=size["batch"])
         metrics = {"score": score_metric(size["data"]), "distance": distance_metric(size["data"])}
-        seen = train_regular_and_sgan(game, 1, size, metrics, folder, track)
-        return {"moments": np.array(size["moments"]), NAME: seen}
+        results = train_regular_and_sgan(game, 1, size, metrics, folder, track)
+        return {"moments": np.array(size["moments"]), NAME: results}
 
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw score and distance over training, and the first seed's samples at the end."""
@@ -114,5 +114,7 @@ class SganDcgan(Experiment):
             axes.set_title({"score": "score", "distance": "Fréchet distance"}[metric])
             draw_curves(axes, findings["moments"], findings[NAME], metric)
             axes.legend(fontsize="x-small")
-        first, second, third = (figure.add_subplot(grid[1, 2 * index : 2 * index + 2]) for index in range(3))
-        draw_samples((first, second, third), findings[NAME])
+        regular_axes, local_axes, global_axes = (
+            figure.add_subplot(grid[1, 2 * index : 2 * index + 2]) for index in range(3)
+        )
+        draw_samples((regular_axes, local_axes, global_axes), findings[NAME])

@@ -45,16 +45,16 @@ def _claims(name: str) -> tuple[Claim, ...]:
         Claim(
             f"{name}: the global generator's digits are more even than the local ones': entropy of the classes at the "
             "end, difference",
-            lambda f: Estimate.mean(global_advantage(f[name], "entropy", "local")[:, -1], "nats"),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.mean(global_advantage(findings[name], "entropy", "local")[:, -1], "nats"),
+            lambda estimate: estimate.low > 0,
             "no visible mode collapse",
         ),
     )
 
 
-def _swings(found: Findings, kind: str) -> np.ndarray:
+def _mean_change(results: Findings, kind: str) -> np.ndarray:
     """Return the mean change of the (global) generator's score between moments in the second half, (seeds,)."""
-    scores = found[kind]["score"][:, :, 0]
+    scores = results[kind]["score"][:, :, 0]
     return np.abs(np.diff(scores[:, scores.shape[1] // 2 :], axis=1)).mean(1)
 
 
@@ -122,8 +122,12 @@ class SganDigits(Experiment):
         Claim(
             "The global generator does not oscillate: mean change of its score between moments in the second half, "
             "less that of a regular one, mean over the three",
-            lambda f: Estimate.mean(np.mean([_swings(f[name], SGAN) - _swings(f[name], REGULAR) for name in KINDS], 0)),
-            lambda found: found.high < 0,
+            lambda findings: Estimate.mean(
+                np.mean(
+                    [_mean_change(findings[name], SGAN) - _mean_change(findings[name], REGULAR) for name in KINDS], 0
+                )
+            ),
+            lambda estimate: estimate.high < 0,
             "did not oscillate",
         ),
     )
@@ -132,15 +136,17 @@ class SganDigits(Experiment):
         """Return scores, entropies and samples of the regular, local and global generators, by kind of GAN."""
         data = load_image_set(size["data"])
         metrics = {"score": score_metric(size["data"]), "entropy": ClassEntropy()}
-        found: Findings = {"moments": np.array(size["moments"])}
+        findings: Findings = {"moments": np.array(size["moments"])}
         for name, (objective, penalties) in KINDS.items():
             wasserstein = name == "WGAN"
             generator = partial(DcganGenerator, size["latent"], width=size["width"])
             discriminator = partial(DcganDiscriminator, width=size["width"], batch_norm=not wasserstein)
             game = Adversarial(generator, discriminator, data, size["latent"], objective, penalties, size["batch"])
-            turns = size["turns"] if wasserstein else 1
-            found[name] = train_regular_and_sgan(game, turns, size, metrics, folder / name.lower(), track)
-        return found
+            discriminator_turns = size["turns"] if wasserstein else 1
+            findings[name] = train_regular_and_sgan(
+                game, discriminator_turns, size, metrics, folder / name.lower(), track
+            )
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw score, entropy and the first seed's samples, a column for each kind of GAN."""
@@ -152,6 +158,6 @@ class SganDigits(Experiment):
                 axes.set_ylabel(label if column == 0 else "")
                 if row == column == 0:
                     axes.legend(fontsize="x-small")
-            parts = grid[2, column].subgridspec(1, 3)
-            first, second, third = (figure.add_subplot(parts[0, index]) for index in range(3))
-            draw_samples((first, second, third), findings[name])
+            cells = grid[2, column].subgridspec(1, 3)
+            regular_axes, local_axes, global_axes = (figure.add_subplot(cells[0, index]) for index in range(3))
+            draw_samples((regular_axes, local_axes, global_axes), findings[name])

@@ -27,32 +27,40 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SHOWN, GLANCE = 3, 16  # lines in the picture; samples of the record's own measurements, which are not read here
+SHOWN, METRIC_SAMPLES = 3, 16  # lines in the picture; samples of the record's own measurements, which are not read here
 LENGTHS = (1, 2, 3, 4)  # of n-grams
 WGAN, SGAN = "wgan", "sgan"
 
 
-def looks_at(data: Text) -> Evaluate:
+def text_evaluator(data: Text) -> Evaluate:
     """Return what is seen of generated text: its n-grams, its commonest character, and some lines."""
 
-    def look(subject: Subject) -> dict[str, Any]:
-        each = {n: NgramDivergence(n)(subject) for n in LENGTHS}
+    def evaluate(subject: Subject) -> dict[str, Any]:
+        divergences = {n: NgramDivergence(n)(subject) for n in LENGTHS}
         counts = np.unique(subject.samples.argmax(1).cpu().numpy(), return_counts=True)[1]
         lines = data.decode(subject.samples[:SHOWN].cpu())
         commonest = 100 * counts.max() / counts.sum()
-        return {"divergence": np.mean(list(each.values())), "letters": each[1], "commonest": commonest, "lines": lines}
+        return {
+            "divergence": np.mean(list(divergences.values())),
+            "letters": divergences[1],
+            "commonest": commonest,
+            "lines": lines,
+        }
 
-    return look
+    return evaluate
 
 
-def _at(found: Findings, kind: str, step: int, name: str) -> np.ndarray:
+def _values_at(findings: Findings, name_of_entry: str, step: int, name: str) -> np.ndarray:
     """Return what was seen of a (global) generator, (seeds,)."""
-    return found[kind][step][name][:, 0]
+    return findings[name_of_entry][step][name][:, 0]
 
 
-def _less(name: str, when: int) -> Any:
+def _sgan_less_wgan(name: str, index: int) -> Any:
     """Return SGAN's number less WGAN's at one of the moments (0 the first), as an estimate of findings."""
-    return lambda f: Estimate.difference(_at(f, SGAN, f["moments"][when], name), _at(f, WGAN, f["moments"][when], name))
+    return lambda findings: Estimate.difference(
+        _values_at(findings, SGAN, findings["moments"][index], name),
+        _values_at(findings, WGAN, findings["moments"][index], name),
+    )
 
 
 class SganText(Experiment):
@@ -115,34 +123,35 @@ class SganText(Experiment):
     claims = (
         Claim(
             "5-S-WGAN is ahead of WGAN at the last moment, 200: divergence of n-grams, difference",
-            _less("divergence", -1),
-            lambda found: found.high < 0,
+            _sgan_less_wgan("divergence", -1),
+            lambda estimate: estimate.high < 0,
             "ahead (lines)",
         ),
         Claim(
             "WGAN is slower than N-fold: 5-S-WGAN's divergence at 100 less WGAN's after five times as many iterations",
-            lambda f: Estimate.difference(
-                _at(f, SGAN, f["moments"][1], "divergence"), _at(f, WGAN, f["folded"][1], "divergence")
+            lambda findings: Estimate.difference(
+                _values_at(findings, SGAN, findings["moments"][1], "divergence"),
+                _values_at(findings, WGAN, findings["folded"][1], "divergence"),
             ),
-            lambda found: found.high < 0,
+            lambda estimate: estimate.high < 0,
             "slower than N-fold",
         ),
         Claim(
             "WGAN's output is a single character at 200: share of the commonest one",
-            lambda f: Estimate.mean(_at(f, WGAN, f["moments"][-1], "commonest"), "%"),
-            lambda found: found.value >= 95,
+            lambda findings: Estimate.mean(_values_at(findings, WGAN, findings["moments"][-1], "commonest"), "%"),
+            lambda estimate: estimate.value >= 95,
             "100 % until 660",
         ),
         Claim(
             "5-S-WGAN's output varies more at 200: share of its commonest character, less WGAN's",
-            _less("commonest", -1),
-            lambda found: found.high < 0,
+            _sgan_less_wgan("commonest", -1),
+            lambda estimate: estimate.high < 0,
             "varies (lines)",
         ),
         Claim(
             "At iteration 1 the global generator is pushed away from the data: divergence of characters, less WGAN's",
-            _less("letters", 0),
-            lambda found: found.low > 0,
+            _sgan_less_wgan("letters", 0),
+            lambda estimate: estimate.low > 0,
             "uncommon letters (lines)",
         ),
     )
@@ -151,44 +160,44 @@ class SganText(Experiment):
         """Return what was seen of WGAN, also after N-fold iterations, and of the global generators."""
         data = Text(size["data"])
         vocabulary, length = data.shape
-        networks = (
+        builders = (
             partial(TextResnetGenerator, vocabulary, size["latent"], length, size["width"], blocks=4),
             partial(TextResnetDiscriminator, vocabulary, length, size["width"], blocks=4),
         )
-        game = Adversarial(*networks, data, size["latent"], "wasserstein", (GradientPenalty(),), size["batch"])
+        game = Adversarial(*builders, data, size["latent"], "wasserstein", (GradientPenalty(),), size["batch"])
         moments, turns, rmsprop = size["moments"], size["turns"], RMSprop(size["rate"])
-        look, seeds = looks_at(data), tuple(range(size["seeds"]))
+        evaluate, seeds = text_evaluator(data), tuple(range(size["seeds"]))
 
-        def seen(name: str, method: Any, steps: Sequence[int]) -> dict[int, Any]:
-            run = Run(game, method, max(steps), seeds, samples=GLANCE, device=default_device())
-            looks = evaluate_at_steps(run, folder / name, steps, look, size["samples"], track)
-            return {int(step): one for step, one in looks.items()}
+        def train(name: str, method: Any, steps: Sequence[int]) -> dict[int, Any]:
+            run = Run(game, method, max(steps), seeds, samples=METRIC_SAMPLES, device=default_device())
+            by_step = evaluate_at_steps(run, folder / name, steps, evaluate, size["samples"], track)
+            return {int(step): measurements for step, measurements in by_step.items()}
 
-        folded = tuple(step * size["pairs"][0] for step in moments)
-        found: Findings = {"moments": moments, "folded": folded}
-        alone = methods.alternating(rmsprop, discriminator_turns=turns)
-        found[WGAN] = seen(WGAN, alone, sorted({*moments, *folded}))
+        multiplied_steps = tuple(step * size["pairs"][0] for step in moments)
+        findings: Findings = {"moments": moments, "folded": multiplied_steps}
+        regular = methods.alternating(rmsprop, discriminator_turns=turns)
+        findings[WGAN] = train(WGAN, regular, sorted({*moments, *multiplied_steps}))
         for pairs in size["pairs"]:
             name = SGAN if pairs == size["pairs"][0] else f"{pairs}-S-WGAN"
-            found[name] = seen(f"{pairs}-s-wgan", methods.sgan(pairs, turns, optimizer=rmsprop), moments)
-        found["names"] = {WGAN: "WGAN", SGAN: f"{size['pairs'][0]}-S-WGAN"}
-        return found
+            findings[name] = train(f"{pairs}-s-wgan", methods.sgan(pairs, turns, optimizer=rmsprop), moments)
+        findings["names"] = {WGAN: "WGAN", SGAN: f"{size['pairs'][0]}-S-WGAN"}
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw the divergence over iterations, and the first seed's lines at each moment."""
         moments, names = findings["moments"], findings["names"]
-        entries = {names.get(key, key): findings[key] for key in findings if isinstance(findings[key], dict)}
-        entries.pop("names", None)
+        by_name = {names.get(key, key): findings[key] for key in findings if isinstance(findings[key], dict)}
+        by_name.pop("names", None)
         axes, table = figure.subplots(1, 2, width_ratios=[1, 1.8])
         axes.set(xscale="log", xlabel="iteration", ylabel="divergence of n-grams, nats")
         rows: list[str] = []
-        for color, (name, seen) in enumerate(entries.items()):
-            steps = list(seen)
-            each = np.array([seen[step]["divergence"][:, 0] for step in steps])
-            axes.plot(steps, each.mean(1), "o-", color=f"C{color}", label=name)
-            axes.plot(steps, each, ".", color=f"C{color}", alpha=0.4)
+        for color, (name, by_step) in enumerate(by_name.items()):
+            steps = list(by_step)
+            divergences = np.array([by_step[step]["divergence"][:, 0] for step in steps])
+            axes.plot(steps, divergences.mean(1), "o-", color=f"C{color}", label=name)
+            axes.plot(steps, divergences, ".", color=f"C{color}", alpha=0.4)
             for step in moments:
-                rows += [f"{name} at {step}:", *(f"  {line}" for line in seen[step]["lines"][0, 0])]
+                rows += [f"{name} at {step}:", *(f"  {line}" for line in by_step[step]["lines"][0, 0])]
         axes.legend()
         table.set_axis_off()
         table.text(0, 1, "\n".join(rows), family="monospace", va="top", fontsize="small", parse_math=False)

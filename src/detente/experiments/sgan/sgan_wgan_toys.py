@@ -39,20 +39,24 @@ def _claims(name: str) -> tuple[Claim, ...]:
     return (
         Claim(
             f"{name}: the global generator's log-likelihood less the mean of the local ones'",
-            lambda f: Estimate.difference(f[name]["likelihood"][:, 0], f[name]["likelihood"][:, 1:].mean(1)),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(
+                findings[name]["likelihood"][:, 0], findings[name]["likelihood"][:, 1:].mean(1)
+            ),
+            lambda estimate: estimate.low > 0,
             "faster (picture)",
         ),
         Claim(
             f"{name}: the global generator is comparable with one of N-fold updates: difference above −1 nat",
-            lambda f: Estimate.difference(f[name]["likelihood"][:, 0], f[name]["folded"][:, 0]),
-            lambda found: found.low > -1,
+            lambda findings: Estimate.difference(findings[name]["likelihood"][:, 0], findings[name]["folded"][:, 0]),
+            lambda estimate: estimate.low > -1,
             "comparable",
         ),
         Claim(
             f"{name}: the global generator's Coverage less the mean of the local ones'",
-            lambda f: Estimate.difference(f[name]["coverage"][:, 0], f[name]["coverage"][:, 1:].mean(1)),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(
+                findings[name]["coverage"][:, 0], findings[name]["coverage"][:, 1:].mean(1)
+            ),
+            lambda estimate: estimate.low > 0,
             "faster (picture)",
         ),
     )
@@ -104,38 +108,38 @@ class SganWganToys(Experiment):
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return what was seen at the end, by data, with the N-fold generator's likelihood and looks."""
-        found: Findings = {}
+        findings: Findings = {}
         adam, pairs, turns = Adam(size["rate"], (0.5, 0.999)), size["pairs"], size["turns"]
         metrics = {"likelihood": LogLikelihood(), "coverage": Coverage()}
         for name, data in SETS.items():
             game = toy_game(data, True, size["width"], size["latent"], size["batch"])
-            place, seeds = folder / name.lower().replace(" ", "-"), tuple(range(size["seeds"]))
+            run_folder, seeds = folder / name.lower().replace(" ", "-"), tuple(range(size["seeds"]))
             run = Run(game, methods.sgan(pairs, turns, optimizer=adam), size["steps"], seeds)
-            seen = train_and_evaluate_pairs(run, place / "sgan", [run.steps], metrics, track)[run.steps]
+            result = train_and_evaluate_pairs(run, run_folder / "sgan", [run.steps], metrics, track)[run.steps]
             regular = methods.alternating(adam, discriminator_turns=turns)
             run = Run(game, regular, size["steps"] * pairs, seeds)
-            folded = train_and_evaluate_pairs(run, place / "folded", [run.steps], metrics, track)[run.steps]
-            found[name] = {
-                **seen,
-                "folded": folded["likelihood"],
-                "folded_samples": folded["samples"],
-                "folded_levels": folded["levels"],
+            n_fold = train_and_evaluate_pairs(run, run_folder / "folded", [run.steps], metrics, track)[run.steps]
+            findings[name] = {
+                **result,
+                "folded": n_fold["likelihood"],
+                "folded_samples": n_fold["samples"],
+                "folded_levels": n_fold["levels"],
             }
-        return found
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw the first seed's local pairs, the N-fold one and the global one, a row for each data set."""
         grid = figure.add_gridspec(len(findings), 3)
         extent = (-AXIS_LIMIT, AXIS_LIMIT, -AXIS_LIMIT, AXIS_LIMIT)
-        for row, (name, seen) in enumerate(findings.items()):
-            shown = {
-                "local pairs": (seen["samples"][0, 1:], seen["levels"][0, 1:], seen["likelihood"][0, 1:].mean()),
-                "N-fold updates": (seen["folded_samples"][0], seen["folded_levels"][0], seen["folded"][0, 0]),
-                "global pair": (seen["samples"][0, :1], seen["levels"][0, :1], seen["likelihood"][0, 0]),
+        for row, (name, result) in enumerate(findings.items()):
+            panels = {
+                "local pairs": (result["samples"][0, 1:], result["levels"][0, 1:], result["likelihood"][0, 1:].mean()),
+                "N-fold updates": (result["folded_samples"][0], result["folded_levels"][0], result["folded"][0, 0]),
+                "global pair": (result["samples"][0, :1], result["levels"][0, :1], result["likelihood"][0, 0]),
             }
-            for column, (title, (samples, levels, likelihood)) in enumerate(shown.items()):
+            for column, (title, (samples, levels, likelihood)) in enumerate(panels.items()):
                 axes = figure.add_subplot(grid[row, column], aspect="equal", xlim=extent[:2], ylim=extent[2:])
-                axes.scatter(*seen["real"].T, s=3, color="orange")
+                axes.scatter(*result["real"].T, s=3, color="orange")
                 for index, points in enumerate(samples):
                     axes.contour(levels[index], 6, extent=extent, cmap="viridis_r", linewidths=0.6, alpha=0.4)
                     axes.scatter(*points.T, s=2, color=(f"C{index}", "C3", "C2")[column], zorder=3)

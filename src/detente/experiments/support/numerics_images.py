@@ -1,4 +1,4 @@
-"""The Numerics of GANs on images: its networks, and the score along a training."""
+"""The Numerics of GANs on images: its networks, and scores during a training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DATA_DEVIATION = (
     "the Inception Score on 6,400. Scores that are no number (a training that diverged) count as 1, the least there is."
 )
 IMAGES_IN_FIGURE, RECORDS, LOWEST_SCORE = 16, 60, 1.0
-METRIC_SAMPLES = 64  # samples of the record's own measurements, which are not read here
+METRIC_SAMPLES = 64  # for the metrics in the run directory, which experiments do not read
 Size = dict[str, Any]
 SMOKE: Size = {
     "data": "digits",
@@ -65,7 +65,7 @@ FULL: Size = {
 
 
 def describe_laptop_size(laptop: Size) -> str:
-    """Return in words what is smaller in the laptop's size than in the paper's."""
+    """Return a sentence that says what is smaller in the laptop profile than in the paper."""
     return (
         f"Laptop: width {laptop['width']}, latents of {laptop['latent']}, batches of {laptop['batch']}, "
         f"{laptop['steps']} steps at rate {laptop['rate']:g}, {laptop['seeds']} seeds; the paper has width 64, latents "
@@ -76,16 +76,16 @@ def describe_laptop_size(laptop: Size) -> str:
 
 
 def numerics_dcgan(size: Size, objective: str = "non_saturating", layers: int = 4, **options: Any) -> Adversarial:
-    """Return a DCGAN of the paper on the set of a size.
+    """Return one of the paper's DCGANs on the image set that a size names.
 
     Args:
-        size: of the experiment.
-        objective: what both minimise, by name.
-        layers: number of convolutions; with 3 the generator has ReLU, as in the authors' code.
-        options: `constant`, `batch_norm` of both networks, `hidden` of the discriminator.
+        size: settings of the experiment.
+        objective: name of the objective.
+        layers: number of convolutions; with 3 the generator uses ReLU, as in the authors' code.
+        options: `constant` and `batch_norm` of both networks, `hidden` of the discriminator.
 
     Raises:
-        InvalidValue: the set or its classifier is missing; with the command that makes it.
+        InvalidValue: the set or its classifier is missing; the message names the command to run.
     """
     data: Data = load_image_set(size["data"])
     channels, side = data.shape[0], data.shape[-1]
@@ -104,38 +104,38 @@ def numerics_dcgan(size: Size, objective: str = "non_saturating", layers: int = 
 
 
 def train_and_score(game: Adversarial, method: Method, size: Size, folder: Path, track: Track) -> Findings:
-    """Train, and return what was seen.
+    """Train, and return scores, final images and losses.
 
     Returns:
-        `steps` (k,) and `scores` (seeds, k), not a number counted as 1; `images` (16, C, H, W) of the first seed at the
-        end; `losses`: by player, steps and values (seeds, lines).
+        `steps` (k,) and `scores` (seeds, k), with NaN replaced by 1; `images` (16, C, H, W) of the first seed at the
+        end; `losses`: for each player the steps and the values (seeds, records).
     """
-    steps, score = size["steps"], score_metric(size["data"])
-    moments = sorted({max(1, steps * k // size["looks"]) for k in range(1, size["looks"] + 1)})
+    steps, metric = size["steps"], score_metric(size["data"])
+    evaluation_steps = sorted({max(1, steps * k // size["looks"]) for k in range(1, size["looks"] + 1)})
 
-    def look(subject: Subject) -> dict[str, Any]:
-        return {"score": score(subject), "images": subject.samples[:IMAGES_IN_FIGURE].cpu().numpy()}
+    def evaluate(subject: Subject) -> dict[str, Any]:
+        return {"score": metric(subject), "images": subject.samples[:IMAGES_IN_FIGURE].cpu().numpy()}
 
-    seeds, every = tuple(range(size["seeds"])), max(1, steps // RECORDS)
-    run = Run(game, method, steps, seeds, record_every=every, samples=METRIC_SAMPLES, device=default_device())
-    seen = evaluate_at_steps(run, folder, moments, look, size["samples"], track)
-    done = train_to_step(run, folder, steps, steps, track)
-    scores = np.stack([seen[step]["score"][:, 0] for step in moments], axis=1)
+    seeds, record_every = tuple(range(size["seeds"])), max(1, steps // RECORDS)
+    run = Run(game, method, steps, seeds, record_every=record_every, samples=METRIC_SAMPLES, device=default_device())
+    by_step = evaluate_at_steps(run, folder, evaluation_steps, evaluate, size["samples"], track)
+    training = train_to_step(run, folder, steps, steps, track)
+    scores = np.stack([by_step[step]["score"][:, 0] for step in evaluation_steps], axis=1)
     return {
-        "steps": np.array(moments),
+        "steps": np.array(evaluation_steps),
         "scores": np.nan_to_num(scores, nan=LOWEST_SCORE),
-        "images": seen[moments[-1]]["images"][0, 0],
-        "losses": {player: done.curve(player, "losses") for player in game.players},
+        "images": by_step[evaluation_steps[-1]]["images"][0, 0],
+        "losses": {player: training.curve(player, "losses") for player in game.players},
     }
 
 
-def final_scores(found: Findings) -> np.ndarray:
-    """Return the scores at the end, (seeds,)."""
-    return found["scores"][:, -1]
+def final_scores(result: Findings) -> np.ndarray:
+    """Return the scores at the last step, (seeds,)."""
+    return result["scores"][:, -1]
 
 
-def count_successes(runs: list[Findings], everything: list[Findings]) -> tuple[int, int]:
-    """Return how many trainings come half-way from the score 1 to the best of everything, and to 2, and of how many."""
-    best = max(final_scores(one).max() for one in everything)
-    scores = np.concatenate([final_scores(one) for one in runs])
+def count_successes(runs: list[Findings], all_runs: list[Findings]) -> tuple[int, int]:
+    """Return how many seeds of the runs succeed (final score ≥ 2 and half-way from 1 to the best), and their number."""
+    best = max(final_scores(run_result).max() for run_result in all_runs)
+    scores = np.concatenate([final_scores(run_result) for run_result in runs])
     return int((scores >= max(2, LOWEST_SCORE + (best - LOWEST_SCORE) / 2)).sum()), len(scores)

@@ -1,4 +1,4 @@
-"""Trainings inside an experiment: kept in run directories, taken up again where they stopped."""
+"""Trainings of an experiment, stored in run directories and resumed where they stopped."""
 
 from __future__ import annotations
 
@@ -20,56 +20,56 @@ from detente.training.run_directory.record import Record
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A training that is over.
+    """A finished training.
 
     Args:
-        run: what was trained.
+        run: the run that was trained.
         directory: its run directory.
-        states: each seed's last state.
-        lines: the record, one mapping a line.
+        states: the last state of each seed.
+        records: the lines of metrics.jsonl.
     """
 
     run: Run
     directory: Path
     states: dict[int, State]
-    lines: tuple[dict[str, Any], ...]
+    records: tuple[dict[str, Any], ...]
 
     def curve(self, name: str, group: str = "metrics") -> tuple[np.ndarray, np.ndarray]:
-        """Return the steps (k,) at which a number was written down, and its values (seeds, k); NaN where none was.
+        """Return the steps (k,) at which a number was recorded, and its values (seeds, k), NaN where it is missing.
 
         Args:
-            name: a metric, a player or what a method adds.
+            name: a metric, a player, or an extra number of the method.
             group: "metrics", "losses", "gradient_norm" or "extra".
         """
-        written = [line for line in self.lines if name in line.get(group, {})]
-        steps = sorted({line["step"] for line in written})
+        records = [record for record in self.records if name in record.get(group, {})]
+        steps = sorted({record["step"] for record in records})
         values = np.full((len(self.run.seeds), len(steps)), math.nan)
-        for line in written:
-            value = line[group][name]
-            row, column = self.run.seeds.index(line["seed"]), steps.index(line["step"])
+        for record in records:
+            value = record[group][name]
+            row, column = self.run.seeds.index(record["seed"]), steps.index(record["step"])
             values[row, column] = math.nan if value is None else value
         return np.array(steps), values
 
     def last(self, name: str) -> np.ndarray:
-        """Return each seed's last measurement of a metric, (seeds,); NaN for seeds that diverged."""
+        """Return the last measurement of a metric, (seeds,); NaN for seeds that diverged."""
         return self.curve(name)[1][:, -1]
 
     def samples(self, seed: int, step: int) -> dict[str, np.ndarray]:
-        """Return the samples kept at a step: fake and real points, and the discriminator's level sets."""
+        """Return the samples stored at a step: fake and real points, and the discriminator's level sets."""
         with np.load(self.directory / "samples" / f"seed{seed}-step{step:08d}.npz") as file:
             return {name: file[name] for name in file.files}
 
 
 def train_or_resume(run: Run, directory: Path, track: Track) -> TrainingResult:
-    """Return the run trained to its end in a directory, going on from what is there."""
-    described = {"game": repr(run.game), "method": repr(run.method), "steps": run.steps, "seeds": list(run.seeds)}
-    with Record(run, directory, described, resume=directory.exists()) as record:
-        begun = max((one.step for one in record.start), default=0) if record.start else 0
-        if begun < run.steps:
-            # A tick stands for the steps since the one before it, so the bar counts ticks.
+    """Train a run to its end in a directory, resuming from the last checkpoint there."""
+    description = {"game": repr(run.game), "method": repr(run.method), "steps": run.steps, "seeds": list(run.seeds)}
+    with Record(run, directory, description, resume=directory.exists()) as record:
+        start_step = max((progress.step for progress in record.start), default=0) if record.start else 0
+        if start_step < run.steps:
+            # A tick stands for all steps since the previous one, so the bar counts ticks.
             ticks = record.follow(train(run, record.start))
-            for _ in track(ticks, directory.name, total=math.ceil((run.steps - begun) / run.every("record")) + 1):
+            for _ in track(ticks, directory.name, total=math.ceil((run.steps - start_step) / run.every("record")) + 1):
                 pass
-    states = {one.seed: one.state for one in checkpoint.load(directory / "checkpoints", run)}
+    states = {progress.seed: progress.state for progress in checkpoint.load(directory / "checkpoints", run)}
     lines = (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return TrainingResult(run, directory, states, tuple(json.loads(line) for line in lines))

@@ -1,4 +1,4 @@
-"""Toys of SGAN's paper, and what its global pair and its local ones look like at moments of a training."""
+"""Two-dimensional games of SGAN's paper, and measurements of its global and local pairs during a training."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ SAMPLES, POINTS, RESOLUTION, AXIS_LIMIT = 512, 256, 40, 2.2
 
 
 def ring_of_gaussians(modes: int) -> Ring:
-    """Return the mixture of as many Gaussians on a circle, drawn independently."""
+    """Return a mixture of Gaussians on a circle, with independently drawn modes."""
     return Ring(modes, SIGMA, RADIUS, "random")
 
 
 def toy_game(data: Data, wasserstein: bool, width: int, latent: int, batch: int) -> Adversarial:
-    """Return the paper's game for points: four linear layers and LeakyReLU in both networks.
+    """Return the paper's game for points in the plane: both networks have four linear layers and LeakyReLU.
 
     Args:
         data: points in the plane.
-        wasserstein: WGAN-GP; else the non-saturating GAN.
-        width: units in a hidden layer; the paper has 512.
+        wasserstein: WGAN-GP if true, otherwise the non-saturating GAN.
+        width: units per hidden layer; the paper has 512.
         latent: length of a latent vector; the paper has 100.
-        batch: samples in a batch.
+        batch: samples per batch.
     """
     network = partial(MLP, width=width, depth=3, activation="leaky_relu")
     networks = partial(network, latent, 2), partial(network, 2, 1)
@@ -56,35 +56,35 @@ def toy_game(data: Data, wasserstein: bool, width: int, latent: int, batch: int)
 
 
 def train_and_evaluate_pairs(
-    run: Run, directory: Path, moments: Sequence[int], metrics: Mapping[str, Metric], track: Track
+    run: Run, directory: Path, evaluation_steps: Sequence[int], metrics: Mapping[str, Metric], track: Track
 ) -> dict[int, dict[str, np.ndarray]]:
-    """Train to each moment in turn, and return what was seen there; it is kept in files, so seen only once.
+    """Train to each step in turn, and return measurements there; they are cached in files.
 
     Args:
-        run: the training; its number of steps is replaced by the moments.
-        directory: for its run directory and the files.
-        moments: steps, ascending.
-        metrics: what is measured, by name.
-        track: shows how far it has come.
+        run: the training; its number of steps is replaced by the evaluation steps.
+        directory: where the run and the measurements are written.
+        evaluation_steps: steps at which to measure, ascending.
+        metrics: metrics by name.
+        track: shows progress.
 
     Returns:
-        By moment: each metric, `samples` (POINTS) and `levels` (scores on a grid), (seeds, 1 + pairs, …), the global
-        pair first; and the points `real`.
+        For each step: each metric, `samples` (POINTS) and `levels` (scores on a grid), (seeds, 1 + pairs, …), the
+        global pair first; and `real` points.
     """
     game = run.game
     assert isinstance(game, Adversarial)
 
-    def look(subject: Subject) -> dict[str, Any]:
+    def evaluate(subject: Subject) -> dict[str, Any]:
         levels = game.scores(subject.state, score_grid()).reshape(RESOLUTION, RESOLUTION).numpy()
-        numbers = compute_metrics(metrics, subject)
-        return {**numbers, "samples": subject.samples[:POINTS].numpy(), "levels": levels}
+        metric_values = compute_metrics(metrics, subject)
+        return {**metric_values, "samples": subject.samples[:POINTS].numpy(), "levels": levels}
 
     real = game.data.draw(POINTS, torch.Generator().manual_seed(0))["real"].numpy()
-    seen = evaluate_at_steps(run, directory, moments, look, SAMPLES, track)
-    return {step: {**one, "real": real} for step, one in seen.items()}
+    by_step = evaluate_at_steps(run, directory, evaluation_steps, evaluate, SAMPLES, track)
+    return {step: {**measurements, "real": real} for step, measurements in by_step.items()}
 
 
 def score_grid(reach: float = AXIS_LIMIT) -> Tensor:
-    """Return the points at which scores are looked at, (RESOLUTION², 2), row by row from below."""
+    """Return the points at which scores are evaluated, (RESOLUTION², 2), row by row from the bottom."""
     axis = torch.linspace(-reach, reach, RESOLUTION)
     return torch.cartesian_prod(axis, axis)[:, [1, 0]]

@@ -1,4 +1,4 @@
-"""What is seen of a training at moments of it, kept in files, so that each moment is looked at only once."""
+"""Measurements at given steps of a training, cached in files so that each step is measured only once."""
 
 from __future__ import annotations
 
@@ -21,63 +21,66 @@ from detente.training.run import Run
 
 Evaluate = Callable[[Subject], Mapping[str, Any]]
 Measurements = dict[str, np.ndarray]
-RECORDS = 20  # of the record, unless the run says otherwise
+RECORDS = 20  # lines in metrics.jsonl, unless the run sets `record_every`
 
 
 def evaluate_at_steps(
-    run: Run, directory: Path, moments: Sequence[int], look: Evaluate, samples: int, track: Track
+    run: Run, directory: Path, steps: Sequence[int], evaluate: Evaluate, samples: int, track: Track
 ) -> dict[int, Measurements]:
-    """Train to each moment in turn, and return what `look` saw there.
+    """Train to each step in turn, and return the measurements of `evaluate` there.
 
     Args:
-        run: the training; its number of steps is replaced by the moments.
-        directory: for its run directory and the files.
-        moments: steps ≥ 1, ascending.
-        look: what is looked at, numbers and arrays by name.
-        samples: how many samples a `look` has.
-        track: shows how far it has come.
+        run: the training; its number of steps is replaced by `steps`.
+        directory: where the run and the measurements are written.
+        steps: when to measure, ≥ 1, ascending.
+        evaluate: returns numbers and arrays by name.
+        samples: number of samples in each evaluation.
+        track: shows progress.
 
     Returns:
-        By moment: what was seen, (seeds, pairs, …); with SGAN the global pair first, else one pair.
+        For each step: the measurements, (seeds, pairs, …); with SGAN the global pair comes first, otherwise there is
+        one pair.
     """
-    found = {}
+    by_step = {}
     directory.mkdir(parents=True, exist_ok=True)
-    for step in moments:
+    for step in steps:
         path = directory / f"seen-{step}.npz"
         if not path.exists():
-            done = train_to_step(run, directory, step, max(moments), track)
-            seen = [_looks(run, done.states[seed], seed, look, samples) for seed in run.seeds]
-            _write(path, {name: np.array([one[name] for one in seen]) for name in seen[0]})
+            training = train_to_step(run, directory, step, max(steps), track)
+            per_seed = [_evaluate_pairs(run, training.states[seed], seed, evaluate, samples) for seed in run.seeds]
+            _write(path, {name: np.array([measurements[name] for measurements in per_seed]) for name in per_seed[0]})
         with np.load(path) as file:
-            found[step] = {name: file[name] for name in file.files}
-    return found
+            by_step[step] = {name: file[name] for name in file.files}
+    return by_step
 
 
-def train_to_step(run: Run, directory: Path, step: int, last: int, track: Track) -> TrainingResult:
-    """Return a training to `last` as far as `step`, in the run directory that `seen_at` uses."""
-    every = run.record_every or -(-last // RECORDS)
-    # Measured and kept where a part ends.
-    part = replace(run, steps=step, record_every=every, measure_every=last, checkpoint_every=last)
-    return train_or_resume(part, directory / "run", track)
+def train_to_step(run: Run, directory: Path, step: int, total_steps: int, track: Track) -> TrainingResult:
+    """Return a training of `total_steps` steps up to `step`, in the run directory that `evaluate_at_steps` uses."""
+    record_every = run.record_every or -(-total_steps // RECORDS)
+    # Metrics and checkpoints are only needed where a part ends.
+    run_to_step = replace(
+        run, steps=step, record_every=record_every, measure_every=total_steps, checkpoint_every=total_steps
+    )
+    return train_or_resume(run_to_step, directory / "run", track)
 
 
 def compute_metrics(metrics: Mapping[str, Metric], subject: Subject) -> dict[str, float]:
-    """Return each metric of a subject, by name."""
+    """Return the values of metrics by name."""
     return {name: float(metric(subject)) for name, metric in metrics.items()}
 
 
-def _looks(run: Run, state: State, seed: int, look: Evaluate, samples: int) -> dict[str, np.ndarray]:
+def _evaluate_pairs(run: Run, state: State, seed: int, evaluate: Evaluate, samples: int) -> dict[str, np.ndarray]:
     scheme = run.method.scheme
     pairs = [scheme.evaluated(state), *(locals_of(state) if isinstance(scheme, Sgan) else [])]
-    told = [
-        look(Subject(run.game, pair, torch.Generator().manual_seed(seed * 1_000 + index), samples))
+    evaluations = [
+        evaluate(Subject(run.game, pair, torch.Generator().manual_seed(seed * 1_000 + index), samples))
         for index, pair in enumerate(pairs)
     ]
-    return {name: np.array([one[name] for one in told]) for name in told[0]}
+    return {name: np.array([evaluation[name] for evaluation in evaluations]) for name in evaluations[0]}
 
 
 def _write(path: Path, arrays: Measurements) -> None:
-    """Write arrays so that no reader ever sees half of them."""
+    """Write arrays atomically, so that no reader sees a partial file."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)

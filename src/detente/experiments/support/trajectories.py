@@ -1,4 +1,4 @@
-"""Paths of methods over functions of two numbers."""
+"""Trajectories of methods on functions of two variables."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from detente.state import State, Tree, flatten, unflatten
 from detente.training.step import draw
 
 
-def load_or_compute(path: Path, walk: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """Return the paths that an earlier call left in a file, or walk them and leave them there."""
+def load_or_compute(path: Path, compute: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """Load trajectories from a file, or compute and store them if there is none."""
     if not path.exists():
-        part = path.with_suffix(".part.npz")
-        np.savez_compressed(part, *walk())
-        part.replace(path)
+        partial_path = path.with_suffix(".part.npz")
+        np.savez_compressed(partial_path, *compute())
+        partial_path.replace(path)
     with np.load(path) as file:
         return [file[name] for name in file.files]
 
@@ -28,30 +28,32 @@ def load_or_compute(path: Path, walk: Callable[[], Sequence[np.ndarray]]) -> lis
 def deterministic_trajectories(
     games: list[LowDimensional], method: Method, steps: int, name: str, track: Track
 ) -> list[np.ndarray]:
-    """Return the paths of a method that never stops, one a game, (steps + 1, 2), all walked at once.
+    """Return the trajectory of a deterministic method on each game, (steps + 1, 2), all computed in one batch.
 
-    The games may differ in their starts only.
+    The games may differ only in their starting points.
     """
     states = [method.initial(game, torch.Generator()).tree() for game in games]
-    flats = [flatten(state) for state in states]
-    walkers = unflatten({key: torch.stack([flat[key] for flat in flats]) for key in flats[0]}, states[0])
+    flat_states = [flatten(state) for state in states]
+    states_by_game = unflatten(
+        {key: torch.stack([flat_state[key] for flat_state in flat_states]) for key in flat_states[0]}, states[0]
+    )
     game = games[0]
-    batches = ({},) * method.draws(game)  # nothing in these games is drawn
+    batches = ({},) * method.draws(game)  # these games have no random input
 
-    def stepped(walker: Tree) -> Tree:
-        return method.step(game, State(**walker), batches)[0].tree()
+    def step_once(game_state: Tree) -> Tree:
+        return method.step(game, State(**game_state), batches)[0].tree()
 
-    points = [_points(walkers)]
+    points = [_points(states_by_game)]
     for _ in track(range(steps), name, steps):
-        walkers = torch.vmap(stepped)(walkers)
-        points.append(_points(walkers))
+        states_by_game = torch.vmap(step_once)(states_by_game)
+        points.append(_points(states_by_game))
     return list(np.stack(points, 1))
 
 
 def accept_reject_trajectories(
     games: list[LowDimensional], method: Method, proposals: int, name: str, track: Track
 ) -> list[np.ndarray]:
-    """Return one path a game, (points, 3): x, y and whether the method stopped there; each with a seed of its own."""
+    """Return the trajectory on each game, (points, 3): x, y and whether the method stopped; game i has seed i."""
     return [_until_stopped(game, method, proposals, seed) for seed, game in enumerate(track(games, name, len(games)))]
 
 
@@ -60,8 +62,8 @@ def _until_stopped(game: LowDimensional, method: Method, proposals: int, seed: i
     state = method.initial(game, generator)
     points = [(*_point(state.vectors), 0.0)]
     for _ in range(proposals):
-        drawn = draw(game, method, state, generator)
-        state, info = method.step(game, state, drawn.batches, drawn.noise)
+        random_input = draw(game, method, state, generator)
+        state, info = method.step(game, state, random_input.batches, random_input.noise)
         points.append((*_point(state.vectors), float(info.extra["stopped"])))
         if points[-1][2]:
             break
@@ -72,5 +74,5 @@ def _point(vectors: dict[str, torch.Tensor]) -> tuple[float, float]:
     return float(vectors["x"]), float(vectors["y"])
 
 
-def _points(walkers: Tree) -> np.ndarray:
-    return torch.cat([walkers["vectors"]["x"], walkers["vectors"]["y"]], 1).numpy()
+def _points(states_by_game: Tree) -> np.ndarray:
+    return torch.cat([states_by_game["vectors"]["x"], states_by_game["vectors"]["y"]], 1).numpy()

@@ -53,31 +53,35 @@ class SvrgBatchSizes(Experiment):
     claims = (
         Claim(
             "Larger batches learn better: rank correlation of batch size and score at the end",
-            lambda f: Estimate.mean(_correlations(f)),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.mean(_rank_correlations(findings)),
+            lambda estimate: estimate.low > 0,
             "improves (figure)",
         ),
         Claim(
             "Batches much smaller than usual learn much worse: score at the end with 64 (a middle size), less with the "
             "smallest",
-            lambda f: Estimate.difference(_ends(f, "score")[_middle(f)], _ends(f, "score")[0]),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(
+                _final_values(findings, "score")[_middle_index(findings)], _final_values(findings, "score")[0]
+            ),
+            lambda estimate: estimate.low > 0,
             "drastically",
         ),
         Claim(
             "The same in Fréchet distance: with 64, less with the smallest",
-            lambda f: Estimate.difference(_ends(f, "distance")[_middle(f)], _ends(f, "distance")[0]),
-            lambda found: found.high < 0,
+            lambda findings: Estimate.difference(
+                _final_values(findings, "distance")[_middle_index(findings)], _final_values(findings, "distance")[0]
+            ),
+            lambda estimate: estimate.high < 0,
             "drastically",
         ),
         Claim(
             "Beyond that there is less to gain: gain in score from 64 to the largest, less that from the smallest to "
             "64",
-            lambda f: Estimate.difference(
-                _ends(f, "score")[-1] - _ends(f, "score")[_middle(f)],
-                _ends(f, "score")[_middle(f)] - _ends(f, "score")[0],
+            lambda findings: Estimate.difference(
+                _final_values(findings, "score")[-1] - _final_values(findings, "score")[_middle_index(findings)],
+                _final_values(findings, "score")[_middle_index(findings)] - _final_values(findings, "score")[0],
             ),
-            lambda found: found.high < 0,
+            lambda estimate: estimate.high < 0,
             "smaller gain for CIFAR-10",
         ),
     )
@@ -85,14 +89,14 @@ class SvrgBatchSizes(Experiment):
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Train with each batch size, and return what scores say along training."""
         data = load_image_set(size["set"])
-        steps, look = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator(size["set"], data)
+        steps, evaluate = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator(size["set"], data)
         method = Method(Gradient(), Alternating(), Adam(size["adam"]))
-        found: dict[int, Findings] = {}
+        by_batch: dict[int, Findings] = {}
         for batch in size["batches"]:
             game = dcgan_game(balanced_subset(data), size["width"], batch, size["latent"])
             run = Run(game, method, seeds=tuple(range(size["seeds"])), device=default_device())
-            found[batch] = train_and_evaluate(run, folder / f"batch{batch}", steps, look, size["samples"], track)
-        return {"by_batch": found}
+            by_batch[batch] = train_and_evaluate(run, folder / f"batch{batch}", steps, evaluate, size["samples"], track)
+        return {"by_batch": by_batch}
 
     def draw(self, findings: Findings, figure: Figure) -> None:
         """Draw both scores over updates by batch size, and samples at the end."""
@@ -100,30 +104,30 @@ class SvrgBatchSizes(Experiment):
         top, bottom = grid[0].subgridspec(1, 2), grid[1].subgridspec(1, len(findings["by_batch"]))
         for column, (name, title) in enumerate({"score": "Inception Score", "distance": "Fréchet distance"}.items()):
             axes = figure.add_subplot(top[0, column], xlabel="updates", title=title)
-            for index, (batch, seen) in enumerate(findings["by_batch"].items()):
-                axes.plot(seen["steps"], seen[name].T, color=f"C{index}", lw=0.5, alpha=0.4)
-                axes.plot(seen["steps"], seen[name].mean(0), color=f"C{index}", label=f"B = {batch}")
+            for index, (batch, result) in enumerate(findings["by_batch"].items()):
+                axes.plot(result["steps"], result[name].T, color=f"C{index}", lw=0.5, alpha=0.4)
+                axes.plot(result["steps"], result[name].mean(0), color=f"C{index}", label=f"B = {batch}")
             axes.set_yscale("log" if name == "distance" else "linear")
             axes.legend(fontsize="x-small")
-        for index, (batch, seen) in enumerate(findings["by_batch"].items()):
+        for index, (batch, result) in enumerate(findings["by_batch"].items()):
             axes = figure.add_subplot(bottom[0, index])
-            show_grid(axes, torch.from_numpy(seen["images"][0, -1]), 6, 4)
-            axes.set_title(f"B = {batch}, update {seen['steps'][-1]:,}", fontsize="small")
+            show_grid(axes, torch.from_numpy(result["images"][0, -1]), 6, 4)
+            axes.set_title(f"B = {batch}, update {result['steps'][-1]:,}", fontsize="small")
 
 
-def _ends(findings: Findings, name: str) -> np.ndarray:
+def _final_values(findings: Findings, name: str) -> np.ndarray:
     """Return a score at the end, (batch sizes, seeds), the smallest batch first."""
     by_batch = findings["by_batch"]
     return np.stack([by_batch[batch][name][:, -1] for batch in sorted(by_batch)])
 
 
-def _middle(findings: Findings) -> int:
+def _middle_index(findings: Findings) -> int:
     """Return which batch size is 64; where there is none, the last but one."""
     sizes = sorted(findings["by_batch"])
     return sizes.index(64) if 64 in sizes else len(sizes) - 2
 
 
-def _correlations(findings: Findings) -> list[float]:
+def _rank_correlations(findings: Findings) -> list[float]:
     """Return each seed's Spearman correlation of batch size and score."""
     batches = sorted(findings["by_batch"])
-    return [float(stats.spearmanr(batches, scores).statistic) for scores in _ends(findings, "score").T]  # pyright: ignore
+    return [float(stats.spearmanr(batches, scores).statistic) for scores in _final_values(findings, "score").T]  # pyright: ignore

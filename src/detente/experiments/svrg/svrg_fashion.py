@@ -55,14 +55,14 @@ class SvrgFashion(Experiment):
     claims = (
         Claim(
             "SVRG-GAN learns garments: score at the end, less at the first look",
-            lambda f: Estimate.difference(f["score"][:, -1], f["score"][:, 0]),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(findings["score"][:, -1], findings["score"][:, 0]),
+            lambda estimate: estimate.low > 0,
             "garments (picture)",
         ),
         Claim(
             "They are of many kinds: classes with 2 % of the samples at the end",
-            lambda f: Estimate.mean((f["shares"][:, -1] >= PRESENT).sum(1), "of 10 classes"),
-            lambda found: found.low > 5,
+            lambda findings: Estimate.mean((findings["shares"][:, -1] >= PRESENT).sum(1), "of 10 classes"),
+            lambda estimate: estimate.low > 5,
             "most (picture)",
         ),
     )
@@ -70,14 +70,14 @@ class SvrgFashion(Experiment):
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Train, and return what the classifier sees along training."""
         data = load_image_set(size["set"])
-        stored = balanced_subset(data, size["images"])
-        game = dcgan_game(stored, size["width"], size["batch"], size["latent"], alone=True, fixed_latents=True)
+        subset = balanced_subset(data, size["images"])
+        game = dcgan_game(subset, size["width"], size["batch"], size["latent"], per_image_norm=True, fixed_latents=True)
         run = Run(
             game, methods.svrg(learning_rate=size["rate"]), seeds=tuple(range(size["seeds"])), device=default_device()
         )
-        look = class_evaluator(size["set"])
+        evaluate = class_evaluator(size["set"])
         return train_and_evaluate(
-            run, folder / "svrg", evenly_spaced_steps(size["steps"], size["looks"]), look, size["samples"], track
+            run, folder / "svrg", evenly_spaced_steps(size["steps"], size["looks"]), evaluate, size["samples"], track
         )
 
     def draw(self, findings: Findings, figure: Figure) -> None:
@@ -89,7 +89,7 @@ class SvrgFashion(Experiment):
             axes = figure.add_subplot(top[0, seed])
             show_grid(axes, torch.from_numpy(findings["images"][seed, -1]), 4, 6)
             axes.set_title(f"seed {seed}, update {findings['steps'][-1]:,}", fontsize="small")
-        for column, (measured, title) in enumerate(PLOT_TITLES.items()):
+        for column, (metric, title) in enumerate(PLOT_TITLES.items()):
             axes = figure.add_subplot(bottom[0, column], xlabel="updates")
-            axes.plot(findings["steps"], findings[measured].T, lw=0.8)
+            axes.plot(findings["steps"], findings[metric].T, lw=0.8)
             axes.set_title(title, fontsize="small")
