@@ -1,4 +1,4 @@
-"""What the experiments on images share: grids, parts of sets, and what the classifier sees along a training."""
+"""Functions for experiments on images: grids, balanced subsets, and class statistics during a training."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def no_progress(items: Iterable[T], name: str, total: int | None = None) -> Iter
     yield from items
 
 
-def test_a_grid_puts_images_in_rows() -> None:
+def test_a_grid_places_images_in_rows() -> None:
     levels = torch.tensor([-1.0, 0.0, 1.0, math.nan])
     grid = tile_images(levels[:, None, None, None].expand(4, 1, 2, 3), 2, 2)
     assert grid.shape == (5, 7)
     assert grid[0, 0] == 0 and grid[0, 4] == 0.5 and grid[3, 0] == 1 and grid[3, 4] == 1
-    assert (grid[2] == 1).all() and (grid[:, 3] == 1).all()  # lines between them
+    assert (grid[2] == 1).all() and (grid[:, 3] == 1).all()  # the white lines
     assert tile_images(torch.zeros(1, 3, 2, 2), 1, 2).shape == (2, 5, 3)
 
 
-def test_part_of_a_set_has_as_many_of_each_class() -> None:
+def test_a_balanced_subset_has_the_same_number_of_each_class() -> None:
     subset = balanced_subset(Digits(), 40)
     labels = subset.arrays[1]
     assert labels is not None and (torch.bincount(labels) == 4).all()
@@ -55,13 +55,13 @@ def test_part_of_a_set_has_as_many_of_each_class() -> None:
 
 
 class _Images(Subject):
-    """A subject whose samples are given."""
+    """A subject with fixed samples."""
 
     def __init__(self, images: torch.Tensor) -> None:
         self.samples = images  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
-def test_statistics_of_one_image_repeated_are_those_of_a_collapse() -> None:
+def test_statistics_of_a_repeated_image_show_a_collapse() -> None:
     images = Digits().take(torch.tensor([0]))["real"].expand(30, -1, -1, -1)
     measurements = class_evaluator("digits", balanced_subset(Digits(), 100))(_Images(images))
     assert sorted(measurements["shares"]) == [0.0] * 9 + [1.0]
@@ -70,32 +70,28 @@ def test_statistics_of_one_image_repeated_are_those_of_a_collapse() -> None:
     assert measurements["images"].shape == (24, 1, 28, 28)
 
 
-def test_statistics_of_nothing_are_no_numbers() -> None:
+def test_statistics_of_nan_images_are_nan() -> None:
     measurements = class_evaluator("digits")(_Images(torch.full((20, 1, 28, 28), math.nan)))
     assert all(np.isnan(measurements[name]).all() for name in ("shares", "entropy", "score", "variation", "distance"))
 
 
 def test_gradients_are_counted_in_images(tmp_path: Path) -> None:
-    """Every player's loss on a batch of 5, once a step; the whole set of 20 for full-batch gradient descent."""
+    """Each player's loss on a batch of 5 once per step, or on the whole set of 20 for full-batch gradient descent."""
     data, evaluate = balanced_subset(Digits(), 20), class_evaluator("digits")
     for batch, method, gradients_per_step in ((5, methods.alternating(), 10), (5, methods.full_batch(), 40)):
         game = dcgan_game(data, 2, batch, 4, fixed_latents=True)
-        measurements = train_and_evaluate(
+        run, folder, steps = (
             Run(game, method, seeds=(0, 1)),
             tmp_path / str(gradients_per_step),
             evenly_spaced_steps(3, 2),
-            evaluate,
-            20,
-            no_progress,
         )
-        assert measurements["steps"].tolist() == [2, 3] and measurements["gradients"].tolist() == [
-            2 * gradients_per_step,
-            3 * gradients_per_step,
-        ]
+        measurements = train_and_evaluate(run, folder, steps, evaluate, 20, no_progress)
+        assert measurements["steps"].tolist() == [2, 3]
+        assert measurements["gradients"].tolist() == [2 * gradients_per_step, 3 * gradients_per_step]
         assert measurements["shares"].shape == (2, 2, 10) and measurements["shares"].sum(2) == pytest.approx(1)
 
 
-def test_forgetting_is_counted_from_look_to_look() -> None:
+def test_lost_digits_are_counted_between_evaluations() -> None:
     shares = np.zeros((1, 4, 10))
     shares[0, :, 0] = [0.5, 0.0, 0.5, 0.5]
     shares[0, :, 1] = [0.5, 0.5, 0.5, 0.04]
@@ -103,8 +99,8 @@ def test_forgetting_is_counted_from_look_to_look() -> None:
     assert _count_losses({"shares": shares}).tolist() == [2]
 
 
-def test_the_second_training_begins_where_the_first_ended(tmp_path: Path) -> None:
-    """A generator that made one digit only makes the same images at the start of the second training."""
+def test_the_second_training_starts_from_the_end_of_the_first(tmp_path: Path) -> None:
+    """The networks at the start of the second training are those trained on one digit."""
     from detente.experiments.svrg import svrg_mode_recovery as experiment
 
     size = {**SvrgModeRecovery.sizes["smoke"], "first": 3}
@@ -119,7 +115,7 @@ def test_the_second_training_begins_where_the_first_ended(tmp_path: Path) -> Non
     assert game.size == 20 and game.batch == 20 and isinstance(game.data, Arrays)
 
 
-def test_without_a_classifier_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_classifier_error_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifier, "cache", lambda: tmp_path / "nothing")
     experiment = SvrgModeRecovery()
     with pytest.raises(InvalidValue, match="detente data classifier digits"):
@@ -127,8 +123,8 @@ def test_without_a_classifier_it_says_how_to_get_one(tmp_path: Path, monkeypatch
     assert not (tmp_path / "run").exists()
 
 
-def test_images_normalised_alone_do_not_change_each_other() -> None:
-    """What SVRG needs: it refuses the same networks with BatchNorm."""
+def test_per_image_normalisation_separates_the_images_of_a_batch() -> None:
+    """SVRG accepts these networks, and rejects the same ones with BatchNorm."""
     data = balanced_subset(Digits(), 20)
     methods.svrg().check(dcgan_game(data, 2, 5, 4, per_image_norm=True, fixed_latents=True))
     with pytest.raises(InvalidValue, match="BatchNorm"):

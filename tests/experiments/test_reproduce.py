@@ -1,4 +1,4 @@
-"""Every experiment runs at its smallest size, goes on where it stopped, and judges its claims by numbers."""
+"""Every experiment runs at its smallest size, resumes, and evaluates its claims."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def experiment(name: str) -> Experiment:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_smoke(name: str, tmp_path: Path) -> None:
-    """It runs, draws, judges every claim, and a second time gives the same from what it left."""
+    """It runs, plots and evaluates every claim; a second call reuses the runs and gives the same numbers."""
     first = reproduce(experiment(name), "smoke", tmp_path, no_progress)
     assert (tmp_path / "figure.png").stat().st_size > 5_000
     assert Outcome.read(tmp_path / "outcome.json") == first
@@ -45,13 +45,13 @@ def test_smoke(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_what_is_said(name: str) -> None:
-    chosen = experiment(name)
-    assert set(chosen.sizes) == set(PROFILES)
-    assert all((chosen.title, chosen.paper, chosen.figure))
-    assert all(claim.sentence and not claim.holds(Estimate.exact(math.nan)) for claim in chosen.claims)
+def test_descriptions_and_claims(name: str) -> None:
+    tested = experiment(name)
+    assert set(tested.sizes) == set(PROFILES)
+    assert all((tested.title, tested.paper, tested.figure))
+    assert all(claim.sentence and not claim.holds(Estimate.exact(math.nan)) for claim in tested.claims)
     with pytest.raises(InvalidValue, match="profile"):
-        chosen.size("huge")
+        tested.size("huge")
 
 
 def test_estimates() -> None:
@@ -67,7 +67,7 @@ def test_estimates() -> None:
     )
 
 
-def test_the_command_lists_and_refuses(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_lists_experiments_and_rejects_invalid_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reproduce", "--list"]) == 0
     assert all(name in capsys.readouterr().out for name in EXPERIMENTS[:1])
     for arguments in (["reproduce"], ["reproduce", "numerics_rin"], ["reproduce", "numerics_ring", "--profile", "x"]):
@@ -75,7 +75,7 @@ def test_the_command_lists_and_refuses(capsys: pytest.CaptureFixture[str]) -> No
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
-def test_the_command_says_what_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_claims_and_deviations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reproduce", "numerics_disc", "--profile", "smoke", "--out", str(tmp_path / "disc")]) == 0
     output = capsys.readouterr().out
     assert "holds" in output and "Differs from the paper" in output and "figure.png" in output

@@ -1,4 +1,4 @@
-"""What is seen of trainings at moments, and what is made of it."""
+"""Measurements at steps of a training, and numbers computed from them."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def small_run(method: Any, seeds: tuple[int, ...] = (3, 5)) -> Run:
     return Run(presets.ring(width=4, depth=1, latent=2, batch=8), method, 4, seeds, samples=8)
 
 
-def test_moments_lie_on_one_training(tmp_path: Path) -> None:
-    """What is seen at each moment is the state that a loop of single steps reaches, whose run was cut in parts."""
+def test_evaluated_states_lie_on_one_training(tmp_path: Path) -> None:
+    """The evaluated states of a run in parts equal those of a loop of single steps."""
     run = small_run(methods.alternating())
     by_step = evaluate_at_steps(run, tmp_path / "a", [1, 3, 4], evaluate, 5, no_progress)
     for row, seed in enumerate(run.seeds):
@@ -56,8 +56,8 @@ def test_moments_lie_on_one_training(tmp_path: Path) -> None:
     assert by_step[1]["first"].shape == (2, 1, 3)
 
 
-def test_moments_are_looked_at_once(tmp_path: Path) -> None:
-    """A second time the numbers come from the files; a look that must not be taken is not."""
+def test_steps_are_evaluated_once(tmp_path: Path) -> None:
+    """The second call reads the files and does not evaluate."""
 
     def fail(subject: Subject) -> dict[str, Any]:
         raise AssertionError
@@ -70,13 +70,13 @@ def test_moments_are_looked_at_once(tmp_path: Path) -> None:
 
 
 def test_the_global_pair_comes_first(tmp_path: Path) -> None:
-    """With SGAN all pairs are seen, and the global one is not among the others."""
+    """With SGAN all pairs are evaluated, and the global pair differs from the local ones."""
     by_step = evaluate_at_steps(small_run(methods.sgan(3)), tmp_path, [2], evaluate, 5, no_progress)[2]
     assert by_step["first"].shape == (2, 4, 3)
     assert (np.abs(by_step["first"][:, :1] - by_step["first"][:, 1:]).sum(2) > 0).all()
 
 
-def test_success_is_half_way_to_the_best() -> None:
+def test_success_means_half_way_to_the_best_score() -> None:
     best, poor, failed = ({"scores": np.array([[9.0, score], [9.0, 1.0]])} for score in (5.0, 3.0, 2.9))
     assert count_successes([best, poor, failed], [best, poor, failed]) == (2, 6)
     assert count_successes([failed], [best]) == (0, 2)
@@ -84,7 +84,7 @@ def test_success_is_half_way_to_the_best() -> None:
     assert count_successes([all_failed], [all_failed]) == (0, 2)
 
 
-def test_ahead_of_a_regular_pair_and_of_the_local_mean() -> None:
+def test_advantage_over_a_regular_pair_and_the_local_mean() -> None:
     results = {
         SGAN: {"score": np.array([[[5.0, 1.0, 3.0]]])},
         REGULAR: {"score": np.array([[[4.5]]])},
@@ -93,12 +93,12 @@ def test_ahead_of_a_regular_pair_and_of_the_local_mean() -> None:
     assert global_advantage(results, "score", REGULAR).item() == 0.5
 
 
-def test_a_level_that_falls() -> None:
+def test_noise_decay() -> None:
     assert noise_decay(np.linspace(20, 1, 20)) == pytest.approx(1.5 / 19.5)
     assert noise_decay(np.array([2.0, 4.0])) == 2
 
 
-def test_sets_say_what_scores_them() -> None:
+def test_metrics_of_image_sets() -> None:
     assert isinstance(image_sets.score_metric("mnist"), ClassifierScore)
     assert isinstance(image_sets.score_metric("cifar10"), InceptionScore)
     assert isinstance(image_sets.distance_metric("digits"), ClassifierFrechetDistance)
@@ -106,7 +106,7 @@ def test_sets_say_what_scores_them() -> None:
     assert image_sets.load_image_set("digits").shape == (1, 28, 28)
 
 
-def test_what_is_missing_is_said_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_for_missing_files_name_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETENTE_CACHE", str(tmp_path))
     with pytest.raises(InvalidValue, match="detente data prepare fashion_mnist"):
         image_sets.load_image_set("fashion_mnist")

@@ -1,4 +1,4 @@
-"""From Theory to Practice on images: how near accept–reject and gradient descent-ascent come to the data."""
+"""From Theory to Practice on images: the distance to the data of accept–reject and gradient descent-ascent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ACCEPT_REJECT, GDA = "accept–reject", "GDA"
 
 
 class AcceptRejectImages(Experiment):
-    """Accept–reject comes nearer to images of ten classes than gradient descent-ascent."""
+    """Accept–reject comes closer to images of ten classes than gradient descent-ascent."""
 
     title = "Images of ten classes: accept–reject and GDA"
     paper = "Mangoubi, Sachdeva & Vishnoi 2020, From Theory to Practice"
@@ -72,7 +72,7 @@ class AcceptRejectImages(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train by both methods, and return what scores say along training."""
+        """Train with both methods, and return scores during training."""
         data = load_image_set(size["set"])
         game = dcgan_game(balanced_subset(data), size["width"], size["batch"], size["latent"])
         method_by_name = {
@@ -88,7 +88,7 @@ class AcceptRejectImages(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw both scores over steps, and samples at the end."""
+        """Plot both scores against steps, and draw the final samples."""
         grid = figure.add_gridspec(2, 2)
         for column, (metric, title) in enumerate({"distance": "Fréchet distance", "score": "Inception Score"}.items()):
             axes = figure.add_subplot(grid[0, column], xlabel="steps", title=title)

@@ -1,4 +1,4 @@
-"""From Theory to Practice, figures 1 and 3, and the 2022 paper's test functions: who goes round, and who arrives."""
+"""From Theory to Practice, figures 1 and 3, and the 2022 paper's test functions: which methods cycle or converge."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-RATE, SLOPE, DECREASE, PATIENCE = 0.05, 1e-3, 0.03, 20  # the 2022 code's
-# On xy the answer to a small x is a walk of 10/(rate·|x|) steps to the edge, so the max player gets a rate of 1.
+RATE, SLOPE, DECREASE, PATIENCE = 0.05, 1e-3, 0.03, 20  # from the code of the 2022 paper
+# On xy the max player needs 10/(rate·|x|) steps to reach the edge for a small x, so its rate is 1.
 XY_METHODS = {
     "gda": methods.simultaneous("sgd", RATE),
     "alternating": methods.alternating("sgd", RATE),
@@ -40,15 +40,12 @@ TEST_FUNCTION_METHODS = {
     "OMD": methods.optimistic("sgd", RATE),
     "accept–reject": methods.random_proposal(0.5, 200, SLOPE, DECREASE, PATIENCE, "sgd", RATE),
 }
-NEAR_LINE, NEAR_ORIGIN, FAR = (
-    0.25,
-    1.0,
-    100.0,
-)  # |x| on the red line; distance that counts as at (0, 0), and as gone from it
+NEAR_LINE = 0.25  # |x| that counts as on the line of min-max points
+NEAR_ORIGIN, FAR = 1.0, 100.0  # distances from (0, 0) that count as at it and as away from it
 
 
 class CyclingLowDimensional(Experiment):
-    """Gradient descent-ascent goes round or off; accept–reject stops at min-max points where there are any."""
+    """Gradient descent-ascent cycles or diverges; accept–reject stops at min-max points if there are any."""
 
     title = "Functions of two numbers: gradient descent-ascent goes round, accept–reject arrives"
     paper = "Mangoubi, Sachdeva & Vishnoi 2020, From Theory to Practice, and Keswani et al. 2022"
@@ -136,7 +133,7 @@ class CyclingLowDimensional(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return paths by function and method, each (points, 2); accept–reject's (points, 3): whether it stopped."""
+        """Return trajectories by function and method, (points, 2), and for accept–reject also whether it stopped."""
         generator = torch.Generator().manual_seed(0)
         random_starts = [
             tuple((10 * torch.rand(2, generator=generator).double() - 5).tolist()) for _ in range(size["starts"])
@@ -165,7 +162,7 @@ class CyclingLowDimensional(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw paths over level sets, min-max points in red."""
+        """Draw trajectories over level sets, with min-max points in red."""
         axes = figure.subplots(2, 3)
         titles = {"gda": "gradient descent-ascent", "random": "random proposals", "gradient": "proposals by gradient"}
         for ax, (name, title) in zip(axes[0], titles.items(), strict=True):
@@ -185,7 +182,7 @@ class CyclingLowDimensional(Experiment):
 
 
 def _late_range(paths: list[np.ndarray]) -> np.ndarray:
-    """Return by how much x still swings in the last quarter of each path."""
+    """Return the range of x in the last quarter of each trajectory."""
     return np.array([np.ptp(path[3 * len(path) // 4 :, 0]) for path in paths])
 
 
@@ -205,11 +202,11 @@ def _share_of(occurred: Any) -> Estimate:
     return Estimate.share(int(np.sum(occurred)), len(occurred))
 
 
-def _draw_level_sets(axes: Axes, function: str, reach: float) -> None:
-    x, y = np.meshgrid(*[np.linspace(-reach, reach, 121)] * 2)
+def _draw_level_sets(axes: Axes, function: str, limit: float) -> None:
+    x, y = np.meshgrid(*[np.linspace(-limit, limit, 121)] * 2)
     values = FUNCTIONS[function](torch.from_numpy(x), torch.from_numpy(y)).numpy()
     axes.contourf(x, y, np.arcsinh(values), levels=24, cmap="Greys", alpha=0.5)
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="x", ylabel="y")
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="x", ylabel="y")
 
 
 def _draw_path(axes: Axes, path: np.ndarray, colour: str, label: str = "", style: str = "-") -> None:

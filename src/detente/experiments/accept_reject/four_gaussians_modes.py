@@ -1,4 +1,4 @@
-"""From Theory to Practice, figures 2 and 4: four Gaussians, and how many of them each method learns."""
+"""From Theory to Practice, figures 2 and 4: how many of four Gaussians each method learns."""
 
 from __future__ import annotations
 
@@ -39,16 +39,13 @@ METHODS = {
     UNROLLED: methods.unrolled(6),
     "OMD": Method(Gradient(), Simultaneous(), OPTIMISTIC),
 }
-EVALUATIONS = 30  # at the samples along training
-SAMPLES, VISIBLE_SHARE, VISIBLE_RADIUS = (
-    2048,
-    0.01,
-    0.1,
-)  # an eye sees a mode where 1 % of the samples lie within 10σ of it
+EVALUATIONS = 30  # of the samples during training
+SAMPLES = 2048
+VISIBLE_SHARE, VISIBLE_RADIUS = 0.01, 0.1  # a mode is visible where 1 % of the samples lie within 10σ of it
 
 
 class FourGaussiansModes(Experiment):
-    """Accept–reject learns most of the modes; gradient descent-ascent goes from one to the next."""
+    """Accept–reject learns most modes; gradient descent-ascent moves from one mode to the next."""
 
     title = "Four Gaussians: modes learned by step 1,500"
     paper = "Mangoubi, Sachdeva & Vishnoi 2020, From Theory to Practice"
@@ -111,7 +108,7 @@ class FourGaussiansModes(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train all, and return by method: modes by rule, dominating modes over time, and two runs' samples."""
+        """Train with all methods, and return modes by rule, dominating modes over time, and samples at two steps."""
         findings: Findings = {}
         steps = size["steps"]
         for name, method in METHODS.items():
@@ -120,10 +117,10 @@ class FourGaussiansModes(Experiment):
             if name == "OMD":
                 fake, score = game.builders.values()
                 game = Adversarial(fake, score, game.data, game.latent, "wasserstein", (), game.batch)
-            interval = max(1, steps // EVALUATIONS)
-            # Six imagined steps take many minutes to compile.
+            record_every = max(1, steps // EVALUATIONS)
+            # Six unrolled steps take many minutes to compile.
             compile_mode = "off" if name == UNROLLED else "auto"
-            run = Run(game, method, steps, seeds, interval, interval, samples=SAMPLES, compile=compile_mode)
+            run = Run(game, method, steps, seeds, record_every, record_every, samples=SAMPLES, compile=compile_mode)
             training = train_or_resume(run, folder / _folder_name(name), track)
             evaluation_steps = [step for step in training.curve("modes_covered")[0] if step > 0]
             dominating = np.array(
@@ -134,7 +131,7 @@ class FourGaussiansModes(Experiment):
             )
             findings[name] = {
                 "modes": {"3σ": training.last("modes_covered"), **_modes_by_rule(training)},
-                "looks": evaluation_steps,
+                "steps": evaluation_steps,
                 "dominating": dominating,
                 "changes": np.array([_count_changes(row) for row in dominating]),
                 "samples": {
@@ -145,7 +142,7 @@ class FourGaussiansModes(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw a run's samples at two moments, modes learned, and the dominating mode over time."""
+        """Draw one run's samples at two steps, the number of modes, and the dominating mode over time."""
         grid = figure.add_gridspec(len(findings), 4, width_ratios=[1, 1, 1.3, 2])
         for row, (name, result) in enumerate(findings.items()):
             for column, (step, samples) in enumerate(result["samples"].items()):
@@ -163,7 +160,7 @@ class FourGaussiansModes(Experiment):
                 axes.legend(fontsize="xx-small")
             axes = figure.add_subplot(grid[row, 3])
             dominating = np.where(result["dominating"] < 0, np.nan, result["dominating"])
-            extent = (0, result["looks"][-1], len(dominating), 0)
+            extent = (0, result["steps"][-1], len(dominating), 0)
             axes.imshow(dominating, "tab10", aspect="auto", interpolation="nearest", vmin=0, vmax=9, extent=extent)
             axes.set_yticks([])
             axes.set_title("dominating mode by run (white: none)" if row == 0 else "", fontsize="small")
@@ -184,7 +181,7 @@ def _nearest_centre(points: torch.Tensor, centres: torch.Tensor) -> tuple[torch.
 
 
 def _modes_by_rule(training: TrainingResult) -> dict[str, np.ndarray]:
-    """Return each seed's modes at the end by the two rules of 1 %: within sight, and nearest."""
+    """Return each seed's final number of modes by the two 1 % rules: samples within 10σ, and nearest samples."""
     counts: dict[str, list[int]] = {"seen": [], "nearest": []}
     for seed in training.run.seeds:
         state = training.run.method.scheme.evaluated(training.states[seed])
@@ -192,18 +189,18 @@ def _modes_by_rule(training: TrainingResult) -> dict[str, np.ndarray]:
         distance, mode = _nearest_centre(subject.samples, subject.data.centres)
         for rule, counted in (("seen", mode[distance <= VISIBLE_RADIUS]), ("nearest", mode)):
             counts[rule].append(int((torch.bincount(counted, minlength=4) >= VISIBLE_SHARE * SAMPLES).sum()))
-    return {rule: np.array(numbers) for rule, numbers in counts.items()}
+    return {rule: np.array(values) for rule, values in counts.items()}
 
 
 def _dominating_mode(points: np.ndarray) -> int:
-    """Return the mode that is nearest to more than half of the points, −1 where none is."""
+    """Return the mode nearest to more than half of the points, or −1 if there is none."""
     centres = FourGaussians().centres
     counts = torch.bincount(_nearest_centre(torch.from_numpy(points), centres)[1], minlength=4)
     return int(counts.argmax()) if 2 * int(counts.max()) > len(points) else -1
 
 
 def _count_changes(modes: np.ndarray) -> int:
-    """Return how often another mode comes to dominate than the one that last did."""
+    """Return how often the dominating mode changes, ignoring times without one."""
     defined = modes[modes >= 0]
     return int((np.diff(defined) != 0).sum())
 

@@ -1,4 +1,4 @@
-"""From Theory to Practice, figure 5: zeros and ones, and whether a GAN makes both by step 1,000."""
+"""From Theory to Practice, figure 5: whether a GAN generates both zeros and ones by step 1,000."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ METHODS = {
     GDA: Method(Gradient(), Alternating(("generator", "discriminator")), Adam(2e-4)),
 }
 DIGITS = (0, 1)
-PRESENT = 0.05  # share of the samples from which on a digit counts
+PRESENT = 0.05  # smallest share of samples at which a digit counts as present
 LATENT = 100
 
 
 class ZeroOneDigits(Experiment):
-    """Accept–reject makes zeros and ones in most runs; gradient descent-ascent makes one and forgets the other."""
+    """Accept–reject generates both digits in most runs; gradient descent-ascent generates one and forgets the other."""
 
     title = "0–1 MNIST: both digits by step 1,000"
     paper = "Mangoubi, Sachdeva & Vishnoi 2020, From Theory to Practice"
@@ -89,7 +89,7 @@ class ZeroOneDigits(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train by both methods, and return what the classifier sees of each run along training."""
+        """Train with both methods, and return class statistics of each run during training."""
         data = balanced_subset(load_image_set("digits"), size["images"], DIGITS)
         width = size["width"]
         widths = (width // 4, width // 2, width)
@@ -109,7 +109,7 @@ class ZeroOneDigits(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw a run's samples along training, and every run's share of zeros and ones."""
+        """Draw one run's samples during training, and the share of zeros and ones in every run."""
         steps = findings[GDA]["steps"]
         columns_shown = sorted({len(steps) * part // 4 for part in (1, 2, 3)} | {len(steps) - 1})
         grid = figure.add_gridspec(2, len(columns_shown) + 1, width_ratios=[1] * len(columns_shown) + [1.8])
@@ -129,17 +129,17 @@ class ZeroOneDigits(Experiment):
 
 
 def _present(result: Findings) -> np.ndarray:
-    """Return whether each digit is made, bool, (runs, looks, 2)."""
+    """Return whether each digit is generated, bool, (runs, evaluations, 2)."""
     return np.asarray(result["shares"][:, :, DIGITS] >= PRESENT)
 
 
 def _both_present(result: Findings) -> np.ndarray:
-    """Return whether both digits are made, bool, (runs, looks)."""
+    """Return whether both digits are generated, bool, (runs, evaluations)."""
     return np.all(_present(result), axis=2)
 
 
 def _count_losses(result: Findings) -> np.ndarray:
-    """Return how often each run loses a digit from one look to the next, (runs,)."""
+    """Return how often each run loses a digit between consecutive evaluations, (runs,)."""
     present = _present(result)
     return (present[:, :-1] & ~present[:, 1:]).sum((1, 2))
 

@@ -1,4 +1,4 @@
-"""The stochastic bilinear game with n = d = 100: which methods reach its solution, and at what price."""
+"""The stochastic bilinear game with n = d = 100: which methods reach its solution, and at what cost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# By name: terms a batch (0: all of them), and the method at a rate.
+# By name: terms per batch (0: all of them), and a function from the rate to the method.
 ENTRIES: dict[str, tuple[int, Callable[[float], Method]]] = {
     "alternating, all terms": (0, lambda rate: methods.alternating(SGD(rate))),
     "extragradient, all terms": (0, lambda rate: methods.extragradient(SGD(rate))),
@@ -30,12 +30,12 @@ ENTRIES: dict[str, tuple[int, Callable[[float], Method]]] = {
     "svre, one term": (1, lambda rate: methods.svre(1.0, SGD(rate))),
     "restarted svre, one term": (1, lambda rate: methods.svre_restarted(1.0, 0.1, SGD(rate))),
 }
-RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # 0.3 is the reference notebook's
-SWEEP_SEED = 1000  # the seed of the sweep, none of the race's
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # the reference notebook has 0.3
+SWEEP_SEED = 1000  # seed of the rate sweep, not used in the comparison
 
 
 def _final_distance(name: str) -> Callable[[Findings], Estimate]:
-    """Return how far a method ends, as a power of ten of where it began; a diverged seed ends infinitely far."""
+    """Return log₁₀ of the final distance divided by the initial one; diverged seeds count as 10³⁰."""
 
     def estimate(findings: Findings) -> Estimate:
         distances = findings[name]["distance"]
@@ -46,7 +46,7 @@ def _final_distance(name: str) -> Callable[[Findings], Estimate]:
 
 
 class BilinearRace(Experiment):
-    """Noise stops extragradient short of the solution; variance reduction takes it there."""
+    """Noise keeps extragradient away from the solution; variance reduction reaches it."""
 
     title = "Bilinear game of 100 terms in 100 + 100 dimensions"
     paper = (
@@ -111,23 +111,23 @@ class BilinearRace(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return distances to the solution against passes over the terms."""
+        """Return distances to the solution by passes over the terms."""
         findings: Findings = {}
         for name, (batch, make_method) in ENTRIES.items():
             game = StochasticBilinear(100, batch or 100)
             steps = size["passes"] * (1 if not batch else game.size // batch)
-            interval, run_folder = max(1, steps // 60), folder / name.replace(", ", "-").replace(" ", "-")
+            record_every, run_folder = max(1, steps // 60), folder / name.replace(", ", "-").replace(" ", "-")
             distance_by_rate = {}
             for rate in size["rates"]:
                 sweep = train_or_resume(
-                    Run(game, make_method(rate), steps, (SWEEP_SEED,), interval, interval),
+                    Run(game, make_method(rate), steps, (SWEEP_SEED,), record_every, record_every),
                     run_folder / f"rate-{rate:g}",
                     track,
                 )
                 distance_at_end = float(sweep.last("distance_to_solution")[0])
                 distance_by_rate[rate] = distance_at_end if np.isfinite(distance_at_end) else np.inf
             rate = min(distance_by_rate, key=lambda rate: distance_by_rate[rate])
-            run = Run(game, make_method(rate), steps, tuple(range(size["seeds"])), interval, interval)
+            run = Run(game, make_method(rate), steps, tuple(range(size["seeds"])), record_every, record_every)
             training = train_or_resume(run, run_folder / "best", track)
             steps_recorded, distance = training.curve("distance_to_solution")
             passes_per_step = run.method.gradient_evaluations(game) / 2 * (batch or 100) / game.size
@@ -135,7 +135,7 @@ class BilinearRace(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw distances against passes, snapshots counted."""
+        """Plot distances against passes, including the cost of snapshots."""
         axes = figure.add_subplot(1, 1, 1, yscale="log", xlabel="passes over the terms (snapshots counted)")
         for index, (name, result) in enumerate(findings.items()):
             label = f"{name}, rate {result['rate']:g}"

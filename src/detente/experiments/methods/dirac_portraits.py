@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 RATE = 0.1
 START = (1.0, 1.0)
-# Methods with an optimizer to choose take SGD at this rate, so that portraits show the method and not Adam.
+# Methods with a choice of optimizer use SGD at this rate, so that portraits show the method and not Adam.
 SETTINGS: dict[str, dict[str, Any]] = {
     "consensus": {"strength": 1.0},
     "debiased_consensus": {"strength": 1.0},
@@ -49,7 +49,7 @@ def _final_distance(name: str) -> Callable[[Findings], Estimate]:
 
 
 class DiracPortraits(Experiment):
-    """Where each method goes from (1, 1) on the Dirac-GAN with the saturating objective."""
+    """The trajectory of each method from (1, 1) on the Dirac-GAN with the saturating objective."""
 
     title = "Phase portraits of every method on the Dirac-GAN"
     paper = "Mescheder, Geiger & Nowozin 2018, Which Training Methods for GANs do actually Converge?"
@@ -92,7 +92,7 @@ class DiracPortraits(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return the path of every method that can play, and the reasons of those that cannot."""
+        """Return the trajectory of every applicable method, and the reason why the others do not apply."""
         findings: Findings = {}
         entries = [(name, DiracGAN(Minimax(), start=START)) for name in methods.names() if "sgan" not in name]
         entries.append(("alternating with R1", DiracGAN(Minimax(), R1(1.0), START)))
@@ -109,7 +109,7 @@ class DiracPortraits(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw each path in the plane of generator and discriminator."""
+        """Draw each trajectory in the plane of generator and discriminator."""
         paths = {name: result["path"] for name, result in findings.items() if "path" in result}
         columns = 6
         figure.set_size_inches(13, 2.3 * math.ceil(len(paths) / columns))
@@ -130,7 +130,7 @@ def _make_method(name: str) -> Method:
 
 
 def _trajectory(game: Game, method: Method, steps: int) -> np.ndarray:
-    """Return where the method has its players after each step, (steps + 1, 2)."""
+    """Return the evaluated players before each step, (steps + 1, 2)."""
     generator = torch.Generator().manual_seed(0)
     state, run_step = method.initial(game, generator), Steps(game, method)
     points = []

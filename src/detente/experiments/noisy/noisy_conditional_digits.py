@@ -1,4 +1,4 @@
-"""Noisy discriminator gradients, figure 2: digits by label, at two levels of blur, with and without noise."""
+"""Noisy discriminator gradients, figure 2: conditional digits at two levels of blur, with and without noise."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ BLURS = {"moderate": 1.0, "higher": 2.0}  # λ in pixels
 DIGITS = 10
 PLAIN, NOISY = "plain", "noisy"
 MODERATE = f"{NOISY}, moderate blur"
-METRIC_SAMPLES = 64  # samples of the record's own measurements, which are not read here
+METRIC_SAMPLES = 64  # for the metrics in the run directory, which experiments do not read
 
 
 def _make_methods(size: dict[str, Any]) -> dict[str, Method]:
-    """Return both methods; the first is the second without its noise, which is as large as that of its batches."""
+    """Return the method without noise and the one with it; the added noise is as large as the noise of the batches."""
     rate, adam = size["discriminator_rate"], Adam(size["rate"])
     scale = rate / (2 * size["batch"])
     return {
@@ -52,22 +52,22 @@ def _make_methods(size: dict[str, Any]) -> dict[str, Method]:
 
 
 def _mean_accuracy(result: Findings) -> np.ndarray:
-    """Return the accuracies' mean over the moments, (seeds,)."""
+    """Return the mean accuracy over the evaluated steps, (seeds,)."""
     return result["accuracy"].mean(1)
 
 
 def _generator(latent: int, width: int) -> nn.Module:
-    """Return a DCGAN's generator that is told the label, each image normalised by itself."""
+    """Return a conditional DCGAN generator that normalises each image separately."""
     return LabelledGenerator(with_group_norm(partial(DcganGenerator, latent + DIGITS, width=width)), DIGITS)
 
 
 def _discriminator(width: int) -> nn.Module:
-    """Return a DCGAN's discriminator that is told the label, each image normalised by itself."""
+    """Return a conditional DCGAN discriminator that normalises each image separately."""
     return LabelledDiscriminator(with_group_norm(partial(DcganDiscriminator, 1 + DIGITS, width=width)), DIGITS)
 
 
 class NoisyConditionalDigits(Experiment):
-    """Noise in the discriminator's gradients speeds a conditional GAN up, if the blur is moderate."""
+    """Noise in the discriminator's gradients speeds up a conditional GAN if the blur is moderate."""
 
     title = "Conditional MNIST at two levels of blur, with plain and with noisy discriminator gradients"
     paper = "NIPS 2017 submission on noisy, covariance-controlled discriminator gradients"
@@ -157,14 +157,14 @@ class NoisyConditionalDigits(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return accuracies, noise levels, and the first seed's digits over training, by method and blur."""
+        """Return accuracies, noise levels and the first seed's digits during training, by method and blur."""
         data, evaluation_steps, latent = load_image_set(size["data"]), size["moments"], size["latent"]
         generator, discriminator = partial(_generator, latent, size["width"]), partial(_discriminator, size["width"])
         metric, fixed_latents = LabelAccuracy(), torch.randn(DIGITS, latent, generator=torch.Generator().manual_seed(0))
         findings: Findings = {}
         for blur, strength in BLURS.items():
-            filter_ = GaussianBlur(strength)
-            game = Conditional(generator, discriminator, data, latent, batch=size["batch"], filter=filter_)
+            blur_filter = GaussianBlur(strength)
+            game = Conditional(generator, discriminator, data, latent, batch=size["batch"], filter=blur_filter)
 
             def evaluate(subject: Subject, game: Conditional = game) -> dict[str, Any]:
                 device = subject.state.t.device
@@ -195,7 +195,7 @@ class NoisyConditionalDigits(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the first seed's digits, a row for each moment, the shares of the right label, and the noise level."""
+        """Draw the first seed's digits (one row per step), the share of correct labels, and the noise level."""
         grid = figure.add_gridspec(2, 3, width_ratios=[1, 1, 1.2])
         share_axes = figure.add_subplot(grid[0, 2], ylim=(0, 100), title="share of the label asked for, %")
         level_axes = figure.add_subplot(grid[1, 2], yscale="log", title="noise level", xlabel="step")

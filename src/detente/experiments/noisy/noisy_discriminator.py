@@ -1,4 +1,4 @@
-"""Noisy discriminator gradients, figure 1: a mixture with and without noise of the samples' covariance."""
+"""Noisy discriminator gradients, figure 1: a mixture with and without noise that has the samples' covariance."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# By name: the objective, and the method. `plain` is `noisy` without its noise.
+# By name: the objective and the method. `plain` is `noisy` without the noise.
 ENTRIES: dict[str, tuple[str, Method]] = {
     "plain": (
         "non_saturating",
@@ -33,7 +33,7 @@ ENTRIES: dict[str, tuple[str, Method]] = {
 
 
 class NoisyDiscriminator(Experiment):
-    """With noise the generator samples all of the mixture; the noise falls as training goes on."""
+    """With noise the generator covers the whole mixture; the noise decreases during training."""
 
     title = "A mixture with plain and with noisy discriminator gradients, and WGAN"
     paper = "NIPS 2017 submission on noisy, covariance-controlled discriminator gradients"
@@ -76,7 +76,7 @@ class NoisyDiscriminator(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train all three, and return modes covered, noise levels, and the first seed's samples at three moments."""
+        """Train with each method; return modes covered, noise levels and the first seed's samples at three steps."""
         findings: Findings = {}
         steps = size["steps"]
         for name, (objective, method) in ENTRIES.items():
@@ -99,7 +99,7 @@ class NoisyDiscriminator(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw samples at three moments, modes covered, and the noise level."""
+        """Draw samples at three steps, modes covered, and the noise level."""
         grid = figure.add_gridspec(3, 4, width_ratios=[1, 1, 1, 1.4])
         for row, (name, result) in enumerate(findings.items()):
             for column, (step, samples) in enumerate(result["samples"].items()):

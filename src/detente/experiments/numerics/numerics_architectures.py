@@ -38,7 +38,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     SATURATING: {"constant": True, "objective": "minimax"},
     DEEPER: {"constant": True, "hidden": True},
 }
-WITHOUT_BATCH_NORM = (PLAIN, CONSTANT, SATURATING, DEEPER)  # BatchNorm
+WITHOUT_BATCH_NORM = (PLAIN, CONSTANT, SATURATING, DEEPER)
 STRENGTH = 10.0
 
 
@@ -54,7 +54,7 @@ def _make_methods(rate: float) -> dict[str, Method]:
 def _score_difference(
     findings: Findings, first: str, second: str, architectures: tuple[str, ...] = WITHOUT_BATCH_NORM
 ) -> Estimate:
-    """Return the first method's score less the second's, each seed's mean over architectures."""
+    """Return the first method's final score minus the second's, averaged over architectures for each seed."""
     return Estimate.mean(
         np.mean(
             [
@@ -67,7 +67,7 @@ def _score_difference(
 
 
 class NumericsArchitectures(Experiment):
-    """Consensus trains all architectures but the one with BatchNorm."""
+    """Consensus trains all architectures except the one with BatchNorm."""
 
     title = "Architectures of a DCGAN under four methods"
     paper = PAPER
@@ -142,16 +142,16 @@ class NumericsArchitectures(Experiment):
         """Return scores, losses and samples by architecture and method."""
         findings: Findings = {}
         for index, (name, options) in enumerate(ARCHITECTURES.items()):
-            network_options = {**options, "hidden": size["hidden"]} if "hidden" in options else options
-            network = numerics_dcgan(size, **network_options)
+            options_with_hidden = {**options, "hidden": size["hidden"]} if "hidden" in options else options
+            game = numerics_dcgan(size, **options_with_hidden)
             findings[name] = {
-                method_name: train_and_score(network, method, size, folder / f"{index}-{method_name}", track)
+                method_name: train_and_score(game, method, size, folder / f"{index}-{method_name}", track)
                 for method_name, method in _make_methods(size["rate"]).items()
             }
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the first seed's samples at the end, and the scores over training; a row for each architecture."""
+        """Draw the first seed's final samples, and scores during training; one row per architecture."""
         grid = figure.add_gridspec(len(findings), 5, width_ratios=[1, 1, 1, 1, 1.8])
         for row, (name, by_method) in enumerate(findings.items()):
             curves = figure.add_subplot(grid[row, 4])

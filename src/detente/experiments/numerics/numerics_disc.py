@@ -1,4 +1,4 @@
-"""The Numerics of GANs, figure 1: why small steps, and what consensus optimisation does about it."""
+"""The Numerics of GANs, figure 1: why steps must be small, and how consensus optimisation allows larger ones."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from detente.games.quadratic import Quadratic
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-IMAGINARY_PARTS = (0.5, 1.0, 2.0, 4.0)  # |Im λ| of the pairs
-REAL_PART = 0.05  # Re λ of all
+IMAGINARY_PARTS = (0.5, 1.0, 2.0, 4.0)  # |Im λ| of the conjugate pairs
+REAL_PART = 0.05  # Re λ of all eigenvalues
 STRENGTH = 1.0
 
 
 class NumericsDisc(Experiment):
-    """Eigenvalues of x ↦ x − h v(x) and where they must lie."""
+    """Eigenvalues of x ↦ x − h v(x), and the unit disc in which they must lie."""
 
     title = "Eigenvalues projected into the unit disc"
     paper = "Mescheder, Nowozin & Geiger 2017, The Numerics of GANs"
@@ -81,7 +81,7 @@ class NumericsDisc(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw 1 − hλ for two steps beside the unit disc, on rays from 1, plain and with consensus."""
+        """Draw 1 − hλ for three steps with the unit disc, on rays from 1, for both fields."""
         figure.set_size_inches(9, 5)
         circle = np.exp(1j * np.linspace(0, 2 * np.pi, 200))
         for column, (prefix, name) in enumerate((("", "simultaneous gradient"), ("consensus ", "consensus, γ = 1"))):

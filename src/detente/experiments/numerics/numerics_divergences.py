@@ -40,7 +40,7 @@ STRENGTH = 10.0
 
 
 class NumericsDivergences(Experiment):
-    """Consensus trains a GAN whatever its divergence."""
+    """Consensus trains a GAN with every divergence."""
 
     title = "A DCGAN with constant filters under five divergences"
     paper = PAPER
@@ -98,7 +98,7 @@ class NumericsDivergences(Experiment):
         }
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the first seed's samples at the end with both methods, and the scores; a column for each divergence."""
+        """Draw the first seed's final samples with both methods, and the scores; one column per divergence."""
         grid = figure.add_gridspec(3, len(findings))
         top = 1.05 * max(
             float(result["scores"].max()) for by_method in findings.values() for result in by_method.values()

@@ -1,4 +1,4 @@
-"""The Numerics of GANs: its lemmas on random matrices, one of which does not hold as printed."""
+"""The Numerics of GANs: its lemmas on random matrices; one does not hold as printed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _always(estimate: Estimate) -> bool:
 
 
 class NumericsLemmas(Experiment):
-    """Each lemma on matrices drawn at random: the share for which it holds."""
+    """The share of random matrices for which each lemma holds."""
 
     title = "The lemmas on random matrices"
     paper = "Mescheder, Nowozin & Geiger 2017, The Numerics of GANs"
@@ -57,7 +57,7 @@ class NumericsLemmas(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return for each lemma whether it held, matrix by matrix."""
+        """Return for each lemma whether it holds, matrix by matrix."""
         rng = np.random.default_rng(0)
         checks = {"lemma 4": _lemma_4, "lemma 7": _lemma_7, "lemma 11": _lemma_11, "lemma 15": _lemma_15}
         findings: Findings = {name: [] for name in (*checks, "lemma 9 printed", "lemma 9 corrected", "bounds")}
@@ -71,7 +71,7 @@ class NumericsLemmas(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw both bounds of Lemma 9 against the quotient that they should be above."""
+        """Plot both bounds of Lemma 9 against the quotient that they should exceed."""
         quotient, printed, corrected = np.array(findings["bounds"]).T
         axes = figure.add_subplot(1, 1, 1, xscale="log", yscale="log")
         axes.scatter(quotient, printed, s=8, label="as printed", color="C3")
@@ -83,10 +83,10 @@ class NumericsLemmas(Experiment):
 
 
 def _random_dissipative(rng: np.random.Generator, definite: bool) -> np.ndarray:
-    """Return a matrix with negative (semi-)definite symmetric part, 2 to 6 rows."""
+    """Return a random matrix of 2 to 6 rows with negative (semi-)definite symmetric part."""
     n = int(rng.integers(2, 7))
-    turn, root = rng.normal(size=(n, n)), rng.normal(size=(n, n if definite else n - 1))
-    return rng.uniform(0.1, 3) * (turn - turn.T) - rng.choice([0.01, 0.3]) * root @ root.T
+    rotation, factor = rng.normal(size=(n, n)), rng.normal(size=(n, n if definite else n - 1))
+    return rng.uniform(0.1, 3) * (rotation - rotation.T) - rng.choice([0.01, 0.3]) * factor @ factor.T
 
 
 def _lemma_4(rng: np.random.Generator) -> bool:
@@ -99,7 +99,7 @@ def _lemma_4(rng: np.random.Generator) -> bool:
 def _lemma_7(rng: np.random.Generator) -> bool:
     matrix = _random_dissipative(rng, definite=False)
     product = (np.eye(len(matrix)) - rng.uniform(0.01, 10) * matrix.T) @ matrix
-    if abs(np.linalg.det(matrix)) < 1e-6:  # not invertible: nothing is claimed
+    if abs(np.linalg.det(matrix)) < 1e-6:  # the lemma requires an invertible matrix
         return True
     return bool(np.linalg.eigvalsh(product + product.T).max() < 0)
 
@@ -109,16 +109,20 @@ def _lemma_9_bounds(rng: np.random.Generator) -> tuple[float, float, float]:
     values = np.linalg.eigvals(matrix - strength * matrix.T @ matrix)
     smallest = np.linalg.svd(matrix, compute_uv=False).min()
     # c bounds |v̄ᵀ(A + Aᵀ)v| / |v̄ᵀ(A − Aᵀ)v| from below over unit v.
-    turning = np.linalg.norm(matrix - matrix.T, 2)
-    c = np.abs(np.linalg.eigvalsh(matrix + matrix.T)).min() / turning
-    pull = 2 * smallest**2 * strength
-    return float((np.abs(values.imag) / np.abs(values.real)).max()), 1 / (c + pull), 1 / (c + pull / turning)
+    antisymmetric_norm = np.linalg.norm(matrix - matrix.T, 2)
+    c = np.abs(np.linalg.eigvalsh(matrix + matrix.T)).min() / antisymmetric_norm
+    shift = 2 * smallest**2 * strength
+    return (
+        float((np.abs(values.imag) / np.abs(values.real)).max()),
+        1 / (c + shift),
+        1 / (c + shift / antisymmetric_norm),
+    )
 
 
 def _lemma_11(rng: np.random.Generator) -> bool:
     matrix, strength = _random_dissipative(rng, definite=True), rng.uniform(0.1, 3)
     identity = np.eye(len(matrix))
-    # G(x, m) = (m, v(x) − γ m), the damped second-order dynamics.
+    # Jacobian of G(x, m) = (m, v(x) − γ m), the damped second-order dynamics.
     joint = np.block([[0 * identity, identity], [matrix, -strength * identity]])
     values = np.linalg.eigvals(joint)
     from_joint, expected = values * (values + strength), np.linalg.eigvals(matrix)

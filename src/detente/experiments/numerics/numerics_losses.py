@@ -1,4 +1,4 @@
-"""The Numerics of GANs, figures 5 and 11: losses and scores of consensus, and of alternating with BatchNorm."""
+"""The Numerics of GANs, figures 5 and 11: losses and scores of consensus and of alternating gradient."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from detente.experiments.support.numerics_images import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STRENGTHS = {3: 0.1, 4: 10.0}  # of consensus, by the number of convolutions
+STRENGTHS = {3: 0.1, 4: 10.0}  # γ of consensus by the number of convolutions
 ALTERNATING, CONSENSUS = "alternating with BatchNorm", "consensus without"
 
 
 def _loss_deviation(result: Findings) -> np.ndarray:
-    """Return the losses' standard deviation in the second half of training, mean over the players, (seeds,)."""
+    """Return the standard deviation of the losses in the second half of training, averaged over players, (seeds,)."""
     halves = [losses[:, losses.shape[1] // 2 :] for _, losses in result["losses"].values()]
     return np.mean([half.std(axis=1) for half in halves], axis=0)
 
@@ -60,7 +60,7 @@ def _claims(layers: int, better: str) -> tuple[Claim, ...]:
 
 
 class NumericsLosses(Experiment):
-    """Consensus makes losses almost constant, and ends better, the more so with more convolutions."""
+    """Consensus makes losses almost constant and scores higher at the end, especially with more convolutions."""
 
     title = "Losses and scores with three and four convolutions"
     paper = PAPER
@@ -89,7 +89,7 @@ class NumericsLosses(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return scores and losses of both methods by the number of convolutions."""
+        """Return scores and losses of both methods by number of convolutions."""
         rate, findings = size["rate"], {}
         for layers, strength in STRENGTHS.items():
             alternating = methods.alternating("rmsprop_tensorflow", rate)
@@ -107,7 +107,7 @@ class NumericsLosses(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the losses of the first seed, and the scores, a row for each number of convolutions."""
+        """Plot the losses of the first seed, and the scores; one row per number of convolutions."""
         grid = figure.add_gridspec(len(findings), 3)
         for row, (layers, by_method) in enumerate(findings.items()):
             scores = figure.add_subplot(grid[row, 2], title="score" if row == 0 else "")

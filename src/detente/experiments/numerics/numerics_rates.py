@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LAYERS = (3, 4)
-DEFAULT_STRENGTHS = {3: 0.1, 4: 10.0}  # γ for the sweep of rates, by the number of convolutions
+DEFAULT_STRENGTHS = {3: 0.1, 4: 10.0}  # γ in the sweep of rates, by the number of convolutions
 ALTERNATING, CONSENSUS, STRENGTHS = "alternating", "consensus", "γ"
 
 
 def _score_range(findings: Findings, layers: int, name: str) -> np.ndarray:
-    """Return the largest less the smallest score over the rates, (seeds,)."""
+    """Return the largest minus the smallest final score over the rates, (seeds,)."""
     scores = np.array([final_scores(result) for result in findings[f"{layers}"][name].values()])
     return scores.max(0) - scores.min(0)
 
@@ -70,7 +70,7 @@ def _consensus(strength: float, rate: float) -> tuple[str, Method]:
 
 
 class NumericsRates(Experiment):
-    """Consensus with γ = 0.1 suits three convolutions, with γ = 10 four."""
+    """Consensus works with γ = 0.1 for three convolutions and with γ = 10 for four."""
 
     title = "Learning rates and γ with three and four convolutions"
     paper = PAPER
@@ -107,7 +107,7 @@ class NumericsRates(Experiment):
         findings: Findings = {}
         rates, sweep_rate = size["rates"], size["swept"]
         for layers in LAYERS:
-            network = numerics_dcgan(size, layers=layers)
+            game = numerics_dcgan(size, layers=layers)
             sweeps = {
                 ALTERNATING: {f"{rate:g}": _alternating(rate) for rate in rates},
                 CONSENSUS: {f"{rate:g}": _consensus(DEFAULT_STRENGTHS[layers], rate) for rate in rates},
@@ -115,7 +115,7 @@ class NumericsRates(Experiment):
             }
             findings[f"{layers}"] = {
                 sweep: {
-                    value: train_and_score(network, method, size, folder / f"{layers}-{name}", track)
+                    value: train_and_score(game, method, size, folder / f"{layers}-{name}", track)
                     for value, (name, method) in entries.items()
                 }
                 for sweep, entries in sweeps.items()
@@ -123,7 +123,7 @@ class NumericsRates(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the scores over training, a row for each number of convolutions, a column for each sweep."""
+        """Plot the scores during training; one row per number of convolutions, one column per sweep."""
         grid = figure.add_gridspec(len(findings), 3)
         scores = [
             result["scores"]

@@ -62,7 +62,7 @@ class NumericsRing(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train both, and return modes covered over time and the first seed's samples at four moments."""
+        """Train with both methods, and return modes covered over time and the first seed's samples at four steps."""
         findings: Findings = {}
         steps = size["steps"]
         for name, method in METHODS.items():
@@ -78,7 +78,7 @@ class NumericsRing(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw each method's samples at four moments, and its modes covered over time."""
+        """Draw each method's samples at four steps, and its modes covered over time."""
         grid = figure.add_gridspec(len(findings), 5, width_ratios=[1, 1, 1, 1, 1.4])
         for row, (name, result) in enumerate(findings.items()):
             for column, (step, samples) in enumerate(result["samples"].items()):

@@ -24,7 +24,7 @@ NEGLIGIBLE = 1e-3  # eigenvalues of smaller modulus are flat directions (units t
 
 
 class NumericsSpectra(Experiment):
-    """Near the equilibrium v′ has eigenvalues close to the imaginary axis, w′ has not."""
+    """Near the equilibrium v′ has eigenvalues close to the imaginary axis, and w′ has none."""
 
     title = "Eigenvalues of v′ and w′ before and after training with consensus"
     paper = "Mescheder, Nowozin & Geiger 2017, The Numerics of GANs"
@@ -66,7 +66,7 @@ class NumericsSpectra(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train one seed, and return the eigenvalues on some batches before and after."""
+        """Train one seed, and return eigenvalues on several batches before and after training."""
         game, method = presets.ring(width=size["width"]), methods.consensus(10.0)
         run = Run(game, method, size["steps"], (0,))
         training = train_or_resume(run, folder / "consensus", track)
@@ -83,14 +83,14 @@ class NumericsSpectra(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the eigenvalues of the first batch in the plane, those of w′ clipped to where v′ lies."""
+        """Draw the eigenvalues of the first batch in the plane, clipped to the range of v′."""
         for row, (moment, spectra) in enumerate(findings.items()):
-            reach = 1.2 * np.quantile(np.abs(spectra["v"][0]), 0.995) + 1e-6
+            limit = 1.2 * np.quantile(np.abs(spectra["v"][0]), 0.995) + 1e-6
             for column, (name, values) in enumerate(spectra.items()):
                 axes = figure.add_subplot(2, 2, 2 * row + column + 1)
                 eigenvalues = values[0]
                 axes.scatter(
-                    np.clip(eigenvalues.real, -reach, reach), np.clip(eigenvalues.imag, -reach, reach), s=4, alpha=0.5
+                    np.clip(eigenvalues.real, -limit, limit), np.clip(eigenvalues.imag, -limit, limit), s=4, alpha=0.5
                 )
                 axes.axvline(0, color="0.7", lw=0.8)
                 axes.set(title=f"{name}′ {moment} training", xlabel="Re λ", ylabel="Im λ")

@@ -24,11 +24,11 @@ from detente.schemes.simultaneous import Simultaneous
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DIVERGED, CONVERGED = 10.0, 0.1  # times its first distance: a training that reaches either is decided
+DIVERGED, CONVERGED = 10.0, 0.1  # a training ends when its distance reaches one of these multiples of the first
 
 
 class NumericsStepSize(Experiment):
-    """Simultaneous gradient with SGD, run below and above the bound."""
+    """Simultaneous gradient with SGD, with steps below and above the bound."""
 
     title = "The largest stable step: predicted from eigenvalues, and measured by training"
     paper = "Mescheder, Nowozin & Geiger 2017, The Numerics of GANs"
@@ -55,7 +55,7 @@ class NumericsStepSize(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return quotient |Im/Re|, predicted and measured step of every game."""
+        """Return the quotient |Im/Re|, the predicted and the measured step of every game."""
         generator = torch.Generator().manual_seed(0)
         linear = [_random_linear_game(generator) for _ in range(size["games"])]
         dirac: list[Game] = [DiracGAN(penalty=R1(strength), start=(1e-3, 1e-3)) for strength in (0.3, 1.0, 3.0)]
@@ -67,7 +67,7 @@ class NumericsStepSize(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw measured against predicted steps."""
+        """Plot measured against predicted steps."""
         axes = figure.add_subplot(1, 1, 1, xscale="log", yscale="log")
         for kind, colour in (("linear", "C0"), ("dirac", "C1")):
             quotients, bounds, measured = np.array(findings[kind]).T
@@ -98,7 +98,7 @@ def _measure_step(game: Game, halvings: int, steps: int) -> tuple[float, float, 
 
 
 def _converges(game: Game, rate: float, steps: int) -> bool:
-    """Return whether training shrinks the distance to the solution, or at least does not make it grow."""
+    """Return whether training reduces the distance to the solution."""
     method = Method(Gradient(), Simultaneous(), SGD(rate))
     generator = torch.Generator().manual_seed(1)
     state = method.initial(game, generator)

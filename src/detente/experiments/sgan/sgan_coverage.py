@@ -1,4 +1,4 @@
-"""SGAN, supplementary figures 1 and 4: what five local WGANs cover, and what the global one does."""
+"""SGAN, supplementary figures 1 and 4: Coverage of five local WGANs and of the global one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MODES = (10, 8)  # of supplementary figure 1, and of figure 4
+MODES = (10, 8)  # in supplementary figures 1 and 4
 
 
 def _global_above_mean(modes: int) -> Claim:
@@ -56,7 +56,7 @@ def _share_surpassed(modes: int) -> Claim:
 
 
 class SganCoverage(Experiment):
-    """The global generator covers more of the data than the local ones that taught it."""
+    """The global generator covers more of the data than the local ones."""
 
     title = "5-S-WGAN: Coverage of local generators and of the global one"
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
@@ -101,7 +101,7 @@ class SganCoverage(Experiment):
     claims = (*map(_global_above_mean, MODES), *map(_share_surpassed, MODES))
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return what was seen at the end, by number of modes."""
+        """Return measurements at the end of training, by number of modes."""
         findings: Findings = {}
         method = methods.sgan(size["pairs"], size["turns"], optimizer=Adam(size["rate"], (0.5, 0.999)))
         for modes in MODES:
@@ -114,7 +114,7 @@ class SganCoverage(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the first seed: local and global densities, and local and global level sets."""
+        """Draw the first seed's local and global densities, and local and global level sets."""
         panels = figure.add_gridspec(len(findings), 4)
         extent = (-AXIS_LIMIT, AXIS_LIMIT, -AXIS_LIMIT, AXIS_LIMIT)
         for row, (modes, result) in enumerate(findings.items()):
@@ -143,7 +143,7 @@ class SganCoverage(Experiment):
 
 
 def _density(samples: np.ndarray) -> np.ndarray:
-    """Return a kernel density on the grid, its bandwidth by cross-validation as Coverage's."""
+    """Return a kernel density on the grid, with a cross-validated bandwidth as in `Coverage`."""
     if not np.isfinite(samples).all():
         return np.zeros((round(len(score_grid()) ** 0.5),) * 2)
     bandwidths = {"bandwidth": list(max(float(np.median(pdist(samples))), 1e-6) * FACTORS)}

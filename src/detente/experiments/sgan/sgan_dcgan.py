@@ -1,4 +1,4 @@
-"""SGAN, figures 7 and 9 and supplementary figure 2: 5-S-DCGAN on images of clothes or objects."""
+"""SGAN, figures 7 and 9 and supplementary figure 2: 5-S-DCGAN on Fashion-MNIST or CIFAR-10."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAME = "DCGAN"
 
 
 class SganDcgan(Experiment):
-    """The global generator of 5-S-DCGAN makes better images earlier than single DCGANs do."""
+    """The global generator of 5-S-DCGAN makes better images earlier than single DCGANs."""
 
     title = "DCGAN and 5-S-DCGAN"
     paper = PAPER
@@ -107,7 +107,7 @@ class SganDcgan(Experiment):
         return {"moments": np.array(size["moments"]), NAME: results}
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw score and distance over training, and the first seed's samples at the end."""
+        """Plot score and distance during training, and draw the first seed's final samples."""
         grid = figure.add_gridspec(2, 6, height_ratios=[1, 1.1])
         for column, metric in enumerate(("score", "distance")):
             axes = figure.add_subplot(grid[0, 3 * column : 3 * column + 3], xlabel="step")

@@ -1,4 +1,4 @@
-"""SGAN, figures 6 and 8: digits under three kinds of GAN and the SGAN of each."""
+"""SGAN, figures 6 and 8: digits with three kinds of GAN and their SGAN versions."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def _claims(name: str) -> tuple[Claim, ...]:
 
 
 def _mean_change(results: Findings, kind: str) -> np.ndarray:
-    """Return the mean change of the (global) generator's score between moments in the second half, (seeds,)."""
+    """Return the mean change of the score between evaluations in the second half of training, (seeds,)."""
     scores = results[kind]["score"][:, :, 0]
     return np.abs(np.diff(scores[:, scores.shape[1] // 2 :], axis=1)).mean(1)
 
 
 class SganDigits(Experiment):
-    """The global generator learns digits earlier, and more of them, than single pairs do."""
+    """The global generator learns digits earlier, and more of them, than single pairs."""
 
     title = "GAN, WGAN-GP and DRAGAN on MNIST, and their 5-S forms"
     paper = PAPER
@@ -149,7 +149,7 @@ class SganDigits(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw score, entropy and the first seed's samples, a column for each kind of GAN."""
+        """Plot score and entropy, and draw the first seed's samples; one column per kind of GAN."""
         grid = figure.add_gridspec(3, len(KINDS), height_ratios=[1, 1, 0.9])
         for column, name in enumerate(KINDS):
             for row, (metric, label) in enumerate((("score", "score"), ("entropy", "entropy of classes, nats"))):

@@ -41,7 +41,7 @@ def _global_above_mean(step: int) -> Claim:
 
 
 class SganEarly(Experiment):
-    """The global generator finds the data before the local ones do, and where they are not."""
+    """The global generator finds the data before the local ones, and in regions where they are not."""
 
     title = "10-S-WGAN in its first steps"
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
@@ -85,17 +85,17 @@ class SganEarly(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return what was seen at the four moments."""
+        """Return measurements at the four steps."""
         game = toy_game(ring_of_gaussians(8), True, size["width"], size["latent"], size["batch"])
         method = methods.sgan(size["pairs"], size["turns"], optimizer=Adam(size["rate"], (0.5, 0.999)))
-        last = size.get("last", LATE[-1])  # a smoke run sees its last moment in place of those after
+        last = size.get("last", LATE[-1])  # smoke runs reuse their last step for later ones
         evaluation_steps = sorted({min(step, last) for step in (*EARLY, *LATE)})
         run = Run(game, method, last, tuple(range(size["seeds"])))
         by_step = train_and_evaluate_pairs(run, folder, evaluation_steps, {"likelihood": LogLikelihood()}, track)
         return {f"{step}": by_step[min(step, last)] for step in (*EARLY, *LATE)}
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the first seed: local generators above, the global one below, moment by moment."""
+        """Draw the first seed step by step: local generators above, the global one below."""
         grid = figure.add_gridspec(2, len(findings))
         for column, (step, result) in enumerate(findings.items()):
             for row, pairs in enumerate((slice(1, None), slice(0, 1))):
@@ -128,8 +128,8 @@ class SganEarly(Experiment):
 
 
 def _share_apart(samples: np.ndarray) -> float:
-    """Return the share of the first generator's samples (%) farther from all others' than 95 % of those are."""
+    """Return the share (%) of the first generator's samples that lie unusually far from all samples of the others."""
     others = samples[1:].reshape(-1, 2)
     nearest_other = KDTree(others)
-    typical_distance = np.quantile(nearest_other.query(others, k=2)[0][:, 1], 0.95)  # the nearest but itself
+    typical_distance = np.quantile(nearest_other.query(others, k=2)[0][:, 1], 0.95)  # nearest but itself
     return 100 * float((nearest_other.query(samples[0])[0] > typical_distance).mean())

@@ -28,7 +28,7 @@ SGAN, SIMPLIFIED, REGULAR = "SGAN", "simplified SGAN", "regular GAN"
 
 
 class SganPairs(Experiment):
-    """More pairs help, the first ones most; messengers matter."""
+    """More pairs help, the first ones most, and messengers matter."""
 
     title = "Log-likelihood on 8 Gaussians against the number of local pairs"
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
@@ -107,7 +107,7 @@ class SganPairs(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return log-likelihoods, (numbers of pairs, seeds); the regular GAN by folds of updates."""
+        """Return log-likelihoods, (numbers of pairs, seeds); for the regular GAN by multiples of the steps."""
         game = toy_game(ring_of_gaussians(8), False, size["width"], size["latent"], size["batch"])
         adam, steps, seeds = Adam(size["rate"], (0.5, 0.999)), size["steps"], tuple(range(size["seeds"]))
         metrics = {"likelihood": LogLikelihood()}
@@ -133,7 +133,7 @@ class SganPairs(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw log-likelihoods against N, each seed a dot and their means a line."""
+        """Plot log-likelihoods against N: a dot per seed, and a line for the means."""
         axes = figure.add_subplot(1, 1, 1, xlabel="N", xscale="log", ylabel="log-likelihood, nats", title=self.title)
         curves = {
             SGAN: (findings["pairs"], findings[SGAN]),

@@ -1,4 +1,4 @@
-"""SGAN, figure 2a–c: a discriminator that one generator taught, and one that an ensemble taught."""
+"""SGAN, figure 2a–c: a discriminator trained against one generator, and one trained against an ensemble."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MODES, EVALUATIONS = 10, 6  # moments of training; those in its second half count
-CIRCLE_RADIUS = 4 * SIGMA  # how far from a mode its surroundings are: just short of halfway to the next
+MODES, EVALUATIONS = 10, 6  # evaluations during training; those in the second half count
+CIRCLE_RADIUS = 4 * SIGMA  # of the circle around a mode: almost halfway to the next mode
 
 
 class SganTwoDiscriminators(Experiment):
-    """Taught by an ensemble, a discriminator tells all modes from what lies between them."""
+    """A discriminator trained against an ensemble separates all modes from the space between them."""
 
     title = "10 Gaussians: discriminators of one generator and of an ensemble"
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
@@ -81,7 +81,7 @@ class SganTwoDiscriminators(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train both, and return modes covered, modes that stand out, and the last looks."""
+        """Train both, and return covered modes, distinct modes, and the last measurements."""
         game = toy_game(ring_of_gaussians(MODES), False, size["width"], size["latent"], size["batch"])
         adam, steps = Adam(size["rate"], (0.5, 0.999)), size["steps"]
         evaluation_steps = [max(1, steps * (index + 1) // EVALUATIONS) for index in range(EVALUATIONS)]
@@ -107,7 +107,7 @@ class SganTwoDiscriminators(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the data, and the first seed's two discriminators with the samples that taught them."""
+        """Draw the data, and the first seed's two discriminators with the samples that they were trained on."""
         extent = (-AXIS_LIMIT, AXIS_LIMIT, -AXIS_LIMIT, AXIS_LIMIT)
         panels = {
             "real samples": (None, ()),
@@ -136,9 +136,9 @@ def _covered(samples: np.ndarray) -> np.ndarray:
 
 
 def _count_distinct_modes(levels: np.ndarray) -> int:
-    """Return the number of modes at whose centre the score exceeds its mean on the circle around."""
+    """Return the number of modes where the score at the centre exceeds its mean on the circle around it."""
     axis = np.linspace(-AXIS_LIMIT, AXIS_LIMIT, len(levels))
-    score = RegularGridInterpolator((axis, axis), levels)  # rows follow y
+    score = RegularGridInterpolator((axis, axis), levels)  # rows are y
     angles = np.arange(32) * (2 * np.pi / 32)
     circle = CIRCLE_RADIUS * np.stack([np.sin(angles), np.cos(angles)], axis=1)
     centres = ring_of_gaussians(MODES).centres.numpy()[:, ::-1]

@@ -1,4 +1,4 @@
-"""SGAN, figure 2d: modes that an ensemble of generators misses, against how many generators there are."""
+"""SGAN, figure 2d: modes that an ensemble of generators misses, by the number of generators."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-EVALUATIONS = 40  # along the whole training; those in its second half count
+EVALUATIONS = 40  # during training; those in the second half count
 
 
 class SganUncovered(Experiment):
-    """Generators trained apart miss different modes: what all of them miss falls exponentially with their number."""
+    """Independent generators miss different modes: the share that all miss falls exponentially with their number."""
 
     title = "Share of 8 modes that an ensemble of vanilla GANs misses"
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
@@ -100,7 +100,7 @@ class SganUncovered(Experiment):
         return {"missed": 100 * (1 - covered_by_any.mean((2, 3))), "chosen": _missed_by_any_choice(covered)}
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the share missed against the number of generators, as it is and by its logarithm."""
+        """Plot the share missed against the number of generators, on a linear and a logarithmic scale."""
         missed = findings["missed"]
         counts, mean = np.arange(1, missed.shape[1] + 1), missed.mean(0)
         slope, intercept, r_squared = _fit_exponential(mean)
@@ -117,7 +117,7 @@ class SganUncovered(Experiment):
 
 
 def _missed_by_any_choice(covered: np.ndarray) -> np.ndarray:
-    """Return the share of modes (%) that n generators miss, (n,), over all choices of n among all ensembles' ones."""
+    """Return the share of modes (%) that n generators miss, (n,), averaged over all choices of n generators."""
     missing_count = (~covered.reshape(-1, *covered.shape[2:])).sum(0)
     count = covered.shape[0] * covered.shape[1]
     counts = range(1, covered.shape[1] + 1)
@@ -125,7 +125,7 @@ def _missed_by_any_choice(covered: np.ndarray) -> np.ndarray:
 
 
 def _fit_exponential(missed: np.ndarray) -> tuple[float, float, float]:
-    """Return slope, height at 0 and R² of the line through the logarithm, NaN where fewer than three are above 0."""
+    """Return slope, intercept and R² of a line through the logarithms; NaN for fewer than three positive values."""
     counts = np.flatnonzero(missed > 0) + 1
     if len(counts) < 3:
         return math.nan, math.nan, math.nan

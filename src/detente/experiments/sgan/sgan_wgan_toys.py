@@ -1,4 +1,4 @@
-"""SGAN, figure 3: local WGANs, the global one, and one that is updated as often as all of them together."""
+"""SGAN, figure 3: local WGANs, the global one, and one that gets as many updates as all of them together."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _claims(name: str) -> tuple[Claim, ...]:
 
 
 class SganWganToys(Experiment):
-    """The global generator does as well as one that is updated N times as often."""
+    """The global generator does as well as one with N times as many updates."""
 
     title = "S-WGAN on a ring, a grid and the Swiss roll"
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
@@ -107,7 +107,7 @@ class SganWganToys(Experiment):
     claims = tuple(claim for name in SETS for claim in _claims(name))
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return what was seen at the end, by data, with the N-fold generator's likelihood and looks."""
+        """Return measurements at the end of training by data set, including the WGAN with N times as many updates."""
         findings: Findings = {}
         adam, pairs, turns = Adam(size["rate"], (0.5, 0.999)), size["pairs"], size["turns"]
         metrics = {"likelihood": LogLikelihood(), "coverage": Coverage()}
@@ -128,7 +128,7 @@ class SganWganToys(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the first seed's local pairs, the N-fold one and the global one, a row for each data set."""
+        """Draw the first seed's local pairs, the one with N-fold updates and the global one; one row per data set."""
         grid = figure.add_gridspec(len(findings), 3)
         extent = (-AXIS_LIMIT, AXIS_LIMIT, -AXIS_LIMIT, AXIS_LIMIT)
         for row, (name, result) in enumerate(findings.items()):

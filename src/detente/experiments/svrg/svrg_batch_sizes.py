@@ -1,4 +1,4 @@
-"""SVRG-GAN, figure 4: what larger batches are worth on a set of ten classes."""
+"""SVRG-GAN, figure 4: the effect of the batch size on images of ten classes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class SvrgBatchSizes(Experiment):
-    """Very small batches learn much worse for each update; beyond a middle size there is little to gain."""
+    """Very small batches learn much worse per update; beyond a medium size there is little to gain."""
 
     title = "Images of ten classes: Adam at batch sizes from very small to large"
     paper = "Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN"
@@ -87,7 +87,7 @@ class SvrgBatchSizes(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train with each batch size, and return what scores say along training."""
+        """Train with each batch size, and return scores during training."""
         data = load_image_set(size["set"])
         steps, evaluate = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator(size["set"], data)
         method = Method(Gradient(), Alternating(), Adam(size["adam"]))
@@ -99,7 +99,7 @@ class SvrgBatchSizes(Experiment):
         return {"by_batch": by_batch}
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw both scores over updates by batch size, and samples at the end."""
+        """Plot both scores against updates by batch size, and draw the final samples."""
         grid = figure.add_gridspec(2, 1)
         top, bottom = grid[0].subgridspec(1, 2), grid[1].subgridspec(1, len(findings["by_batch"]))
         for column, (name, title) in enumerate({"score": "Inception Score", "distance": "Fréchet distance"}.items()):
@@ -116,13 +116,13 @@ class SvrgBatchSizes(Experiment):
 
 
 def _final_values(findings: Findings, name: str) -> np.ndarray:
-    """Return a score at the end, (batch sizes, seeds), the smallest batch first."""
+    """Return a final score, (batch sizes, seeds), the smallest batch first."""
     by_batch = findings["by_batch"]
     return np.stack([by_batch[batch][name][:, -1] for batch in sorted(by_batch)])
 
 
 def _middle_index(findings: Findings) -> int:
-    """Return which batch size is 64; where there is none, the last but one."""
+    """Return the index of batch size 64, or of the second largest if there is no 64."""
     sizes = sorted(findings["by_batch"])
     return sizes.index(64) if 64 in sizes else len(sizes) - 2
 

@@ -1,4 +1,4 @@
-"""SVRG-GAN, figures 6, 7 and 9: digits learnt with variance reduction for both players, for one, and for none."""
+"""SVRG-GAN, figures 6, 7 and 9: digits with variance reduction for both players, for one, and for none."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RECORDS = 50
 
 
 class SvrgDigits(Experiment):
-    """SVRG-GAN learns digits about as well as the whole set's gradient, faster and more evenly than Adam."""
+    """SVRG-GAN learns digits about as well as the full-batch gradient, and faster and more evenly than Adam."""
 
     title = "Digits: SVRG-GAN, SVRG for the discriminator only, Adam and full-batch gradient descent"
     paper = "Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN"
@@ -126,7 +126,7 @@ class SvrgDigits(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train with each method, and return what the classifier sees along training, and the players' norms."""
+        """Train with each method, and return class statistics and the players' field norms during training."""
         data, images = load_image_set("digits"), size["images"]
         steps, evaluate = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator("digits")
         adam = Adam(size["adam"])
@@ -154,7 +154,7 @@ class SvrgDigits(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw what the classifier sees over updates, samples at the end, and the players' norms."""
+        """Plot class statistics against updates, the final samples, and the players' field norms."""
         grid = figure.add_gridspec(3, 1, height_ratios=[1.2, 1, 1])
         top = grid[0].subgridspec(1, len(PLOT_TITLES))
         for column, (metric, title) in enumerate(PLOT_TITLES.items()):
@@ -180,16 +180,16 @@ class SvrgDigits(Experiment):
 
 
 def _mean_score_change(result: Findings) -> np.ndarray:
-    """Return how much each seed's score changes from look to look in the second half, (seeds,)."""
+    """Return the mean change of the score between evaluations in the second half of training, (seeds,)."""
     score = result["score"]
     return np.abs(np.diff(score[:, score.shape[1] // 2 :], axis=1)).mean(1)
 
 
 def _norm_ratios(result: Findings) -> np.ndarray:
-    """Return the discriminator's norm ÷ the generator's, the mean over training, (seeds,)."""
+    """Return the discriminator's norm divided by the generator's, averaged over training, (seeds,)."""
     return (result["norms"]["discriminator"] / result["norms"]["generator"]).mean(1)
 
 
 def _norm_imbalance(result: Findings) -> np.ndarray:
-    """Return by how much the players' norms differ, |log ratio|, the mean over training, (seeds,)."""
+    """Return |log ratio| of the players' norms, averaged over training, (seeds,)."""
     return np.abs(np.log(result["norms"]["discriminator"] / result["norms"]["generator"])).mean(1)

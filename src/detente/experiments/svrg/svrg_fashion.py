@@ -1,4 +1,4 @@
-"""SVRG-GAN, figure 8: garments learnt with variance reduction."""
+"""SVRG-GAN, figure 8: images of garments with variance reduction."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PRESENT = 0.02  # share of the samples from which on a class counts
+PRESENT = 0.02  # smallest share of samples at which a class counts as present
 
 
 class SvrgFashion(Experiment):
-    """SVRG-GAN learns to draw garments of all kinds."""
+    """SVRG-GAN learns to generate garments of all kinds."""
 
     title = "Fashion-MNIST: samples of SVRG-GAN"
     paper = "Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN"
@@ -68,7 +68,7 @@ class SvrgFashion(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train, and return what the classifier sees along training."""
+        """Train, and return class statistics during training."""
         data = load_image_set(size["set"])
         subset = balanced_subset(data, size["images"])
         game = dcgan_game(subset, size["width"], size["batch"], size["latent"], per_image_norm=True, fixed_latents=True)
@@ -81,7 +81,7 @@ class SvrgFashion(Experiment):
         )
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw samples of each seed at the end, and what the classifier sees along training."""
+        """Draw each seed's final samples, and plot class statistics during training."""
         seeds = len(findings["images"])
         grid = figure.add_gridspec(2, 1, height_ratios=[1.2, 1])
         top, bottom = grid[0].subgridspec(1, seeds), grid[1].subgridspec(1, len(PLOT_TITLES))

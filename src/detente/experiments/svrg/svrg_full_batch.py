@@ -1,4 +1,4 @@
-"""SVRG-GAN, figures 3 and 5: digits learnt with larger and larger batches, and with the whole set."""
+"""SVRG-GAN, figures 3 and 5: digits with increasing batch sizes, and with the whole set as one batch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GD = "GD"
 
 
 class SvrgFullBatch(Experiment):
-    """Larger batches learn better for each update; the whole set learns fastest and misses no digit."""
+    """Larger batches learn better per update; the full batch learns fastest and misses no digit."""
 
     title = "Digits: Adam at several batch sizes, and full-batch gradient descent"
     paper = "Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN"
@@ -101,7 +101,7 @@ class SvrgFullBatch(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train with each batch size and with the whole set, and return what the classifier sees along training."""
+        """Train with each batch size and with the whole set, and return class statistics during training."""
         data = balanced_subset(load_image_set("digits"), size["images"])
         steps, evaluate = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator("digits")
         adam = Method(Gradient(), Alternating(), Adam(size["adam"]))
@@ -117,7 +117,7 @@ class SvrgFullBatch(Experiment):
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw what the classifier sees over updates and over gradients, and samples at the end."""
+        """Plot class statistics against updates and the score against gradients, and draw the final samples."""
         grid = figure.add_gridspec(2, 1)
         top, bottom = grid[0].subgridspec(1, len(PLOT_TITLES) + 1), grid[1].subgridspec(1, len(findings))
         axes = [figure.add_subplot(top[0, column]) for column in range(len(PLOT_TITLES) + 1)]
@@ -139,5 +139,5 @@ class SvrgFullBatch(Experiment):
 
 
 def _adam_result(findings: Findings, index: int) -> dict[str, np.ndarray]:
-    """Return what was seen of Adam with one of the batch sizes, the smallest first."""
+    """Return the measurements of Adam with the index-th batch size, the smallest first."""
     return findings[[name for name in findings if name != GD][index]]

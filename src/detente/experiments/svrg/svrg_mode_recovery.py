@@ -1,4 +1,4 @@
-"""SVRG-GAN, figure 1: trained on one digit only, does a GAN find the others when it is shown them all?"""
+"""SVRG-GAN, figure 1: whether a GAN that was trained on one digit finds the others when it trains on all."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DIGITS = (0, 1)  # what each pair is trained on first
+DIGITS = (0, 1)  # digits of the first trainings
 ADAM, GD, SATURATING = "Adam", "GD", "Adam, saturating"
-PRESENT = 0.02  # share of the samples from which on a digit counts
+PRESENT = 0.02  # smallest share of samples at which a digit counts as present
 
 
 class SvrgModeRecovery(Experiment):
-    """The non-saturating GAN leaves the one digit it knows, with Adam and with full-batch gradient descent."""
+    """The non-saturating GAN recovers from a collapse to one digit, with Adam and with full-batch gradient descent."""
 
     title = "Mode recovery: trained on one digit, then on all"
     paper = "Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN"
@@ -104,7 +104,7 @@ class SvrgModeRecovery(Experiment):
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train on each digit, go on from there by each method, and return what is seen, (digits × seeds, looks, …)."""
+        """Train on one digit, continue on all with each method, and return measurements, (digits × seeds, steps, …)."""
         data = load_image_set("digits")
         evaluate = class_evaluator("digits")
         results: dict[str, list[Findings]] = {name: [] for name in (ADAM, GD, SATURATING)}
@@ -122,7 +122,7 @@ class SvrgModeRecovery(Experiment):
         return {name: {**_concatenate(result_list), "starts": starts} for name, result_list in results.items()}
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw samples along the second training, and how many of them are which digit."""
+        """Draw samples during the second training, and the share of each digit."""
         rows = [(name, digit) for name in (ADAM, GD, SATURATING) for digit in DIGITS]
         steps = findings[ADAM]["steps"]
         grid = figure.add_gridspec(len(rows), len(steps) + 1, width_ratios=[1] * len(steps) + [1.3])
@@ -143,7 +143,7 @@ class SvrgModeRecovery(Experiment):
 
 
 def _train_on_one_digit(data: StoredData, digit: int, seed: int, folder: Path, track: Track, size: Any) -> Adversarial:
-    """Return a game whose networks are those that were trained on one digit."""
+    """Train on one digit, and return a game with the trained networks."""
     count = None if size["images"] is None else min(500, size["images"])
     game = dcgan_game(balanced_subset(data, count, (digit,)), size["width"], size["batch"], size["latent"])
     run = Run(game, _adam_method(size), size["first"], (seed,), measure_every=size["first"], device=default_device())
@@ -163,7 +163,7 @@ def _train_on_one_digit(data: StoredData, digit: int, seed: int, folder: Path, t
 
 
 def _second_game(start: Adversarial, data: StoredData, name: str, size: Any) -> Adversarial:
-    """Return the game of the second training, which begins with another game's networks."""
+    """Return the game of the second training, which starts with the networks of the first."""
     batch = data.size if name == GD else size["batch"]
     objective = "minimax" if name == SATURATING else "non_saturating"
     generator_builder, discriminator_builder = start.builders.values()
@@ -181,11 +181,11 @@ def _make_method(name: str, size: Any) -> Method:
 
 
 def _concatenate(results: list[Findings]) -> Findings:
-    """Return what was seen of several trainings as of seeds of one."""
+    """Concatenate the measurements of several trainings as if they were seeds of one."""
     shared = {name: results[0][name] for name in ("steps", "gradients")}
     return {name: np.concatenate([result[name] for result in results]) for name in results[0].keys() - shared} | shared
 
 
 def _initial_digit_shares(result: Findings) -> np.ndarray:
-    """Return the shares of the digit that each training began with, (runs, looks)."""
+    """Return the share of the digit of each first training, (runs, evaluations)."""
     return np.stack([shares[:, start] for shares, start in zip(result["shares"], result["starts"], strict=True)])
