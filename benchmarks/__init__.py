@@ -1,1 +1,1 @@
-"""Measurements of speed and memory beside hand-written loops and other libraries."""
+"""Measurements of speed and memory, compared with hand-written loops and other libraries."""

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks and measures détente on a GPU in at most eight minutes: benchmarks/gpu.sh
-# The same program, small, on processors: benchmarks/gpu.sh --device cpu
-# Results: $OUT/gpu.json and $OUT/benchmarks-gpu.md where OUT is set, else in runs/gpu.
+# The same program with small games on a CPU: benchmarks/gpu.sh --device cpu
+# Results: $OUT/gpu.json and $OUT/benchmarks-gpu.md if OUT is set, otherwise in runs/gpu.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-}

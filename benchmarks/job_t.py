@@ -1,11 +1,11 @@
-"""Job T: the ring with networks of width 128, alternating Adam, one thread: the job that every library can do."""
+"""Job T: the ring, networks of width 128, alternating Adam, one thread; every library supports this job."""
 
 from __future__ import annotations
 
 import time
 from functools import partial
 
-from benchmarks import contest
+from benchmarks import training_steps
 from benchmarks.row import Row
 from benchmarks.timing import interleave, threads
 from detente.data.gaussian_mixture import Ring
@@ -14,30 +14,30 @@ from detente.games.adversarial import Adversarial
 from detente.networks.mlp import MLP
 
 RATE, BATCH, LATENT, WIDTH = 2e-4, 256, 64, 128
-TARGETS = {1: 1.6, 10: 2.2}  # steps a graph: times the loop's steps per second
+TARGETS = {1: 1.6, 10: 2.2}  # by steps per graph: multiple of the loop's steps per second
 
 
 def game(objective: str = "non_saturating") -> Game:
-    """Return the game: generator 64-128-128-2, discriminator 2-128-128-1, leaky ReLU of slope 0.2."""
+    """Return the game: generator 64-128-128-2, discriminator 2-128-128-1, leaky ReLU with slope 0.2."""
     network = partial(MLP, width=WIDTH, depth=2, activation="leaky_relu", negative_slope=0.2)
     return Adversarial(partial(network, LATENT, 2), partial(network, 2, 1), Ring(), LATENT, objective, batch=BATCH)
 
 
 def run(quick: bool) -> list[Row]:
-    """Return our steps per second, eager and compiled with 1 and 10 steps a graph, in multiples of the loop's."""
+    """Return steps per second as multiples of the loop's: eager, and compiled with 1 and 10 steps per graph."""
     rows = []
     with threads(1):
-        job = game()
+        job_game = game()
         candidates = {
-            "loop": contest.loop(job, "alternating", RATE),
-            "eager": contest.ours(job, "alternating", rate=RATE),
+            "loop": training_steps.loop_step(job_game, "alternating", RATE),
+            "eager": training_steps.detente_steps(job_game, "alternating", rate=RATE),
         }
-        compiling = {}
+        compile_seconds = {}
         for chunk in TARGETS:
-            step = contest.ours(job, "alternating", compiled=True, chunk=chunk, rate=RATE)
-            began = time.perf_counter()
+            step = training_steps.detente_steps(job_game, "alternating", compiled=True, chunk=chunk, rate=RATE)
+            start = time.perf_counter()
             step()
-            compiling[chunk] = time.perf_counter() - began
+            compile_seconds[chunk] = time.perf_counter() - start
             candidates[f"{chunk}"] = step
         timing = interleave(candidates, rounds=11 if quick else 51)
         rate = 1 / timing.median("loop")
@@ -57,7 +57,7 @@ def run(quick: bool) -> list[Row]:
                     target=target,
                     sense="at least",
                     detail=f"loop {rate:.0f}/s, ours {chunk / timing.median(f'{chunk}'):.0f}/s;"
-                    f" {compiling[chunk]:.0f} s until the first step",
+                    f" {compile_seconds[chunk]:.0f} s until the first step",
                 )
             )
     return rows

@@ -1,6 +1,6 @@
-"""The ordinary hand-written PyTorch loops that every measurement stands beside, written as most people write them.
+"""Ordinary hand-written PyTorch loops, the reference of every measurement.
 
-Each function takes modules and a source of real batches, and returns a function that takes one training step.
+Each function takes modules and a source of real batches, and returns a function that does one training step.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def _optimizers(generator: nn.Module, discriminator: nn.Module, rate: float) -> 
 
 
 def alternating(generator: nn.Module, discriminator: nn.Module, draw: Draw, latent: int, rate: float) -> Step:
-    """Return the step everybody knows: the discriminator moves, then the generator, each on a batch of its own."""
+    """Return the usual step: update the discriminator, then the generator, each on its own batch."""
     optimizer_g, optimizer_d = _optimizers(generator, discriminator, rate)
 
     def step() -> None:
@@ -43,7 +43,7 @@ def alternating(generator: nn.Module, discriminator: nn.Module, draw: Draw, late
 def alternating_shared_batch(
     generator: nn.Module, discriminator: nn.Module, draw: Draw, latent: int, rate: float
 ) -> Step:
-    """Return the step of PyTorch's tutorial: both turns on one batch, which is generated once."""
+    """Return the step of PyTorch's tutorial: both updates on one batch, which is generated once."""
     optimizer_g, optimizer_d = _optimizers(generator, discriminator, rate)
 
     def step() -> None:
@@ -63,7 +63,7 @@ def alternating_shared_batch(
 
 
 def simultaneous(generator: nn.Module, discriminator: nn.Module, draw: Draw, latent: int, rate: float) -> Step:
-    """Return the step in which both move from the same point on the same batch, out of one forward pass."""
+    """Return the step that updates both players from the same point, on the same batch, with one forward pass."""
     optimizer_g, optimizer_d = _optimizers(generator, discriminator, rate)
     parameters_g, parameters_d = list(generator.parameters()), list(discriminator.parameters())
 
@@ -86,7 +86,7 @@ def simultaneous(generator: nn.Module, discriminator: nn.Module, draw: Draw, lat
 def consensus(
     generator: nn.Module, discriminator: nn.Module, draw: Draw, latent: int, rate: float, strength: float = 10.0
 ) -> Step:
-    """Return the simultaneous step with strength times the gradient of ½‖v‖² added."""
+    """Return the simultaneous step plus strength times the gradient of ½‖v‖²."""
     optimizer_g, optimizer_d = _optimizers(generator, discriminator, rate)
     parameters_g, parameters_d = list(generator.parameters()), list(discriminator.parameters())
     parameters = parameters_g + parameters_d

@@ -1,4 +1,4 @@
-"""The results on disk, one entry a job, and the page made of them.
+"""Stores the results, one entry per job, and makes the page from them.
 
 Measurements are stored under runs/bench/, which git ignores. On request they are also written to the tracked files
 benchmarks/results.json and docs/benchmarks.md.
@@ -47,7 +47,7 @@ drawing its own batches.
 
 
 def machine() -> dict[str, str]:
-    """Return what a measurement was made on, and when."""
+    """Return date, machine and versions of a measurement."""
     name, cores = platform.processor() or platform.machine(), os.cpu_count()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -64,14 +64,14 @@ def machine() -> dict[str, str]:
 
 
 def keep(
-    name: str, rows: list[Row], quick: bool, about: dict[str, str], seconds: float, write: bool = False
+    name: str, rows: list[Row], quick: bool, environment: dict[str, str], seconds: float, write: bool = False
 ) -> list[Path]:
-    """Store the rows of one job under runs/bench/, and with `write` in the tracked files too; return the pages."""
-    job = {**about, "quick": quick, "seconds": round(seconds), "rows": [row.record() for row in rows]}
+    """Store the rows of one job in runs/bench/, with `write` also in the tracked files; return the pages' paths."""
+    record = {**environment, "quick": quick, "seconds": round(seconds), "rows": [row.record() for row in rows]}
     pages = []
     for path, page in (LOCAL, TRACKED) if write else (LOCAL,):
         results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        results[name] = job
+        results[name] = record
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         page.write_text(text(results), encoding="utf-8")
@@ -80,7 +80,7 @@ def keep(
 
 
 def text(results: dict[str, Any]) -> str:
-    """Return the page."""
+    """Return the text of the page."""
     parts = [HEAD]
     for name in (name for name in TITLES if name in results):
         job = results[name]
@@ -92,8 +92,8 @@ def text(results: dict[str, Any]) -> str:
             target = "" if row.target is None else f"{row.sense} {row.target:g}"
             cells = [row.what, number, row.detail] if name == "peers" else _cells(row, number, target)
             parts.append("| " + " | ".join(cells) + " |\n")
-        hurried = "a quick look (`--quick`), " if job["quick"] else ""
-        parts.append(f"\n{hurried}{job['date']}, {job['seconds']} s. {job['machine']}. {job['versions']}.\n")
+        quick_note = "a quick look (`--quick`), " if job["quick"] else ""
+        parts.append(f"\n{quick_note}{job['date']}, {job['seconds']} s. {job['machine']}. {job['versions']}.\n")
     return "".join(parts)
 
 

@@ -1,7 +1,7 @@
-"""Other libraries beside us on job T; runs in an environment of its own: `make bench-peers`.
+"""Other libraries and détente on job T; runs in its own environment: `make bench-peers`.
 
-Each peer is a function that returns a step and how many training steps one call of it takes. One that cannot be
-imported or fails is skipped, with its reason in the table.
+Each peer is a function that returns a step and the number of training steps in one call. A peer that cannot be
+imported or that fails is skipped, with the reason in the table.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # détente is not installed there
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
-os.environ["TENSORBOARD_LOGGING"] = os.environ["CONSOLE_LOGGING"] = "0"  # torchgan's
+os.environ["TENSORBOARD_LOGGING"] = os.environ["CONSOLE_LOGGING"] = "0"  # options of torchgan
 
 import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn.functional import softplus  # noqa: E402
 
-from benchmarks import contest, page, peers_jax  # noqa: E402
+from benchmarks import page, peers_jax, training_steps  # noqa: E402
 from benchmarks.job_t import BATCH, LATENT, RATE, game  # noqa: E402
 from benchmarks.row import Row  # noqa: E402
 from benchmarks.timing import interleave, threads  # noqa: E402
@@ -37,7 +37,7 @@ from detente.training.step import Steps, draw  # noqa: E402
 Peer = tuple[Callable[[], object], int]
 JOB = game()
 BETAS = (0.5, 0.999)
-DECLARED: list[torch.library.Library] = []  # which end with the object
+DECLARED_LIBRARIES: list[torch.library.Library] = []  # registrations end when these objects are deleted
 
 
 def modules() -> tuple[nn.Module, nn.Module]:
@@ -46,10 +46,10 @@ def modules() -> tuple[nn.Module, nn.Module]:
 
 
 def batches() -> Callable[[], Tensor]:
-    """Return a source of real batches that are ready, as every peer here gets them."""
+    """Return a source of real batches that are drawn beforehand; every peer gets these."""
     source = torch.Generator().manual_seed(0)
-    ready = itertools.cycle([JOB.data.draw(BATCH, source)["real"] for _ in range(64)])
-    return lambda: next(ready)
+    batch_cycle = itertools.cycle([JOB.data.draw(BATCH, source)["real"] for _ in range(64)])
+    return lambda: next(batch_cycle)
 
 
 def zero_sum(generator: nn.Module, discriminator: nn.Module, real: Tensor) -> Tensor:
@@ -60,26 +60,26 @@ def zero_sum(generator: nn.Module, discriminator: nn.Module, real: Tensor) -> Te
 
 def loop() -> Peer:
     """The hand-written loop."""
-    return contest.loop(JOB, "alternating", RATE), 1
+    return training_steps.loop_step(JOB, "alternating", RATE), 1
 
 
-def ours_eager() -> Peer:
-    """Our eager steps."""
-    return contest.ours(JOB, "alternating", rate=RATE), 1
+def detente_eager() -> Peer:
+    """détente's eager steps."""
+    return training_steps.detente_steps(JOB, "alternating", rate=RATE), 1
 
 
-def ours_compiled() -> Peer:
-    """Our compiled steps, one a graph."""
-    return contest.ours(JOB, "alternating", compiled=True, rate=RATE), 1
+def detente_compiled() -> Peer:
+    """détente's compiled steps, one per graph."""
+    return training_steps.detente_steps(JOB, "alternating", compiled=True, rate=RATE), 1
 
 
-def ours_compiled_ten() -> Peer:
-    """Our compiled steps, ten a graph."""
-    return contest.ours(JOB, "alternating", compiled=True, chunk=10, rate=RATE), 10
+def detente_compiled_ten() -> Peer:
+    """détente's compiled steps, ten per graph."""
+    return training_steps.detente_steps(JOB, "alternating", compiled=True, chunk=10, rate=RATE), 10
 
 
 def torchgan() -> Peer:
-    """Its Trainer's train_iter, with ready batches and latents of the batch's size."""
+    """Torchgan's Trainer.train_iter, with prepared batches and one latent per sample."""
     _silence_torchvision()
     from torchgan.losses import MinimaxDiscriminatorLoss, MinimaxGeneratorLoss
     from torchgan.models import Discriminator, Generator
@@ -126,7 +126,7 @@ def torchgan() -> Peer:
 
 
 def vegans() -> Peer:
-    """The body of VanillaGAN.fit with ready batches (fit itself calls an iterator method that torch no longer has)."""
+    """The body of vegans' VanillaGAN.fit with prepared batches (fit calls an iterator method that torch removed)."""
     _silence_torchvision()
     from vegans.GAN import VanillaGAN
 
@@ -151,45 +151,45 @@ def vegans() -> Peer:
     return step, 1
 
 
-def ours_extragradient(compiled: bool = False) -> Peer:
-    """Our ExtraAdam, on the zero-sum losses that the other game optimizers get here."""
-    job = game("minimax")
-    method, random = methods.extragradient(optimizer=Adam(RATE, BETAS)), torch.Generator().manual_seed(0)
-    state = method.initial(job, random)
-    steps = Steps(job, method, compiled=compiled)
+def detente_extragradient(compiled: bool = False) -> Peer:
+    """détente's ExtraAdam, on the zero-sum losses that the other game optimizers use here."""
+    zero_sum_game = game("minimax")
+    method, generator = methods.extragradient(optimizer=Adam(RATE, BETAS)), torch.Generator().manual_seed(0)
+    state = method.initial(zero_sum_game, generator)
+    steps = Steps(zero_sum_game, method, compiled=compiled)
 
     def step() -> None:
         nonlocal state
-        (state,), _ = steps([state], [[draw(job, method, state, random)]])
+        (state,), _ = steps([state], [[draw(zero_sum_game, method, state, generator)]])
 
     return step, 1
 
 
-def ours_extragradient_compiled() -> Peer:
-    """Our ExtraAdam, compiled, one step a graph."""
-    return ours_extragradient(compiled=True)
+def detente_extragradient_compiled() -> Peer:
+    """détente's ExtraAdam, compiled, one step per graph."""
+    return detente_extragradient(compiled=True)
 
 
 def cooper_extra_adam() -> Peer:
-    """Its ExtraAdam, both players at once."""
+    """Cooper's ExtraAdam, both players at once."""
     from cooper.optim import ExtraAdam
 
     generator, discriminator = modules()
     source = batches()
     players = [(m, ExtraAdam(m.parameters(), lr=RATE, betas=BETAS)) for m in (generator, discriminator)]
 
-    def gradients() -> None:
+    def set_gradients() -> None:
         loss = zero_sum(generator, discriminator, source())
         parameters = [list(module.parameters()) for module, _ in players]
-        found = torch.autograd.grad(loss, [*parameters[0], *parameters[1]])
-        for index, (parameter, gradient) in enumerate(zip([*parameters[0], *parameters[1]], found, strict=True)):
+        gradients = torch.autograd.grad(loss, [*parameters[0], *parameters[1]])
+        for index, (parameter, gradient) in enumerate(zip([*parameters[0], *parameters[1]], gradients, strict=True)):
             parameter.grad = -gradient if index < len(parameters[0]) else gradient
 
     def step() -> None:
-        gradients()
+        set_gradients()
         for _, optimizer in players:
             optimizer.extrapolation()
-        gradients()
+        set_gradients()
         for _, optimizer in players:
             optimizer.step()
 
@@ -197,7 +197,7 @@ def cooper_extra_adam() -> Peer:
 
 
 def cgds_acgd() -> Peer:
-    """Its ACGD: a linear system by conjugate gradients at every step."""
+    """CGDs' ACGD, which solves a linear system by conjugate gradients in every step."""
     from CGDs import ACGD
 
     generator, discriminator = modules()
@@ -211,7 +211,7 @@ def cgds_acgd() -> Peer:
 
 
 def torchopt_unrolled() -> Peer:
-    """Its differentiable SGD: the generator looks through five discriminator steps."""
+    """Torchopt's differentiable SGD: the generator's gradient goes through five discriminator steps."""
     import torchopt
 
     generator, discriminator = modules()
@@ -240,15 +240,15 @@ def torchopt_unrolled() -> Peer:
 
 PEERS: dict[str, Callable[[], Peer]] = {
     "hand-written PyTorch loop, alternating Adam": loop,
-    "détente, eager": ours_eager,
-    "détente, compiled": ours_compiled,
-    "détente, compiled, ten steps a graph": ours_compiled_ten,
+    "détente, eager": detente_eager,
+    "détente, compiled": detente_compiled,
+    "détente, compiled, ten steps a graph": detente_compiled_ten,
     "torchgan `Trainer`": torchgan,
     "vegans `VanillaGAN`": vegans,
     "JAX, optax Adam, one step a call (`jit`)": lambda: peers_jax.adam(1),
     "JAX, optax Adam, 100 steps a call (`lax.scan`)": lambda: peers_jax.adam(100),
-    "détente, extragradient with Adam, eager": ours_extragradient,
-    "détente, extragradient with Adam, compiled": ours_extragradient_compiled,
+    "détente, extragradient with Adam, eager": detente_extragradient,
+    "détente, extragradient with Adam, compiled": detente_extragradient_compiled,
     "cooper `ExtraAdam`": cooper_extra_adam,
     "CGDs `ACGD`": cgds_acgd,
     "torchopt, generator through five unrolled steps": torchopt_unrolled,
@@ -262,44 +262,44 @@ def main() -> int:
     parser.add_argument(
         "--write", action="store_true", help="also write docs/benchmarks.md and benchmarks/results.json"
     )
-    chosen = parser.parse_args()
-    quick = chosen.quick
-    began, about = time.perf_counter(), page.machine()
+    options = parser.parse_args()
+    quick = options.quick
+    start, environment = time.perf_counter(), page.machine()
     with threads(1):
-        ready, reasons = {}, {}
+        peers, skip_reasons = {}, {}
         for name, make in PEERS.items():
             if quick and "ten steps" in name:
                 continue
             try:
                 step, count = make()
                 step()
-                ready[name] = step, count
-            except Exception as error:  # whatever keeps a peer from running is told in its row
-                reasons[name] = f"skipped: {type(error).__name__}: {str(error).partition(chr(10))[0][:120]}"
-            print(f"{name}: {reasons.get(name, 'ready')}", flush=True)
-        timing = interleave({name: step for name, (step, _) in ready.items()}, rounds=7 if quick else 25)
+                peers[name] = step, count
+            except Exception as error:  # the row of the peer shows the error
+                skip_reasons[name] = f"skipped: {type(error).__name__}: {str(error).partition(chr(10))[0][:120]}"
+            print(f"{name}: {skip_reasons.get(name, 'ready')}", flush=True)
+        timing = interleave({name: step for name, (step, _) in peers.items()}, rounds=7 if quick else 25)
     reference, rows = next(iter(PEERS)), []
     for name in PEERS:
-        if name in ready:
-            count = ready[name][1]
+        if name in peers:
+            count = peers[name][1]
             ratio = timing.ratio(name, reference).times(1 / count).inverse()
             rows.append(Row.of(name, ratio, sense="at least", detail=f"{count / timing.median(name):.0f} steps/s"))
-        elif name in reasons:
-            rows.append(Row(name, float("nan"), 0.0, 0.0, detail=reasons[name]))
+        elif name in skip_reasons:
+            rows.append(Row(name, float("nan"), 0.0, 0.0, detail=skip_reasons[name]))
     for row in rows:
         print(f"{row.what}: {row.median:.2f} ({row.low:.2f}–{row.high:.2f})  {row.detail}")
-    pages = page.keep("peers", rows, quick, about, time.perf_counter() - began, chosen.write)
+    pages = page.keep("peers", rows, quick, environment, time.perf_counter() - start, options.write)
     print(f"written: {', '.join(str(path.relative_to(page.ROOT)) for path in pages)}")
     return 0
 
 
 def _silence_torchvision() -> None:
-    """Declare two operators that torchvision's import looks for; the build for processors lacks them."""
-    if not DECLARED:
+    """Declare two operators that importing torchvision requires and the CPU build lacks."""
+    if not DECLARED_LIBRARIES:
         library = torch.library.Library("torchvision", "FRAGMENT")
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        DECLARED.append(library)
+        DECLARED_LIBRARIES.append(library)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from benchmarks.job_t import BATCH, LATENT, RATE, WIDTH
 
 
 def adam(count: int) -> tuple[Callable[[], object], int]:
-    """Return a call that takes `count` alternating steps in one compiled function, and `count`."""
+    """Return a function that does `count` alternating steps in one compiled call, and `count`."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -19,10 +19,10 @@ def adam(count: int) -> tuple[Callable[[], object], int]:
     def network(key, sizes):  # noqa: ANN001, ANN202
         layers = []
         for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
-            key, one, two = jax.random.split(key, 3)
+            key, weight_key, bias_key = jax.random.split(key, 3)
             bound = inputs**-0.5
-            weight = jax.random.uniform(one, (inputs, outputs), minval=-bound, maxval=bound)
-            layers.append((weight, jax.random.uniform(two, (outputs,), minval=-bound, maxval=bound)))
+            weight = jax.random.uniform(weight_key, (inputs, outputs), minval=-bound, maxval=bound)
+            layers.append((weight, jax.random.uniform(bias_key, (outputs,), minval=-bound, maxval=bound)))
         return layers
 
     def apply(layers, x):  # noqa: ANN001, ANN202
@@ -41,15 +41,15 @@ def adam(count: int) -> tuple[Callable[[], object], int]:
         return jax.nn.softplus(-apply(d, apply(g, latents))).mean()
 
     def step(state, _):  # noqa: ANN001, ANN202
-        g, d, memory_g, memory_d, key = state
-        key, one, two, three = jax.random.split(key, 4)
-        real = centres + 0.01 * jax.random.normal(one, centres.shape)
-        gradient = jax.grad(loss_d)(d, g, real, jax.random.normal(two, (BATCH, LATENT)))
-        update, memory_d = optimizer.update(gradient, memory_d)
+        g, d, optimizer_state_g, optimizer_state_d, key = state
+        key, real_key, discriminator_latent_key, generator_latent_key = jax.random.split(key, 4)
+        real = centres + 0.01 * jax.random.normal(real_key, centres.shape)
+        gradient = jax.grad(loss_d)(d, g, real, jax.random.normal(discriminator_latent_key, (BATCH, LATENT)))
+        update, optimizer_state_d = optimizer.update(gradient, optimizer_state_d)
         d = optax.apply_updates(d, update)
-        gradient = jax.grad(loss_g)(g, d, jax.random.normal(three, (BATCH, LATENT)))
-        update, memory_g = optimizer.update(gradient, memory_g)
-        return (optax.apply_updates(g, update), d, memory_g, memory_d, key), None
+        gradient = jax.grad(loss_g)(g, d, jax.random.normal(generator_latent_key, (BATCH, LATENT)))
+        update, optimizer_state_g = optimizer.update(gradient, optimizer_state_g)
+        return (optax.apply_updates(g, update), d, optimizer_state_g, optimizer_state_d, key), None
 
     steps = jax.jit(lambda state: jax.lax.scan(step, state, None, length=count)[0])
     key = jax.random.PRNGKey(0)

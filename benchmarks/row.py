@@ -1,4 +1,4 @@
-"""One line of the table: what was measured, what was hoped for, and whether it was reached."""
+"""One row of the table: a measurement, its target, and whether the target is reached."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from benchmarks.timing import Ratio
 
 @dataclass(frozen=True)
 class Row:
-    """One measured number beside its target.
+    """One measured number and its target.
 
     Args:
-        what: in words.
-        median: the measured number, a ratio unless `unit` says otherwise.
+        what: description of the measurement.
+        median: the measured number, a ratio unless `what` names a unit.
         low: its lower quartile over the rounds.
         high: its upper quartile over the rounds.
-        target: what it should be, if anything was promised.
-        sense: whether it should be at most or at least the target.
-        detail: absolute numbers, and anything that qualifies the measurement.
+        target: the required number, if there is one.
+        sense: whether the number must be at most or at least the target.
+        detail: absolute numbers, and notes on the measurement.
     """
 
     what: str
@@ -37,17 +37,17 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Whether the median reaches the target: "reached", "missed", or nothing where nothing was promised."""
+        """Whether the median reaches the target: "reached", "**missed**", or "" without a target."""
         if self.target is None:
             return ""
         reached = self.median <= self.target if self.sense == "at most" else self.median >= self.target
         return "reached" if reached else "**missed**"
 
     def record(self) -> dict[str, Any]:
-        """Return the row as plain data."""
+        """Return the row as a mapping for JSON."""
         return asdict(self)
 
 
 def milliseconds(seconds: float) -> str:
-    """Return a time in milliseconds, three digits."""
+    """Return a time in milliseconds with three digits."""
     return f"{seconds * 1e3:.3g} ms"

@@ -1,4 +1,4 @@
-"""Spectra: the dense Jacobian beside one backward pass a row, leading eigenvalues beside Jacobian-vector products."""
+"""The dense Jacobian compared with a backward pass per row, leading eigenvalues with Jacobian-vector products."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DENSE, LEADING, PRODUCTS = 20.0, 1.5, 21
 
 
 def run(quick: bool) -> list[Row]:
-    """Return both ratios."""
+    """Return the ratios of the dense Jacobian and of the leading eigenvalues."""
     with threads(1):
         return [_dense(quick), _leading(quick)]
 
@@ -37,23 +37,23 @@ def _dense(quick: bool) -> Row:
     product = transposed_jacobian(game, state.vectors, state.buffers, batch)
     unit = torch.zeros(size)
     unit[0] = 1
-    rows = 50  # of the row-by-row way, timed in one call
+    row_count = 50  # rows computed in one timed call
     candidates = {
         "dense": lambda: jacobian(game, state.vectors, state.buffers, batch),
-        "rows": lambda: [product(unit) for _ in range(rows)],
+        "rows": lambda: [product(unit) for _ in range(row_count)],
     }
     timing = interleave(candidates, rounds=3 if quick else 9, warm_up=1)
     matrix = jacobian(game, state.vectors, state.buffers, batch)
-    began = time.perf_counter()
+    start = time.perf_counter()
     torch.linalg.eigvals(matrix)
-    solved = time.perf_counter() - began
+    eigenvalue_seconds = time.perf_counter() - start
     return Row.of(
         f"Dense Jacobian of the {size:,}-parameter ring game: times faster than one backward pass a row",
-        timing.ratio("rows", "dense").times(size / rows),
+        timing.ratio("rows", "dense").times(size / row_count),
         target=DENSE,
         sense="at least",
-        detail=f"{timing.median('dense'):.2f} s; row by row {timing.median('rows') * size / rows:.1f} s;"
-        f" its eigenvalues then take {solved:.1f} s",
+        detail=f"{timing.median('dense'):.2f} s; row by row {timing.median('rows') * size / row_count:.1f} s;"
+        f" its eigenvalues then take {eigenvalue_seconds:.1f} s",
     )
 
 

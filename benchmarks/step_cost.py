@@ -1,4 +1,4 @@
-"""What a step of each method costs beside a simultaneous gradient step on the same networks, and what it counts."""
+"""The cost of a step of each method, in time and gradients, relative to a simultaneous gradient step."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ WIDTH, DEPTH, LATENT, BATCH, SAMPLES = 128, 3, 16, 256, 25_600
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """A method with its target, in units of a simultaneous step of the same game.
+class Candidate:
+    """A method with its target in units of a simultaneous step of the same game.
 
-    The game is zero-sum, which every method accepts, unless the method's paper has another loss.
+    The game is zero-sum, which every method accepts, unless the method's paper uses another loss.
     """
 
-    make: Callable[[], Method]
+    make_method: Callable[[], Method]
     target: float | None
     objective: str = "minimax"
 
@@ -38,49 +38,49 @@ def _adam() -> Adam:
     return Adam(1e-4)
 
 
-CONTESTANTS = {
-    "alternating": Contestant(lambda: methods.alternating(optimizer=_adam()), None),
-    "alternating_shared_batch": Contestant(lambda: methods.alternating_shared_batch(optimizer=_adam()), None),
-    "consensus": Contestant(lambda: methods.consensus(optimizer=_adam()), 2.6),
-    "extragradient": Contestant(lambda: methods.extragradient(optimizer=_adam()), 2.1),
-    "svre (without its snapshots)": Contestant(lambda: methods.svre(), None),
-    "svrg (without its snapshots)": Contestant(lambda: methods.svrg(), 2.2),
-    "svrg, its paper's loss": Contestant(lambda: methods.svrg(), 2.2, "non_saturating"),
-    "svrg_shared_batch (without its snapshots)": Contestant(lambda: methods.svrg_shared_batch(), 2.2),
-    "svrg_shared_batch, its paper's loss": Contestant(lambda: methods.svrg_shared_batch(), 2.2, "non_saturating"),
-    "accept_reject, one ascent step": Contestant(lambda: methods.accept_reject(ascent_steps=1), 2.5),
-    "covariance_langevin, diagonal": Contestant(lambda: methods.covariance_langevin(), 3.0),
-    "competitive": Contestant(lambda: methods.competitive(), None),
-    "follow_the_ridge": Contestant(lambda: methods.follow_the_ridge(), None),
-    "unrolled, five steps": Contestant(lambda: methods.unrolled(), None),
-    "symplectic_adjustment": Contestant(lambda: methods.symplectic_adjustment(), None),
+CANDIDATES = {
+    "alternating": Candidate(lambda: methods.alternating(optimizer=_adam()), None),
+    "alternating_shared_batch": Candidate(lambda: methods.alternating_shared_batch(optimizer=_adam()), None),
+    "consensus": Candidate(lambda: methods.consensus(optimizer=_adam()), 2.6),
+    "extragradient": Candidate(lambda: methods.extragradient(optimizer=_adam()), 2.1),
+    "svre (without its snapshots)": Candidate(lambda: methods.svre(), None),
+    "svrg (without its snapshots)": Candidate(lambda: methods.svrg(), 2.2),
+    "svrg, its paper's loss": Candidate(lambda: methods.svrg(), 2.2, "non_saturating"),
+    "svrg_shared_batch (without its snapshots)": Candidate(lambda: methods.svrg_shared_batch(), 2.2),
+    "svrg_shared_batch, its paper's loss": Candidate(lambda: methods.svrg_shared_batch(), 2.2, "non_saturating"),
+    "accept_reject, one ascent step": Candidate(lambda: methods.accept_reject(ascent_steps=1), 2.5),
+    "covariance_langevin, diagonal": Candidate(lambda: methods.covariance_langevin(), 3.0),
+    "competitive": Candidate(lambda: methods.competitive(), None),
+    "follow_the_ridge": Candidate(lambda: methods.follow_the_ridge(), None),
+    "unrolled, five steps": Candidate(lambda: methods.unrolled(), None),
+    "symplectic_adjustment": Candidate(lambda: methods.symplectic_adjustment(), None),
 }
 
 
 def run(quick: bool) -> list[Row]:
-    """Return each method's eager time in units of a simultaneous step's, beside the count of gradients."""
+    """Return each method's eager time in units of a simultaneous step, and its relative number of gradients."""
     rows = []
     with threads(1):
-        for name, contestant in CONTESTANTS.items():
-            game = _game(contestant.objective)
-            method, plain = contestant.make(), methods.simultaneous(optimizer=_adam())
-            candidates = {"simultaneous": _steps(game, plain), "method": _steps(game, method)}
+        for name, candidate in CANDIDATES.items():
+            game = _game(candidate.objective)
+            method, simultaneous = candidate.make_method(), methods.simultaneous(optimizer=_adam())
+            candidates = {"simultaneous": _steps(game, simultaneous), "method": _steps(game, method)}
             timing = interleave(candidates, rounds=7 if quick else 31)
-            scheme = method.scheme.gradient_evaluations(method.field, game.players)
-            count = scheme / plain.gradient_evaluations(game)
+            method_gradients = method.scheme.gradient_evaluations(method.field, game.players)
+            relative_gradients = method_gradients / simultaneous.gradient_evaluations(game)
             rows.append(
                 Row.of(
                     f"{name}",
                     timing.ratio("method", "simultaneous"),
-                    target=contestant.target,
-                    detail=f"{milliseconds(timing.median('method'))}; {count:g} by count of gradients",
+                    target=candidate.target,
+                    detail=f"{milliseconds(timing.median('method'))}; {relative_gradients:g} by count of gradients",
                 )
             )
     return rows
 
 
 def _game(objective: str) -> Game:
-    """Return a game of finite sums without BatchNorm."""
+    """Return a game with finite sums and without BatchNorm."""
     points = Ring().draw(SAMPLES, torch.Generator().manual_seed(0))["real"]
 
     def network(inputs: int, outputs: int) -> Callable[[], MLP]:
@@ -96,8 +96,8 @@ def _steps(game: Game, method: Method) -> Callable[[], None]:
     state = method.prepare(game, method.initial(game, generator), generator)
     steps = Steps(game, method)
 
-    def take() -> None:
+    def run_step() -> None:
         nonlocal state
         (state,), _ = steps([state], [[draw(game, method, state, generator)]], donate=True)
 
-    return take
+    return run_step

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from detente.experiments.support.outcome import Outcome
+from detente.experiments.support.reproduction import Outcome
 from detente.registry import members
 
 DOCS = Path(__file__).parent

@@ -36,7 +36,7 @@ class Jare(Field):
         blocks = {}
         for player in players:
             others = tuple(name for name in game.players if name != player)
-            _, products = vector_jacobian(game, vectors, buffers, batch, players=others, wanted=(player,))
+            _, products = vector_jacobian(game, vectors, buffers, batch, players=others, columns=(player,))
             blocks[player] = plain.field[player] + self.strength * products[player]
         return replace(plain, field=blocks), memory
 

@@ -27,8 +27,8 @@ CPU = torch.device("cpu")
 def test_findings_survive_a_stop_in_the_middle_of_a_line(tmp_path: Path) -> None:
     findings = Findings("cpu", tmp_path / "found.jsonl")
     findings.add("one", "1.0", "at most 2", True, "detail")
-    findings.difference("two", 0.5, 0.1)
-    with findings.guarded("three"):
+    findings.add_difference("two", 0.5, 0.1)
+    with findings.catch_errors("three"):
         raise ValueError("first\nsecond")
     with findings.path.open("a", encoding="utf-8") as file:
         file.write('{"what": "cut')
@@ -40,21 +40,21 @@ def test_findings_survive_a_stop_in_the_middle_of_a_line(tmp_path: Path) -> None
 
 def test_relative_differences() -> None:
     expected, found = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5])
-    assert games.relative(expected, found) == pytest.approx(0.1)
-    assert games.relative(expected, torch.tensor([3.0, float("nan")])) == float("inf")
+    assert games.relative_difference(expected, found) == pytest.approx(0.1)
+    assert games.relative_difference(expected, torch.tensor([3.0, float("nan")])) == float("inf")
     one, other = (State(torch.tensor(0), {"x": expected, "y": last}) for last in (expected, found))
-    assert games.farthest(one, other) == pytest.approx(0.1)
+    assert games.largest_difference(one, other) == pytest.approx(0.1)
 
 
 def test_states_from_the_same_random_numbers_are_compared() -> None:
     """The same device twice gives the same bits, for methods that draw in preparing, in schemes and in optimizers."""
     game = games.finite_ring(torch.float64)
     for name in ("svre_restarted", "accept_reject", "sgld"):
-        assert games.apart(game, methods.names()[name](), CPU, 2) == 0.0
+        assert games.device_difference(game, methods.names()[name](), CPU, 2) == 0.0
 
 
 def test_a_difference_in_one_step_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = games.taken
+    taken = games.step_on_device
     calls: list[int] = []
 
     def disturbed(game, method, state, generator, device):  # noqa: ANN001, ANN202
@@ -64,8 +64,8 @@ def test_a_difference_in_one_step_is_seen(monkeypatch: pytest.MonkeyPatch) -> No
             after.vectors["generator"] = after.vectors["generator"] + 1e-6
         return after
 
-    monkeypatch.setattr(games, "taken", disturbed)
-    distance = games.apart(games.finite_ring(torch.float64), methods.simultaneous(), CPU, 2)
+    monkeypatch.setattr(games, "step_on_device", disturbed)
+    distance = games.device_difference(games.finite_ring(torch.float64), methods.simultaneous(), CPU, 2)
     assert 1e-7 < distance < 1e-4
 
 
@@ -79,13 +79,13 @@ def test_checkpoints_are_compared_by_bits() -> None:
 
 
 def test_times_of_graphs_of_several_steps_are_shares_of_the_loop(tmp_path: Path) -> None:
-    from benchmarks.gpu.speed import write_down
+    from benchmarks.gpu.speed import add_times
 
     findings = Findings("cpu", tmp_path / "found.jsonl")
     sizes = {"loop": 1, "compiled, 10 steps a graph": 10, "compiled, 1 step a graph": 1}
     # Twenty steps of each in a unit: two calls of the graph of ten.
     seconds = {"loop": [2.0] * 3, "compiled, 10 steps a graph": [0.5] * 3, "compiled, 1 step a graph": [1.9] * 3}
-    write_down(findings, Timing(seconds, {}), 20, sizes, "ring")
+    add_times(findings, Timing(seconds, {}), 20, sizes, "ring")
     loop, ten, one = findings_module.read(findings.path)
     assert loop.measured == "100 ms a step"
     assert ten.measured.startswith("0.25 ") and ten.reached and ten.detail == "25 ms a step"

@@ -1,1 +1,1 @@
-"""What détente does on a GPU: checks against the processor, and measurements against hand-written loops."""
+"""Checks of détente on a GPU against the CPU, and measurements against hand-written loops."""

@@ -1,4 +1,4 @@
-"""Commands of `detente`, carried out in this process without their output."""
+"""Runs `detente` commands in this process and captures their output."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import io
 from detente import cli
 
 
-def called(words: list[str], allowed: tuple[int, ...] = (0,)) -> int:
-    """Return the exit status of `detente` with these words.
+def run_command(arguments: list[str], allowed: tuple[int, ...] = (0,)) -> int:
+    """Run `detente` with the given arguments, and return its exit status.
 
     Raises:
-        RuntimeError: it is none of those allowed; with the end of what the command said.
+        RuntimeError: the status is not allowed; the message ends with the last output of the command.
     """
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = cli.main(words)
-    if code not in allowed:
-        raise RuntimeError(f"detente {words[0]} ended with {code}: {said.getvalue()[-300:]}")
-    return code
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        exit_status = cli.main(arguments)
+    if exit_status not in allowed:
+        raise RuntimeError(f"detente {arguments[0]} ended with {exit_status}: {output.getvalue()[-300:]}")
+    return exit_status

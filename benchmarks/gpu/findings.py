@@ -1,4 +1,4 @@
-"""The findings of a section: written to a file one by one, so that a section that is stopped loses none."""
+"""The findings of a section, written to a file one by one, so that a stopped section loses none."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Finding:
     """One line of the page.
 
     Args:
-        what: was checked or measured.
+        what: name of the check or measurement.
         measured: the result, in words or numbers.
-        target: what it should be, if anything was promised.
-        reached: whether it is; None where nothing was promised.
-        detail: absolute numbers, and anything that qualifies the result.
+        target: the required result, if there is one.
+        reached: whether the target is reached; None without a target.
+        detail: absolute numbers, and notes on the result.
     """
 
     what: str
@@ -32,12 +32,12 @@ class Finding:
 
 
 class Findings:
-    """Where a section puts its findings.
+    """Collects the findings of a section.
 
     Args:
-        device: "cuda" or "cpu"; on a processor everything is done small, to try the program.
-        path: the file, one JSON object a line.
-        gate: a file whose existence says that nothing else runs on the machine any more.
+        device: "cuda" or "cpu"; on a CPU all games are small, to test the program.
+        path: the output file, with one JSON object per line.
+        gate: a file that appears when nothing else runs on the machine any more.
     """
 
     def __init__(self, device: str, path: Path, gate: Path | None = None) -> None:
@@ -45,24 +45,24 @@ class Findings:
         self.gpu = self.device.type == "cuda"
 
     def add(self, what: str, measured: str, target: str = "", reached: bool | None = None, detail: str = "") -> None:
-        """Write one finding down, and show it at once."""
+        """Write and print one finding."""
         finding = Finding(what, measured, target, reached, detail)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(finding), ensure_ascii=False) + "\n")
         verdict = {True: "ok", False: "MISSED", None: ""}[reached]
         print(f"  {what}: {measured}  {verdict}  {detail}"[:220], flush=True)
 
-    def difference(self, what: str, found: float, most: float, detail: str = "") -> None:
-        """Write down a relative difference beside the largest that rounding explains."""
-        self.add(what, f"{found:.1e}", f"at most {most:.0e}", found <= most, detail)
+    def add_difference(self, what: str, value: float, tolerance: float, detail: str = "") -> None:
+        """Add a relative difference with the largest value that rounding explains."""
+        self.add(what, f"{value:.1e}", f"at most {tolerance:.0e}", value <= tolerance, detail)
 
     @contextmanager
-    def guarded(self, what: str) -> Iterator[None]:
-        """An error within is a finding, and the section goes on."""
+    def catch_errors(self, what: str) -> Iterator[None]:
+        """Turn an error in the block into a finding, so that the section continues."""
         try:
             yield
         except Exception as error:
-            self.add(what, *described(error))
+            self.add(what, *describe_error(error))
 
     def synchronize(self) -> None:
         """Wait for the device's work."""
@@ -70,19 +70,19 @@ class Findings:
             torch.cuda.synchronize()
 
 
-def described(error: Exception) -> tuple[str, str, bool, str]:
-    """Return an error as a finding's result, target, verdict and detail: where it came from."""
+def describe_error(error: Exception) -> tuple[str, str, bool, str]:
+    """Return the result, target, verdict and detail of a finding for an error; the detail is the innermost frames."""
     message = " ".join(str(error).split())[:300]
     frames = traceback.extract_tb(error.__traceback__)[-4:]
-    where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
-    return f"{type(error).__name__}: {message}", "no error", False, where
+    location = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    return f"{type(error).__name__}: {message}", "no error", False, location
 
 
 Section = Callable[[Findings], None]
 
 
 def read(path: Path) -> list[Finding]:
-    """Return the findings in a file; a last line cut short by a stop is left out."""
+    """Return the findings in a file, without a last line that is incomplete."""
     findings = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:

@@ -1,4 +1,4 @@
-"""The page and the JSON file that the findings of all sections make."""
+"""Writes the findings of all sections as a page and a JSON file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ brackets.
 
 @dataclass
 class Outcome:
-    """How a section ended.
+    """The outcome of a section.
 
     Args:
-        title: of the section.
-        status: "running", "done", or why it ended early.
-        seconds: how long it took.
-        findings: what it wrote down.
+        title: title of the section.
+        status: "running", "done", or the reason why it ended early.
+        seconds: duration.
+        findings: the findings of the section.
     """
 
     title: str
@@ -36,7 +36,7 @@ class Outcome:
 
 
 def write(folder: Path, about: dict[str, str], outcomes: dict[str, Outcome]) -> None:
-    """Write the page and the JSON file anew."""
+    """Write the page and the JSON file."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {"about": about, "sections": {name: asdict(outcome) for name, outcome in outcomes.items()}}
     _replace(folder / "gpu.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
@@ -50,13 +50,13 @@ def _replace(path: Path, content: str) -> None:
 
 
 def text(about: dict[str, str], outcomes: dict[str, Outcome]) -> str:
-    """Return the page."""
+    """Return the text of the page."""
     parts = [HEAD, "\n| | |\n| --- | --- |\n"]
     parts += [f"| {name} | {_cell(value)} |\n" for name, value in about.items()]
-    every = [finding for outcome in outcomes.values() for finding in outcome.findings]
-    missed = sum(finding.reached is False for finding in every)
-    met = sum(finding.reached is True for finding in every)
-    parts.append(f"\n{met} checks hold, {missed} do not.\n")
+    findings = [finding for outcome in outcomes.values() for finding in outcome.findings]
+    failed = sum(finding.reached is False for finding in findings)
+    passed = sum(finding.reached is True for finding in findings)
+    parts.append(f"\n{passed} checks hold, {failed} do not.\n")
     for outcome in outcomes.values():
         parts.append(f"\n## {outcome.title}\n\n")
         if outcome.status != "done":

@@ -1,4 +1,4 @@
-"""A run of `detente train` on the device, stopped in the middle and resumed, beside the run left alone."""
+"""Runs of `detente train` on the device that are stopped and resumed, compared with uninterrupted ones."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.gpu.command import called
+from benchmarks.gpu.command import run_command
 from benchmarks.gpu.findings import Findings
-from benchmarks.gpu.games import relative
+from benchmarks.gpu.games import relative_difference
 
-# By title: the words of `detente train`, the steps, and the steps between two checkpoints.
+# Options of `detente train`, number of steps, and steps between checkpoints.
 Job = tuple[list[str], int, int]
 
 
 def resume(findings: Findings) -> None:
-    """The ring and DCGAN-28, eagerly and compiled: bits, or how far apart."""
+    """Compare stopped and resumed runs of the ring and DCGAN-28, eager and compiled, with uninterrupted ones."""
     steps = 600 if findings.gpu else 40
     ring = ["--game", "ring", "--method", "consensus"]
     digits = ["--game", "digits", "--game.width", "32" if findings.gpu else "4", "--method", "alternating"]
@@ -36,40 +36,40 @@ def resume(findings: Findings) -> None:
         jobs["ring, alternating, compiled"] = (compiled, 2000, 400)
     with tempfile.TemporaryDirectory() as folder:
         for title, job in jobs.items():
-            with findings.guarded(title):
+            with findings.catch_errors(title):
                 _compare(findings, title, job, Path(folder) / title.replace(" ", "-").replace(",", ""))
 
 
 def _compare(findings: Findings, title: str, job: Job, folder: Path) -> None:
-    words, steps, every = job
-    ticks = [word for what in ("record", "measure", "checkpoint") for word in (f"--{what}_every", str(every))]
-    common = ["train", *words, "--steps", str(steps), *ticks, "--samples", "256", "--device", findings.device.type]
+    options, steps, interval = job
+    command = ["train", *options, "--steps", str(steps), "--samples", "256", "--device", findings.device.type]
+    for event in ("record", "measure", "checkpoint"):
+        command += [f"--{event}_every", str(interval)]
     for name in ("whole", "again"):
-        called([*common, "--out", str(folder / name)])
+        run_command([*command, "--out", str(folder / name)])
     stopped = folder / "stopped"
-    code = _interrupted([*common, "--out", str(stopped)], stopped, 2)
-    at = json.loads((stopped / "status.json").read_text(encoding="utf-8"))["seeds"]["0"]["step"]
-    called(["resume", str(stopped)])
-    whole, again, resumed = (_last(folder / name) for name in ("whole", "again", "stopped"))
-    detail = f"stopped at step {at} of {steps}, exit status {code}; {_execution(folder / 'whole')}"
-    for what, other in (("stopped and resumed", resumed), ("run twice", again)):
-        different, distance = _differences(whole, other)
-        measured = (
-            "the same bits" if not different else f"{different} of {len(whole)} tensors differ, by {distance:.1e}"
-        )
-        findings.add(f"{title}: {what}", measured, "the same bits", not different, detail)
+    exit_status = _run_interrupted([*command, "--out", str(stopped)], stopped, 2)
+    stopped_step = json.loads((stopped / "status.json").read_text(encoding="utf-8"))["seeds"]["0"]["step"]
+    run_command(["resume", str(stopped)])
+    first, second, resumed = (_last_checkpoint(folder / name) for name in ("whole", "again", "stopped"))
+    execution = _read_execution(folder / "whole")
+    detail = f"stopped at step {stopped_step} of {steps}, exit status {exit_status}; {execution}"
+    for case, tensors in (("stopped and resumed", resumed), ("run twice", second)):
+        different, distance = _differences(first, tensors)
+        measured = f"{different} of {len(first)} tensors differ, by {distance:.1e}" if different else "the same bits"
+        findings.add(f"{title}: {case}", measured, "the same bits", not different, detail)
         detail = ""
 
 
-def _interrupted(words: list[str], directory: Path, checkpoints: int) -> int:
-    """Return the exit status of a command that is interrupted, as by Ctrl-C, once a run has so many checkpoints."""
-    over = threading.Event()
+def _run_interrupted(options: list[str], directory: Path, checkpoints: int) -> int:
+    """Run a command, interrupt it like Ctrl-C after some checkpoints, and return its exit status."""
+    finished = threading.Event()
 
     def watch() -> None:
-        seen: set[str] = set()
-        while not over.is_set():
-            seen |= {path.name for path in (directory / "checkpoints").glob("step*.safetensors")}
-            if len(seen) > checkpoints:  # the first is of step 0
+        checkpoint_names: set[str] = set()
+        while not finished.is_set():
+            checkpoint_names |= {path.name for path in (directory / "checkpoints").glob("step*.safetensors")}
+            if len(checkpoint_names) > checkpoints:  # the first one is of step 0
                 _thread.interrupt_main()
                 return
             time.sleep(0.005)
@@ -77,23 +77,23 @@ def _interrupted(words: list[str], directory: Path, checkpoints: int) -> int:
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
-        return called(words, allowed=(0, 130))
+        return run_command(options, allowed=(0, 130))
     finally:
-        over.set()
+        finished.set()
         thread.join()
 
 
-def _last(directory: Path) -> dict[str, Tensor]:
+def _last_checkpoint(directory: Path) -> dict[str, Tensor]:
     return load_file(sorted((directory / "checkpoints").glob("step*.safetensors"))[-1])
 
 
-def _execution(directory: Path) -> str:
+def _read_execution(directory: Path) -> str:
     return json.loads((directory / "status.json").read_text(encoding="utf-8"))["execution"]
 
 
-def _differences(expected: dict[str, Tensor], found: dict[str, Tensor]) -> tuple[int, float]:
-    """Return how many tensors are not the same bits, and the largest relative difference among them."""
-    if expected.keys() != found.keys():
-        raise RuntimeError(f"checkpoints of other tensors: {sorted(expected.keys() ^ found.keys())[:3]}")
-    different = [name for name, tensor in expected.items() if not tensor.equal(found[name])]
-    return len(different), max((relative(expected[name], found[name]) for name in different), default=0.0)
+def _differences(expected: dict[str, Tensor], actual: dict[str, Tensor]) -> tuple[int, float]:
+    """Return how many tensors differ in any bit, and their largest relative difference."""
+    if expected.keys() != actual.keys():
+        raise RuntimeError(f"checkpoints of other tensors: {sorted(expected.keys() ^ actual.keys())[:3]}")
+    different = [name for name, tensor in expected.items() if not tensor.equal(actual[name])]
+    return len(different), max((relative_difference(expected[name], actual[name]) for name in different), default=0.0)

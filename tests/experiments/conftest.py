@@ -1,4 +1,4 @@
-"""A classifier for the smoke profiles of experiments on images: one that was never trained."""
+"""An untrained classifier for the smoke profiles of experiments on images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detente.metrics.features import extractor as features
 
 @pytest.fixture(scope="module", autouse=True)
 def classifiers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep it, and what it sees, in a folder of the tests' own, in the place of the user's cache."""
+    """Store the classifier and its features in a temporary folder instead of the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         for module in (classifier, features):

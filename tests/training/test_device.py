@@ -37,7 +37,7 @@ from detente.penalties.gradient_penalty import GradientPenalty
 from detente.schedule import Linear
 from detente.training.loop import applicable
 from detente.training.settings import _try
-from detente.training.step import draw, to_device
+from detente.training.step import draw, state_to_device
 from tests.training.small_runs import discriminator, generator, ring
 
 MAY_MIX = ("copy_", "_to_copy", "index", "index_put")  # with indices on the processor
@@ -137,7 +137,7 @@ def test_a_step_stays_on_its_device(method: str, game: str) -> None:
     played, generator = GAMES[game](), torch.Generator().manual_seed(0)
     way = methods.names()[method]()
     try:
-        state = to_device(way.initial(played, generator), "meta")
+        state = state_to_device(way.initial(played, generator), "meta")
     except InvalidValue as error:
         pytest.skip(str(error))
     drawn = draw(played, way, state, generator)
@@ -149,7 +149,7 @@ def test_a_step_stays_on_its_device(method: str, game: str) -> None:
 @pytest.mark.parametrize("game", GAMES)
 def test_looking_stays_on_its_device(game: str) -> None:
     played, generator = GAMES[game](), torch.Generator().manual_seed(0)
-    state = to_device(methods.simultaneous().initial(played, generator), "meta")
+    state = state_to_device(methods.simultaneous().initial(played, generator), "meta")
     for metric in applicable(played).values():
         assert watched(lambda metric=metric: metric(EvaluationContext(played, state, generator, 8))) == []
 

@@ -1,1 +1,1 @@
-"""One figure of one paper per file: its runs, its drawing, its claims."""
+"""One figure of one paper per file: its runs, its plot, its claims."""

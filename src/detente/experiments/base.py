@@ -1,4 +1,4 @@
-"""The role of an experiment: one figure of one paper, as its runs, its drawing and its claims."""
+"""The base class of experiments: one figure of one paper, with its runs, its plot and its claims."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 from detente.errors import unknown
-from detente.experiments.support.estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Profile = Literal["smoke", "laptop", "paper"]
 PROFILES: tuple[str, ...] = get_args(Profile)
-Findings = dict[str, Any]  # numbers, lists and arrays by name: all that drawing and claims look at
+Findings = dict[str, Any]  # numbers, lists and arrays by name: everything that the plot and the claims use
 T = TypeVar("T")
 
 
 class Track(Protocol):
-    """Something that shows how far a loop has come, as a progress bar does."""
+    """Shows the progress of a loop, as a progress bar does."""
 
     def __call__(self, items: Iterable[T], name: str, total: int | None = None) -> Iterator[T]:
-        """Yield the items, telling how many of `total` have passed."""
+        """Yield the items and show how many of `total` are done."""
         ...
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper says, in a form that can fail.
+    """A statement of a paper, in a form that can fail.
 
     Args:
-        sentence: what is said.
-        estimate: the number that decides, from the findings.
-        holds: whether the number bears the sentence out.
-        paper: the paper's own number, where it gave one.
+        sentence: the statement.
+        estimate: computes the deciding number from the findings.
+        holds: returns whether the number supports the statement.
+        paper: the paper's own number, if it gives one.
     """
 
     sentence: str
@@ -48,21 +48,21 @@ class Claim:
 class Experiment(ABC):
     """One figure of one paper.
 
-    A concrete experiment says what it reproduces in class variables, takes its size from `sizes`, and gives three
-    answers: what was found, what it looks like, and what is claimed of it. `smoke` takes seconds and shows only that
-    everything runs; `laptop` at most half an hour on two cores; `paper` is the paper's own size.
+    A subclass describes what it reproduces in class variables, takes its size from `sizes`, trains and measures in
+    `conduct`, plots in `draw`, and lists the paper's statements in `claims`. The profile `smoke` takes seconds and only
+    shows that everything runs; `laptop` takes at most half an hour on two cores; `paper` has the paper's own size.
     """
 
     title: ClassVar[str]
     paper: ClassVar[str]
     figure: ClassVar[str]
-    deviations: ClassVar[tuple[str, ...]] = ()  # from the paper, one line each
-    tried: ClassVar[str] = ""  # what was tried where a claim does not hold
+    deviations: ClassVar[tuple[str, ...]] = ()  # from the paper, one sentence each
+    tried: ClassVar[str] = ""  # what was tried about claims that do not hold
     claims: ClassVar[tuple[Claim, ...]]
-    sizes: ClassVar[dict[str, dict[str, Any]]]  # by profile: the numbers that make it small or large
+    sizes: ClassVar[dict[str, dict[str, Any]]]  # by profile: the keyword arguments of `conduct`
 
     def size(self, profile: str) -> dict[str, Any]:
-        """Return the numbers of a profile.
+        """Return the settings of a profile.
 
         Raises:
             InvalidValue: there is no such profile.
@@ -73,14 +73,14 @@ class Experiment(ABC):
 
     @abstractmethod
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train and measure, and return what was found.
+        """Train and measure, and return the findings.
 
         Args:
-            folder: where runs are written; conducted again in the same folder, it goes on where it stopped.
-            track: shows how far each loop has come.
-            size: the numbers of the profile.
+            folder: where the runs are written; a second call with the same folder continues them.
+            track: shows the progress of each loop.
+            size: the settings of the profile.
         """
 
     @abstractmethod
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the findings as the paper does."""
+        """Plot the findings as the paper does."""

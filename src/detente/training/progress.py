@@ -9,7 +9,7 @@ from torch import Tensor
 
 from detente.state import State
 from detente.training.run import Run
-from detente.training.step import to_device
+from detente.training.step import state_to_device
 
 
 @dataclass(frozen=True)
@@ -39,5 +39,5 @@ class Progress:
 def begin(run: Run, seed: int) -> Progress:
     """Return the training of one seed before its first step."""
     generator = torch.Generator().manual_seed(seed)
-    state = to_device(run.method.initial(run.game, generator), run.device)
+    state = state_to_device(run.method.initial(run.game, generator), run.device)
     return Progress(seed, state, generator.get_state())

@@ -29,7 +29,7 @@ class Draw:
         return {name: {str(i): part for i, part in enumerate(getattr(self, name))} for name in ("batches", "noise")}
 
 
-def to_device(state: State, device: str | torch.device | None) -> State:
+def state_to_device(state: State, device: str | torch.device | None) -> State:
     """Return a state on a device; None leaves it where it is."""
     if device is None:
         return state

@@ -15,7 +15,7 @@ from detente.methods.method import Method
 from detente.modules.calling import copied, modules_of
 from detente.state import Info, State
 from detente.training.settings import require_supported
-from detente.training.step import Draw, Steps, batch_to_device, draw, draw_noise, to_device
+from detente.training.step import Draw, Steps, batch_to_device, draw, draw_noise, state_to_device
 
 
 class Stepper:
@@ -47,7 +47,7 @@ class Stepper:
         settings = EvaluationSettings(precision, accumulate, channels_last)
         self.game, self.method = game, method
         self.generator = torch.Generator().manual_seed(seed)
-        self._state, self._shown = to_device(method.initial(game, self.generator), device), True
+        self._state, self._shown = state_to_device(method.initial(game, self.generator), device), True
         require_supported(settings, game, method)
         self._steps, self._warned = Steps(game.with_settings(settings), method, compiled=compiled), not compiled
         self._warn_if_eager()

@@ -16,7 +16,7 @@ from detente.cli.display import console
 from detente.cli.option_help import Words
 from detente.errors import InvalidValue, require, unknown
 from detente.experiments.base import PROFILES
-from detente.experiments.support.outcome import Outcome, reproduce
+from detente.experiments.support.reproduction import Outcome, reproduce
 from detente.registry import members
 from detente.training.run_directory.directory import held
 from detente.training.signals import exit_status

@@ -1,4 +1,4 @@
-"""From Theory to Practice on images: how near accept–reject and gradient descent-ascent come to the data."""
+"""From Theory to Practice on images: the distance to the data of accept–reject and gradient descent-ascent."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.class_statistics import followed, spaced, statistics
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_games import dcgan, some
+from detente.experiments.support.class_statistics import class_evaluator, evenly_spaced_steps, train_and_evaluate
+from detente.experiments.support.image_games import balanced_subset, dcgan_game
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device, opened
+from detente.experiments.support.image_sets import default_device, load_image_set
+from detente.experiments.support.interval_estimate import Estimate
 from detente.fields.gradient import Gradient
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
@@ -23,11 +23,11 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OURS, GDA = "accept–reject", "GDA"
+ACCEPT_REJECT, GDA = "accept–reject", "GDA"
 
 
 class AcceptRejectImages(Experiment):
-    """Accept–reject comes nearer to images of ten classes than gradient descent-ascent."""
+    """Accept–reject comes closer to images of ten classes than gradient descent-ascent."""
 
     title = "Images of ten classes: accept–reject and GDA"
     paper = "Mangoubi, Sachdeva & Vishnoi 2020, From Theory to Practice"
@@ -54,46 +54,48 @@ class AcceptRejectImages(Experiment):
     }
     claims = (
         Claim(
-            f"{OURS} comes nearer to the data: its Fréchet distance at the end less GDA's",
-            lambda f: Estimate.difference(f[OURS]["distance"][:, -1], f[GDA]["distance"][:, -1]),
-            lambda found: found.high < 0,
+            f"{ACCEPT_REJECT} comes nearer to the data: its Fréchet distance at the end less GDA's",
+            lambda findings: Estimate.difference(
+                findings[ACCEPT_REJECT]["distance"][:, -1], findings[GDA]["distance"][:, -1]
+            ),
+            lambda estimate: estimate.high < 0,
             "lower FID",
         ),
         Claim(
-            f"{OURS} scores higher: its Inception Score at the end less GDA's",
-            lambda f: Estimate.difference(f[OURS]["score"][:, -1], f[GDA]["score"][:, -1]),
-            lambda found: found.low > 0,
+            f"{ACCEPT_REJECT} scores higher: its Inception Score at the end less GDA's",
+            lambda findings: Estimate.difference(
+                findings[ACCEPT_REJECT]["score"][:, -1], findings[GDA]["score"][:, -1]
+            ),
+            lambda estimate: estimate.low > 0,
             "higher (2022 version)",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train by both methods, and return what scores say along training."""
-        data = opened(size["set"])
-        game = dcgan(some(data), size["width"], size["batch"], size["latent"])
-        arms = {
-            OURS: methods.accept_reject(ascent_steps=1, accept_every=2, learning_rate=size["rate"]),
+        """Train with both methods, and return scores during training."""
+        data = load_image_set(size["set"])
+        game = dcgan_game(balanced_subset(data), size["width"], size["batch"], size["latent"])
+        method_by_name = {
+            ACCEPT_REJECT: methods.accept_reject(ascent_steps=1, accept_every=2, learning_rate=size["rate"]),
             GDA: Method(Gradient(), Alternating(("generator", "discriminator")), Adam(size["rate"])),
         }
-        steps, look = spaced(size["steps"], size["looks"]), statistics(size["set"], data)
-        found: Findings = {}
-        for name, method in arms.items():
-            run = Run(game, method, seeds=tuple(range(size["seeds"])), device=device())
-            place = folder / name.lower().replace("–", "-")
-            found[name] = followed(run, place, steps, look, size["samples"], track)
-        return found
+        steps, evaluate = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator(size["set"], data)
+        findings: Findings = {}
+        for name, method in method_by_name.items():
+            run = Run(game, method, seeds=tuple(range(size["seeds"])), device=default_device())
+            run_folder = folder / name.lower().replace("–", "-")
+            findings[name] = train_and_evaluate(run, run_folder, steps, evaluate, size["samples"], track)
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw both scores over steps, and samples at the end."""
+        """Plot both scores against steps, and draw the final samples."""
         grid = figure.add_gridspec(2, 2)
-        for column, (measured, title) in enumerate(
-            {"distance": "Fréchet distance", "score": "Inception Score"}.items()
-        ):
+        for column, (metric, title) in enumerate({"distance": "Fréchet distance", "score": "Inception Score"}.items()):
             axes = figure.add_subplot(grid[0, column], xlabel="steps", title=title)
-            for index, (name, seen) in enumerate(findings.items()):
-                axes.plot(seen["steps"], seen[measured].T, color=f"C{index}", lw=0.5, alpha=0.4)
-                axes.plot(seen["steps"], seen[measured].mean(0), color=f"C{index}", label=name)
+            for index, (name, result) in enumerate(findings.items()):
+                axes.plot(result["steps"], result[metric].T, color=f"C{index}", lw=0.5, alpha=0.4)
+                axes.plot(result["steps"], result[metric].mean(0), color=f"C{index}", label=name)
             axes.legend(fontsize="small")
-        for column, (name, seen) in enumerate(findings.items()):
-            axes = figure.add_subplot(grid[1, column], title=f"{name}, step {seen['steps'][-1]:,}")
-            show_grid(axes, torch.from_numpy(seen["images"][0, -1]), 3, 8)
+        for column, (name, result) in enumerate(findings.items()):
+            axes = figure.add_subplot(grid[1, column], title=f"{name}, step {result['steps'][-1]:,}")
+            show_grid(axes, torch.from_numpy(result["images"][0, -1]), 3, 8)

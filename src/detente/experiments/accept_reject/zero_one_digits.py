@@ -1,4 +1,4 @@
-"""From Theory to Practice, figure 5: zeros and ones, and whether a GAN makes both by step 1,000."""
+"""From Theory to Practice, figure 5: whether a GAN generates both zeros and ones by step 1,000."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.class_statistics import followed, spaced, statistics
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_games import some
+from detente.experiments.support.class_statistics import class_evaluator, evenly_spaced_steps, train_and_evaluate
+from detente.experiments.support.image_games import balanced_subset
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device, opened
+from detente.experiments.support.image_sets import default_device, load_image_set
+from detente.experiments.support.interval_estimate import Estimate
 from detente.fields.gradient import Gradient
 from detente.games.adversarial import Adversarial
 from detente.methods.method import Method
@@ -27,18 +27,18 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OURS, GDA = "accept–reject", "GDA"
+ACCEPT_REJECT, GDA = "accept–reject", "GDA"
 METHODS = {
-    OURS: methods.accept_reject(ascent_steps=1, accept_every=5, learning_rate=2e-4),
+    ACCEPT_REJECT: methods.accept_reject(ascent_steps=1, accept_every=5, learning_rate=2e-4),
     GDA: Method(Gradient(), Alternating(("generator", "discriminator")), Adam(2e-4)),
 }
 DIGITS = (0, 1)
-PRESENT = 0.05  # share of the samples from which on a digit counts
+PRESENT = 0.05  # smallest share of samples at which a digit counts as present
 LATENT = 100
 
 
 class ZeroOneDigits(Experiment):
-    """Accept–reject makes zeros and ones in most runs; gradient descent-ascent makes one and forgets the other."""
+    """Accept–reject generates both digits in most runs; gradient descent-ascent generates one and forgets the other."""
 
     title = "0–1 MNIST: both digits by step 1,000"
     paper = "Mangoubi, Sachdeva & Vishnoi 2020, From Theory to Practice"
@@ -60,37 +60,39 @@ class ZeroOneDigits(Experiment):
         *(
             Claim(
                 f"{name} makes both digits at step 1,000: the paper's share of runs lies in the interval",
-                lambda f, name=name: _share(_both(f[name])[:, -1]),
-                lambda found, paper=paper: found.low <= paper <= found.high,
+                lambda findings, name=name: _share_of(_both_present(findings[name])[:, -1]),
+                lambda estimate, paper=paper: estimate.low <= paper <= estimate.high,
                 f"{paper} %",
             )
-            for name, paper in ((OURS, 86), (GDA, 23))
+            for name, paper in ((ACCEPT_REJECT, 86), (GDA, 23))
         ),
         Claim(
-            f"{OURS} makes both digits more often: its share of runs less GDA's, in points of per cent",
-            lambda f: Estimate.difference(100 * _both(f[OURS])[:, -1], 100 * _both(f[GDA])[:, -1]),
-            lambda found: found.low > 0,
+            f"{ACCEPT_REJECT} makes both digits more often: its share of runs less GDA's, in points of per cent",
+            lambda findings: Estimate.difference(
+                100 * _both_present(findings[ACCEPT_REJECT])[:, -1], 100 * _both_present(findings[GDA])[:, -1]
+            ),
+            lambda estimate: estimate.low > 0,
             "63",
         ),
         Claim(
             "GDA forgets: share of runs in which a digit that was made is not made at a later look",
-            lambda f: _share(_forgotten(f[GDA]) > 0),
-            lambda found: found.low > 50,
+            lambda findings: _share_of(_count_losses(findings[GDA]) > 0),
+            lambda estimate: estimate.low > 50,
             "tends to",
         ),
         Claim(
-            f"{OURS} forgets less: how often a digit is lost under GDA, less under {OURS}",
-            lambda f: Estimate.difference(_forgotten(f[GDA]), _forgotten(f[OURS])),
-            lambda found: found.low > 0,
+            f"{ACCEPT_REJECT} forgets less: how often a digit is lost under GDA, less under {ACCEPT_REJECT}",
+            lambda findings: Estimate.difference(_count_losses(findings[GDA]), _count_losses(findings[ACCEPT_REJECT])),
+            lambda estimate: estimate.low > 0,
             "does not stop generating either digit",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train by both methods, and return what the classifier sees of each run along training."""
-        data = some(opened("digits"), size["images"], DIGITS)
-        wide = size["width"]
-        widths = (wide // 4, wide // 2, wide)
+        """Train with both methods, and return class statistics of each run during training."""
+        data = balanced_subset(load_image_set("digits"), size["images"], DIGITS)
+        width = size["width"]
+        widths = (width // 4, width // 2, width)
         game = Adversarial(
             partial(ImageMlpGenerator, LATENT, widths=widths),
             partial(ImageMlpDiscriminator, widths=widths[::-1]),
@@ -98,49 +100,49 @@ class ZeroOneDigits(Experiment):
             LATENT,
             batch=size["batch"],
         )
-        steps, look = spaced(size["steps"], size["looks"]), statistics("digits")
-        found: Findings = {}
+        steps, evaluate = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator("digits")
+        findings: Findings = {}
         for name, method in METHODS.items():
-            run = Run(game, method, seeds=tuple(range(size["runs"])), device=device())
-            place = folder / name.lower().replace("–", "-")
-            found[name] = followed(run, place, steps, look, size["samples"], track)
-        return found
+            run = Run(game, method, seeds=tuple(range(size["runs"])), device=default_device())
+            run_folder = folder / name.lower().replace("–", "-")
+            findings[name] = train_and_evaluate(run, run_folder, steps, evaluate, size["samples"], track)
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw a run's samples along training, and every run's share of zeros and ones."""
+        """Draw one run's samples during training, and the share of zeros and ones in every run."""
         steps = findings[GDA]["steps"]
-        shown = sorted({len(steps) * part // 4 for part in (1, 2, 3)} | {len(steps) - 1})
-        grid = figure.add_gridspec(2, len(shown) + 1, width_ratios=[1] * len(shown) + [1.8])
-        for row, (name, seen) in enumerate(findings.items()):
-            for column, index in enumerate(shown):
+        columns_shown = sorted({len(steps) * part // 4 for part in (1, 2, 3)} | {len(steps) - 1})
+        grid = figure.add_gridspec(2, len(columns_shown) + 1, width_ratios=[1] * len(columns_shown) + [1.8])
+        for row, (name, result) in enumerate(findings.items()):
+            for column, index in enumerate(columns_shown):
                 axes = figure.add_subplot(grid[row, column])
-                show_grid(axes, torch.from_numpy(seen["images"][0, index]), 6, 4)
+                show_grid(axes, torch.from_numpy(result["images"][0, index]), 6, 4)
                 axes.set(title=f"step {steps[index]:,}", ylabel=name if column == 0 else "")
-            axes = figure.add_subplot(grid[row, len(shown)], ylim=(0, 100))
+            axes = figure.add_subplot(grid[row, len(columns_shown)], ylim=(0, 100))
             for digit, colour in zip(DIGITS, ("C0", "C3"), strict=True):
-                lines = axes.plot(steps, 100 * seen["shares"][:, :, digit].T, color=colour, lw=0.8, alpha=0.5)
+                lines = axes.plot(steps, 100 * result["shares"][:, :, digit].T, color=colour, lw=0.8, alpha=0.5)
                 lines[0].set_label(f"{digit}")
             axes.axhline(100 * PRESENT, color="0.5", ls=":", lw=0.8)
-            both = 100 * _both(seen)[:, -1].mean()
+            both = 100 * _both_present(result)[:, -1].mean()
             axes.set_title(f"% of samples, by run\nboth at the end: {both:.0f} % of runs", fontsize="small")
             axes.legend(fontsize="small")
 
 
-def _present(seen: Findings) -> np.ndarray:
-    """Return whether each digit is made, bool, (runs, looks, 2)."""
-    return np.asarray(seen["shares"][:, :, DIGITS] >= PRESENT)
+def _present(result: Findings) -> np.ndarray:
+    """Return whether each digit is generated, bool, (runs, evaluations, 2)."""
+    return np.asarray(result["shares"][:, :, DIGITS] >= PRESENT)
 
 
-def _both(seen: Findings) -> np.ndarray:
-    """Return whether both digits are made, bool, (runs, looks)."""
-    return np.all(_present(seen), axis=2)
+def _both_present(result: Findings) -> np.ndarray:
+    """Return whether both digits are generated, bool, (runs, evaluations)."""
+    return np.all(_present(result), axis=2)
 
 
-def _forgotten(seen: Findings) -> np.ndarray:
-    """Return how often each run loses a digit from one look to the next, (runs,)."""
-    made = _present(seen)
-    return (made[:, :-1] & ~made[:, 1:]).sum((1, 2))
+def _count_losses(result: Findings) -> np.ndarray:
+    """Return how often each run loses a digit between consecutive evaluations, (runs,)."""
+    present = _present(result)
+    return (present[:, :-1] & ~present[:, 1:]).sum((1, 2))
 
 
-def _share(runs: np.ndarray) -> Estimate:
+def _share_of(runs: np.ndarray) -> Estimate:
     return Estimate.share(int(runs.sum()), len(runs))

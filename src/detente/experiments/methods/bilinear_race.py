@@ -1,4 +1,4 @@
-"""The stochastic bilinear game with n = d = 100: which methods reach its solution, and at what price."""
+"""The stochastic bilinear game with n = d = 100: which methods reach its solution, and at what cost."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.training import trained
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.resumable_training import train_or_resume
 from detente.games.stochastic_bilinear import StochasticBilinear
 from detente.methods.method import Method
 from detente.optimizers.sgd import SGD
@@ -20,7 +20,7 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# By name: terms a batch (0: all of them), and the method at a rate.
+# By name: terms per batch (0: all of them), and a function from the rate to the method.
 ENTRIES: dict[str, tuple[int, Callable[[float], Method]]] = {
     "alternating, all terms": (0, lambda rate: methods.alternating(SGD(rate))),
     "extragradient, all terms": (0, lambda rate: methods.extragradient(SGD(rate))),
@@ -30,23 +30,23 @@ ENTRIES: dict[str, tuple[int, Callable[[float], Method]]] = {
     "svre, one term": (1, lambda rate: methods.svre(1.0, SGD(rate))),
     "restarted svre, one term": (1, lambda rate: methods.svre_restarted(1.0, 0.1, SGD(rate))),
 }
-RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # 0.3 is the reference notebook's
-SWEPT = 1000  # the seed of the sweep, none of the race's
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # the reference notebook has 0.3
+SWEEP_SEED = 1000  # seed of the rate sweep, not used in the comparison
 
 
-def _end(name: str) -> Callable[[Findings], Estimate]:
-    """Return how far a method ends, as a power of ten of where it began; a diverged seed ends infinitely far."""
+def _final_distance(name: str) -> Callable[[Findings], Estimate]:
+    """Return log₁₀ of the final distance divided by the initial one; diverged seeds count as 10³⁰."""
 
-    def found(findings: Findings) -> Estimate:
+    def estimate(findings: Findings) -> Estimate:
         distances = findings[name]["distance"]
         ratio = np.nan_to_num(distances[:, -1] / distances[:, 0], nan=1e30)
         return Estimate.mean(np.log10(np.maximum(ratio, 1e-30)), "powers of ten")
 
-    return found
+    return estimate
 
 
 class BilinearRace(Experiment):
-    """Noise stops extragradient short of the solution; variance reduction takes it there."""
+    """Noise keeps extragradient away from the solution; variance reduction reaches it."""
 
     title = "Bilinear game of 100 terms in 100 + 100 dimensions"
     paper = (
@@ -74,68 +74,72 @@ class BilinearRace(Experiment):
     claims = (
         Claim(
             "Alternating gradient on all terms does not converge (distance at the end, from the start)",
-            _end("alternating, all terms"),
-            lambda found: found.value > -0.3,
+            _final_distance("alternating, all terms"),
+            lambda estimate: estimate.value > -0.3,
             "cycles",
         ),
         Claim(
             "Extragradient on single terms does not converge: noise keeps it away",
-            _end("extragradient, one term"),
-            lambda found: found.low > -0.5,
+            _final_distance("extragradient, one term"),
+            lambda estimate: estimate.low > -0.5,
             "diverges",
         ),
         Claim(
             "SVRE converges linearly on single terms: ends nearer than extragradient on single terms",
-            lambda f: Estimate.difference(
-                np.log10(f["svre, one term"]["distance"][:, -1]),
-                np.nan_to_num(np.log10(f["extragradient, one term"]["distance"][:, -1]), nan=30.0),
+            lambda findings: Estimate.difference(
+                np.log10(findings["svre, one term"]["distance"][:, -1]),
+                np.nan_to_num(np.log10(findings["extragradient, one term"]["distance"][:, -1]), nan=30.0),
             ),
-            lambda found: found.high < -1,
+            lambda estimate: estimate.high < -1,
             "converges",
         ),
         Claim(
             "Restarted SVRE, measured at its average, ends nearer than SVRE's last iterate",
-            lambda f: Estimate.difference(
-                np.log10(f["restarted svre, one term"]["distance"][:, -1]),
-                np.log10(f["svre, one term"]["distance"][:, -1]),
+            lambda findings: Estimate.difference(
+                np.log10(findings["restarted svre, one term"]["distance"][:, -1]),
+                np.log10(findings["svre, one term"]["distance"][:, -1]),
             ),
-            lambda found: found.high < 0,
+            lambda estimate: estimate.high < 0,
             "averaging and restarts help",
         ),
         Claim(
             "Lookahead converges where its inner method cycles (all terms)",
-            _end("lookahead, all terms"),
-            lambda found: found.high < -1,
+            _final_distance("lookahead, all terms"),
+            lambda estimate: estimate.high < -1,
             "converges",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return distances to the solution against passes over the terms."""
-        found: Findings = {}
-        for name, (batch, make) in ENTRIES.items():
+        """Return distances to the solution by passes over the terms."""
+        findings: Findings = {}
+        for name, (batch, make_method) in ENTRIES.items():
             game = StochasticBilinear(100, batch or 100)
             steps = size["passes"] * (1 if not batch else game.size // batch)
-            every, place = max(1, steps // 60), folder / name.replace(", ", "-").replace(" ", "-")
-            ends = {}
+            record_every, run_folder = max(1, steps // 60), folder / name.replace(", ", "-").replace(" ", "-")
+            distance_by_rate = {}
             for rate in size["rates"]:
-                swept = trained(Run(game, make(rate), steps, (SWEPT,), every, every), place / f"rate-{rate:g}", track)
-                end = float(swept.last("distance_to_solution")[0])
-                ends[rate] = end if np.isfinite(end) else np.inf
-            rate = min(ends, key=lambda rate: ends[rate])
-            run = Run(game, make(rate), steps, tuple(range(size["seeds"])), every, every)
-            done = trained(run, place / "best", track)
-            at, distance = done.curve("distance_to_solution")
-            cost = run.method.gradient_evaluations(game) / 2 * (batch or 100) / game.size
-            found[name] = {"passes": at * cost, "distance": distance, "rate": rate}
-        return found
+                sweep = train_or_resume(
+                    Run(game, make_method(rate), steps, (SWEEP_SEED,), record_every, record_every),
+                    run_folder / f"rate-{rate:g}",
+                    track,
+                )
+                distance_at_end = float(sweep.last("distance_to_solution")[0])
+                distance_by_rate[rate] = distance_at_end if np.isfinite(distance_at_end) else np.inf
+            rate = min(distance_by_rate, key=lambda rate: distance_by_rate[rate])
+            run = Run(game, make_method(rate), steps, tuple(range(size["seeds"])), record_every, record_every)
+            training = train_or_resume(run, run_folder / "best", track)
+            steps_recorded, distance = training.curve("distance_to_solution")
+            passes_per_step = run.method.gradient_evaluations(game) / 2 * (batch or 100) / game.size
+            findings[name] = {"passes": steps_recorded * passes_per_step, "distance": distance, "rate": rate}
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw distances against passes, snapshots counted."""
+        """Plot distances against passes, including the cost of snapshots."""
         axes = figure.add_subplot(1, 1, 1, yscale="log", xlabel="passes over the terms (snapshots counted)")
-        for index, (name, found) in enumerate(findings.items()):
-            label = f"{name}, rate {found['rate']:g}"
-            for row, distance in enumerate(found["distance"]):
-                axes.plot(found["passes"], distance, color=f"C{index}", lw=1, label=label if row == 0 else None)
+        for index, (name, result) in enumerate(findings.items()):
+            label = f"{name}, rate {result['rate']:g}"
+            for row, distance in enumerate(result["distance"]):
+                axes.plot(result["passes"], distance, color=f"C{index}", lw=1, label=label if row == 0 else None)
         axes.set(ylabel="distance to the solution", title=self.title)
         axes.legend(fontsize="small")

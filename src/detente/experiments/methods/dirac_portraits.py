@@ -13,7 +13,7 @@ import torch
 from detente import methods
 from detente.errors import InvalidValue
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate
 from detente.game import Game
 from detente.games.dirac_gan import DiracGAN
 from detente.methods.method import Method
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 RATE = 0.1
 START = (1.0, 1.0)
-# Methods with an optimizer to choose take SGD at this rate, so that portraits show the method and not Adam.
+# Methods with a choice of optimizer use SGD at this rate, so that portraits show the method and not Adam.
 SETTINGS: dict[str, dict[str, Any]] = {
     "consensus": {"strength": 1.0},
     "debiased_consensus": {"strength": 1.0},
@@ -44,12 +44,12 @@ CONVERGE = ("extragradient", "past_extragradient", "optimistic", "consensus", "l
 CYCLE = ("simultaneous", "alternating")
 
 
-def _distance(name: str) -> Callable[[Findings], Estimate]:
-    return lambda found: Estimate.exact(found[name]["end"], "of the first distance")
+def _final_distance(name: str) -> Callable[[Findings], Estimate]:
+    return lambda findings: Estimate.exact(findings[name]["end"], "of the first distance")
 
 
 class DiracPortraits(Experiment):
-    """Where each method goes from (1, 1) on the Dirac-GAN with the saturating objective."""
+    """The trajectory of each method from (1, 1) on the Dirac-GAN with the saturating objective."""
 
     title = "Phase portraits of every method on the Dirac-GAN"
     paper = "Mescheder, Geiger & Nowozin 2018, Which Training Methods for GANs do actually Converge?"
@@ -66,50 +66,55 @@ class DiracPortraits(Experiment):
     sizes = {"smoke": {"steps": 40}, "laptop": {"steps": 1000}, "paper": {"steps": 5000}}
     claims = (
         *(
-            Claim(f"{name} does not converge", _distance(name), lambda found: found.value > 0.5, "does not converge")
+            Claim(
+                f"{name} does not converge",
+                _final_distance(name),
+                lambda estimate: estimate.value > 0.5,
+                "does not converge",
+            )
             for name in CYCLE
         ),
         *(
             Claim(
                 f"{name} converges",
-                _distance(name),
-                lambda found: found.value < 0.1,
+                _final_distance(name),
+                lambda estimate: estimate.value < 0.1,
                 "converges" if name == "consensus" else "",
             )
             for name in CONVERGE
         ),
         Claim(
             "alternating gradient with R1 converges",
-            _distance("alternating with R1"),
-            lambda found: found.value < 0.1,
+            _final_distance("alternating with R1"),
+            lambda estimate: estimate.value < 0.1,
             "converges",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return the path of every method that can play, and the reasons of those that cannot."""
-        found: Findings = {}
+        """Return the trajectory of every applicable method, and the reason why the others do not apply."""
+        findings: Findings = {}
         entries = [(name, DiracGAN(Minimax(), start=START)) for name in methods.names() if "sgan" not in name]
         entries.append(("alternating with R1", DiracGAN(Minimax(), R1(1.0), START)))
         for name, game in track(entries, "portraits", total=len(entries)):
-            method = _method(name.partition(" ")[0])
+            method = _make_method(name.partition(" ")[0])
             try:
                 method.check(game)
             except InvalidValue as error:
-                found[name] = {"reason": f"{error.field}: {error.allowed}"}
+                findings[name] = {"reason": f"{error.field}: {error.allowed}"}
                 continue
-            path = _path(game, method, size["steps"])
+            path = _trajectory(game, method, size["steps"])
             end = float(np.linalg.norm(path[-1]) / math.hypot(*START))
-            found[name] = {"path": path, "end": end if math.isfinite(end) else 1e9}
-        return found
+            findings[name] = {"path": path, "end": end if math.isfinite(end) else 1e9}
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw each path in the plane of generator and discriminator."""
-        shown = {name: found["path"] for name, found in findings.items() if "path" in found}
+        """Draw each trajectory in the plane of generator and discriminator."""
+        paths = {name: result["path"] for name, result in findings.items() if "path" in result}
         columns = 6
-        figure.set_size_inches(13, 2.3 * math.ceil(len(shown) / columns))
-        for index, (name, path) in enumerate(shown.items()):
-            axes = figure.add_subplot(math.ceil(len(shown) / columns), columns, index + 1, aspect="equal")
+        figure.set_size_inches(13, 2.3 * math.ceil(len(paths) / columns))
+        for index, (name, path) in enumerate(paths.items()):
+            axes = figure.add_subplot(math.ceil(len(paths) / columns), columns, index + 1, aspect="equal")
             axes.plot(*path.T, lw=0.6, color="C0")
             axes.plot(*path[-1], "o", ms=4, color="C3")
             axes.plot(0, 0, "+", color="0.3")
@@ -117,21 +122,21 @@ class DiracPortraits(Experiment):
             axes.set_title(name.replace("_", " "), fontsize=8)
 
 
-def _method(name: str) -> Method:
-    make, settings = methods.names()[name], dict(SETTINGS.get(name, {}))
-    if "optimizer" in make.__annotations__ and "learning_rate" not in settings:
+def _make_method(name: str) -> Method:
+    factory, settings = methods.names()[name], dict(SETTINGS.get(name, {}))
+    if "optimizer" in factory.__annotations__ and "learning_rate" not in settings:
         settings["optimizer"] = SGD(RATE)
-    return make(**settings)
+    return factory(**settings)
 
 
-def _path(game: Game, method: Method, steps: int) -> np.ndarray:
-    """Return where the method has its players after each step, (steps + 1, 2)."""
+def _trajectory(game: Game, method: Method, steps: int) -> np.ndarray:
+    """Return the evaluated players before each step, (steps + 1, 2)."""
     generator = torch.Generator().manual_seed(0)
-    state, take = method.initial(game, generator), Steps(game, method)
+    state, run_step = method.initial(game, generator), Steps(game, method)
     points = []
     for _ in range(steps + 1):
-        at = method.scheme.eval_state(state).vectors
-        points.append([float(at["generator"]), float(at["discriminator"])])
+        players = method.scheme.eval_state(state).vectors
+        points.append([float(players["generator"]), float(players["discriminator"])])
         state = method.prepare(game, state, generator)
-        (state,), _ = take([state], [[draw(game, method, state, generator)]])
+        (state,), _ = run_step([state], [[draw(game, method, state, generator)]])
     return np.array(points)

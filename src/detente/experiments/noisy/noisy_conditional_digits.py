@@ -1,4 +1,4 @@
-"""Noisy discriminator gradients, figure 2: digits by label, at two levels of blur, with and without noise."""
+"""Noisy discriminator gradients, figure 2: conditional digits at two levels of blur, with and without noise."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import nn
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_games import per_image
+from detente.experiments.support.image_games import with_group_norm
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device, opened
-from detente.experiments.support.moments import part_of, seen_at
-from detente.experiments.support.noise_level import fall
+from detente.experiments.support.image_sets import default_device, load_image_set
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.noise_level import noise_decay
+from detente.experiments.support.step_evaluation import evaluate_at_steps, train_to_step
 from detente.fields.gradient import Gradient
 from detente.filters.gaussian_blur import GaussianBlur
 from detente.games.conditional import Conditional
@@ -38,11 +38,11 @@ BLURS = {"moderate": 1.0, "higher": 2.0}  # λ in pixels
 DIGITS = 10
 PLAIN, NOISY = "plain", "noisy"
 MODERATE = f"{NOISY}, moderate blur"
-GLANCE = 64  # samples of the record's own measurements, which are not read here
+METRIC_SAMPLES = 64  # for the metrics in the run directory, which experiments do not read
 
 
-def _methods(size: dict[str, Any]) -> dict[str, Method]:
-    """Return both methods; the first is the second without its noise, which is as large as that of its batches."""
+def _make_methods(size: dict[str, Any]) -> dict[str, Method]:
+    """Return the method without noise and the one with it; the added noise is as large as the noise of the batches."""
     rate, adam = size["discriminator_rate"], Adam(size["rate"])
     scale = rate / (2 * size["batch"])
     return {
@@ -51,23 +51,23 @@ def _methods(size: dict[str, Any]) -> dict[str, Method]:
     }
 
 
-def _mean(found: Findings) -> np.ndarray:
-    """Return the accuracies' mean over the moments, (seeds,)."""
-    return found["accuracy"].mean(1)
+def _mean_accuracy(result: Findings) -> np.ndarray:
+    """Return the mean accuracy over the evaluated steps, (seeds,)."""
+    return result["accuracy"].mean(1)
 
 
 def _generator(latent: int, width: int) -> nn.Module:
-    """Return a DCGAN's generator that is told the label, each image normalised by itself."""
-    return LabelledGenerator(per_image(partial(DcganGenerator, latent + DIGITS, width=width)), DIGITS)
+    """Return a conditional DCGAN generator that normalises each image separately."""
+    return LabelledGenerator(with_group_norm(partial(DcganGenerator, latent + DIGITS, width=width)), DIGITS)
 
 
 def _discriminator(width: int) -> nn.Module:
-    """Return a DCGAN's discriminator that is told the label, each image normalised by itself."""
-    return LabelledDiscriminator(per_image(partial(DcganDiscriminator, 1 + DIGITS, width=width)), DIGITS)
+    """Return a conditional DCGAN discriminator that normalises each image separately."""
+    return LabelledDiscriminator(with_group_norm(partial(DcganDiscriminator, 1 + DIGITS, width=width)), DIGITS)
 
 
 class NoisyConditionalDigits(Experiment):
-    """Noise in the discriminator's gradients speeds a conditional GAN up, if the blur is moderate."""
+    """Noise in the discriminator's gradients speeds up a conditional GAN if the blur is moderate."""
 
     title = "Conditional MNIST at two levels of blur, with plain and with noisy discriminator gradients"
     paper = "NIPS 2017 submission on noisy, covariance-controlled discriminator gradients"
@@ -128,72 +128,83 @@ class NoisyConditionalDigits(Experiment):
         Claim(
             "At moderate blur noise speeds training up: share of the label asked for, mean over the moments, less that "
             "without noise",
-            lambda f: Estimate.difference(_mean(f[MODERATE]), _mean(f[f"{PLAIN}, moderate blur"])),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(
+                _mean_accuracy(findings[MODERATE]), _mean_accuracy(findings[f"{PLAIN}, moderate blur"])
+            ),
+            lambda estimate: estimate.low > 0,
             "a speed up",
         ),
         Claim(
             "The injected noise falls over training: its level in the last tenth ÷ in the first, moderate blur",
-            lambda f: Estimate.mean([fall(level) for level in f[MODERATE]["level"]]),
-            lambda found: found.high < 1,
+            lambda findings: Estimate.mean([noise_decay(level) for level in findings[MODERATE]["level"]]),
+            lambda estimate: estimate.high < 1,
             "drops over training time",
         ),
         Claim(
             "With noise the moderate blur does better than the higher one: share, mean over the moments, difference",
-            lambda f: Estimate.difference(_mean(f[MODERATE]), _mean(f[f"{NOISY}, higher blur"])),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(
+                _mean_accuracy(findings[MODERATE]), _mean_accuracy(findings[f"{NOISY}, higher blur"])
+            ),
+            lambda estimate: estimate.low > 0,
             "good harmony (pictures)",
         ),
         Claim(
             "With noise and moderate blur all digits are made: share of the label asked for at the end",
-            lambda f: Estimate.mean(f[MODERATE]["accuracy"][:, -1], "%"),
-            lambda found: found.value >= 90,
+            lambda findings: Estimate.mean(findings[MODERATE]["accuracy"][:, -1], "%"),
+            lambda estimate: estimate.value >= 90,
             "all (pictures)",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return accuracies, noise levels, and the first seed's digits over training, by method and blur."""
-        data, moments, latent = opened(size["data"]), size["moments"], size["latent"]
+        """Return accuracies, noise levels and the first seed's digits during training, by method and blur."""
+        data, evaluation_steps, latent = load_image_set(size["data"]), size["moments"], size["latent"]
         generator, discriminator = partial(_generator, latent, size["width"]), partial(_discriminator, size["width"])
-        metric, fixed = LabelAccuracy(), torch.randn(DIGITS, latent, generator=torch.Generator().manual_seed(0))
-        found: Findings = {}
+        metric, fixed_latents = LabelAccuracy(), torch.randn(DIGITS, latent, generator=torch.Generator().manual_seed(0))
+        findings: Findings = {}
         for blur, strength in BLURS.items():
-            blurred = GaussianBlur(strength)
-            game = Conditional(generator, discriminator, data, latent, batch=size["batch"], filter=blurred)
+            blur_filter = GaussianBlur(strength)
+            game = Conditional(generator, discriminator, data, latent, batch=size["batch"], filter=blur_filter)
 
-            def look(subject: EvaluationContext, game: Conditional = game) -> dict[str, Any]:
-                at = subject.state.t.device
-                digits = game.generate(subject.state, fixed.to(at), torch.arange(DIGITS, device=at))
+            def evaluate(subject: EvaluationContext, game: Conditional = game) -> dict[str, Any]:
+                device = subject.state.t.device
+                digits = game.generate(subject.state, fixed_latents.to(device), torch.arange(DIGITS, device=device))
                 return {"accuracy": metric(subject), "digits": digits.cpu().numpy()}
 
-            for name, method in _methods(size).items():
-                run = Run(game, method, moments[-1], tuple(range(size["seeds"])), samples=GLANCE, device=device())
-                place = folder / f"{name}-{blur}"
-                seen = seen_at(run, place, moments, look, size["samples"], track)
-                accuracy = np.stack([seen[step]["accuracy"][:, 0] for step in moments], axis=1)
-                one = {
-                    "steps": np.array(moments),
+            for name, method in _make_methods(size).items():
+                run = Run(
+                    game,
+                    method,
+                    evaluation_steps[-1],
+                    tuple(range(size["seeds"])),
+                    samples=METRIC_SAMPLES,
+                    device=default_device(),
+                )
+                run_folder = folder / f"{name}-{blur}"
+                by_step = evaluate_at_steps(run, run_folder, evaluation_steps, evaluate, size["samples"], track)
+                accuracy = np.stack([by_step[step]["accuracy"][:, 0] for step in evaluation_steps], axis=1)
+                result = {
+                    "steps": np.array(evaluation_steps),
                     "accuracy": np.nan_to_num(accuracy, nan=10.0),
-                    "digits": np.concatenate([seen[step]["digits"][0, 0] for step in moments]),
+                    "digits": np.concatenate([by_step[step]["digits"][0, 0] for step in evaluation_steps]),
                 }
                 if name == NOISY:
-                    done = part_of(run, place, moments[-1], moments[-1], track)
-                    one["level steps"], one["level"] = done.curve("noise_level", "extra")
-                found[f"{name}, {blur} blur"] = one
-        return found
+                    training = train_to_step(run, run_folder, evaluation_steps[-1], evaluation_steps[-1], track)
+                    result["level steps"], result["level"] = training.curve("noise_level", "extra")
+                findings[f"{name}, {blur} blur"] = result
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the first seed's digits, a row for each moment, the shares of the right label, and the noise level."""
+        """Draw the first seed's digits (one row per step), the share of correct labels, and the noise level."""
         grid = figure.add_gridspec(2, 3, width_ratios=[1, 1, 1.2])
-        shares = figure.add_subplot(grid[0, 2], ylim=(0, 100), title="share of the label asked for, %")
-        levels = figure.add_subplot(grid[1, 2], yscale="log", title="noise level", xlabel="step")
-        for index, (name, found) in enumerate(findings.items()):
+        share_axes = figure.add_subplot(grid[0, 2], ylim=(0, 100), title="share of the label asked for, %")
+        level_axes = figure.add_subplot(grid[1, 2], yscale="log", title="noise level", xlabel="step")
+        for index, (name, result) in enumerate(findings.items()):
             axes = figure.add_subplot(grid[index // 2, index % 2], title=name)
-            show_grid(axes, torch.from_numpy(found["digits"]), len(found["steps"]), 10)
-            axes.set_xlabel("steps " + ", ".join(f"{step:,}" for step in found["steps"]), fontsize="x-small")
-            shares.plot(found["steps"], found["accuracy"].mean(0), color=f"C{index}", label=name)
-            shares.plot(found["steps"], found["accuracy"].T, ".", ms=3, color=f"C{index}", alpha=0.5)
-            if "level" in found:
-                levels.plot(found["level steps"], found["level"].T, color=f"C{index}", lw=0.8)
-        shares.legend(fontsize="x-small")
+            show_grid(axes, torch.from_numpy(result["digits"]), len(result["steps"]), 10)
+            axes.set_xlabel("steps " + ", ".join(f"{step:,}" for step in result["steps"]), fontsize="x-small")
+            share_axes.plot(result["steps"], result["accuracy"].mean(0), color=f"C{index}", label=name)
+            share_axes.plot(result["steps"], result["accuracy"].T, ".", ms=3, color=f"C{index}", alpha=0.5)
+            if "level" in result:
+                level_axes.plot(result["level steps"], result["level"].T, color=f"C{index}", lw=0.8)
+        share_axes.legend(fontsize="x-small")

@@ -1,4 +1,4 @@
-"""Noisy discriminator gradients, figure 1: a mixture with and without noise of the samples' covariance."""
+"""Noisy discriminator gradients, figure 1: a mixture with and without noise that has the samples' covariance."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.noise_level import fall
-from detente.experiments.support.training import trained
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.noise_level import noise_decay
+from detente.experiments.support.resumable_training import train_or_resume
 from detente.fields.gradient import Gradient
 from detente.games import presets
 from detente.methods.method import Method
@@ -21,7 +21,7 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# By name: the objective, and the method. `plain` is `needs_noise` without its noise.
+# By name: the objective and the method. `plain` is `needs_noise` without the noise.
 ENTRIES: dict[str, tuple[str, Method]] = {
     "plain": (
         "non_saturating",
@@ -33,7 +33,7 @@ ENTRIES: dict[str, tuple[str, Method]] = {
 
 
 class NoisyDiscriminator(Experiment):
-    """With noise the generator samples all of the mixture; the noise falls as training goes on."""
+    """With noise the generator covers the whole mixture; the noise decreases during training."""
 
     title = "A mixture with plain and with noisy discriminator gradients, and WGAN"
     paper = "NIPS 2017 submission on noisy, covariance-controlled discriminator gradients"
@@ -51,57 +51,65 @@ class NoisyDiscriminator(Experiment):
     claims = (
         Claim(
             "With noise more of the mixture is sampled: modes covered at the end, less those without noise",
-            lambda f: Estimate.difference(f["noisy"]["modes"][:, -1], f["plain"]["modes"][:, -1]),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(findings["noisy"]["modes"][:, -1], findings["plain"]["modes"][:, -1]),
+            lambda estimate: estimate.low > 0,
             "the joint gets sampled fully (picture)",
         ),
         Claim(
             "With noise all modes are sampled: modes covered at the end",
-            lambda f: Estimate.mean(f["noisy"]["modes"][:, -1], "of 8 modes"),
-            lambda found: found.value >= 7.5,
+            lambda findings: Estimate.mean(findings["noisy"]["modes"][:, -1], "of 8 modes"),
+            lambda estimate: estimate.value >= 7.5,
             "all (picture)",
         ),
         Claim(
             "The injected noise falls over training: its level in the last tenth of training ÷ in the first",
-            lambda f: Estimate.mean([fall(level) for level in f["noisy"]["level"]]),
-            lambda found: found.high < 1,
+            lambda findings: Estimate.mean([noise_decay(level) for level in findings["noisy"]["level"]]),
+            lambda estimate: estimate.high < 1,
             "drops (picture)",
         ),
         Claim(
             "More efficiently than WGAN: modes covered at the end, noisy less WGAN, at the same number of steps",
-            lambda f: Estimate.difference(f["noisy"]["modes"][:, -1], f["wgan"]["modes"][:, -1]),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(findings["noisy"]["modes"][:, -1], findings["wgan"]["modes"][:, -1]),
+            lambda estimate: estimate.low > 0,
             "more efficient (text)",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train all three, and return modes covered, noise levels, and the first seed's samples at three moments."""
-        found: Findings = {}
+        """Train with each method; return modes covered, noise levels and the first seed's samples at three steps."""
+        findings: Findings = {}
         steps = size["steps"]
         for name, (objective, method) in ENTRIES.items():
             game = presets.ring(objective=objective)
             run = Run(game, method, steps, tuple(range(size["seeds"])), measure_every=max(1, steps // 15))
-            done = trained(run, folder / name, track)
-            at, modes = done.curve("modes_covered")
-            moments = [int(at[len(at) // 3]), int(at[2 * len(at) // 3]), int(at[-1])]
-            found[name] = {"steps": at, "modes": modes, "samples": {t: done.samples(0, t) for t in moments}}
+            training = train_or_resume(run, folder / name, track)
+            evaluation_steps, modes = training.curve("modes_covered")
+            plot_steps = [
+                int(evaluation_steps[len(evaluation_steps) // 3]),
+                int(evaluation_steps[2 * len(evaluation_steps) // 3]),
+                int(evaluation_steps[-1]),
+            ]
+            findings[name] = {
+                "steps": evaluation_steps,
+                "modes": modes,
+                "samples": {t: training.samples(0, t) for t in plot_steps},
+            }
             if name == "noisy":
-                found[name]["level steps"], found[name]["level"] = done.curve("noise_level", "extra")
-        return found
+                findings[name]["level steps"], findings[name]["level"] = training.curve("noise_level", "extra")
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw samples at three moments, modes covered, and the noise level."""
+        """Draw samples at three steps, modes covered, and the noise level."""
         grid = figure.add_gridspec(3, 4, width_ratios=[1, 1, 1, 1.4])
-        for row, (name, found) in enumerate(findings.items()):
-            for column, (step, kept) in enumerate(found["samples"].items()):
+        for row, (name, result) in enumerate(findings.items()):
+            for column, (step, samples) in enumerate(result["samples"].items()):
                 axes = figure.add_subplot(grid[row, column], aspect="equal", xlim=(-1.6, 1.6), ylim=(-1.6, 1.6))
-                axes.scatter(*kept["real"].T, s=1, color="C3", alpha=0.4)
-                axes.scatter(*kept["fake"].T, s=1, color="C0", alpha=0.4)
+                axes.scatter(*samples["real"].T, s=1, color="C3", alpha=0.4)
+                axes.scatter(*samples["fake"].T, s=1, color="C0", alpha=0.4)
                 axes.set(xticks=[], yticks=[], title=f"step {step:,}", ylabel=name if column == 0 else "")
         axes = figure.add_subplot(grid[:2, 3], ylim=(0, 8.3), title="modes covered (mean over seeds)")
-        for name, found in findings.items():
-            axes.plot(found["steps"], found["modes"].mean(0), label=name)
+        for name, result in findings.items():
+            axes.plot(result["steps"], result["modes"].mean(0), label=name)
         axes.legend(fontsize="small")
         axes = figure.add_subplot(grid[2, 3], yscale="log", title="noise level", xlabel="step")
         axes.plot(findings["noisy"]["level steps"], findings["noisy"]["level"].T, lw=0.8)

@@ -10,19 +10,19 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_scores import (
-    DATA,
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.numerics_images import (
+    DATA_DEVIATION,
     FULL,
     LAPTOP,
     PAPER,
     SMOKE,
-    dcgan,
-    end,
-    reduced,
-    scored,
-    succeeding,
+    count_successes,
+    describe_laptop_size,
+    final_scores,
+    numerics_dcgan,
+    train_and_score,
 )
 from detente.methods.method import Method
 
@@ -38,11 +38,11 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     SATURATING: {"constant": True, "objective": "minimax"},
     DEEPER: {"constant": True, "hidden": True},
 }
-WITHOUT = (PLAIN, CONSTANT, SATURATING, DEEPER)  # BatchNorm
+WITHOUT_BATCH_NORM = (PLAIN, CONSTANT, SATURATING, DEEPER)
 STRENGTH = 10.0
 
 
-def _methods(rate: float) -> dict[str, Method]:
+def _make_methods(rate: float) -> dict[str, Method]:
     return {
         "simultaneous": methods.simultaneous(learning_rate=rate),
         "alternating": methods.alternating("rmsprop_tensorflow", rate),
@@ -51,20 +51,30 @@ def _methods(rate: float) -> dict[str, Method]:
     }
 
 
-def _less(f: Findings, first: str, second: str, architectures: tuple[str, ...] = WITHOUT) -> Estimate:
-    """Return the first method's score less the second's, each seed's mean over architectures."""
-    return Estimate.mean(np.mean([end(f[one][first]) - end(f[one][second]) for one in architectures], axis=0))
+def _score_difference(
+    findings: Findings, first: str, second: str, architectures: tuple[str, ...] = WITHOUT_BATCH_NORM
+) -> Estimate:
+    """Return the first method's final score minus the second's, averaged over architectures for each seed."""
+    return Estimate.mean(
+        np.mean(
+            [
+                final_scores(findings[architecture][first]) - final_scores(findings[architecture][second])
+                for architecture in architectures
+            ],
+            axis=0,
+        )
+    )
 
 
 class NumericsArchitectures(Experiment):
-    """Consensus trains all architectures but the one with BatchNorm."""
+    """Consensus trains all architectures except the one with BatchNorm."""
 
     title = "Architectures of a DCGAN under four methods"
     paper = PAPER
     figure = "figures 4 and 6–8"
     deviations = (
-        DATA,
-        reduced(LAPTOP),
+        DATA_DEVIATION,
+        describe_laptop_size(LAPTOP),
         "Of figure 8's architectures with an extra fully connected layer in the discriminator, the one with constant "
         "filters; laptop: of 64 units.",
         "Figure 4's and 6's samples of CelebA are not made; figure 4's of CIFAR-10 are those of consensus without "
@@ -82,74 +92,76 @@ class NumericsArchitectures(Experiment):
     claims = (
         Claim(
             "Consensus trains all architectures without BatchNorm: share of its trainings there that succeed",
-            lambda f: Estimate.share(*_succeeding(f)),
-            lambda found: found.value >= 90,
+            lambda findings: Estimate.share(*_consensus_successes(findings)),
+            lambda estimate: estimate.value >= 90,
             "all",
         ),
         Claim(
             "Consensus struggles with BatchNorm: its score with it, less without",
-            lambda f: Estimate.difference(end(f[BATCH_NORM]["consensus"]), end(f[PLAIN]["consensus"])),
-            lambda found: found.high < 0,
+            lambda findings: Estimate.difference(
+                final_scores(findings[BATCH_NORM]["consensus"]), final_scores(findings[PLAIN]["consensus"])
+            ),
+            lambda estimate: estimate.high < 0,
             "struggles",
         ),
         Claim(
             "Without BatchNorm consensus scores higher than simultaneous gradient: difference, mean over four "
             "architectures",
-            lambda f: _less(f, "consensus", "simultaneous"),
-            lambda found: found.low > 0,
+            lambda findings: _score_difference(findings, "consensus", "simultaneous"),
+            lambda estimate: estimate.low > 0,
             "higher (curves)",
         ),
         Claim(
             "Without BatchNorm consensus scores higher than alternating gradient: difference, mean over four "
             "architectures",
-            lambda f: _less(f, "consensus", "alternating"),
-            lambda found: found.low > 0,
+            lambda findings: _score_difference(findings, "consensus", "alternating"),
+            lambda estimate: estimate.low > 0,
             "higher (curves)",
         ),
         Claim(
             "With BatchNorm smoothing succeeds where consensus fails: its score less that of consensus",
-            lambda f: _less(f, "smoothing", "consensus", (BATCH_NORM,)),
-            lambda found: found.low > 0,
+            lambda findings: _score_difference(findings, "smoothing", "consensus", (BATCH_NORM,)),
+            lambda estimate: estimate.low > 0,
             "successfully",
         ),
         Claim(
             "Without BatchNorm smoothing does worse than consensus: difference, mean over four architectures",
-            lambda f: _less(f, "smoothing", "consensus"),
-            lambda found: found.high < 0,
+            lambda findings: _score_difference(findings, "smoothing", "consensus"),
+            lambda estimate: estimate.high < 0,
             "usually worse",
         ),
         Claim(
             "Smoothing fails with constant filters and an extra layer, where consensus succeeds: difference",
-            lambda f: _less(f, "smoothing", "consensus", (DEEPER,)),
-            lambda found: found.high < 0,
+            lambda findings: _score_difference(findings, "smoothing", "consensus", (DEEPER,)),
+            lambda estimate: estimate.high < 0,
             "fails",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return scores, losses and samples by architecture and method."""
-        found: Findings = {}
+        findings: Findings = {}
         for index, (name, options) in enumerate(ARCHITECTURES.items()):
-            asked = {**options, "hidden": size["hidden"]} if "hidden" in options else options
-            network = dcgan(size, **asked)
-            found[name] = {
-                kind: scored(network, method, size, folder / f"{index}-{kind}", track)
-                for kind, method in _methods(size["rate"]).items()
+            options_with_hidden = {**options, "hidden": size["hidden"]} if "hidden" in options else options
+            game = numerics_dcgan(size, **options_with_hidden)
+            findings[name] = {
+                method_name: train_and_score(game, method, size, folder / f"{index}-{method_name}", track)
+                for method_name, method in _make_methods(size["rate"]).items()
             }
-        return found
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the first seed's samples at the end, and the scores over training; a row for each architecture."""
+        """Draw the first seed's final samples, and scores during training; one row per architecture."""
         grid = figure.add_gridspec(len(findings), 5, width_ratios=[1, 1, 1, 1, 1.8])
-        for row, (name, found) in enumerate(findings.items()):
+        for row, (name, by_method) in enumerate(findings.items()):
             curves = figure.add_subplot(grid[row, 4])
-            for column, (method, seen) in enumerate(found.items()):
+            for column, (method, result) in enumerate(by_method.items()):
                 axes = figure.add_subplot(grid[row, column])
-                show_grid(axes, torch.from_numpy(seen["images"][:8]), 2, 4)
+                show_grid(axes, torch.from_numpy(result["images"][:8]), 2, 4)
                 axes.set_title(method if row == 0 else "", fontsize="small")
                 axes.set_ylabel(name.replace(", ", ",\n") if column == 0 else "", fontsize="x-small")
-                curves.plot(seen["steps"], seen["scores"].mean(0), color=f"C{column}", label=method)
-                curves.plot(seen["steps"], seen["scores"].T, ".", ms=3, color=f"C{column}", alpha=0.5)
+                curves.plot(result["steps"], result["scores"].mean(0), color=f"C{column}", label=method)
+                curves.plot(result["steps"], result["scores"].T, ".", ms=3, color=f"C{column}", alpha=0.5)
             curves.set_ylim(bottom=0.9)
             curves.tick_params(labelsize="x-small")
             if row == 0:
@@ -157,6 +169,6 @@ class NumericsArchitectures(Experiment):
                 curves.legend(fontsize="xx-small")
 
 
-def _succeeding(f: Findings) -> tuple[int, int]:
-    everything = [one for found in f.values() for one in found.values()]
-    return succeeding([f[name]["consensus"] for name in WITHOUT], everything)
+def _consensus_successes(findings: Findings) -> tuple[int, int]:
+    all_runs = [result for by_method in findings.values() for result in by_method.values()]
+    return count_successes([findings[name]["consensus"] for name in WITHOUT_BATCH_NORM], all_runs)

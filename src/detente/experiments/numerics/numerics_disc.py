@@ -1,4 +1,4 @@
-"""The Numerics of GANs, figure 1: why small steps, and what consensus optimisation does about it."""
+"""The Numerics of GANs, figure 1: why steps must be small, and how consensus optimisation allows larger ones."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import torch
 from detente.autodiff import jacobian
 from detente.diagnostics.step_size_bound import step_size_bound
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate
 from detente.games.quadratic import Quadratic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TURNS = (0.5, 1.0, 2.0, 4.0)  # |Im λ| of the pairs
-DAMPING = 0.05  # Re λ of all
+IMAGINARY_PARTS = (0.5, 1.0, 2.0, 4.0)  # |Im λ| of the conjugate pairs
+REAL_PART = 0.05  # Re λ of all eigenvalues
 STRENGTH = 1.0
 
 
 class NumericsDisc(Experiment):
-    """Eigenvalues of x ↦ x − h v(x) and where they must lie."""
+    """Eigenvalues of x ↦ x − h v(x), and the unit disc in which they must lie."""
 
     title = "Eigenvalues projected into the unit disc"
     paper = "Mescheder, Nowozin & Geiger 2017, The Numerics of GANs"
@@ -35,50 +35,53 @@ class NumericsDisc(Experiment):
     claims = (
         Claim(
             "Eigenvalues near the imaginary axis force small steps: the largest stable step is O(q⁻²), q = max |Im/Re|",
-            lambda f: Estimate.exact(f["bound"] * f["ratio"] ** 2 / (2 / DAMPING)),
-            lambda found: 0.9 <= found.value <= 1.1,
+            lambda findings: Estimate.exact(findings["bound"] * findings["ratio"] ** 2 / (2 / REAL_PART)),
+            lambda estimate: 0.9 <= estimate.value <= 1.1,
             "O(q⁻²)",
         ),
         Claim(
             "Even at the best step, simultaneous gradient contracts by nearly 1 a step (factor at the best step)",
-            lambda f: Estimate.exact(f["best"]),
-            lambda found: found.value > 0.99,
+            lambda findings: Estimate.exact(findings["best"]),
+            lambda estimate: estimate.value > 0.99,
         ),
         Claim(
             "Consensus moves the eigenvalues away from the axis: the largest stable step grows (times larger)",
-            lambda f: Estimate.exact(f["consensus bound"] / f["bound"]),
-            lambda found: found.value > 1,
+            lambda findings: Estimate.exact(findings["consensus bound"] / findings["bound"]),
+            lambda estimate: estimate.value > 1,
         ),
         Claim(
             "… and the best step contracts faster (factor at the best step)",
-            lambda f: Estimate.exact(f["consensus best"] - f["best"]),
-            lambda found: found.value < 0,
+            lambda findings: Estimate.exact(findings["consensus best"] - findings["best"]),
+            lambda estimate: estimate.value < 0,
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return eigenvalues, largest stable steps and best contractions of both fields."""
-        damping = DAMPING * torch.eye(len(TURNS), dtype=torch.float64)
-        game = Quadratic(damping, torch.diag(torch.tensor(TURNS, dtype=torch.float64)), damping)
+        damping = REAL_PART * torch.eye(len(IMAGINARY_PARTS), dtype=torch.float64)
+        game = Quadratic(damping, torch.diag(torch.tensor(IMAGINARY_PARTS, dtype=torch.float64)), damping)
         vectors, buffers = game.initial(torch.Generator().manual_seed(0))
-        matrix = jacobian(game, vectors, buffers, {})
-        pulled = matrix + STRENGTH * matrix.T @ matrix
-        found: Findings = {}
-        for prefix, values in (("", torch.linalg.eigvals(matrix)), ("consensus ", torch.linalg.eigvals(pulled))):
+        jacobian_matrix = jacobian(game, vectors, buffers, {})
+        consensus_matrix = jacobian_matrix + STRENGTH * jacobian_matrix.T @ jacobian_matrix
+        findings: Findings = {}
+        for prefix, values in (
+            ("", torch.linalg.eigvals(jacobian_matrix)),
+            ("consensus ", torch.linalg.eigvals(consensus_matrix)),
+        ):
             bound = step_size_bound(values)
             steps = torch.linspace(0, bound, 2001, dtype=torch.float64)[1:]
             factors = (1 - steps[:, None] * values).abs().max(1).values
-            found |= {
+            findings |= {
                 f"{prefix}eigenvalues": values.numpy(),
                 f"{prefix}bound": bound,
                 f"{prefix}best": float(factors.min()),
                 f"{prefix}best step": float(steps[factors.argmin()]),
                 f"{prefix}ratio": float((values.imag.abs() / values.real).max()),
             }
-        return found
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw 1 − hλ for two steps beside the unit disc, on rays from 1, plain and with consensus."""
+        """Draw 1 − hλ for three steps with the unit disc, on rays from 1, for both fields."""
         figure.set_size_inches(9, 5)
         circle = np.exp(1j * np.linspace(0, 2 * np.pi, 200))
         for column, (prefix, name) in enumerate((("", "simultaneous gradient"), ("consensus ", "consensus, γ = 1"))):

@@ -10,19 +10,19 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_scores import (
-    DATA,
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.numerics_images import (
+    DATA_DEVIATION,
     FULL,
     LAPTOP,
     PAPER,
     SMOKE,
-    dcgan,
-    end,
-    reduced,
-    scored,
-    succeeding,
+    count_successes,
+    describe_laptop_size,
+    final_scores,
+    numerics_dcgan,
+    train_and_score,
 )
 
 if TYPE_CHECKING:
@@ -35,19 +35,19 @@ DIVERGENCES = {
     "total variation": "total_variation",
     "indicator": "indicator",
 }
-WITH, WITHOUT = "consensus", "simultaneous"
+CONSENSUS, SIMULTANEOUS = "consensus", "simultaneous"
 STRENGTH = 10.0
 
 
 class NumericsDivergences(Experiment):
-    """Consensus trains a GAN whatever its divergence."""
+    """Consensus trains a GAN with every divergence."""
 
     title = "A DCGAN with constant filters under five divergences"
     paper = PAPER
     figure = "figure 9"
     deviations = (
-        DATA,
-        reduced(LAPTOP),
+        DATA_DEVIATION,
+        describe_laptop_size(LAPTOP),
         "The divergences are those of the authors' code. Its Kullback–Leibler keeps the standard discriminator for the "
         "generator's loss −E[s]; here it is f-GAN's bound of KL(fake ‖ real), whose generator has that loss too.",
         "The paper shows consensus alone; simultaneous gradient stands beside it here.",
@@ -57,51 +57,67 @@ class NumericsDivergences(Experiment):
     claims = (
         Claim(
             "Consensus trains GANs with a large variety of divergences: share of its trainings that succeed",
-            lambda f: Estimate.share(*_succeeding(f)),
-            lambda found: found.value >= 90,
+            lambda findings: Estimate.share(*_consensus_successes(findings)),
+            lambda estimate: estimate.value >= 90,
             "all five (pictures)",
         ),
         Claim(
             "Consensus scores higher than simultaneous gradient: difference, mean over the divergences",
-            lambda f: Estimate.mean(np.mean([end(found[WITH]) - end(found[WITHOUT]) for found in f.values()], axis=0)),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.mean(
+                np.mean(
+                    [
+                        final_scores(estimate[CONSENSUS]) - final_scores(estimate[SIMULTANEOUS])
+                        for estimate in findings.values()
+                    ],
+                    axis=0,
+                )
+            ),
+            lambda estimate: estimate.low > 0,
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return scores and samples by divergence and method."""
         rate = size["rate"]
-        pair = {
-            WITH: methods.consensus(STRENGTH, learning_rate=rate),
-            WITHOUT: methods.simultaneous(learning_rate=rate),
+        method_by_name = {
+            CONSENSUS: methods.consensus(STRENGTH, learning_rate=rate),
+            SIMULTANEOUS: methods.simultaneous(learning_rate=rate),
         }
         return {
             name: {
-                kind: scored(dcgan(size, objective, constant=True), method, size, folder / f"{objective}-{kind}", track)
-                for kind, method in pair.items()
+                method_name: train_and_score(
+                    numerics_dcgan(size, objective, constant=True),
+                    method,
+                    size,
+                    folder / f"{objective}-{method_name}",
+                    track,
+                )
+                for method_name, method in method_by_name.items()
             }
             for name, objective in DIVERGENCES.items()
         }
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the first seed's samples at the end with both methods, and the scores; a column for each divergence."""
+        """Draw the first seed's final samples with both methods, and the scores; one column per divergence."""
         grid = figure.add_gridspec(3, len(findings))
-        top = 1.05 * max(float(seen["scores"].max()) for found in findings.values() for seen in found.values())
-        for column, (name, found) in enumerate(findings.items()):
-            for row, (kind, seen) in enumerate(found.items()):
+        top = 1.05 * max(
+            float(result["scores"].max()) for by_method in findings.values() for result in by_method.values()
+        )
+        for column, (name, by_method) in enumerate(findings.items()):
+            for row, (method_name, result) in enumerate(by_method.items()):
                 axes = figure.add_subplot(grid[row, column])
-                show_grid(axes, torch.from_numpy(seen["images"]), 4, 4)
+                show_grid(axes, torch.from_numpy(result["images"]), 4, 4)
                 axes.set_title(name if row == 0 else "", fontsize="small")
-                axes.set_ylabel(kind if column == 0 else "")
+                axes.set_ylabel(method_name if column == 0 else "")
             axes = figure.add_subplot(grid[2, column], ylim=(1, top), xlabel="step")
             axes.set_ylabel("score" if column == 0 else "")
-            for color, (kind, seen) in enumerate(found.items()):
-                axes.plot(seen["steps"], seen["scores"].mean(0), color=f"C{color}", label=kind)
-                axes.plot(seen["steps"], seen["scores"].T, ".", ms=3, color=f"C{color}", alpha=0.5)
+            for color, (method_name, result) in enumerate(by_method.items()):
+                axes.plot(result["steps"], result["scores"].mean(0), color=f"C{color}", label=method_name)
+                axes.plot(result["steps"], result["scores"].T, ".", ms=3, color=f"C{color}", alpha=0.5)
             if column == 0:
                 axes.legend(fontsize="x-small")
 
 
-def _succeeding(f: Findings) -> tuple[int, int]:
-    everything = [one for found in f.values() for one in found.values()]
-    return succeeding([found[WITH] for found in f.values()], everything)
+def _consensus_successes(findings: Findings) -> tuple[int, int]:
+    all_runs = [result for by_method in findings.values() for result in by_method.values()]
+    return count_successes([by_method[CONSENSUS] for by_method in findings.values()], all_runs)

@@ -1,4 +1,4 @@
-"""The Numerics of GANs, figures 5 and 11: losses and scores of consensus, and of alternating with BatchNorm."""
+"""The Numerics of GANs, figures 5 and 11: losses and scores of consensus and of alternating gradient."""
 
 from __future__ import annotations
 
@@ -9,24 +9,34 @@ import numpy as np
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_scores import DATA, FULL, LAPTOP, PAPER, SMOKE, dcgan, end, reduced, scored
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.numerics_images import (
+    DATA_DEVIATION,
+    FULL,
+    LAPTOP,
+    PAPER,
+    SMOKE,
+    describe_laptop_size,
+    final_scores,
+    numerics_dcgan,
+    train_and_score,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STRENGTHS = {3: 0.1, 4: 10.0}  # of consensus, by the number of convolutions
+STRENGTHS = {3: 0.1, 4: 10.0}  # γ of consensus by the number of convolutions
 ALTERNATING, CONSENSUS = "alternating with BatchNorm", "consensus without"
 
 
-def _unsteady(found: Findings) -> np.ndarray:
-    """Return the losses' standard deviation in the second half of training, mean over the players, (seeds,)."""
-    halves = [losses[:, losses.shape[1] // 2 :] for _, losses in found["losses"].values()]
+def _loss_deviation(result: Findings) -> np.ndarray:
+    """Return the standard deviation of the losses in the second half of training, averaged over players, (seeds,)."""
+    halves = [losses[:, losses.shape[1] // 2 :] for _, losses in result["losses"].values()]
     return np.mean([half.std(axis=1) for half in halves], axis=0)
 
 
-def _gain(f: Findings, layers: int) -> np.ndarray:
-    return end(f[f"{layers}"][CONSENSUS]) - end(f[f"{layers}"][ALTERNATING])
+def _score_gain(findings: Findings, layers: int) -> np.ndarray:
+    return final_scores(findings[f"{layers}"][CONSENSUS]) - final_scores(findings[f"{layers}"][ALTERNATING])
 
 
 def _claims(layers: int, better: str) -> tuple[Claim, ...]:
@@ -34,28 +44,30 @@ def _claims(layers: int, better: str) -> tuple[Claim, ...]:
         Claim(
             f"{layers} convolutions: losses are steadier under consensus: their standard deviation in the second half, "
             "less that of alternating gradient",
-            lambda f: Estimate.difference(_unsteady(f[f"{layers}"][CONSENSUS]), _unsteady(f[f"{layers}"][ALTERNATING])),
-            lambda found: found.high < 0,
+            lambda findings: Estimate.difference(
+                _loss_deviation(findings[f"{layers}"][CONSENSUS]), _loss_deviation(findings[f"{layers}"][ALTERNATING])
+            ),
+            lambda estimate: estimate.high < 0,
             "almost constant; highly fluctuating",
         ),
         Claim(
             f"{layers} convolutions: consensus ends with a higher score than alternating gradient: difference",
-            lambda f: Estimate.mean(_gain(f, layers)),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.mean(_score_gain(findings, layers)),
+            lambda estimate: estimate.low > 0,
             better,
         ),
     )
 
 
 class NumericsLosses(Experiment):
-    """Consensus makes losses almost constant, and ends better, the more so with more convolutions."""
+    """Consensus makes losses almost constant and scores higher at the end, especially with more convolutions."""
 
     title = "Losses and scores with three and four convolutions"
     paper = PAPER
     figure = "figures 5 and 11"
     deviations = (
-        DATA,
-        reduced(LAPTOP),
+        DATA_DEVIATION,
+        describe_laptop_size(LAPTOP),
         f"Losses are means over a sixtieth of the training; consensus has γ = {STRENGTHS[3]} with 3 convolutions and "
         f"γ = {STRENGTHS[4]:g} with 4, as for figure 13.",
     )
@@ -70,39 +82,44 @@ class NumericsLosses(Experiment):
         *_claims(4, "much better"),
         Claim(
             "The gain in score is larger with four convolutions than with three: difference of the gains",
-            lambda f: Estimate.difference(_gain(f, 4), _gain(f, 3)),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(_score_gain(findings, 4), _score_gain(findings, 3)),
+            lambda estimate: estimate.low > 0,
             "even more significant",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return scores and losses of both methods by the number of convolutions."""
-        rate, found = size["rate"], {}
+        """Return scores and losses of both methods by number of convolutions."""
+        rate, findings = size["rate"], {}
         for layers, strength in STRENGTHS.items():
             alternating = methods.alternating("rmsprop_tensorflow", rate)
             consensus = methods.consensus(strength, learning_rate=rate)
-            normed, plain = dcgan(size, layers=layers, batch_norm=True), dcgan(size, layers=layers)
-            found[f"{layers}"] = {
-                ALTERNATING: scored(normed, alternating, size, folder / f"alternating-{layers}", track),
-                CONSENSUS: scored(plain, consensus, size, folder / f"consensus-{layers}", track),
+            with_batch_norm, without_batch_norm = (
+                numerics_dcgan(size, layers=layers, batch_norm=True),
+                numerics_dcgan(size, layers=layers),
+            )
+            findings[f"{layers}"] = {
+                ALTERNATING: train_and_score(
+                    with_batch_norm, alternating, size, folder / f"alternating-{layers}", track
+                ),
+                CONSENSUS: train_and_score(without_batch_norm, consensus, size, folder / f"consensus-{layers}", track),
             }
-        return found
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the losses of the first seed, and the scores, a row for each number of convolutions."""
+        """Plot the losses of the first seed, and the scores; one row per number of convolutions."""
         grid = figure.add_gridspec(len(findings), 3)
-        for row, (layers, found) in enumerate(findings.items()):
+        for row, (layers, by_method) in enumerate(findings.items()):
             scores = figure.add_subplot(grid[row, 2], title="score" if row == 0 else "")
             for player, title in enumerate(("generator", "discriminator")):
                 axes = figure.add_subplot(grid[row, player], title=f"loss of the {title}" if row == 0 else "")
                 axes.set_ylabel(f"{layers} convolutions" if player == 0 else "")
-                for color, (name, seen) in enumerate(found.items()):
-                    steps, losses = seen["losses"][title]
+                for color, (name, result) in enumerate(by_method.items()):
+                    steps, losses = result["losses"][title]
                     axes.plot(steps, losses[0], color=f"C{color}", lw=1, label=name)
-            for color, (name, seen) in enumerate(found.items()):
-                scores.plot(seen["steps"], seen["scores"].mean(0), "o-", ms=3, color=f"C{color}", label=name)
-                scores.plot(seen["steps"], seen["scores"].T, ".", ms=3, color=f"C{color}", alpha=0.5)
+            for color, (name, result) in enumerate(by_method.items()):
+                scores.plot(result["steps"], result["scores"].mean(0), "o-", ms=3, color=f"C{color}", label=name)
+                scores.plot(result["steps"], result["scores"].T, ".", ms=3, color=f"C{color}", alpha=0.5)
             scores.set_ylim(bottom=0.9)
             if row == 0:
                 scores.legend(fontsize="x-small")

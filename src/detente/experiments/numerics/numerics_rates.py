@@ -9,41 +9,54 @@ import numpy as np
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_scores import DATA, FULL, LAPTOP, PAPER, SMOKE, dcgan, end, reduced, scored
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.numerics_images import (
+    DATA_DEVIATION,
+    FULL,
+    LAPTOP,
+    PAPER,
+    SMOKE,
+    describe_laptop_size,
+    final_scores,
+    numerics_dcgan,
+    train_and_score,
+)
 from detente.methods.method import Method
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LAYERS = (3, 4)
-USUAL = {3: 0.1, 4: 10.0}  # γ for the sweep of rates, by the number of convolutions
+DEFAULT_STRENGTHS = {3: 0.1, 4: 10.0}  # γ in the sweep of rates, by the number of convolutions
 ALTERNATING, CONSENSUS, STRENGTHS = "alternating", "consensus", "γ"
 
 
-def _spread(f: Findings, layers: int, name: str) -> np.ndarray:
-    """Return the largest less the smallest score over the rates, (seeds,)."""
-    scores = np.array([end(one) for one in f[f"{layers}"][name].values()])
+def _score_range(findings: Findings, layers: int, name: str) -> np.ndarray:
+    """Return the largest minus the smallest final score over the rates, (seeds,)."""
+    scores = np.array([final_scores(result) for result in findings[f"{layers}"][name].values()])
     return scores.max(0) - scores.min(0)
 
 
-def _steadier(layers: int) -> Claim:
+def _steadier_claim(layers: int) -> Claim:
     return Claim(
         f"{layers} convolutions: the score depends less on the rate under consensus than under alternating gradient: "
         "range over the rates, difference",
-        lambda f: Estimate.difference(_spread(f, layers, CONSENSUS), _spread(f, layers, ALTERNATING)),
-        lambda found: found.high < 0,
+        lambda findings: Estimate.difference(
+            _score_range(findings, layers, CONSENSUS), _score_range(findings, layers, ALTERNATING)
+        ),
+        lambda estimate: estimate.high < 0,
         "curves only",
     )
 
 
-def _better(layers: int, better: float, worse: float) -> Claim:
+def _better_strength_claim(layers: int, better: float, worse: float) -> Claim:
     return Claim(
         f"{layers} convolutions: γ = {better:g} scores higher than γ = {worse:g}: difference",
-        lambda f: Estimate.difference(
-            end(f[f"{layers}"][STRENGTHS][f"{better:g}"]), end(f[f"{layers}"][STRENGTHS][f"{worse:g}"])
+        lambda findings: Estimate.difference(
+            final_scores(findings[f"{layers}"][STRENGTHS][f"{better:g}"]),
+            final_scores(findings[f"{layers}"][STRENGTHS][f"{worse:g}"]),
         ),
-        lambda found: found.low > 0,
+        lambda estimate: estimate.low > 0,
         f"{better:g} chosen",
     )
 
@@ -57,14 +70,14 @@ def _consensus(strength: float, rate: float) -> tuple[str, Method]:
 
 
 class NumericsRates(Experiment):
-    """Consensus with γ = 0.1 suits three convolutions, with γ = 10 four."""
+    """Consensus works with γ = 0.1 for three convolutions and with γ = 10 for four."""
 
     title = "Learning rates and γ with three and four convolutions"
     paper = PAPER
     figure = "figures 12–14"
     deviations = (
-        DATA,
-        reduced({**LAPTOP, "steps": 400}),
+        DATA_DEVIATION,
+        describe_laptop_size({**LAPTOP, "steps": 400}),
         "The paper gives neither the rates nor the γ of its curves; here about a third, one and three of the laptop's "
         "rate (the paper's size: ½, 1, 2 and 5), and γ = 0.1, 1 and 10 (and 100). Networks have no BatchNorm.",
         "γ is swept at the laptop's usual rate; the paper does so at 2e-4.",
@@ -87,40 +100,45 @@ class NumericsRates(Experiment):
         },
         "paper": {**FULL, "rates": (5e-5, 1e-4, 2e-4, 5e-4), "strengths": (0.1, 1.0, 10.0, 100.0), "swept": 2e-4},
     }
-    claims = (*map(_steadier, LAYERS), _better(3, 0.1, 10.0), _better(4, 10.0, 0.1))
+    claims = (*map(_steadier_claim, LAYERS), _better_strength_claim(3, 0.1, 10.0), _better_strength_claim(4, 10.0, 0.1))
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return scores by number of convolutions, sweep, and rate or γ."""
-        found: Findings = {}
-        rates, swept = size["rates"], size["swept"]
+        findings: Findings = {}
+        rates, sweep_rate = size["rates"], size["swept"]
         for layers in LAYERS:
-            network = dcgan(size, layers=layers)
+            game = numerics_dcgan(size, layers=layers)
             sweeps = {
                 ALTERNATING: {f"{rate:g}": _alternating(rate) for rate in rates},
-                CONSENSUS: {f"{rate:g}": _consensus(USUAL[layers], rate) for rate in rates},
-                STRENGTHS: {f"{one:g}": _consensus(one, swept) for one in size["strengths"]},
+                CONSENSUS: {f"{rate:g}": _consensus(DEFAULT_STRENGTHS[layers], rate) for rate in rates},
+                STRENGTHS: {f"{strength:g}": _consensus(strength, sweep_rate) for strength in size["strengths"]},
             }
-            found[f"{layers}"] = {
+            findings[f"{layers}"] = {
                 sweep: {
-                    value: scored(network, method, size, folder / f"{layers}-{name}", track)
-                    for value, (name, method) in planned.items()
+                    value: train_and_score(game, method, size, folder / f"{layers}-{name}", track)
+                    for value, (name, method) in entries.items()
                 }
-                for sweep, planned in sweeps.items()
+                for sweep, entries in sweeps.items()
             }
-        return found
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the scores over training, a row for each number of convolutions, a column for each sweep."""
+        """Plot the scores during training; one row per number of convolutions, one column per sweep."""
         grid = figure.add_gridspec(len(findings), 3)
-        scores = [one["scores"] for found in findings.values() for sweep in found.values() for one in sweep.values()]
-        top = 1.05 * max(float(one.max()) for one in scores)
-        for row, (layers, found) in enumerate(findings.items()):
-            for column, (name, sweep) in enumerate(found.items()):
+        scores = [
+            result["scores"]
+            for by_sweep in findings.values()
+            for sweep in by_sweep.values()
+            for result in sweep.values()
+        ]
+        top = 1.05 * max(float(result.max()) for result in scores)
+        for row, (layers, by_sweep) in enumerate(findings.items()):
+            for column, (name, sweep) in enumerate(by_sweep.items()):
                 axes = figure.add_subplot(grid[row, column], ylim=(1, top))
-                for color, (value, seen) in enumerate(sweep.items()):
-                    axes.plot(seen["steps"], seen["scores"].mean(0), color=f"C{color}", label=value)
-                    axes.plot(seen["steps"], seen["scores"].T, ".", ms=3, color=f"C{color}", alpha=0.5)
-                what = "by γ" if name == STRENGTHS else "by rate"
-                axes.set_title(f"{'consensus' if name == STRENGTHS else name}, {what}" if row == 0 else "")
+                for color, (value, result) in enumerate(sweep.items()):
+                    axes.plot(result["steps"], result["scores"].mean(0), color=f"C{color}", label=value)
+                    axes.plot(result["steps"], result["scores"].T, ".", ms=3, color=f"C{color}", alpha=0.5)
+                variable = "by γ" if name == STRENGTHS else "by rate"
+                axes.set_title(f"{'consensus' if name == STRENGTHS else name}, {variable}" if row == 0 else "")
                 axes.set_ylabel(f"score, {layers} convolutions" if column == 0 else "")
                 axes.legend(fontsize="x-small")

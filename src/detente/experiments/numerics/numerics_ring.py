@@ -9,8 +9,8 @@ import numpy as np
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.training import trained
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.resumable_training import train_or_resume
 from detente.games import presets
 from detente.training.run import Run
 
@@ -38,49 +38,57 @@ class NumericsRing(Experiment):
     claims = (
         Claim(
             "Consensus converges to the target: modes covered at the end",
-            lambda f: Estimate.mean(f["consensus"]["modes"][:, -1], "of 8 modes"),
-            lambda found: found.low >= 7,
+            lambda findings: Estimate.mean(findings["consensus"]["modes"][:, -1], "of 8 modes"),
+            lambda estimate: estimate.low >= 7,
             "all 8 (picture)",
         ),
         Claim(
             "Simultaneous gradient fails to converge: modes covered at the end, less those of consensus",
-            lambda f: Estimate.difference(f["simultaneous"]["modes"][:, -1], f["consensus"]["modes"][:, -1]),
-            lambda found: found.high < 0,
+            lambda findings: Estimate.difference(
+                findings["simultaneous"]["modes"][:, -1], findings["consensus"]["modes"][:, -1]
+            ),
+            lambda estimate: estimate.high < 0,
             "fewer (picture)",
         ),
         Claim(
             "Simultaneous gradient jumps around: mean change of modes covered between two looks in the second half, "
             "less that of consensus",
-            lambda f: Estimate.difference(_jumps(f["simultaneous"]["modes"]), _jumps(f["consensus"]["modes"])),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(
+                _mean_change(findings["simultaneous"]["modes"]), _mean_change(findings["consensus"]["modes"])
+            ),
+            lambda estimate: estimate.low > 0,
             "jumps (picture)",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train both, and return modes covered over time and the first seed's samples at four moments."""
-        found: Findings = {}
+        """Train with both methods, and return modes covered over time and the first seed's samples at four steps."""
+        findings: Findings = {}
         steps = size["steps"]
         for name, method in METHODS.items():
             run = Run(presets.ring(), method, steps, tuple(range(size["seeds"])), measure_every=steps // 20)
-            done = trained(run, folder / name, track)
-            at, modes = done.curve("modes_covered")
-            moments = [0, steps // 4, steps // 2, steps]
-            found[name] = {"steps": at, "modes": modes, "samples": {t: done.samples(0, t) for t in moments}}
-        return found
+            training = train_or_resume(run, folder / name, track)
+            evaluation_steps, modes = training.curve("modes_covered")
+            plot_steps = [0, steps // 4, steps // 2, steps]
+            findings[name] = {
+                "steps": evaluation_steps,
+                "modes": modes,
+                "samples": {t: training.samples(0, t) for t in plot_steps},
+            }
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw each method's samples at four moments, and its modes covered over time."""
+        """Draw each method's samples at four steps, and its modes covered over time."""
         grid = figure.add_gridspec(len(findings), 5, width_ratios=[1, 1, 1, 1, 1.4])
-        for row, (name, found) in enumerate(findings.items()):
-            for column, (step, kept) in enumerate(found["samples"].items()):
+        for row, (name, result) in enumerate(findings.items()):
+            for column, (step, samples) in enumerate(result["samples"].items()):
                 axes = figure.add_subplot(grid[row, column], aspect="equal", xlim=(-1.6, 1.6), ylim=(-1.6, 1.6))
-                axes.scatter(*kept["real"].T, s=1, color="C3", alpha=0.4)
-                axes.scatter(*kept["fake"].T, s=1, color="C0", alpha=0.4)
+                axes.scatter(*samples["real"].T, s=1, color="C3", alpha=0.4)
+                axes.scatter(*samples["fake"].T, s=1, color="C0", alpha=0.4)
                 axes.set(xticks=[], yticks=[], title=f"step {step:,}", ylabel=name if column == 0 else "")
             axes = figure.add_subplot(grid[row, 4], ylim=(0, 8.3), title="modes covered")
-            axes.plot(found["steps"], found["modes"].T, lw=0.8)
+            axes.plot(result["steps"], result["modes"].T, lw=0.8)
 
 
-def _jumps(modes: np.ndarray) -> np.ndarray:
+def _mean_change(modes: np.ndarray) -> np.ndarray:
     return np.abs(np.diff(modes[:, modes.shape[1] // 2 :], axis=1)).mean(1)

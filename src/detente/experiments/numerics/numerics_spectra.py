@@ -11,8 +11,8 @@ import torch
 from detente import methods
 from detente.diagnostics.jacobian_spectrum import jacobian_spectrum
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.training import trained
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.resumable_training import train_or_resume
 from detente.games import presets
 from detente.training.loop import begin
 from detente.training.run import Run
@@ -24,7 +24,7 @@ NEGLIGIBLE = 1e-3  # eigenvalues of smaller modulus are flat directions (units t
 
 
 class NumericsSpectra(Experiment):
-    """Near the equilibrium v′ has eigenvalues close to the imaginary axis, w′ has not."""
+    """Near the equilibrium v′ has eigenvalues close to the imaginary axis, and w′ has none."""
 
     title = "Eigenvalues of v′ and w′ before and after training with consensus"
     paper = "Mescheder, Nowozin & Geiger 2017, The Numerics of GANs"
@@ -43,29 +43,35 @@ class NumericsSpectra(Experiment):
     claims = (
         Claim(
             "After training v′ has eigenvalues close to the imaginary axis (share with |Im| > 3 |Re|), more than w′",
-            lambda f: Estimate.difference(_turning(f["after"]["v"]), _turning(f["after"]["w"])),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(
+                _share_near_axis(findings["after"]["v"]), _share_near_axis(findings["after"]["w"])
+            ),
+            lambda estimate: estimate.low > 0,
             "most of v′, none of w′ (picture)",
         ),
         Claim(
             "The regularised field's eigenvalues lie to the right: median Re λ of w′ less that of v′, after training",
-            lambda f: Estimate.difference(_middle(f["after"]["w"]), _middle(f["after"]["v"])),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(
+                _median_real_part(findings["after"]["w"]), _median_real_part(findings["after"]["v"])
+            ),
+            lambda estimate: estimate.low > 0,
         ),
         Claim(
             "… and its largest |Im/Re| is smaller: logarithm of the ratio of 99 % quantiles, w′ to v′, after training",
-            lambda f: Estimate.difference(_quotient(f["after"]["w"]), _quotient(f["after"]["v"])),
-            lambda found: found.high < 0,
+            lambda findings: Estimate.difference(
+                _log_quotient(findings["after"]["w"]), _log_quotient(findings["after"]["v"])
+            ),
+            lambda estimate: estimate.high < 0,
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train one seed, and return the eigenvalues on some batches before and after."""
+        """Train one seed, and return eigenvalues on several batches before and after training."""
         game, method = presets.ring(width=size["width"]), methods.consensus(10.0)
         run = Run(game, method, size["steps"], (0,))
-        done = trained(run, folder / "consensus", track)
-        found: Findings = {}
-        for moment, state in {"before": begin(run, 0).state, "after": done.states[0]}.items():
+        training = train_or_resume(run, folder / "consensus", track)
+        findings: Findings = {}
+        for moment, state in {"before": begin(run, 0).state, "after": training.states[0]}.items():
             generator = torch.Generator().manual_seed(1)
             plain, regularised = [], []
             for _ in track(range(size["batches"]), f"spectra {moment}", total=size["batches"]):
@@ -73,36 +79,38 @@ class NumericsSpectra(Experiment):
                 assert spectrum.regularised is not None
                 plain.append(spectrum.eigenvalues.numpy())
                 regularised.append(spectrum.regularised.numpy())
-            found[moment] = {"v": np.stack(plain), "w": np.stack(regularised)}
-        return found
+            findings[moment] = {"v": np.stack(plain), "w": np.stack(regularised)}
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the eigenvalues of the first batch in the plane, those of w′ clipped to where v′ lies."""
-        for row, (moment, fields) in enumerate(findings.items()):
-            reach = 1.2 * np.quantile(np.abs(fields["v"][0]), 0.995) + 1e-6
-            for column, (name, values) in enumerate(fields.items()):
+        """Draw the eigenvalues of the first batch in the plane, clipped to the range of v′."""
+        for row, (moment, spectra) in enumerate(findings.items()):
+            limit = 1.2 * np.quantile(np.abs(spectra["v"][0]), 0.995) + 1e-6
+            for column, (name, values) in enumerate(spectra.items()):
                 axes = figure.add_subplot(2, 2, 2 * row + column + 1)
-                shown = values[0]
-                axes.scatter(np.clip(shown.real, -reach, reach), np.clip(shown.imag, -reach, reach), s=4, alpha=0.5)
+                eigenvalues = values[0]
+                axes.scatter(
+                    np.clip(eigenvalues.real, -limit, limit), np.clip(eigenvalues.imag, -limit, limit), s=4, alpha=0.5
+                )
                 axes.axvline(0, color="0.7", lw=0.8)
                 axes.set(title=f"{name}′ {moment} training", xlabel="Re λ", ylabel="Im λ")
 
 
-def _turning(batches: np.ndarray) -> list[float]:
+def _share_near_axis(batches: np.ndarray) -> list[float]:
     """Return each batch's share of eigenvalues near the imaginary axis."""
-    return [float((np.abs(np.imag(v)) > 3 * np.abs(np.real(v))).mean()) for v in map(_kept, batches)]
+    return [float((np.abs(np.imag(v)) > 3 * np.abs(np.real(v))).mean()) for v in map(_non_negligible, batches)]
 
 
-def _middle(batches: np.ndarray) -> list[float]:
-    return [float(np.median(np.real(v))) for v in map(_kept, batches)]
+def _median_real_part(batches: np.ndarray) -> list[float]:
+    return [float(np.median(np.real(v))) for v in map(_non_negligible, batches)]
 
 
-def _quotient(batches: np.ndarray) -> list[float]:
+def _log_quotient(batches: np.ndarray) -> list[float]:
     """Return the logarithm of each batch's 99 % quantile of |Im/Re|."""
-    quotients = [np.abs(np.imag(v)) / np.maximum(np.abs(np.real(v)), 1e-12) for v in map(_kept, batches)]
-    return [float(np.log(np.quantile(one, 0.99) + 1e-12)) for one in quotients]
+    quotients = [np.abs(np.imag(v)) / np.maximum(np.abs(np.real(v)), 1e-12) for v in map(_non_negligible, batches)]
+    return [float(np.log(np.quantile(batch_quotients, 0.99) + 1e-12)) for batch_quotients in quotients]
 
 
-def _kept(values: np.ndarray) -> np.ndarray:
-    large = values[np.abs(values) > NEGLIGIBLE]
-    return large if len(large) else values
+def _non_negligible(values: np.ndarray) -> np.ndarray:
+    selected = values[np.abs(values) > NEGLIGIBLE]
+    return selected if len(selected) else values

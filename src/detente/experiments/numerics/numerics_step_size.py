@@ -11,7 +11,7 @@ import torch
 from detente.autodiff import jacobian
 from detente.diagnostics.step_size_bound import step_size_bound
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate
 from detente.fields.gradient import Gradient
 from detente.game import Game
 from detente.games.dirac_gan import DiracGAN
@@ -24,11 +24,11 @@ from detente.schemes.simultaneous import Simultaneous
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GROWN, SHRUNK = 10.0, 0.1  # times its first distance: a training that reaches either is decided
+DIVERGED, CONVERGED = 10.0, 0.1  # a training ends when its distance reaches one of these multiples of the first
 
 
 class NumericsStepSize(Experiment):
-    """Simultaneous gradient with SGD, run below and above the bound."""
+    """Simultaneous gradient with SGD, with steps below and above the bound."""
 
     title = "The largest stable step: predicted from eigenvalues, and measured by training"
     paper = "Mescheder, Nowozin & Geiger 2017, The Numerics of GANs"
@@ -42,30 +42,32 @@ class NumericsStepSize(Experiment):
     claims = (
         Claim(
             "Training converges below the bound and diverges above it: measured ÷ predicted step, random linear games",
-            lambda f: Estimate.mean([measured / bound for _, bound, measured in f["linear"]]),
-            lambda found: 0.97 <= found.value <= 1.03,
+            lambda findings: Estimate.mean([measured / bound for _, bound, measured in findings["linear"]]),
+            lambda estimate: 0.97 <= estimate.value <= 1.03,
             "1",
         ),
         Claim(
             "… and near the equilibrium of a non-linear game, the Dirac-GAN with R1",
-            lambda f: Estimate.mean([measured / bound for _, bound, measured in f["dirac"]]),
-            lambda found: 0.97 <= found.value <= 1.03,
+            lambda findings: Estimate.mean([measured / bound for _, bound, measured in findings["dirac"]]),
+            lambda estimate: 0.97 <= estimate.value <= 1.03,
             "1",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return quotient |Im/Re|, predicted and measured step of every game."""
-        random = torch.Generator().manual_seed(0)
-        linear = [_linear(random) for _ in range(size["games"])]
+        """Return the quotient |Im/Re|, the predicted and the measured step of every game."""
+        generator = torch.Generator().manual_seed(0)
+        linear = [_random_linear_game(generator) for _ in range(size["games"])]
         dirac: list[Game] = [DiracGAN(penalty=R1(strength), start=(1e-3, 1e-3)) for strength in (0.3, 1.0, 3.0)]
-        found: Findings = {"linear": [], "dirac": []}
-        for kind, game in track([("linear", g) for g in linear] + [("dirac", g) for g in dirac], "games", None):
-            found[kind].append(_measured(game, size["halvings"], size["steps"]))
-        return found
+        findings: Findings = {"linear": [], "dirac": []}
+        for kind, game in track(
+            [("linear", game) for game in linear] + [("dirac", game) for game in dirac], "games", None
+        ):
+            findings[kind].append(_measure_step(game, size["halvings"], size["steps"]))
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw measured against predicted steps."""
+        """Plot measured against predicted steps."""
         axes = figure.add_subplot(1, 1, 1, xscale="log", yscale="log")
         for kind, colour in (("linear", "C0"), ("dirac", "C1")):
             quotients, bounds, measured = np.array(findings[kind]).T
@@ -76,35 +78,35 @@ class NumericsStepSize(Experiment):
         axes.legend()
 
 
-def _linear(random: torch.Generator) -> Game:
-    n = int(torch.randint(1, 4, (), generator=random))
-    scale = 10 ** float(torch.rand((), generator=random) * 2 - 1)
-    own = [torch.diag(0.05 + torch.rand(n, generator=random, dtype=torch.float64)) for _ in range(2)]
-    return Quadratic(own[0], scale * torch.randn(n, n, generator=random, dtype=torch.float64), own[1])
+def _random_linear_game(generator: torch.Generator) -> Game:
+    n = int(torch.randint(1, 4, (), generator=generator))
+    coupling = 10 ** float(torch.rand((), generator=generator) * 2 - 1)
+    diagonals = [torch.diag(0.05 + torch.rand(n, generator=generator, dtype=torch.float64)) for _ in range(2)]
+    return Quadratic(diagonals[0], coupling * torch.randn(n, n, generator=generator, dtype=torch.float64), diagonals[1])
 
 
-def _measured(game: Game, halvings: int, steps: int) -> tuple[float, float, float]:
+def _measure_step(game: Game, halvings: int, steps: int) -> tuple[float, float, float]:
     vectors, buffers = game.initial(torch.Generator().manual_seed(1))
     assert game.solution is not None
-    values = torch.linalg.eigvals(jacobian(game, game.solution, buffers, game.draw(torch.Generator())))
-    bound = step_size_bound(values)
+    eigenvalues = torch.linalg.eigvals(jacobian(game, game.solution, buffers, game.draw(torch.Generator())))
+    bound = step_size_bound(eigenvalues)
     low, high = bound / 2, bound * 2
     for _ in range(halvings):
         middle = (low * high) ** 0.5
         low, high = (middle, high) if _converges(game, middle, steps) else (low, middle)
-    return float((values.imag.abs() / values.real).max()), bound, (low * high) ** 0.5
+    return float((eigenvalues.imag.abs() / eigenvalues.real).max()), bound, (low * high) ** 0.5
 
 
 def _converges(game: Game, rate: float, steps: int) -> bool:
-    """Return whether training shrinks the distance to the solution, or at least does not make it grow."""
+    """Return whether training reduces the distance to the solution."""
     method = Method(Gradient(), Simultaneous(), SGD(rate))
     generator = torch.Generator().manual_seed(1)
     state = method.initial(game, generator)
-    first = distance = float(torch.cat(list(state.vectors.values())).norm())
+    initial_distance = distance = float(torch.cat(list(state.vectors.values())).norm())
     for step in range(steps):
         state, _ = method.step(game, state, (game.draw(generator),))
         if step % 20 == 19:
             distance = float(torch.cat(list(state.vectors.values())).norm())
-            if not SHRUNK < distance / first < GROWN:
+            if not CONVERGED < distance / initial_distance < DIVERGED:
                 break
-    return distance < first
+    return distance < initial_distance

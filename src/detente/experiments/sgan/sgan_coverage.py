@@ -1,4 +1,4 @@
-"""SGAN, supplementary figures 1 and 4: what five local WGANs cover, and what the global one does."""
+"""SGAN, supplementary figures 1 and 4: Coverage of five local WGANs and of the global one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,16 @@ from sklearn.neighbors import KernelDensity
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.local_pairs import DATA, RATE, REACH, grid, looked, ring, toy
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.sgan_toys import (
+    AXIS_LIMIT,
+    DATA_DEVIATION,
+    RATE_DEVIATION,
+    ring_of_gaussians,
+    score_grid,
+    toy_game,
+    train_and_evaluate_pairs,
+)
 from detente.metrics.likelihood import FACTORS, FOLDS, Coverage
 from detente.optimizers.adam import Adam
 from detente.training.run import Run
@@ -21,43 +29,46 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MODES = (10, 8)  # of supplementary figure 1, and of figure 4
+MODES = (10, 8)  # in supplementary figures 1 and 4
 
 
-def _higher(modes: int) -> Claim:
+def _global_above_mean(modes: int) -> Claim:
     return Claim(
         f"{modes} Gaussians: the global generator's Coverage less the mean of the local ones'",
-        lambda f: Estimate.difference(f[f"{modes}"]["coverage"][:, 0], f[f"{modes}"]["coverage"][:, 1:].mean(1)),
-        lambda found: found.low > 0,
+        lambda findings: Estimate.difference(
+            findings[f"{modes}"]["coverage"][:, 0], findings[f"{modes}"]["coverage"][:, 1:].mean(1)
+        ),
+        lambda estimate: estimate.low > 0,
         "higher (picture)",
     )
 
 
-def _above_best(modes: int) -> Claim:
+def _share_surpassed(modes: int) -> Claim:
     return Claim(
         f"{modes} Gaussians: share of local generators whose Coverage the global one surpasses",
-        lambda f: Estimate.mean(
-            100 * (f[f"{modes}"]["coverage"][:, :1] > f[f"{modes}"]["coverage"][:, 1:]).mean(1), "% of generators"
+        lambda findings: Estimate.mean(
+            100 * (findings[f"{modes}"]["coverage"][:, :1] > findings[f"{modes}"]["coverage"][:, 1:]).mean(1),
+            "% of generators",
         ),
-        lambda found: found.low > 50,
+        lambda estimate: estimate.low > 50,
         "higher (picture)",
     )
 
 
 class SganCoverage(Experiment):
-    """The global generator covers more of the data than the local ones that taught it."""
+    """The global generator covers more of the data than the local ones."""
 
     title = "5-S-WGAN: Coverage of local generators and of the global one"
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
     figure = "supplementary figures 1 and 4"
     deviations = (
-        DATA,
+        DATA_DEVIATION,
         "Level sets on the right are those of D₀, not of the messengers, which are not kept; kernel densities are "
         "drawn for both mixtures from 256 samples of each generator, and Coverage is measured from 500.",
         "Figure 4's global pair moves after each update of a local pair; here once after all, as in Algorithm 1.",
         "Laptop: hidden layers of 64, latents of 16, batches of 64, learning rate 3e-3, 200 steps, and one turn of a "
         "discriminator for each of its generator's; the paper's numbers are not given, and its size here takes five.",
-        RATE,
+        RATE_DEVIATION,
     )
     tried = (
         "At 200 steps with one turn of a discriminator neither kind has come to the data: Coverage is 5 to 10 % at "
@@ -87,42 +98,44 @@ class SganCoverage(Experiment):
             "rate": 1e-5,
         },
     }
-    claims = (*map(_higher, MODES), *map(_above_best, MODES))
+    claims = (*map(_global_above_mean, MODES), *map(_share_surpassed, MODES))
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return what was seen at the end, by number of modes."""
-        found: Findings = {}
+        """Return measurements at the end of training, by number of modes."""
+        findings: Findings = {}
         method = methods.sgan(size["pairs"], size["turns"], optimizer=Adam(size["rate"], (0.5, 0.999)))
         for modes in MODES:
-            game = toy(ring(modes), True, size["width"], size["latent"], size["batch"])
+            game = toy_game(ring_of_gaussians(modes), True, size["width"], size["latent"], size["batch"])
             run = Run(game, method, size["steps"], tuple(range(size["seeds"])))
             metrics = {"coverage": Coverage()}
-            found[f"{modes}"] = looked(run, folder / f"modes-{modes}", [run.steps], metrics, track)[run.steps]
-        return found
+            findings[f"{modes}"] = train_and_evaluate_pairs(
+                run, folder / f"modes-{modes}", [run.steps], metrics, track
+            )[run.steps]
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the first seed: local and global densities, and local and global level sets."""
+        """Draw the first seed's local and global densities, and local and global level sets."""
         panels = figure.add_gridspec(len(findings), 4)
-        extent = (-REACH, REACH, -REACH, REACH)
-        for row, (modes, seen) in enumerate(findings.items()):
-            for column, (shown, pairs) in enumerate(
-                (what, which) for what in ("density", "levels") for which in (slice(1, None), slice(0, 1))
+        extent = (-AXIS_LIMIT, AXIS_LIMIT, -AXIS_LIMIT, AXIS_LIMIT)
+        for row, (modes, result) in enumerate(findings.items()):
+            for column, (panel, pairs) in enumerate(
+                (panel, pairs) for panel in ("density", "levels") for pairs in (slice(1, None), slice(0, 1))
             ):
                 axes = figure.add_subplot(
-                    panels[row, column], aspect="equal", xlim=(-REACH, REACH), ylim=(-REACH, REACH)
+                    panels[row, column], aspect="equal", xlim=(-AXIS_LIMIT, AXIS_LIMIT), ylim=(-AXIS_LIMIT, AXIS_LIMIT)
                 )
-                axes.scatter(*seen["real"].T, s=3, color="orange")
-                for index, samples in enumerate(seen["samples"][0, pairs]):
+                axes.scatter(*result["real"].T, s=3, color="orange")
+                for index, samples in enumerate(result["samples"][0, pairs]):
                     color = f"C{index}" if column % 2 == 0 else ("red", "green")[column // 2]
                     axes.scatter(*samples.T, s=2, color=color, zorder=3)
-                    if shown == "levels":
-                        levels = seen["levels"][0, pairs][index]
+                    if panel == "levels":
+                        levels = result["levels"][0, pairs][index]
                         axes.contour(levels, 6, extent=extent, cmap="viridis_r", linewidths=0.7, alpha=0.5)
                     elif column % 2 == 1:
                         axes.contour(_density(samples), 8, extent=extent, cmap="Reds", linewidths=0.7)
                     else:
                         axes.contour(_density(samples), 4, extent=extent, colors=color, linewidths=0.5)
-                coverage = float(seen["coverage"][0, pairs].mean())
+                coverage = float(result["coverage"][0, pairs].mean())
                 axes.set(xticks=[], yticks=[], ylabel=f"{modes} Gaussians" if column == 0 else "")
                 axes.set_xlabel(f"{'mean ' * (column % 2 == 0)}C = {coverage:.0f} %")
                 if row == 0:
@@ -130,10 +143,10 @@ class SganCoverage(Experiment):
 
 
 def _density(samples: np.ndarray) -> np.ndarray:
-    """Return a kernel density on the grid, its bandwidth by cross-validation as Coverage's."""
+    """Return a kernel density on the grid, with a cross-validated bandwidth as in `Coverage`."""
     if not np.isfinite(samples).all():
-        return np.zeros((round(len(grid()) ** 0.5),) * 2)
-    widths = {"bandwidth": list(max(float(np.median(pdist(samples))), 1e-6) * FACTORS)}
-    found = GridSearchCV(KernelDensity(), widths, cv=FOLDS).fit(samples)
-    density = np.exp(found.score_samples(grid().numpy()))
+        return np.zeros((round(len(score_grid()) ** 0.5),) * 2)
+    bandwidths = {"bandwidth": list(max(float(np.median(pdist(samples))), 1e-6) * FACTORS)}
+    search = GridSearchCV(KernelDensity(), bandwidths, cv=FOLDS).fit(samples)
+    density = np.exp(search.score_samples(score_grid().numpy()))
     return density.reshape(round(len(density) ** 0.5), -1)

@@ -1,4 +1,4 @@
-"""SGAN, figures 7 and 9 and supplementary figure 2: 5-S-DCGAN on images of clothes or objects."""
+"""SGAN, figures 7 and 9 and supplementary figure 2: 5-S-DCGAN on Fashion-MNIST or CIFAR-10."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_sets import distance_of, opened, score_of
-from detente.experiments.support.sgan_images import PAPER, REGULAR, ahead, compared, draw_curves, draw_samples, quicker
+from detente.experiments.support.image_sets import distance_metric, load_image_set, score_metric
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.sgan_images import (
+    PAPER,
+    REGULAR,
+    draw_curves,
+    draw_samples,
+    global_advantage,
+    higher_score_claim,
+    train_regular_and_sgan,
+)
 from detente.games.adversarial import Adversarial
 from detente.networks.dcgan import DcganDiscriminator, DcganGenerator
 
@@ -22,7 +30,7 @@ NAME = "DCGAN"
 
 
 class SganDcgan(Experiment):
-    """The global generator of 5-S-DCGAN makes better images earlier than single DCGANs do."""
+    """The global generator of 5-S-DCGAN makes better images earlier than single DCGANs."""
 
     title = "DCGAN and 5-S-DCGAN"
     paper = PAPER
@@ -76,35 +84,37 @@ class SganDcgan(Experiment):
         },
     }
     claims = (
-        quicker(NAME, REGULAR, "higher (curves)"),
+        higher_score_claim(NAME, REGULAR, "higher (curves)"),
         Claim(
             "DCGAN: the global generator lies nearer to the data than a regular one: Fréchet distance, mean over the "
             "moments, difference",
-            lambda f: Estimate.mean(ahead(f[NAME], "distance", REGULAR).mean(1)),
-            lambda found: found.high < 0,
+            lambda findings: Estimate.mean(global_advantage(findings[NAME], "distance", REGULAR).mean(1)),
+            lambda estimate: estimate.high < 0,
             "lower (curves)",
         ),
-        quicker(NAME, "local", "converges much earlier than the local ones"),
+        higher_score_claim(NAME, "local", "converges much earlier than the local ones"),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return scores, distances and samples of the regular, local and global generators."""
-        data = opened(size["data"])
+        data = load_image_set(size["data"])
         channels, side = data.shape[0], data.shape[-1]
-        shape = {"channels": channels, "size": side, "width": size["width"], "initialisation": "normal"}
-        networks = partial(DcganGenerator, size["latent"], **shape), partial(DcganDiscriminator, **shape)
-        game = Adversarial(*networks, data, size["latent"], batch=size["batch"])
-        metrics = {"score": score_of(size["data"]), "distance": distance_of(size["data"])}
-        seen = compared(game, 1, size, metrics, folder, track)
-        return {"moments": np.array(size["moments"]), NAME: seen}
+        options = {"channels": channels, "size": side, "width": size["width"], "initialisation": "normal"}
+        builders = partial(DcganGenerator, size["latent"], **options), partial(DcganDiscriminator, **options)
+        game = Adversarial(*builders, data, size["latent"], batch=size["batch"])
+        metrics = {"score": score_metric(size["data"]), "distance": distance_metric(size["data"])}
+        results = train_regular_and_sgan(game, 1, size, metrics, folder, track)
+        return {"moments": np.array(size["moments"]), NAME: results}
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw score and distance over training, and the first seed's samples at the end."""
+        """Plot score and distance during training, and draw the first seed's final samples."""
         grid = figure.add_gridspec(2, 6, height_ratios=[1, 1.1])
         for column, metric in enumerate(("score", "distance")):
             axes = figure.add_subplot(grid[0, 3 * column : 3 * column + 3], xlabel="step")
             axes.set_title({"score": "score", "distance": "Fréchet distance"}[metric])
             draw_curves(axes, findings["moments"], findings[NAME], metric)
             axes.legend(fontsize="x-small")
-        first, second, third = (figure.add_subplot(grid[1, 2 * index : 2 * index + 2]) for index in range(3))
-        draw_samples((first, second, third), findings[NAME])
+        regular_axes, local_axes, global_axes = (
+            figure.add_subplot(grid[1, 2 * index : 2 * index + 2]) for index in range(3)
+        )
+        draw_samples((regular_axes, local_axes, global_axes), findings[NAME])

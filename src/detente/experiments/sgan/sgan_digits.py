@@ -1,4 +1,4 @@
-"""SGAN, figures 6 and 8: digits under three kinds of GAN and the SGAN of each."""
+"""SGAN, figures 6 and 8: digits with three kinds of GAN and their SGAN versions."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_sets import opened, score_of
+from detente.experiments.support.image_sets import load_image_set, score_metric
+from detente.experiments.support.interval_estimate import Estimate
 from detente.experiments.support.sgan_images import (
     PAPER,
     REGULAR,
     SGAN,
-    ahead,
-    compared,
     draw_curves,
     draw_samples,
-    quicker,
+    global_advantage,
+    higher_score_claim,
+    train_regular_and_sgan,
 )
 from detente.games.adversarial import Adversarial
 from detente.metrics.class_balance import ClassEntropy
@@ -40,26 +40,26 @@ KINDS: dict[str, tuple[str, tuple[Penalty, ...]]] = {
 
 def _claims(name: str) -> tuple[Claim, ...]:
     return (
-        quicker(name, REGULAR, "improvements upon classical algorithms"),
-        quicker(name, "local", "converges much earlier than the local ones"),
+        higher_score_claim(name, REGULAR, "improvements upon classical algorithms"),
+        higher_score_claim(name, "local", "converges much earlier than the local ones"),
         Claim(
             f"{name}: the global generator's digits are more even than the local ones': entropy of the classes at the "
             "end, difference",
-            lambda f: Estimate.mean(ahead(f[name], "entropy", "local")[:, -1], "nats"),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.mean(global_advantage(findings[name], "entropy", "local")[:, -1], "nats"),
+            lambda estimate: estimate.low > 0,
             "no visible mode collapse",
         ),
     )
 
 
-def _swings(found: Findings, kind: str) -> np.ndarray:
-    """Return the mean change of the (global) generator's score between moments in the second half, (seeds,)."""
-    scores = found[kind]["score"][:, :, 0]
+def _mean_change(results: Findings, kind: str) -> np.ndarray:
+    """Return the mean change of the score between evaluations in the second half of training, (seeds,)."""
+    scores = results[kind]["score"][:, :, 0]
     return np.abs(np.diff(scores[:, scores.shape[1] // 2 :], axis=1)).mean(1)
 
 
 class SganDigits(Experiment):
-    """The global generator learns digits earlier, and more of them, than single pairs do."""
+    """The global generator learns digits earlier, and more of them, than single pairs."""
 
     title = "GAN, WGAN-GP and DRAGAN on MNIST, and their 5-S forms"
     paper = PAPER
@@ -122,28 +122,34 @@ class SganDigits(Experiment):
         Claim(
             "The global generator does not oscillate: mean change of its score between moments in the second half, "
             "less that of a regular one, mean over the three",
-            lambda f: Estimate.mean(np.mean([_swings(f[name], SGAN) - _swings(f[name], REGULAR) for name in KINDS], 0)),
-            lambda found: found.high < 0,
+            lambda findings: Estimate.mean(
+                np.mean(
+                    [_mean_change(findings[name], SGAN) - _mean_change(findings[name], REGULAR) for name in KINDS], 0
+                )
+            ),
+            lambda estimate: estimate.high < 0,
             "did not oscillate",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return scores, entropies and samples of the regular, local and global generators, by kind of GAN."""
-        data = opened(size["data"])
-        metrics = {"score": score_of(size["data"]), "entropy": ClassEntropy()}
-        found: Findings = {"moments": np.array(size["moments"])}
+        data = load_image_set(size["data"])
+        metrics = {"score": score_metric(size["data"]), "entropy": ClassEntropy()}
+        findings: Findings = {"moments": np.array(size["moments"])}
         for name, (objective, penalties) in KINDS.items():
             wasserstein = name == "WGAN"
             generator = partial(DcganGenerator, size["latent"], width=size["width"])
             discriminator = partial(DcganDiscriminator, width=size["width"], batch_norm=not wasserstein)
             game = Adversarial(generator, discriminator, data, size["latent"], objective, penalties, size["batch"])
-            turns = size["turns"] if wasserstein else 1
-            found[name] = compared(game, turns, size, metrics, folder / name.lower(), track)
-        return found
+            discriminator_turns = size["turns"] if wasserstein else 1
+            findings[name] = train_regular_and_sgan(
+                game, discriminator_turns, size, metrics, folder / name.lower(), track
+            )
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw score, entropy and the first seed's samples, a column for each kind of GAN."""
+        """Plot score and entropy, and draw the first seed's samples; one column per kind of GAN."""
         grid = figure.add_gridspec(3, len(KINDS), height_ratios=[1, 1, 0.9])
         for column, name in enumerate(KINDS):
             for row, (metric, label) in enumerate((("score", "score"), ("entropy", "entropy of classes, nats"))):
@@ -152,6 +158,6 @@ class SganDigits(Experiment):
                 axes.set_ylabel(label if column == 0 else "")
                 if row == column == 0:
                     axes.legend(fontsize="x-small")
-            parts = grid[2, column].subgridspec(1, 3)
-            first, second, third = (figure.add_subplot(parts[0, index]) for index in range(3))
-            draw_samples((first, second, third), findings[name])
+            cells = grid[2, column].subgridspec(1, 3)
+            regular_axes, local_axes, global_axes = (figure.add_subplot(cells[0, index]) for index in range(3))
+            draw_samples((regular_axes, local_axes, global_axes), findings[name])

@@ -10,8 +10,15 @@ from scipy.spatial import KDTree
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.local_pairs import DATA, RATE, REACH, looked, ring, toy
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.sgan_toys import (
+    AXIS_LIMIT,
+    DATA_DEVIATION,
+    RATE_DEVIATION,
+    ring_of_gaussians,
+    toy_game,
+    train_and_evaluate_pairs,
+)
 from detente.metrics.likelihood import LogLikelihood
 from detente.optimizers.adam import Adam
 from detente.training.run import Run
@@ -22,27 +29,29 @@ if TYPE_CHECKING:
 EARLY, LATE = (5, 10), (100, 400)
 
 
-def _higher(step: int) -> Claim:
+def _global_above_mean(step: int) -> Claim:
     return Claim(
         f"The global generator converges quicker: its log-likelihood at {step} less the mean of the local ones",
-        lambda f: Estimate.difference(f[f"{step}"]["likelihood"][:, 0], f[f"{step}"]["likelihood"][:, 1:].mean(1)),
-        lambda found: found.low > 0,
+        lambda findings: Estimate.difference(
+            findings[f"{step}"]["likelihood"][:, 0], findings[f"{step}"]["likelihood"][:, 1:].mean(1)
+        ),
+        lambda estimate: estimate.low > 0,
         "quicker (picture)",
     )
 
 
 class SganEarly(Experiment):
-    """The global generator finds the data before the local ones do, and where they are not."""
+    """The global generator finds the data before the local ones, and in regions where they are not."""
 
     title = "10-S-WGAN in its first steps"
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
     figure = "figure 4"
     deviations = (
-        DATA,
+        DATA_DEVIATION,
         "Level sets are those of D₀, not of the messengers, which are not kept.",
         "Laptop: hidden layers of 64, latents of 16, batches of 64, learning rate 3e-3, and one turn of a "
         "discriminator for each of its generator's; the paper's number is not given, and its size here takes five.",
-        RATE,
+        RATE_DEVIATION,
     )
     tried = (
         "At 100 steps G₀'s samples lie up to 22 to 2,394 away from the centre (by seed), and it is more likely "
@@ -55,51 +64,61 @@ class SganEarly(Experiment):
         "paper": {"seeds": 10, "pairs": 10, "turns": 5, "width": 512, "latent": 100, "batch": 256, "rate": 1e-5},
     }
     claims = (
-        *map(_higher, LATE),
+        *map(_global_above_mean, LATE),
         Claim(
             "The same against single ones: share of local generators that the global one surpasses at 400",
-            lambda f: Estimate.mean(
-                100 * (f["400"]["likelihood"][:, :1] > f["400"]["likelihood"][:, 1:]).mean(1), "% of generators"
+            lambda findings: Estimate.mean(
+                100 * (findings["400"]["likelihood"][:, :1] > findings["400"]["likelihood"][:, 1:]).mean(1),
+                "% of generators",
             ),
-            lambda found: found.low > 50,
+            lambda estimate: estimate.low > 50,
             "quicker (picture)",
         ),
         Claim(
             "Early samples of the global generator lie apart from those of all local ones: share that does, at 10",
-            lambda f: Estimate.mean([_apart(samples) for samples in f["10"]["samples"]], "% of samples"),
-            lambda found: found.low > 50,
+            lambda findings: Estimate.mean(
+                [_share_apart(samples) for samples in findings["10"]["samples"]], "% of samples"
+            ),
+            lambda estimate: estimate.low > 50,
             "often do not intersect",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return what was seen at the four moments."""
-        game = toy(ring(8), True, size["width"], size["latent"], size["batch"])
+        """Return measurements at the four steps."""
+        game = toy_game(ring_of_gaussians(8), True, size["width"], size["latent"], size["batch"])
         method = methods.sgan(size["pairs"], size["turns"], optimizer=Adam(size["rate"], (0.5, 0.999)))
-        last = size.get("last", LATE[-1])  # a smoke run sees its last moment in place of those after
-        moments = sorted({min(step, last) for step in (*EARLY, *LATE)})
+        last = size.get("last", LATE[-1])  # smoke runs reuse their last step for later ones
+        evaluation_steps = sorted({min(step, last) for step in (*EARLY, *LATE)})
         run = Run(game, method, last, tuple(range(size["seeds"])))
-        found = looked(run, folder, moments, {"likelihood": LogLikelihood()}, track)
-        return {f"{step}": found[min(step, last)] for step in (*EARLY, *LATE)}
+        by_step = train_and_evaluate_pairs(run, folder, evaluation_steps, {"likelihood": LogLikelihood()}, track)
+        return {f"{step}": by_step[min(step, last)] for step in (*EARLY, *LATE)}
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the first seed: local generators above, the global one below, moment by moment."""
+        """Draw the first seed step by step: local generators above, the global one below."""
         grid = figure.add_gridspec(2, len(findings))
-        for column, (step, seen) in enumerate(findings.items()):
+        for column, (step, result) in enumerate(findings.items()):
             for row, pairs in enumerate((slice(1, None), slice(0, 1))):
-                axes = figure.add_subplot(grid[row, column], aspect="equal", xlim=(-REACH, REACH), ylim=(-REACH, REACH))
-                for index, levels in enumerate(seen["levels"][0, pairs]):
+                axes = figure.add_subplot(
+                    grid[row, column], aspect="equal", xlim=(-AXIS_LIMIT, AXIS_LIMIT), ylim=(-AXIS_LIMIT, AXIS_LIMIT)
+                )
+                for index, levels in enumerate(result["levels"][0, pairs]):
                     axes.contour(
-                        levels, 6, extent=(-REACH, REACH, -REACH, REACH), cmap="viridis_r", linewidths=0.6, alpha=0.3
+                        levels,
+                        6,
+                        extent=(-AXIS_LIMIT, AXIS_LIMIT, -AXIS_LIMIT, AXIS_LIMIT),
+                        cmap="viridis_r",
+                        linewidths=0.6,
+                        alpha=0.3,
                     )
                     color = f"C{index}" if row == 0 else "C2"
-                    axes.scatter(*seen["samples"][0, pairs][index].T, s=2, color=color, zorder=3)
-                axes.scatter(*seen["real"].T, s=3, color="orange", zorder=2)
+                    axes.scatter(*result["samples"][0, pairs][index].T, s=2, color=color, zorder=3)
+                axes.scatter(*result["real"].T, s=3, color="orange", zorder=2)
                 name = ("local pairs", "global pair")[row]
-                likelihood = float(np.mean(seen["likelihood"][0, pairs]))
+                likelihood = float(np.mean(result["likelihood"][0, pairs]))
                 if row == 1:  # the global generator may be far away
-                    reach = max(REACH, 1.1 * float(np.abs(seen["samples"][0, 0]).max()))
-                    axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
+                    limit = max(AXIS_LIMIT, 1.1 * float(np.abs(result["samples"][0, 0]).max()))
+                    axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
                 axes.set(xticks=[], yticks=[], ylabel=name if column == 0 else "", xlabel=f"{likelihood:.1f} nats")
                 axes.set_title(f"step {step}" if row == 0 else "")
         figure.suptitle(
@@ -108,9 +127,9 @@ class SganEarly(Experiment):
         )
 
 
-def _apart(samples: np.ndarray) -> float:
-    """Return the share of the first generator's samples (%) farther from all others' than 95 % of those are."""
+def _share_apart(samples: np.ndarray) -> float:
+    """Return the share (%) of the first generator's samples that lie unusually far from all samples of the others."""
     others = samples[1:].reshape(-1, 2)
-    tree = KDTree(others)
-    usual = np.quantile(tree.query(others, k=2)[0][:, 1], 0.95)  # the nearest but itself
-    return 100 * float((tree.query(samples[0])[0] > usual).mean())
+    nearest_other = KDTree(others)
+    typical_distance = np.quantile(nearest_other.query(others, k=2)[0][:, 1], 0.95)  # nearest but itself
+    return 100 * float((nearest_other.query(samples[0])[0] > typical_distance).mean())

@@ -9,8 +9,14 @@ import numpy as np
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.local_pairs import DATA, RATE, looked, ring, toy
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.sgan_toys import (
+    DATA_DEVIATION,
+    RATE_DEVIATION,
+    ring_of_gaussians,
+    toy_game,
+    train_and_evaluate_pairs,
+)
 from detente.metrics.likelihood import LogLikelihood
 from detente.optimizers.adam import Adam
 from detente.training.run import Run
@@ -22,17 +28,17 @@ SGAN, SIMPLIFIED, REGULAR = "SGAN", "simplified SGAN", "regular GAN"
 
 
 class SganPairs(Experiment):
-    """More pairs help, the first ones most; messengers matter."""
+    """More pairs help, the first ones most, and messengers matter."""
 
     title = "Log-likelihood on 8 Gaussians against the number of local pairs"
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
     figure = "figure 5"
     deviations = (
-        DATA,
+        DATA_DEVIATION,
         "The vanilla GAN: the paper does not say which of its variants this figure has.",
         "The regular GAN with N-fold updates takes N times as many steps, on new batches; figure 3 has it.",
         "Laptop: N = 2, 4, 8, hidden layers of 64, latents of 16, batches of 64, learning rate 3e-3, 200 steps.",
-        RATE,
+        RATE_DEVIATION,
     )
     tried = (
         "In 200 steps G₀ draws together at one mode, while local generators spread. Tried after the run on seeds "
@@ -60,77 +66,85 @@ class SganPairs(Experiment):
     claims = (
         Claim(
             "SGAN is better than regular training, at the largest N",
-            lambda f: Estimate.difference(f[SGAN][-1], f[REGULAR][0]),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(findings[SGAN][-1], findings[REGULAR][0]),
+            lambda estimate: estimate.low > 0,
             "higher (picture)",
         ),
         Claim(
             "SGAN is better than regular training in most trainings: share of seeds, at the largest N",
-            lambda f: Estimate.share(int((f[SGAN][-1] > f[REGULAR][0]).sum()), len(f[SGAN][-1])),
-            lambda found: found.low > 50,
+            lambda findings: Estimate.share(
+                int((findings[SGAN][-1] > findings[REGULAR][0]).sum()), len(findings[SGAN][-1])
+            ),
+            lambda estimate: estimate.low > 50,
             "higher (picture)",
         ),
         Claim(
             "Increasing N helps: the largest N less the smallest",
-            lambda f: Estimate.difference(f[SGAN][-1], f[SGAN][0]),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(findings[SGAN][-1], findings[SGAN][0]),
+            lambda estimate: estimate.low > 0,
             "helps",
         ),
         Claim(
             "The gain saturates: that of the smallest N over regular training, less that of the largest N over it",
-            lambda f: Estimate.difference(f[SGAN][0] - f[REGULAR][0], f[SGAN][-1] - f[SGAN][0]),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(
+                findings[SGAN][0] - findings[REGULAR][0], findings[SGAN][-1] - findings[SGAN][0]
+            ),
+            lambda estimate: estimate.low > 0,
             "starts to saturate",
         ),
         Claim(
             "Messengers help: SGAN less simplified SGAN, at the largest N",
-            lambda f: Estimate.difference(f[SGAN][-1], f[SIMPLIFIED][-1]),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(findings[SGAN][-1], findings[SIMPLIFIED][-1]),
+            lambda estimate: estimate.low > 0,
             "improves drastically",
         ),
         Claim(
             "SGAN is comparable with N-fold updates: the largest N less a GAN of N times the steps, above −1 nat",
-            lambda f: Estimate.difference(f[SGAN][-1], f[REGULAR][-1]),
-            lambda found: found.low > -1,
+            lambda findings: Estimate.difference(findings[SGAN][-1], findings[REGULAR][-1]),
+            lambda estimate: estimate.low > -1,
             "comparable (figure 3)",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return log-likelihoods, (numbers of pairs, seeds); the regular GAN by folds of updates."""
-        game = toy(ring(8), False, size["width"], size["latent"], size["batch"])
+        """Return log-likelihoods, (numbers of pairs, seeds); for the regular GAN by multiples of the steps."""
+        game = toy_game(ring_of_gaussians(8), False, size["width"], size["latent"], size["batch"])
         adam, steps, seeds = Adam(size["rate"], (0.5, 0.999)), size["steps"], tuple(range(size["seeds"]))
         metrics = {"likelihood": LogLikelihood()}
-        folds = (1, *(count for count in size["pairs"] if count > 1))
-        run = Run(game, methods.alternating(adam), steps * folds[-1], seeds)
-        seen = looked(run, folder / "regular", [steps * fold for fold in folds], metrics, track)
-        found: Findings = {
+        step_multiples = (1, *(count for count in size["pairs"] if count > 1))
+        run = Run(game, methods.alternating(adam), steps * step_multiples[-1], seeds)
+        by_step = train_and_evaluate_pairs(
+            run, folder / "regular", [steps * multiple for multiple in step_multiples], metrics, track
+        )
+        findings: Findings = {
             "pairs": np.array(size["pairs"]),
-            "folds": np.array(folds),
-            REGULAR: np.array([one["likelihood"][:, 0] for one in seen.values()]),
+            "folds": np.array(step_multiples),
+            REGULAR: np.array([measurements["likelihood"][:, 0] for measurements in by_step.values()]),
         }
         for name, method in ((SGAN, methods.sgan), (SIMPLIFIED, methods.simplified_sgan)):
             rows = []
             for count in size["pairs"]:
                 run = Run(game, method(count, optimizer=adam), steps, seeds)
                 directory = folder / f"{name.lower().replace(' ', '-')}-{count}"
-                rows.append(looked(run, directory, [steps], metrics, track)[steps]["likelihood"][:, 0])
-            found[name] = np.array(rows)
-        return found
+                rows.append(
+                    train_and_evaluate_pairs(run, directory, [steps], metrics, track)[steps]["likelihood"][:, 0]
+                )
+            findings[name] = np.array(rows)
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw log-likelihoods against N, each seed a dot and their means a line."""
+        """Plot log-likelihoods against N: a dot per seed, and a line for the means."""
         axes = figure.add_subplot(1, 1, 1, xlabel="N", xscale="log", ylabel="log-likelihood, nats", title=self.title)
         curves = {
             SGAN: (findings["pairs"], findings[SGAN]),
             SIMPLIFIED: (findings["pairs"], findings[SIMPLIFIED]),
             f"{REGULAR}, N-fold updates": (findings["folds"], findings[REGULAR]),
         }
-        for index, (name, (numbers, values)) in enumerate(curves.items()):
-            axes.plot(numbers, values.mean(1), "o-", color=f"C{index}", label=name)
-            axes.plot(numbers, values, ".", color=f"C{index}", alpha=0.4)
+        for index, (name, (counts, values)) in enumerate(curves.items()):
+            axes.plot(counts, values.mean(1), "o-", color=f"C{index}", label=name)
+            axes.plot(counts, values, ".", color=f"C{index}", alpha=0.4)
         axes.axhline(findings[REGULAR][0].mean(), color="C2", ls=":", label=REGULAR)
-        axes.set_xticks(findings["folds"], [str(fold) for fold in findings["folds"]], minor=False)
+        axes.set_xticks(findings["folds"], [str(multiple) for multiple in findings["folds"]], minor=False)
         axes.set_yscale("symlog")
         axes.set_ylim(top=3)
         axes.minorticks_off()

@@ -1,4 +1,4 @@
-"""SGAN, figure 2a–c: a discriminator that one generator taught, and one that an ensemble taught."""
+"""SGAN, figure 2a–c: a discriminator trained against one generator, and one trained against an ensemble."""
 
 from __future__ import annotations
 
@@ -11,26 +11,34 @@ from scipy.spatial.distance import cdist
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.local_pairs import DATA, RATE, REACH, SIGMA, looked, ring, toy
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.sgan_toys import (
+    AXIS_LIMIT,
+    DATA_DEVIATION,
+    RATE_DEVIATION,
+    SIGMA,
+    ring_of_gaussians,
+    toy_game,
+    train_and_evaluate_pairs,
+)
 from detente.optimizers.adam import Adam
 from detente.training.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MODES, LOOKS = 10, 6  # moments of training; those in its second half count
-AROUND = 4 * SIGMA  # how far from a mode its surroundings are: just short of halfway to the next
+MODES, EVALUATIONS = 10, 6  # evaluations during training; those in the second half count
+CIRCLE_RADIUS = 4 * SIGMA  # of the circle around a mode: almost halfway to the next mode
 
 
 class SganTwoDiscriminators(Experiment):
-    """Taught by an ensemble, a discriminator tells all modes from what lies between them."""
+    """A discriminator trained against an ensemble separates all modes from the space between them."""
 
     title = "10 Gaussians: discriminators of one generator and of an ensemble"
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
     figure = "figure 2a–c"
     deviations = (
-        DATA,
+        DATA_DEVIATION,
         "Both start from the same parameters, but samples and latents are the regular pair's own; the paper had them "
         "identical.",
         "A mode stands out where D's score at its centre exceeds the mean over a circle of 4σ around it: the paper "
@@ -38,7 +46,7 @@ class SganTwoDiscriminators(Experiment):
         "Numbers are means over the last three of six moments of training.",
         "Laptop: five local pairs (the paper has 'few'), hidden layers of 64, latents of 16, batches of 64, learning "
         "rate 3e-3, 360 steps.",
-        RATE,
+        RATE_DEVIATION,
     )
     tried = (
         "The rule for a mode standing out, fixed before the run, is too easy: the mean over a circle lies lower "
@@ -54,77 +62,85 @@ class SganTwoDiscriminators(Experiment):
     claims = (
         Claim(
             "The ensemble covers modes that single generators miss: modes of the union less the mean of its members'",
-            lambda f: Estimate.difference(f["union"], f["single"]),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(findings["union"], findings["single"]),
+            lambda estimate: estimate.low > 0,
             "more (picture)",
         ),
         Claim(
             "D taught by the ensemble sets more modes apart than D taught by one generator: modes standing out, less",
-            lambda f: Estimate.difference(f["sgan"]["apart"], f["gan"]["apart"]),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(findings["sgan"]["apart"], findings["gan"]["apart"]),
+            lambda estimate: estimate.low > 0,
             "more (picture)",
         ),
         Claim(
             "Level sets of D taught by the ensemble set nearly all modes apart",
-            lambda f: Estimate.mean(f["sgan"]["apart"], "of 10 modes"),
-            lambda found: found.low >= 9,
+            lambda findings: Estimate.mean(findings["sgan"]["apart"], "of 10 modes"),
+            lambda estimate: estimate.low >= 9,
             "all 10 (picture)",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train both, and return modes covered, modes that stand out, and the last looks."""
-        game = toy(ring(MODES), False, size["width"], size["latent"], size["batch"])
+        """Train both, and return covered modes, distinct modes, and the last measurements."""
+        game = toy_game(ring_of_gaussians(MODES), False, size["width"], size["latent"], size["batch"])
         adam, steps = Adam(size["rate"], (0.5, 0.999)), size["steps"]
-        moments = [max(1, steps * (look + 1) // LOOKS) for look in range(LOOKS)]
-        found: Findings = {}
+        evaluation_steps = [max(1, steps * (index + 1) // EVALUATIONS) for index in range(EVALUATIONS)]
+        findings: Findings = {}
         for name, method in (
             ("sgan", methods.sgan(size["pairs"], optimizer=adam)),
             ("gan", methods.alternating(adam)),
         ):
             run = Run(game, method, steps, tuple(range(size["seeds"])))
-            seen = looked(run, folder / name, moments, {}, track)
-            late = [seen[moment] for moment in moments[LOOKS // 2 :]]
-            apart = np.array([[_apart(levels) for levels in one["levels"][:, 0]] for one in late])
-            found[name] = {"apart": apart.mean(0), "last": seen[moments[-1]]}
+            by_step = train_and_evaluate_pairs(run, folder / name, evaluation_steps, {}, track)
+            late_results = [by_step[step] for step in evaluation_steps[EVALUATIONS // 2 :]]
+            distinct_modes = np.array(
+                [[_count_distinct_modes(levels) for levels in result["levels"][:, 0]] for result in late_results]
+            )
+            findings[name] = {"apart": distinct_modes.mean(0), "last": by_step[evaluation_steps[-1]]}
             if name == "sgan":
-                found["single"] = np.array([_covered(one["samples"][:, 1:]).sum(-1).mean(1) for one in late]).mean(0)
-                found["union"] = np.array([_covered(one["samples"][:, 1:]).any(1).sum(-1) for one in late]).mean(0)
-        return found
+                findings["single"] = np.array(
+                    [_covered(result["samples"][:, 1:]).sum(-1).mean(1) for result in late_results]
+                ).mean(0)
+                findings["union"] = np.array(
+                    [_covered(result["samples"][:, 1:]).any(1).sum(-1) for result in late_results]
+                ).mean(0)
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the data, and the first seed's two discriminators with the samples that taught them."""
-        extent = (-REACH, REACH, -REACH, REACH)
-        shown = {
+        """Draw the data, and the first seed's two discriminators with the samples that they were trained on."""
+        extent = (-AXIS_LIMIT, AXIS_LIMIT, -AXIS_LIMIT, AXIS_LIMIT)
+        panels = {
             "real samples": (None, ()),
             "GAN": (findings["gan"]["last"], slice(0, 1)),
             "SGAN's global D, local generators": (findings["sgan"]["last"], slice(1, None)),
         }
-        for column, (title, (seen, pairs)) in enumerate(shown.items()):
+        for column, (title, (result, pairs)) in enumerate(panels.items()):
             axes = figure.add_subplot(1, 3, column + 1, aspect="equal", xlim=extent[:2], ylim=extent[2:], title=title)
             axes.scatter(*findings["gan"]["last"]["real"].T, s=3, color="orange", zorder=2)
             axes.set(xticks=[], yticks=[])
-            if seen is None:
+            if result is None:
                 continue
-            axes.contourf(seen["levels"][0, 0], 14, extent=extent, cmap="viridis_r", alpha=0.5)
-            for index, samples in enumerate(seen["samples"][0, pairs]):
+            axes.contourf(result["levels"][0, 0], 14, extent=extent, cmap="viridis_r", alpha=0.5)
+            for index, samples in enumerate(result["samples"][0, pairs]):
                 axes.scatter(*samples.T, s=3, color=f"C{index}" if column == 2 else "C3", zorder=3)
-            axes.set_xlabel(f"{_apart(seen['levels'][0, 0])} of {MODES} modes stand out")
+            axes.set_xlabel(f"{_count_distinct_modes(result['levels'][0, 0])} of {MODES} modes stand out")
 
 
 def _covered(samples: np.ndarray) -> np.ndarray:
     """Return whether samples (…, count, 2) cover each mode by the 3σ rule, (…, modes)."""
-    rows = samples.reshape(-1, *samples.shape[-2:])
-    near = np.array([cdist(ring(MODES).centres.numpy(), points).min(1) <= 3 * SIGMA for points in rows])
-    return near.reshape(*samples.shape[:-2], MODES)
+    point_sets = samples.reshape(-1, *samples.shape[-2:])
+    covered_modes = np.array(
+        [cdist(ring_of_gaussians(MODES).centres.numpy(), points).min(1) <= 3 * SIGMA for points in point_sets]
+    )
+    return covered_modes.reshape(*samples.shape[:-2], MODES)
 
 
-def _apart(levels: np.ndarray) -> int:
-    """Return the number of modes at whose centre the score exceeds its mean on the circle around."""
-    axis = np.linspace(-REACH, REACH, len(levels))
-    score = RegularGridInterpolator((axis, axis), levels)  # rows follow y
+def _count_distinct_modes(levels: np.ndarray) -> int:
+    """Return the number of modes where the score at the centre exceeds its mean on the circle around it."""
+    axis = np.linspace(-AXIS_LIMIT, AXIS_LIMIT, len(levels))
+    score = RegularGridInterpolator((axis, axis), levels)  # rows are y
     angles = np.arange(32) * (2 * np.pi / 32)
-    circle = AROUND * np.stack([np.sin(angles), np.cos(angles)], axis=1)
-    centres = ring(MODES).centres.numpy()[:, ::-1]
-    around = score((centres[:, None] + circle).reshape(-1, 2)).reshape(MODES, -1).mean(1)
-    return int((score(centres) > around).sum())
+    circle = CIRCLE_RADIUS * np.stack([np.sin(angles), np.cos(angles)], axis=1)
+    centres = ring_of_gaussians(MODES).centres.numpy()[:, ::-1]
+    mean_around = score((centres[:, None] + circle).reshape(-1, 2)).reshape(MODES, -1).mean(1)
+    return int((score(centres) > mean_around).sum())

@@ -1,4 +1,4 @@
-"""SGAN, figure 2d: modes that an ensemble of generators misses, against how many generators there are."""
+"""SGAN, figure 2d: modes that an ensemble of generators misses, by the number of generators."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from scipy.special import comb
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.local_pairs import DATA, RATE, SIGMA, ring, toy
-from detente.experiments.support.training import trained
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.resumable_training import train_or_resume
+from detente.experiments.support.sgan_toys import DATA_DEVIATION, RATE_DEVIATION, SIGMA, ring_of_gaussians, toy_game
 from detente.optimizers.adam import Adam
 from detente.training.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LOOKS = 40  # along the whole training; those in its second half count
+EVALUATIONS = 40  # during training; those in the second half count
 
 
 class SganUncovered(Experiment):
-    """Generators trained apart miss different modes: what all of them miss falls exponentially with their number."""
+    """Independent generators miss different modes: the share that all miss falls exponentially with their number."""
 
     title = "Share of 8 modes that an ensemble of vanilla GANs misses"
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
     figure = "figure 2d"
     deviations = (
-        DATA,
+        DATA_DEVIATION,
         "A mode is covered where one of 512 samples lies within 3σ of it; the paper does not say.",
         "A random iteration is one of 20 looks at the second half of training, all of which count.",
         "Local pairs never hear of the global one, so they are trained without it, a seed each.",
         "Laptop: hidden layers of 64, latents of 16, batches of 64, learning rate 3e-3.",
-        RATE,
+        RATE_DEVIATION,
     )
     tried = (
         "Five ensembles, each in one order, are too few: single generators miss between 0.6 % and 83 %, three of five "
@@ -60,71 +60,76 @@ class SganUncovered(Experiment):
     claims = (
         Claim(
             "The share of modes missed falls: that of one generator less that of the whole ensemble",
-            lambda f: Estimate.mean(f["missed"][:, 0] - f["missed"][:, -1], "% of modes"),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.mean(findings["missed"][:, 0] - findings["missed"][:, -1], "% of modes"),
+            lambda estimate: estimate.low > 0,
             "falls (picture)",
         ),
         Claim(
             "It falls exponentially: R² of the straight line through its logarithm",
-            lambda f: Estimate.exact(_fit(f["missed"].mean(0))[2]),
-            lambda found: found.value >= 0.95,
+            lambda findings: Estimate.exact(_fit_exponential(findings["missed"].mean(0))[2]),
+            lambda estimate: estimate.value >= 0.95,
             "exponential (picture)",
         ),
         Claim(
             "Each generator more makes the share smaller by a factor (slope of the logarithm, by ensemble)",
-            lambda f: Estimate.mean([_fit(row)[0] for row in f["missed"]], "a generator"),
-            lambda found: found.high < 0,
+            lambda findings: Estimate.mean([_fit_exponential(row)[0] for row in findings["missed"]], "a generator"),
+            lambda estimate: estimate.high < 0,
             "falls (picture)",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return the share of modes that the first n generators of each ensemble miss, (ensembles, n), in per cent."""
-        game = toy(ring(8), False, size["width"], size["latent"], size["batch"])
+        game = toy_game(ring_of_gaussians(8), False, size["width"], size["latent"], size["batch"])
         count = size["ensembles"] * size["pairs"]
         method = methods.alternating(Adam(size["rate"], (0.5, 0.999)))
-        run = Run(game, method, size["steps"], tuple(range(count)), measure_every=max(1, size["steps"] // LOOKS))
-        done = trained(run, folder / "pairs", track)
-        looks = [int(step) for step in done.curve("modes_covered")[0] if 2 * step > size["steps"]]
-        centres = ring(8).centres.numpy()
+        run = Run(game, method, size["steps"], tuple(range(count)), measure_every=max(1, size["steps"] // EVALUATIONS))
+        training = train_or_resume(run, folder / "pairs", track)
+        evaluation_steps = [int(step) for step in training.curve("modes_covered")[0] if 2 * step > size["steps"]]
+        centres = ring_of_gaussians(8).centres.numpy()
         covered = np.array(
             [
-                [(cdist(centres, done.samples(seed, step)["fake"]).min(1) <= 3 * SIGMA).reshape(-1) for step in looks]
+                [
+                    (cdist(centres, training.samples(seed, step)["fake"]).min(1) <= 3 * SIGMA).reshape(-1)
+                    for step in evaluation_steps
+                ]
                 for seed in run.seeds
             ]
-        ).reshape(size["ensembles"], size["pairs"], len(looks), len(centres))
-        together = np.logical_or.accumulate(covered, axis=1)
-        return {"missed": 100 * (1 - together.mean((2, 3))), "chosen": _chosen(covered)}
+        ).reshape(size["ensembles"], size["pairs"], len(evaluation_steps), len(centres))
+        covered_by_any = np.logical_or.accumulate(covered, axis=1)
+        return {"missed": 100 * (1 - covered_by_any.mean((2, 3))), "chosen": _missed_by_any_choice(covered)}
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the share missed against the number of generators, as it is and by its logarithm."""
+        """Plot the share missed against the number of generators, on a linear and a logarithmic scale."""
         missed = findings["missed"]
-        numbers, mean = np.arange(1, missed.shape[1] + 1), missed.mean(0)
-        slope, start, fit = _fit(mean)
+        counts, mean = np.arange(1, missed.shape[1] + 1), missed.mean(0)
+        slope, intercept, r_squared = _fit_exponential(mean)
         for column, scale in enumerate(("linear", "log")):
-            axes = figure.add_subplot(1, 2, column + 1, xlabel="generators", xticks=numbers, yscale=scale)
-            axes.plot(numbers, missed.T, color="C0", lw=0.7, alpha=0.5)
-            axes.plot(numbers, mean, "o-", color="C0", label="mean over ensembles and moments")
-            axes.plot(numbers, findings["chosen"], "x-", color="C2", label="any n of all generators together")
-            axes.plot(numbers, np.exp(start + slope * numbers), "--", color="C1", label=f"exponential, R² = {fit:.3f}")
+            axes = figure.add_subplot(1, 2, column + 1, xlabel="generators", xticks=counts, yscale=scale)
+            axes.plot(counts, missed.T, color="C0", lw=0.7, alpha=0.5)
+            axes.plot(counts, mean, "o-", color="C0", label="mean over ensembles and moments")
+            axes.plot(counts, findings["chosen"], "x-", color="C2", label="any n of all generators together")
+            axes.plot(
+                counts, np.exp(intercept + slope * counts), "--", color="C1", label=f"exponential, R² = {r_squared:.3f}"
+            )
             axes.set(ylabel="modes missed, %", **({"ylim": (0.01, 120)} if scale == "log" else {}))
         axes.legend()
 
 
-def _chosen(covered: np.ndarray) -> np.ndarray:
-    """Return the share of modes (%) that n generators miss, (n,), over all choices of n among all ensembles' ones."""
-    missing = (~covered.reshape(-1, *covered.shape[2:])).sum(0)
+def _missed_by_any_choice(covered: np.ndarray) -> np.ndarray:
+    """Return the share of modes (%) that n generators miss, (n,), averaged over all choices of n generators."""
+    missing_count = (~covered.reshape(-1, *covered.shape[2:])).sum(0)
     count = covered.shape[0] * covered.shape[1]
-    numbers = range(1, covered.shape[1] + 1)
-    return np.array([100 * float(np.mean(np.asarray(comb(missing, n)) / comb(count, n))) for n in numbers])
+    counts = range(1, covered.shape[1] + 1)
+    return np.array([100 * float(np.mean(np.asarray(comb(missing_count, n)) / comb(count, n))) for n in counts])
 
 
-def _fit(missed: np.ndarray) -> tuple[float, float, float]:
-    """Return slope, height at 0 and R² of the line through the logarithm, NaN where fewer than three are above 0."""
-    numbers = np.flatnonzero(missed > 0) + 1
-    if len(numbers) < 3:
+def _fit_exponential(missed: np.ndarray) -> tuple[float, float, float]:
+    """Return slope, intercept and R² of a line through the logarithms; NaN for fewer than three positive values."""
+    counts = np.flatnonzero(missed > 0) + 1
+    if len(counts) < 3:
         return math.nan, math.nan, math.nan
-    logarithms = np.log(missed[numbers - 1])
-    slope, start = np.polyfit(numbers, logarithms, 1)
-    left = logarithms - start - slope * numbers
-    return float(slope), float(start), float(1 - left.var() / logarithms.var())
+    logarithms = np.log(missed[counts - 1])
+    slope, intercept = np.polyfit(counts, logarithms, 1)
+    residuals = logarithms - intercept - slope * counts
+    return float(slope), float(intercept), float(1 - residuals.var() / logarithms.var())

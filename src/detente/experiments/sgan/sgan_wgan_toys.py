@@ -1,4 +1,4 @@
-"""SGAN, figure 3: local WGANs, the global one, and one that is updated as often as all of them together."""
+"""SGAN, figure 3: local WGANs, the global one, and one that gets as many updates as all of them together."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ from detente.data.base import Data
 from detente.data.gaussian_mixture import Grid
 from detente.data.swiss_roll import SwissRoll
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.local_pairs import DATA, RATE, REACH, looked, ring, toy
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.sgan_toys import (
+    AXIS_LIMIT,
+    DATA_DEVIATION,
+    RATE_DEVIATION,
+    ring_of_gaussians,
+    toy_game,
+    train_and_evaluate_pairs,
+)
 from detente.metrics.likelihood import Coverage, LogLikelihood
 from detente.optimizers.adam import Adam
 from detente.training.run import Run
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SETS: dict[str, Data] = {
-    "8 Gaussians": ring(8),
+    "8 Gaussians": ring_of_gaussians(8),
     "25 Gaussians": Grid(scale=1 / 2.828),
     "Swiss roll": SwissRoll(),
 }
@@ -32,39 +39,43 @@ def _claims(name: str) -> tuple[Claim, ...]:
     return (
         Claim(
             f"{name}: the global generator's log-likelihood less the mean of the local ones'",
-            lambda f: Estimate.difference(f[name]["likelihood"][:, 0], f[name]["likelihood"][:, 1:].mean(1)),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(
+                findings[name]["likelihood"][:, 0], findings[name]["likelihood"][:, 1:].mean(1)
+            ),
+            lambda estimate: estimate.low > 0,
             "faster (picture)",
         ),
         Claim(
             f"{name}: the global generator is comparable with one of N-fold updates: difference above −1 nat",
-            lambda f: Estimate.difference(f[name]["likelihood"][:, 0], f[name]["folded"][:, 0]),
-            lambda found: found.low > -1,
+            lambda findings: Estimate.difference(findings[name]["likelihood"][:, 0], findings[name]["folded"][:, 0]),
+            lambda estimate: estimate.low > -1,
             "comparable",
         ),
         Claim(
             f"{name}: the global generator's Coverage less the mean of the local ones'",
-            lambda f: Estimate.difference(f[name]["coverage"][:, 0], f[name]["coverage"][:, 1:].mean(1)),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(
+                findings[name]["coverage"][:, 0], findings[name]["coverage"][:, 1:].mean(1)
+            ),
+            lambda estimate: estimate.low > 0,
             "faster (picture)",
         ),
     )
 
 
 class SganWganToys(Experiment):
-    """The global generator does as well as one that is updated N times as often."""
+    """The global generator does as well as one with N times as many updates."""
 
     title = "S-WGAN on a ring, a grid and the Swiss roll"
     paper = "Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330)"
     figure = "figure 3"
     deviations = (
-        DATA,
+        DATA_DEVIATION,
         "The grid and the Swiss roll are those of the WGAN-GP toys.",
         "The generator updated N-fold belongs to a WGAN of its own, trained N times as many steps.",
         "Laptop: five local pairs, hidden layers of 64, latents of 16, batches of 64, learning rate 3e-3, 150 steps, "
         "and one turn of a discriminator for each of its generator's; the paper's numbers are not given, and its size "
         "here takes five.",
-        RATE,
+        RATE_DEVIATION,
     )
     tried = (
         "The rule of the second claim was made stricter before any of its numbers was seen, after sgan_pairs had "
@@ -96,39 +107,39 @@ class SganWganToys(Experiment):
     claims = tuple(claim for name in SETS for claim in _claims(name))
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return what was seen at the end, by data, with the N-fold generator's likelihood and looks."""
-        found: Findings = {}
+        """Return measurements at the end of training by data set, including the WGAN with N times as many updates."""
+        findings: Findings = {}
         adam, pairs, turns = Adam(size["rate"], (0.5, 0.999)), size["pairs"], size["turns"]
         metrics = {"likelihood": LogLikelihood(), "coverage": Coverage()}
         for name, data in SETS.items():
-            game = toy(data, True, size["width"], size["latent"], size["batch"])
-            place, seeds = folder / name.lower().replace(" ", "-"), tuple(range(size["seeds"]))
+            game = toy_game(data, True, size["width"], size["latent"], size["batch"])
+            run_folder, seeds = folder / name.lower().replace(" ", "-"), tuple(range(size["seeds"]))
             run = Run(game, methods.sgan(pairs, turns, optimizer=adam), size["steps"], seeds)
-            seen = looked(run, place / "sgan", [run.steps], metrics, track)[run.steps]
+            result = train_and_evaluate_pairs(run, run_folder / "sgan", [run.steps], metrics, track)[run.steps]
             regular = methods.alternating(adam, discriminator_turns=turns)
             run = Run(game, regular, size["steps"] * pairs, seeds)
-            folded = looked(run, place / "folded", [run.steps], metrics, track)[run.steps]
-            found[name] = {
-                **seen,
-                "folded": folded["likelihood"],
-                "folded_samples": folded["samples"],
-                "folded_levels": folded["levels"],
+            n_fold = train_and_evaluate_pairs(run, run_folder / "folded", [run.steps], metrics, track)[run.steps]
+            findings[name] = {
+                **result,
+                "folded": n_fold["likelihood"],
+                "folded_samples": n_fold["samples"],
+                "folded_levels": n_fold["levels"],
             }
-        return found
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw the first seed's local pairs, the N-fold one and the global one, a row for each data set."""
+        """Draw the first seed's local pairs, the one with N-fold updates and the global one; one row per data set."""
         grid = figure.add_gridspec(len(findings), 3)
-        extent = (-REACH, REACH, -REACH, REACH)
-        for row, (name, seen) in enumerate(findings.items()):
-            shown = {
-                "local pairs": (seen["samples"][0, 1:], seen["levels"][0, 1:], seen["likelihood"][0, 1:].mean()),
-                "N-fold updates": (seen["folded_samples"][0], seen["folded_levels"][0], seen["folded"][0, 0]),
-                "global pair": (seen["samples"][0, :1], seen["levels"][0, :1], seen["likelihood"][0, 0]),
+        extent = (-AXIS_LIMIT, AXIS_LIMIT, -AXIS_LIMIT, AXIS_LIMIT)
+        for row, (name, result) in enumerate(findings.items()):
+            panels = {
+                "local pairs": (result["samples"][0, 1:], result["levels"][0, 1:], result["likelihood"][0, 1:].mean()),
+                "N-fold updates": (result["folded_samples"][0], result["folded_levels"][0], result["folded"][0, 0]),
+                "global pair": (result["samples"][0, :1], result["levels"][0, :1], result["likelihood"][0, 0]),
             }
-            for column, (title, (samples, levels, likelihood)) in enumerate(shown.items()):
+            for column, (title, (samples, levels, likelihood)) in enumerate(panels.items()):
                 axes = figure.add_subplot(grid[row, column], aspect="equal", xlim=extent[:2], ylim=extent[2:])
-                axes.scatter(*seen["real"].T, s=3, color="orange")
+                axes.scatter(*result["real"].T, s=3, color="orange")
                 for index, points in enumerate(samples):
                     axes.contour(levels[index], 6, extent=extent, cmap="viridis_r", linewidths=0.6, alpha=0.4)
                     axes.scatter(*points.T, s=2, color=(f"C{index}", "C3", "C2")[column], zorder=3)

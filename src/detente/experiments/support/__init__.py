@@ -1,1 +1,1 @@
-"""What several experiments share."""
+"""Functions that several experiments share."""

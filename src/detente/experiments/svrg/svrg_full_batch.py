@@ -1,4 +1,4 @@
-"""SVRG-GAN, figures 3 and 5: digits learnt with larger and larger batches, and with the whole set."""
+"""SVRG-GAN, figures 3 and 5: digits with increasing batch sizes, and with the whole set as one batch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.class_statistics import TITLES, followed, spaced, statistics
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_games import dcgan, some
+from detente.experiments.support.class_statistics import (
+    PLOT_TITLES,
+    class_evaluator,
+    evenly_spaced_steps,
+    train_and_evaluate,
+)
+from detente.experiments.support.image_games import balanced_subset, dcgan_game
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device, opened
+from detente.experiments.support.image_sets import default_device, load_image_set
+from detente.experiments.support.interval_estimate import Estimate
 from detente.fields.gradient import Gradient
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
@@ -28,7 +33,7 @@ GD = "GD"
 
 
 class SvrgFullBatch(Experiment):
-    """Larger batches learn better for each update; the whole set learns fastest and misses no digit."""
+    """Larger batches learn better per update; the full batch learns fastest and misses no digit."""
 
     title = "Digits: Adam at several batch sizes, and full-batch gradient descent"
     paper = "Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN"
@@ -57,72 +62,82 @@ class SvrgFullBatch(Experiment):
     claims = (
         Claim(
             "Larger batches learn better: score at the end with the largest batch, less with the smallest (Adam)",
-            lambda f: Estimate.difference(_adam(f, -1)["score"][:, -1], _adam(f, 0)["score"][:, -1]),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(
+                _adam_result(findings, -1)["score"][:, -1], _adam_result(findings, 0)["score"][:, -1]
+            ),
+            lambda estimate: estimate.low > 0,
             "higher (figure)",
         ),
         Claim(
             "GD learns faster for each update: score of GD, less of Adam with its smallest batch, mean over updates",
-            lambda f: Estimate.difference(f[GD]["score"].mean(1), _adam(f, 0)["score"].mean(1)),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(
+                findings[GD]["score"].mean(1), _adam_result(findings, 0)["score"].mean(1)
+            ),
+            lambda estimate: estimate.low > 0,
             "faster",
         ),
         Claim(
             "GD learns faster for each update than Adam with its largest batch, too: the same difference",
-            lambda f: Estimate.difference(f[GD]["score"].mean(1), _adam(f, -1)["score"].mean(1)),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(
+                findings[GD]["score"].mean(1), _adam_result(findings, -1)["score"].mean(1)
+            ),
+            lambda estimate: estimate.low > 0,
             "faster",
         ),
         Claim(
             "GD avoids mode collapse: total variation of its digits to uniform at the end (0: uniform, 0.9: one digit)",
-            lambda f: Estimate.mean(f[GD]["variation"][:, -1]),
-            lambda found: found.high < 0.15,
+            lambda findings: Estimate.mean(findings[GD]["variation"][:, -1]),
+            lambda estimate: estimate.high < 0.15,
             "uniform",
         ),
         Claim(
             "GD's digits are more uniform than those of Adam with its smallest batch: total variation, GD less Adam",
-            lambda f: Estimate.difference(f[GD]["variation"][:, -1], _adam(f, 0)["variation"][:, -1]),
-            lambda found: found.high < 0,
+            lambda findings: Estimate.difference(
+                findings[GD]["variation"][:, -1], _adam_result(findings, 0)["variation"][:, -1]
+            ),
+            lambda estimate: estimate.high < 0,
             "more uniform (figure)",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train with each batch size and with the whole set, and return what the classifier sees along training."""
-        data = some(opened("digits"), size["images"])
-        steps, look = spaced(size["steps"], size["looks"]), statistics("digits")
+        """Train with each batch size and with the whole set, and return class statistics during training."""
+        data = balanced_subset(load_image_set("digits"), size["images"])
+        steps, evaluate = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator("digits")
         adam = Method(Gradient(), Alternating(), Adam(size["adam"]))
-        arms = {f"B = {batch}": (batch, adam) for batch in size["batches"]}
-        arms[GD] = (data.size, methods.full_batch(learning_rate=size["gd"]))
-        found: Findings = {}
-        for name, (batch, method) in arms.items():
-            game = dcgan(data, size["width"], batch, size["latent"], fixed_latents=True)
-            run = Run(game, method, seeds=tuple(range(size["seeds"])), device=device())
-            found[name] = followed(run, folder / name.replace(" = ", ""), steps, look, size["samples"], track)
-        return found
+        method_by_name = {f"B = {batch}": (batch, adam) for batch in size["batches"]}
+        method_by_name[GD] = (data.size, methods.full_batch(learning_rate=size["gd"]))
+        findings: Findings = {}
+        for name, (batch, method) in method_by_name.items():
+            game = dcgan_game(data, size["width"], batch, size["latent"], fixed_latents=True)
+            run = Run(game, method, seeds=tuple(range(size["seeds"])), device=default_device())
+            findings[name] = train_and_evaluate(
+                run, folder / name.replace(" = ", ""), steps, evaluate, size["samples"], track
+            )
+        return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw what the classifier sees over updates and over gradients, and samples at the end."""
+        """Plot class statistics against updates and the score against gradients, and draw the final samples."""
         grid = figure.add_gridspec(2, 1)
-        top, bottom = grid[0].subgridspec(1, len(TITLES) + 1), grid[1].subgridspec(1, len(findings))
-        axes = [figure.add_subplot(top[0, column]) for column in range(len(TITLES) + 1)]
-        for index, (name, seen) in enumerate(findings.items()):
+        top, bottom = grid[0].subgridspec(1, len(PLOT_TITLES) + 1), grid[1].subgridspec(1, len(findings))
+        axes = [figure.add_subplot(top[0, column]) for column in range(len(PLOT_TITLES) + 1)]
+        for index, (name, result) in enumerate(findings.items()):
             label = name if name == GD else f"Adam, {name}"
-            for one, measured in zip(axes, TITLES, strict=False):
-                one.plot(seen["steps"], seen[measured].T, color=f"C{index}", lw=0.5, alpha=0.4)
-                one.plot(seen["steps"], seen[measured].mean(0), color=f"C{index}", label=label)
-            axes[-1].plot(seen["gradients"], seen["score"].mean(0), color=f"C{index}")
-            shown = figure.add_subplot(bottom[0, index])
-            show_grid(shown, torch.from_numpy(seen["images"][0, -1]), 6, 4)
-            shown.set_title(f"{label}, update {seen['steps'][-1]:,}", fontsize="small")
-        for one, title in zip(axes, TITLES.values(), strict=False):
-            one.set_title(title, fontsize="small")
-            one.set_xlabel("updates")
+            for ax, metric in zip(axes, PLOT_TITLES, strict=False):
+                ax.plot(result["steps"], result[metric].T, color=f"C{index}", lw=0.5, alpha=0.4)
+                ax.plot(result["steps"], result[metric].mean(0), color=f"C{index}", label=label)
+            axes[-1].plot(result["gradients"], result["score"].mean(0), color=f"C{index}")
+            image_axes = figure.add_subplot(bottom[0, index])
+            show_grid(image_axes, torch.from_numpy(result["images"][0, -1]), 6, 4)
+            image_axes.set_title(f"{label}, update {result['steps'][-1]:,}", fontsize="small")
+        for ax, title in zip(axes, PLOT_TITLES.values(), strict=False):
+            ax.set_title(title, fontsize="small")
+            ax.set_xlabel("updates")
         axes[-1].set(xscale="log", xlabel="gradients of an image's loss")
-        axes[-1].set_title(TITLES["score"], fontsize="small")
+        axes[-1].set_title(PLOT_TITLES["score"], fontsize="small")
         axes[0].legend(fontsize="x-small")
 
 
-def _adam(findings: Findings, which: int) -> dict[str, np.ndarray]:
-    """Return what was seen of Adam with one of the batch sizes, the smallest first."""
-    return findings[[name for name in findings if name != GD][which]]
+def _adam_result(findings: Findings, index: int) -> dict[str, np.ndarray]:
+    """Return the measurements of Adam with the index-th batch size, the smallest first."""
+    return findings[[name for name in findings if name != GD][index]]

@@ -1,4 +1,4 @@
-"""SVRG-GAN, figure 1: trained on one digit only, does a GAN find the others when it is shown them all?"""
+"""SVRG-GAN, figure 1: whether a GAN that was trained on one digit finds the others when it trains on all."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 from detente import methods
 from detente.data.base import StoredData
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.class_statistics import followed, statistics
-from detente.experiments.support.estimate import Estimate
-from detente.experiments.support.image_games import dcgan, some
+from detente.experiments.support.class_statistics import class_evaluator, train_and_evaluate
+from detente.experiments.support.image_games import balanced_subset, dcgan_game
 from detente.experiments.support.image_grids import show_grid
-from detente.experiments.support.image_sets import device, opened
-from detente.experiments.support.training import trained
+from detente.experiments.support.image_sets import default_device, load_image_set
+from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.resumable_training import train_or_resume
 from detente.fields.gradient import Gradient
 from detente.games.adversarial import Adversarial
 from detente.methods.method import Method
@@ -29,13 +29,13 @@ from detente.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DIGITS = (0, 1)  # what each pair is trained on first
+DIGITS = (0, 1)  # digits of the first trainings
 ADAM, GD, SATURATING = "Adam", "GD", "Adam, saturating"
-PRESENT = 0.02  # share of the samples from which on a digit counts
+PRESENT = 0.02  # smallest share of samples at which a digit counts as present
 
 
 class SvrgModeRecovery(Experiment):
-    """The non-saturating GAN leaves the one digit it knows, with Adam and with full-batch gradient descent."""
+    """The non-saturating GAN recovers from a collapse to one digit, with Adam and with full-batch gradient descent."""
 
     title = "Mode recovery: trained on one digit, then on all"
     paper = "Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN"
@@ -64,15 +64,19 @@ class SvrgModeRecovery(Experiment):
     claims = (
         Claim(
             "The first training collapses: share of the samples at iteration 1 that are the digit trained on",
-            lambda f: Estimate.mean(100 * np.concatenate([_own(f[name])[:, 0] for name in (ADAM, GD)]), "%"),
-            lambda found: found.low > 80,
+            lambda findings: Estimate.mean(
+                100 * np.concatenate([_initial_digit_shares(findings[name])[:, 0] for name in (ADAM, GD)]), "%"
+            ),
+            lambda estimate: estimate.low > 80,
             "all (picture)",
         ),
         *(
             Claim(
                 f"With {name} learning does not saturate: entropy of the digits at the end, less at iteration 1 (nats)",
-                lambda f, name=name: Estimate.difference(f[name]["entropy"][:, -1], f[name]["entropy"][:, 0]),
-                lambda found: found.low > 0,
+                lambda findings, name=name: Estimate.difference(
+                    findings[name]["entropy"][:, -1], findings[name]["entropy"][:, 0]
+                ),
+                lambda estimate: estimate.low > 0,
                 "does not saturate",
             )
             for name in (ADAM, GD)
@@ -80,8 +84,10 @@ class SvrgModeRecovery(Experiment):
         *(
             Claim(
                 f"With {name} most digits are found: digits with 2 % of the samples at the end",
-                lambda f, name=name: Estimate.mean((f[name]["shares"][:, -1] >= PRESENT).sum(1), "of 10 digits"),
-                lambda found: found.low > 5,
+                lambda findings, name=name: Estimate.mean(
+                    (findings[name]["shares"][:, -1] >= PRESENT).sum(1), "of 10 digits"
+                ),
+                lambda estimate: estimate.low > 5,
                 "most (picture)",
             )
             for name in (ADAM, GD)
@@ -89,88 +95,97 @@ class SvrgModeRecovery(Experiment):
         Claim(
             "The original objective saturates: entropy at the end with the non-saturating one, less with it (Adam, "
             "nats)",
-            lambda f: Estimate.difference(f[ADAM]["entropy"][:, -1], f[SATURATING]["entropy"][:, -1]),
-            lambda found: found.low > 0,
+            lambda findings: Estimate.difference(
+                findings[ADAM]["entropy"][:, -1], findings[SATURATING]["entropy"][:, -1]
+            ),
+            lambda estimate: estimate.low > 0,
             "not the case",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Train on each digit, go on from there by each method, and return what is seen, (digits × seeds, looks, …)."""
-        data = opened("digits")
-        look = statistics("digits")
-        found: dict[str, list[Findings]] = {name: [] for name in (ADAM, GD, SATURATING)}
+        """Train on one digit, continue on all with each method, and return measurements, (digits × seeds, steps, …)."""
+        data = load_image_set("digits")
+        evaluate = class_evaluator("digits")
+        results: dict[str, list[Findings]] = {name: [] for name in (ADAM, GD, SATURATING)}
         for digit in DIGITS:
             for seed in range(size["seeds"]):
-                collapsed = _collapsed(data, digit, seed, folder, track, size)
-                for name, seen in found.items():
-                    game = _from(collapsed, some(data, size["images"]), name, size)
-                    run = Run(game, _method(name, size), seeds=(seed,), device=device())
-                    place = folder / f"{digit}-seed{seed}-{name.lower().replace(', ', '-')}"
-                    seen.append(followed(run, place, size["steps"], look, size["samples"], track))
+                collapsed_game = _train_on_one_digit(data, digit, seed, folder, track, size)
+                for name, result_list in results.items():
+                    game = _second_game(collapsed_game, balanced_subset(data, size["images"]), name, size)
+                    run = Run(game, _make_method(name, size), seeds=(seed,), device=default_device())
+                    run_folder = folder / f"{digit}-seed{seed}-{name.lower().replace(', ', '-')}"
+                    result_list.append(
+                        train_and_evaluate(run, run_folder, size["steps"], evaluate, size["samples"], track)
+                    )
         starts = np.repeat(DIGITS, size["seeds"])
-        return {name: {**_together(seen), "starts": starts} for name, seen in found.items()}
+        return {name: {**_concatenate(result_list), "starts": starts} for name, result_list in results.items()}
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Draw samples along the second training, and how many of them are which digit."""
+        """Draw samples during the second training, and the share of each digit."""
         rows = [(name, digit) for name in (ADAM, GD, SATURATING) for digit in DIGITS]
         steps = findings[ADAM]["steps"]
         grid = figure.add_gridspec(len(rows), len(steps) + 1, width_ratios=[1] * len(steps) + [1.3])
         for row, (name, digit) in enumerate(rows):
-            seen = findings[name]
-            first = int(np.argmax(seen["starts"] == digit))
+            result = findings[name]
+            first = int(np.argmax(result["starts"] == digit))
             for column, step in enumerate(steps):
                 axes = figure.add_subplot(grid[row, column])
-                show_grid(axes, torch.from_numpy(seen["images"][first, column]), 3, 5)
+                show_grid(axes, torch.from_numpy(result["images"][first, column]), 3, 5)
                 axes.set_title(f"iteration {step:,}" if row == 0 else "", fontsize="small")
                 axes.set_ylabel(f"{name}\nfrom {digit}" if column == 0 else "", fontsize="x-small")
             axes = figure.add_subplot(grid[row, len(steps)])
-            shares = seen["shares"][seen["starts"] == digit].mean(0)
+            shares = result["shares"][result["starts"] == digit].mean(0)
             axes.imshow(shares, "viridis", vmin=0, vmax=0.5, aspect="auto", interpolation="nearest")
             axes.set_yticks(range(len(steps)), [f"{step:,}" for step in steps], fontsize="xx-small")
             axes.set_xticks(range(10), list("0123456789") if row == len(rows) - 1 else [""] * 10, fontsize="xx-small")
             axes.set_title("share of each digit" if row == 0 else "", fontsize="x-small")
 
 
-def _collapsed(data: StoredData, digit: int, seed: int, folder: Path, track: Track, size: Any) -> Adversarial:
-    """Return a game whose networks are those that were trained on one digit."""
+def _train_on_one_digit(data: StoredData, digit: int, seed: int, folder: Path, track: Track, size: Any) -> Adversarial:
+    """Train on one digit, and return a game with the trained networks."""
     count = None if size["images"] is None else min(500, size["images"])
-    game = dcgan(some(data, count, (digit,)), size["width"], size["batch"], size["latent"])
-    run = Run(game, _adam(size), size["first"], (seed,), measure_every=size["first"], device=device())
-    state = trained(run, folder / f"{digit}-seed{seed}-first", track).states[seed]
+    game = dcgan_game(balanced_subset(data, count, (digit,)), size["width"], size["batch"], size["latent"])
+    run = Run(game, _adam_method(size), size["first"], (seed,), measure_every=size["first"], device=default_device())
+    state = train_or_resume(run, folder / f"{digit}-seed{seed}-first", track).states[seed]
     generator = torch.Generator().manual_seed(seed)
-    pair = [build(name, game.builders[name], generator) for name in game.players]
-    on_processor = replace(
+    modules = [build(name, game.builders[name], generator) for name in game.players]
+    cpu_state = replace(
         state,
         vectors={name: vector.cpu() for name, vector in state.vectors.items()},
-        buffers={name: {key: one.cpu() for key, one in kept.items()} for name, kept in state.buffers.items()},
+        buffers={
+            name: {key: buffer.cpu() for key, buffer in player_buffers.items()}
+            for name, player_buffers in state.buffers.items()
+        },
     )
-    game.write(on_processor, pair[0], pair[1])
-    return Adversarial(pair[0], pair[1], game.data, game.latent, game.objective, (), game.batch)
+    game.write(cpu_state, modules[0], modules[1])
+    return Adversarial(modules[0], modules[1], game.data, game.latent, game.objective, (), game.batch)
 
 
-def _from(start: Adversarial, data: StoredData, name: str, size: Any) -> Adversarial:
-    """Return the game of the second training, which begins with another game's networks."""
+def _second_game(start: Adversarial, data: StoredData, name: str, size: Any) -> Adversarial:
+    """Return the game of the second training, which starts with the networks of the first."""
     batch = data.size if name == GD else size["batch"]
     objective = "minimax" if name == SATURATING else "non_saturating"
-    fake, score = start.builders.values()
-    return Adversarial(fake, score, data, start.latent, objective, (), batch, fixed_latents=True)
+    generator_builder, discriminator_builder = start.builders.values()
+    return Adversarial(
+        generator_builder, discriminator_builder, data, start.latent, objective, (), batch, fixed_latents=True
+    )
 
 
-def _adam(size: Any) -> Method:
+def _adam_method(size: Any) -> Method:
     return Method(Gradient(), Alternating(), Adam(size["adam"]))
 
 
-def _method(name: str, size: Any) -> Method:
-    return methods.full_batch(learning_rate=size["gd"]) if name == GD else _adam(size)
+def _make_method(name: str, size: Any) -> Method:
+    return methods.full_batch(learning_rate=size["gd"]) if name == GD else _adam_method(size)
 
 
-def _together(seen: list[Findings]) -> Findings:
-    """Return what was seen of several trainings as of seeds of one."""
-    alike = {name: seen[0][name] for name in ("steps", "gradients")}
-    return {name: np.concatenate([one[name] for one in seen]) for name in seen[0].keys() - alike} | alike
+def _concatenate(results: list[Findings]) -> Findings:
+    """Concatenate the measurements of several trainings as if they were seeds of one."""
+    shared = {name: results[0][name] for name in ("steps", "gradients")}
+    return {name: np.concatenate([result[name] for result in results]) for name in results[0].keys() - shared} | shared
 
 
-def _own(seen: Findings) -> np.ndarray:
-    """Return the shares of the digit that each training began with, (runs, looks)."""
-    return np.stack([shares[:, start] for shares, start in zip(seen["shares"], seen["starts"], strict=True)])
+def _initial_digit_shares(result: Findings) -> np.ndarray:
+    """Return the share of the digit of each first training, (runs, evaluations)."""
+    return np.stack([shares[:, start] for shares, start in zip(result["shares"], result["starts"], strict=True)])

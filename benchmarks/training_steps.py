@@ -1,4 +1,4 @@
-"""One method's hand-written loop and our steps, on the same networks, data and starting point."""
+"""Steps of a hand-written loop and of détente, with the same method, networks, data and initial parameters."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ RATE = 1e-4
 
 
 def method_of(kind: str, rate: float = RATE) -> Method:
-    """Return a method of `detente.methods` with the loops' optimizer, Adam with β₁ = 0.5."""
+    """Return a method with the optimizer of the loops, Adam with β₁ = 0.5."""
     return methods.names()[kind](optimizer=Adam(rate, (0.5, 0.999)))
 
 
-def loop(game: Game, kind: str, rate: float = RATE, seed: int = 0) -> Callable[[], None]:
-    """Return one step of the hand-written loop on ordinary modules with the parameters that ours start from."""
+def loop_step(game: Game, kind: str, rate: float = RATE, seed: int = 0) -> Callable[[], None]:
+    """Return one step of the hand-written loop, with the same initial parameters as `detente_steps`."""
     assert isinstance(game, Adversarial)
     generator = torch.Generator().manual_seed(seed)
     state = State(torch.zeros(()), *game.initial(generator))
@@ -34,7 +34,7 @@ def loop(game: Game, kind: str, rate: float = RATE, seed: int = 0) -> Callable[[
     return LOOPS[kind](*modules, lambda: game.data.draw(game.batch, generator)["real"], game.latent, rate)
 
 
-def ours(
+def detente_steps(
     game: Game,
     kind: str,
     compiled: bool = False,
@@ -43,13 +43,13 @@ def ours(
     seed: int = 0,
     settings: EvaluationSettings | None = None,
 ) -> Callable[[], None]:
-    """Return `chunk` steps of ours, drawing their batches as a training does."""
+    """Return `chunk` steps of détente, with batches drawn as in a training."""
     method, generator = method_of(kind, rate), torch.Generator().manual_seed(seed)
     state = method.initial(game, generator)
     steps = Steps(game.with_settings(settings or EvaluationSettings()), method, chunk, compiled)
 
-    def take() -> None:
+    def run_steps() -> None:
         nonlocal state
         (state,), _ = steps([state], [[draw(game, method, state, generator) for _ in range(chunk)]], donate=True)
 
-    return take
+    return run_steps

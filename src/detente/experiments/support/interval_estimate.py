@@ -1,4 +1,4 @@
-"""A number with its 95 % interval: what a claim is decided by."""
+"""A number with its 95 % confidence interval, which decides a claim."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval.
+    """A number with its 95 % confidence interval.
 
     Args:
         value: the number.
-        low: lower end of the interval; the number itself where it is exact or rests on one observation.
-        high: upper end.
-        count: how many observations it rests on.
-        unit: of all three.
+        low: lower end of the interval; equal to `value` if it is exact or comes from one observation.
+        high: upper end of the interval.
+        count: number of observations.
+        unit: unit of all three numbers.
     """
 
     value: float
@@ -30,29 +30,29 @@ class Estimate:
 
     @classmethod
     def exact(cls, value: float, unit: str = "") -> Estimate:
-        """Return a number that nothing random has touched."""
+        """Return a number without uncertainty."""
         return cls(float(value), float(value), float(value), 1, unit)
 
     @classmethod
     def mean(cls, values: Sequence[float] | np.ndarray, unit: str = "") -> Estimate:
-        """Return a mean with Student's interval, NaN where a value is."""
-        numbers = np.asarray(values, dtype=float)
-        mean, count = float(numbers.mean()), len(numbers)
+        """Return the mean with Student's t interval; NaN if any value is NaN."""
+        sample = np.asarray(values, dtype=float)
+        mean, count = float(sample.mean()), len(sample)
         if count < 2 or not math.isfinite(mean):
             return cls(mean, mean, mean, count, unit)
-        half = float(stats.t.ppf(0.975, count - 1) * numbers.std(ddof=1) / math.sqrt(count))
-        return cls(mean, mean - half, mean + half, count, unit)
+        half_width = float(stats.t.ppf(0.975, count - 1) * sample.std(ddof=1) / math.sqrt(count))
+        return cls(mean, mean - half_width, mean + half_width, count, unit)
 
     @classmethod
     def difference(cls, values: Sequence[float] | np.ndarray, others: Sequence[float] | np.ndarray) -> Estimate:
-        """Return the mean of paired differences, with Student's interval."""
+        """Return the mean of paired differences with Student's t interval."""
         return cls.mean(np.asarray(values, dtype=float) - np.asarray(others, dtype=float))
 
     @classmethod
     def share(cls, successes: int, count: int) -> Estimate:
-        """Return a share in per cent, with Wilson's interval."""
-        found = stats.binomtest(int(successes), int(count)).proportion_ci(0.95, "wilson")
-        return cls(100 * successes / count, 100 * found.low, 100 * found.high, count, "%")
+        """Return a share in per cent with Wilson's interval."""
+        interval = stats.binomtest(int(successes), int(count)).proportion_ci(0.95, "wilson")
+        return cls(100 * successes / count, 100 * interval.low, 100 * interval.high, count, "%")
 
     def __str__(self) -> str:
         unit = f" {self.unit}".replace(" %", " %") if self.unit else ""

@@ -1,4 +1,4 @@
-"""What came of an experiment: its claims with their numbers, written down and read back."""
+"""Runs an experiment, and writes and reads its outcome: the claims with their numbers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from detente.experiments.base import Experiment, Track
-from detente.experiments.support.estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate
 from detente.registry import name_of
 from detente.training.run_directory.record import write_text
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One claim with the number that was found."""
+    """One claim with its measured number."""
 
     sentence: str
     paper: str
@@ -29,17 +29,17 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Outcome:
-    """An experiment that was conducted.
+    """The outcome of an experiment.
 
     Args:
-        name: by which `detente reproduce` knows it.
-        profile: its size.
+        name: name of the experiment for `detente reproduce`.
+        profile: profile that was run.
         title: what the figure shows.
         source: paper and figure.
-        deviations: from the paper.
-        tried: what was tried where a claim does not hold.
-        verdicts: its claims with the numbers found.
-        seconds: how long it took, less what was there already.
+        deviations: deviations from the paper.
+        tried: what was tried about claims that do not hold.
+        verdicts: the claims with their measured numbers.
+        seconds: duration of the last call, which reuses finished runs.
     """
 
     name: str
@@ -52,24 +52,26 @@ class Outcome:
     seconds: float
 
     def write(self, path: Path) -> None:
-        """Write it as JSON."""
-        told = json.dumps(asdict(self), indent=1, ensure_ascii=False, default=_plain)
-        write_text(path, told + "\n")
+        """Write the outcome as JSON."""
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False, default=_to_plain)
+        write_text(path, text + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Outcome:
-        """Return what `write` wrote."""
-        told = json.loads(path.read_text(encoding="utf-8"))
-        verdicts = tuple(Verdict(**{**one, "found": Estimate(**one["found"])}) for one in told.pop("verdicts"))
-        return cls(**{**told, "deviations": tuple(told["deviations"]), "verdicts": verdicts})
+        """Read an outcome that `write` wrote."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        verdicts = tuple(
+            Verdict(**{**verdict, "found": Estimate(**verdict["found"])}) for verdict in content.pop("verdicts")
+        )
+        return cls(**{**content, "deviations": tuple(content["deviations"]), "verdicts": verdicts})
 
 
 def reproduce(experiment: Experiment, profile: str, folder: Path, track: Track) -> Outcome:
-    """Conduct an experiment in a folder, and leave there `figure.png` and `outcome.json`.
+    """Conduct an experiment in a folder, and write `figure.png` and `outcome.json` there.
 
-    Conducted again in the same folder, it goes on from the runs that it finds.
+    A second call with the same folder continues the runs in it.
     """
-    begun = time.perf_counter()
+    start = time.perf_counter()
     size = experiment.size(profile)
     folder.mkdir(parents=True, exist_ok=True)
     findings = experiment.conduct(folder, track, **size)
@@ -78,8 +80,10 @@ def reproduce(experiment: Experiment, profile: str, folder: Path, track: Track) 
     figure.savefig(folder / "figure.png")
     verdicts = []
     for claim in experiment.claims:
-        found = claim.estimate(findings)
-        verdicts.append(Verdict(claim.sentence, claim.paper, found, not math.isnan(found.value) and claim.holds(found)))
+        estimate = claim.estimate(findings)
+        verdicts.append(
+            Verdict(claim.sentence, claim.paper, estimate, not math.isnan(estimate.value) and claim.holds(estimate))
+        )
     outcome = Outcome(
         name_of(type(experiment)),
         profile,
@@ -88,13 +92,13 @@ def reproduce(experiment: Experiment, profile: str, folder: Path, track: Track) 
         experiment.deviations,
         experiment.tried,
         tuple(verdicts),
-        round(time.perf_counter() - begun, 1),
+        round(time.perf_counter() - start, 1),
     )
     outcome.write(folder / "outcome.json")
     return outcome
 
 
-def _plain(value: object) -> object:
+def _to_plain(value: object) -> object:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} in an outcome")
