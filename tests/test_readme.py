@@ -330,30 +330,11 @@ def test_links_of_the_readme_lead_somewhere() -> None:
 # ---- What the documents say in numbers -----------------------------------------------------------------------------
 
 
-def test_costs_and_batches_in_choosing_are_those_of_the_methods() -> None:
-    """Rows `| name | gradient evaluations | batches | …` of docs/choosing.md, one for each method of the table."""
-    from detente import methods
-    from detente.games import presets
+def test_the_table_of_methods_is_made_from_their_registrations() -> None:
+    import runpy
 
-    games = [presets.ring(), presets.ring(objective="minimax", points=25_600)]
-    text = (ROOT / "docs/choosing.md").read_text(encoding="utf-8")
-    told = {name: (int(cost), int(draws)) for name, cost, draws in re.findall(r"\| `(\w+)` \| (\d+) \| (\d+) \|", text)}
-    found = {}
-    for name, make in methods.names().items():
-        method = make()
-        game = games[0] if fits(method, games[0]) else games[1]
-        found[name] = (method.gradient_evaluations(game), method.draws(game))
-    assert told == found
-
-
-def fits(method: Any, game: Any) -> bool:
-    from detente.errors import InvalidValue
-
-    try:
-        method.check(game)
-    except InvalidValue:
-        return False
-    return True
+    made = runpy.run_path(str(ROOT / "docs/methods_table.py"))
+    assert made["page"]() == (ROOT / "docs/choosing.md").read_text(encoding="utf-8"), "run python docs/methods_table.py"
 
 
 def test_thresholds_in_scaling_are_those_of_the_loop() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from detente.fields.gradient import Gradient
-from detente.methods.base import Rate, named_optimizer, require_one_rate
+from detente.methods.base import Rate, named_optimizer, registered, require_one_rate
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
@@ -11,6 +11,11 @@ from detente.schedule import Schedule
 from detente.schemes.accept_reject import AcceptReject
 
 
+@registered(
+    memory="Adam 2",
+    use="where alternating training cycles between modes",
+    limits="is slow where most proposals are rejected",
+)
 def accept_reject(
     ascent_steps: int = 6,
     accept_every: int | None = 4,
@@ -28,8 +33,6 @@ def accept_reject(
         learning_rate: the named optimizer's rate for everybody; default, with "adam", the mixture's 1e-3 for the
             generator and 1e-4 for the discriminator; images 2e-4 for both.
 
-    Choose: where alternating training goes round between modes, and a step may cost eight gradients or so.
-
     Source: Mangoubi, Sachdeva & Vishnoi 2020 (arXiv:2006.12376), Algorithm 1, and their code for all defaults.
     """
     scheme = AcceptReject(ascent_steps, accept_every=accept_every, accept_anyway=accept_anyway)
@@ -38,6 +41,11 @@ def accept_reject(
     return Method(Gradient(), scheme, named_optimizer(optimizer, learning_rate, 2e-4))
 
 
+@registered(
+    memory="–",
+    use="on test functions of a few numbers",
+    limits="rarely finds a descent among thousands of parameters",
+)
 def random_proposal(
     spread: float = 0.5,
     ascent_steps: int = 100,
@@ -57,8 +65,6 @@ def random_proposal(
         patience: rejections in a row after which nothing moves any more, ≥ 1; None: never.
         optimizer: the max player's optimizer or its name.
         learning_rate: the named optimizer's rate; default 0.05.
-
-    Choose: for the low-dimensional test functions; among many parameters a random direction hardly ever descends.
 
     Source: Keswani, Mangoubi, Sachdeva & Vishnoi 2022, section 5 (test functions), and their code for all defaults.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from detente.fields.gradient import Gradient
-from detente.methods.base import Optimizers, Rate, named_optimizer, with_rates
+from detente.methods.base import Optimizers, Rate, named_optimizer, registered, with_rates
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
@@ -17,6 +17,11 @@ from detente.schemes.lookahead import Lookahead
 from detente.schemes.simultaneous import Simultaneous
 
 
+@registered(
+    memory="Adam 2 + last move 1",
+    use="where Adam cycles and a step may not cost more",
+    limits="is less stable than extragradient at the same rate",
+)
 def optimistic_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.5, 0.9)) -> Method:
     """Optimistic Adam: everybody moves at once by Adam's moves extrapolated one step.
 
@@ -24,14 +29,17 @@ def optimistic_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.
         learning_rate: everybody's rate; default 1e-4.
         betas: (β₁, β₂), each in [0, 1).
 
-    Choose: where Adam circles and a step may not cost more than a gradient each.
-
     Source: Daskalakis, Ilyas, Syrgkanis & Zeng 2018, Training GANs with Optimism (arXiv:1711.00141), Algorithm 1.
     """
     optimizers = with_rates(learning_rate, 1e-4, lambda rate: OptimisticAdam(rate, betas))
     return Method(Gradient(), Simultaneous(), optimizers)
 
 
+@registered(
+    memory="Adam 2",
+    use="as `extragradient`, with its paper's betas and rates",
+    limits="as `extragradient`",
+)
 def extra_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.5, 0.9)) -> Method:
     """ExtraAdam: extragradient with Adam for both half-steps, each on a batch of its own.
 
@@ -39,14 +47,17 @@ def extra_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.5, 0.
         learning_rate: everybody's rate; default the paper's 5e-5 for the generator and 5e-4 for the discriminator.
         betas: (β₁, β₂), each in [0, 1).
 
-    Choose: where Adam circles and a step may cost two gradients each; the authors add `averaged`'s average.
-
     Source: Gidel et al. 2019, A Variational Inequality Perspective on GANs (arXiv:1802.10551), Algorithm 4.
     """
     rates: Rate = {"generator": 5e-5, "discriminator": 5e-4} if learning_rate is None else learning_rate
     return Method(Gradient(), Extragradient(), with_rates(rates, 5e-5, lambda rate: Adam(rate, betas)))
 
 
+@registered(
+    memory="Adam 2 + slow 1",
+    use="as a first remedy where alternating training cycles or is noisy",
+    limits="does not help where the inner method diverges within k steps",
+)
 def lookahead(
     every: int = 5,
     step: float = 0.5,
@@ -63,14 +74,17 @@ def lookahead(
         learning_rate: the named optimizer's rate; default 2e-4.
         discriminator_turns: the discriminator's turns for each of the generator's, ≥ 1; 5 in the paper.
 
-    Choose: as a first remedy where alternating training circles or is noisy: it costs no gradient more.
-
     Source: Chavdarova et al. 2021, Taming GANs with Lookahead-Minmax (arXiv:2006.14567), Algorithm 1.
     """
     inner, player = _alternating(optimizer, learning_rate, discriminator_turns)
     return Method(Gradient(), Lookahead(inner, every, step), player)
 
 
+@registered(
+    memory="Adam 2 + slow 2",
+    use="instead of `lookahead` in very long runs",
+    limits="does not pay in runs shorter than many times `nested_every`",
+)
 def nested_lookahead(
     every: int = 5,
     nested_every: int = 10_000,
@@ -89,14 +103,17 @@ def nested_lookahead(
         learning_rate: the named optimizer's rate; default 2e-4.
         discriminator_turns: the discriminator's turns for each of the generator's, ≥ 1; 5 in the paper.
 
-    Choose: over `lookahead` for runs of many times `nested_every` steps.
-
     Source: Chavdarova et al. 2021, Taming GANs with Lookahead-Minmax (arXiv:2006.14567), and its code.
     """
     inner, player = _alternating(optimizer, learning_rate, discriminator_turns)
     return Method(Gradient(), Lookahead(inner, every, step, nested_every), player)
 
 
+@registered(
+    memory="Adam 2 + generator 1",
+    use="nearly always, for the final samples",
+    limits="does not make the training itself converge",
+)
 def averaged(
     decay: float = 0.999,
     kind: Literal["exponential", "uniform"] = "exponential",
@@ -114,8 +131,6 @@ def averaged(
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 2e-4.
         discriminator_turns: the discriminator's turns for each of the generator's, ≥ 1.
-
-    Choose: nearly always for final samples, at any method's price; it does not make training itself converge.
 
     Source: Yazıcı et al. 2019, The Unusual Effectiveness of Averaging in GAN Training (arXiv:1806.04498).
     """

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 from detente.errors import InvalidValue, require, unknown
 from detente.optimizers.base import Optimizer
@@ -14,7 +15,35 @@ from detente.schedule import Schedule
 # One learning rate for all players, or one for each (two time-scales): by name, or in the order of the game's players.
 Rate = float | Schedule | Mapping[str, float | Schedule] | Sequence[float | Schedule] | None
 Optimizers = Optimizer | Mapping[str, Optimizer] | Sequence[Optimizer]
+Build = TypeVar("Build", bound=Callable[..., Any])
 GAN_PLAYERS = ("generator", "discriminator")
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What a method's row in the table of methods says, besides what its code tells.
+
+    Args:
+        memory: what is kept between steps besides the parameters, in copies of them.
+        use: when to use it, as the end of a sentence.
+        limits: where it fails, or what it costs.
+        ring: settings of the game `ring` on which its cost is counted.
+    """
+
+    memory: str
+    use: str
+    limits: str
+    ring: Mapping[str, Any]
+
+
+def registered(memory: str, use: str, limits: str, **ring: Any) -> Callable[[Build], Build]:
+    """Return a decorator that gives a method's function its `registration`; arguments as `Registration` has them."""
+
+    def decorate(build: Build) -> Build:
+        build.registration = Registration(memory, use, limits, ring)  # type: ignore[attr-defined]
+        return build
+
+    return decorate
 
 
 def with_rates(learning_rate: Rate, default: float, make: Callable[[Any], Optimizer]) -> Optimizers:

@@ -7,7 +7,7 @@ from typing import Literal
 from detente.fields.consensus import Consensus
 from detente.fields.gradient import Gradient
 from detente.fields.smoothing import Smoothing
-from detente.methods.base import Rate, gan_optimizers, named_optimizer
+from detente.methods.base import Rate, gan_optimizers, named_optimizer, registered
 from detente.methods.method import Method
 from detente.optimizers.base import Optimizer
 from detente.optimizers.clipped import Clipped
@@ -19,6 +19,11 @@ from detente.schemes.shared_batch import SharedBatch
 from detente.schemes.simultaneous import Simultaneous
 
 
+@registered(
+    memory="RMSProp 1",
+    use="as the baseline of the theory; one forward pass serves both players",
+    limits="does not damp rotation: on the bilinear game, plain steps of any size spiral outwards",
+)
 def simultaneous(optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rate: Rate = None) -> Method:
     """Simultaneous gradient descent (SimGA): everybody moves at once along the plain gradient.
 
@@ -26,13 +31,16 @@ def simultaneous(optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rat
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 1e-4.
 
-    Choose: as the baseline of the theory; one forward pass serves both players.
-
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Algorithm 1.
     """
     return Method(Gradient(), Simultaneous(), named_optimizer(optimizer, learning_rate, 1e-4))
 
 
+@registered(
+    memory="Adam 2",
+    use="first; it is how GANs are usually trained",
+    limits="on the bilinear game, plain steps stay on a cycle",
+)
 def alternating(
     optimizer: Optimizer | str = "adam",
     learning_rate: Rate = None,
@@ -47,14 +55,17 @@ def alternating(
         discriminator_turns: the discriminator's turns for each of the generator's, ≥ 1.
         order: who moves first; default the discriminator.
 
-    Choose: first: it is how GANs are usually trained, and most published settings are for it.
-
     Source: Goodfellow et al. 2014, Algorithm 1; Radford et al. 2016 for the rate.
     """
     turns = {"discriminator": discriminator_turns} if discriminator_turns != 1 else {}
     return Method(Gradient(), Alternating(order, turns), named_optimizer(optimizer, learning_rate, 2e-4))
 
 
+@registered(
+    memory="Adam 2",
+    use="instead of `alternating`, for a twelfth less work: samples are generated once a step, as in PyTorch's tutorial",
+    limits="the generator's turn has no noise of its own",
+)
 def alternating_shared_batch(optimizer: Optimizer | str = "adam", learning_rate: Rate = None) -> Method:
     """Alternating gradient descent as in PyTorch's tutorial: both turns on one batch, which is generated once.
 
@@ -62,13 +73,16 @@ def alternating_shared_batch(optimizer: Optimizer | str = "adam", learning_rate:
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 2e-4.
 
-    Choose: over `alternating` for a twelfth less work, or to repeat what a loop like the tutorial's did.
-
     Source: Goodfellow et al. 2014, Algorithm 1, but for the second batch; Radford et al. 2016 for the rate.
     """
     return Method(Gradient(), SharedBatch(), named_optimizer(optimizer, learning_rate, 2e-4))
 
 
+@registered(
+    memory="Adam 2",
+    use="when losses oscillate; there is no new setting to choose",
+    limits="each step evaluates the field twice",
+)
 def extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate = None) -> Method:
     """Extragradient: look one step ahead, move from where you were; with Adam, ExtraAdam.
 
@@ -76,13 +90,16 @@ def extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate = Non
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 2e-4.
 
-    Choose: when losses oscillate; it has no new setting to choose.
-
     Source: Korpelevich 1976; Gidel et al. 2019 (arXiv:1802.10551), Algorithms 2 and 4.
     """
     return Method(Gradient(), Extragradient(), named_optimizer(optimizer, learning_rate, 2e-4))
 
 
+@registered(
+    memory="Adam 2 + last field 1",
+    use="for extragradient's effect with one evaluation per step",
+    limits="needs smaller steps than extragradient",
+)
 def past_extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate = None) -> Method:
     """Extragradient from the past: the trial step reuses the last gradient, so a step costs one.
 
@@ -90,13 +107,16 @@ def past_extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate 
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 2e-4.
 
-    Choose: for extragradient's effect at the price of one look.
-
     Source: Popov 1980; Gidel et al. 2019 (arXiv:1802.10551), section 3.2.
     """
     return Method(Gradient(), PastExtragradient(), named_optimizer(optimizer, learning_rate, 2e-4))
 
 
+@registered(
+    memory="last field 1",
+    use="with plain SGD, against rotation at the lowest cost",
+    limits='is not "optimistic Adam": it extrapolates fields, not Adam\'s moves',
+)
 def optimistic(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -> Method:
     """Optimistic mirror descent: the next gradient predicted from the last two.
 
@@ -104,13 +124,16 @@ def optimistic(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 0.01.
 
-    Choose: with plain SGD, for rotation at the lowest cost.
-
     Source: Daskalakis et al. 2018, Training GANs with Optimism (arXiv:1711.00141), eq. 6.
     """
     return Method(Gradient(), Optimistic(), named_optimizer(optimizer, learning_rate, 0.01))
 
 
+@registered(
+    memory="RMSProp 1",
+    use="on small and middle-sized networks, when the Jacobian's eigenvalues are mostly imaginary",
+    limits="is biased on mini-batches; a large strength also attracts to stationary points that are no minima",
+)
 def consensus(
     strength: float = 10.0, optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rate: Rate = None
 ) -> Method:
@@ -121,13 +144,16 @@ def consensus(
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 1e-4.
 
-    Choose: on small and middle-sized networks, when the Jacobian's eigenvalues are mostly imaginary.
-
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Algorithm 2.
     """
     return Method(Consensus(strength), Simultaneous(), named_optimizer(optimizer, learning_rate, 1e-4))
 
 
+@registered(
+    memory="RMSProp 1",
+    use='instead of consensus with BatchNorm: only the discriminator is regularised (`definition="code"`: 4)',
+    limits="does not damp the generator's own rotation",
+)
 def smoothing(
     strength: float = 10.0,
     definition: Literal["paper", "code"] = "paper",
@@ -142,13 +168,16 @@ def smoothing(
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 1e-4.
 
-    Choose: instead of `consensus` beside BatchNorm: only the discriminator is regularised.
-
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, supplementary material.
     """
     return Method(Smoothing(strength, definition), Simultaneous(), named_optimizer(optimizer, learning_rate, 1e-4))
 
 
+@registered(
+    memory="RMSProp 1",
+    use='to reproduce WGAN, with `objective="wasserstein"`',
+    limits="clipping limits the critic's capacity (Gulrajani et al. 2017, section 3)",
+)
 def wasserstein_clipping(
     bound: float = 0.01,
     discriminator_turns: int = 5,
@@ -162,8 +191,6 @@ def wasserstein_clipping(
         discriminator_turns: the critic's turns for each of the generator's, ≥ 1.
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 5e-5.
-
-    Choose: to reproduce WGAN, with the Wasserstein objective.
 
     Source: Arjovsky, Chintala & Bottou 2017 (arXiv:1701.07875), Algorithm 1.
     """

@@ -6,7 +6,7 @@ from typing import Literal
 
 from detente.fields.covariance import Covariance
 from detente.fields.gradient import Gradient
-from detente.methods.base import Rate, named_optimizer, require_one_rate
+from detente.methods.base import Rate, named_optimizer, registered, require_one_rate
 from detente.methods.method import Method
 from detente.optimizers.base import Optimizer
 from detente.optimizers.ccadl import CCADL
@@ -19,6 +19,11 @@ from detente.schemes.alternating import Alternating
 GENERATOR_RATE = 1e-3  # of Adam, for the generator of the mixture; no source gives one
 
 
+@registered(
+    memory="Adam 2 of G, variances 1 of D",
+    use="where a generator keeps to few modes and its discriminator is small",
+    limits="not with BatchNorm; per-sample gradients take about the time of one more gradient",
+)
 def covariance_langevin(
     optimizer: Optimizer | str = "adam",
     learning_rate: Rate = None,
@@ -44,14 +49,17 @@ def covariance_langevin(
         average: the running mean I_t of the source, or the covariance of the last batch, which allows larger steps.
         prior: precision of a Gaussian prior on the discriminator's parameters, ≥ 0.
 
-    Choose: where a generator keeps to few modes and its discriminator is small enough for per-sample gradients.
-
     Source: NIPS 2017 submission on noisy discriminator gradients, eqs. 10 and 11.
     """
     noisy = Langevin(discriminator_rate, temperature, scale)
     return _against(Covariance(kind=kind, average=average, prior=prior), noisy, optimizer, learning_rate)
 
 
+@registered(
+    memory="Adam 2 of G",
+    use="for noise that needs no per-sample gradients",
+    limits="its noise ignores the data's own",
+)
 def sgld(
     optimizer: Optimizer | str = "adam",
     learning_rate: Rate = None,
@@ -68,13 +76,16 @@ def sgld(
         discriminator_rate: ε of the discriminator's steps, > 0.
         temperature: T, > 0; for the posterior given N samples, 1/N.
 
-    Choose: for noise that needs no per-sample gradients, with BatchNorm or any other layer.
-
     Source: Welling & Teh 2011, Bayesian Learning via Stochastic Gradient Langevin Dynamics, eq. 4.
     """
     return _against(Gradient(), SGLD(discriminator_rate, temperature), optimizer, learning_rate)
 
 
+@registered(
+    memory="Adam 2 of G, momentum 1 of D",
+    use="instead of `sgld` where batches are small",
+    limits="as `sgld`",
+)
 def sgnht(
     optimizer: Optimizer | str = "adam",
     learning_rate: Rate = None,
@@ -93,13 +104,16 @@ def sgnht(
         friction: A > 0, of the added noise and of the thermostat at first.
         temperature: T, > 0; for the posterior given N samples, 1/N.
 
-    Choose: over `sgld` where mini-batches are small, since their noise is taken out.
-
     Source: Ding et al. 2014, Bayesian Sampling Using Stochastic Gradient Thermostats, algorithm 2.
     """
     return _against(Gradient(), SGNHT(discriminator_rate, friction, temperature), optimizer, learning_rate)
 
 
+@registered(
+    memory="Adam 2 of G, momentum 1 and variances 1 of D",
+    use="instead of `sgnht` where the noise differs from parameter to parameter",
+    limits="not with BatchNorm",
+)
 def ccadl(
     optimizer: Optimizer | str = "adam",
     learning_rate: Rate = None,
@@ -124,8 +138,6 @@ def ccadl(
         samples: B, how many samples the game's batch has, ≥ 1.
         kind: variances alone, or the whole matrix (up to 20,000 parameters).
         average: the running mean of the paper, or the covariance of the last batch, which allows larger steps.
-
-    Choose: over `sgnht` where the noise of mini-batches differs from parameter to parameter.
 
     Source: Shang, Zhu, Leimkuhler & Storkey 2015, Covariance-Controlled Adaptive Langevin Thermostat for Large-Scale
         Bayesian Sampling, algorithm 1.

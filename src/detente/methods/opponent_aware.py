@@ -9,7 +9,7 @@ from detente.fields.competitive import Competitive
 from detente.fields.follow_the_ridge import FollowTheRidge
 from detente.fields.symplectic import Symplectic
 from detente.fields.unrolled import Unrolled
-from detente.methods.base import Rate, named_optimizer, require_one_rate
+from detente.methods.base import Rate, named_optimizer, registered, require_one_rate
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
@@ -17,6 +17,11 @@ from detente.optimizers.sgd import SGD
 from detente.schemes.simultaneous import Simultaneous
 
 
+@registered(
+    memory="RMSProp 1",
+    use="where consensus would settle at an unstable point",
+    limits="needs both Jv and Jᵀv in every step",
+)
 def symplectic_adjustment(
     strength: float = 1.0,
     align: bool = True,
@@ -37,6 +42,12 @@ def symplectic_adjustment(
     return Method(Symplectic(strength, align), Simultaneous(), named_optimizer(optimizer, learning_rate, 1e-4))
 
 
+@registered(
+    memory="last solution 1",
+    use="for small zero-sum games with strong interaction",
+    limits="zero-sum games only; the cost counts ten products of conjugate gradients, most steps need fewer",
+    objective="minimax",
+)
 def competitive(learning_rate: float = 1e-3, iterations: int = 10, tolerance: float = 1e-6) -> Method:
     """Competitive gradient descent (CGD): both step to the equilibrium of the local bilinear game.
 
@@ -52,6 +63,12 @@ def competitive(learning_rate: float = 1e-3, iterations: int = 10, tolerance: fl
     return Method(Competitive(learning_rate, iterations, tolerance), Simultaneous(), SGD(learning_rate))
 
 
+@registered(
+    memory="moments 1 + last solution 1",
+    use="for zero-sum GANs without penalties, if several times Adam's time is acceptable",
+    limits="as `competitive`",
+    objective="minimax",
+)
 def adaptive_competitive(learning_rate: float = 1e-4, iterations: int = 10, tolerance: float = 1e-6) -> Method:
     """Adaptive competitive gradient descent (ACGD): CGD with a rate for each parameter from second moments.
 
@@ -68,6 +85,12 @@ def adaptive_competitive(learning_rate: float = 1e-4, iterations: int = 10, tole
     return Method(field, Simultaneous(), SGD(learning_rate))
 
 
+@registered(
+    memory="moments 1",
+    use="where the end must be a local minimax point",
+    limits="zero-sum games only; needs large batches",
+    objective="minimax",
+)
 def follow_the_ridge(
     learning_rate: float = 2e-4, damping: float = 1.0, iterations: int = 5, decay: float | None = 0.999
 ) -> Method:
@@ -87,6 +110,11 @@ def follow_the_ridge(
     return Method(field, Simultaneous(), SGD(learning_rate))
 
 
+@registered(
+    memory="Adam 2",
+    use="against collapsing and cycling modes on small networks",
+    limits="holds K graphs of the discriminator's steps in memory at once",
+)
 def unrolled(
     steps: int = 5,
     inner: Literal["gradient", "adam"] = "adam",

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from detente.fields.gradient import Gradient
-from detente.methods.base import Rate, with_rates
+from detente.methods.base import Rate, registered, with_rates
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.schemes.alternating import Alternating
 
 
+@registered(
+    memory="Adam 2",
+    use="as a strong current baseline for images, with the objective `relativistic` and the penalties R1 and R2",
+    limits="needs the second derivatives of its penalties",
+)
 def r3gan(learning_rate: Rate = None) -> Method:
     """R3GAN's training: Adam in turns without momentum; to be used with its objective and both of its penalties.
 

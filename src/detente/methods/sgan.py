@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import Literal
 
 from detente.fields.gradient import Gradient
-from detente.methods.base import Rate, named_optimizer
+from detente.methods.base import Rate, named_optimizer, registered
 from detente.methods.method import Method
 from detente.optimizers.base import Optimizer
 from detente.schemes.alternating import Alternating
 from detente.schemes.sgan import Sgan
 
 
+@registered(
+    memory="N + 1 times Adam 2, N more pairs",
+    use="when single trainings collapse now and then, and the cost of N is acceptable",
+    limits="is expensive: N = 5 pairs by default; with one messenger step it does not train the "
+    "global pair of a DCGAN (try `messenger_steps` 5)",
+)
 def sgan(
     pairs: int = 5,
     discriminator_turns: int = 1,
@@ -33,8 +39,6 @@ def sgan(
             ten where the global generator learns nothing while the local ones do: a messenger that is cloned anew in
             every step and takes one knows little of it (`detente reproduce sgan_dcgan`).
 
-    Choose: when single trainings collapse or oscillate now and then, and about 2.5 N times their cost can be paid.
-
     Source: Chavdarova & Fleuret 2018 (arXiv:1712.02330), Algorithm 1; supplementary material for the rate.
     """
     steps = discriminator_turns if messenger_steps is None else messenger_steps
@@ -42,6 +46,11 @@ def sgan(
     return Method(Gradient(), scheme, named_optimizer(optimizer, learning_rate, 1e-5))
 
 
+@registered(
+    memory="as `sgan`",
+    use="to see what sharing half of the parameters costs",
+    limits="is no cheaper than `sgan`; its authors found it worse for DCGANs",
+)
 def weight_shared_sgan(
     pairs: int = 5,
     share: float = 0.5,
@@ -59,8 +68,6 @@ def weight_shared_sgan(
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 1e-5.
 
-    Choose: to see what sharing costs; the paper recommends separate networks, and shared ones save no time here.
-
     Source: Chavdarova & Fleuret 2018 (arXiv:1712.02330), section 4.1 and supplementary material (N-SW-). Which half is
         shared and what moves it is our reading; see `Sgan`.
     """
@@ -68,6 +75,11 @@ def weight_shared_sgan(
     return Method(Gradient(), scheme, named_optimizer(optimizer, learning_rate, 1e-5))
 
 
+@registered(
+    memory="as `sgan`",
+    use="to see what messengers add",
+    limits="is worse than `sgan`: the local discriminators have never seen the global generator",
+)
 def simplified_sgan(
     pairs: int = 5, discriminator_turns: int = 1, optimizer: Optimizer | str = "adam", learning_rate: Rate = None
 ) -> Method:
@@ -78,8 +90,6 @@ def simplified_sgan(
         discriminator_turns: a local discriminator's turns for each of its generator's, ≥ 1.
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 1e-5.
-
-    Choose: to see what messengers add; N gradients a step cheaper, and worse in the paper.
 
     Source: Chavdarova & Fleuret 2018 (arXiv:1712.02330), section 3.
     """

@@ -7,7 +7,7 @@ from dataclasses import replace
 from detente.fields.debiased_consensus import DebiasedConsensus
 from detente.fields.full_batch import FullBatch
 from detente.fields.variance_reduced import VarianceReduced
-from detente.methods.base import Rate, gan_optimizers, named_optimizer, require_one_rate
+from detente.methods.base import Rate, gan_optimizers, named_optimizer, registered, require_one_rate
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
@@ -19,6 +19,12 @@ from detente.schemes.shared_batch import SharedBatch
 from detente.schemes.simultaneous import Simultaneous
 
 
+@registered(
+    memory="snapshot 1, its gradient 1",
+    use="for a stored set without BatchNorm, where noise keeps plain SGD from settling",
+    limits="does not replace Adam in deep networks; needs fixed latents",
+    points=25_600,
+)
 def svrg(every: float = 1.0, optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -> Method:
     """SVRG-GAN: both players' gradients corrected by those at a snapshot, where the whole set was looked at.
 
@@ -27,13 +33,18 @@ def svrg(every: float = 1.0, optimizer: Optimizer | str = "sgd", learning_rate: 
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 0.01 (the paper's for MNIST; 1e-4 for Fashion-MNIST).
 
-    Choose: for a stored set (`fixed_latents=True`) without BatchNorm, where noise keeps plain SGD from settling.
-
     Source: Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN, Algorithm 3.
     """
     return Method(VarianceReduced(every), Alternating(), named_optimizer(optimizer, learning_rate, 0.01))
 
 
+@registered(
+    memory="as `svrg`",
+    use="instead of `svrg` where time counts: both turns on one batch, as its Algorithm 3 is "
+    "printed (its authors' later code draws twice)",
+    limits="as `svrg`",
+    points=25_600,
+)
 def svrg_shared_batch(every: float = 1.0, optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -> Method:
     """SVRG-GAN to the letter: the generator's turn uses the discriminator's latents again, and their samples.
 
@@ -45,13 +56,17 @@ def svrg_shared_batch(every: float = 1.0, optimizer: Optimizer | str = "sgd", le
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 0.01.
 
-    Choose: over `svrg` where time counts: a step takes seven eighths of its work.
-
     Source: Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN, Algorithm 3 as printed.
     """
     return replace(svrg(every, optimizer, learning_rate), scheme=SharedBatch())
 
 
+@registered(
+    memory="snapshot 1, D's gradient 1, Adam 2 of G",
+    use="as `svrg`, where the generator needs Adam's scaling",
+    limits="as `svrg`",
+    points=25_600,
+)
 def svrg_discriminator(
     every: float = 1.0,
     optimizer: Optimizer | str = "sgd",
@@ -66,8 +81,6 @@ def svrg_discriminator(
         learning_rate: the named optimizer's rate; default 0.01.
         generator_optimizer: the generator's; default Adam with rate 1e-4 and betas (0.5, 0.999).
 
-    Choose: as `svrg`, where the generator needs Adam's scaling.
-
     Source: Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN, section 5.3 and figure 7a.
     """
     require_one_rate(learning_rate, "It is the discriminator's; generator_optimizer has the generator's")
@@ -77,6 +90,12 @@ def svrg_discriminator(
     return Method(field, Alternating(), {"generator": plain, "discriminator": reduced})
 
 
+@registered(
+    memory="snapshot 1, its gradient 1",
+    use="for a stored set, where rotation and noise are both in the way",
+    limits="as `svrg`",
+    points=25_600,
+)
 def svre(
     every: float = 1.0,
     optimizer: Optimizer | str = "sgd",
@@ -91,8 +110,6 @@ def svre(
         learning_rate: the named optimizer's rate; default 0.01.
         discriminator_learning_rate: a rate of the discriminator's own, for a named optimizer; the paper's images: 0.04.
 
-    Choose: for a stored set without BatchNorm, where both rotation and noise are in the way.
-
     Source: Chavdarova, Gidel, Fleuret & Lacoste-Julien 2019, Reducing Noise in GAN Training with Variance Reduced
         Extragradient (arXiv:1904.08598), Algorithm 1.
     """
@@ -106,6 +123,12 @@ def svre(
     return Method(field, Extragradient(), {"generator": shared, "discriminator": discriminator_optimizer})
 
 
+@registered(
+    memory="as `svre`, average 1",
+    use="instead of `svre` where its last iterate still moves around the solution",
+    limits="as `svrg`",
+    points=25_600,
+)
 def svre_averaged(
     every: float = 1.0,
     optimizer: Optimizer | str = "sgd",
@@ -120,14 +143,18 @@ def svre_averaged(
         learning_rate: the named optimizer's rate; default 0.01.
         players: who is averaged.
 
-    Choose: over `svre` where its last iterate still moves about the solution.
-
     Source: Chavdarova et al. 2019 (arXiv:1904.08598), section 3 and figure 2 (AVG-SVRE).
     """
     plain = svre(every, optimizer, learning_rate)
     return replace(plain, scheme=Averaging(plain.scheme, "uniform", players=players))
 
 
+@registered(
+    memory="as `svre`, averages 1 of both",
+    use="instead of `svre` on games that are nearly bilinear",
+    limits="as `svrg`; the average of deep networks' weights over a long path is no useful network",
+    points=25_600,
+)
 def svre_restarted(
     every: float = 1.0, probability: float = 0.1, optimizer: Optimizer | str = "sgd", learning_rate: Rate = None
 ) -> Method:
@@ -139,14 +166,18 @@ def svre_restarted(
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 0.01.
 
-    Choose: over `svre` on games that are nearly bilinear, where only averages come near the solution.
-
     Source: Chavdarova et al. 2019 (arXiv:1904.08598), section 3; the probability from its code.
     """
     plain = svre(every, optimizer, learning_rate)
     return replace(plain, scheme=Restarting(plain.scheme, probability))
 
 
+@registered(
+    memory="–",
+    use="to see what training does without noise; the cost is 2 for each of the set's parts (here 50 or 100 of them)",
+    limits="small sets only",
+    points=25_600,
+)
 def full_batch(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -> Method:
     """GD-GAN: alternating gradient descent on the whole stored set, without any noise.
 
@@ -154,13 +185,16 @@ def full_batch(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 0.01.
 
-    Choose: to see what training does without noise; on small sets only, since each move looks at all samples.
-
     Source: Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN, section 5.2.
     """
     return Method(FullBatch(), Alternating(), named_optimizer(optimizer, learning_rate, 0.01))
 
 
+@registered(
+    memory="RMSProp 1",
+    use="instead of consensus where batches must be small",
+    limits="is slow: per-sample second derivatives make a step ten times as long as consensus's",
+)
 def debiased_consensus(
     strength: float = 10.0, optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rate: Rate = None
 ) -> Method:
@@ -170,8 +204,6 @@ def debiased_consensus(
         strength: γ, ≥ 0.
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 1e-4.
-
-    Choose: instead of `consensus` where batches must be small; per-sample derivatives make its steps dearer.
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Lemma 15 and the remark after it.
     """
