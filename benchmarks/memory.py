@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import multiprocessing
 import resource
 import sys
@@ -30,7 +31,8 @@ def run(quick: bool) -> list[Row]:
             ("peak of live tensors", tensors, TARGET),
             ("peak of resident memory above an idle process", resident, None),
         ):
-            ratio = peaks["ours"] / peaks["loop"]
+            # The process may need less memory to train than it already used to import torch.
+            ratio = peaks["ours"] / peaks["loop"] if peaks["loop"] else math.nan
             megabytes = {name: peak / 2**20 for name, peak in peaks.items()}
             rows.append(
                 Row(

@@ -41,10 +41,10 @@ class OutOfTime(BaseException):
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise `OutOfTime` if the block takes longer than a number of seconds."""
 
-    def ring(*_: object) -> None:
+    def raise_out_of_time(*_: object) -> None:
         raise OutOfTime
 
-    previous_handler = signal.signal(signal.SIGALRM, ring)
+    previous_handler = signal.signal(signal.SIGALRM, raise_out_of_time)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
