@@ -63,7 +63,7 @@ def alternating(
 
 @registered(
     memory="Adam 2",
-    use="instead of `alternating`, for a twelfth less work: samples are generated once a step, as in PyTorch's tutorial",
+    use="instead of `alternating`, for a twelfth less work: samples are generated once, as in PyTorch's tutorial",
     limits="the generator's turn has no noise of its own",
 )
 def alternating_shared_batch(optimizer: Optimizer | str = "adam", learning_rate: Rate = None) -> Method:
