@@ -6,7 +6,8 @@ import dataclasses
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from detente.schemes.base import Scheme
 from detente.schemes.simultaneous import Simultaneous
 from detente.state import Info, State
 from detente.training.step import Draw, Steps, draw
+from tests.refusals import Refusals, expected, refusals
 
 # ---- Building members from their signatures ------------------------------------------------------------------------
 
@@ -212,33 +214,19 @@ GAMES: dict[str, Callable[[], Game]] = {
     "finite": finite_gan,
 }
 
-# Contracts that a triple cannot be held to as they stand, each with its reason.
-EXCUSED: dict[tuple[str, str], str] = {
-    **{
-        ("cost", triple): "all small pairs are differentiated as one, by torch.func; its own tests count pair by pair"
-        for triple in ("method sgan", "method simplified_sgan", "scheme sgan", "scheme sgan, consensus")
-    },
-    **{
-        ("cost", triple): "a bound: conjugate gradients stop early; the fields' own tests count without that"
-        for name in ("competitive", "adaptive_competitive", "follow_the_ridge")
-        for triple in (f"method {name}", f"field {name}", f"field {name}, alternating")
-    },
-    **{
-        (contract, f"{kind} {name}"): "what is rejected leaves no trace"
-        for contract in ("moves", "draws")
-        for kind, name in (
-            ("method", "accept_reject"),
-            ("method", "random_proposal"),
-            ("scheme", "accept_reject"),
-            ("scheme", "accept_reject, consensus"),
-        )
-    },
+# Whose cost is not the number of gradients that are counted here.
+DIFFERENTIATED_TOGETHER = {"method sgan", "method simplified_sgan", "scheme sgan", "scheme sgan, consensus"}
+STOP_EARLY = {  # conjugate gradients, for which the cost is a bound; the fields' own tests count without stopping
+    triple
+    for name in ("competitive", "adaptive_competitive", "follow_the_ridge")
+    for triple in (f"method {name}", f"field {name}", f"field {name}, alternating")
 }
-
-
-def excuse(contract: str, method: str) -> None:
-    if (contract, method) in EXCUSED:
-        pytest.skip(EXCUSED[contract, method])
+REJECTING = {  # a rejected step leaves the players where they are
+    "method accept_reject",
+    "method random_proposal",
+    "scheme accept_reject",
+    "scheme accept_reject, consensus",
+}
 
 
 def triples() -> dict[str, Method]:
@@ -260,7 +248,23 @@ def triples() -> dict[str, Method]:
 
 
 TRIPLES = triples()
-every_play = pytest.mark.parametrize(("game", "method"), [(g, m) for g in GAMES for m in TRIPLES], indirect=["game"])
+PAIRS = [(game, method) for game in GAMES for method in TRIPLES]
+
+
+@cache
+def find_refusals() -> Refusals:
+    """Return the errors of the pairs that do not fit."""
+    return refusals(PAIRS, GAMES, TRIPLES)
+
+
+FITTING = [pair for pair in PAIRS if pair not in find_refusals()]
+
+
+def each(pairs: Iterable[tuple[str, str]]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(("game", "method"), list(pairs), indirect=["game"])
+
+
+every_play = each(FITTING)
 
 
 @pytest.fixture(scope="module")
@@ -269,27 +273,19 @@ def game(request: pytest.FixtureRequest) -> Game:
 
 
 def start(game: Game, method: str, seed: int = 0) -> tuple[Method, State, torch.Generator]:
-    """Return a beginning; a triple that is about a generator and a discriminator has no place among x and y."""
+    """Return a method, its state before the first step, and the generator of its batches."""
     generator = torch.Generator().manual_seed(seed)
     play = TRIPLES[method]
-    try:
-        state = play.initial(game, generator)
-    except InvalidValue as error:  # a method that does not fit a game says so at the start
-        assert error.field and error.allowed
-        pytest.skip(str(error))
-    return play, play.prepare(game, state, generator), generator
+    return play, play.prepare(game, play.initial(game, generator), generator), generator
 
 
-@pytest.mark.parametrize("method", TRIPLES)
-def test_every_method_fits_a_game(method: str) -> None:
-    fitting = []
-    for name, make in GAMES.items():
-        try:
-            TRIPLES[method].check(make())
-        except InvalidValue:
-            continue
-        fitting.append(name)
-    assert fitting
+def test_methods_refuse_the_games_that_they_do_not_fit_and_no_other() -> None:
+    """The expected refusals are in refusals.yaml, which `python -m tests.refusals` writes."""
+    assert find_refusals() == expected(__name__)
+
+
+def test_every_method_fits_a_game() -> None:
+    assert {method for _, method in FITTING} == set(TRIPLES)
 
 
 @every_play
@@ -316,7 +312,6 @@ def same(first: object, second: object, tolerance: float = 0.0) -> None:
 @every_play
 def test_a_step_is_pure_and_keeps_the_trees(game: Game, method: str) -> None:
     """Structure, shapes and dtypes are kept, inputs unmodified, the same input gives the same output bit for bit."""
-    excuse("pure", method)
     play, state, generator = start(game, method)
     for _ in range(2):
         drawn = draw(game, play, state, generator)
@@ -333,7 +328,7 @@ def test_a_step_is_pure_and_keeps_the_trees(game: Game, method: str) -> None:
         assert int(after.t) == int(state.t) + 1
         assert not any(tensor.requires_grad for tensor in after.flat().values())
         moved = any(not torch.equal(after.vectors[name], state.vectors[name]) for name in game.players)
-        assert moved or ("moves", method) in EXCUSED
+        assert moved or method in REJECTING
         assert set(info.losses) == set(info.gradient_norm) == set(game.players)
         assert bool(info.finite)
         state = after
@@ -349,9 +344,8 @@ def test_a_state_goes_through_a_flat_dictionary(game: Game, method: str) -> None
     same(taken(game, play, back, drawn)[0].flat(), taken(game, play, state, drawn)[0].flat())
 
 
-@every_play
+@each((game, method) for game, method in FITTING if method not in DIFFERENTIATED_TOGETHER | STOP_EARLY)
 def test_cost_is_what_is_computed(game: Game, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    excuse("cost", method)
     play, state, generator = start(game, method)
     drawn = draw(game, play, state, generator)
     counted, real = [], torch.autograd.grad
@@ -365,10 +359,8 @@ def test_cost_is_what_is_computed(game: Game, method: str, monkeypatch: pytest.M
     assert info.gradient_evaluations - play.field.preparation(game) == sum(counted)
 
 
-@pytest.mark.parametrize("game", ["gan"], indirect=True)
-@pytest.mark.parametrize("method", TRIPLES)
+@each((game, method) for game, method in FITTING if game == "gan" and method not in REJECTING)
 def test_every_draw_is_used(game: Game, method: str) -> None:
-    excuse("draws", method)
     play, state, generator = start(game, method)
     state, _ = taken(game, play, state, draw(game, play, state, generator))  # some ignore their memory at first
     drawn, other = draw(game, play, state, generator), draw(game, play, state, generator)
@@ -419,12 +411,12 @@ def test_mapped_over_seeds_is_the_loop(game: Game, method: str) -> None:
 
 
 # Tracing takes four milliseconds a node: every triple on the smallest game that has it, a few on the GAN.
-TRACED = [("dirac", method) for method in TRIPLES] + [
-    ("gan", method) for method in ("method alternating", "method extragradient", "method consensus")
-]
-
-
-@pytest.mark.parametrize(("game", "method"), TRACED, indirect=["game"])
+@each(
+    (game, method)
+    for game, method in FITTING
+    if game == "dirac"
+    or (game == "gan" and method in ("method alternating", "method extragradient", "method consensus"))
+)
 def test_traced_is_eager(game: Game, method: str, traced: list[int]) -> None:
     play, _, _ = start(game, method)
     same(carried_out(game, play, 2, 1, compiled=True), carried_out(game, play, 2, 1), 1e-9)

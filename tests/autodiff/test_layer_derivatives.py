@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.layer_table import ATTENTION, NORMS, RECURRENT, TABLE, Builder
+from tests.autodiff.layer_table import ATTENTION, NORMS, RECURRENT, TABLE, Builder
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 import detente
 from detente import cli, methods
-from detente.autodiff import Evaluation, _parts, accumulating, vector_field, vector_jacobian
+from detente.autodiff import Evaluation, accumulating, vector_field, vector_jacobian
+from detente.autodiff.accumulation import parts_of
 from detente.cli import configuration
 from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
@@ -31,6 +32,7 @@ from detente.schemes.simultaneous import Simultaneous
 from detente.state import State, flatten
 from detente.training.loop import _measure, applicable, train
 from detente.training.run import Run
+from tests.refusals import Refusals, expected, refusal
 from tests.training.small_runs import (
     EVERY,
     assert_same_bits,
@@ -256,7 +258,7 @@ def test_layers_that_draw_numbers_draw_others_in_every_part() -> None:
     game = ring(dropout=True)
     _, _, batch = point(game)
     with accumulating(4):
-        seeds = [int(part["seed"]) for part, _ in _parts(batch)]
+        seeds = [int(part["seed"]) for part, _ in parts_of(batch)]
     assert len(set(seeds)) == 4 and seeds[0] == int(batch["seed"])
 
 
@@ -351,20 +353,37 @@ def test_methods_that_differentiate_the_whole_batch_are_refused(name: str) -> No
         Run(game, methods.names()[name](), accumulate=2)
 
 
+WAYS = {"bfloat16": {"precision": "bfloat16"}, "bfloat16 in parts": {"precision": "bfloat16", "accumulate": 2}}
+
+
+def cheap_run(name: str, way: str) -> Run:
+    """Return a run of two steps of a method, in one of the `WAYS`."""
+    return Run(ring(batch_norm=False), methods.names()[name](), 2, (0,), samples=8, compile="off", **WAYS[way])
+
+
+def find_refusals() -> Refusals:
+    """Return the errors of the methods that cannot step in bfloat16, or not in parts."""
+    errors = {
+        (way, name): refusal(lambda way=way, name=name: cheap_run(name, way))
+        for way in WAYS
+        for name in methods.names()
+    }
+    return {pair: error for pair, error in errors.items() if error}
+
+
 @pytest.mark.parametrize("name", sorted(methods.names()))
-def test_every_method_steps_in_parts_and_in_bfloat16_or_says_why_not(name: str) -> None:
-    game = ring(batch_norm=False)
-    try:
-        run = Run(game, methods.names()[name](), 2, (0,), precision="bfloat16", accumulate=2, samples=8, compile="off")
-    except InvalidValue:
-        run = None
-    try:
-        run = run or Run(game, methods.names()[name](), 2, (0,), precision="bfloat16", samples=8, compile="off")
-    except InvalidValue as error:
-        pytest.skip(str(error))
-    (one,) = list(train(run))[-1].progress
-    assert one.step == 2 and one.diverged_at is None
-    assert all(tensor.dtype != torch.bfloat16 for tensor in one.state.flat().values())
+def test_every_method_steps_in_bfloat16_and_in_parts_or_is_refused_as_expected(name: str) -> None:
+    """The expected refusals are in refusals.yaml, which `python -m tests.refusals` writes."""
+    for way in WAYS:
+        error = expected(__name__).get((way, name))
+        if error:
+            with pytest.raises(InvalidValue) as caught:
+                cheap_run(name, way)
+            assert str(caught.value) == error
+            continue
+        (progress,) = list(train(cheap_run(name, way)))[-1].progress
+        assert progress.step == 2 and progress.diverged_at is None
+        assert all(tensor.dtype != torch.bfloat16 for tensor in progress.state.flat().values())
 
 
 # ---- Taken up again ------------------------------------------------------------------------------------------------
