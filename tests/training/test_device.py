@@ -135,6 +135,11 @@ PAIRS |= {(game, name) for name in ("alternating", "consensus", "averaged", "sgl
 
 
 @cache
+def game_of(name: str) -> Game:
+    return GAMES[name]()
+
+
+@cache
 def find_refusals() -> Refusals:
     """Return the errors of the pairs that do not fit."""
     return refusals(PAIRS, GAMES, METHODS)
@@ -147,7 +152,7 @@ def test_methods_refuse_the_games_that_they_do_not_fit_and_no_other() -> None:
 
 @pytest.mark.parametrize(("game", "method"), sorted(PAIRS - find_refusals().keys()))
 def test_a_step_stays_on_its_device(game: str, method: str) -> None:
-    played, way, generator = GAMES[game](), METHODS[method], torch.Generator().manual_seed(0)
+    played, way, generator = game_of(game), METHODS[method], torch.Generator().manual_seed(0)
     state = placed(way.initial(played, generator), "meta")
     drawn = draw(played, way, state, generator)
     assert {tensor.device.type for batch in (*drawn.batches, *drawn.noise) for tensor in batch.values()} <= {"meta"}
@@ -157,7 +162,7 @@ def test_a_step_stays_on_its_device(game: str, method: str) -> None:
 
 @pytest.mark.parametrize("game", GAMES)
 def test_looking_stays_on_its_device(game: str) -> None:
-    played, generator = GAMES[game](), torch.Generator().manual_seed(0)
+    played, generator = game_of(game), torch.Generator().manual_seed(0)
     state = placed(methods.simultaneous().initial(played, generator), "meta")
     for metric in applicable(played).values():
         assert watched(lambda metric=metric: metric(Subject(played, state, generator, 8))) == []

@@ -212,7 +212,9 @@ def test_channels_last_is_the_same_but_for_rounding() -> None:
     with computing_in("float32", channels_last=True):
         ours = vector_jacobian(game, vectors, buffers, batch)
     assert seen == [False, True, True], "the generator's images begin as vectors"
-    torch.testing.assert_close(told(*ours), told(*whole), rtol=1e-4, atol=1e-6)
+    exact = told(*whole)
+    for name, tensor in told(*ours).items():  # how much is rounded depends on the processor, and on the whole vector
+        assert (tensor - exact[name]).norm() <= 1e-5 * exact[name].norm(), name
     torch.testing.assert_close(ours[0].buffers, whole[0].buffers)
 
 
