@@ -128,7 +128,7 @@ def test_a_long_batch_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     game = gan(normalised, batch=21)
     at = point(game)
     single = one_by_one(game, "discriminator", *at)
-    monkeypatch.setattr("detente.autodiff.LARGEST_PART", 1)  # parts of eight samples
+    monkeypatch.setattr("detente.autodiff.per_sample.LARGEST_PART", 1)  # parts of eight samples
     for full, wanted in ((False, single.var(0, ddof=1)), (True, np.cov(single, rowvar=False))):
         told, covariance = gradient_covariance(game, "discriminator", *at, full)
         np.testing.assert_allclose(covariance.numpy(), wanted, rtol=1e-9, atol=1e-14)
