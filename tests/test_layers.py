@@ -181,3 +181,13 @@ def test_derivatives_live_in_one_folder() -> None:
     assert offenders(is_derivative, tuple(USES_DERIVATIVES)) == []
     assert unneeded(is_derivative, USES_DERIVATIVES) == [], "exceptions that nothing needs"
     assert {name for name in uses(SOURCE / "modules/functional_call.py") if is_derivative(name)} <= CALL
+
+
+def test_slow_tests_are_named_as_they_are() -> None:
+    """A name of slow.txt that no test has any more would let a slow one into `make test-fast`."""
+    missing = [
+        name
+        for name in (ROOT / "tests" / "slow.txt").read_text(encoding="utf-8").split()
+        if f"def {name.partition('::')[2]}(" not in (ROOT / name.partition("::")[0]).read_text(encoding="utf-8")
+    ]
+    assert missing == [], "make test RECORD=1 writes the list anew"

@@ -29,7 +29,6 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", list(RUNS))
 def test_twenty_steps_are_ten_a_new_process_and_ten(name: str, resumed: Path, tmp_path: Path) -> None:
     record(RUNS[name], tmp_path / name)
