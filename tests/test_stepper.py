@@ -60,8 +60,8 @@ def seeded(make: Callable[[], Made]) -> Made:
 
 
 def game(**settings: object) -> detente.Adversarial:
-    given = {"generator": seeded(Own), "discriminator": seeded(judge), "data": images(), "latent": 5, "batch": 8}
-    return detente.Adversarial(**{**given, **settings})  # type: ignore[arg-type]
+    arguments = {"generator": seeded(Own), "discriminator": seeded(judge), "data": images(), "latent": 5, "batch": 8}
+    return detente.Adversarial(**{**arguments, **settings})  # type: ignore[arg-type]
 
 
 def test_the_readme_example() -> None:

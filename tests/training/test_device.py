@@ -1,7 +1,7 @@
-"""Another device than the processor: nothing that a step makes or reads may lie on the wrong one.
+"""Devices other than the CPU: no tensor that a step makes or reads may lie on the wrong one.
 
-No graphics processor is at hand, so the state is put on torch's `meta` device, whose tensors have shapes but no
-numbers, and every operation that mixes the two is written down.
+The tests need no GPU: the state lies on torch's `meta` device, whose tensors have shapes but no values, and every
+operation that mixes the two devices is recorded.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def point(game: Adversarial) -> tuple[Vectors, Buffers, Batch]:
     return *game.initial(generator), game.draw(generator)
 
 
-def told(evaluation: Evaluation, product: Vectors | None = None) -> dict[str, Tensor]:
+def flat_evaluation(evaluation: Evaluation, product: Vectors | None = None) -> dict[str, Tensor]:
     tree = {"field": evaluation.field, "losses": evaluation.losses, "product": product or {}}
     return flatten(tree)
 
@@ -100,7 +100,7 @@ def test_bfloat16_gradients_are_near_and_all_else_is_float32(name: str) -> None:
     with computing_in("bfloat16"):
         near = vector_field(game, vectors, buffers, batch)
         near_product = vector_jacobian(game, vectors, buffers, batch)[1]
-    ours, theirs = told(near, near_product), told(exact, exact_product)
+    ours, theirs = flat_evaluation(near, near_product), flat_evaluation(exact, exact_product)
     for key, tensor in theirs.items():
         assert ours[key].dtype == tensor.dtype == torch.float32
         distance = float((ours[key] - tensor).norm() / tensor.norm())
@@ -108,7 +108,7 @@ def test_bfloat16_gradients_are_near_and_all_else_is_float32(name: str) -> None:
     for key, buffer in flatten(exact.buffers).items():
         assert flatten(near.buffers)[key].dtype == buffer.dtype
         torch.testing.assert_close(flatten(near.buffers)[key], buffer, rtol=0.02, atol=0.02)
-    assert_same_bits(told(vector_field(game, vectors, buffers, batch)), told(exact))
+    assert_same_bits(flat_evaluation(vector_field(game, vectors, buffers, batch)), flat_evaluation(exact))
 
 
 def under_autocast(game: Adversarial, vectors: Vectors, buffers: Buffers, batch: Batch) -> tuple[Vectors, Vectors]:
@@ -127,7 +127,7 @@ def under_autocast(game: Adversarial, vectors: Vectors, buffers: Buffers, batch:
     for player, module in (("generator", generator), ("discriminator", discriminator)):
         module.zero_grad()
         losses[player].backward(retain_graph=True)
-        named = {name: one.grad for name, one in module.named_parameters() if one.grad is not None}
+        named = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
         gradients[player] = game.layouts[player].flatten(named)
     return gradients, {player: loss.detach() for player, loss in losses.items()}
 
@@ -178,7 +178,7 @@ def test_what_is_measured_is_measured_in_float32() -> None:
     exact = _measure(replace(run, precision="float32"), applicable(run.game), tick.progress)
     assert tick.metrics == exact and all(exact.values())
     plain = list(train(replace(run, precision="float32")))[-1]
-    ends = [one.state.vectors["generator"] for one in (tick.progress[0], plain.progress[0])]
+    ends = [progress.state.vectors["generator"] for progress in (tick.progress[0], plain.progress[0])]
     assert 0 < (ends[0] - ends[1]).norm() < 0.05 * ends[1].norm()
 
 
@@ -212,8 +212,10 @@ def test_channels_last_is_the_same_but_for_rounding() -> None:
     with computing_in("float32", channels_last=True):
         ours = vector_jacobian(game, vectors, buffers, batch)
     assert seen == [False, True, True], "the generator's images begin as vectors"
-    exact = told(*whole)
-    for name, tensor in told(*ours).items():  # how much is rounded depends on the processor, and on the whole vector
+    exact = flat_evaluation(*whole)
+    for name, tensor in flat_evaluation(
+        *ours
+    ).items():  # how much is rounded depends on the processor, and on the whole vector
         assert (tensor - exact[name]).norm() <= 1e-5 * exact[name].norm(), name
     torch.testing.assert_close(ours[0].buffers, whole[0].buffers)
 
@@ -239,10 +241,10 @@ def test_parts_give_the_derivatives_of_the_whole_batch(name: str, parts: int) ->
         again, product = vector_jacobian(game, vectors, buffers, batch)
         given = vector_jacobian(game, vectors, buffers, batch, vectors, ("discriminator",), ("generator",))
     whole = vector_jacobian(game, vectors, buffers, batch)
-    torch.testing.assert_close(told(plain), told(whole[0]), rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(told(again, product), told(*whole), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(flat_evaluation(plain), flat_evaluation(whole[0]), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(flat_evaluation(again, product), flat_evaluation(*whole), rtol=1e-4, atol=1e-6)
     expected = vector_jacobian(game, vectors, buffers, batch, vectors, ("discriminator",), ("generator",))
-    torch.testing.assert_close(told(*given), told(*expected), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(flat_evaluation(*given), flat_evaluation(*expected), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(plain.buffers, whole[0].buffers)
 
 
