@@ -247,7 +247,7 @@ def make_triples() -> dict[str, Method]:
         )
     for name, member in members("optimizers").items():
         optimizer = member(**required_arguments(member, {}))
-        field = Covariance(("generator", "discriminator")) if optimizer.coloured else Gradient()
+        field = Covariance(("generator", "discriminator")) if optimizer.needs_covariance else Gradient()
         triples[f"optimizer {name}"] = Method(field, Simultaneous(), optimizer)
     return triples
 
@@ -308,10 +308,10 @@ def test_a_step_is_pure_keeps_the_trees_and_may_own_the_state(game: Game, method
     So do a state that went through a flat dictionary, and one that the step may overwrite.
     """
     play, state, generator = start(game, method)
-    owned = State.from_flat({name: tensor.clone() for name, tensor in state.flat().items()}, state)
+    donate = State.from_flat({name: tensor.clone() for name, tensor in state.flat().items()}, state)
     for step in range(4):
         random = generator.get_state()
-        state, owned = play.prepare(game, state, generator), play.prepare(game, owned, generator.set_state(random))
+        state, donate = play.prepare(game, state, generator), play.prepare(game, donate, generator.set_state(random))
         drawn = draw(game, play, state, generator)
         before = [{name: tensor.clone() for name, tensor in state.flat().items()}, tree_map(torch.clone, drawn.tree())]
         after, info = take_step(game, play, state, drawn)
@@ -319,8 +319,8 @@ def test_a_step_is_pure_keeps_the_trees_and_may_own_the_state(game: Game, method
         assert_same(back.tree(), state.tree())
         assert_same(take_step(game, play, back, drawn)[0].flat(), after.flat())
         assert_same([state.flat(), drawn.tree()], before)
-        owned, _ = play.step(game, owned, drawn.batches, drawn.noise, owned=True)
-        assert_same(owned.flat(), after.flat())
+        donate, _ = play.step(game, donate, drawn.batches, drawn.noise, donate=True)
+        assert_same(donate.flat(), after.flat())
         trees = [sorted((name, v.shape, v.dtype) for name, v in tree.flat().items()) for tree in (state, after)]
         assert trees[0] == trees[1]
         assert int(after.t) == int(state.t) + 1 == step + 1

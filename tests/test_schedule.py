@@ -81,7 +81,7 @@ def walk(optimizer: Optimizer, rates: Callable[[int], Optimizer], dtype: torch.d
         memory = optimizer.initial(x)
         for t in range(9):
             direction, noise = (torch.randn(30, generator=generator, dtype=dtype) for _ in range(2))
-            if optimizer.coloured:
+            if optimizer.needs_covariance:
                 memory = {**memory, "covariance": torch.rand(30, generator=generator, dtype=dtype)}
             now = optimizer if scheduled else rates(t)
             x, memory = now(x, direction, memory, torch.tensor(t), noise)

@@ -20,7 +20,7 @@ from detente.experiments.support.class_statistics import followed, spaced, stati
 from detente.experiments.support.image_games import dcgan, some
 from detente.experiments.support.image_grids import tiled
 from detente.experiments.svrg.svrg_mode_recovery import SvrgModeRecovery
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier
 from detente.training.run import Run
 
@@ -54,7 +54,7 @@ def test_part_of_a_set_has_as_many_of_each_class() -> None:
             some(Digits(), count)
 
 
-class _Images(Subject):
+class _Images(EvaluationContext):
     """A subject whose samples are given."""
 
     def __init__(self, images: torch.Tensor) -> None:

@@ -18,7 +18,7 @@ from detente.experiments.support.moments import part_of, seen_at
 from detente.experiments.support.noise_level import fall
 from detente.experiments.support.sgan_images import REGULAR, SGAN, ahead
 from detente.games import presets
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.frechet import FID, ClassifierFrechetDistance
 from detente.metrics.inception_score import ClassifierScore, InceptionScore
 from detente.training.loop import begin
@@ -31,7 +31,7 @@ def silent(items: Iterable[T], name: str, total: int | None = None) -> Iterator[
     yield from items
 
 
-def look(subject: Subject) -> dict[str, Any]:
+def look(subject: EvaluationContext) -> dict[str, Any]:
     return {"first": subject.state.vectors["generator"][:3].numpy(), "t": int(subject.state.t), "n": subject.count}
 
 
@@ -59,7 +59,7 @@ def test_moments_lie_on_one_training(tmp_path: Path) -> None:
 def test_moments_are_looked_at_once(tmp_path: Path) -> None:
     """A second time the numbers come from the files; a look that must not be taken is not."""
 
-    def never(subject: Subject) -> dict[str, Any]:
+    def never(subject: EvaluationContext) -> dict[str, Any]:
         raise AssertionError
 
     run = small(methods.alternating())

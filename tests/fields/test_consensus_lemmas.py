@@ -262,5 +262,5 @@ def test_mapped_and_traced_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
     eager, _ = Steps(game, method)(states, draws)
     steps = Steps(game, method, compiled=True, mapped=True)
     found, _ = steps(states, draws)
-    assert steps.compiled and steps.mapped, steps.refused
+    assert steps.compiled and steps.mapped, steps.fallback_reason
     torch.testing.assert_close([s.flat() for s in found], [s.flat() for s in eager], rtol=1e-12, atol=1e-12)

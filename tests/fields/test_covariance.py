@@ -255,7 +255,7 @@ def test_mapped_and_traced_is_the_loop(name: str, kind: Any, monkeypatch: pytest
             draws.append([draw(game, play, states[-1], generator)])
         steps = Steps(game, play, **how)
         done, infos = steps(states, draws)
-        assert steps.refused == ""
+        assert steps.fallback_reason == ""
         return [state.flat() for state in done], [info.tree() for info in infos]
 
     eager = after()

@@ -400,5 +400,5 @@ def test_mapped_and_traced_is_eager(
     eager, _ = Steps(game, method)(states, draws)
     steps = Steps(game, method, compiled=True, mapped=True)
     found, _ = steps(states, draws)
-    assert steps.compiled and steps.mapped, steps.refused
+    assert steps.compiled and steps.mapped, steps.fallback_reason
     close([one.flat() for one in found], [one.flat() for one in eager])

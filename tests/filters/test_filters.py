@@ -190,7 +190,7 @@ def test_mapped_and_traced_is_the_loop(filter: Any, images: bool, monkeypatch: p
             draws.append([draw(game, play, states[-1], generator)])
         steps = Steps(game, play, **how)
         done, _ = steps(states, draws)
-        assert steps.refused == ""
+        assert steps.fallback_reason == ""
         return [state.flat() for state in done]
 
     eager = after()

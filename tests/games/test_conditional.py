@@ -191,7 +191,7 @@ def carried_out(play: Adversarial, method: Method, **how: bool) -> tuple[list[An
         draws.append([draw(play, method, state, generator)])
     steps = Steps(play, method, **how)
     after, infos = steps(states, draws)
-    assert not steps.refused, steps.refused
+    assert not steps.fallback_reason, steps.fallback_reason
     return [state.flat() for state in after], [info.tree() for info in infos]
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from detente.data import digits
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.features.classifier import Classifier, Network, save
 from detente.state import State
 
@@ -55,12 +55,12 @@ class Given:
 
 
 @pytest.fixture
-def subject_of() -> Callable[[Any, Tensor], Subject]:
+def subject_of() -> Callable[[Any, Tensor], EvaluationContext]:
     """Return the subject of some data and given samples."""
 
-    def build(data: Any, samples: Tensor) -> Subject:
+    def build(data: Any, samples: Tensor) -> EvaluationContext:
         game: Any = Given(data, samples)
-        return Subject(game, State(torch.tensor(0), {}), torch.Generator().manual_seed(1), samples=len(samples))
+        return EvaluationContext(game, State(torch.tensor(0), {}), torch.Generator().manual_seed(1), samples=len(samples))
 
     return build
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from detente.data.gaussian_mixture import Ring
 from detente.games.dirac_gan import DiracGAN
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.state import State
 
 
@@ -26,10 +26,10 @@ class Sampled:
         return torch.randn(count, 2, generator=generator) + state.vectors["generator"]
 
 
-def subject_of(seed: int, count: int = 16) -> Subject:
+def subject_of(seed: int, count: int = 16) -> EvaluationContext:
     game: Any = Sampled()
     vectors = {"generator": torch.ones(2, requires_grad=True)}
-    return Subject(game, State(torch.tensor(0), vectors), torch.Generator().manual_seed(seed), samples=count)
+    return EvaluationContext(game, State(torch.tensor(0), vectors), torch.Generator().manual_seed(seed), samples=count)
 
 
 def test_samples_are_drawn_once_and_only_when_looked_at() -> None:
@@ -49,4 +49,4 @@ def test_data_are_the_games_or_none() -> None:
     assert subject_of(0).data == Ring()
     game = DiracGAN()
     state = State(torch.tensor(0), game.initial(torch.Generator())[0])
-    assert Subject(game, state, torch.Generator()).data is None
+    assert EvaluationContext(game, state, torch.Generator()).data is None

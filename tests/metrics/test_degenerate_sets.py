@@ -22,7 +22,7 @@ from detente.data.text import Text
 from detente.games.dirac_gan import DiracGAN
 from detente.metrics import distances
 from detente.metrics.class_balance import class_histogram, entropy, total_variation
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.features import inception
 from detente.metrics.frechet import Moments, frechet_distance, moments
 from detente.metrics.inception_score import inception_score
@@ -245,7 +245,7 @@ def test_log_density_and_bandwidth(name: str) -> None:
     np.testing.assert_allclose(log_density(wide, others, bandwidth(wide)), expected, rtol=1e-9)
 
 
-class Looking(Subject):
+class Looking(EvaluationContext):
     """A subject whose samples are given."""
 
     def __init__(self, samples: Tensor, data: Any) -> None:
@@ -351,7 +351,7 @@ def samples_for(name: str, count: int) -> tuple[Any, Tensor]:
     if name == "ngram_divergence":
         text = Text()
         return text, text.take(torch.arange(count))["real"]
-    if name in ("modes_covered", "good_share", "mode_divergence", "log_likelihood", "coverage"):
+    if name in ("modes_covered", "high_quality_fraction", "mode_divergence", "log_likelihood", "coverage"):
         ring = Ring()
         return ring, ring.draw(count, torch.Generator().manual_seed(0))["real"]
     return (Digits() if name == "class_total_variation" else Digits(classes=(3,))), images
@@ -361,11 +361,11 @@ def measured(name: str, samples: Tensor, data: Any) -> float:
     metric: Any = members("metrics")[name]()
     if name == "distance_to_solution":
         vectors = {"generator": samples.flatten()[:1], "discriminator": samples.flatten()[1:2]}
-        return metric(Subject(DiracGAN(), State(torch.tensor(0), vectors), torch.Generator()))
+        return metric(EvaluationContext(DiracGAN(), State(torch.tensor(0), vectors), torch.Generator()))
     game: Any = Given(data, samples)
     assert metric.applies(game)
     state = State(torch.tensor(0), {})
-    return metric(Subject(game, state, torch.Generator().manual_seed(0), samples=len(samples)))
+    return metric(EvaluationContext(game, state, torch.Generator().manual_seed(0), samples=len(samples)))
 
 
 def first(samples: Tensor, value: float) -> Tensor:
@@ -391,7 +391,7 @@ def test_non_finite_samples_have_no_good_value(name: str, how: str, straw) -> No
     data, samples = samples_for(name, 40)
     good, found = measured(name, samples, data), measured(name, BROKEN[how](samples), data)
     assert math.isfinite(good)
-    if name in ("modes_covered", "good_share"):  # a sample that is not finite is near no mode
+    if name in ("modes_covered", "high_quality_fraction"):  # a sample that is not finite is near no mode
         expected = (
             0 if how.startswith("all") else measured(name, samples[1:], data) * (1 if "modes" in name else 39 / 40)
         )
@@ -422,7 +422,7 @@ def test_a_constant_generator_is_measured(name: str, straw) -> None:
         "classifier_score": 1.0,
         "inception_score": 1.0,
         "modes_covered": 1.0,
-        "good_share": 100.0,
+        "high_quality_fraction": 100.0,
         "stacked_modes": 1.0,
         "stacked_divergence": math.log(1000),
         "class_total_variation": 0.9,

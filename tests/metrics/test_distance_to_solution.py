@@ -9,14 +9,14 @@ from torch import nn
 from detente.data.gaussian_mixture import Ring
 from detente.games.adversarial import Adversarial
 from detente.games.dirac_gan import DiracGAN
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.distance_to_solution import DistanceToSolution
 from detente.state import State
 
 
 def measure(game: DiracGAN, theta: float, psi: float, dtype: torch.dtype = torch.float64) -> float:
     vectors = {"generator": torch.tensor([theta], dtype=dtype), "discriminator": torch.tensor([psi], dtype=dtype)}
-    return DistanceToSolution()(Subject(game, State(torch.tensor(0), vectors), torch.Generator()))
+    return DistanceToSolution()(EvaluationContext(game, State(torch.tensor(0), vectors), torch.Generator()))
 
 
 def test_it_is_the_euclidean_distance_over_all_players() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from detente.data.digits import Digits
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.features.classifier import Classifier
 from detente.metrics.label_accuracy import LabelAccuracy, label_accuracy
 from detente.state import State
@@ -33,7 +33,7 @@ class Asked:
 
 def measure(game: Any, count: int = 100) -> float:
     assert LabelAccuracy().applies(game)
-    return LabelAccuracy()(Subject(game, State(torch.tensor(0), {}), torch.Generator().manual_seed(0), count))
+    return LabelAccuracy()(EvaluationContext(game, State(torch.tensor(0), {}), torch.Generator().manual_seed(0), count))
 
 
 def one_of_each(classifier: Classifier) -> tuple[Tensor, Tensor]:

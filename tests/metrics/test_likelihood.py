@@ -13,11 +13,11 @@ from torch import Tensor
 
 from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.metrics.likelihood import FACTORS, Coverage, LogLikelihood
 
 
-class Looking(Subject):
+class Looking(EvaluationContext):
     """A subject whose samples are given."""
 
     def __init__(self, samples: Tensor, data: Any, seed: int = 0) -> None:

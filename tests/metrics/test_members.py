@@ -24,7 +24,7 @@ def test_members_say_what_they_measure(name: str) -> None:
 
 def test_the_members_are_found() -> None:
     found = set(catalogue.members("metrics"))
-    assert {"modes_covered", "good_share", "mode_divergence", "distance_to_solution"} <= found
+    assert {"modes_covered", "high_quality_fraction", "mode_divergence", "distance_to_solution"} <= found
     assert {"ring", "grid", "four_gaussians", "swiss_roll", "arrays", "image_folder", "digits"} <= set(
         catalogue.members("data")
     )

@@ -17,12 +17,12 @@ from detente.data.swiss_roll import SwissRoll
 from detente.errors import InvalidValue
 from detente.games.adversarial import Adversarial
 from detente.games.dirac_gan import DiracGAN
-from detente.metrics.context import Subject
-from detente.metrics.mode_coverage import GoodShare, ModesCovered
+from detente.metrics.context import EvaluationContext
+from detente.metrics.mode_coverage import HighQualityFraction, ModesCovered
 from detente.metrics.mode_divergence import ModeDivergence
 from detente.state import State
 
-METRICS = [ModesCovered(), GoodShare(), ModeDivergence()]
+METRICS = [ModesCovered(), HighQualityFraction(), ModeDivergence()]
 
 
 class Given:
@@ -35,9 +35,9 @@ class Given:
         return self.samples
 
 
-def subject_of(data: Mixture, samples: Tensor) -> Subject:
+def subject_of(data: Mixture, samples: Tensor) -> EvaluationContext:
     game: Any = Given(data, samples)
-    return Subject(game, State(torch.tensor(0), {}), torch.Generator(), samples=len(samples))
+    return EvaluationContext(game, State(torch.tensor(0), {}), torch.Generator(), samples=len(samples))
 
 
 def real(data: Any, count: int = 20_000) -> Tensor:
@@ -48,13 +48,13 @@ def real(data: Any, count: int = 20_000) -> Tensor:
 def test_real_samples_are_as_good_as_can_be(data) -> None:
     subject = subject_of(data, real(data))
     assert ModesCovered()(subject) == len(data.centres)
-    assert GoodShare()(subject) == pytest.approx(100 * (1 - math.exp(-4.5)), abs=0.3)
+    assert HighQualityFraction()(subject) == pytest.approx(100 * (1 - math.exp(-4.5)), abs=0.3)
     assert ModeDivergence()(subject) < 3 * (len(data.centres) - 1) / (8 * 20_000)
 
 
 @pytest.mark.parametrize("sigmas", [1.0, 2.0])
 def test_share_within_other_distances_is_the_rayleigh_distribution(sigmas: float) -> None:
-    share = GoodShare(sigmas)(subject_of(Ring(), real(Ring())))
+    share = HighQualityFraction(sigmas)(subject_of(Ring(), real(Ring())))
     assert share == pytest.approx(100 * (1 - math.exp(-(sigmas**2) / 2)), abs=1.5)
 
 
@@ -63,8 +63,8 @@ def test_three_standard_deviations_are_the_edge() -> None:
     samples = torch.stack([centre + 0.0299 * step, centre - 0.0301 * step, centre + torch.tensor([0.022, 0.022])])
     subject = subject_of(Ring(), samples)
     assert ModesCovered()(subject) == 1 and ModesCovered(sigmas=2)(subject) == 0
-    assert GoodShare()(subject) == pytest.approx(100 / 3)
-    assert GoodShare(sigmas=3.2)(subject) == pytest.approx(100)
+    assert HighQualityFraction()(subject) == pytest.approx(100 / 3)
+    assert HighQualityFraction(sigmas=3.2)(subject) == pytest.approx(100)
 
 
 def test_least_counts_samples_of_each_mode() -> None:
@@ -100,7 +100,7 @@ def test_divergence_of_one_mode_and_of_none_missing() -> None:
 def test_samples_that_are_not_finite_cover_nothing() -> None:
     samples = torch.cat([Ring().centres[:2], torch.tensor([[math.nan, 0.0], [math.inf, 1.0]])])
     subject = subject_of(Ring(), samples)
-    assert ModesCovered()(subject) == 2 and GoodShare()(subject) == 50 and math.isnan(ModeDivergence()(subject))
+    assert ModesCovered()(subject) == 2 and HighQualityFraction()(subject) == 50 and math.isnan(ModeDivergence()(subject))
 
 
 def gan(data: object) -> Adversarial:
@@ -117,14 +117,14 @@ def test_measuring_changes_nothing_and_repeats(metric) -> None:
     game = gan(Ring(standard_deviation=0.3))
     state = State(torch.tensor(0), *game.initial(torch.Generator().manual_seed(0)))
     before, random_state = copy.deepcopy(state.flat()), torch.get_rng_state()
-    first, second = (metric(Subject(game, state, torch.Generator().manual_seed(1), samples=100)) for _ in range(2))
+    first, second = (metric(EvaluationContext(game, state, torch.Generator().manual_seed(1), samples=100)) for _ in range(2))
     assert isinstance(first, float) and first == second
     assert all(torch.equal(before[name], tensor) for name, tensor in state.flat().items())
     assert torch.equal(random_state, torch.get_rng_state())
 
 
 @pytest.mark.parametrize(
-    "build", [lambda: ModesCovered(sigmas=0), lambda: ModesCovered(least=0), lambda: GoodShare(sigmas=math.inf)]
+    "build", [lambda: ModesCovered(sigmas=0), lambda: ModesCovered(least=0), lambda: HighQualityFraction(sigmas=math.inf)]
 )
 def test_mistakes_are_named(build) -> None:
     with pytest.raises(InvalidValue, match="sigmas|least"):

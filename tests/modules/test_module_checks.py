@@ -386,7 +386,7 @@ def test_what_an_ordinary_loop_trains_trains_and_is_handed_back(
         stepper.step()
     assert not torch.equal(stepper.state.vectors["discriminator"], before)
     ours = stepper.modules()[1](DATA.to(before.dtype)).reshape(-1)
-    state = methods.alternating().scheme.evaluated(stepper.state)
+    state = methods.alternating().scheme.eval_state(stepper.state)
     torch.testing.assert_close(adversarial.scores(state, DATA.to(before.dtype)), ours.detach())
 
 

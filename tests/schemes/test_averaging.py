@@ -75,11 +75,11 @@ def test_averages_by_hand(kind: str, start: int) -> None:
             for one in taken[1:]:
                 expected = {name: 0.9 * expected[name].double() + 0.1 * one[name].double() for name in expected}
         expected["1.num_batches_tracked"] = latest["1.num_batches_tracked"]
-        shown = method.scheme.evaluated(state)
+        shown = method.scheme.eval_state(state)
         same(flat(shown, "generator"), expected, 1e-13)
         same(flat(shown, "discriminator"), flat(state, "discriminator"))
         assert shown.memory is state.memory and shown.t is state.t
-    moved = flat(method.scheme.evaluated(states[-1]), "generator"), flat(states[-1], "generator")
+    moved = flat(method.scheme.eval_state(states[-1]), "generator"), flat(states[-1], "generator")
     assert all(not torch.equal(moved[0][name], moved[1][name]) for name in ("vector", "1.running_mean"))
     assert int(moved[0]["1.num_batches_tracked"]) > 9
 
@@ -105,7 +105,7 @@ def test_the_uniform_average_converges_where_alternating_circles() -> None:
     circled = [length(state.vectors) for state in states]
     assert min(circled) > 0.8 and max(circled) < 1.3
     for count in (100, 400, 800):
-        mean = scheme.evaluated(states[count]).vectors
+        mean = scheme.eval_state(states[count]).vectors
         path = np.stack([torch.cat([s.vectors["x"], s.vectors["y"]]).numpy() for s in states[: count + 1]])
         np.testing.assert_allclose(torch.cat([mean["x"], mean["y"]]).numpy(), path.mean(0), rtol=1e-9, atol=1e-13)
         assert length(mean) < 6 / count
@@ -116,7 +116,7 @@ def test_float32_averages_are_as_good_as_float32() -> None:
     expected = states[0].vectors["generator"].double()
     for state in states[1:]:
         expected = 0.999 * expected + 0.001 * state.vectors["generator"].double()
-    found = method.scheme.evaluated(states[-1]).vectors["generator"]
+    found = method.scheme.eval_state(states[-1]).vectors["generator"]
     assert found.dtype == torch.float32
     same(found, expected.float(), 1e-6)
 
@@ -129,7 +129,7 @@ def test_averages_nest() -> None:
     states = walk(game, method, 5)
     plain = walk(game, Method(Gradient(), Lookahead(Alternating(), 2), Adam(0.02)), 5)
     same(states[-1].vectors, plain[-1].vectors)
-    shown = method.scheme.evaluated(states[-1])
+    shown = method.scheme.eval_state(states[-1])
     uniform = torch.stack([state.vectors["generator"] for state in plain]).mean(0)
     same(shown.vectors["generator"], uniform, 1e-13)
     expected = plain[0].buffers["discriminator"]["1.running_var"]
@@ -145,7 +145,7 @@ def test_samples_and_modules_are_the_averages() -> None:
         stepper.step()
     state, latents = stepper.state, torch.randn(32, 3, generator=torch.Generator().manual_seed(2))
     generator, _ = stepper.modules()
-    shown = game.generate(stepper.method.scheme.evaluated(state), latents)
+    shown = game.generate(stepper.method.scheme.eval_state(state), latents)
     same(generator(latents.double()), shown, 1e-12)
     assert float((shown - game.generate(state, latents)).norm()) > 0.01
 

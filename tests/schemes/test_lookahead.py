@@ -128,7 +128,7 @@ NESTS: dict[str, Scheme] = {
 
 @pytest.mark.parametrize("name", NESTS)
 def test_nests_resume_map_and_own(name: str) -> None:
-    """20 steps are 10 and 10 from a flat dictionary, the mapped step is the step, and owned states may be reused."""
+    """20 steps are 10 and 10 from a flat dictionary, the mapped step is the step, and donate states may be reused."""
     game, method = DiracGAN(), Method(Gradient(), NESTS[name], OptimisticAdam(0.05))
     whole = walk(game, method, 20)
     generator = torch.Generator().manual_seed(0)
@@ -145,10 +145,10 @@ def test_nests_resume_map_and_own(name: str) -> None:
         steps = Steps(game, method, **how)
         found, _ = steps([whole[0]] * 2, [draws] * 2)
         same(found[1].flat(), whole[-1].flat(), 1e-12)
-        assert steps.refused == ""
+        assert steps.fallback_reason == ""
     mine = State.from_flat({key: tensor.clone() for key, tensor in whole[0].flat().items()}, whole[0])
     for drawn in draws:
-        mine, _ = method.step(game, mine, drawn.batches, drawn.noise, owned=True)
+        mine, _ = method.step(game, mine, drawn.batches, drawn.noise, donate=True)
     same(mine.flat(), whole[-1].flat())
 
 
@@ -158,7 +158,7 @@ def test_a_wrapper_is_as_the_scheme_inside() -> None:
         for outer in (Lookahead(inner), Averaging(inner)):
             assert outer.draws(players) == inner.draws(players)
             assert outer.gradient_evaluations(field, players) == inner.gradient_evaluations(field, players)
-            assert (outer.forgets, outer.traceable) == (inner.forgets, inner.traceable)
+            assert (outer.allows_in_place, outer.traceable) == (inner.allows_in_place, inner.traceable)
     with pytest.raises(InvalidValue, match="maximizer"):
         Method(field, Lookahead(AcceptReject(maximizer="z")), SGD()).check(DiracGAN())
 

@@ -36,7 +36,7 @@ def test_the_average_is_that_of_all_iterates_since_the_start() -> None:
     iterates = [walked[0][0], *(state for _, state in walked)]
     for name in game.players:
         mean = torch.stack([state.vectors[name] for state in iterates]).mean(0)
-        torch.testing.assert_close(method.scheme.evaluated(iterates[-1]).vectors[name], mean)
+        torch.testing.assert_close(method.scheme.eval_state(iterates[-1]).vectors[name], mean)
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0])
@@ -63,7 +63,7 @@ def test_restarted_svre_converges_at_the_notebooks_rate() -> None:
     walked = walk(game, method, 3000)
 
     def distance(state: State) -> float:
-        at = method.scheme.evaluated(state).vectors
+        at = method.scheme.eval_state(state).vectors
         return float(sum((at[p] - solution[p]).square().sum() for p in game.players)) ** 0.5
 
     assert distance(walked[-1][1]) < 1e-3 * distance(walked[0][0])

@@ -30,7 +30,7 @@ from detente.penalties.gradient_penalty import GradientPenalty
 from detente.penalties.r1 import R1
 from detente.schemes import sgan as file
 from detente.schemes.alternating import Alternating
-from detente.schemes.base import Play, Scheme, Turns, told
+from detente.schemes.base import StepContext, Scheme, NoisePerBatch, step_info
 from detente.schemes.extragradient import Extragradient
 from detente.schemes.pairs import locals_of
 from detente.schemes.past_extragradient import PastExtragradient
@@ -289,12 +289,12 @@ class Nudged(Scheme):
         return {"nudge": torch.randn((), generator=generator, dtype=torch.float64)}
 
     def __call__(
-        self, play: Play, state: State, batches: tuple[dict[str, Tensor], ...], noise: Turns
+        self, play: StepContext, state: State, batches: tuple[dict[str, Tensor], ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
         evaluation, state = play.evaluate(state, batches[0])
         nudge = noise[0]["nudge"]
         state = play.advance(state, {name: block + nudge for name, block in evaluation.field.items()}, noise[0])
-        return state.after(), replace(told(evaluation), extra={"up": nudge > 0})
+        return state.after(), replace(step_info(evaluation), extra={"up": nudge > 0})
 
 
 class Remembering(Gradient):
@@ -374,7 +374,7 @@ def test_owned_states_come_to_the_same(inner: str, way: Ways) -> None:
     mine = State.from_flat({key: tensor.clone() for key, tensor in state.flat().items()}, state)
     for one in drawn(game, play, state, 4):
         state, _ = play.step(game, state, one.batches, one.noise)
-        mine, _ = play.step(game, mine, one.batches, one.noise, owned=True)
+        mine, _ = play.step(game, mine, one.batches, one.noise, donate=True)
         same(mine.flat(), state.flat())
 
 
@@ -461,7 +461,7 @@ def test_what_is_told_is_about_the_global_pair(way: Ways) -> None:
     told_ = [alone.step(game, at, one.batches[4 * n : 4 * n + 2])[1].losses for n, at in enumerate(locals_of(state))]
     expected = {f"local_{name}": sum(one[name] for one in told_) / PAIRS for name in game.players}
     same(info.extra, expected, 1e-12)
-    assert play.scheme.evaluated(after) is after
+    assert play.scheme.eval_state(after) is after
 
 
 def test_memory_of_a_step_is_as_many_vectors_again() -> None:
@@ -469,7 +469,7 @@ def test_memory_of_a_step_is_as_many_vectors_again() -> None:
     width, peaks = 300, {}
     pair = sum(len(vector) for vector in beginning(small(width=width), method()).vectors.values()) * 8
 
-    for owned in (False, True):
+    for donate in (False, True):
         for pairs in (4, 8):
             game, play = small(width=width, batch=2), method(pairs=pairs, optimizer=SGD(0.01))
             state = beginning(game, play)
@@ -480,10 +480,10 @@ def test_memory_of_a_step_is_as_many_vectors_again() -> None:
             file_limit, file.MAPPED_UP_TO = file.MAPPED_UP_TO, 0
             try:
                 with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-                    play.step(game, state, one.batches, one.noise, owned)
+                    play.step(game, state, one.batches, one.noise, donate)
             finally:
                 file.MAPPED_UP_TO = file_limit
-            peaks[owned, pairs] = peak(profiler) / pair
+            peaks[donate, pairs] = peak(profiler) / pair
     assert peaks[False, 8] - peaks[False, 4] < 4.2, peaks
     assert peaks[True, 8] - peaks[True, 4] < 0.2, peaks
 

@@ -1,4 +1,4 @@
-"""Turns on one batch: the tutorial's loop, and how often modules are called for it."""
+"""NoisePerBatch on one batch: the tutorial's loop, and how often modules are called for it."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_what_is_shared_changes_no_number(field: str, order: tuple[str, str] | N
     (state, generator), (other, _) = begun(game, ours), begun(game, plain)
     for _ in range(5):
         drawn = draw(game, ours, state, generator)
-        state, told = ours.step(game, state, drawn.batches, drawn.noise, owned=True)
+        state, told = ours.step(game, state, drawn.batches, drawn.noise, donate=True)
         other, also = plain.step(game, other, drawn.batches * 2, drawn.noise * 2)
         torch.testing.assert_close([state.flat(), told.losses], [other.flat(), also.losses], rtol=0, atol=0)
 

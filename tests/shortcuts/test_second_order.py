@@ -15,10 +15,10 @@ from torch.nn import functional
 from detente.autodiff import vector_field, vector_jacobian
 from detente.games.adversarial import Adversarial
 from detente.games.low_dimensional import LowDimensional
-from detente.modules.calling import traceable
+from detente.modules.calling import is_traceable
 from detente.networks.dcgan import DcganDiscriminator, DcganGenerator
 from detente.penalties.r1 import R1
-from detente.shortcuts.batch_norm import closed_forms
+from detente.shortcuts.batch_norm import batch_norm_in_closed_form
 
 NORMS = {
     "2d": (lambda: nn.BatchNorm2d(3), (4, 3, 2, 2)),
@@ -46,7 +46,7 @@ def norm_and_input(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> tu
 def to_second_order(layer: nn.Module, x: Tensor, closed: bool) -> list[Tensor]:
     """Return the output, first derivatives and derivatives of a function of all first derivatives."""
     leaves = [x, *layer.parameters()]
-    with closed_forms({"player": layer}) if closed else nullcontext():
+    with batch_norm_in_closed_form({"player": layer}) if closed else nullcontext():
         y = layer(x)
     first = grad(y.tanh().square().sum(), leaves, create_graph=True)
     second = grad(torch.cat([one.sin().flatten() for one in first]).sum(), leaves)
@@ -55,7 +55,7 @@ def to_second_order(layer: nn.Module, x: Tensor, closed: bool) -> list[Tensor]:
 
 def called(layer: nn.Module, x: Tensor) -> str:
     """Return who differentiates what a layer computes."""
-    with closed_forms({"player": layer}):
+    with batch_norm_in_closed_form({"player": layer}):
         return type(layer(x).grad_fn).__name__
 
 
@@ -77,7 +77,7 @@ def test_batch_norm_against_finite_differences(build: Callable[[], nn.Module], s
     leaves = tuple(leaf for leaf in (x, weight, bias) if leaf is not None)
 
     def function(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        with closed_forms({"player": nn.BatchNorm1d(1)}):
+        with batch_norm_in_closed_form({"player": nn.BatchNorm1d(1)}):
             return functional.batch_norm(x, None, None, weight, bias, training=True)
 
     assert gradcheck(function, leaves)
@@ -89,7 +89,7 @@ def test_batch_norm_with_a_shift_or_a_scale_alone() -> None:
     numbers = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64, requires_grad=True)
 
     def function(x: Tensor, numbers: Tensor) -> Tensor:
-        with closed_forms({"player": nn.BatchNorm1d(1)}):
+        with batch_norm_in_closed_form({"player": nn.BatchNorm1d(1)}):
             return functional.batch_norm(x, None, None, numbers, None, True) * functional.batch_norm(
                 x, running_mean=None, running_var=None, bias=numbers, training=True
             )
@@ -103,7 +103,7 @@ def test_a_third_derivative_is_exact(name: str) -> None:
     norm, x = norm_and_input(*NORMS[name])
 
     def second(x: Tensor) -> tuple[Tensor, ...]:
-        with closed_forms({"player": norm}):
+        with batch_norm_in_closed_form({"player": norm}):
             y = norm(x)
         leaves = [x, *norm.parameters()]
         first = grad(y.tanh().square().sum(), leaves, create_graph=True)
@@ -117,7 +117,7 @@ def test_a_third_derivative_by_the_parameters_alone() -> None:
     samples, shift = x.detach(), torch.zeros(3, dtype=torch.float64)
 
     def second(weight: Tensor) -> Tensor:
-        with closed_forms({"player": nn.BatchNorm1d(1)}):
+        with batch_norm_in_closed_form({"player": nn.BatchNorm1d(1)}):
             y = functional.batch_norm(samples, None, None, weight, shift, training=True)
         (first,) = grad(y.tanh().square().sum(), weight, create_graph=True)
         return grad(first.sin().sum(), weight, create_graph=True)[0]
@@ -140,19 +140,19 @@ def test_other_tensors_go_to_torch(change: Callable[[Tensor], Tensor]) -> None:
 
 def test_one_value_a_channel_is_torchs_error() -> None:
     norm = nn.BatchNorm1d(3)
-    with closed_forms({"player": norm}), pytest.raises(ValueError, match="more than 1 value per channel"):
+    with batch_norm_in_closed_form({"player": norm}), pytest.raises(ValueError, match="more than 1 value per channel"):
         norm(torch.ones(1, 3))
 
 
 def test_standing_aside() -> None:
     player = {"player": nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))}
-    assert not isinstance(closed_forms(player), nullcontext)
-    assert isinstance(closed_forms({"player": nn.Linear(2, 2)}), nullcontext)
-    assert isinstance(closed_forms(None), nullcontext)
+    assert not isinstance(batch_norm_in_closed_form(player), nullcontext)
+    assert isinstance(batch_norm_in_closed_form({"player": nn.Linear(2, 2)}), nullcontext)
+    assert isinstance(batch_norm_in_closed_form(None), nullcontext)
     with torch.autocast("cpu"):
-        assert isinstance(closed_forms(player), nullcontext)
+        assert isinstance(batch_norm_in_closed_form(player), nullcontext)
     seen = []
-    make_fx(lambda x: seen.append(closed_forms(player)) or x + 1)(torch.ones(1))
+    make_fx(lambda x: seen.append(batch_norm_in_closed_form(player)) or x + 1)(torch.ones(1))
     assert isinstance(seen[0], nullcontext)
 
 
@@ -163,7 +163,7 @@ def test_under_torch_func() -> None:
     def loss(x: Tensor) -> Tensor:
         return torch.func.functional_call(norm, {k: v.clone() for k, v in buffers.items()}, x).tanh().square().sum()
 
-    with closed_forms({"player": norm}):
+    with batch_norm_in_closed_form({"player": norm}):
         found = torch.func.grad(loss)(x.detach())
     torch.testing.assert_close(found, torch.func.grad(loss)(x.detach()), rtol=1e-12, atol=1e-14)
 
@@ -184,7 +184,7 @@ def both_ways(game: Adversarial, monkeypatch: pytest.MonkeyPatch) -> tuple:
     vectors, buffers = game.initial(generator)
     at = (vectors, buffers, {name: number.double() for name, number in game.draw(generator).items()})
     ours = vector_jacobian(game, *at)
-    monkeypatch.setattr("detente.autodiff.jacobian_products.closed_forms", lambda modules: nullcontext())
+    monkeypatch.setattr("detente.autodiff.jacobian_products.batch_norm_in_closed_form", lambda modules: nullcontext())
     torchs = vector_jacobian(game, *at)
     return tuple((e.field, e.losses, e.buffers, product) for e, product in (ours, torchs))
 
@@ -197,7 +197,7 @@ def test_consensus_of_dcgan_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
     game = Adversarial(generator.double(), discriminator.double(), data, 3, batch=4)
     ours, torchs = both_ways(game, monkeypatch)
     torch.testing.assert_close(ours, torchs, rtol=1e-8, atol=1e-11)
-    assert all(traceable(module) for module in game.modules.values())
+    assert all(is_traceable(module) for module in game.modules.values())
 
 
 def test_a_penalty_beside_batch_norm_against_finite_differences() -> None:

@@ -88,7 +88,7 @@ def runs(steps: int, **changes: Any) -> dict[str, Run]:
     """Return every scheme and every optimizer on the bilinear game and on a ring, for one seed and for several."""
     schemes, optimizers = catalogue.members("schemes"), catalogue.members("optimizers")
     methods = {f"scheme-{name}": Method(Gradient(), inside(scheme), SGD(0.05)) for name, scheme in schemes.items()}
-    white = {name: one for name, one in optimizers.items() if not built(one).coloured}
+    white = {name: one for name, one in optimizers.items() if not built(one).needs_covariance}
     methods |= {f"optimizer-{name}": Method(Gradient(), Simultaneous(), built(o)) for name, o in white.items()}
     games: dict[str, Game] = {"bilinear": Bilinear(3), "ring": ring()}
     make = partial(Run, steps=steps, compile="off", **{**EVERY, **changes})
@@ -107,7 +107,7 @@ def runs(steps: int, **changes: Any) -> dict[str, Run]:
     found["smoothing-ring-1"] = make(ring(), Method(Smoothing(0.1), Simultaneous(), SGD(0.1)))
     for name in sorted(optimizers.keys() - white.keys()):  # want a covariance of per-sample gradients: no BatchNorm
         players = {"generator": SGD(0.05), "discriminator": built(optimizers[name])}
-        coloured = Method(Covariance(), Alternating(), players)
+        needs_covariance = Method(Covariance(), Alternating(), players)
         for seeds in ((3,), (0, 1, 2)):
             found[f"optimizer-{name}-ring-{len(seeds)}"] = make(ring(batch_norm=False), coloured, seeds=seeds)
     return found

@@ -126,7 +126,7 @@ def test_seconds_end_a_run_at_the_step_that_uses_them_up(clock: list[float]) -> 
     found = list(train(run))
     assert found[-1].step == 128 and found[-1].moment == (128, 1.0)
     assert found[-1].metrics, "the end is measured"
-    assert not run.over(found[-2].moment)
+    assert not run.is_over(found[-2].moment)
     del clock
 
 
@@ -191,9 +191,9 @@ def test_what_compiling_takes_is_no_part_of_the_budget(monkeypatch: pytest.Monke
     called: list[bool] = []
     carry_out = loop.Steps.__call__
 
-    def counted(self: Any, states: Any, draws: Any, owned: bool = False) -> Any:
+    def counted(self: Any, states: Any, draws: Any, donate: bool = False) -> Any:
         if self.compiled:
-            called.append(owned)
+            called.append(donate)
         self.compiled = False  # takes steps eagerly, so that nothing is compiled here
         return carry_out(self, states, draws, False)
 

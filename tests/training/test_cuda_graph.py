@@ -63,7 +63,7 @@ def test_what_cannot_be_recorded_is_launched_kernel_by_kernel_and_says_so(monkey
     steps, found = two_steps(compiled=True)
     words = Execution(steps, 1, 1, True).words
     assert "no CUDA graph: operation not permitted when stream is capturing," in words and "\n" not in words
-    assert steps.compiled and not steps.refused
+    assert steps.compiled and not steps.fallback_reason
     torch.testing.assert_close(found, two_steps(compiled=False)[1], rtol=1e-12, atol=1e-12)
 
 

@@ -23,21 +23,21 @@ from detente.autodiff import through_layers
 from detente.data.arrays import Arrays
 from detente.data.fixed_mixture import FixedMixture
 from detente.data.gaussian_mixture import Ring
-from detente.fields.base import mixture
+from detente.fields.base import coupling_between_samples
 from detente.filters.gaussian_blur import GaussianBlur
 from detente.game import Game
 from detente.games.adversarial import Adversarial
 from detente.games.conditional import Conditional
 from detente.games.dirac_gan import DiracGAN
 from detente.games.quadratic import Bilinear
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.modules.calling import seeded
 from detente.networks.spectral_norm import spectral_norm
 from detente.penalties.gradient_penalty import GradientPenalty
 from detente.schedule import Linear
 from detente.training.economy import _try
 from detente.training.loop import applicable
-from detente.training.step import draw, placed
+from detente.training.step import draw, state_to_device
 from tests.refusals import Refusals, expected, refusals
 from tests.training.small_runs import discriminator, generator, ring
 
@@ -153,7 +153,7 @@ def test_methods_refuse_the_games_that_they_do_not_fit_and_no_other() -> None:
 @pytest.mark.parametrize(("game", "method"), sorted(PAIRS - find_refusals().keys()))
 def test_a_step_stays_on_its_device(game: str, method: str) -> None:
     played, way, generator = game_of(game), METHODS[method], torch.Generator().manual_seed(0)
-    state = placed(way.initial(played, generator), "meta")
+    state = state_to_device(way.initial(played, generator), "meta")
     drawn = draw(played, way, state, generator)
     assert {tensor.device.type for batch in (*drawn.batches, *drawn.noise) for tensor in batch.values()} <= {"meta"}
     assert watched(lambda: way.prepare(played, state, generator)) == []
@@ -163,9 +163,9 @@ def test_a_step_stays_on_its_device(game: str, method: str) -> None:
 @pytest.mark.parametrize("game", GAMES)
 def test_looking_stays_on_its_device(game: str) -> None:
     played, generator = game_of(game), torch.Generator().manual_seed(0)
-    state = placed(methods.simultaneous().initial(played, generator), "meta")
+    state = state_to_device(methods.simultaneous().initial(played, generator), "meta")
     for metric in applicable(played).values():
-        assert watched(lambda metric=metric: metric(Subject(played, state, generator, 8))) == []
+        assert watched(lambda metric=metric: metric(EvaluationContext(played, state, generator, 8))) == []
 
 
 def test_the_watch_sees_what_is_mixed() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from detente.data.arrays import Arrays
 from detente.games.adversarial import Adversarial
 from detente.games.conditional import Conditional
-from detente.metrics.context import Subject
+from detente.metrics.context import EvaluationContext
 from detente.state import State
 from detente.training import loop
 from detente.training.loop import train
@@ -173,7 +173,7 @@ def test_measurements_look_at_the_same_latents_at_every_step(monkeypatch: pytest
     """And at others for every seed, none of them those that training draws."""
     drawn: list[Tensor] = []
 
-    def metric(subject: Subject) -> float:
+    def metric(subject: EvaluationContext) -> float:
         drawn.append(torch.randn(50, generator=subject.generator))
         return 0.0
 
