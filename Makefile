@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 PIP_QUIET := --quiet --quiet --disable-pip-version-check --no-input
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-peers results docs clean
+.PHONY: help demo test test-fast check bench bench-peers results docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -21,8 +21,11 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## train a few small GANs and open a report on them
 	@$(BIN)/detente demo
 
-test: $(STAMP)  ## run the tests, on two processes
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --tb=short
+test: $(STAMP)  ## run the tests, on two processes (RECORD=1: and write which are slow, tests/slow.txt)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --tb=short $(if $(RECORD),--record-slow)
+
+test-fast: $(STAMP)  ## run the tests but those of tests/slow.txt, in about a minute
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --tb=short -m "not slow"
 
 check: $(STAMP)  ## formatting, lint, types, import layers
 	@command -v node >/dev/null || { echo "make check needs node (pyright runs on it); install it with your system's packages" >&2; exit 1; }

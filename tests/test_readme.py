@@ -20,7 +20,7 @@ from torch.nn.utils import parametrizations
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from detente import cli
-from detente.cli import entry_point
+from detente.cli.entry_point import commands
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -202,7 +202,7 @@ def shell_lines() -> list[str]:
 
 
 def test_shell_lines_are_found() -> None:
-    assert {line.split()[1] for line in shell_lines()} == set(entry_point.ORDER) - {"demo"}
+    assert {line.split()[1] for line in shell_lines()} == set(commands()) - {"demo"}
 
 
 MYNETS = """

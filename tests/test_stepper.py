@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from detente.modules.calling import call, trainable
 from detente.modules.layout import Layout
 from detente.networks.mlp import MLP
 from detente.penalties.gradient_penalty import GradientPenalty
+from tests.refusals import Refusals, expected, refusal, refusals
 
 Made = TypeVar("Made", bound=nn.Module)
 
@@ -58,8 +60,8 @@ def seeded(make: Callable[[], Made]) -> Made:
 
 
 def game(**settings: object) -> detente.Adversarial:
-    given = {"generator": seeded(Own), "discriminator": seeded(judge), "data": images(), "latent": 5, "batch": 8}
-    return detente.Adversarial(**{**given, **settings})  # type: ignore[arg-type]
+    arguments = {"generator": seeded(Own), "discriminator": seeded(judge), "data": images(), "latent": 5, "batch": 8}
+    return detente.Adversarial(**{**arguments, **settings})  # type: ignore[arg-type]
 
 
 def test_the_readme_example() -> None:
@@ -95,17 +97,35 @@ def test_the_readme_example() -> None:
         torch.testing.assert_close(samples, trained(latents))  # in evaluation mode, seeded by the step
 
 
-@pytest.mark.parametrize("name", sorted(methods.names()))
-def test_every_method_steps_in_a_users_loop(name: str) -> None:
-    try:
-        stepper = detente.Stepper(game(penalties=GradientPenalty()), methods.names()[name]())
-    except InvalidValue as error:  # a method that does not fit a game says so before the first step
-        pytest.skip(str(error))
+METHODS = {name: make() for name, make in methods.names().items()}
+
+
+@cache
+def find_refusals() -> Refusals:
+    """Return the errors of the methods that do not fit a GAN with BatchNorm and a penalty."""
+    pairs = [("penalty", name) for name in METHODS]
+    return refusals(pairs, {"penalty": lambda: game(penalties=GradientPenalty())}, METHODS)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if ("penalty", name) not in find_refusals()])
+def test_every_method_that_fits_steps_in_a_users_loop(name: str) -> None:
+    stepper = detente.Stepper(game(penalties=GradientPenalty()), METHODS[name])
     before = stepper.state.vectors
     for batch in images().split(8):
         info = stepper.step(batch)
     assert bool(info.finite) and int(stepper.state.t) == 3
     assert all(not torch.equal(before[player], vector) for player, vector in stepper.state.vectors.items())
+
+
+def test_a_method_that_does_not_fit_is_refused_before_the_first_step() -> None:
+    """The expected refusals are in refusals.yaml, which `python -m tests.refusals` writes."""
+    played = game(penalties=GradientPenalty())
+    errors = {
+        ("penalty", name): refusal(lambda method=method: detente.Stepper(played, method))
+        for name, method in METHODS.items()
+    }
+    assert {pair: error for pair, error in errors.items() if error} == expected(__name__)
+    assert find_refusals() == expected(__name__)
 
 
 def test_batches_may_be_tensors_sequences_or_dictionaries() -> None:

@@ -186,18 +186,18 @@ def test_dense_jacobian_by_whichever_way(
     at = point(game)
     n = sum(len(vector) for vector in at[0].values())
     expected = transposed_jacobian(game, *at)(torch.eye(n).to(at[0][game.players[0]]))
-    told, check = [], dense_jacobian._is_jacobian
+    results, check = [], dense_jacobian._is_jacobian
 
-    def listening(dense: Tensor, rows: list[Tensor], columns: list[Tensor]) -> bool:
-        told.append(check(dense, rows, columns))
-        return told[-1]
+    def recording_check(dense: Tensor, rows: list[Tensor], columns: list[Tensor]) -> bool:
+        results.append(check(dense, rows, columns))
+        return results[-1]
 
-    monkeypatch.setattr(dense_jacobian, "_is_jacobian", listening)
+    monkeypatch.setattr(dense_jacobian, "_is_jacobian", recording_check)
     random = torch.get_rng_state()
     dense = jacobian(game, *at, chunk=3)
     precision = 1e-10 if dense.dtype == torch.float64 else 1e-5
     torch.testing.assert_close(dense, expected, rtol=precision, atol=precision * 1e-1)
-    assert told == verdicts
+    assert results == verdicts
     assert torch.equal(torch.get_rng_state(), random) and not hooks._global_forward_hooks
     assert not dense.requires_grad and not any(vector.requires_grad for vector in at[0].values())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shlex
 import subprocess
@@ -24,9 +25,24 @@ TRAIN = (
 )
 
 
-def detente(words: Sequence[str], folder: Path, **settings: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "detente", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, env={**os.environ, **settings})
+# Carries out lines one after the other in one process, and writes down their exit statuses.
+SEVERAL = """
+import json, pathlib, shlex, sys
+from detente.cli.entry_point import main
+statuses = [(main(shlex.split(line)), print(end="\\f"))[0] for line in sys.argv[2:]]
+pathlib.Path(sys.argv[1]).write_text(json.dumps(statuses))
+"""
+
+
+def several(lines: Sequence[str], folder: Path, **settings: str) -> tuple[list[int], bytes, bytes]:
+    """Return the exit statuses of lines that one process carries out, and what it writes to both streams.
+
+    A form feed follows the output of each line.
+    """
+    command = [sys.executable, "-c", SEVERAL, "statuses.json", *lines]
+    done = subprocess.run(command, cwd=folder, capture_output=True, env={**os.environ, **settings})
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "statuses.json").read_text()), done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -46,11 +62,10 @@ def test_what_cannot_be_encoded_is_replaced_by_what_can_be_read(text: str, encod
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437"])
 def test_no_command_fails_for_the_encoding_of_the_terminal(encoding: str, tmp_path: Path) -> None:
     assert main([*TRAIN, "--out", str(tmp_path / "run")]) == 0
-    for words in ("list methods", "report run --out page.html", "diagnose run --batches 2", "train --help"):
-        done = detente(words.split(), tmp_path, PYTHONIOENCODING=encoding)
-        assert (done.returncode, done.stderr) == (0, b"") and done.stdout.decode(encoding)
-    done = detente(["train", "--game", "rin\u2191", "--out", "x"], tmp_path, PYTHONIOENCODING=encoding)
-    assert done.returncode == 2 and b"rin^" in done.stderr
+    lines = ["list methods", "report run --out page.html", "diagnose run --batches 2", "train --help"]
+    statuses, out, err = several([*lines, "train --game rin\u2191 --out x"], tmp_path, PYTHONIOENCODING=encoding)
+    assert statuses == [0, 0, 0, 0, 2] and all(out.decode(encoding).split("\f")[:4])
+    assert b"rin^" in err and len(err.splitlines()) == 1, "only the last line complains"
 
 
 def test_what_is_shown_in_ascii_is_read_again_as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -103,7 +118,7 @@ def test_a_reader_that_stops_is_no_failure_and_loses_no_run(words: list[str], tm
 
 
 def test_a_warning_is_one_line_without_source(tmp_path: Path) -> None:
-    code = "import warnings\nfrom detente import terminal\nwith terminal.streams():\n    warnings.warn('a\\nb')"
+    code = "import warnings\nfrom detente.cli import terminal\nwith terminal.streams():\n    warnings.warn('a\\nb')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.stderr == "detente: warning: a b\n"
 
@@ -119,6 +134,6 @@ def test_streams_are_left_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("width", [1, 20])
 def test_narrow_terminals_do_not_break_tables(width: int, tmp_path: Path) -> None:
     assert main([*TRAIN, "--out", str(tmp_path / "run")]) == 0
-    for words in ("report run --out page.html", "list methods", "train --help"):
-        done = detente(words.split(), tmp_path, COLUMNS=str(width), TERM="dumb", NO_COLOR="1")
-        assert (done.returncode, done.stderr) == (0, b"")
+    lines = ["report run --out page.html", "list methods", "train --help"]
+    statuses, _, err = several(lines, tmp_path, COLUMNS=str(width), TERM="dumb", NO_COLOR="1")
+    assert (statuses, err) == ([0, 0, 0], b"")

@@ -12,7 +12,7 @@ from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 
-from detente.autodiff import jacobian_products, vector_field, vector_jacobian
+from detente.autodiff import vector_field, vector_jacobian
 from detente.games.adversarial import Adversarial
 from detente.games.low_dimensional import LowDimensional
 from detente.modules.calling import is_traceable
@@ -184,7 +184,7 @@ def both_ways(game: Adversarial, monkeypatch: pytest.MonkeyPatch) -> tuple:
     vectors, buffers = game.initial(generator)
     at = (vectors, buffers, {name: number.double() for name, number in game.draw(generator).items()})
     ours = vector_jacobian(game, *at)
-    monkeypatch.setattr(jacobian_products, "batch_norm_in_closed_form", lambda modules: nullcontext())
+    monkeypatch.setattr("detente.autodiff.jacobian_products.batch_norm_in_closed_form", lambda modules: nullcontext())
     torchs = vector_jacobian(game, *at)
     return tuple((e.field, e.losses, e.buffers, product) for e, product in (ours, torchs))
 

@@ -1,13 +1,14 @@
-"""Another device than the processor: nothing that a step makes or reads may lie on the wrong one.
+"""Devices other than the CPU: no tensor that a step makes or reads may lie on the wrong one.
 
-No graphics processor is at hand, so the state is put on torch's `meta` device, whose tensors have shapes but no
-numbers, and every operation that mixes the two is written down.
+The tests need no GPU: the state lies on torch's `meta` device, whose tensors have shapes but no values, and every
+operation that mixes the two devices is recorded.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -22,7 +23,6 @@ from detente.autodiff import through_layers
 from detente.data.arrays import Arrays
 from detente.data.fixed_mixture import FixedMixture
 from detente.data.gaussian_mixture import Ring
-from detente.errors import InvalidValue
 from detente.fields.base import coupling_between_samples
 from detente.filters.gaussian_blur import GaussianBlur
 from detente.game import Game
@@ -38,6 +38,7 @@ from detente.schedule import Linear
 from detente.training.loop import applicable
 from detente.training.settings import _try
 from detente.training.step import draw, state_to_device
+from tests.refusals import Refusals, expected, refusals
 from tests.training.small_runs import discriminator, generator, ring
 
 MAY_MIX = ("copy_", "_to_copy", "index", "index_put")  # with indices on the processor
@@ -127,19 +128,32 @@ def watched(act: Callable[[], object]) -> list[str]:
     return watch.mixed
 
 
-# Every method on a game that suits it, every game under a few methods.
-PAIRS = {(name, game) for name in methods.names() for game in ("stored", "zero-sum")}
-PAIRS |= {(name, game) for name in ("alternating", "consensus", "averaged", "sgld") for game in GAMES}
+METHODS = {name: make() for name, make in methods.names().items()}
+# Every method on two games, every game under a few methods.
+PAIRS = {(game, name) for name in METHODS for game in ("stored", "zero-sum")}
+PAIRS |= {(game, name) for name in ("alternating", "consensus", "averaged", "sgld") for game in GAMES}
 
 
-@pytest.mark.parametrize(("method", "game"), sorted(PAIRS))
-def test_a_step_stays_on_its_device(method: str, game: str) -> None:
-    played, generator = GAMES[game](), torch.Generator().manual_seed(0)
-    way = methods.names()[method]()
-    try:
-        state = state_to_device(way.initial(played, generator), "meta")
-    except InvalidValue as error:
-        pytest.skip(str(error))
+@cache
+def game_of(name: str) -> Game:
+    return GAMES[name]()
+
+
+@cache
+def find_refusals() -> Refusals:
+    """Return the errors of the pairs that do not fit."""
+    return refusals(PAIRS, GAMES, METHODS)
+
+
+def test_methods_refuse_the_games_that_they_do_not_fit_and_no_other() -> None:
+    """The expected refusals are in refusals.yaml, which `python -m tests.refusals` writes."""
+    assert find_refusals() == expected(__name__)
+
+
+@pytest.mark.parametrize(("game", "method"), sorted(PAIRS - find_refusals().keys()))
+def test_a_step_stays_on_its_device(game: str, method: str) -> None:
+    played, way, generator = game_of(game), METHODS[method], torch.Generator().manual_seed(0)
+    state = state_to_device(way.initial(played, generator), "meta")
     drawn = draw(played, way, state, generator)
     assert {tensor.device.type for batch in (*drawn.batches, *drawn.noise) for tensor in batch.values()} <= {"meta"}
     assert watched(lambda: way.prepare(played, state, generator)) == []
@@ -148,7 +162,7 @@ def test_a_step_stays_on_its_device(method: str, game: str) -> None:
 
 @pytest.mark.parametrize("game", GAMES)
 def test_looking_stays_on_its_device(game: str) -> None:
-    played, generator = GAMES[game](), torch.Generator().manual_seed(0)
+    played, generator = game_of(game), torch.Generator().manual_seed(0)
     state = state_to_device(methods.simultaneous().initial(played, generator), "meta")
     for metric in applicable(played).values():
         assert watched(lambda metric=metric: metric(EvaluationContext(played, state, generator, 8))) == []

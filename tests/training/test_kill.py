@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.training.killed import GAMES
 from tests.training.small_runs import assert_same_bits, lines, saved
 
@@ -17,7 +15,6 @@ ROOT = Path(__file__).parents[2]
 KILLS = 20
 
 
-@pytest.mark.slow
 def test_killed_at_twenty_random_moments_a_run_ends_the_same(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "tests.training.killed", str(tmp_path), "20170601", str(KILLS)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -14,24 +14,24 @@ from detente.training.loop import train
 from tests.training.small_runs import assert_same_bits, carried, last, lines, record, ring, runs, saved
 
 ROOT = Path(__file__).parents[2]
+RUNS = runs(20)
 
 
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of run directories, each trained for ten steps here and for ten more by another process."""
     folder = tmp_path_factory.mktemp("resumed")
-    for name, run in runs(10).items():
-        record(run, folder / name)
+    for name, run in RUNS.items():
+        record(replace(run, steps=10), folder / name)
     words = [sys.executable, "-W", "error", "-m", "tests.training.small_runs", str(folder), "20"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return folder
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", list(runs(20)))
+@pytest.mark.parametrize("name", list(RUNS))
 def test_twenty_steps_are_ten_a_new_process_and_ten(name: str, resumed: Path, tmp_path: Path) -> None:
-    record(runs(20)[name], tmp_path / name)
+    record(RUNS[name], tmp_path / name)
     ours, theirs = saved(resumed / name), saved(tmp_path / name)
     assert any(tensor.item() == 20 for key, tensor in ours.items() if key.endswith("state/t"))
     assert_same_bits(ours, theirs)
@@ -40,14 +40,14 @@ def test_twenty_steps_are_ten_a_new_process_and_ten(name: str, resumed: Path, tm
 
 def test_ticks_pulled_from_the_middle_end_the_same() -> None:
     """Also where the earlier loop had gone on: what a tick holds is never changed later."""
-    run = runs(20, record_every=1)["turns-dropout-3"]
+    run = replace(RUNS["turns-dropout-3"], record_every=1)
     ticks = list(train(replace(run, seeds=(1,))))
     for cut in (1, 7, 19):
         assert_same_bits(last(replace(run, seeds=(1,)), ticks[cut].progress), carried(ticks[-1].progress))
 
 
 def test_what_is_measured_and_when_changes_no_state() -> None:
-    run = runs(20)["penalty-ring-3"]
+    run = RUNS["penalty-ring-3"]
     plain = last(replace(run, record_every=20, measure_every=20))
     for record_every, measure_every in ((1, 1), (3, 7), (7, 2), (20, 1)):
         looked_at = replace(run, record_every=record_every, measure_every=measure_every, samples=50)
@@ -56,7 +56,7 @@ def test_what_is_measured_and_when_changes_no_state() -> None:
 
 def test_a_run_longer_than_planned_keeps_its_rhythm(tmp_path: Path) -> None:
     """Half a run taken beyond its plan has the lines and the end of a run planned so long."""
-    whole = runs(20)["scheme-simultaneous-ring-3"]
+    whole = RUNS["scheme-simultaneous-ring-3"]
     record(replace(whole, steps=10), tmp_path / "grown")
     record(whole, tmp_path / "grown", resume=True)
     record(whole, tmp_path / "planned")
@@ -67,7 +67,7 @@ def test_a_run_longer_than_planned_keeps_its_rhythm(tmp_path: Path) -> None:
 
 def test_seeds_at_once_are_seeds_one_by_one() -> None:
     """The same random numbers; rounding may differ, since a mapped product is another kernel."""
-    run = runs(20)["scheme-alternating-ring-3"]
+    run = RUNS["scheme-alternating-ring-3"]
     together = last(run)
     for seed in run.seeds:
         alone = last(replace(run, seeds=(seed,)))

@@ -1,0 +1,42 @@
+"""Marks the tests of slow.txt as slow: `make test-fast` leaves them out, and `make test RECORD=1` writes the list anew.
+
+The list holds test functions that take over `LIMIT` seconds in all their cases together; write it on an idle machine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+LIST = Path(__file__).with_name("slow.txt")
+LIMIT = 1.0  # seconds
+
+
+def function_of(nodeid: str) -> str:
+    """Return the node id without the case's parameters."""
+    return nodeid.partition("[")[0]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record-slow", action="store_true", help="write tests/slow.txt from the durations of this run")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    slow = set(LIST.read_text(encoding="utf-8").split())
+    for item in items:
+        if function_of(item.nodeid) in slow:
+            item.add_marker("slow")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not terminalreporter.config.getoption("--record-slow"):
+        return
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[function_of(report.nodeid)] += report.duration  # type: ignore[assignment]
+    slow = sorted(function for function, total in seconds.items() if total > LIMIT)
+    LIST.write_text("".join(f"{function}\n" for function in slow), encoding="utf-8")
