@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.preparing.originals import pictures
+from tests.data.preparation.originals import pictures
 
 from detente.data.cache import cache
 from detente.data.preparation.preparation import prepare

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.preparing.originals import pictures
+from tests.data.preparation.originals import pictures
 
 from detente.data.digits import Digits
 from detente.data.preparation.preparation import prepare

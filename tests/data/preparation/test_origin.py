@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from tests.preparing.originals import (
+from tests.data.preparation.originals import (
     NAMES,
     pictures,
     png,

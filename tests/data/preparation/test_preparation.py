@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
-from tests.preparing.originals import pictures, png, write_idx, write_parquet
+from tests.data.preparation.originals import pictures, png, write_idx, write_parquet
 
 from detente.data.cache import open_set
 from detente.data.preparation import preparation, unfinished
