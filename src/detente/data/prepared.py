@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from detente.data.base import StoredData
-from detente.data.cache import Opened, open_set
+from detente.data.cache import PreparedArrays, open_set
 from detente.errors import require
 
 SMALL = 2**28  # bytes: a set that may stay in memory once it was read
@@ -92,7 +92,7 @@ class Prepared(StoredData):
         return tuple(self._opened.about["classes"])
 
     @cached_property
-    def _opened(self) -> Opened:
+    def _opened(self) -> PreparedArrays:
         return open_set(self.name, "images", self.folder)
 
 

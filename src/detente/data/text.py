@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from detente.data.base import StoredData
-from detente.data.cache import Opened, open_set
+from detente.data.cache import PreparedArrays, open_set
 from detente.data.letters import decode, encode, vocabulary_of
 from detente.errors import require, unknown
 
@@ -104,7 +104,7 @@ class Text(StoredData):
         return decode(samples.cpu().numpy(), self.vocabulary)
 
     @cached_property
-    def _opened(self) -> Opened:
+    def _opened(self) -> PreparedArrays:
         return open_set(self.name, "text", self.folder)
 
 
