@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.data.preparation.originals import pictures
 
 from detente.data.cache import cache
 from detente.data.preparation.preparation import prepare
 from detente.data.prepared import Prepared, Rows
 from detente.data.sources import SOURCES
 from detente.errors import InvalidValue
+from tests.data.preparation.originals import pictures
 
 IMAGES = pictures(60, 28, 1)
 LABELS = np.arange(60) % 10

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.data.preparation.originals import pictures
 
 from detente.data.digits import Digits
 from detente.data.preparation.preparation import prepare
 from detente.data.stacked_mnist import StackedMnist
 from detente.errors import InvalidValue
+from tests.data.preparation.originals import pictures
 
 
 def test_channels_are_digits_and_the_label_is_all_three() -> None:

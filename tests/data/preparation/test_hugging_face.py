@@ -6,6 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from detente.data.cache import open_set
+from detente.data.preparation.preparation import prepare
+from detente.data.prepared import Prepared
+from detente.errors import InvalidValue
 from tests.data.preparation.originals import (
     CLASS_NAMES,
     image_table,
@@ -16,11 +21,6 @@ from tests.data.preparation.originals import (
     write_parquet,
     write_pictures,
 )
-
-from detente.data.cache import open_set
-from detente.data.preparation.preparation import prepare
-from detente.data.prepared import Prepared
-from detente.errors import InvalidValue
 
 datasets = pytest.importorskip("datasets", reason="needs the extra [data]")
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.data.preparation.originals import pictures, prepare_set, read_split, write_idx, write_pictures
 
 from detente.data.cache import open_set
 from detente.data.pictures import pixels
@@ -17,6 +16,7 @@ from detente.data.preparation.preparation import prepare
 from detente.data.prepared import Prepared
 from detente.data.sources import SOURCES
 from detente.errors import InvalidValue
+from tests.data.preparation.originals import pictures, prepare_set, read_split, write_idx, write_pictures
 
 COLOUR, TEST = pictures(11), pictures(5, seed=1)
 GREY, GREY_TEST = pictures(11, channels=1), pictures(5, channels=1, seed=1)

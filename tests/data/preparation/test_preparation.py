@@ -10,14 +10,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
-from tests.data.preparation.originals import (
-    CLASS_NAMES,
-    image_table,
-    pictures,
-    write_idx,
-    write_parquet,
-    write_pictures,
-)
 
 from detente.data.cache import open_set
 from detente.data.preparation import preparation, writer
@@ -26,6 +18,14 @@ from detente.data.preparation.writer import SetWriter
 from detente.data.prepared import Prepared
 from detente.data.sources import SOURCES, named
 from detente.errors import InvalidValue
+from tests.data.preparation.originals import (
+    CLASS_NAMES,
+    image_table,
+    pictures,
+    write_idx,
+    write_parquet,
+    write_pictures,
+)
 
 COUNT = 40
 IMAGES = pictures(COUNT)
@@ -39,7 +39,8 @@ def write_source(folder: Path, file_format: str, **files: range) -> Path:
     for name, rows in files.items():
         if file_format == "npz":
             split = name.partition("_")[0]
-            np.savez(folder / name, **{f"x_{split}": IMAGES[rows], f"y_{split}": labels[rows]})
+            arrays: dict[str, Any] = {f"x_{split}": IMAGES[rows], f"y_{split}": labels[rows]}
+            np.savez(folder / name, **arrays)
         else:
             write_parquet(folder / f"{name}.parquet", image_table(IMAGES[rows], labels[rows], "img", CLASS_NAMES))
     return folder
@@ -111,9 +112,7 @@ def test_another_source_is_not_resumed(source: Path, sets: Path, tmp_path: Path)
     assert Prepared("cifar10-8", None, folder=sets).size == 63
 
 
-def test_a_source_interrupted_before_another_starts_again(
-    source: Path, sets: Path, tmp_path: Path, monkeypatch
-) -> None:
+def test_a_source_interrupted_before_another_starts_anew(source: Path, sets: Path, tmp_path: Path, monkeypatch) -> None:
     """The second overwrites the first's files, so the first's journal must be gone, even if the second is killed."""
     np.savez(tmp_path / "other.npz", images=IMAGES[::-1])
     first = prepare("cifar10-8", source, folder=sets)

@@ -35,7 +35,7 @@ class Table:
     split: str
     count: int
     stamp: str
-    features: Mapping[str, Any]
+    features: Mapping[str | None, Any]
     select: Callable[[list[str]], Any]
 
 
@@ -115,7 +115,7 @@ def _parts(tables: Sequence[Table], source: Source) -> list[Part]:
     """
     for table in tables:
         hint = f"The hub's {source.hub} has {source.sample!r}" + (f" and {source.label!r}" if source.label else "")
-        columns = f"{table.name} with columns {', '.join(table.features)}"
+        columns = f"{table.name} with columns {', '.join(map(str, table.features))}"
         require(source.sample in table.features, "source", columns, f"a column {source.sample!r}", hint)
     names = sorted(set().union(*(_label_names(table, source) for table in tables)))
     numbers = {name: number for number, name in enumerate(names)}
