@@ -35,7 +35,7 @@ def test_pixels_are_those_of_the_files_in_the_order_of_their_paths(tmp_path: Pat
         save(tmp_path / name, picture(seed), **({"lossless": True} if name.endswith("webp") else {}))
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / ".hidden.png").write_text("no image")
-    with pytest.warns(UserWarning, match=r"no images: 1 \.txt \(notes.txt\)"):
+    with pytest.warns(UserWarning, match=r"not images: 1 \.txt \(notes.txt\)"):
         data = ImageFolder(tmp_path)
     assert data.size == 3 and data.shape == (3, 6, 8) and data.class_count is None
     expected = np.stack([picture(seed).transpose(2, 0, 1) for seed in (1, 0, 2)])
@@ -50,7 +50,7 @@ def test_sub_folders_are_labels(tmp_path: Path) -> None:
     assert data.take(torch.arange(4))["label"].tolist() == [0, 0, 1, 1]
     assert data.draw(5, torch.Generator().manual_seed(0))["label"].shape == (5,)
     save(tmp_path / "stray.png", picture(7))
-    with pytest.warns(UserWarning, match="not taken for classes"):
+    with pytest.warns(UserWarning, match="sub-folders are not classes"):
         assert ImageFolder(tmp_path).class_names == ()
     assert ImageFolder(tmp_path / "cat").class_count is None
 
@@ -110,7 +110,7 @@ def test_progress_is_shown_only_when_it_takes_long(tmp_path: Path, capsys, monke
         save(tmp_path / f"{seed}.png", picture(seed))
     ImageFolder(tmp_path)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(folders, "PATIENCE", -1.0)
+    monkeypatch.setattr(folders, "PROGRESS_DELAY", -1.0)
     assert ImageFolder(tmp_path).size == 3
     assert capsys.readouterr().out == ""
 

@@ -72,7 +72,7 @@ def test_a_large_set_is_read_by_calls_with_the_same_result(
         mapped = Prepared("mnist", split, classes, folder=sets)
         expected, images = mapped.draw(20, generator()), np.asarray(mapped.arrays[0])
         with monkeypatch.context() as patch:
-            patch.setattr("detente.data.prepared.SMALL", 0)
+            patch.setattr("detente.data.prepared.IN_MEMORY_BYTES", 0)
             read = Prepared("mnist", split, classes, folder=sets)
             store, _ = read.arrays
         assert isinstance(store, Rows) and store.descriptor is not None
@@ -81,7 +81,7 @@ def test_a_large_set_is_read_by_calls_with_the_same_result(
 
 
 def test_a_file_cut_after_opening_is_an_error(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("detente.data.prepared.SMALL", 0)
+    monkeypatch.setattr("detente.data.prepared.IN_MEMORY_BYTES", 0)
     store, _ = Prepared("mnist", "train", folder=sets).arrays
     monkeypatch.setattr("os.preadv", lambda *given: 3)
     with pytest.raises(OSError, match=r"images\.npy ends before row 2"):

@@ -108,10 +108,10 @@ def _read_parquet(file: Path, columns: list[str] | None = None) -> Any:
 def _parts(tables: Sequence[Table], source: Source) -> list[Part]:
     """Return one part per table.
 
-    Labels are whole numbers or text. Text labels are numbered in alphabetical order over all tables.
+    Labels are integers or text. Text labels are numbered in alphabetical order over all tables.
 
     Raises:
-        InvalidValue: a table lacks the column of samples, or its labels are neither whole numbers nor text.
+        InvalidValue: a table lacks the column of samples, or its labels are neither integers nor text.
     """
     for table in tables:
         hint = f"The hub's {source.hub} has {source.sample!r}" + (f" and {source.label!r}" if source.label else "")
@@ -141,7 +141,7 @@ def _label_names(table: Table, source: Source) -> set[str]:
         columns = [str(source.label)]
         return {label for batch in _batches(table, columns) for label in batch[columns[0]] if label is not None}
     shown = f"{table.name}, column {source.label!r} of {feature}"
-    allowed = "labels that are whole numbers or text"
+    allowed = "labels that are integers or text"
     require(dtype.startswith(("int", "uint", "float", "bool", "null")), "source", shown, allowed)
     return set()
 
@@ -176,17 +176,17 @@ def _record(where: str, sample: Any, label: Any, numbers: Mapping[str, int]) -> 
     Args:
         where: the row, as error messages show it.
         sample: an image as {bytes, path} or encoded bytes, or text.
-        label: a whole number, text, or None.
+        label: an integer, text, or None.
         numbers: the number of each text label.
 
     Raises:
-        InvalidValue: the label is neither text nor a whole number, at least -1.
+        InvalidValue: the label is neither text nor an integer, at least -1.
     """
     if isinstance(sample, dict):
         sample = sample["bytes"] if sample.get("bytes") is not None else Path(sample.get("path") or "")
     number = NO_LABEL if label is None else numbers.get(label, label) if isinstance(label, str) else label
-    whole = not isinstance(number, str) and float(number).is_integer() and number >= NO_LABEL
-    require(whole, "source", f"{where} with label {label!r}", "labels that are whole numbers, at least 0, or text")
+    valid = not isinstance(number, str) and float(number).is_integer() and number >= NO_LABEL
+    require(valid, "source", f"{where} with label {label!r}", "labels that are integers, at least 0, or text")
     return Record(where, b"" if sample is None else sample, int(number))
 
 

@@ -143,7 +143,7 @@ def _array_part(files: tuple[Path, ...], split: str, images: np.ndarray, labels:
         labels = labels.reshape(-1)
         valid = len(labels) == len(images) and labels.dtype.kind in "iu"
         shown = f"{files[-1]}: labels {labels.shape} {labels.dtype}"
-        require(valid, "source", shown, f"{len(images)} whole numbers, one for each image")
+        require(valid, "source", shown, f"{len(images)} integers, one for each image")
     read = partial(_array_records, files[0], images, labels)
     return Part(split, len(images), f"{split} {stamp_of(*files)}", read)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from detente.data.files import counted, files_below
-from detente.data.pictures import suffixes
+from detente.data.files import describe_files, files_below
+from detente.data.pictures import image_suffixes
 from detente.data.preparation.hugging_face import hub_parts, parquet_parts
 from detente.data.preparation.local_files import (
     IDX_IMAGES,
@@ -60,7 +60,7 @@ def _local_parts(source: Source, path: Path) -> list[Part]:
             lambda files: [idx_part(file, top, splits) for file in without_packed_copies(files)],
         ),
         (lambda file: file.suffix == ".npz", lambda files: [part for file in files for part in npz_parts(file)]),
-        (lambda file: file.suffix.lower() in suffixes(), lambda files: image_parts(files, top, splits)),
+        (lambda file: file.suffix.lower() in image_suffixes(), lambda files: image_parts(files, top, splits)),
     ]
     if source.kind == "text":
         formats[1:] = [
@@ -69,5 +69,5 @@ def _local_parts(source: Source, path: Path) -> list[Part]:
     for matches, read_parts in formats:
         if matching := [file for file in files if matches(file)]:
             return read_parts(matching)
-    hint = f"It holds {counted(files)}" if files else "It is empty"
+    hint = f"It holds {describe_files(files)}" if files else "It is empty"
     raise InvalidValue("source", str(path), TEXT_FORMATS if source.kind == "text" else IMAGE_FORMATS, hint)

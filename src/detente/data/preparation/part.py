@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detente.data.files import split_named
+from detente.data.files import split_from_name
 
 NO_LABEL = -1
 
@@ -56,8 +56,8 @@ def split_name(word: str, splits: tuple[str, ...]) -> str | None:
     """Return the split that a word means, under the set's own name for it if it has one; None if it means none."""
     if word.lower() in splits:
         return word.lower()
-    standard = split_named(word)
-    return next((name for name in splits if standard is not None and split_named(name) == standard), standard)
+    standard = split_from_name(word)
+    return next((name for name in splits if standard is not None and split_from_name(name) == standard), standard)
 
 
 def split_of(file: Path, top: Path, splits: tuple[str, ...]) -> str:

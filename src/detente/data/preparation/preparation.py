@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from detente.data.cache import ABOUT, STORES, sets
 from detente.data.letters import encode, vocabulary_of
-from detente.data.pictures import BROKEN, decoded, pixels
+from detente.data.pictures import DECODING_ERRORS, decode_image, pixels
 from detente.data.preparation.origin import find_parts
 from detente.data.preparation.part import Part, Record
 from detente.data.preparation.writer import Journal, SetWriter, checksum
@@ -156,11 +156,11 @@ def _encode_image(record: Record, source: Source) -> np.ndarray | Exception:
                 image = pixels(Image.fromarray(content.squeeze()), source.channels, source.size, source.crop)
         else:
             file = content if isinstance(content, Path) else io.BytesIO(content if isinstance(content, bytes) else b"")
-            image = decoded(file, source.channels, source.size, source.crop)
+            image = decode_image(file, source.channels, source.size, source.crop)
         return image.transpose(2, 0, 1)
     except UnidentifiedImageError:
         return ValueError("unknown image format")
-    except BROKEN as error:
+    except DECODING_ERRORS as error:
         return error
 
 
