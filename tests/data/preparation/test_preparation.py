@@ -164,7 +164,7 @@ class FullFile:
 
 
 @pytest.mark.parametrize("moment", ["writing", "saving the journal", "completing"])
-def test_a_full_disk_leaves_nothing_and_says_so(source: Path, sets: Path, monkeypatch, moment: str) -> None:
+def test_a_full_disk_is_named_and_leaves_no_files(source: Path, sets: Path, monkeypatch, moment: str) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
