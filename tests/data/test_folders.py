@@ -30,12 +30,12 @@ def pixels_of(data: ImageFolder) -> torch.Tensor:
     return ((real + 1) * 127.5).round().to(torch.uint8)
 
 
-def test_pixels_are_those_of_the_files_in_the_order_of_their_paths(tmp_path: Path) -> None:
+def test_images_are_read_in_the_order_of_their_paths(tmp_path: Path) -> None:
     for seed, name in enumerate(["b.png", "a.PNG", "c.webp"]):
         save(tmp_path / name, picture(seed), **({"lossless": True} if name.endswith("webp") else {}))
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / ".hidden.png").write_text("no image")
-    with pytest.warns(UserWarning, match=r"no images: 1 \.txt \(notes.txt\)"):
+    with pytest.warns(UserWarning, match=r"not images: 1 \.txt \(notes.txt\)"):
         data = ImageFolder(tmp_path)
     assert data.size == 3 and data.shape == (3, 6, 8) and data.class_count is None
     expected = np.stack([picture(seed).transpose(2, 0, 1) for seed in (1, 0, 2)])
@@ -50,7 +50,7 @@ def test_sub_folders_are_labels(tmp_path: Path) -> None:
     assert data.take(torch.arange(4))["label"].tolist() == [0, 0, 1, 1]
     assert data.draw(5, torch.Generator().manual_seed(0))["label"].shape == (5,)
     save(tmp_path / "stray.png", picture(7))
-    with pytest.warns(UserWarning, match="not taken for classes"):
+    with pytest.warns(UserWarning, match="sub-folders are not classes"):
         assert ImageFolder(tmp_path).class_names == ()
     assert ImageFolder(tmp_path / "cat").class_count is None
 
@@ -71,7 +71,7 @@ def test_grey_images(tmp_path: Path) -> None:
     assert np.array_equal(pixels_of(ImageFolder(tmp_path))[0, 2].numpy(), grey)
 
 
-def test_sixteen_bits_keep_the_upper_eight_and_palettes_lose_transparency(tmp_path: Path) -> None:
+def test_sixteen_bit_and_palette_images(tmp_path: Path) -> None:
     deep = np.arange(48, dtype=np.uint16).reshape(6, 8) * 1300
     save(tmp_path / "deep" / "x.png", deep)
     read = pixels_of(ImageFolder(tmp_path / "deep", channels=1))
@@ -110,7 +110,7 @@ def test_progress_is_shown_only_when_it_takes_long(tmp_path: Path, capsys, monke
         save(tmp_path / f"{seed}.png", picture(seed))
     ImageFolder(tmp_path)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(folders, "PATIENCE", -1.0)
+    monkeypatch.setattr(folders, "PROGRESS_DELAY", -1.0)
     assert ImageFolder(tmp_path).size == 3
     assert capsys.readouterr().out == ""
 
@@ -135,7 +135,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_folders_called_like_splits_are_splits_and_their_classes_the_same_in_all(tmp_path: Path, layout: str) -> None:
+def test_folders_named_like_splits_are_splits_with_the_same_classes(tmp_path: Path, layout: str) -> None:
     for seed, names in enumerate(LAYOUTS[layout]):
         save(tmp_path.joinpath(*names, "x.png"), picture(seed))
     with pytest.warns(UserWarning, match=r"split train is read \(2 images\), not .*validation \(1 images\)"):
@@ -155,7 +155,7 @@ def test_splits_without_classes(tmp_path: Path) -> None:
     assert data.size == 2 and data.class_count is None
 
 
-def test_a_split_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_split_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "val" / "a.png", picture(0))
     with pytest.raises(InvalidValue, match="split.*validation"):
         ImageFolder(tmp_path)
@@ -164,20 +164,20 @@ def test_a_split_that_is_not_there_is_refused(tmp_path: Path) -> None:
         ImageFolder(tmp_path, split="cat")
 
 
-def test_folders_of_which_only_some_are_splits_are_refused(tmp_path: Path) -> None:
+def test_folders_of_splits_and_other_folders_are_refused(tmp_path: Path) -> None:
     for name in ("train", "test", "extra"):
         save(tmp_path / name / "a.png", picture(0))
     with pytest.raises(InvalidValue, match="test, train look like splits, extra do not"):
         ImageFolder(tmp_path)
 
 
-def test_a_class_may_be_called_test(tmp_path: Path) -> None:
+def test_a_class_may_be_named_test(tmp_path: Path) -> None:
     for name in ("test", "cat"):
         save(tmp_path / name / "a.png", picture(0))
     assert ImageFolder(tmp_path).class_names == ("cat", "test")
 
 
-def test_symbolic_links_are_followed_and_circles_left(tmp_path: Path) -> None:
+def test_symbolic_links_are_followed_except_in_circles(tmp_path: Path) -> None:
     save(tmp_path / "disk" / "cat" / "a.png", picture(0))
     save(tmp_path / "photos" / "dog" / "a.png", picture(1))
     os.symlink(tmp_path / "disk" / "cat", tmp_path / "photos" / "cat")
@@ -206,7 +206,7 @@ def test_every_format_that_pillow_reads_is_read(tmp_path: Path, suffix: str) -> 
     assert (pixels_of(ImageFolder(tmp_path)).int() - 200).abs().max() <= 2
 
 
-def test_of_several_frames_the_first_is_read(tmp_path: Path) -> None:
+def test_the_first_of_several_frames_is_read(tmp_path: Path) -> None:
     frames = [Image.fromarray(np.full((6, 8, 3), value, np.uint8)) for value in (0, 255)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     with pytest.warns(UserWarning, match="first frame"):
@@ -239,7 +239,7 @@ def test_floating_point_pixels_are_named_not_clipped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("entry", [(0x11A, 2, b"72\0"), (0x11A, 5, b""), (0x9003, 7, b"\xff"), (0x112, 2, b"six\0")])
-def test_odd_exif_data_do_not_matter(tmp_path: Path, entry: tuple[int, int, bytes]) -> None:
+def test_invalid_exif_data_are_ignored(tmp_path: Path, entry: tuple[int, int, bytes]) -> None:
     tag, kind, value = entry
     head = b"II*\0" + struct.pack("<IH", 8, 2) + struct.pack("<HHI", 0x112, 3, 1) + struct.pack("<HH", 6, 0)
     exif = b"Exif\0\0" + head + struct.pack("<HHI", tag, kind, len(value)) + value.ljust(4, b"\0") + bytes(4)
@@ -248,7 +248,7 @@ def test_odd_exif_data_do_not_matter(tmp_path: Path, entry: tuple[int, int, byte
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_camera_s_orientation_is_undone_as_pillow_does(tmp_path: Path, orientation: int) -> None:
+def test_exif_orientation_is_applied_as_pillow_does(tmp_path: Path, orientation: int) -> None:
     from PIL import ImageOps
 
     exif = Image.Exif()

@@ -61,21 +61,21 @@ def test_draws_repeat_with_the_generator_and_only_with_it(mixture) -> None:
     assert torch.equal(global_state, torch.get_rng_state())
 
 
-def test_deterministic_modes_come_in_turn_and_equally_often() -> None:
+def test_deterministic_modes_alternate_and_are_equally_frequent() -> None:
     ring = Ring()
     modes = nearest(ring, ring.draw(512, generator())["real"])
     assert torch.equal(modes, torch.arange(512) % 8)
     assert torch.bincount(modes).tolist() == [64] * 8
 
 
-def test_random_modes_are_not_equally_often_but_uniform() -> None:
+def test_random_modes_are_uniform_but_not_equally_frequent() -> None:
     ring = Ring(mode_choice="random")
     counts = torch.bincount(nearest(ring, ring.draw(8000, generator())["real"]), minlength=8).double()
     assert 1 < float(((counts - 1000) ** 2 / 1000).sum()) < 24.3  # chi-squared, 7 degrees, 0.1 %
 
 
 @pytest.mark.parametrize("modes", [1, 2, 5, 8, 10])
-def test_the_ends_of_the_circle_are_not_doubled(modes: int) -> None:
+def test_the_first_and_last_mode_do_not_coincide(modes: int) -> None:
     centres = Ring(modes=modes, radius=2.0).centres
     torch.testing.assert_close(centres.norm(dim=1), torch.full((modes,), 2.0))
     if modes > 1:
@@ -86,7 +86,7 @@ def test_the_grid_has_25_different_centres_two_apart() -> None:
     assert {tuple(c) for c in Grid().centres.tolist()} == {(x, y) for x in (-4, -2, 0, 2, 4) for y in (-4, -2, 0, 2, 4)}
 
 
-def test_scale_is_settled_when_the_grid_is_built() -> None:
+def test_scale_is_applied_when_the_grid_is_built() -> None:
     grid = Grid(scale=1 / 2.828)
     assert grid.standard_deviation == pytest.approx(0.05 / 2.828)
     assert float(grid.centres.max()) == pytest.approx(4 / 2.828)
@@ -102,7 +102,7 @@ def test_legacy_weights_double_the_first_mode() -> None:
 
 
 @pytest.mark.parametrize("mixture", MIXTURES, ids=repr)
-def test_metrics_recognise_a_mixture(mixture) -> None:
+def test_mixtures_follow_the_protocol(mixture) -> None:
     assert mixture.size is None and isinstance(mixture, Mixture)
 
 

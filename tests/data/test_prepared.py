@@ -46,33 +46,33 @@ def test_batches_are_the_pixels_in_minus_one_to_one(sets: Path) -> None:
 
 
 def test_splits_are_parts_of_one_array(sets: Path) -> None:
-    test, whole = Prepared("mnist", "test", folder=sets), Prepared("mnist", None, folder=sets)
-    assert test.size == 10 and whole.size == 60
-    assert torch.equal(test.take(torch.arange(10))["real"], whole.take(torch.arange(50, 60))["real"])
+    test, both = Prepared("mnist", "test", folder=sets), Prepared("mnist", None, folder=sets)
+    assert test.size == 10 and both.size == 60
+    assert torch.equal(test.take(torch.arange(10))["real"], both.take(torch.arange(50, 60))["real"])
 
 
-def test_zero_one_mnist_is_indexed_not_copied(sets: Path) -> None:
+def test_classes_are_indexed_without_a_copy(sets: Path) -> None:
     data = Prepared("mnist", classes=(0, 1), folder=sets)
     store, labels = data.arrays
     assert isinstance(store, Rows) and isinstance(store.store, np.memmap)
     assert data.size == 10 and data.class_count == 2 and labels is not None and labels.unique().tolist() == [0, 1]
-    chosen = IMAGES[:50][np.isin(LABELS[:50], (0, 1))]
-    assert np.array_equal(np.asarray(store)[:, 0], chosen) and store.shape == (10, 1, 28, 28)
+    selected = IMAGES[:50][np.isin(LABELS[:50], (0, 1))]
+    assert np.array_equal(np.asarray(store)[:, 0], selected) and store.shape == (10, 1, 28, 28)
     batch = data.draw(64, generator())
     assert set(batch["label"].tolist()) == {0, 1}
-    found = data.take(torch.tensor([9]))
-    assert torch.equal(((found["real"][0, 0] + 1) * 127.5).round(), torch.from_numpy(chosen[9]).float())
+    sample = data.take(torch.tensor([9]))
+    assert torch.equal(((sample["real"][0, 0] + 1) * 127.5).round(), torch.from_numpy(selected[9]).float())
 
 
 @pytest.mark.parametrize("classes", [None, (0, 1)])
-def test_a_large_set_is_read_by_calls_with_the_same_result(
+def test_a_large_set_is_read_through_its_descriptor_with_the_same_result(
     sets: Path, monkeypatch: pytest.MonkeyPatch, classes: tuple[int, ...] | None
 ) -> None:
     for split in ("train", "test", None):
         mapped = Prepared("mnist", split, classes, folder=sets)
         expected, images = mapped.draw(20, generator()), np.asarray(mapped.arrays[0])
         with monkeypatch.context() as patch:
-            patch.setattr("detente.data.prepared.SMALL", 0)
+            patch.setattr("detente.data.prepared.IN_MEMORY_BYTES", 0)
             read = Prepared("mnist", split, classes, folder=sets)
             store, _ = read.arrays
         assert isinstance(store, Rows) and store.descriptor is not None
@@ -81,9 +81,9 @@ def test_a_large_set_is_read_by_calls_with_the_same_result(
 
 
 def test_a_file_cut_after_opening_is_an_error(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("detente.data.prepared.SMALL", 0)
+    monkeypatch.setattr("detente.data.prepared.IN_MEMORY_BYTES", 0)
     store, _ = Prepared("mnist", "train", folder=sets).arrays
-    monkeypatch.setattr("os.preadv", lambda *given: 3)
+    monkeypatch.setattr("os.preadv", lambda *args: 3)
     with pytest.raises(OSError, match=r"images\.npy ends before row 2"):
         _ = store[np.array([2])]
 
@@ -109,7 +109,7 @@ def test_a_set_that_is_not_prepared_names_the_command(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"split": "valid"}, "split.*test, train"),
         ({"classes": ()}, "classes.*0 … 9"),
@@ -118,8 +118,8 @@ def test_a_set_that_is_not_prepared_names_the_command(tmp_path: Path, monkeypatc
         ({"classes": (-1,)}, "classes"),
     ],
 )
-def test_mistakes_are_named(sets: Path, options: dict, told: str) -> None:
-    with pytest.raises(InvalidValue, match=told):
+def test_mistakes_are_named(sets: Path, options: dict, message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
         Prepared("mnist", folder=sets, **options)
 
 
@@ -131,7 +131,7 @@ def test_classes_need_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "about", "shape"])
-def test_damage_says_what_to_do(sets: Path, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_set_names_the_command(sets: Path, tmp_path: Path, damage: str) -> None:
     place = tmp_path / "mnist"
     place.mkdir()
     for file in (sets / "mnist").iterdir():
@@ -149,26 +149,26 @@ def test_damage_says_what_to_do(sets: Path, tmp_path: Path, damage: str) -> None
         Prepared("mnist", folder=tmp_path)
 
 
-def test_a_set_of_ten_gigabytes_draws_without_being_held(tmp_path: Path) -> None:
+def test_a_set_of_ten_gigabytes_is_not_held_in_memory(tmp_path: Path) -> None:
     count = 870_000
     shape = (count, 3, 64, 64)
     place = tmp_path / "celeba"
     place.mkdir()
-    store = np.lib.format.open_memmap(place / "images.npy", "w+", np.uint8, shape)  # sparse: it takes no room
+    store = np.lib.format.open_memmap(place / "images.npy", "w+", np.uint8, shape)  # sparse: it takes no space
     store[::100_000] = 255
     del store
     about = {"kind": "images", "shape": shape, "labelled": False, "splits": {"train": [0, count]}, "classes": []}
     (place / "about.json").write_text(json.dumps(about))
-    data, drawn = Prepared("celeba", folder=tmp_path), generator()
+    data, draws = Prepared("celeba", folder=tmp_path), generator()
     before = resident()
     for _ in range(200):
-        assert data.draw(64, drawn)["real"].shape == (64, 3, 64, 64)
+        assert data.draw(64, draws)["real"].shape == (64, 3, 64, 64)
     assert resident() - before < 50e6 and (place / "images.npy").stat().st_size > 10e9
     assert data.take(torch.tensor([100_000, 100_001]))["real"].mean((1, 2, 3)).tolist() == [1, -1]
 
 
 def resident() -> int:
-    """Return the bytes of this process that lie in memory."""
+    """Return the resident memory of this process in bytes."""
     pages = Path("/proc/self/statm").read_text().split()[1]
     return int(pages) * 4096
 
@@ -178,7 +178,7 @@ assert FASHION is not None
 
 
 @pytest.mark.skipif(not FASHION[0].is_dir(), reason=f"Debian's {FASHION[1]} is not installed: apt-get install it")
-def test_fashion_mnist_is_found_by_itself(tmp_path: Path) -> None:
+def test_fashion_mnist_is_read_from_its_debian_package(tmp_path: Path) -> None:
     assert list(prepare("fashion_mnist", folder=tmp_path))[-1].done == 70_000
     train, test = Prepared("fashion_mnist", folder=tmp_path), Prepared("fashion_mnist", "test", folder=tmp_path)
     assert train.labels is not None and torch.bincount(train.labels).tolist() == [6000] * 10

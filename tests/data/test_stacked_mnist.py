@@ -15,7 +15,7 @@ from detente.errors import InvalidValue
 from tests.data.preparation.originals import pictures
 
 
-def test_channels_are_digits_and_the_label_is_all_three() -> None:
+def test_channels_are_digits_and_the_label_combines_them() -> None:
     data = StackedMnist()
     batch = data.draw(7, torch.Generator().manual_seed(0))
     assert batch["real"].shape == (7, 3, 28, 28) and data.class_count == 1000 and data.size is None
@@ -26,7 +26,7 @@ def test_channels_are_digits_and_the_label_is_all_three() -> None:
         assert label == 100 * red + 10 * green + blue
 
 
-def test_all_modes_are_drawn_equally_often() -> None:
+def test_modes_are_uniform() -> None:
     labels = StackedMnist(resolution=4).draw(100_000, torch.Generator().manual_seed(0))["label"]
     counts = torch.bincount(labels, minlength=1000).double()
     chi_squared = float(((counts - 100) ** 2 / 100).sum())

@@ -22,7 +22,7 @@ def test_points_are_distributed_as_scikit_learns() -> None:
         assert result.pvalue > 1e-3
 
 
-def test_without_noise_the_radius_is_the_turn() -> None:
+def test_without_noise_the_radius_is_the_angle() -> None:
     points = SwissRoll(noise=0, scale=1).draw(5000, torch.Generator().manual_seed(1))["real"].double()
     turn = points.norm(dim=1)
     assert 1.5 * math.pi <= float(turn.min()) < 4.8 and 14.0 < float(turn.max()) <= 4.5 * math.pi + 1e-5

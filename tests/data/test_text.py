@@ -31,7 +31,7 @@ def test_batches_are_one_hot_columns_of_the_lines() -> None:
     assert data.decode(batch) == [small_text()[number] for number in (0, 5, 0)]
 
 
-def test_lines_come_back_from_numbers_one_hot_and_probabilities() -> None:
+def test_decode_inverts_encode_for_numbers_one_hot_and_probabilities() -> None:
     data = Text()
     lines = ["the old fox sees the sea", "", "a" * 40]
     numbers = data.encode(lines)
@@ -54,7 +54,7 @@ def test_vocabularies_are_ordered_by_frequency_and_fit_a_byte() -> None:
 @pytest.mark.parametrize(
     "samples", [torch.zeros(2, 5, 32), torch.full((2, 32), 200), torch.full((2, 32), -1), torch.zeros(32).long()]
 )
-def test_samples_of_another_form_are_refused(samples: torch.Tensor) -> None:
+def test_samples_of_another_shape_are_refused(samples: torch.Tensor) -> None:
     with pytest.raises(InvalidValue, match="samples"):
         Text().decode(samples)
 
@@ -73,10 +73,10 @@ def test_prepared_text_is_opened_by_name(tmp_path: Path) -> None:
 
 def test_mistakes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETENTE_CACHE", str(tmp_path))
-    for options, told in (
+    for options, message in (
         ({"name": "one_billion_word"}, "detente data prepare one_billion_word"),
         ({"name": "small_words"}, "name"),
         ({"split": "test"}, "split.*train"),
     ):
-        with pytest.raises(InvalidValue, match=told):
+        with pytest.raises(InvalidValue, match=message):
             Text(**options)

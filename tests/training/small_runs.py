@@ -107,7 +107,7 @@ def runs(steps: int, **changes: Any) -> dict[str, Run]:
     found["smoothing-ring-1"] = make(ring(), Method(Smoothing(0.1), Simultaneous(), SGD(0.1)))
     for name in sorted(optimizers.keys() - white.keys()):  # want a covariance of per-sample gradients: no BatchNorm
         players = {"generator": SGD(0.05), "discriminator": built(optimizers[name])}
-        needs_covariance = Method(Covariance(), Alternating(), players)
+        coloured = Method(Covariance(), Alternating(), players)
         for seeds in ((3,), (0, 1, 2)):
             found[f"optimizer-{name}-ring-{len(seeds)}"] = make(ring(batch_norm=False), coloured, seeds=seeds)
     return found

@@ -162,7 +162,7 @@ def test_auto_compiling_depends_on_the_run_alone_not_on_what_is_left_of_it(monke
 
     def counted(game: Game, method: Method, chunk: int, compiled: bool, mapped: bool) -> Callable:
         told.append(compiled)
-        return is_eager(game, method, chunk, False, mapped)
+        return eager(game, method, chunk, False, mapped)
 
     eager = execution.Steps
     monkeypatch.setattr(execution, "Steps", counted)

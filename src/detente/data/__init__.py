@@ -1,1 +1,1 @@
-"""Where real samples come from."""
+"""Sources of real samples."""

@@ -1,4 +1,4 @@
-"""Your own data: a tensor, an array, a data frame, a memory-mapped file or a torch Dataset."""
+"""Your own data: a tensor, array, data frame, memory-mapped file or torch Dataset."""
 
 from __future__ import annotations
 
@@ -33,62 +33,61 @@ FORMS = "floating-point samples (N, …), or uint8 images (N, H, W), (N, H, W, C
 
 @dataclass(frozen=True, eq=False)
 class Arrays(StoredData):
-    """Samples that you hold, drawn independently and uniformly, with replacement.
+    """Your own samples, drawn independently and uniformly, with replacement.
 
-    Whole numbers of one byte (uint8) are images: they are drawn as x / 127.5 - 1, channels first; their channels are
-    the smaller of axes 1 and 3 (axis 1 if equal). Floating-point samples of any shape, such as points (N, d), series
-    (N, T, F), sound (N, C, T) or images, keep their shape, their axes and their numbers, which must be finite. Arrays
-    are not copied; `.npy` files stay on disk, memory-mapped. A Dataset is read once, in order, so its random
-    transforms are applied once.
+    Samples of type uint8 are images: they are drawn as x / 127.5 - 1, channels first. Their channels are the smaller of
+    axes 1 and 3 (axis 1 if equal). Floating-point samples of any shape, such as points (N, d), series (N, T, F), sound
+    (N, C, T) or images, keep their shape and values, which must be finite. Arrays are not copied; `.npy` files stay on
+    disk, memory-mapped. A Dataset is read once, in order, so its random transforms are applied once.
 
     Args:
         samples: tensor, numpy array, data frame of numbers, torch Dataset, or the path of a `.npy` or `.npz` file (keys
             samples, images, x, x_train; labels, label, y, y_train). A Dataset's items are a sample, a sample and a
-            label, or a dictionary with an image (image, img, pixel_values, x, …) and perhaps a label (label, y, …).
-        labels: one whole number, at least 0, for each sample, as (N,), (N, 1) or one-hot (N, K); tensor, array or path
-            of a `.npy` file; None for those that `samples` brings, if any.
+            label, or a dictionary with an image (image, img, pixel_values, x, …) and optionally a label (label, y, …).
+        labels: one integer, at least 0, for each sample, as (N,), (N, 1) or one-hot (N, K): tensor, array or path
+            of a `.npy` file. None: the labels that come with `samples`, if any.
 
     Raises:
-        InvalidValue: for another form, numbers that are masked or not finite, labels that do not fit.
+        InvalidValue: samples of another form, masked or non-finite values, or labels that do not match the samples.
     """
 
     samples: Tensor | np.ndarray | Dataset | str | Path
     labels: Tensor | np.ndarray | str | Path | None = None
 
     def __post_init__(self) -> None:
-        _ = self.arrays  # so that a mistake shows when the object is built
+        _ = self.arrays  # read now, so that a mistake is an error of the constructor
 
     @cached_property
     def arrays(self) -> tuple[Store, Tensor | None]:
-        samples, found = _read("samples", self.samples)
-        labels = None if found is None else _brought_labels(found, len(samples))
+        samples, included = _read("samples", self.samples)
+        labels = None if included is None else _included_labels(included, len(samples))
         if self.labels is not None:
-            labels = _labels_of(_read("labels", self.labels)[0], len(samples))
+            labels = _to_labels(_read("labels", self.labels)[0], len(samples))
         store = _channels_first(samples)
         _check_values(store)
         return store, labels
 
 
 def as_data(source: Any) -> Data:
-    """Return `source` as data: itself, or a tensor, array, Dataset, `.npy`/`.npz` path or folder of images, wrapped.
+    """Return `source` as data: a tensor, array, Dataset, `.npy`/`.npz` path or folder of images is wrapped.
 
     Raises:
-        InvalidValue: where that is impossible.
+        InvalidValue: `source` is none of these.
     """
     if isinstance(source, Data):
         return source
-    if hasattr(source, "class_path"):  # a member that the command line could not build: built again, it says why
+    if hasattr(source, "class_path"):  # the command line could not build it; building it raises why
         module, _, name = source.class_path.rpartition(".")
         return as_data(getattr(importlib.import_module(module), name)(**vars(source.init_args)))
     if isinstance(source, str | Path):
         path = Path(source).expanduser()
         if not path.exists():
-            near = difflib.get_close_matches(path.name, _names_in(path.parent), n=1)
-            hint = f"Did you mean {path.parent / near[0]}?" if near else ""
+            similar = difflib.get_close_matches(path.name, _names_in(path.parent), n=1)
+            hint = f"Did you mean {path.parent / similar[0]}?" if similar else ""
             allowed = "the path of a folder or file that exists, or a name from `detente list data`"
             raise InvalidValue("data", str(source), allowed, hint)
         if path.is_dir():
-            return members("data")["image_folder"](path)  # by name: a sibling is never imported
+            return members("data")["image_folder"](path)  # by name, since data sets never import each other
         return Arrays(path)
     return Arrays(source)
 
@@ -101,12 +100,12 @@ def _names_in(folder: Path) -> list[str]:
 
 
 def _read(field: str, source: Any) -> tuple[Store, Store | None]:
-    """Return the samples and the labels found in `source`."""
+    """Return the samples and labels in `source`."""
     if isinstance(source, str | Path):
         return _read_file(field, Path(source))
     if isinstance(source, TensorDataset):
-        samples, *rest = (_plain(field, tensor) for tensor in source.tensors)
-        return samples, rest[0] if rest else None
+        samples, *others = (_require_dense(field, tensor) for tensor in source.tensors)
+        return samples, others[0] if others else None
     if isinstance(source, Dataset):
         return _read_dataset(field, source)
     if hasattr(source, "columns") and hasattr(source, "to_numpy"):
@@ -114,78 +113,78 @@ def _read(field: str, source: Any) -> tuple[Store, Store | None]:
     allowed = "a tensor, numpy array, torch Dataset, path of a .npy or .npz file, or (as_data) of a folder of images"
     hint = "Make it dense: .toarray()" if hasattr(source, "toarray") else ""
     require(isinstance(source, Tensor | np.ndarray), field, source, allowed, hint)
-    return (_plain(field, source) if isinstance(source, Tensor) else _unmasked(field, source)), None
+    return (_require_dense(field, source) if isinstance(source, Tensor) else _require_unmasked(field, source)), None
 
 
 def _read_frame(field: str, frame: Any) -> np.ndarray:
-    """Return the numbers of a data frame, (rows, columns), floating point."""
-    words = [str(name) for name in frame.columns if np.asarray(frame[name]).dtype.kind not in "fiub"]
-    require(not words, field, f"columns {', '.join(words)}", "a data frame of numbers alone", "Encode or drop them")
-    numbers = frame.to_numpy()
-    return numbers if numbers.dtype.kind == "f" else numbers.astype(np.float32)
+    """Return the values of a data frame, (rows, columns), floating point."""
+    others = [str(name) for name in frame.columns if np.asarray(frame[name]).dtype.kind not in "fiub"]
+    require(not others, field, f"columns {', '.join(others)}", "a data frame of numbers only", "Encode or drop them")
+    values = frame.to_numpy()
+    return values if values.dtype.kind == "f" else values.astype(np.float32)
 
 
-def _unmasked(field: str, array: np.ndarray) -> np.ndarray:
+def _require_unmasked(field: str, array: np.ndarray) -> np.ndarray:
     if not isinstance(array, np.ma.MaskedArray):
         return array
     count = int(np.ma.count_masked(array))
-    require(count == 0, field, f"an array with {count} masked numbers", "an array without missing numbers")
+    require(count == 0, field, f"an array with {count} masked values", "an array without missing values")
     return np.asarray(array)
 
 
-def _plain(field: str, tensor: Tensor) -> Tensor:
-    require(not tensor.requires_grad, field, "a tensor that requires grad", "data, which are not learnt", "Detach it")
+def _require_dense(field: str, tensor: Tensor) -> Tensor:
+    require(not tensor.requires_grad, field, "a tensor that requires grad", "data, which are not trained", "Detach it")
     dense = tensor.layout == torch.strided and not tensor.is_quantized
     kind = "quantized" if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
-    require(dense, field, f"a {kind} tensor", "a dense tensor", "Make it one with .to_dense() or .dequantize()")
+    require(dense, field, f"a {kind} tensor", "a dense tensor", "Convert it with .to_dense() or .dequantize()")
     return tensor
 
 
 def _read_file(field: str, path: Path) -> tuple[Store, Store | None]:
     require(path.is_file(), field, str(path), "a file that exists")
-    hint = "For images in files give their folder; for tables, series and sound numpy.save writes such a file"
+    hint = "For image files give their folder; for tables, series and sound write a file with numpy.save"
     require(path.suffix in (".npy", ".npz"), field, str(path), "a .npy or .npz file", hint)
     try:
-        found = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found, None
-        with found:
-            keys = [key for key in SAMPLE_KEYS if key in found] or (found.files if len(found.files) == 1 else [])
-            require(bool(keys), field, found.files, f"an .npz file with one of the arrays {', '.join(SAMPLE_KEYS)}")
-            labels = [found[key] for key in LABEL_KEYS if key in found and key not in keys]
-            return found[keys[0]], labels[0] if labels else None
+        content = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return content, None
+        with content:
+            keys = [key for key in SAMPLE_KEYS if key in content] or (content.files if len(content.files) == 1 else [])
+            require(bool(keys), field, content.files, f"an .npz file with one of the arrays {', '.join(SAMPLE_KEYS)}")
+            labels = [content[key] for key in LABEL_KEYS if key in content and key not in keys]
+            return content[keys[0]], labels[0] if labels else None
     except InvalidValue:
         raise
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise InvalidValue(field, str(path), "a readable file of numbers", f"It says: {error}") from error
+        raise InvalidValue(field, str(path), "a readable file of numbers", f"Error: {error}") from error
 
 
 def _read_dataset(field: str, dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return every item of `dataset`, stacked, and the labels if each item has one."""
+    """Return the samples of a Dataset, stacked, and its labels, if it has any."""
     sized = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
-    require(sized, field, dataset, "a Dataset with a length and items by index", "Stack the items of an iterable one")
+    require(sized, field, dataset, "a Dataset with a length and items by index", "Stack an iterable Dataset")
     require(len(dataset) > 0, field, dataset, "at least one sample")
     stacked, labels = np.empty(0), []
     for index in range(len(dataset)):
         sample, label = _sample_and_label(f"{field}[{index}]", dataset[index])
-        value = _numbers(field, sample, stacked if index else None)
+        value = _sample_array(field, sample, stacked if index else None)
         if index == 0:
             stacked = np.empty((len(dataset), *value.shape), value.dtype)
-        same = value.shape == stacked.shape[1:] and value.dtype == stacked.dtype
+        matches = value.shape == stacked.shape[1:] and value.dtype == stacked.dtype
         first = f"the {stacked.shape[1:]} {stacked.dtype} of item 0"
-        require(same, f"{field}[{index}]", f"{value.shape} {value.dtype}", first, "Resize or crop in the Dataset")
+        require(matches, f"{field}[{index}]", f"{value.shape} {value.dtype}", first, "Resize or crop in the Dataset")
         stacked[index] = value
         labels += [] if label is None else [np.asarray(label)]
     if not labels:
         return stacked, None
-    alike = len(labels) == len(stacked) and len({label.shape for label in labels}) == 1
+    complete = len(labels) == len(stacked) and len({label.shape for label in labels}) == 1
     shapes = f"{len(labels)} labels for {len(stacked)} samples, of shapes {sorted({label.shape for label in labels})}"
-    require(alike, f"{field}: label", shapes, "a label of one shape with every sample, or with none")
+    require(complete, f"{field}: label", shapes, "a label of one shape with every sample, or with none")
     return stacked, np.stack(labels)
 
 
 def _sample_and_label(where: str, item: Any) -> tuple[Any, Any]:
-    """Return the sample and the label (None where there is none) of an item of a Dataset."""
+    """Return the sample and the label (None if there is none) of an item of a Dataset."""
     if is_dataclass(item) and not isinstance(item, type):
         item = vars(item)
     if isinstance(item, Mapping):
@@ -199,16 +198,16 @@ def _sample_and_label(where: str, item: Any) -> tuple[Any, Any]:
     return item, None
 
 
-def _numbers(field: str, sample: Any, earlier: np.ndarray | None) -> np.ndarray:
-    """Return a sample as an array; of a Pillow image the colours, whatever the mode they are stored in."""
+def _sample_array(field: str, sample: Any, earlier: np.ndarray | None) -> np.ndarray:
+    """Return a sample as an array: a Pillow image of any mode as grey or RGB, to match `earlier` samples."""
     if isinstance(sample, Tensor):
-        return _plain(field, sample).cpu().numpy()
+        return _require_dense(field, sample).cpu().numpy()
     if isinstance(sample, Image.Image):
         grey = sample.mode in ("1", "L", "LA", "La") or sample.mode.startswith("I")
-        grey = grey and (earlier is None or earlier.ndim == 3)  # grey among colours becomes a colour
+        grey = grey and (earlier is None or earlier.ndim == 3)  # grey images among colour images become colour
         array = pixels(sample, 1 if grey else 3)
         return array[..., 0] if grey else array
-    return _unmasked(field, np.asanyarray(sample))
+    return _require_unmasked(field, np.asanyarray(sample))
 
 
 def _channels_first(store: Store) -> Store:
@@ -216,7 +215,7 @@ def _channels_first(store: Store) -> Store:
     floating = store.is_floating_point() if isinstance(store, Tensor) else store.dtype.kind == "f"
     images = store.dtype in (torch.uint8, np.uint8)
     shown = f"{tuple(store.shape)} {store.dtype}"
-    hint = "Make whole numbers uint8 (pixels 0 … 255) or float32 (points); give single numbers as (N, 1)"
+    hint = "Convert integers to uint8 (pixels 0 … 255) or float32 (points); give single numbers as (N, 1)"
     require(floating and store.ndim >= 2 or images and store.ndim in (3, 4), "samples", shown, FORMS, hint)
     require(0 not in store.shape, "samples", shown, "at least one sample, and no empty axis")
     if not images:
@@ -229,31 +228,32 @@ def _channels_first(store: Store) -> Store:
 
 
 def _check_values(store: Store) -> None:
-    """Refuse numbers that are not finite, reading a memory-mapped array piece by piece."""
+    """Raise `InvalidValue` unless all values are finite; a memory-mapped array is read in chunks."""
     if store.dtype in (torch.uint8, np.uint8):
         return
     rows = max(1, 2**22 // int(np.prod(store.shape[1:])))
     low, high = np.inf, -np.inf
     for start in range(0, len(store), rows):
-        piece = store[start : start + rows]
-        least, most = float(piece.min()), float(piece.max())  # both are NaN if any number is
-        finite = abs(least) <= torch.finfo(torch.float32).max and abs(most) <= torch.finfo(torch.float32).max
-        where = f"samples[{start}:{start + len(piece)}]"
-        require(finite, where, f"values from {least:g} to {most:g}", "finite numbers within the range of float32")
-        low, high = min(low, least), max(high, most)
+        chunk = store[start : start + rows]
+        smallest, largest = float(chunk.min()), float(chunk.max())  # NaN if any value is NaN
+        finite = abs(smallest) <= torch.finfo(torch.float32).max and abs(largest) <= torch.finfo(torch.float32).max
+        where = f"samples[{start}:{start + len(chunk)}]"
+        require(finite, where, f"values from {smallest:g} to {largest:g}", "finite numbers within the range of float32")
+        low, high = min(low, smallest), max(high, largest)
     if store.ndim == 4 and store.shape[1] in (1, 3) and low >= 0 and 0 < high <= 1:
         text = f"samples: images from {low:g} to {high:g} look like [0, 1]; generators that end in tanh reach [-1, 1]"
         warnings.warn(text, stacklevel=2)
 
 
-def _labels_of(labels: Any, count: int) -> Tensor:
+def _to_labels(labels: Any, count: int) -> Tensor:
     """Return labels as (count,) int64.
 
     Raises:
-        InvalidValue: they are not whole numbers, at least 0, one for each sample.
+        InvalidValue: the labels are not integers, at least 0, one for each sample.
     """
-    array = _plain("labels", labels).cpu().numpy() if isinstance(labels, Tensor) else _unmasked("labels", labels)
-    array = np.asarray(array)
+    if isinstance(labels, Tensor):
+        labels = _require_dense("labels", labels).cpu().numpy()
+    array = np.asarray(_require_unmasked("labels", labels))
     one_hot = array.ndim == 2 and array.shape[1] > 1 and array.dtype.kind in "fiub"
     if one_hot and bool(np.isin(array, (0, 1)).all() and (array.sum(1) == 1).all()):
         array = array.argmax(1)
@@ -263,14 +263,14 @@ def _labels_of(labels: Any, count: int) -> Tensor:
     numbers = array.dtype.kind in "iub" or array.dtype.kind == "f" and bool((array == np.floor(array)).all())
     example = next((value for value in array.tolist() if not numbers or value < 0), array[0])
     valid = numbers and float(array.min()) >= 0 and float(array.max()) < 2**63
-    require(valid, "labels", f"{array.dtype}, e.g. {example}", "whole numbers, at least 0")
+    require(valid, "labels", f"{array.dtype}, e.g. {example}", "integers, at least 0")
     return torch.from_numpy(array.astype(np.int64))
 
 
-def _brought_labels(labels: Any, count: int) -> Tensor | None:
-    """Return the labels that came with the samples; None, with a warning, where they are no classes."""
+def _included_labels(labels: Any, count: int) -> Tensor | None:
+    """Return the labels that come with the samples; None, with a warning, if they are not classes."""
     try:
-        return _labels_of(labels, count)
+        return _to_labels(labels, count)
     except InvalidValue as error:
-        warnings.warn(f"the labels are left out, since they are no classes ({error})", stacklevel=6)
+        warnings.warn(f"the labels are left out, since they are not classes ({error})", stacklevel=6)
         return None

@@ -1,4 +1,4 @@
-"""The role of data: a distribution that real samples are drawn from, with a generator that it is handed."""
+"""Base classes of data: a distribution from which real samples are drawn with a given generator."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch import Tensor
 
 
 class Data(ABC):
-    """Where real samples come from.
+    """A source of real samples.
 
-    A concrete set is a dataclass. `draw` uses no randomness but the generator it is given, so a run can be repeated
-    and resumed exactly.
+    A concrete set is a dataclass. The only randomness of `draw` is its generator, so a run can be repeated and resumed
+    exactly.
     """
 
     @property
@@ -26,25 +26,25 @@ class Data(ABC):
 
     @property
     def size(self) -> int | None:
-        """Number of samples in the set, or None where it can be drawn from without end."""
+        """Number of samples in the set, or None if it is unlimited."""
         return None
 
     def fingerprint(self) -> str:
-        """Return 16 letters that are others for another set: a hash of what it is and how it was built."""
+        """Return 16 hexadecimal digits that identify the set: a hash of its class, shape and settings."""
         settings = [(f.name, repr(getattr(self, f.name))) for f in fields(self)] if is_dataclass(self) else []
-        settings = re.sub(r" at 0x[0-9a-f]+", "", str(settings))  # of functions and objects, others in every process
+        settings = re.sub(r" at 0x[0-9a-f]+", "", str(settings))  # addresses differ between processes
         return hashlib.sha256(f"{type(self).__qualname__} {self.shape} {settings}".encode()).hexdigest()[:16]
 
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return `{"real": (count, *shape) float32}`, and `"label": (count,) int64` where the set has labels."""
+        """Return `{"real": (count, *shape) float32}`, and `"label": (count,) int64` if the set has labels."""
 
 
 class StoredData(Data):
-    """A finite set held as one array, in memory or memory-mapped: drawing a batch is an index.
+    """A finite set stored as one array, in memory or memory-mapped: drawing a batch is indexing.
 
-    Every draw is independent of those before it (uniform, with replacement), so nothing but the generator's state
-    has to be kept to resume exactly. Stored uint8 images become x / 127.5 - 1, float32 in [-1, 1], when they are taken.
+    Samples are drawn independently and uniformly, with replacement, so the generator's state is enough to resume
+    exactly. Images stored as uint8 are converted to x / 127.5 - 1, float32 in [-1, 1], when they are read.
     """
 
     @property
@@ -61,9 +61,9 @@ class StoredData(Data):
         return len(self.arrays[0])
 
     def fingerprint(self) -> str:
-        """Return 16 letters that are others for another set: a hash of its size, its labels and its samples.
+        """Return 16 hexadecimal digits that identify the set: a hash of its size, labels and samples.
 
-        Of more than 2²³ numbers, evenly spaced samples are looked at.
+        A set of more than 2²³ numbers is identified by evenly spaced samples.
         """
         labels = self.arrays[1]
         count = min(self.size, max(256, 2**23 // max(1, int(np.prod(self.shape)))))
@@ -71,23 +71,23 @@ class StoredData(Data):
         digest = hashlib.sha256(f"{self.shape} {self.size}".encode())
         if labels is not None:
             digest.update(labels.cpu().contiguous().numpy().tobytes())
-        for part in indices.split(256):
-            digest.update(self.take(part)["real"].cpu().numpy().tobytes())
+        for chunk in indices.split(256):
+            digest.update(self.take(chunk)["real"].cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
     @property
     def class_count(self) -> int | None:
-        """One more than the largest label, or None where the set has no labels."""
+        """One more than the largest label, or None if the set has no labels."""
         labels = self.arrays[1]
         return None if labels is None else int(labels.max()) + 1
 
     def take(self, indices: Tensor) -> dict[str, Tensor]:
-        """Return the samples at `indices`, (count,) int64, as `draw` does; `torch.arange(size)` takes the whole set."""
+        """Return the samples at `indices`, (count,) int64, in the form of `draw`."""
         store, labels = self.arrays
         if not isinstance(store, Tensor):
-            picked = store[indices.cpu().numpy()]
-            real = torch.from_numpy(picked if picked.dtype == np.uint8 else picked.astype(np.float32, copy=False))
-        elif store.ndim == 4 and not store.is_contiguous():  # an image is fastest to copy as it lies in memory
+            rows = store[indices.cpu().numpy()]
+            real = torch.from_numpy(rows if rows.dtype == np.uint8 else rows.astype(np.float32, copy=False))
+        elif store.ndim == 4 and not store.is_contiguous():  # images are copied fastest in their memory order
             real = store.permute(0, 2, 3, 1).index_select(0, indices.to(store.device)).permute(0, 3, 1, 2)
         else:
             real = store.index_select(0, indices.to(store.device))

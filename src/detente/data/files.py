@@ -1,4 +1,4 @@
-"""Files below a folder: which there are, and what the names of the folders above them mean."""
+"""Files below a folder, and what the names of their folders mean: splits and classes."""
 
 from __future__ import annotations
 
@@ -10,63 +10,63 @@ from pathlib import Path
 
 from detente.errors import InvalidValue
 
-SPLIT_WORDS = {  # what folders and files of splits are called: the split
+SPLIT_WORDS = {  # names of folders and files, and the split that each means
     **dict.fromkeys(("train", "training", "trainset", "train_set"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "validating", "dev", "eval", "evaluation", "holdout"), "validation"),
     **dict.fromkeys(("test", "testing", "testset", "test_set", "t10k"), "test"),
 }
-LITTER = {"thumbs.db", "desktop.ini", "icon\r"}  # what file managers leave behind
+IGNORED_FILES = {"thumbs.db", "desktop.ini", "icon\r"}  # created by file managers
 
 
-def split_named(word: str) -> str | None:
-    """Return the split that the name of a folder or file means: "train", "validation" or "test"; else None."""
+def split_from_name(word: str) -> str | None:
+    """Return the split that a name means, "train", "validation" or "test"; None if it means none."""
     return SPLIT_WORDS.get(word.lower())
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return all files in a folder or below it, in the order of their paths, symbolic links followed.
+    """Return all files below a folder, in the order of their paths.
 
-    Hidden files and folders, and what file managers leave behind, are not among them.
+    Symbolic links are followed. Hidden files and folders and those created by file managers are left out.
     """
     files: list[Path] = []
-    entered: set[str] = set()  # real paths of the folders above: a link to one of them would lead round in circles
+    parents: set[str] = set()  # real paths of the folders above, so that circular links are not followed
 
-    def enter(place: Path) -> None:
-        real = os.path.realpath(place)
-        if real in entered:
+    def visit(place: Path) -> None:
+        real_path = os.path.realpath(place)
+        if real_path in parents:
             return
-        entered.add(real)
+        parents.add(real_path)
         for entry in sorted(os.scandir(place), key=lambda entry: entry.name):
-            if entry.name.startswith((".", "__MACOSX")) or entry.name.lower() in LITTER:
+            if entry.name.startswith((".", "__MACOSX")) or entry.name.lower() in IGNORED_FILES:
                 continue
             if entry.is_dir():
-                enter(place / entry.name)
+                visit(place / entry.name)
             elif entry.is_file():
                 files.append(place / entry.name)
-        entered.discard(real)
+        parents.discard(real_path)
 
-    enter(folder)
+    visit(folder)
     return sorted(files)
 
 
-def counted(files: Sequence[Path]) -> str:
-    """Return in words how many files of which kinds there are, e.g. "3 .txt, 1 .db (notes.txt, …)"."""
-    kinds = Counter(file.suffix.lower() or "without a suffix" for file in files)
-    kinds_in_words = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+def describe_files(files: Sequence[Path]) -> str:
+    """Return the number of files per suffix, and examples, in words: "3 .txt, 1 .db (notes.txt, …)"."""
+    suffixes = Counter(file.suffix.lower() or "without a suffix" for file in files)
+    counts = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common())
     examples = ", ".join(file.name for file in files[:3])
-    return f"{kinds_in_words} ({examples}{', …' if len(files) > 3 else ''})"
+    return f"{counts} ({examples}{', …' if len(files) > 3 else ''})"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the folders above some files mean.
+    """The splits and classes that the names of folders mean.
 
     Args:
-        splits: the split of each file; all None where the folders name none.
-        labels: the class of each file, a place in `classes`; None where the folders name no classes.
-        classes: names of the class folders, sorted, over all splits, empty folders among them.
-        empty: class folders without a file.
-        stray: whether class folders mean nothing, since there are files outside of them.
+        splits: split of each file; all None if no folder is named like a split.
+        labels: class of each file, an index into `classes`; None if the folders are not classes.
+        classes: names of the class folders of all splits, sorted, including empty folders.
+        empty: names of the class folders without a file.
+        stray: whether sub-folders are not classes because there are files outside of them.
     """
 
     splits: list[str | None]
@@ -79,25 +79,26 @@ class Layout:
     def of(cls, folder: Path, files: Sequence[Path], field: str) -> Layout:
         """Return the layout of a folder: split/class/file, class/split/file, class/file, split/file or files alone.
 
-        Where every file lies in a sub-folder and there are at least two of these, they are classes; sub-folders that
-        are all called like splits (train, val, test, …) are splits.
+        If all sub-folders are named like splits (train, val, test, …), they are splits. If every file is in a
+        sub-folder and there are at least two of these, they are classes.
 
         Raises:
-            InvalidValue: some sub-folders are called like splits, others not, so that nobody knows what is meant.
+            InvalidValue: some sub-folders are named like splits and others are not.
         """
         above = [file.relative_to(folder).parts[:-1] for file in files]
         splits: list[str | None] = [None] * len(files)
         within, places = above, [folder]
-        first = sorted({names[0] for names in above if names})
-        called = [name for name in first if split_named(name)]
-        if called and all(above) and len(called) == len(first):
-            splits, within = [split_named(names[0]) for names in above], [names[1:] for names in above]
-            places = [folder / name for name in first]
-        elif {"train"} < {split_named(name) for name in called}:
-            hint = f"{', '.join(called)} look like splits, {', '.join(sorted(set(first) - set(called)))} do not"
-            raise InvalidValue(field, str(folder), "a folder of splits alone, or of classes alone", hint)
-        elif above and all(len(names) > 1 and split_named(names[1]) for names in above):
-            splits, within = [split_named(names[1]) for names in above], [(names[0], *names[2:]) for names in above]
+        top_names = sorted({names[0] for names in above if names})
+        split_names = [name for name in top_names if split_from_name(name)]
+        if split_names and all(above) and len(split_names) == len(top_names):
+            splits, within = [split_from_name(names[0]) for names in above], [names[1:] for names in above]
+            places = [folder / name for name in top_names]
+        elif {"train"} < {split_from_name(name) for name in split_names}:
+            others = sorted(set(top_names) - set(split_names))
+            hint = f"{', '.join(split_names)} look like splits, {', '.join(others)} do not"
+            raise InvalidValue(field, str(folder), "a folder of splits only, or of classes only", hint)
+        elif above and all(len(names) > 1 and split_from_name(names[1]) for names in above):
+            splits, within = [split_from_name(names[1]) for names in above], [(names[0], *names[2:]) for names in above]
         names = sorted({names[0] for names in within if names})
         stray = any(not names for names in within)
         if len(names) < 2 and not (names and any(splits) and not stray) or stray:

@@ -1,4 +1,4 @@
-"""Points drawn once from a mixture: a finite set whose modes are known."""
+"""Points drawn once from a mixture: a finite set with known modes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from detente.errors import InvalidValue, require
 
 @dataclass(frozen=True, eq=False)
 class FixedMixture(StoredData):
-    """A finite set of points drawn once from a mixture of Gaussians, for methods whose losses must be finite sums.
+    """A finite set of points drawn once from a mixture of Gaussians, for methods that need losses to be finite sums.
 
     Args:
-        mixture: where the points come from: a member of `detente.data` whose modes are known.
+        mixture: the distribution of the points: a member of `detente.data` with known modes.
         count: number of points, at least 1.
-        seed: of the points, ≥ 0; they are the same for all seeds of a training.
+        seed: seed of the points, ≥ 0; it is independent of the seed of the training.
 
     Source: Gulrajani et al. (2017), toy experiments (100,000 fixed points of the grid).
     """
@@ -33,9 +33,7 @@ class FixedMixture(StoredData):
         require(self.count >= 1, "count", self.count, "an integer ≥ 1")
         require(self.seed >= 0, "seed", self.seed, "an integer ≥ 0")
         if not hasattr(self.mixture, "centres"):
-            raise InvalidValue(
-                "mixture", type(self.mixture).__name__, "data whose modes are known, e.g. a ring or grid"
-            )
+            raise InvalidValue("mixture", type(self.mixture).__name__, "data with known modes, e.g. a ring or grid")
 
     @cached_property
     def arrays(self) -> tuple[Tensor, None]:

@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians in the plane whose modes are known: the ring of 8, the grid of 25, the four of the blog."""
+"""Mixtures of Gaussians in the plane with known modes: a ring of 8, a grid of 25, and four on a circle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ModeChoice = Literal["deterministic", "random"]
 
 @runtime_checkable
 class Mixture(Protocol):
-    """What a metric has to know of data whose modes are known."""
+    """Data with known modes, as metrics need them."""
 
     @property
     def centres(self) -> Tensor:
@@ -65,11 +65,11 @@ class Ring(Data):
     centre_k = radius * (cos 2πk/modes, sin 2πk/modes), k = 0 … modes - 1; x = centre_k + standard_deviation * N(0, I)
 
     Args:
-        modes: number of Gaussians, at least 1; the circle is closed, so no two coincide.
-        standard_deviation: of every mode along each axis, above 0.
-        radius: of the circle, above 0.
-        mode_choice: "deterministic": sample k of a batch belongs to mode k mod modes, so that every batch holds each
-            mode equally often; "random": modes are drawn independently and uniformly.
+        modes: number of Gaussians, at least 1.
+        standard_deviation: standard deviation of every mode along each axis, above 0.
+        radius: radius of the circle, above 0.
+        mode_choice: "deterministic": sample k of a batch belongs to mode k mod modes, so that every batch contains
+            each mode equally often; "random": modes are drawn independently and uniformly.
 
     Source: Mescheder, Nowozin, Geiger (2017), section 5 (modes drawn deterministically in the authors' code).
     """
@@ -80,7 +80,7 @@ class Ring(Data):
     mode_choice: ModeChoice = "deterministic"
 
     def __post_init__(self) -> None:
-        require(type(self.modes) is int and self.modes >= 1, "modes", self.modes, "a whole number, at least 1")
+        require(type(self.modes) is int and self.modes >= 1, "modes", self.modes, "an integer, at least 1")
         _require_positive("standard_deviation", self.standard_deviation)
         _require_positive("radius", self.radius)
         _require_mode_choice(self.mode_choice)
@@ -118,9 +118,9 @@ class Grid(Data):
     Args:
         side: number of Gaussians along each axis, at least 1; 5 gives the 25 Gaussians at {-4, -2, 0, 2, 4}².
         spacing: distance between neighbouring centres, above 0.
-        standard_deviation: of every mode along each axis, above 0.
-        scale: multiplies both `spacing` and `standard_deviation` when the grid is built, so that these two always
-            describe the points as drawn; 1/2.828 gives the 25 Gaussians of the WGAN-GP toy.
+        standard_deviation: standard deviation of every mode along each axis, above 0.
+        scale: multiplies `spacing` and `standard_deviation` when the grid is built, so that both describe the points
+            as drawn; 1/2.828 gives the 25 Gaussians of the WGAN-GP toy experiment.
         mode_choice: "random": modes are drawn independently and uniformly; "deterministic": sample k of a batch
             belongs to mode k mod side².
 
@@ -134,7 +134,7 @@ class Grid(Data):
     mode_choice: ModeChoice = "random"
 
     def __post_init__(self, scale: float) -> None:
-        require(type(self.side) is int and self.side >= 1, "side", self.side, "a whole number, at least 1")
+        require(type(self.side) is int and self.side >= 1, "side", self.side, "an integer, at least 1")
         _require_positive("spacing", self.spacing)
         _require_positive("standard_deviation", self.standard_deviation)
         _require_positive("scale", scale)
@@ -172,8 +172,8 @@ class FourGaussians(Data):
 
     Args:
         legacy_weights: False: every mode has weight 1/4. True: the mode at (0, 1) has weight 2/5 and the others 1/5,
-            as in the authors' code, which asked for five modes on a circle whose two end points coincide.
-        standard_deviation: of every mode along each axis, above 0.
+            as in the authors' code, which places five modes on a circle so that the first and last coincide.
+        standard_deviation: standard deviation of every mode along each axis, above 0.
 
     Source: Keswani, Mangoubi, Sachdeva, Vishnoi (2022), experiments with Gaussian mixtures.
     """

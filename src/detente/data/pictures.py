@@ -1,4 +1,4 @@
-"""Reading one picture: grey or colour, whatever its file format, cropped and resized."""
+"""Decoding one image of any file format as grey or colour, cropped and resized."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-# Formats that Pillow knows by name but cannot decode by itself, or that are no pictures of pixels.
-NO_PICTURES = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF"}
-# What is raised for a file that cannot be read: Pillow's errors of every kind, as one.
-BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-ORIENTATION = 0x0112  # number of the EXIF entry
-TURNED = {
+# Formats that Pillow lists but cannot decode by itself, or that do not hold pixels.
+UNSUPPORTED_FORMATS = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF"}
+# Errors of a file that cannot be decoded.
+DECODING_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+ORIENTATION = 0x0112  # EXIF tag
+ROTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -26,53 +26,53 @@ TURNED = {
 
 
 @cache
-def suffixes() -> frozenset[str]:
-    """Return the endings of all image files that can be read, in small letters, e.g. ".png"."""
-    registered = Image.registered_extensions()
-    return frozenset(suffix for suffix, form in registered.items() if form in Image.OPEN and form not in NO_PICTURES)
+def image_suffixes() -> frozenset[str]:
+    """Return the suffixes of all image files that can be decoded, in lower case, e.g. ".png"."""
+    formats = {suffix: name for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
+    return frozenset(suffix for suffix, name in formats.items() if name not in UNSUPPORTED_FORMATS)
 
 
-def decoded(file: Path | BinaryIO, channels: int, size: int | None = None, crop: int | None = None) -> np.ndarray:
-    """Return the pixels of an image file, (height, width, channels) uint8; of several frames, the first.
+def decode_image(file: Path | BinaryIO, channels: int, size: int | None = None, crop: int | None = None) -> np.ndarray:
+    """Return the pixels of an image file, (height, width, channels) uint8; the first frame if there are several.
 
-    Transparency is dropped; 16-bit images keep their upper 8 bits; a camera's orientation is undone where it can be
-    read.
+    Transparency is dropped, 16-bit images keep their upper 8 bits, and images are rotated as their EXIF orientation
+    says.
 
     Args:
         file: path or open file.
         channels: 3 (red, green, blue) or 1 (grey).
-        size: height and width, in pixels: the largest square in the middle is resized to it (bicubic); None: as it is.
-        crop: side of the square cut out of the middle first, in pixels; None: the largest.
+        size: height and width, in pixels, to which the largest central square is resized (bicubic); None: no resizing.
+        crop: side of the central square that is cut out first, in pixels; None: no cropping.
 
     Raises:
-        OSError, ValueError, SyntaxError: one of `BROKEN`, where the file cannot be read.
+        OSError, ValueError, SyntaxError: one of `DECODING_ERRORS`, if the file cannot be decoded.
     """
     try:
         with Image.open(file) as opened:
             return pixels(_upright(opened), channels, size, crop)
-    except BROKEN:
+    except DECODING_ERRORS:
         raise
-    except Exception as error:  # Pillow's readers of single formats raise errors of every kind
+    except Exception as error:  # Pillow's decoders raise errors of every type
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Return an image as the camera was held; as it is where its EXIF data cannot be read."""
+    """Return an image rotated as its EXIF orientation says, or unchanged if its EXIF data cannot be read."""
     try:
-        turn = TURNED.get(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # the picture may be whole all the same
-        turn = None
-    return image if turn is None else image.transpose(turn)
+        rotation = ROTATIONS.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # the pixels may still be readable
+        rotation = None
+    return image if rotation is None else image.transpose(rotation)
 
 
-def several_frames(file: Path) -> bool:
-    """Return whether a file that can be read holds more than one frame or page."""
+def has_several_frames(file: Path) -> bool:
+    """Return whether an image file holds more than one frame or page; False if it cannot be read."""
     if file.suffix.lower() not in (".gif", ".tif", ".tiff", ".webp", ".apng", ".avif"):
         return False
     try:
         with Image.open(file) as opened:
             return bool(getattr(opened, "is_animated", False))
-    except Exception:  # said elsewhere
+    except Exception:  # `decode_image` raises it
         return False
 
 
@@ -80,17 +80,17 @@ def pixels(image: Image.Image, channels: int, size: int | None = None, crop: int
     """Return the pixels of an image, as `decoded` does.
 
     Raises:
-        ValueError: its numbers have no known range.
+        ValueError: the range of the pixel values is not known.
     """
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if int(values.min()) < 0 or int(values.max()) >= 2**16:
-            raise ValueError(f"whole numbers from {values.min()} to {values.max()}, which are no 16-bit pixels")
+            raise ValueError(f"integers from {values.min()} to {values.max()}, which are not 16-bit pixels")
         image = Image.fromarray((values >> 8).astype(np.uint8))
     elif image.mode == "F":
         raise ValueError("floating-point pixels, whose range is not known")
     elif image.mode in ("P", "PA"):
-        image = image.convert("RGBA")  # what Pillow asks for before a palette's transparency is dropped
+        image = image.convert("RGBA")  # Pillow requires it before the transparency of a palette is dropped
     mode = "L" if channels == 1 else "RGB"
     image = image if image.mode == mode else image.convert(mode)
     if crop is not None:

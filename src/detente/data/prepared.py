@@ -1,4 +1,4 @@
-"""Image sets that were prepared once: one memory-mapped array, opened by name."""
+"""Prepared image sets: one memory-mapped array, opened by name."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ import torch
 from torch import Tensor
 
 from detente.data.base import StoredData
-from detente.data.cache import Opened, open_set
+from detente.data.cache import PreparedArrays, open_set
 from detente.errors import require
 
-SMALL = 2**28  # bytes: a set that may stay in memory once it was read
+IN_MEMORY_BYTES = 2**28  # size up to which a set may stay in memory once it is read
 
 
 @dataclass(frozen=True)
 class Prepared(StoredData):
-    """A set of images made by `detente data prepare NAME`, memory-mapped, in [-1, 1], with its labels if it has any.
+    """An image set made by `detente data prepare NAME`, memory-mapped, in [-1, 1], with its labels if it has any.
 
-    Only the images of a batch are read: sets far larger than the memory draw as fast as small ones.
+    Only the images of a batch are read, so a set may be far larger than memory.
 
     Args:
         name: as in `detente data list`, e.g. fashion_mnist; a size may follow, as in celeba-32.
-        split: which part of the set, e.g. train or test; None: all of it.
-        classes: the labels to keep, whole numbers from 0, or None for all; labels stay what they are.
-        folder: of prepared sets; None: the cache's, `sets` in $DETENTE_CACHE or ~/.cache/detente.
+        split: split of the set, e.g. train or test; None: all of them.
+        classes: the labels to keep, integers from 0, or None for all; labels are not renumbered.
+        folder: folder of prepared sets; None: `sets` in $DETENTE_CACHE or ~/.cache/detente.
 
     Raises:
-        InvalidValue: no such set, split or class; for a set that is not prepared yet, with the command that does it.
+        InvalidValue: an unknown set, split or class; or a set that is not prepared, with the command that prepares it.
     """
 
     name: str
@@ -43,24 +43,25 @@ class Prepared(StoredData):
     folder: str | Path | None = None
 
     def __post_init__(self) -> None:
-        _ = self._opened.span(self.split)  # so that a mistake shows when the object is built
+        _ = self._opened.span(self.split)  # read now, so that a mistake is an error of the constructor
         if self.classes is not None:
             object.__setattr__(self, "classes", tuple(self.classes))
-            valid = len(set(self.classes)) == len(self.classes) > 0 and all(type(one) is int for one in self.classes)
+            distinct = len(set(self.classes)) == len(self.classes) > 0
             count = 0 if self.labels is None else int(self.labels.max()) + 1
-            require(count > 0, "classes", self.classes, f"None, since {self.name} has no labels here")
-            valid = valid and all(0 <= one < count for one in self.classes)
-            require(valid, "classes", self.classes, f"None, or different whole numbers 0 … {count - 1}")
+            require(count > 0, "classes", self.classes, f"None, since {self.name} has no labels")
+            valid = distinct and all(type(label) is int and 0 <= label < count for label in self.classes)
+            require(valid, "classes", self.classes, f"None, or different integers 0 … {count - 1}")
             require(self.size > 0, "classes", self.classes, "at least one class that the split has")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("name", "split", "classes", "folder")}  # copies open it anew
+        names = ("name", "split", "classes", "folder")  # copies open the file again
+        return {name: getattr(self, name) for name in names}
 
     @cached_property
     def arrays(self) -> tuple[np.ndarray, Tensor | None]:
-        """The samples as stored, (size, C, H, W) uint8, indexed but not copied, and their labels."""
+        """The samples as stored, (size, C, H, W) uint8, not copied, and their labels."""
         samples, span = self._opened.samples, self._opened.span(self.split)
-        large = samples.nbytes > SMALL and hasattr(os, "preadv")
+        large = samples.nbytes > IN_MEMORY_BYTES and hasattr(os, "preadv")
         unlabelled = 0 if self.labels is None else int((self.labels < 0).sum())
         if not large and not unlabelled and (self.classes is None or self.labels is None):
             return samples[span], self.labels
@@ -70,40 +71,40 @@ class Prepared(StoredData):
             warnings.warn(text, stacklevel=3)
             rows, labels = rows[(labels >= 0).numpy()], labels[labels >= 0]
         if self.classes is not None and labels is not None:
-            chosen = torch.isin(labels, torch.tensor(self.classes))
-            rows, labels = rows[chosen.numpy()], labels[chosen]
+            selected = torch.isin(labels, torch.tensor(self.classes))
+            rows, labels = rows[selected.numpy()], labels[selected]
         if not large:
             return cast(np.ndarray, Rows(samples, rows)), labels
         descriptor = os.open(str(samples.filename), os.O_RDONLY)
-        found = Rows(samples, rows, descriptor)
-        finalize(found, os.close, descriptor)
-        return cast(np.ndarray, found), labels
+        selection = Rows(samples, rows, descriptor)
+        finalize(selection, os.close, descriptor)
+        return cast(np.ndarray, selection), labels
 
     @cached_property
     def labels(self) -> Tensor | None:
-        """Labels of the split, all classes of it, (N,) int64, -1 where a sample has none; None where all have none."""
+        """Labels of the split, all classes, (N,) int64, -1 for a sample without a label; None if no sample has one."""
         labels = self._opened.labels
         labels = None if labels is None else labels[self._opened.span(self.split)]
         return None if labels is None or not len(labels) or int(labels.max()) < 0 else labels
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes in the order of their labels; empty where the source does not say."""
+        """Names of the classes in the order of their labels; empty if they are not known."""
         return tuple(self._opened.about["classes"])
 
     @cached_property
-    def _opened(self) -> Opened:
+    def _opened(self) -> PreparedArrays:
         return open_set(self.name, "images", self.folder)
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Some rows of a memory-mapped array, read only when asked for: what `store[rows]` would copy.
+    """Rows of a memory-mapped array, read only when they are indexed: `store[rows]` without the copy.
 
     Args:
         store: the whole array.
-        rows: which of it, in order, (size,) int64.
-        descriptor: of its file, to be read by calls: pages of a mapping would count as the process's own memory.
+        rows: indices of the rows, in order, (size,) int64.
+        descriptor: file descriptor to read from, since pages of a mapping would count as memory of the process.
     """
 
     store: np.memmap
@@ -117,27 +118,27 @@ class Rows:
         rows = self.rows[index]
         if self.descriptor is None or rows.ndim != 1:
             return self.store[rows]
-        found = np.empty((len(rows), *self.store.shape[1:]), self.store.dtype)
+        values = np.empty((len(rows), *self.store.shape[1:]), self.store.dtype)
         size = self.store.strides[0]
-        for one, row in zip(found.reshape(len(rows), -1), rows.tolist(), strict=True):
-            if os.preadv(self.descriptor, [one], self.store.offset + row * size) < size:  # pyright: ignore
+        for buffer, row in zip(values.reshape(len(rows), -1), rows.tolist(), strict=True):
+            if os.preadv(self.descriptor, [buffer], self.store.offset + row * size) < size:  # pyright: ignore
                 raise OSError(f"{self.store.filename} ends before row {row:,}")
-        return found
+        return values
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape, as an array's."""
+        """Shape, as of an array."""
         return (len(self), *self.store.shape[1:])
 
     @property
     def ndim(self) -> int:
-        """Number of axes, as an array's."""
+        """Number of axes, as of an array."""
         return self.store.ndim
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of the numbers, as an array's."""
+        """Type of the values, as of an array."""
         return self.store.dtype

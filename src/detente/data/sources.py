@@ -1,4 +1,4 @@
-"""The table of data sets that are known by name: where each is to be had, and how it is cropped and resized."""
+"""The data sets that are known by name: where each comes from, and how it is cropped and resized."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ LARGEST = 1024
 
 @dataclass(frozen=True)
 class Source:
-    """How a set is come by and made into one array.
+    """Where a set comes from, and how it becomes one array.
 
-    Images: the middle `crop` × `crop` pixels (None: the largest square), resized to `size` × `size` (bicubic). Text:
+    Images: the central `crop` × `crop` pixels (None: the largest square), resized to `size` × `size` (bicubic). Text:
     the first `size` characters of each line, padded.
 
     Args:
         title: what the set is.
-        hub: its name on the Hugging Face hub.
-        splits: its splits there, in the order in which they are stored, each with its number of samples.
+        hub: name of the set on the Hugging Face hub.
+        splits: number of samples of each split on the hub, in the order in which they are stored.
         size: height and width of the images, in pixels, or length of the lines, in characters.
-        channels: 3 (red, green, blue) or 1 (grey); of text, 1.
-        crop: side of the square cut out of the middle before resizing, in pixels, or None.
-        sample: the hub's column of images, {bytes, path} each, or of text.
-        label: the hub's column of labels, or None.
-        configuration: the hub's configuration, or None for its only one.
+        channels: 3 (red, green, blue) or 1 (grey); 1 for text.
+        crop: side of the central square that is cut out before resizing, in pixels, or None.
+        sample: column of the images, {bytes, path} each, or of the text.
+        label: column of the labels, or None.
+        configuration: configuration on the hub, or None if there is only one.
         kind: "images" or "text".
-        installed: folder where a Debian package puts the set's files, and the package's name, or None.
-        classes: names of the labels in their order, for files that do not say; empty: not known.
-        paper: whose set it is.
+        installed: folder of the set's files in a Debian package, and the name of the package, or None.
+        classes: names of the labels in their order, for files without them; empty: not known.
+        paper: the paper to cite.
     """
 
     title: str
@@ -56,7 +56,7 @@ class Source:
 
     @property
     def count(self) -> int:
-        """Number of samples, all splits together."""
+        """Number of samples of all splits."""
         return sum(self.splits.values())
 
 
@@ -140,10 +140,10 @@ SOURCES = {
 
 
 def named(name: str) -> Source:
-    """Return the source that a name means: `celeba`, or, at another size than its own, `celeba-32`.
+    """Return the source of a name: `celeba`, or `celeba-32` for another size than its own.
 
     Raises:
-        InvalidValue: no such name or size.
+        InvalidValue: an unknown name, or a size that is not allowed.
     """
     base, dash, size = str(name).partition("-")
     if base not in SOURCES:

@@ -1,4 +1,4 @@
-"""Stacked MNIST: three digits as the channels of one image, so that there are a thousand modes to cover."""
+"""Stacked MNIST: three digits as the channels of one image, which gives 1,000 modes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class StackedMnist(Data):
     label = 100 * red + 10 * green + blue, each digit drawn independently and uniformly from the set of digits
 
     Args:
-        digits: the set that the digits come from: digits (the 5,000 that are always there) or a prepared one of grey
-            images with ten classes, e.g. mnist.
-        resolution: height and width of the images in pixels, 4 … 1024; of a prepared set, the one it was prepared in.
+        digits: the set of the digits: digits (5,000 that need no preparation), or a prepared set of grey images with
+            ten classes, e.g. mnist.
+        resolution: height and width of the images in pixels, 4 … 1024; a prepared set must be prepared at this size.
 
     Source: Metz, Poole, Pfau, Sohl-Dickstein (2017), section 3.3.1; Srivastava et al. (2017), section 4.1.
     """
@@ -34,11 +34,11 @@ class StackedMnist(Data):
 
     def __post_init__(self) -> None:
         valid = type(self.resolution) is int and 4 <= self.resolution <= 1024
-        require(valid, "resolution", self.resolution, "a whole number of pixels, 4 … 1024")
+        require(valid, "resolution", self.resolution, "an integer, 4 … 1024")
         if self.digits != EMBEDDED:
             shape, count = self._set.shape, self._set.class_count
-            found = f"{self.digits}: {shape}, {count} classes"
-            require(shape[0] == 1 and count == 10, "digits", found, "digits, or a prepared set of grey digits, 0 … 9")
+            shown = f"{self.digits}: {shape}, {count} classes"
+            require(shape[0] == 1 and count == 10, "digits", shown, "digits, or a prepared set of grey digits, 0 … 9")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -50,13 +50,13 @@ class StackedMnist(Data):
         return 1000
 
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-        drawn = self._set.draw(3 * count, generator)
-        channels = drawn["real"].reshape(count, *self.shape)
-        return {"real": channels, "label": drawn["label"].reshape(count, 3) @ drawn["label"].new_tensor([100, 10, 1])}
+        digits = self._set.draw(3 * count, generator)
+        images = digits["real"].reshape(count, *self.shape)
+        return {"real": images, "label": digits["label"].reshape(count, 3) @ digits["label"].new_tensor([100, 10, 1])}
 
     @cached_property
     def _set(self) -> StoredData:
-        """The set of single digits; members are found by name, since a sibling is never imported."""
+        """The set of single digits, by name, since data sets never import each other."""
         if self.digits == EMBEDDED:
             return members("data")["digits"](resolution=self.resolution)
         name = self.digits if self.resolution == 28 else f"{self.digits.partition('-')[0]}-{self.resolution}"

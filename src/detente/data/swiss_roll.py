@@ -1,4 +1,4 @@
-"""The swiss roll, seen from its end: a spiral in the plane, which has no modes to drop."""
+"""The swiss roll projected onto a plane: a spiral, which has no separate modes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detente.errors import require
 
 @dataclass(frozen=True)
 class SwissRoll(Data):
-    """The spiral of the WGAN-GP toy: coordinates 0 and 2 of scikit-learn's swiss roll, made smaller.
+    """The spiral of the WGAN-GP toy experiment: coordinates 0 and 2 of scikit-learn's swiss roll, scaled.
 
     t = 3π/2 * (1 + 2u), u ~ U[0, 1); x = scale * ((t cos t, t sin t) + noise * N(0, I))
 

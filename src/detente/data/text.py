@@ -1,4 +1,4 @@
-"""Text, character by character: lines of one length, as one-hot columns."""
+"""Text as lines of one-hot characters, all of the same length."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from detente.data.base import StoredData
-from detente.data.cache import Opened, open_set
+from detente.data.cache import PreparedArrays, open_set
 from detente.data.letters import decode, encode, vocabulary_of
 from detente.errors import require, unknown
 
 SMALL_TEXT = "small_text"
 LENGTH = 32
-# The words of the small text, in the order of a sentence.
+# The words of the small text, by position in a sentence.
 WORDS = (
     ("the", "a", "one", "my", "our", "no", "this", "that"),
     ("old", "red", "shy", "big", "wet", "calm", "kind", "loud", "tiny", "grey", "brave", "quick"),
@@ -30,23 +30,23 @@ WORDS = (
     ("sea", "sun", "mill", "moon", "road", "tree", "well", "wind", "field", "house", "river", "stone"),
 )
 LINES = 8192
-STRIDE = 20_011  # a prime that does not divide the number of sentences: the lines chosen are spread over all of them
+STRIDE = 20_011  # a prime that does not divide the number of sentences, so that lines are spread over all of them
 
 
 @dataclass(frozen=True)
 class Text(StoredData):
     """Lines of text as one-hot characters, (vocabulary, length) float32.
 
-    `small_text` is made up here: 8,192 different sentences of six words, such as "the old fox sees the sea". Every
-    other name is a set made by `detente data prepare NAME`, memory-mapped.
+    `small_text` is synthetic: 8,192 different sentences of six words, such as "the old fox sees the sea". Every other
+    name is a set made by `detente data prepare NAME`, memory-mapped.
 
     Args:
         name: small_text, or as in `detente data list`, e.g. one_billion_word.
-        split: which part of a prepared set, e.g. train or test; None: all of it. small_text has only train.
-        folder: of prepared sets; None: the cache's, `sets` in $DETENTE_CACHE or ~/.cache/detente.
+        split: split of a prepared set, e.g. train or test; None: all of them. small_text has only train.
+        folder: folder of prepared sets; None: `sets` in $DETENTE_CACHE or ~/.cache/detente.
 
     Raises:
-        InvalidValue: no such set or split; for a set that is not prepared yet, with the command that does it.
+        InvalidValue: an unknown set or split; or a set that is not prepared, with the command that prepares it.
 
     Source: Gulrajani et al. (2017), section 5.4 (32 one-hot characters of the One Billion Word benchmark).
     """
@@ -63,7 +63,7 @@ class Text(StoredData):
             _ = self._opened.span(self.split)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"name": self.name, "split": self.split, "folder": self.folder}  # copies open it anew
+        return {"name": self.name, "split": self.split, "folder": self.folder}  # copies open the file again
 
     @cached_property
     def arrays(self) -> tuple[np.ndarray, None]:
@@ -74,7 +74,7 @@ class Text(StoredData):
 
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
-        """The characters in the order of their numbers; 0 stands for all others, 1 for the padding."""
+        """The characters in the order of their numbers; 0 is any other character, 1 is padding."""
         return vocabulary_of(small_text()) if self.name == SMALL_TEXT else tuple(self._opened.about["vocabulary"])
 
     @property
@@ -86,39 +86,40 @@ class Text(StoredData):
         return {"real": torch.zeros(len(numbers), *self.shape).scatter_(1, numbers[:, None], 1.0)}
 
     def encode(self, lines: Iterable[str]) -> Tensor:
-        """Return the characters' numbers of lines, (lines, length) int64, cut or padded to the length of the set."""
+        """Return the numbers of the characters of lines, (lines, length) int64, cut or padded to the set's length."""
         return torch.from_numpy(encode(list(lines), self.vocabulary, self.arrays[0].shape[1])).long()
 
     def decode(self, samples: Tensor) -> list[str]:
         """Return samples as lines without their padding.
 
         Args:
-            samples: characters' numbers, (n, length), whole; or one-hot characters, scores or probabilities, (n,
-                vocabulary, length), floating point, of which the largest counts.
+            samples: numbers of characters, (n, length), integer; or one-hot characters, scores or probabilities, (n,
+                vocabulary, length), floating point, of which the largest is decoded.
         """
         if samples.is_floating_point():
             shape = tuple(samples.shape)
-            fits = len(shape) == 3 and shape[1] == len(self.vocabulary)
-            require(fits, "samples", shape, f"(n, {len(self.vocabulary)}, length)")
+            valid = len(shape) == 3 and shape[1] == len(self.vocabulary)
+            require(valid, "samples", shape, f"(n, {len(self.vocabulary)}, length)")
             samples = samples.argmax(1)
         return decode(samples.cpu().numpy(), self.vocabulary)
 
     @cached_property
-    def _opened(self) -> Opened:
+    def _opened(self) -> PreparedArrays:
         return open_set(self.name, "text", self.folder)
 
 
 @cache
 def small_text() -> tuple[str, ...]:
-    """Return the lines of the small text, always the same: sentences spread over all that the words can make."""
+    """Return the lines of the small text: always the same, spread over all possible sentences."""
     total, number = math.prod(map(len, WORDS)), 0
     lines: list[str] = []
     while len(lines) < LINES:
-        number, rest = (number + STRIDE) % total, number
+        remainder = number
+        number = (number + STRIDE) % total
         sentence = []
         for words in WORDS:
-            rest, chosen = divmod(rest, len(words))
-            sentence.append(words[chosen])
+            remainder, index = divmod(remainder, len(words))
+            sentence.append(words[index])
         line = " ".join(sentence)
         lines += [line] * (len(line) <= LENGTH)
     return tuple(lines)

@@ -1,19 +1,21 @@
-"""Small sets in the forms that sets come in, for the tests."""
+"""Small sets in the formats of their sources, for the tests."""
 
 from __future__ import annotations
 
 import gzip
 import io
-import json
 import struct
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
-NAMES = ("airplane", "automobile", "bird")
+from detente.data.preparation.preparation import prepare
+from detente.data.prepared import Prepared
+
+CLASS_NAMES = ("airplane", "automobile", "bird")
 
 
 def pictures(count: int, size: int = 8, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -27,27 +29,27 @@ def png(pixels: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def write_parquet(
-    path: Path, images: list[bytes], labels: list[int] | None, column: str = "img", rows: int = 4
-) -> None:
-    """Write images as the hub does: a struct of bytes and path, a ClassLabel, the features in the schema's metadata."""
-    fields = [pa.field(column, pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())]))]
-    features: dict = {column: {"_type": "Image"}}
-    columns: list[list] = [[{"bytes": image, "path": f"{number}.png"} for number, image in enumerate(images)]]
+def image_table(images: np.ndarray, labels: Iterable | None = None, column: str = "image", classes=None) -> Any:
+    """Return images as the hub stores them; needs the library `datasets`.
+
+    Args:
+        images: pixels.
+        labels: numbers or text.
+        column: name of the column of images.
+        classes: names of the classes, if the labels are their numbers.
+    """
+    import datasets  # pyright: ignore[reportMissingImports]
+
+    columns: dict = {column: [{"bytes": png(image), "path": f"{row}.png"} for row, image in enumerate(images)]}
     if labels is not None:
-        fields.append(pa.field("label", pa.int64()))
-        features["label"] = {"names": list(NAMES), "_type": "ClassLabel"}
-        columns.append(labels)
-    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
-    schema = pa.schema(fields, metadata=metadata)
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, fields, strict=True)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(arrays, schema=schema), path, row_group_size=rows)
+        columns["label"] = list(labels)
+    table = datasets.Dataset.from_dict(columns).cast_column(column, datasets.Image())
+    return table if classes is None else table.cast_column("label", datasets.ClassLabel(names=list(classes)))
 
 
-def write_text_parquet(path: Path, lines: list[str]) -> None:
+def write_parquet(path: Path, table: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table({"text": lines}), path)
+    table.to_parquet(str(path), batch_size=4)
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:
@@ -60,3 +62,15 @@ def write_pictures(folder: Path, images: np.ndarray) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, pixels in enumerate(images):
         Image.fromarray(pixels).save(folder / f"{number:03}.png")
+
+
+def prepare_set(name: str, source: Path | None, tmp_path: Path, **options) -> Path:
+    """Prepare a set, and return the folder of sets."""
+    assert list(prepare(name, source, folder=tmp_path / "sets", **options))
+    return tmp_path / "sets"
+
+
+def read_split(sets: Path, name: str, split: str | None) -> tuple[np.ndarray, list[int] | None]:
+    """Return the stored images and labels of a split."""
+    data = Prepared(name, split, folder=sets)
+    return np.asarray(data.arrays[0]), None if data.labels is None else data.labels.tolist()

@@ -1,33 +1,38 @@
-"""Where a set comes from: the files that were named, those of a Debian package, or the hub."""
+"""Where a set comes from: the files that were given, those of a Debian package, or the Hugging Face hub."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from detente.data.files import counted, files_below
-from detente.data.pictures import suffixes
-from detente.data.preparation.arrays import IDX, idx_part, npz_parts, once
-from detente.data.preparation.files import image_parts, text_part
-from detente.data.preparation.hub import hub_parts
-from detente.data.preparation.parquet import parquet_parts
+from detente.data.files import describe_files, files_below
+from detente.data.pictures import image_suffixes
+from detente.data.preparation.hugging_face import hub_parts, parquet_parts
+from detente.data.preparation.local_files import (
+    IDX_IMAGES,
+    idx_part,
+    image_parts,
+    npz_parts,
+    text_part,
+    without_packed_copies,
+)
 from detente.data.preparation.part import Part
 from detente.data.sources import Source
-from detente.errors import require
+from detente.errors import InvalidValue, require
 
-FORMS = "Parquet files, IDX files (train-images-idx3-ubyte.gz), an NPZ file, or a folder of images"
-TEXT_FORMS = "Parquet or text files (.txt, a line a sample)"
+IMAGE_FORMATS = "Parquet files, IDX files (train-images-idx3-ubyte.gz), an NPZ file, or a folder of images"
+TEXT_FORMATS = "Parquet or text files (.txt, one sample per line)"
 
 
-def origin(source: Source, path: Path | None) -> tuple[str, list[Part]]:
-    """Return in words where a set comes from, and its parts in the order of its splits.
+def find_parts(source: Source, path: Path | None) -> tuple[str, list[Part]]:
+    """Return where a set comes from, in words, and its parts in the order of its splits.
 
     Args:
         source: the set.
-        path: file or folder; None: the Debian package's where it is installed, else the hub.
+        path: file or folder; None: the Debian package if it is installed, else the hub.
 
     Raises:
-        InvalidValue: there is nothing of a known form, or the hub cannot be had.
+        InvalidValue: nothing of a known format is there, or the hub cannot be reached.
     """
     if path is None and source.installed and source.installed[0].is_dir():
         path = source.installed[0]
@@ -44,21 +49,25 @@ def origin(source: Source, path: Path | None) -> tuple[str, list[Part]]:
 
 
 def _local_parts(source: Source, path: Path) -> list[Part]:
-    """Return the parts of the first form that is found."""
+    """Return the parts in files of the first format that is there."""
     files = files_below(path) if path.is_dir() else [path]
     top, splits = path if path.is_dir() else path.parent, tuple(source.splits)
-    forms: list[tuple[Callable[[Path], bool], Callable[[list[Path]], list[Part]]]] = [
-        (lambda file: file.suffix == ".parquet", lambda some: parquet_parts(some, top, source)),
-        (lambda file: bool(IDX.search(file.name)), lambda some: [idx_part(file, top, splits) for file in once(some)]),
-        (lambda file: file.suffix == ".npz", lambda some: [part for file in some for part in npz_parts(file)]),
-        (lambda file: file.suffix.lower() in suffixes(), lambda some: image_parts(some, top, splits)),
+    # Which files are of the format, and how their parts are read.
+    formats: list[tuple[Callable[[Path], bool], Callable[[list[Path]], list[Part]]]] = [
+        (lambda file: file.suffix == ".parquet", lambda files: parquet_parts(files, top, source)),
+        (
+            lambda file: bool(IDX_IMAGES.search(file.name)),
+            lambda files: [idx_part(file, top, splits) for file in without_packed_copies(files)],
+        ),
+        (lambda file: file.suffix == ".npz", lambda files: [part for file in files for part in npz_parts(file)]),
+        (lambda file: file.suffix.lower() in image_suffixes(), lambda files: image_parts(files, top, splits)),
     ]
     if source.kind == "text":
-        forms[1:] = [(lambda file: file.suffix == ".txt", lambda some: [text_part(file, top, splits) for file in some])]
-    for fits, parts in forms:
-        some = [file for file in files if fits(file)]
-        if some:
-            return parts(some)
-    hint = f"It holds {counted(files)}" if files else "It is empty"
-    require(False, "source", str(path), TEXT_FORMS if source.kind == "text" else FORMS, hint)
-    return []
+        formats[1:] = [
+            (lambda file: file.suffix == ".txt", lambda files: [text_part(file, top, splits) for file in files])
+        ]
+    for matches, read_parts in formats:
+        if matching := [file for file in files if matches(file)]:
+            return read_parts(matching)
+    hint = f"It holds {describe_files(files)}" if files else "It is empty"
+    raise InvalidValue("source", str(path), TEXT_FORMATS if source.kind == "text" else IMAGE_FORMATS, hint)

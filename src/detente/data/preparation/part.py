@@ -1,4 +1,4 @@
-"""One part of a data set where it comes from: a file, or a split of the hub."""
+"""One part of a set at its source: a file, or a split on the hub."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from detente.data.files import split_named as common_split
+from detente.data.files import split_from_name
 
 NO_LABEL = -1
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One sample as it is stored where it comes from.
+    """One sample as its source stores it.
 
     Args:
-        where: file, row or number, as a person would look for it.
+        where: file, row or number, as error messages show it.
         content: an encoded image (bytes or the path of a file), pixels (H, W) or (H, W, C) uint8, or a line of text.
-        label: at least 0, or -1 where there is none.
+        label: at least 0, or -1 if there is none.
     """
 
     where: str
@@ -30,13 +30,13 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A run of samples in a fixed order, all of one split, that can be read from any place on.
+    """Samples of one split in a fixed order, which can be read from any index on.
 
     Args:
-        split: the split's name.
+        split: name of the split.
         count: number of samples.
-        stamp: what changes when the samples do: an interrupted preparation goes on only where it is the same.
-        read: yields the samples from a number on.
+        stamp: changes when the samples change; an interrupted preparation is resumed only if it is the same.
+        read: takes an index and yields the samples from there on.
         class_names: names of the labels in their order, or empty.
     """
 
@@ -48,20 +48,20 @@ class Part:
 
 
 def stamp_of(*files: Path) -> str:
-    """Return what changes when files do."""
+    """Return a text that changes when the files change."""
     return "; ".join(f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
 
 
-def split_named(word: str, splits: tuple[str, ...]) -> str | None:
-    """Return the split that a word means, by the set's own name for it where it has one; else None."""
+def split_name(word: str, splits: tuple[str, ...]) -> str | None:
+    """Return the split that a word means, under the set's own name for it if it has one; None if it means none."""
     if word.lower() in splits:
         return word.lower()
-    common = common_split(word)
-    return next((name for name in splits if common is not None and common_split(name) == common), common)
+    standard = split_from_name(word)
+    return next((name for name in splits if standard is not None and split_from_name(name) == standard), standard)
 
 
 def split_of(file: Path, top: Path, splits: tuple[str, ...]) -> str:
-    """Return the split of a file, by the first word of its name or the name of a folder above it; else train."""
+    """Return the split of a file: by the first word of its name or by a folder above it, else train."""
     first = file.name.replace(".", "-").replace("_", "-").partition("-")[0]
     words = [first, *reversed(file.relative_to(top).parts[:-1])] if file != top else [first]
-    return next(filter(None, (split_named(word, splits) for word in words)), "train")
+    return next(filter(None, (split_name(word, splits) for word in words)), "train")

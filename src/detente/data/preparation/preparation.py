@@ -1,40 +1,47 @@
-"""Preparing a set: every sample read once, cropped, resized and written into one array."""
+"""Preparing a set: every sample is read once, cropped, resized and written into one array."""
 
 from __future__ import annotations
 
 import hashlib
+import io
+import itertools
 import json
 import math
 import os
 import shutil
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
 from detente.data.cache import ABOUT, STORES, sets
-from detente.data.preparation.encoding import blocks, encoded, vocabulary_from
-from detente.data.preparation.origin import origin
+from detente.data.letters import encode, vocabulary_of
+from detente.data.pictures import DECODING_ERRORS, decode_image, pixels
+from detente.data.preparation.origin import find_parts
 from detente.data.preparation.part import Part, Record
-from detente.data.preparation.unfinished import Journal, Unfinished, checksum
+from detente.data.preparation.writer import Journal, SetWriter, checksum
 from detente.data.sources import Source, named
 from detente.errors import require
 
-BLOCK = 512  # samples written at once
-FORM = 1  # number of the form in which sets are stored: one more when it changes
+BLOCK = 512  # samples written at a time
+DECODED_AT_ONCE = 32  # images that a thread decodes at a time
+VOCABULARY_LINES = 100_000  # lines that decide the vocabulary
+FORMAT_VERSION = 1  # of stored sets; raise it when the format changes
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a preparation is.
+    """Progress of a preparation.
 
     Args:
-        done: samples read, those of an interrupted preparation included.
-        total: samples to be read.
+        done: samples read, including those read before an interruption.
+        total: samples in the source.
         skipped: broken samples left out.
-        before: samples that an interrupted preparation had read.
+        before: samples read before an interruption.
     """
 
     done: int
@@ -46,101 +53,153 @@ class Progress:
 def prepare(
     name: str, path: Path | None = None, skip_broken: bool = False, folder: str | Path | None = None
 ) -> Generator[Progress, None, None]:
-    """Make a set ready to be drawn from, yielding how far it is; nothing where it is ready already and undamaged.
+    """Prepare a set, yielding the progress; yield nothing if it is prepared already and undamaged.
 
-    An interrupted preparation goes on where it stopped. The set appears at once when it is whole.
+    An interrupted preparation is resumed. The set appears in its place only when it is complete.
 
     Args:
         name: as in `detente.data.sources`; a size may follow, as in celeba-32.
-        path: file or folder that the set comes from; None: its Debian package, else the Hugging Face hub.
+        path: file or folder to read; None: the Debian package if it is installed, else the Hugging Face hub.
         skip_broken: leave out samples that cannot be read, instead of stopping at the first.
-        folder: of prepared sets; None: the cache's.
+        folder: folder of prepared sets; None: the one in the cache.
 
     Raises:
-        InvalidValue: no such name; nothing to read there; a sample that cannot be read; a disk without room.
+        InvalidValue: an unknown name; nothing to read; a sample that cannot be read; too little room on the disk.
     """
-    source, place = named(name), sets(folder) / name
-    if path is None and damage(place) is None:
+    source, target = named(name), sets(folder) / name
+    if path is None and damage(target) is None:
         return
-    words, parts = origin(source, path)
-    stamp = hashlib.sha256(json.dumps([FORM, name, _rule(source), [part.stamp for part in parts]]).encode()).hexdigest()
-    if damage(place, stamp) is None:
+    place, parts = find_parts(source, path)
+    identity = [FORMAT_VERSION, name, _settings(source), [part.stamp for part in parts]]
+    stamp = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    if damage(target, stamp) is None:
         return
-    unfinished, total = Unfinished(place, STORES[source.kind], source.shape, stamp), sum(part.count for part in parts)
-    _check_room(unfinished.folder, total * (math.prod(source.shape) + 8))
-    vocabulary = vocabulary_from(parts, source)
-    with unfinished.open():
-        before = unfinished.journal.done
+    writer, total = SetWriter(target, STORES[source.kind], source.shape, stamp), sum(part.count for part in parts)
+    _require_room(writer.folder, total * (math.prod(source.shape) + 8))
+    vocabulary = _vocabulary(parts, source)
+    with writer.open():
+        before = writer.journal.done
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for split, block in _blocks_from(parts, before):
-                kept, skipped = [], []
-                for record, values in zip(block, encoded(block, source, vocabulary, pool), strict=True):
-                    if isinstance(values, Exception):
-                        hint = f"--skip-broken leaves it out. It says: {values}"
+            for split, block in _blocks(parts, before):
+                samples, labels, skipped = [], [], []
+                for record, sample in zip(block, _encode(block, source, vocabulary, pool), strict=True):
+                    if isinstance(sample, Exception):
+                        hint = f"--skip-broken leaves it out. Error: {sample}"
                         require(skip_broken, "source", record.where, "a sample that can be read", hint)
                         skipped.append(record.where)
                     else:
-                        kept.append((values, record.label))
-                unfinished.append(split, [values for values, _ in kept], [label for _, label in kept], skipped)
-                journal = unfinished.journal
-                yield Progress(journal.done, total, len(journal.skipped), before)
-        journal = unfinished.journal
-        require(journal.rows > 0, "source", words, "at least one sample that can be read")
-        unfinished.finish(_about(name, source, words, parts, vocabulary, journal))
+                        samples.append(sample)
+                        labels.append(record.label)
+                writer.append(split, samples, labels, skipped)
+                yield Progress(writer.journal.done, total, len(writer.journal.skipped), before)
+        require(writer.journal.rows > 0, "source", place, "at least one sample that can be read")
+        writer.finish(_about(name, source, place, parts, vocabulary, writer.journal))
 
 
 def damage(place: Path, stamp: str | None = None) -> str | None:
-    """Return in words why the set in a folder cannot be used, or None if it is whole: its checksums are those noted.
+    """Return why the set in a folder cannot be used, or None if its files have the recorded checksums.
 
     Args:
         place: the folder.
-        stamp: what the set must have been made from; None: anything.
+        stamp: stamp of the source that the set must have been made from; None: any.
     """
     try:
         about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
         if stamp not in (None, about["stamp"]):
-            return "it was made from something else"
-        for file, noted in about["sha256"].items():
-            if checksum(place / file) != noted:
+            return "it was made from another source"
+        for file, recorded in about["sha256"].items():
+            if checksum(place / file) != recorded:
                 return f"{file} has another checksum than when it was made"
     except (OSError, ValueError, KeyError) as error:
         return f"{type(error).__name__}: {error}"
     return None
 
 
-def _blocks_from(parts: Sequence[Part], start: int) -> Iterator[tuple[str, list[Record]]]:
-    """Yield blocks of records with their split, from sample number `start` of all on."""
+def _blocks(parts: Sequence[Part], start: int) -> Iterator[tuple[str, list[Record]]]:
+    """Yield the records from number `start` on in blocks of one split, with its name."""
     for part in parts:
-        for block in blocks(part.read(start), BLOCK) if start < part.count else ():
-            yield part.split, block
+        if start < part.count:
+            records = part.read(start)
+            while block := list(itertools.islice(records, BLOCK)):
+                yield part.split, block
         start = max(0, start - part.count)
 
 
-def _check_room(folder: Path, needed: int) -> None:
-    """Refuse to begin what the disk has no room for; what an interrupted preparation wrote is counted."""
-    there = sum(file.stat().st_size for file in folder.iterdir()) if folder.is_dir() else 0
-    free = there + shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
-    hint = f"There are {free / 1e9:.2f} GB. Let DETENTE_CACHE name a folder on another disk"
-    require(needed <= free, "cache", str(folder.parent), f"a disk with {needed / 1e9:.2f} GB of room", hint)
+def _encode(
+    block: Sequence[Record], source: Source, vocabulary: Sequence[str], pool: Executor
+) -> Iterator[np.ndarray | Exception]:
+    """Yield the stored form of each record, uint8, or the error if it cannot be read.
+
+    Args:
+        block: some records.
+        source: the set, which decides crop and size.
+        vocabulary: of text; else empty.
+        pool: threads that decode images; Pillow releases the interpreter's lock meanwhile.
+    """
+    if source.kind == "text":
+        yield from encode([str(record.content) for record in block], vocabulary, source.size)
+    elif all(isinstance(record.content, np.ndarray) for record in block):
+        yield from (_encode_image(record, source) for record in block)  # too little work for threads
+    else:
+        chunks = [block[start : start + DECODED_AT_ONCE] for start in range(0, len(block), DECODED_AT_ONCE)]
+        for images in pool.map(lambda chunk: [_encode_image(record, source) for record in chunk], chunks):
+            yield from images
 
 
-def _rule(source: Source) -> dict[str, Any]:
+def _encode_image(record: Record, source: Source) -> np.ndarray | Exception:
+    """Return an image, (C, H, W) uint8, or the error if it cannot be read."""
+    content = record.content
+    try:
+        if isinstance(content, np.ndarray):
+            image = content[..., None] if content.ndim == 2 else content
+            if image.shape != (source.size, source.size, source.channels) or source.crop:
+                image = pixels(Image.fromarray(content.squeeze()), source.channels, source.size, source.crop)
+        else:
+            file = content if isinstance(content, Path) else io.BytesIO(content if isinstance(content, bytes) else b"")
+            image = decode_image(file, source.channels, source.size, source.crop)
+        return image.transpose(2, 0, 1)
+    except UnidentifiedImageError:
+        return ValueError("unknown image format")
+    except DECODING_ERRORS as error:
+        return error
+
+
+def _vocabulary(parts: Sequence[Part], source: Source) -> tuple[str, ...]:
+    """Return the vocabulary of text, from its first 100,000 lines; empty for images."""
+    if source.kind != "text":
+        return ()
+    records: Iterable[Record] = itertools.chain.from_iterable(part.read(0) for part in parts)
+    lines = (str(record.content)[: source.size] for record in itertools.islice(records, VOCABULARY_LINES))
+    return vocabulary_of(lines)
+
+
+def _require_room(folder: Path, needed: int) -> None:
+    """Raise `InvalidValue` unless the disk has room for `needed` bytes, including those already in `folder`."""
+    written = sum(file.stat().st_size for file in folder.iterdir()) if folder.is_dir() else 0
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    available = written + shutil.disk_usage(existing).free
+    hint = f"It has {available / 1e9:.2f} GB. Set DETENTE_CACHE to a folder on another disk"
+    require(needed <= available, "cache", str(folder.parent), f"a disk with {needed / 1e9:.2f} GB of room", hint)
+
+
+def _settings(source: Source) -> dict[str, Any]:
     return {"kind": source.kind, "size": source.size, "channels": source.channels, "crop": source.crop}
 
 
 def _about(
-    name: str, source: Source, words: str, parts: Sequence[Part], vocabulary: Sequence[str], journal: Journal
+    name: str, source: Source, place: str, parts: Sequence[Part], vocabulary: Sequence[str], journal: Journal
 ) -> dict[str, Any]:
-    ends = [0, *accumulate(journal.kept.values())]
+    """Return the description of a set that is stored with it."""
+    ends = [0, *itertools.accumulate(journal.kept.values())]
     return {
         "name": name,
         "title": source.title,
-        **_rule(source),
+        **_settings(source),
         "shape": [journal.rows, *source.shape],
-        "splits": dict(zip(journal.kept, pairwise(ends), strict=True)),
+        "splits": dict(zip(journal.kept, itertools.pairwise(ends), strict=True)),
         "classes": next((part.class_names for part in parts if part.class_names), source.classes),
         "vocabulary": vocabulary,
-        "source": words,
+        "source": place,
         "paper": source.paper,
         "skipped": journal.skipped,
         "stamp": journal.stamp,
