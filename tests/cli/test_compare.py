@@ -105,7 +105,7 @@ def test_seconds_end_every_method_where_they_are_used_up(call: Call) -> None:
         ("--tune 0.001 quick", "tune: got '[0.001, quick]'; allowed: a list of numbers"),
         ("--tune 0", "tune: got 0.0; allowed: learning rates"),
         ("--seconds -1", "seconds: got -1.0"),
-        ("--seconds soon", "seconds: got 'soon'; allowed: a number or nothing"),
+        ("--seconds soon", "seconds: got 'soon'; allowed: a number or None"),
     ],
 )
 def test_what_cannot_be_meant_gets_one_line(call: Call, line: str, told: str) -> None:

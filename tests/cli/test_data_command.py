@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.preparing.originals import pictures
+from tests.data.preparation.originals import pictures
 
 from detente import cli
 

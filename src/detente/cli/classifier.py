@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from detente.cli.display import console
-from detente.cli.option_help import Words
+from detente.cli.command_words import Parser
 from detente.metrics.features import classifier
 from detente.metrics.features.classifier_training import names, train
 
@@ -25,11 +25,11 @@ SPOKEN = 10.0  # seconds between lines where there is no terminal
 
 def main(words: Sequence[str]) -> int:
     """Train the classifier, say how good it is, and return the exit status."""
-    parser = Words("data classifier", DESCRIPTION, EXAMPLES)
-    parser.add_argument("name", help=f"of the data set: {', '.join(names())}")
-    parser.add_argument("--seed", type=int, default=0, help="of its training (default: 0)")
-    parser.add_argument("--overwrite", action="store_true", help="train it anew where it is there already")
-    options = parser.parse_args(words)
+    parser = Parser("data classifier", DESCRIPTION, EXAMPLES)
+    parser.add("name", str, f"name of the data set: {', '.join(names())}")
+    parser.add("--seed", int, "seed of its training (default: 0)", 0)
+    parser.add("--overwrite", bool, "train it again if it exists", False)
+    options = parser.parse(words)
     if classifier.exists(options.name) and not options.overwrite:
         found = classifier.load(options.name)
         console.print(f"{sentence(found)} (there already; --overwrite trains it anew)", soft_wrap=True)

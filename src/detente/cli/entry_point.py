@@ -1,4 +1,4 @@
-"""The command line: `detente COMMAND …`, one file a command in `detente.cli.commands`."""
+"""The command line: `detente COMMAND …`; each command is one file in `detente.cli.commands`."""
 
 from __future__ import annotations
 
@@ -9,23 +9,15 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import detente
+import detente.cli.commands as packages
 from detente.cli.terminal import flush, silence, streams
 from detente.errors import InvalidValue, unknown
 from detente.training.signals import exit_status, terminable
 
-ORDER = ("demo", "list", "show", "train", "compare", "resume", "sample", "diagnose", "report", "reproduce", "data")
-
 
 def commands() -> list[str]:
-    """Return the names of all commands: the files of `detente.cli.commands` that describe one."""
-    import detente.cli.commands
-
-    found = {info.name for info in pkgutil.iter_modules(detente.cli.commands.__path__)} - {
-        "classifier",
-        "display",
-        "tuning",
-    }
-    return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
+    """Return the names of all commands: the files of `detente.cli.commands`."""
+    return sorted(info.name for info in pkgutil.iter_modules(packages.__path__))
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -91,7 +83,9 @@ def _command(name: str) -> ModuleType:
 
 
 def _overview() -> str:
-    lines = [f"  {name:<9} {_command(name).DESCRIPTION}" for name in commands()]
+    modules = {name: _command(name) for name in commands()}
+    ranked = sorted(modules, key=lambda name: (modules[name].RANK, name))
+    lines = [f"  {name:<9} {modules[name].DESCRIPTION}" for name in ranked]
     return "\n".join(
         [
             "détente: train GANs, and any other smooth two-player game, to equilibrium.",

@@ -24,6 +24,7 @@ from detente.training.run_directory.directory import held
 from detente.training.signals import exit_status
 from detente.training.terms import Terms
 
+RANK = 50
 DESCRIPTION = "Train one game under several methods with the same seeds, side by side, and write one page about them."
 EXAMPLES = """\
 examples:
@@ -40,30 +41,20 @@ OURS = ("--methods", "--out", "--overwrite", "--budget", "--baseline", "--tune")
 
 def main(words: Sequence[str]) -> int:
     """Train under every method, write the page, and return the exit status."""
-    parser = configuration.parser("compare", DESCRIPTION, EXAMPLES, without=("method",))
-    parser.set_defaults({"seeds": SEEDS})
-    parser.add_argument(
-        "--methods",
-        metavar="NAME …",
-        type=list[str],
-        help="names from `detente list methods`, with settings if wanted: NAME:KEY=VALUE,…; or MODULE.NAME of yours",
+    parser = configuration.parser("compare", DESCRIPTION, EXAMPLES, without=("method",), seeds=SEEDS)
+    text = "names from `detente list methods`, with settings if wanted: NAME:KEY=VALUE,…; or MODULE.NAME of yours"
+    parser.add("--methods", list[str], text, None, "NAME")
+    text = "end every method alike instead of by --steps: 60s (or min, h), 2e5grads or 20000steps"
+    parser.add("--budget", str, text, None)
+    parser.add("--baseline", str, "test all others against it (default: the first)", None, "NAME")
+    text = (
+        "first try every method at these learning rates, on other seeds with a fifth of the budget, and take each "
+        "at its best (without rates: at 0.1, 0.3, 1, 3 and 10 times its own)"
     )
-    parser.add_argument(
-        "--budget",
-        type=str,
-        help="end every method alike instead of by --steps: 60s (or min, h), 2e5grads or 20000steps",
-    )
-    parser.add_argument("--baseline", metavar="NAME", type=str, help="test all others against it (default: the first)")
-    parser.add_argument(
-        "--tune",
-        metavar="RATE …",
-        type=list[float],
-        help="first try every method at these learning rates, on other seeds with a fifth of the budget, and take each "
-        "at its best (without rates: at 0.1, 0.3, 1, 3 and 10 times its own)",
-    )
-    parser.add_argument("--out", type=Path, help="folder to make, with one run directory for each method")
-    parser.add_argument("--overwrite", action="store_true", help="replace runs that are there")
-    options = configuration.parse(parser, words, lists=("seeds", "methods", "tune"))
+    parser.add("--tune", list[float], text, None, "RATE")
+    parser.add("--out", Path, "folder to make, with one run directory for each method", None)
+    parser.add("--overwrite", bool, "replace runs that are there", False)
+    options = configuration.parse(parser, words)
     if not options.methods:
         raise InvalidValue("methods", options.methods, ", ".join(configuration.named_methods()))
     if options.out is None:
@@ -184,8 +175,7 @@ def _described(method: str, rest: list[str]) -> Described:
         if not equals:
             raise InvalidValue("methods", method, "NAME or NAME:KEY=VALUE,KEY=VALUE")
         words.append(f"--method.{key}={value}")
-    parser = configuration.parser("train", "")
-    parser.set_defaults({"seeds": SEEDS})
+    parser = configuration.parser("train", "", seeds=SEEDS)
     options = configuration.parse(parser, words)
     return configuration.build(parser, options), configuration.resolved(parser, options)
 

@@ -17,13 +17,14 @@ from rich.text import Text
 from torch import Tensor
 
 from detente.cli.display import console
-from detente.cli.option_help import Words
+from detente.cli.command_words import Parser
 from detente.cli.terminal import Console
 from detente.data.cache import open_set, prepared_names, sets
 from detente.data.preparation.preparation import damage, prepare
 from detente.data.sources import SOURCES, named
 from detente.errors import InvalidValue, unknown
 
+RANK = 110
 DESCRIPTION = "Image and text sets: what there is, preparing one, what was prepared, a classifier of one."
 ACTIONS = {
     "list": "what can be prepared by name, and what is",
@@ -56,7 +57,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _list(words: Sequence[str]) -> int:
-    Words("data list", f"Show {ACTIONS['list']}.").parse_args(words)
+    Parser("data list", f"Show {ACTIONS['list']}.").parse(words)
     head = ("name", "what it is", "samples", "shape", "from", "prepared")
     there: dict[str, list[str]] = {}
     for name in prepared_names():
@@ -88,11 +89,11 @@ def _list(words: Sequence[str]) -> int:
 
 
 def _prepare(words: Sequence[str]) -> int:
-    parser = Words("data prepare", f"{ACTIONS['prepare'].capitalize()}.", EXAMPLES)
-    parser.add_argument("name", help="as in `detente data list`; a size may follow, as in celeba-32")
-    parser.add_argument("--source", type=Path, help="Parquet, IDX, NPZ or text file, or folder of these or of images")
-    parser.add_argument("--skip-broken", action="store_true", help="leave out what cannot be read, and count it")
-    options = parser.parse_args(words)
+    parser = Parser("data prepare", f"{ACTIONS['prepare'].capitalize()}.", EXAMPLES)
+    parser.add("name", str, "as in `detente data list`; a size may follow, as in celeba-32")
+    parser.add("--source", Path, "Parquet, IDX, NPZ or text file, or folder of these or of images", None)
+    parser.add("--skip-broken", bool, "leave out what cannot be read, and count it", False)
+    options = parser.parse(words)
     begun = spoken = time.monotonic()
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -123,9 +124,9 @@ def _prepare(words: Sequence[str]) -> int:
 
 
 def _info(words: Sequence[str]) -> int:
-    parser = Words("data info", f"Show {ACTIONS['info']}.", EXAMPLES)
-    parser.add_argument("name", help="as in `detente data list`; a size may follow, as in celeba-32")
-    name = parser.parse_args(words).name
+    parser = Parser("data info", f"Show {ACTIONS['info']}.", EXAMPLES)
+    parser.add("name", str, "as in `detente data list`; a size may follow, as in celeba-32")
+    name = parser.parse(words).name
     opened, place = open_set(name, named(name).kind), sets() / name
     about = opened.about
     wrong = damage(place)

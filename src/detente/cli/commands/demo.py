@@ -8,9 +8,10 @@ from pathlib import Path
 
 from detente.cli import configuration
 from detente.cli.commands.compare import carry_out_all
-from detente.cli.option_help import Words
+from detente.cli.command_words import Parser
 from detente.training.run import Run
 
+RANK = 10
 DESCRIPTION = "The main job: four methods on a ring of Gaussians, a DCGAN on real digits, and a page about them."
 
 SEEDS = ("0", "1", "2")
@@ -29,12 +30,10 @@ DIAGNOSED = ("simultaneous", "consensus")
 
 def main(words: Sequence[str]) -> int:
     """Run the demonstration, and return the exit status."""
-    parser = Words("demo", DESCRIPTION, "examples:\n  detente demo\n  detente demo --out runs/again")
-    parser.add_argument(
-        "--out", type=Path, help="folder to make (default: runs/demo, or the first free runs/demo-2, …)"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace the demonstration that is there")
-    options = parser.parse_args(words)
+    parser = Parser("demo", DESCRIPTION, "examples:\n  detente demo\n  detente demo --out runs/again")
+    parser.add("--out", Path, "folder to make (default: runs/demo, or the first free runs/demo-2, …)", None)
+    parser.add("--overwrite", bool, "replace the demonstration that is there", False)
+    options = parser.parse(words)
     runs = {name: _described(*RING, "--method", name, *settings) for name, settings in METHODS.items()}
     runs["digits"] = _described(*DIGITS)
     return carry_out_all(runs, options.out or _free(Path("runs/demo")), options.overwrite, DIAGNOSED)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from detente.cli import configuration
 from detente.cli.display import console
-from detente.cli.option_help import Words
+from detente.cli.command_words import Parser
 from detente.diagnostics.base import GradientStatistics, Spectrum, roundoff
 from detente.diagnostics.gradient_statistics import gradient_statistics
 from detente.diagnostics.jacobian_spectrum import jacobian_spectrum, leading_eigenvalues
@@ -24,6 +24,7 @@ from detente.optimizers.sgd import SGD
 from detente.state import State
 from detente.training.run import Run
 
+RANK = 80
 DESCRIPTION = (
     "Say in plain words how stable a trained game is: spectrum, largest stable step, gradient norms and noise."
 )
@@ -33,12 +34,12 @@ DENSE = 2500  # parameters up to which the whole spectrum is computed; it takes 
 
 def main(words: Sequence[str]) -> int:
     """Diagnose the last checkpoint of a run, and return the exit status."""
-    parser = Words("diagnose", DESCRIPTION, EXAMPLES)
-    parser.add_argument("run", type=Path, help="run directory; the spectrum is written into it, for the report")
-    parser.add_argument("--seed", type=int, help="whose training, of the run's seeds (default: the first)")
-    parser.add_argument("--batches", type=int, default=16, help="batches for the gradients' statistics (default: 16)")
-    parser.add_argument("--count", type=int, default=6, help="eigenvalues of a game too large for all (default: 6)")
-    options = parser.parse_args(words)
+    parser = Parser("diagnose", DESCRIPTION, EXAMPLES)
+    parser.add("run", Path, "run directory; the spectrum is written into it, for the report")
+    parser.add("--seed", int, "one of the run's seeds (default: the first)", None)
+    parser.add("--batches", int, "batches for the gradients' statistics (default: 16)", 16)
+    parser.add("--count", int, "eigenvalues to compute of a game that is too large for all (default: 6)", 6)
+    options = parser.parse(words)
     for line in diagnosis(options.run, options.seed, options.batches, options.count):
         console.print(line, soft_wrap=isinstance(line, str))
     return 0

@@ -12,11 +12,12 @@ from rich.text import Text
 
 from detente.cli.display import console
 from detente.cli.naming import games, named_methods
-from detente.cli.option_help import Words
+from detente.cli.command_words import Parser
 from detente.errors import InvalidValue, unknown
 from detente.methods.method import Method
 from detente.registry import FOLDERS, members, summary
 
+RANK = 20
 DESCRIPTION = "List the members of every folder, one line each; methods with what they cost and when to choose them."
 EXAMPLES = "examples:\n  detente list\n  detente list methods"
 WIDE = 130  # from so many columns on, a terminal shows each thing in a column of its own
@@ -25,9 +26,9 @@ COST = "gradients a step"
 
 def main(words: Sequence[str]) -> int:
     """Print the members, and return the exit status."""
-    parser = Words("list", DESCRIPTION, EXAMPLES)
-    parser.add_argument("folder", nargs="?", help="only this one, e.g. methods")
-    options = parser.parse_args(words)
+    parser = Parser("list", DESCRIPTION, EXAMPLES)
+    parser.add("folder", str, "only this one, e.g. methods", None)
+    options = parser.parse(words)
     tables = {"games": games, "methods": named_methods}
     folders = list(dict.fromkeys(["games", "methods", *FOLDERS]))
     if options.folder is not None and options.folder not in folders:

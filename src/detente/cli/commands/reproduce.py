@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from detente.cli.display import console
-from detente.cli.option_help import Words
+from detente.cli.command_words import Parser
 from detente.errors import InvalidValue, require, unknown
 from detente.experiments.base import PROFILES
 from detente.experiments.support.outcome import Outcome, reproduce
@@ -21,6 +21,7 @@ from detente.registry import members
 from detente.training.run_directory.directory import held
 from detente.training.signals import exit_status
 
+RANK = 100
 DESCRIPTION = "Reproduce a figure of one of the papers, and say which of its claims hold."
 EXAMPLES = """\
 examples:
@@ -35,16 +36,13 @@ T = TypeVar("T")
 
 def main(words: Sequence[str]) -> int:
     """Conduct the experiment, and return the exit status: 0 also where a claim does not hold, which is a result."""
-    parser = Words("reproduce", DESCRIPTION, EXAMPLES)
-    parser.add_argument("name", nargs="?", help="an experiment from --list")
-    parser.add_argument("--list", action="store_true", help="list the experiments, one line each")
-    parser.add_argument(
-        "--profile",
-        default="laptop",
-        help="smoke (seconds, shows that it runs), laptop (two cores, at most 30 minutes) or paper (the paper's size)",
-    )
-    parser.add_argument("--out", type=Path, help="folder for runs, picture and outcome (default: runs/reproduce/…)")
-    options = parser.parse_args(words)
+    parser = Parser("reproduce", DESCRIPTION, EXAMPLES)
+    parser.add("name", str, "an experiment from --list", None)
+    parser.add("--list", bool, "list the experiments, one line each", False)
+    text = "smoke (seconds, shows that it runs), laptop (two cores, at most 30 minutes) or paper (the paper's size)"
+    parser.add("--profile", str, text, "laptop")
+    parser.add("--out", Path, "folder for runs, picture and outcome (default: runs/reproduce/…)", None)
+    options = parser.parse(words)
     known = members("experiments")
     if options.list:
         for name, experiment in known.items():

@@ -7,20 +7,21 @@ from pathlib import Path
 
 from detente.cli import configuration
 from detente.cli.commands.train import carry_out, longer
-from detente.cli.option_help import Words
+from detente.cli.command_words import Parser
 
+RANK = 60
 DESCRIPTION = "Go on from the last checkpoint of a run, to its planned end or beyond."
 EXAMPLES = "examples:\n  detente resume runs/one\n  detente resume runs/one --steps 3000"
 
 
 def main(words: Sequence[str]) -> int:
     """Resume, and return the exit status."""
-    parser = Words("resume", DESCRIPTION, EXAMPLES)
-    parser.add_argument("run", type=Path, help="run directory")
-    parser.add_argument("--steps", type=int, help="train up to this step (default: as planned)")
-    parser.add_argument("--seconds", type=float, help="train each seed for so many seconds in all")
-    parser.add_argument("--changed-data", action="store_true", help="go on although the data have changed")
-    options = parser.parse_args(words)
+    parser = Parser("resume", DESCRIPTION, EXAMPLES)
+    parser.add("run", Path, "run directory")
+    parser.add("--steps", int, "train up to this step (default: as planned)", None)
+    parser.add("--seconds", float, "train each seed for so many seconds in all", None)
+    parser.add("--changed-data", bool, "continue although the data have changed", False)
+    options = parser.parse(words)
     made, described = configuration.from_directory(options.run)
     run = configuration.build(made, described)
     run = longer(run, options.steps, options.seconds)

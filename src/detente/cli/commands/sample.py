@@ -12,13 +12,14 @@ from torch import Tensor
 
 from detente.cli import configuration
 from detente.cli.display import console
-from detente.cli.option_help import Words
+from detente.cli.command_words import Parser
 from detente.errors import InvalidValue, require
 from detente.games.adversarial import Adversarial
 from detente.report.scatter import scatter_picture
 from detente.training.progress import Progress
 from detente.training.run_directory.snapshot import image_grid
 
+RANK = 70
 DESCRIPTION = "Draw samples from a trained generator: numbers into a file, or images and points into a picture."
 EXAMPLES = """\
 examples:
@@ -37,18 +38,15 @@ WHOLE = f"a picture's name, such as grid.png, or a file of numbers: {', '.join(N
 
 def main(words: Sequence[str]) -> int:
     """Write the samples, and return the exit status."""
-    parser = Words("sample", DESCRIPTION, EXAMPLES)
-    parser.add_argument("run", type=Path, help="run directory")
-    parser.add_argument("--n", type=int, default=64, help="how many samples (default: 64)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        help=f"file to write: {WHOLE} (default: samples.png for images and points in the plane, else samples.npy)",
-    )
-    parser.add_argument("--seed", type=int, help="whose generator, of the run's seeds (default: the first)")
-    parser.add_argument("--latents", type=int, default=0, help="seed of the latents (default: 0)")
-    parser.add_argument("--step", type=int, help="from the checkpoint of this step (default: the last)")
-    options = parser.parse_args(words)
+    parser = Parser("sample", DESCRIPTION, EXAMPLES)
+    parser.add("run", Path, "run directory")
+    parser.add("--n", int, "number of samples (default: 64)", 64)
+    text = f"file to write: {WHOLE} (default: samples.png for images and points in the plane, otherwise samples.npy)"
+    parser.add("--out", Path, text, None)
+    parser.add("--seed", int, "one of the run's seeds (default: the first)", None)
+    parser.add("--latents", int, "seed of the latents (default: 0)", 0)
+    parser.add("--step", int, "from the checkpoint of this step (default: the last)", None)
+    options = parser.parse(words)
     require(options.n >= 1, "n", options.n, "an integer ≥ 1")
     run, trained = configuration.trained(options.run, options.seed, options.step)
     game = run.game

@@ -9,6 +9,7 @@ import yaml
 
 from detente.cli import configuration
 
+RANK = 30
 DESCRIPTION = "Show the resolved configuration as YAML, every default said, and stop."
 EXAMPLES = """\
 examples:

@@ -23,6 +23,7 @@ from detente.training.run_directory.lock import FILE as LOCK
 from detente.training.run_directory.record import Record
 from detente.training.signals import exit_status
 
+RANK = 40
 DESCRIPTION = "Train a game under a method, for one or several seeds, into a run directory."
 EXAMPLES = """\
 examples:
@@ -40,8 +41,8 @@ examples:
 def main(words: Sequence[str]) -> int:
     """Train, and return the exit status."""
     parser = configuration.parser("train", DESCRIPTION, EXAMPLES)
-    parser.add_argument("--out", type=Path, help="run directory to make, e.g. runs/one")
-    parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
+    parser.add("--out", Path, "run directory to make, e.g. runs/one", None)
+    parser.add("--overwrite", bool, "replace a run that is there", False)
     options = configuration.parse(parser, words)
     if options.out is None:
         raise InvalidValue("out", None, "a directory to write the run into", "Say where with --out runs/NAME")

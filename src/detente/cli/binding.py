@@ -1,0 +1,265 @@
+"""Values of options checked and converted against the types of parameters, and built."""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import os
+import re
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detente.cli.imports import parameters, reason
+from detente.cli.naming import alternatives, choices, members_for, named
+from detente.cli.option_help import in_words
+from detente.cli.yaml_file import read
+from detente.errors import InvalidValue, unknown
+
+PLAIN = (type(None), bool, int, float, str, list, tuple, dict, Path)
+
+
+class Word(str):
+    """A value as it was typed at the command line."""
+
+    __repr__ = str.__str__
+
+
+class Unfit(Exception):
+    """A value does not fit a type."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A part that was asked for by name or import path.
+
+    Args:
+        field: the option.
+        path: the import path, for run.yaml.
+        target: what lies there.
+        settings: what it is called with; None where it is not called.
+        factory: it is to be called later, perhaps more than once.
+    """
+
+    field: str
+    path: str
+    target: Any
+    settings: dict[str, Any] | None
+    factory: bool
+
+    def call(self) -> Any:
+        """Return what the target makes; an error names the option that it is about."""
+        settings = {name: make(value) for name, value in (self.settings or {}).items()}
+        try:
+            return self.target(**settings)
+        except InvalidValue as error:
+            raise prefixed(error, self) from error
+        except Exception as error:  # a user's own classes may raise anything, and so may torch at impossible sizes
+            message = f"{type(error).__name__}: {reason(error)}"[:300]
+            raise InvalidValue(self.field, self.path, "a class or function that can be called with these settings", message) from error
+
+
+def make(value: Any) -> Any:
+    """Return a bound value with every member built."""
+    if isinstance(value, Member):
+        return value.target if value.settings is None else value.call if value.factory else value.call()
+    if isinstance(value, list | tuple):
+        return type(value)(make(item) for item in value)
+    return {key: make(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def plain(value: Any) -> Any:
+    """Return a bound value as YAML holds it."""
+    if isinstance(value, Member):
+        settings = {"init_args": plain(value.settings)} if value.settings else {}
+        return value.path if value.settings is None else {"class_path": value.path, **settings}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else _scalar(value)
+
+
+def bind(field: str, annotation: Any, value: Any) -> Any:
+    """Return a value converted to a parameter's type, with a `Member` for everything that is to be built.
+
+    Args:
+        field: the option, e.g. `game.penalties`.
+        annotation: the parameter's type.
+        value: as YAML reads it, or a `Word`.
+
+    Raises:
+        InvalidValue: it does not fit; or a member does not exist, lacks a setting, or does not have it.
+    """
+    try:
+        return _convert(field, annotation, value)
+    except Unfit:
+        if isinstance(value, dict) and _typed(value.get("init_args")):
+            option = f"--{field}.{next(iter(value['init_args']))}"
+            raise InvalidValue("option", option, f"--{field} with {in_words(annotation)}") from None
+        shown = str(value) if isinstance(value, str) or _typed(value) else value
+        error = unknown(field, shown, choices(annotation) if str(value).isidentifier() else ())
+        if not (error.allowed and members_for(annotation)) or float in alternatives(annotation):
+            error = InvalidValue(field, shown, in_words(annotation), error.hint)
+        raise error from None
+
+
+def prefixed(error: InvalidValue, member: Member) -> InvalidValue:
+    """Return an error of a member with options in place of its parameters' names, in field and hint."""
+    settings = member.settings or {}
+    owned = re.split(r"[.\[]", error.field)[0] in settings
+
+    def option(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        text = f"--{member.field}.{name} {value.strip(chr(34)).lower()}"
+        return text if name in settings and text not in error.hint else match[0]
+
+    hint = re.sub(r"\b([a-z_]+)=(\w+|\"\w+\")", option, error.hint)
+    return InvalidValue(f"{member.field}.{error.field}" if owned else error.field, error.value, error.allowed, hint)
+
+
+def _convert(field: str, annotation: Any, value: Any) -> Any:
+    kinds = alternatives(annotation)
+    if str in kinds and isinstance(value, dict) and isinstance(value.get("class_path"), Word):
+        value = value if _typed(value.get("init_args")) else value["class_path"]
+    if isinstance(value, Word):
+        read_value = read(value)
+        text = {str, Path, object} & {*kinds} and (read_value is not None or type(None) not in kinds)
+        if not text or isinstance(read_value, dict | list) and not {*kinds} <= {str, Path, type(None)}:
+            value = read_value
+    for kind in kinds:
+        try:
+            return _as(field, kind, value, kinds)
+        except Unfit:
+            continue
+    raise Unfit
+
+
+def _as(field: str, kind: Any, value: Any, kinds: Sequence[Any]) -> Any:
+    """Return a value converted to one type of the alternatives."""
+    origin, inside = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if kind in (Any, object):
+        described = isinstance(value, dict) and "class_path" in value
+        return _member(field, kind, value, kinds) if described else _scalar(value)
+    if origin is typing.Literal:
+        value = ("off", "on")[value] if isinstance(value, bool) and "on" in inside else value
+        return _only(choice for choice in inside if choice == value and isinstance(value, type(choice)))
+    if kind in (bool, int, float, str, Path, type(None)):
+        return _number_or_text(kind, value)
+    if origin is collections.abc.Callable:
+        return _member(field, inside[1] if inside else object, value, kinds, factory=True)
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        if not isinstance(value, dict) or "class_path" in value:
+            raise Unfit
+        item = inside[1] if inside else Any
+        return {str(key): _convert(f"{field}.{key}", item, one) for key, one in value.items()}
+    if origin is Iterable or inspect.isclass(origin) and issubclass(origin, Sequence):
+        return _items(field, origin, inside or (Any,), value)
+    return _member(field, kind, value, kinds) if inspect.isclass(kind) else _scalar(value)
+
+
+def _number_or_text(kind: Any, value: Any) -> Any:
+    if kind in (bool, int, float) and isinstance(value, str):
+        value = read(value)
+    if kind is float and (isinstance(value, str) or type(value) is int):  # 1e-3 is a string in YAML
+        try:
+            return float(value)
+        except (ValueError, OverflowError):
+            raise Unfit from None
+    if kind in (str, Path) and isinstance(value, str):
+        return kind(value)
+    return _only([value] if type(value) is kind else [])
+
+
+def _items(field: str, origin: Any, inside: tuple[Any, ...], value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        if not members_for(inside[0]) or value is None:
+            raise Unfit
+        value = [value]  # one member stands for a list of one
+    fixed = origin is tuple and ... not in inside and inside != (Any,)
+    if fixed and len(value) != len(inside):
+        raise Unfit
+    bound = [_convert(field, inside[index if fixed else 0], item) for index, item in enumerate(value)]
+    return tuple(bound) if origin is tuple else bound
+
+
+def _member(field: str, kind: Any, value: Any, kinds: Sequence[Any], factory: bool = False) -> Member:
+    """Return the member that a name, an import path or a mapping with `class_path` asks for."""
+    path, given, table = value, {}, members_for(kind)
+    if isinstance(value, dict) and "class_path" in value:
+        path, given = value["class_path"], value.get("init_args") or {}
+        if path is None and given:
+            raise InvalidValue(field, None, in_words(kind), f"Say which with --{field} NAME")
+        if set(value) - {"class_path", "init_args"} or not isinstance(path, str) or not isinstance(given, dict):
+            raise InvalidValue(field, value, "a name, or a mapping with class_path and init_args")
+    elif not isinstance(value, str):
+        raise Unfit
+    free = path is value and (str in kinds or object in kinds)  # any other text is allowed, too
+    if free and (str in kinds and path in table or os.path.exists(path)):
+        raise Unfit
+    if path is value and path not in table and ("." not in path or not all(map(str.isidentifier, path.split(".")))):
+        raise Unfit
+    try:
+        target = named(field, path, table)
+    except InvalidValue as error:
+        if free and isinstance(error.__cause__, ModuleNotFoundError | AttributeError):
+            raise Unfit from None
+        raise
+    shown = f"{target.__module__}.{target.__qualname__}" if path in table else str(path)
+    role = kind if inspect.isclass(kind) and object not in kinds else object
+    if inspect.isclass(target) and not issubclass(target, role):
+        raise Unfit
+    if inspect.isclass(kind) and kind is not object and isinstance(target, kind):
+        if factory:
+            raise Unfit  # a module, not a factory of modules
+    elif callable(target):
+        return Member(field, shown, target, _settings(field, target, given, isinstance(path, Word)), factory)
+    elif object not in kinds:
+        what = "a module" if inspect.ismodule(target) else f"{type(target).__name__}, which cannot be called"
+        raise InvalidValue(field, str(path), "MODULE.NAME of a class or function that can be imported", f"It is {what}")
+    return Member(field, shown, target, _settings(field, object, given, False) or None, factory=False)
+
+
+def _settings(field: str, target: Any, given: dict[str, Any], replaced: bool) -> dict[str, Any]:
+    """Return a member's settings, bound and with its defaults.
+
+    Args:
+        field: the member's option.
+        target: what is to be called.
+        given: the settings by name.
+        replaced: a word took the place of a file's member, of whose settings those are kept that this one has too.
+    """
+    known, more = parameters(target)
+    bound: dict[str, Any] = {}
+    for name in given:
+        if name in known or more or (replaced and not _typed(given[name])):
+            continue
+        if not known:
+            raise InvalidValue(f"{field}.{name}", given[name], "no settings")
+        if _typed(given[name]):
+            raise unknown("option", f"--{field}.{name}", [f"--{field}.{one}" for one in known])
+        raise unknown(f"{field}.{name}", str(name), known)
+    for name, parameter in known.items():
+        if name in given:
+            bound[name] = bind(f"{field}.{name}", parameter.annotation, given[name])
+        elif parameter.default is parameter.empty:
+            raise InvalidValue(f"{field}.{name}", None, in_words(parameter.annotation), "It is required")
+        elif isinstance(parameter.default, PLAIN):
+            bound[name] = parameter.default
+    return bound | {name: bind(f"{field}.{name}", Any, given[name]) for name in given if more and name not in known}
+
+
+def _typed(value: Any) -> bool:
+    """Return whether a value, or something in it, was typed at the command line."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, Word) or any(map(_typed, inside))
+
+
+def _scalar(value: Any) -> Any:
+    return str(value) if isinstance(value, str | Path) else value
+
+
+def _only(matches: Iterable[Any]) -> Any:
+    for match in matches:
+        return match
+    raise Unfit
