@@ -18,8 +18,8 @@ import yaml
 from PIL import Image
 
 from detente import cli
-from detente.cli.entry_point import commands
 from detente.cli import display
+from detente.cli.entry_point import commands
 from detente.training.run_directory import checkpoint, record
 from tests.training.small_runs import assert_same_bits, lines, saved
 

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detente import cli
-from detente.cli.entry_point import commands
 from detente import registry as catalogue
 from detente.cli.commands import compare, resume, train
+from detente.cli.entry_point import commands
 from detente.cli.naming import games, hints, named_methods
 from detente.cli.yaml_file import FIELDS
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.data.preparation.originals import pictures
 
 from detente import cli
+from tests.data.preparation.originals import pictures
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from detente.cli.imports import parameters, reason
-from detente.cli.naming import alternatives, choices, members_for, named
+from detente.cli.naming import alternatives, members_for, named
 from detente.cli.option_help import in_words
 from detente.cli.yaml_file import read
 from detente.errors import InvalidValue, unknown
@@ -58,7 +58,9 @@ class Member:
             raise prefixed(error, self) from error
         except Exception as error:  # a user's own classes may raise anything, and so may torch at impossible sizes
             message = f"{type(error).__name__}: {reason(error)}"[:300]
-            raise InvalidValue(self.field, self.path, "a class or function that can be called with these settings", message) from error
+            raise InvalidValue(
+                self.field, self.path, "a class or function that can be called with these settings", message
+            ) from error
 
 
 def make(value: Any) -> Any:
@@ -77,7 +79,9 @@ def plain(value: Any) -> Any:
         return value.path if value.settings is None else {"class_path": value.path, **settings}
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else _scalar(value)
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def bind(field: str, annotation: Any, value: Any) -> Any:
@@ -97,10 +101,10 @@ def bind(field: str, annotation: Any, value: Any) -> Any:
         if isinstance(value, dict) and _typed(value.get("init_args")):
             option = f"--{field}.{next(iter(value['init_args']))}"
             raise InvalidValue("option", option, f"--{field} with {in_words(annotation)}") from None
-        shown = str(value) if isinstance(value, str) or _typed(value) else value
-        error = unknown(field, shown, choices(annotation) if str(value).isidentifier() else ())
-        if not (error.allowed and members_for(annotation)) or float in alternatives(annotation):
-            error = InvalidValue(field, shown, in_words(annotation), error.hint)
+        table = members_for(annotation) if isinstance(value, str) and value.isidentifier() else {}
+        error = unknown(field, str(value), table)
+        if not table or float in alternatives(annotation):
+            error = InvalidValue(field, str(value) if _typed(value) else value, in_words(annotation), error.hint)
         raise error from None
 
 
@@ -122,11 +126,8 @@ def _convert(field: str, annotation: Any, value: Any) -> Any:
     kinds = alternatives(annotation)
     if str in kinds and isinstance(value, dict) and isinstance(value.get("class_path"), Word):
         value = value if _typed(value.get("init_args")) else value["class_path"]
-    if isinstance(value, Word):
-        read_value = read(value)
-        text = {str, Path, object} & {*kinds} and (read_value is not None or type(None) not in kinds)
-        if not text or isinstance(read_value, dict | list) and not {*kinds} <= {str, Path, type(None)}:
-            value = read_value
+    if type(None) in kinds and (value is None or isinstance(value, str) and read(value) is None):
+        return None
     for kind in kinds:
         try:
             return _as(field, kind, value, kinds)
@@ -137,38 +138,34 @@ def _convert(field: str, annotation: Any, value: Any) -> Any:
 
 def _as(field: str, kind: Any, value: Any, kinds: Sequence[Any]) -> Any:
     """Return a value converted to one type of the alternatives."""
-    origin, inside = typing.get_origin(kind) or kind, typing.get_args(kind)
-    if kind in (Any, object):
-        described = isinstance(value, dict) and "class_path" in value
-        return _member(field, kind, value, kinds) if described else _scalar(value)
+    origin: Any = typing.get_origin(kind) or kind
+    inside = typing.get_args(kind)
+    if isinstance(value, str):
+        if kind in (str, Path, object) or (origin is typing.Literal and value in inside):
+            return Path(value) if kind is Path else str(value)
+        content = read(value)
+        value = value if isinstance(content, str) and kind is not Any else content
+    described = isinstance(value, dict) and "class_path" in value
     if origin is typing.Literal:
         value = ("off", "on")[value] if isinstance(value, bool) and "on" in inside else value
-        return _only(choice for choice in inside if choice == value and isinstance(value, type(choice)))
-    if kind in (bool, int, float, str, Path, type(None)):
-        return _number_or_text(kind, value)
-    if origin is collections.abc.Callable:
-        return _member(field, inside[1] if inside else object, value, kinds, factory=True)
-    if inspect.isclass(origin) and issubclass(origin, Mapping):
-        if not isinstance(value, dict) or "class_path" in value:
-            raise Unfit
-        item = inside[1] if inside else Any
-        return {str(key): _convert(f"{field}.{key}", item, one) for key, one in value.items()}
-    if origin is Iterable or inspect.isclass(origin) and issubclass(origin, Sequence):
-        return _items(field, origin, inside or (Any,), value)
-    return _member(field, kind, value, kinds) if inspect.isclass(kind) else _scalar(value)
-
-
-def _number_or_text(kind: Any, value: Any) -> Any:
-    if kind in (bool, int, float) and isinstance(value, str):
-        value = read(value)
+        return _require(value, value in inside and not isinstance(value, bool))
+    if kind in (Any, object) and not described:
+        return value
     if kind is float and (isinstance(value, str) or type(value) is int):  # 1e-3 is a string in YAML
         try:
             return float(value)
         except (ValueError, OverflowError):
             raise Unfit from None
-    if kind in (str, Path) and isinstance(value, str):
-        return kind(value)
-    return _only([value] if type(value) is kind else [])
+    if kind in (bool, int, float, str, Path, type(None)):
+        return _require(value, type(value) is kind)
+    if origin is collections.abc.Callable:
+        return _member(field, inside[1] if inside else object, value, kinds, factory=True)
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        items = _require(value, isinstance(value, dict) and not described).items()
+        return {str(key): _convert(f"{field}.{key}", inside[1] if inside else Any, item) for key, item in items}
+    if inspect.isclass(origin) and (issubclass(origin, Sequence) or origin is Iterable):
+        return _items(field, origin, inside or (Any,), value)
+    return _member(field, kind, value, kinds) if inspect.isclass(kind) or described else value
 
 
 def _items(field: str, origin: Any, inside: tuple[Any, ...], value: Any) -> Any:
@@ -255,11 +252,7 @@ def _typed(value: Any) -> bool:
     return isinstance(value, Word) or any(map(_typed, inside))
 
 
-def _scalar(value: Any) -> Any:
-    return str(value) if isinstance(value, str | Path) else value
-
-
-def _only(matches: Iterable[Any]) -> Any:
-    for match in matches:
-        return match
-    raise Unfit
+def _require(value: Any, fits: bool) -> Any:
+    if not fits:
+        raise Unfit
+    return value

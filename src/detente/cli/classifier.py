@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from detente.cli.display import console
 from detente.cli.command_words import Parser
+from detente.cli.display import console
 from detente.metrics.features import classifier
 from detente.metrics.features.classifier_training import names, train
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import pkgutil
 import sys
 import typing
 from collections.abc import Callable
@@ -60,21 +61,17 @@ def reason(error: BaseException) -> str:
 
 
 def _located(path: str) -> Any:
-    """Return what lies at an import path: the longest part that is a module, and attributes from there on."""
     if "" not in sys.path:
         sys.path.insert(0, "")
-    module, _, name = path.rpartition(".")
     try:
-        parent = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        outer = module.rpartition(".")[0]
-        if not outer or error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
-            raise
+        return pkgutil.resolve_name(path)
+    except AttributeError:  # perhaps since a module inside a package cannot be imported
         try:
-            parent = _located(module)
-        except (AttributeError, ModuleNotFoundError):
-            raise error from None
-    return getattr(parent, name)
+            importlib.import_module(path.rpartition(".")[0])
+        except ModuleNotFoundError as error:
+            if not (error.name and path.startswith(error.name)):
+                raise
+        raise
 
 
 def _type_hints(called: Any) -> dict[str, Any]:

@@ -45,13 +45,6 @@ def alternatives(annotation: Any) -> tuple[Any, ...]:
     return typing.get_args(annotation) if united else (annotation,)
 
 
-def choices(annotation: Any) -> list[str]:
-    """Return the names that fit a parameter's type: of members, and of `Literal`."""
-    kinds = alternatives(annotation)
-    literals = [name for kind in kinds if typing.get_origin(kind) is typing.Literal for name in typing.get_args(kind)]
-    return [*members_for(annotation), *filter(str.isidentifier, map(str, literals))]
-
-
 def named(field: str, name: str, table: Table) -> Any:
     """Return what a name or an import path stands for.
 

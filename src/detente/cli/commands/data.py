@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from detente.cli.display import console
 from detente.cli.command_words import Parser
+from detente.cli.display import console
 from detente.cli.terminal import Console
 from detente.data.cache import open_set, prepared_names, sets
 from detente.data.preparation.preparation import damage, prepare

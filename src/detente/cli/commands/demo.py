@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detente.cli import configuration
-from detente.cli.commands.compare import carry_out_all
 from detente.cli.command_words import Parser
+from detente.cli.commands.compare import carry_out_all
 from detente.training.run import Run
 
 RANK = 10

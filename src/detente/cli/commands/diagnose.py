@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from detente.cli import configuration
-from detente.cli.display import console
 from detente.cli.command_words import Parser
+from detente.cli.display import console
 from detente.diagnostics.base import GradientStatistics, Spectrum, roundoff
 from detente.diagnostics.gradient_statistics import gradient_statistics
 from detente.diagnostics.jacobian_spectrum import jacobian_spectrum, leading_eigenvalues

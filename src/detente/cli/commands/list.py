@@ -10,9 +10,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from detente.cli.command_words import Parser
 from detente.cli.display import console
 from detente.cli.naming import games, named_methods
-from detente.cli.command_words import Parser
 from detente.errors import InvalidValue, unknown
 from detente.methods.method import Method
 from detente.registry import FOLDERS, members, summary

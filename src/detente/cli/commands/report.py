@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from detente.cli.display import comparison_lines, console, outcome_table
 from detente.cli.command_words import Parser
+from detente.cli.display import comparison_lines, console, outcome_table
 from detente.errors import InvalidValue
 from detente.report.page import write_report
 

@@ -12,8 +12,8 @@ from typing import TypeVar
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from detente.cli.display import console
 from detente.cli.command_words import Parser
+from detente.cli.display import console
 from detente.errors import InvalidValue, require, unknown
 from detente.experiments.base import PROFILES
 from detente.experiments.support.outcome import Outcome, reproduce

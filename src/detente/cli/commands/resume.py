@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detente.cli import configuration
-from detente.cli.commands.train import carry_out, longer
 from detente.cli.command_words import Parser
+from detente.cli.commands.train import carry_out, longer
 
 RANK = 60
 DESCRIPTION = "Go on from the last checkpoint of a run, to its planned end or beyond."

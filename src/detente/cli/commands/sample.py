@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from detente.cli import configuration
-from detente.cli.display import console
 from detente.cli.command_words import Parser
+from detente.cli.display import console
 from detente.errors import InvalidValue, require
 from detente.games.adversarial import Adversarial
 from detente.report.scatter import scatter_picture
