@@ -7,7 +7,7 @@ import inspect
 import os
 import re
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,10 +57,9 @@ class Member:
         except InvalidValue as error:
             raise prefixed(error, self) from error
         except Exception as error:  # a user's own classes may raise anything, and so may torch at impossible sizes
+            allowed = "a class or function that can be called with these settings"
             message = f"{type(error).__name__}: {reason(error)}"[:300]
-            raise InvalidValue(
-                self.field, self.path, "a class or function that can be called with these settings", message
-            ) from error
+            raise InvalidValue(self.field, self.path, allowed, message) from error
 
 
 def make(value: Any) -> Any:
@@ -109,17 +108,31 @@ def bind(field: str, annotation: Any, value: Any) -> Any:
 
 
 def prefixed(error: InvalidValue, member: Member) -> InvalidValue:
-    """Return an error of a member with options in place of its parameters' names, in field and hint."""
+    """Return an error of a member with options in place of the names of its parameters."""
     settings = member.settings or {}
-    owned = re.split(r"[.\[]", error.field)[0] in settings
+    name = re.split(r"[.\[]", error.field)[0]
+    same = [name for name, value in settings.items() if isinstance(value, str) and value == error.value]
+    field = f"{member.field}.{error.field}" if name in settings else error.field
+    if (
+        field == error.field and "." not in field and same
+    ):  # the parameter of an inner part, which took this one's value
+        field = f"{member.field}.{same[0]}"
 
     def option(match: re.Match[str]) -> str:
-        name, value = match.groups()
-        text = f"--{member.field}.{name} {value.strip(chr(34)).lower()}"
-        return text if name in settings and text not in error.hint else match[0]
+        text = f"--{member.field}.{match[1]} {match[2].lower()}"
+        return text if match[1] in settings and text not in error.hint else match[0]
 
-    hint = re.sub(r"\b([a-z_]+)=(\w+|\"\w+\")", option, error.hint)
-    return InvalidValue(f"{member.field}.{error.field}" if owned else error.field, error.value, error.allowed, hint)
+    allowed, hint = (re.sub(r"\b([a-z_]+)=\"?(\w+)\"?", option, text) for text in (error.allowed, error.hint))
+    return InvalidValue(field, error.value, allowed, hint)
+
+
+def members_in(value: Any) -> Iterator[Member]:
+    """Yield every member in a bound value, outer ones first."""
+    if isinstance(value, Member):
+        yield value
+        value = value.settings
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        yield from members_in(item)
 
 
 def _convert(field: str, annotation: Any, value: Any) -> Any:

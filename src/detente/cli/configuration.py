@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from detente.cli.binding import Word, make, plain, prefixed
+from detente.cli.binding import Word, make, members_in, plain, prefixed
 from detente.cli.command_words import Parser
 from detente.cli.imports import hints, parameters, reason
 from detente.cli.naming import games as games
@@ -18,6 +18,7 @@ from detente.cli.naming import named_methods as named_methods
 from detente.cli.option_help import contents, documented, page, with_type
 from detente.cli.yaml_file import FIELDS, options_of, read_yaml
 from detente.errors import InvalidValue, require
+from detente.game import Game
 from detente.training.progress import Progress
 from detente.training.run import Run
 from detente.training.run_directory import checkpoint
@@ -83,17 +84,17 @@ def parse(made: Parser, words: Sequence[str]) -> SimpleNamespace:
     return made.values(options)
 
 
-def build(made: Parser, options: SimpleNamespace, **changes: Any) -> Run:
-    """Return the run that parsed options describe, with `changes` made.
+def build(made: Parser, options: SimpleNamespace) -> Run:
+    """Return the run that parsed options describe.
 
     Raises:
         InvalidValue: what the run or its parts refuse.
     """
-    settings = {name: make(getattr(options, name)) for name in FIELDS if name not in changes}
+    settings = {name: make(getattr(options, name)) for name in FIELDS}
     try:
-        return Run(**settings, **changes)
+        return Run(**settings)
     except InvalidValue as error:
-        raise prefixed(prefixed(error, options.method), options.game) from error
+        raise _named_by_options(error, options, settings["game"]) from error
     except Exception as error:  # a user's own classes may raise anything
         paths = f"{options.game.path}, {options.method.path}"
         message = f"{type(error).__name__}: {reason(error)}"[:300]
@@ -152,6 +153,22 @@ def trained(directory: Path, seed: int | None = None, step: int | None = None) -
     chosen = run.seeds[0] if seed is None else seed
     require(chosen in progress, "seed", seed, f"one of {', '.join(map(str, progress))}")
     return run, progress[chosen]
+
+
+def _named_by_options(error: InvalidValue, options: SimpleNamespace, game: Game) -> InvalidValue:
+    """Return an error of a run with options, and the game's name, in place of Python's names."""
+    for member in members_in([options.method, options.game]):
+        error = prefixed(error, member)
+    field, value, hint = error.field, error.value, error.hint
+    if field == "game" and isinstance(value, str):
+        value = value.replace(type(game).__name__, options.game.path.rpartition(".")[2])
+    if "." not in field and field not in FIELDS:
+        field = f"method ({field})"
+    if "fixed_latents=True" in hint:  # a game without this parameter
+        settings = options.game.settings or {}
+        name = "" if "points" in settings else "a GAN such as --game ring "
+        hint = f"Use {name}--game.points {5 * settings['batch'] if 'points' in settings else 2560}"
+    return InvalidValue(field, value, error.allowed, hint)
 
 
 def _put(options: dict[str, Any], name: str, value: Any) -> None:

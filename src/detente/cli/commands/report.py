@@ -23,6 +23,9 @@ def main(words: Sequence[str]) -> int:
     options = parser.parse(words)
     try:
         page = write_report(options.runs, options.out)
+    except InvalidValue as error:
+        field = "runs" if error.field == "paths" else error.field
+        raise InvalidValue(field, error.value, error.allowed, error.hint) from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise InvalidValue("out", str(options.out), "a page's name where one can write", reason) from error
