@@ -18,8 +18,6 @@ from detente.cli.option_help import in_words
 from detente.cli.yaml_file import read
 from detente.errors import InvalidValue, unknown
 
-PLAIN = (type(None), bool, int, float, str, list, tuple, dict, Path)
-
 
 class Word(str):
     """A value as it was typed at the command line."""
@@ -151,8 +149,7 @@ def _convert(field: str, annotation: Any, value: Any) -> Any:
 
 def _as(field: str, kind: Any, value: Any, kinds: Sequence[Any]) -> Any:
     """Return a value converted to one type of the alternatives."""
-    origin: Any = typing.get_origin(kind) or kind
-    inside = typing.get_args(kind)
+    origin, inside = typing.get_origin(kind) or kind, typing.get_args(kind)
     if isinstance(value, str):
         if kind in (str, Path, object) or (origin is typing.Literal and value in inside):
             return Path(value) if kind is Path else str(value)
@@ -173,10 +170,10 @@ def _as(field: str, kind: Any, value: Any, kinds: Sequence[Any]) -> Any:
         return _require(value, type(value) is kind)
     if origin is collections.abc.Callable:
         return _member(field, inside[1] if inside else object, value, kinds, factory=True)
-    if inspect.isclass(origin) and issubclass(origin, Mapping):
+    if _is_subclass(origin, Mapping):
         items = _require(value, isinstance(value, dict) and not described).items()
         return {str(key): _convert(f"{field}.{key}", inside[1] if inside else Any, item) for key, item in items}
-    if inspect.isclass(origin) and (issubclass(origin, Sequence) or origin is Iterable):
+    if _is_subclass(origin, Sequence) or origin is Iterable:
         return _items(field, origin, inside or (Any,), value)
     return _member(field, kind, value, kinds) if inspect.isclass(kind) or described else value
 
@@ -195,27 +192,27 @@ def _items(field: str, origin: Any, inside: tuple[Any, ...], value: Any) -> Any:
 
 def _member(field: str, kind: Any, value: Any, kinds: Sequence[Any], factory: bool = False) -> Member:
     """Return the member that a name, an import path or a mapping with `class_path` asks for."""
-    path, given, table = value, {}, members_for(kind)
+    path, settings, table = value, {}, members_for(kind)
     if isinstance(value, dict) and "class_path" in value:
-        path, given = value["class_path"], value.get("init_args") or {}
-        if path is None and given:
+        path, settings = value["class_path"], value.get("init_args") or {}
+        if path is None and settings:
             raise InvalidValue(field, None, in_words(kind), f"Say which with --{field} NAME")
-        if set(value) - {"class_path", "init_args"} or not isinstance(path, str) or not isinstance(given, dict):
+        if set(value) - {"class_path", "init_args"} or not isinstance(path, str) or not isinstance(settings, dict):
             raise InvalidValue(field, value, "a name, or a mapping with class_path and init_args")
     elif not isinstance(value, str):
         raise Unfit
-    free = path is value and (str in kinds or object in kinds)  # any other text is allowed, too
-    if free and (str in kinds and path in table or os.path.exists(path)):
+    any_text = path is value and (str in kinds or object in kinds)
+    if any_text and (str in kinds and path in table or os.path.exists(path)):
         raise Unfit
     if path is value and path not in table and ("." not in path or not all(map(str.isidentifier, path.split(".")))):
         raise Unfit
     try:
         target = named(field, path, table)
     except InvalidValue as error:
-        if free and isinstance(error.__cause__, ModuleNotFoundError | AttributeError):
+        if any_text and isinstance(error.__cause__, ModuleNotFoundError | AttributeError):
             raise Unfit from None
         raise
-    shown = f"{target.__module__}.{target.__qualname__}" if path in table else str(path)
+    import_path = f"{target.__module__}.{target.__qualname__}" if path in table else str(path)
     role = kind if inspect.isclass(kind) and object not in kinds else object
     if inspect.isclass(target) and not issubclass(target, role):
         raise Unfit
@@ -223,46 +220,61 @@ def _member(field: str, kind: Any, value: Any, kinds: Sequence[Any], factory: bo
         if factory:
             raise Unfit  # a module, not a factory of modules
     elif callable(target):
-        return Member(field, shown, target, _settings(field, target, given, isinstance(path, Word)), factory)
+        bound = _settings(field, target, settings, isinstance(path, Word))
+        return Member(field, import_path, target, bound, factory)
     elif object not in kinds:
         what = "a module" if inspect.ismodule(target) else f"{type(target).__name__}, which cannot be called"
         raise InvalidValue(field, str(path), "MODULE.NAME of a class or function that can be imported", f"It is {what}")
-    return Member(field, shown, target, _settings(field, object, given, False) or None, factory=False)
+    return Member(field, import_path, target, _settings(field, object, settings, False) or None, factory=False)
 
 
-def _settings(field: str, target: Any, given: dict[str, Any], replaced: bool) -> dict[str, Any]:
+def _settings(field: str, target: Any, settings: dict[str, Any], replaced: bool) -> dict[str, Any]:
     """Return a member's settings, bound and with its defaults.
 
     Args:
         field: the member's option.
         target: what is to be called.
-        given: the settings by name.
-        replaced: a word took the place of a file's member, of whose settings those are kept that this one has too.
+        settings: the settings by name.
+        replaced: a word replaced a file's member; of the file's settings, those that do not fit are left out.
     """
-    known, more = parameters(target)
+    known, takes_others = parameters(target)
     bound: dict[str, Any] = {}
-    for name in given:
-        if name in known or more or (replaced and not _typed(given[name])):
+    for name, value in settings.items():
+        if name in known or (replaced and not takes_others and not _typed(value)):
             continue
-        if not known:
-            raise InvalidValue(f"{field}.{name}", given[name], "no settings")
-        if _typed(given[name]):
-            raise unknown("option", f"--{field}.{name}", [f"--{field}.{one}" for one in known])
-        raise unknown(f"{field}.{name}", str(name), known)
+        if takes_others:
+            bound[name] = bind(f"{field}.{name}", Any, value)
+        elif not known:
+            raise InvalidValue(f"{field}.{name}", value, "no settings")
+        elif _typed(value):
+            raise unknown("option", f"--{field}.{name}", [f"--{field}.{key}" for key in known])
+        else:
+            raise unknown(f"{field}.{name}", str(name), known)
     for name, parameter in known.items():
-        if name in given:
-            bound[name] = bind(f"{field}.{name}", parameter.annotation, given[name])
+        if name in settings:
+            bound[name] = bind(f"{field}.{name}", parameter.annotation, settings[name])
         elif parameter.default is parameter.empty:
             raise InvalidValue(f"{field}.{name}", None, in_words(parameter.annotation), "It is required")
-        elif isinstance(parameter.default, PLAIN):
+        elif _is_plain(parameter.default):
             bound[name] = parameter.default
-    return bound | {name: bind(f"{field}.{name}", Any, given[name]) for name in given if more and name not in known}
+    return bound
 
 
 def _typed(value: Any) -> bool:
     """Return whether a value, or something in it, was typed at the command line."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return isinstance(value, Word) or any(map(_typed, inside))
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether YAML can hold a value."""
+    if type(value) in (list, tuple, dict):
+        return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
+    return value is None or type(value) in (bool, int, float, str) or isinstance(value, Path)
+
+
+def _is_subclass(kind: Any, base: type) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, base)
 
 
 def _require(value: Any, fits: bool) -> Any:

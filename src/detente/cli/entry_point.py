@@ -21,12 +21,12 @@ def commands() -> list[str]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Carry out a command line and return its exit status.
+    """Run a command line and return its exit status.
 
-    It is 0, or 2 for the user's mistake; 130, 143 or 129 when interrupted by Ctrl-C, SIGTERM or SIGHUP.
+    The status is 0, or 2 for a user's mistake; 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
-        words: the words after `detente` (default: this process's).
+        words: the words after `detente` (default: those of this process).
     """
     with streams():
         status = _status(list(sys.argv[1:] if words is None else words))
@@ -48,16 +48,16 @@ def _status(words: list[str]) -> int:
     except KeyboardInterrupt as interrupt:
         _complain("interrupted")
         return exit_status(interrupt)
-    except SystemExit as leave:  # argparse's own way out, for --help and wrong words
-        return leave.code if isinstance(leave.code, int) else 2
-    except BrokenPipeError:  # the reader of our output has seen enough, as in `detente list | head`
+    except SystemExit as end:  # after a help page
+        return end.code if isinstance(end.code, int) else 2
+    except BrokenPipeError:  # as in `detente list | head`
         silence(sys.stdout)
         return 0
     except OSError as error:
         if debug:
             raise
-        said = InvalidValue("file", error.filename, "a file that can be read or written", error.strerror or str(error))
-        _complain(_one_line(said))
+        allowed = "a file that can be read or written"
+        _complain(_one_line(InvalidValue("file", error.filename, allowed, error.strerror or str(error))))
         return 2
     except Exception as error:
         if debug:
@@ -104,7 +104,7 @@ def _complain(text: str) -> None:
         return
     try:
         print(f"detente: {text}", file=sys.stderr, flush=True)
-    except OSError:  # nobody reads it; the exit status still says it
+    except OSError:  # the exit status still tells
         silence(sys.stderr)
 
 

@@ -45,7 +45,7 @@ def read(text: str) -> Any:
     try:
         return None if text == "None" else _finite(yaml.load(text, Loader))
     except Exception:  # PyYAML raises more than its own errors
-        return text
+        return str(text)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from detente.cli import configuration
 from detente.cli.commands.diagnose import diagnosis
-from detente.cli.commands.train import carry_out, standing
+from detente.cli.commands.train import carry_out, run_status
 from detente.cli.display import comparison_lines, console, outcome_table
 from detente.cli.tuning import Described, tuned
 from detente.errors import InvalidValue, require, unknown
@@ -33,10 +33,10 @@ examples:
   detente compare --game ring --methods alternating extragradient consensus --budget 2e5grads --tune --out runs/fair
   detente compare --game ring --methods alternating mymodule.my_method --budget 60s --out runs/mine
 
-Every method has ten seeds unless --seeds names others. The same command again goes on where an interrupted one stopped.
+Every method has ten seeds unless --seeds names others. The same command continues an interrupted one.
 """
 SEEDS = tuple(range(10))
-OURS = ("--methods", "--out", "--overwrite", "--budget", "--baseline", "--tune")
+OWN_OPTIONS = ("--methods", "--out", "--overwrite", "--budget", "--baseline", "--tune")
 
 
 def main(words: Sequence[str]) -> int:
@@ -53,7 +53,7 @@ def main(words: Sequence[str]) -> int:
     )
     parser.add("--tune", list[float], text, None, "RATE")
     parser.add("--out", Path, "folder to make, with one run directory for each method", None)
-    parser.add("--overwrite", bool, "replace runs that are there", False)
+    parser.add("--overwrite", bool, "replace existing runs", False)
     options = configuration.parse(parser, words)
     if not options.methods:
         raise InvalidValue("methods", options.methods, ", ".join(configuration.named_methods()))
@@ -61,16 +61,17 @@ def main(words: Sequence[str]) -> int:
         raise InvalidValue("out", None, "a folder to write the runs into", "Say where with --out runs/NAME")
     budget = None if options.budget is None else Budget.parse(options.budget)
     for word in ("--steps", "--seconds") if budget else ():
-        given = any(one.partition("=")[0] == word for one in words)
-        require(not given, "budget", options.budget, f"either --budget or {word}")
+        both = any(other.partition("=")[0] == word for other in words)
+        require(not both, "budget", options.budget, f"either --budget or {word}")
     for rate in options.tune or ():
         require(math.isfinite(rate) and rate > 0, "tune", rate, "learning rates: finite numbers > 0")
     labels = [_label(method) for method in options.methods]
     require(len(set(labels)) == len(labels), "methods", options.methods, "each of them once")
     terms = Terms(_named(options.baseline, labels), budget)
-    rest = _without(list(words), OURS)
+    shared = _without(list(words), OWN_OPTIONS)
     runs = {
-        label: _within(budget, *_described(method, rest)) for label, method in zip(labels, options.methods, strict=True)
+        label: _within(budget, *_described(method, shared))
+        for label, method in zip(labels, options.methods, strict=True)
     }
     try:
         if options.tune is not None:
@@ -78,7 +79,7 @@ def main(words: Sequence[str]) -> int:
                 terms.write(options.out / FILE)
                 runs = tuned(runs, options.tune, options.out, options.overwrite)
     except KeyboardInterrupt as interrupt:
-        console.print("Stopped while learning rates were tried. The same command goes on.")
+        console.print("Stopped while learning rates were tried. Continue with the same command.")
         return exit_status(interrupt)
     return carry_out_all(runs, options.out, overwrite=options.overwrite, terms=terms)
 
@@ -96,24 +97,24 @@ def compare(
     """Train a game under several methods with the same seeds, and return the page about them.
 
     Args:
-        game: what is played.
-        methods: by the name that the page gives them.
-        out: folder to make, with one run directory for each method; the same call again goes on in it.
-        budget: what each seed may use up, e.g. "60s", "2e5grads" or "20000steps"; default: `steps` of the settings.
+        game: the game.
+        methods: the methods, by their names on the page.
+        out: folder to make, with one run directory for each method; the same call continues there.
+        budget: limit for each seed, e.g. "60s", "2e5grads" or "20000steps"; default: `steps` of the settings.
         seeds: one training each, the same for every method.
         baseline: the method that the others are tested against (default: the first).
-        overwrite: replace runs that are there.
+        overwrite: replace existing runs.
         settings: further fields of `Run`, e.g. `steps`, `samples`, `compile`.
 
     Raises:
-        InvalidValue: a method that cannot be played on the game, a budget or a folder that cannot be used.
-        KeyboardInterrupt: it was interrupted; what was trained is saved.
+        InvalidValue: a method that does not fit the game, or a budget or folder that cannot be used.
+        KeyboardInterrupt: it was interrupted; finished training is saved.
     """
     require(len(methods) > 0, "methods", list(methods), "at least one method by name")
     limit = Budget.parse(budget) if isinstance(budget, str) else budget
-    made = {_label(name): Run(game, method, seeds=tuple(seeds), **settings) for name, method in methods.items()}
-    require(len(made) == len(methods), "methods", list(methods), "names that can be told apart")
-    runs = {label: _within(limit, run, description(run)) for label, run in made.items()}
+    by_label = {_label(name): Run(game, method, seeds=tuple(seeds), **settings) for name, method in methods.items()}
+    require(len(by_label) == len(methods), "methods", list(methods), "names that differ in letters and digits")
+    runs = {label: _within(limit, run, description(run)) for label, run in by_label.items()}
     terms = Terms(_named(baseline, list(runs)), limit)
     if carry_out_all(runs, Path(out), overwrite=overwrite, terms=terms):
         raise KeyboardInterrupt
@@ -129,7 +130,7 @@ def carry_out_all(
 ) -> int:
     """Train every run into a folder of its own, diagnose some, write the page, and return the exit status.
 
-    Runs that are there are kept if they are finished, taken up if they are not, and refused if they are others.
+    Finished runs are kept, unfinished ones are continued, and other contents of their folders are refused.
     """
     with held(folder):
         return _carry_out_all(runs, folder, overwrite, diagnosed, terms)
@@ -138,23 +139,25 @@ def carry_out_all(
 def _carry_out_all(
     runs: dict[str, Described], folder: Path, overwrite: bool, diagnosed: Sequence[str], terms: Terms | None
 ) -> int:
-    found = {label: "absent" if overwrite else standing(folder / label, told) for label, (_, told) in runs.items()}
-    for label in [label for label, state in found.items() if state == "other"]:
+    statuses = {
+        label: "absent" if overwrite else run_status(folder / label, described)
+        for label, (_, described) in runs.items()
+    }
+    for label in [label for label, status in statuses.items() if status == "other"]:
+        allowed = "a directory that does not exist yet, or holds this very run"
         hint = "Choose another folder, or replace what is there with --overwrite"
-        raise InvalidValue(
-            "out", str(folder / label), "a directory that does not exist yet, or holds this very run", hint
-        )
+        raise InvalidValue("out", str(folder / label), allowed, hint)
     if terms is not None:
         terms.write(folder / FILE)
     width = max(map(len, runs))
     for label, (run, described) in runs.items():
-        if found[label] == "finished":
+        if statuses[label] == "finished":
             console.print(f"{label.ljust(width)}: finished before; kept.", soft_wrap=True)
             continue
-        resume, name = found[label] == "unfinished", label.ljust(width)
+        resume, name = statuses[label] == "unfinished", label.ljust(width)
         status = carry_out(run, folder / label, described, resume, overwrite, name, quiet=True)
         if status:
-            console.print("The same command goes on with the comparison.")
+            console.print("Continue the comparison with the same command.")
             return status
     for label in diagnosed:
         for line in diagnosis(folder / label):
@@ -167,9 +170,9 @@ def _carry_out_all(
     return 0
 
 
-def _described(method: str, rest: list[str]) -> Described:
+def _described(method: str, shared: list[str]) -> Described:
     name, _, settings = method.partition(":")
-    words = [*rest, "--method", name]
+    words = [*shared, "--method", name]
     for setting in filter(None, settings.split(",")):
         key, equals, value = setting.partition("=")
         if not equals:
@@ -199,10 +202,10 @@ def _label(method: str) -> str:
 
 def _without(words: list[str], options: tuple[str, ...]) -> list[str]:
     """Return the words without some options and their values."""
-    kept, dropping = [], False
+    others, dropping = [], False
     for word in words:
         if word.startswith("--"):
             dropping = word.partition("=")[0] in options
         if not dropping:
-            kept.append(word)
-    return kept
+            others.append(word)
+    return others

@@ -28,7 +28,7 @@ def main(words: Sequence[str]) -> int:
         raise InvalidValue(field, error.value, error.allowed, error.hint) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InvalidValue("out", str(options.out), "a page's name where one can write", reason) from error
+        raise InvalidValue("out", str(options.out), "a file that can be written", reason) from error
     console.print(outcome_table(options.runs))
     for line in comparison_lines(options.runs):
         console.print(line, soft_wrap=True)

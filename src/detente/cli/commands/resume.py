@@ -10,7 +10,7 @@ from detente.cli.command_words import Parser
 from detente.cli.commands.train import carry_out, longer
 
 RANK = 60
-DESCRIPTION = "Go on from the last checkpoint of a run, to its planned end or beyond."
+DESCRIPTION = "Continue a run from its last checkpoint, to its planned end or beyond."
 EXAMPLES = "examples:\n  detente resume runs/one\n  detente resume runs/one --steps 3000"
 
 
@@ -22,10 +22,8 @@ def main(words: Sequence[str]) -> int:
     parser.add("--seconds", float, "train each seed for so many seconds in all", None)
     parser.add("--changed-data", bool, "continue although the data have changed", False)
     options = parser.parse(words)
-    made, described = configuration.from_directory(options.run)
-    run = configuration.build(made, described)
-    run = longer(run, options.steps, options.seconds)
-    content = configuration.resolved(made, described)
-    kept = ("steps", "seconds", "record_every", "measure_every", "checkpoint_every")
-    content |= {name: getattr(run, name) for name in kept}
+    recorded = configuration.from_directory(options.run)
+    run = longer(configuration.build(*recorded), options.steps, options.seconds)
+    changed = ("steps", "seconds", "record_every", "measure_every", "checkpoint_every")
+    content = configuration.resolved(*recorded) | {name: getattr(run, name) for name in changed}
     return carry_out(run, options.run, content, resume=True, changed_data=options.changed_data)

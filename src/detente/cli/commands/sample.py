@@ -33,7 +33,7 @@ NUMBERS: dict[str, Callable[[Path, Tensor], None]] = {
     ".pt": lambda path, samples: torch.save(samples, path),
     ".safetensors": lambda path, samples: save_file({"samples": samples.contiguous()}, path),
 }
-WHOLE = f"a picture's name, such as grid.png, or a file of numbers: {', '.join(NUMBERS)}"
+FORMATS = f"a picture's name, such as grid.png, or a file of numbers: {', '.join(NUMBERS)}"
 
 
 def main(words: Sequence[str]) -> int:
@@ -41,7 +41,7 @@ def main(words: Sequence[str]) -> int:
     parser = Parser("sample", DESCRIPTION, EXAMPLES)
     parser.add("run", Path, "run directory")
     parser.add("--n", int, "number of samples (default: 64)", 64)
-    text = f"file to write: {WHOLE} (default: samples.png for images and points in the plane, otherwise samples.npy)"
+    text = f"file to write: {FORMATS} (default: samples.png for images and points in the plane, otherwise samples.npy)"
     parser.add("--out", Path, text, None)
     parser.add("--seed", int, "one of the run's seeds (default: the first)", None)
     parser.add("--latents", int, "seed of the latents (default: 0)", 0)
@@ -69,13 +69,13 @@ def main(words: Sequence[str]) -> int:
             real = game.data.draw(options.n, torch.Generator().manual_seed(options.latents))["real"]
             scatter_picture(samples.numpy(), real.numpy(), out)
     except (OSError, ValueError, RuntimeError) as error:
-        raise InvalidValue("out", str(out), f"{WHOLE}, where one can write", str(error)) from error
+        raise InvalidValue("out", str(out), f"{FORMATS}, that can be written", str(error)) from error
     console.print(f"{out}: {options.n} samples of seed {trained.seed} at step {trained.step}", soft_wrap=True)
     return 0
 
 
 def _require_finite(directory: Path, trained: Progress) -> None:
-    """Raise `InvalidValue` where the parameters are no numbers any more."""
+    """Raise `InvalidValue` if parameters are not finite."""
     if all(bool(vector.isfinite().all()) for vector in trained.state.vectors.values()):
         return
     at = "" if trained.diverged_at is None else f", which diverged at step {trained.diverged_at}"
@@ -84,10 +84,10 @@ def _require_finite(directory: Path, trained: Progress) -> None:
 
 
 def _finite_checkpoint(directory: Path, trained: Progress) -> str:
-    """Return in words which earlier checkpoint of the same seed can be sampled, if any."""
+    """Return a hint that names the last finite checkpoint of the same seed, if there is one."""
     for step in reversed(configuration.checkpointed_steps(directory)):
         if step < trained.step:
             _, earlier = configuration.trained(directory, trained.seed, step)
             if all(bool(vector.isfinite().all()) for vector in earlier.state.vectors.values()):
                 return f"The checkpoint of step {step} is finite: --step {step}"
-    return "No earlier checkpoint that is kept is finite either; a smaller learning rate may help"
+    return "No earlier checkpoint is finite either; a smaller learning rate may help"
