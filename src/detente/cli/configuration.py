@@ -77,10 +77,10 @@ def parse(made: Parser, words: Sequence[str]) -> SimpleNamespace:
             raise SystemExit(0)
         if name == "config":
             options |= {field: one for field, one in read_yaml(Path(value)).items() if field in made.kinds}
-    for name, value in sorted(pairs, key=lambda pair: pair[0].count(".")):  # members before their settings
-        _put(options, name, value)
     if "method" in made.kinds:
         options.setdefault("method", DEFAULT_METHOD)
+    for name, value in sorted(pairs, key=lambda pair: pair[0].count(".")):  # members before their settings
+        _put(options, name, value)
     return made.values(options)
 
 
