@@ -279,7 +279,7 @@ def test_the_best_rate_loses_no_seed_then_decides_then_ties_by_what_follows() ->
         sweep.best(alike, better, 0.1).rate == 0.1 and sweep.remark(alike, alike[1], better) == "all rates ended alike"
     )
     assert sweep.remark([d], d, better) == "every rate lost seeds"
-    assert list(sweep.deciding(ring()))[:2] == ["modes_covered", "good_share"]
+    assert list(sweep.deciding(ring()))[:2] == ["modes_covered", "high_quality_fraction"]
 
 
 # ---- Going on ------------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def diagnosis(directory: Path, seed: int | None = None, batches: int = 16, count
 def _spectrum(run: Run, state: State, generator: torch.Generator, count: int) -> Spectrum:
     """Return the whole spectrum of a small game, the largest and least stable eigenvalues of a large one."""
     drawn = {name: tensor.to(state.t.device) for name, tensor in run.game.draw(generator).items()}
-    batch = run.game.dated(drawn, state.t)
+    batch = run.game.with_step(drawn, state.t)
     size = sum(vector.numel() for vector in state.vectors.values())
     if size <= DENSE:
         return jacobian_spectrum(run.game, state, batch, run.method)

@@ -59,7 +59,7 @@ def main(words: Sequence[str]) -> int:
     if not drawable and out.suffix.lower() not in NUMBERS:
         raise InvalidValue("out", str(out), f"a file of numbers, {', '.join(NUMBERS)}, for samples of shape {shape}")
     generator = torch.Generator().manual_seed(options.latents)
-    samples = game.sample(run.method.scheme.evaluated(trained.state), options.n, generator).cpu()
+    samples = game.sample(run.method.scheme.eval_state(trained.state), options.n, generator).cpu()
     try:
         if out.suffix.lower() in NUMBERS:
             NUMBERS[out.suffix.lower()](out, samples)
