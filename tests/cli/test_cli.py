@@ -19,6 +19,7 @@ from PIL import Image
 
 from detente import cli
 from detente.cli import display
+from detente.cli.entry_point import commands
 from detente.training.run_directory import checkpoint, record
 from tests.training.small_runs import assert_same_bits, lines, saved
 
@@ -144,7 +145,7 @@ def test_the_lines_of_the_manual_work(call: Call) -> None:
 
 
 def test_diagnose_says_how_stable_a_run_is(call: Call) -> None:
-    if "diagnose" not in cli.commands():
+    if "diagnose" not in commands():
         pytest.skip("not built yet")
     train(call, "runs/stable", f"{RING} --method simultaneous --steps 2")
     status, out, err = call("diagnose runs/stable")
@@ -195,7 +196,7 @@ def test_members_are_asked_for_by_name_at_every_depth(call: Call) -> None:
     assert shown["method"]["init_args"]["optimizer"]["init_args"]["learning_rate"]["init_args"]["steps"] == 9
 
 
-@pytest.mark.parametrize("command", cli.commands())
+@pytest.mark.parametrize("command", commands())
 def test_help_is_a_page_for_people(call: Call, command: str) -> None:
     status, out, err = call(f"{command} --help")
     assert status == 0 and err == ""
@@ -222,7 +223,7 @@ def test_help_pages_of_games_and_methods(call: Call) -> None:
     assert "--game.generator (required)" in call("compare --game.help adversarial")[1]
     assert "swiss_roll" in call("show --game.help")[1]
     overview = call("--help")[1]
-    assert all(f"  {name}" in overview for name in cli.commands())
+    assert all(f"  {name}" in overview for name in commands())
     assert call("--version")[1].startswith("detente ")
 
 

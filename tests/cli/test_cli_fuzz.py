@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from detente import cli
 from detente import registry as catalogue
 from detente.cli.commands import compare, resume, train
+from detente.cli.entry_point import commands
 from detente.cli.naming import games, hints, named_methods
 from detente.cli.yaml_file import FIELDS
 
@@ -95,7 +96,7 @@ playing = st.builds(
     st.sampled_from(sorted(games())),
     st.sampled_from(sorted(named_methods())),
 )
-commands = st.sampled_from([*cli.commands(), "show", "train"])
+command_names = st.sampled_from([*commands(), "show", "train"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -130,7 +131,7 @@ quick = settings(
 
 @pytest.mark.slow
 @quick
-@given(commands, st.lists(option, max_size=4), st.lists(words, max_size=1))
+@given(command_names, st.lists(option, max_size=4), st.lists(words, max_size=1))
 def test_arbitrary_words(command: str, options: list[list[str]], rest: list[str]) -> None:
     answer([command, *(word for pair in options for word in pair), *rest])
 

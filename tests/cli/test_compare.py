@@ -21,7 +21,7 @@ from detente.cli.naming import named_methods
 from detente.cli.yaml_file import NOT_OPTIONS
 from detente.errors import InvalidValue
 from detente.games.quadratic import Bilinear, Quadratic
-from detente.report.comparison import against, read_comparison
+from detente.report.comparison import compare_to_baseline, read_comparison
 from detente.report.run_directory import read_runs
 from detente.training import rates, sweep
 from detente.training.run import Run
@@ -105,7 +105,7 @@ def test_seconds_end_every_method_where_they_are_used_up(call: Call) -> None:
         ("--tune 0.001 quick", "tune: got '[0.001, quick]'; allowed: a list of numbers"),
         ("--tune 0", "tune: got 0.0; allowed: learning rates"),
         ("--seconds -1", "seconds: got -1.0"),
-        ("--seconds soon", "seconds: got 'soon'; allowed: a number or nothing"),
+        ("--seconds soon", "seconds: got 'soon'; allowed: a number or None"),
     ],
 )
 def test_what_cannot_be_meant_gets_one_line(call: Call, line: str, told: str) -> None:
@@ -139,7 +139,7 @@ def test_the_paired_statistics_are_scipys_of_what_was_recorded(call: Call) -> No
         for path in Path("three").iterdir()
         if path.is_dir()
     }
-    told = against(read_runs([Path("three")]), [Path("three")])
+    told = compare_to_baseline(read_runs([Path("three")]), [Path("three")])
     assert told is not None and told.tests == 2
     names = sorted(final)
     base = np.array(list(final[names[told.baseline]].values()))
@@ -216,7 +216,9 @@ def test_a_sweep_that_was_stopped_goes_on_with_the_rates_left(call: Call, monkey
 
     monkeypatch.setattr(sweep, "tried", third_time)
     code, out, _ = call(f"{line} --tune --out cut")
-    assert code == 130 and "The same command goes on" in out and not any(p.is_dir() for p in Path("cut").iterdir())
+    assert (
+        code == 130 and "Continue with the same command" in out and not any(p.is_dir() for p in Path("cut").iterdir())
+    )
     code, _, err = call(f"{line} --tune --out cut")
     assert code == 0, err
     assert seen == pytest.approx([0.01, 0.03, 0.1, 0.1, 0.3, 1.0])
@@ -287,7 +289,7 @@ PLAIN = "--game bilinear --methods optimistic extragradient --seeds 0 1 --steps 
 
 def test_the_same_command_goes_on_where_it_was_interrupted(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     assert call(f"compare {PLAIN} --out whole")[0] == 0
-    follow, seen = train.shown, []
+    follow, seen = train.with_progress_bar, []
 
     def cut(ticks: Iterator[Any], *rest: Any) -> Iterator[Any]:
         for tick in follow(ticks, *rest):
@@ -297,9 +299,9 @@ def test_the_same_command_goes_on_where_it_was_interrupted(call: Call, monkeypat
             yield tick
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "shown", cut)
+        patch.setattr(train, "with_progress_bar", cut)
         code, out, _ = call(f"compare {PLAIN} --out parts")
-    assert code == 130 and "The same command goes on with the comparison." in out
+    assert code == 130 and "Continue the comparison with the same command." in out
     assert {one["status"] for one in status("parts/extragradient").values()} == {"interrupted"}
     kept = {path: path.read_bytes() for path in Path("parts/optimistic").rglob("*") if path.is_file()}
     code, out, err = call(f"compare {PLAIN} --out parts")
@@ -334,16 +336,16 @@ def test_how_far_a_run_has_come_is_read_from_its_directory(call: Call, tmp_path:
     assert call(f"compare {PLAIN} --out here")[0] == 0
     path, same = Path("here/optimistic"), {k: v for k, v in asked("here/optimistic").items() if v is not None}
     same = {key: value for key, value in same.items() if key not in NOT_OPTIONS}
-    assert train.standing(path, same) == "finished"
-    assert train.standing(path, {**same, "device": None}) == "other"
-    assert train.standing(tmp_path / "nowhere", same) == "absent"
+    assert train.run_status(path, same) == "finished"
+    assert train.run_status(path, {**same, "device": None}) == "other"
+    assert train.run_status(tmp_path / "nowhere", same) == "absent"
     (path / "status.json").write_text("{", encoding="utf-8")
-    assert train.standing(path, same) == "unfinished"
+    assert train.run_status(path, same) == "unfinished"
     for broken in ("[unclosed", "3", ""):
         (path / "run.yaml").write_text(broken, encoding="utf-8")
-        assert train.standing(path, same) == "other"
+        assert train.run_status(path, same) == "other"
     (path / "run.yaml").unlink()
-    assert train.standing(path, same) == "other"
+    assert train.run_status(path, same) == "other"
 
 
 # ---- From Python ---------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def test_a_pipe_gets_one_whole_line_a_method(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize("name", sorted(set(named_methods()) - {"method"}))
 def test_every_method_says_when_to_choose_it_and_whose_it_is(name: str) -> None:
     member = named_methods()[name]
-    assert listing.told(member, "Choose").endswith(".") and listing.paper(member)
+    assert listing.section(member, "Choose").endswith(".") and listing.paper(member)
     number, reason = listing.cost(member)
     assert (float(number) >= 1 and not reason) if number != "—" else reason
 
@@ -71,6 +71,6 @@ def test_what_a_docstring_says_after_a_heading() -> None:
             Third et al. 1999.
         """
 
-    assert listing.told(Documented, "Choose") == "where one may, or must."
-    assert listing.told(Documented, "Args") == "" and listing.paper(object) == ""
+    assert listing.section(Documented, "Choose") == "where one may, or must."
+    assert listing.section(Documented, "Args") == "" and listing.paper(object) == ""
     assert listing.paper(Documented) == "Somebody & Other 2017 (arXiv:1705.10461); Third et al. 1999"

@@ -1,41 +1,131 @@
-"""The words of a command line as options with their values."""
+"""The options of a command: their help page, and their values read from words."""
 
 from __future__ import annotations
 
+import argparse
+import functools
+import typing
 from collections.abc import Sequence
+from inspect import Parameter
+from types import SimpleNamespace
 from typing import Any
 
-import yaml
+from detente.cli.binding import Word, bind
+from detente.cli.option_help import in_words
+from detente.cli.yaml_file import read
+from detente.errors import InvalidValue, unknown
 
-from detente.cli.naming import read
-
-
-def pairs_of(words: Sequence[str], lists: tuple[str, ...]) -> list[tuple[str | None, str | None]]:
-    """Return the words as options with their values: `--seeds 0 1` as one list, `--rate -1e-3` as a number."""
-    pairs: list[tuple[str | None, str | None]] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("--") or word == "--":
-            pairs.append((None, word))
-            continue
-        option, equals, value = word[2:].partition("=")
-        taken = [value] if equals else []
-        while rest and not equals and not rest[0].startswith("--") and (option in lists or not taken):
-            taken.append(rest.pop(0))
-        listed = option in lists and not (len(taken) == 1 and taken[0].startswith("["))
-        several = [read(one) if option in ("seeds", "tune") else one for one in taken]
-        pairs.append((option, flow(several) if listed else taken[0] if taken else None))
-    return pairs
+REQUIRED = Parameter.empty
 
 
-def keys_of(option: str, pairs: Sequence[tuple]) -> list[str]:
-    """Return the settings of an option's value that are given as options of their own."""
-    return [
-        other[len(option) + 1 :].partition(".")[0] for other, _ in pairs if other and other.startswith(f"{option}.")
-    ]
+class Parser:
+    """Options with their types; `argparse` only writes the help page.
+
+    Args:
+        command: the command's name.
+        description: what it does, in one line.
+        examples: further lines at the end of the help page.
+        usage: the help page's first line (default: made from the options).
+    """
+
+    def __init__(self, command: str, description: str, examples: str = "", usage: str | None = None) -> None:
+        formatter = functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=28)
+        prog = f"detente {command}"
+        self.page = argparse.ArgumentParser(prog, usage, description, examples, formatter_class=formatter)
+        self.kinds: dict[str, Any] = {}
+        self.defaults: dict[str, Any] = {}
+        self.positional: list[str] = []
+        self.roles: tuple[str, ...] = ()  # options with help pages and settings of their own, as `--game.width`
+
+    def add(
+        self, name: str, kind: Any, help: str, default: Any = REQUIRED, metavar: str | None = None, page: Any = None
+    ) -> None:
+        """Add an option (`--steps`) or a positional argument (`run`).
+
+        Args:
+            name: with its dashes.
+            kind: its type; `bool` is a flag, and a list takes several words.
+            help: its description.
+            default: its value when it is not given (default: it is required).
+            metavar: what stands for the value on the help page.
+            page: the group of the help page that it belongs to.
+        """
+        key = name.removeprefix("--")
+        self.kinds[key] = kind
+        if default is not REQUIRED:
+            self.defaults[key] = default
+        several = "*" if name.startswith("--") or default is not REQUIRED else "+"
+        nargs = several if _takes_several(kind) else None
+        if key == name:
+            self.positional.append(key)
+            nargs = nargs or (None if default is REQUIRED else "?")
+        shape: dict[str, Any] = {"nargs": nargs, "metavar": metavar or ("N" if kind in (int, int | None) else None)}
+        shape = {"action": "store_true"} if kind is bool else shape
+        (page or self.page).add_argument(name, help=help.replace("%", "%%"), **shape)
+
+    def parse(self, words: Sequence[str]) -> SimpleNamespace:
+        """Return the values of a command line, by option.
+
+        Raises:
+            InvalidValue: an option that does not exist, or a value that it does not take.
+            SystemExit: the help page was asked for, and printed.
+        """
+        return self.values(dict(self.split(words)))
+
+    def split(self, words: Sequence[str]) -> list[tuple[str, Any]]:
+        """Return the options with the words that follow them; `None` after `--game.help` alone."""
+        pairs: list[tuple[str, Any]] = []
+        rest, positional = list(words), list(self.positional)
+        while rest:
+            word = rest.pop(0)
+            if word in ("-h", "--help"):
+                print(self.page.format_help(), end="")
+                raise SystemExit(0)
+            if not word.startswith("--") and positional:
+                several = _takes_several(self.kinds[positional[0]])
+                following = [word, *(_take(rest) if several else [])]
+                pairs.append((positional.pop(0), [*map(Word, following)] if several else Word(word)))
+                continue
+            name, equals, value = word.removeprefix("--").partition("=")
+            head, _, key = name.partition(".")
+            known = head in self.roles if key == "help" else key and head in self.kinds and head in self.roles
+            if not word.startswith("--") or not (known or name in self.kinds and name not in self.positional):
+                names = [f"--{kind}" for kind in self.kinds if kind not in self.positional]
+                raise unknown("option", word.partition("=")[0], names)
+            kind = Any if key else self.kinds[name]
+            if kind is bool and not equals:  # a flag; true or false may follow
+                state = Word(rest.pop(0)) if rest and isinstance(read(rest[0]), bool) else True
+                pairs.append((name, state))
+                continue
+            following = [value] if equals else _take(rest, None if _takes_several(kind) else 1)
+            if _takes_several(kind) and not (len(following) == 1 and following[0].startswith("[")):
+                pairs.append((name, [*map(Word, following)]))
+            elif not following and key != "help":
+                raise InvalidValue(name, "nothing", in_words(kind))
+            else:
+                pairs.append((name, Word(following[0]) if following else None))
+        return pairs
+
+    def values(self, values: dict[str, Any]) -> SimpleNamespace:
+        """Return the converted values of all options, by name."""
+        options = SimpleNamespace()
+        for name, kind in self.kinds.items():
+            if name not in values and name not in self.defaults:
+                raise InvalidValue(name, None, in_words(kind), "It is required")
+            value = bind(name, kind, values[name]) if name in values else self.defaults[name]
+            setattr(options, name.replace("-", "_"), value)
+        return options
 
 
-def flow(value: Any) -> str:
-    """Return a value as YAML in one line."""
-    return yaml.safe_dump(value, default_flow_style=True, width=float("inf")).strip()
+def _takes_several(kind: Any) -> bool:
+    return typing.get_origin(kind) in (list, tuple) or any(
+        typing.get_origin(part) in (list, tuple) for part in typing.get_args(kind) if part is not kind
+    )
+
+
+def _take(rest: list[str], count: int | None = None) -> list[str]:
+    """Remove and return the words before the next option, at most `count`."""
+    following: list[str] = []
+    while rest and not rest[0].startswith("--") and len(following) != count:
+        following.append(rest.pop(0))
+    return following

@@ -1,4 +1,4 @@
-"""Progress bars while training: losses, metrics, steps a second and time left."""
+"""Progress bars for training, and tables of results."""
 
 from __future__ import annotations
 
@@ -11,55 +11,55 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from detente.cli.terminal import Console
-from detente.report.comparison import against
-from detente.report.escape import shown_interval
-from detente.report.paired_words import method_of_test, sentences, shown_pair, swept
+from detente.report.comparison import compare_to_baseline
+from detente.report.comparison_text import comparison_sentences, describe_pair, describe_tests, tuning_lines
+from detente.report.formatting import format_interval
+from detente.report.ranking import rankings
+from detente.report.results import metrics_as_rows
 from detente.report.run import Run as RecordedRun
 from detente.report.run_directory import read_runs
-from detente.report.standing import standings
-from detente.report.tables import many
 from detente.training.loop import Tick
 from detente.training.run import Run
 
 console = Console()
 
 
-def shown(ticks: Iterator[Tick], run: Run, name: str, target: Console = console) -> Iterator[Tick]:
-    """Yield ticks while a bar follows them; without a terminal, a line every ten seconds instead.
+def with_progress_bar(ticks: Iterator[Tick], run: Run, name: str, target: Console = console) -> Iterator[Tick]:
+    """Yield ticks and show their progress: a bar, or without a terminal a line every ten seconds.
 
     Args:
-        ticks: of the run.
-        run: whose end the bar goes to: its seconds where it has any, else its steps.
-        name: what the bar is called.
-        target: where to show it.
+        ticks: the run's ticks.
+        run: the run. The bar ends at its seconds if it has a time limit, otherwise at its steps.
+        name: the bar's label.
+        target: the console to write to.
     """
     timed = run.seconds is not None
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TextColumn("{task.completed:.0f}/{task.total:g} s") if timed else MofNCompleteColumn(),
-        TextColumn("{task.fields[told]}", markup=False),
+        TextColumn("{task.fields[text]}", markup=False),
         TimeRemainingColumn(),
     )
-    begun, first, spoken = time.monotonic(), None, time.monotonic()
+    start, first_step, last_print = time.monotonic(), None, time.monotonic()
     with Progress(*columns, console=target, refresh_per_second=4, disable=not target.is_terminal) as progress:
-        task = progress.add_task(name, total=run.steps if run.seconds is None else run.seconds, told="starting")
+        task = progress.add_task(name, total=run.steps if run.seconds is None else run.seconds, text="starting")
         for tick in ticks:
             step, seconds = tick.moment
-            if first is None:
-                first, begun = step, time.monotonic()
-            rate = (step - first) / max(time.monotonic() - begun, 1e-9)
-            told = sentence(tick, rate)
-            progress.update(task, completed=seconds if timed else step, told=told)
-            if not target.is_terminal and (time.monotonic() - spoken > 10 or run.is_over(tick.moment)):
-                ends = f"{seconds:.3g} of {run.seconds:g} s, step {step}" if timed else f"step {step} of {run.steps}"
-                target.print(f"{name}: {ends} {told}", soft_wrap=True)
-                spoken = time.monotonic()
+            if first_step is None:
+                first_step, start = step, time.monotonic()
+            rate = (step - first_step) / max(time.monotonic() - start, 1e-9)
+            text = describe_tick(tick, rate)
+            progress.update(task, completed=seconds if timed else step, text=text)
+            if not target.is_terminal and (time.monotonic() - last_print > 10 or run.is_over(tick.moment)):
+                done = f"{seconds:.3g} of {run.seconds:g} s, step {step}" if timed else f"step {step} of {run.steps}"
+                target.print(f"{name}: {done} {text}", soft_wrap=True)
+                last_print = time.monotonic()
             yield tick
 
 
-def sentence(tick: Tick, rate: float) -> str:
-    """Return in a few words how the seeds of a tick are doing."""
+def describe_tick(tick: Tick, rate: float) -> str:
+    """Return mean losses and metrics of a tick's seeds, and the speed, in one line."""
     parts = []
     for name in sorted({name for info in tick.infos.values() for name in info.losses}):
         values = [float(info.losses[name]) for info in tick.infos.values()]
@@ -68,7 +68,7 @@ def sentence(tick: Tick, rate: float) -> str:
         values = [metrics[name] for metrics in tick.metrics.values() if name in metrics]
         if values:
             parts.append(f"{name.replace('_', ' ')} {_mean(values):.3g}")
-    diverged = [str(one.seed) for one in tick.progress if one.diverged_at is not None]
+    diverged = [str(progress.seed) for progress in tick.progress if progress.diverged_at is not None]
     if diverged:
         parts.append(f"diverged: seed {', '.join(diverged)}")
     if rate > 0:
@@ -82,36 +82,37 @@ def _mean(values: list[float]) -> float:
 
 
 def outcome_table(paths: list[Path]) -> Table:
-    """Return the final metrics of runs with their 95 % intervals over seeds, as the report's page has them.
+    """Return the final metrics of runs with their 95 % intervals over seeds, as on the report's page.
 
-    In a comparison's folder each run also has its difference from the baseline.
+    In a comparison's folder, each run also has its difference from the baseline.
     """
     runs = read_runs(paths)
-    ranked, told = standings(runs), against(runs, paths)
+    ranked, comparison = rankings(runs), compare_to_baseline(runs, paths)
     if not ranked:
         return _losses(runs)
     arrows = {"higher": " ↑", "lower": " ↓"}
-    metrics = [one.title + arrows.get(one.better, "") + (f"\n{one.unit}" if one.unit else "") for one in ranked]
-    names = [f"{run.name}\n(baseline)" if told and told.baseline == i else run.name for i, run in enumerate(runs)]
+    metrics = [row.title + arrows.get(row.better, "") + (f"\n{row.unit}" if row.unit else "") for row in ranked]
+    baseline = comparison.baseline if comparison else None
+    names = [f"{run.name}\n(baseline)" if index == baseline else run.name for index, run in enumerate(runs)]
     rows = []
     for index in range(len(runs)):
         cells = []
         for row, standing in enumerate(ranked):
             outcome = standing.outcomes[index]
-            lost = f"{len(outcome.diverged)} diverged" if outcome.diverged else ""
-            pair = told.pairs[row].get(index) if told else None
-            lines = [shown_interval(outcome.interval) if outcome.interval else "–", lost]
-            cells.append("\n".join(filter(None, [*lines, *(shown_pair(pair) if pair else ())])))
+            diverged = f"{len(outcome.diverged)} diverged" if outcome.diverged else ""
+            pair = comparison.pairs[row].get(index) if comparison else None
+            lines = [format_interval(outcome.interval) if outcome.interval else "–", diverged]
+            cells.append("\n".join(filter(None, [*lines, *(describe_pair(pair) if pair else ())])))
         rows.append(cells)
     title = "At the end (mean ± 95 % interval over seeds; ↑ higher is better)"
-    if many(ranked, runs):
-        beside = [metric.replace("\n", ", ") for metric in metrics]
-        return _table(title, "metric", names, beside, list(zip(*rows, strict=True)))
+    if metrics_as_rows(ranked, runs):
+        labels = [metric.replace("\n", ", ") for metric in metrics]
+        return _table(title, "metric", names, labels, list(zip(*rows, strict=True)))
     return _table(title, "run", metrics, names, rows)
 
 
 def _losses(runs: Sequence[RecordedRun]) -> Table:
-    """Return each run's last losses, for games to which no metric applies."""
+    """Return the last losses of each run, for games without a metric."""
     players = list(dict.fromkeys(name for run in runs for name in _last_losses(run)))
     rows = [
         [f"{_last_losses(run)[name]:.4g}" if name in _last_losses(run) else "–" for name in players] for run in runs
@@ -121,7 +122,7 @@ def _losses(runs: Sequence[RecordedRun]) -> Table:
 
 
 def _last_losses(run: RecordedRun) -> dict[str, float]:
-    """Return the mean over seeds of each player's loss in the last line that has one."""
+    """Return the mean over seeds of each player's last recorded loss."""
     by_player: dict[str, list[float]] = {}
     for lines in run.ticks.values():
         last: dict[str, float] = {}
@@ -147,9 +148,13 @@ def _table(
 
 
 def comparison_lines(paths: list[Path]) -> list[str]:
-    """Return what a comparison claims, how it was tested, and how its learning rates were chosen; else nothing."""
+    """Return a comparison's results, its test and its choice of learning rates; empty for runs without one."""
     runs = read_runs(paths)
-    told = against(runs, paths)
-    if told is None:
+    comparison = compare_to_baseline(runs, paths)
+    if comparison is None:
         return []
-    return [*sentences(runs, standings(runs), told), method_of_test(told), *swept(told)]
+    return [
+        *comparison_sentences(runs, rankings(runs), comparison),
+        describe_tests(comparison),
+        *tuning_lines(comparison),
+    ]

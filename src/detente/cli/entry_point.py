@@ -1,4 +1,4 @@
-"""The command line: `detente COMMAND …`, one file a command in `detente.cli.commands`."""
+"""The command line: `detente COMMAND …`; each command is one file in `detente.cli.commands`."""
 
 from __future__ import annotations
 
@@ -9,32 +9,24 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import detente
+import detente.cli.commands as packages
 from detente.cli.terminal import flush, silence, streams
 from detente.errors import InvalidValue, unknown
 from detente.training.signals import exit_status, terminable
 
-ORDER = ("demo", "list", "show", "train", "compare", "resume", "sample", "diagnose", "report", "reproduce", "data")
-
 
 def commands() -> list[str]:
-    """Return the names of all commands: the files of `detente.cli.commands` that describe one."""
-    import detente.cli.commands
-
-    found = {info.name for info in pkgutil.iter_modules(detente.cli.commands.__path__)} - {
-        "classifier",
-        "display",
-        "tuning",
-    }
-    return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
+    """Return the names of all commands: the files of `detente.cli.commands`."""
+    return sorted(info.name for info in pkgutil.iter_modules(packages.__path__))
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Carry out a command line and return its exit status.
+    """Run a command line and return its exit status.
 
-    It is 0, or 2 for the user's mistake; 130, 143 or 129 when interrupted by Ctrl-C, SIGTERM or SIGHUP.
+    The status is 0, or 2 for a user's mistake; 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
-        words: the words after `detente` (default: this process's).
+        words: the words after `detente` (default: those of this process).
     """
     with streams():
         status = _status(list(sys.argv[1:] if words is None else words))
@@ -56,16 +48,16 @@ def _status(words: list[str]) -> int:
     except KeyboardInterrupt as interrupt:
         _complain("interrupted")
         return exit_status(interrupt)
-    except SystemExit as leave:  # argparse's own way out, for --help and wrong words
-        return leave.code if isinstance(leave.code, int) else 2
-    except BrokenPipeError:  # the reader of our output has seen enough, as in `detente list | head`
+    except SystemExit as end:  # after a help page
+        return end.code if isinstance(end.code, int) else 2
+    except BrokenPipeError:  # as in `detente list | head`
         silence(sys.stdout)
         return 0
     except OSError as error:
         if debug:
             raise
-        said = InvalidValue("file", error.filename, "a file that can be read or written", error.strerror or str(error))
-        _complain(_one_line(said))
+        allowed = "a file that can be read or written"
+        _complain(_one_line(InvalidValue("file", error.filename, allowed, error.strerror or str(error))))
         return 2
     except Exception as error:
         if debug:
@@ -91,7 +83,9 @@ def _command(name: str) -> ModuleType:
 
 
 def _overview() -> str:
-    lines = [f"  {name:<9} {_command(name).DESCRIPTION}" for name in commands()]
+    modules = {name: _command(name) for name in commands()}
+    ranked = sorted(modules, key=lambda name: (modules[name].RANK, name))
+    lines = [f"  {name:<9} {modules[name].DESCRIPTION}" for name in ranked]
     return "\n".join(
         [
             "détente: train GANs, and any other smooth two-player game, to equilibrium.",
@@ -110,7 +104,7 @@ def _complain(text: str) -> None:
         return
     try:
         print(f"detente: {text}", file=sys.stderr, flush=True)
-    except OSError:  # nobody reads it; the exit status still says it
+    except OSError:  # the exit status still tells
         silence(sys.stderr)
 
 

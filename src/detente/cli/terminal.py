@@ -1,4 +1,4 @@
-"""What is printed: readable in any encoding and width, users' text taken literally, and no closed pipe ends a run."""
+"""Output: readable in any encoding and width, without markup, and safe when the reader closes the pipe."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Any, TextIO
 from rich.console import Console as RichConsole
 from rich.text import Text
 
-ERRORS = "detente.readable"  # the error handler of both streams: what cannot be encoded is replaced, never raised
-STAND_INS = {
+ERRORS = "detente.readable"  # error handler of both streams: replaces what cannot be encoded
+REPLACEMENTS = {
     **dict(zip("‘’′‚“”″„«»", '\'\'\',""""""', strict=True)),
     **dict(zip("–—−‐‑·•↑↓←→×≤≥≠≈…", "-----.*^v<>x<><~…", strict=True)),
     **{"…": "...", "≤": "<=", "≥": ">=", "≠": "!=", "±": "+-", "→": "->", "←": "<-", "√": "sqrt", "∇": "grad "},
@@ -30,20 +30,20 @@ STAND_INS = {
 
 
 def readable(text: str, encoding: str | None) -> str:
-    """Return a text with what an encoding cannot hold replaced: ↑ by ^, γ by gamma, é by e, anything else by ?."""
+    """Return a text with characters that an encoding lacks replaced: ↑ by ^, γ by gamma, é by e, others by ?."""
     return text.encode(encoding or "ascii", errors=ERRORS).decode(encoding or "ascii")
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(_stand_in(letter) for letter in error.object[error.start : error.end]), error.end
+    return "".join(map(_replacement, error.object[error.start : error.end])), error.end
 
 
-def _stand_in(letter: str) -> str:
-    if letter in STAND_INS:
-        return STAND_INS[letter]
-    if 0x2800 <= ord(letter) < 0x2900:  # the dots that rich turns round while one waits
+def _replacement(letter: str) -> str:
+    if letter in REPLACEMENTS:
+        return REPLACEMENTS[letter]
+    if 0x2800 <= ord(letter) < 0x2900:  # the dots of rich's spinner
         return "*"
     plain = unicodedata.normalize("NFKD", letter).encode("ascii", errors="ignore").decode()
     return plain or ("" if unicodedata.combining(letter) else "?")
@@ -53,22 +53,22 @@ codecs.register_error(ERRORS, _replace)
 
 
 class Console(RichConsole):
-    """rich's console: no markup, no emoji codes, readable in any encoding, quiet when nobody reads."""
+    """rich's console without markup and emoji codes, readable in any encoding."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"highlight": False, "markup": False, "emoji": False, **settings})
 
     def render_str(self, text: str, **settings: Any) -> Text:
-        """Return a text as rich prints it, what cannot be encoded replaced first, so that columns stay aligned."""
+        """Return a text for rich, with unencodable characters replaced first so that columns stay aligned."""
         return super().render_str(readable(text, self.encoding), **settings)
 
     def on_broken_pipe(self) -> None:
-        """Go on without output: the reader has seen enough, but a run must not be lost."""
+        """Continue without output, so that a run is not lost."""
         silence(self.file)
 
 
 def silence(stream: TextIO | Any) -> None:
-    """Let everything that is still written to a stream disappear."""
+    """Discard everything that is written to a stream from now on."""
     try:
         number = os.open(os.devnull, os.O_WRONLY)
         os.dup2(number, stream.fileno())
@@ -79,24 +79,24 @@ def silence(stream: TextIO | Any) -> None:
 
 @contextmanager
 def streams() -> Iterator[None]:
-    """Let stdout and stderr take any text during a command, and show each warning of the library in one line."""
-    changed = []
+    """Make stdout and stderr accept any text during a command, and show warnings in one line each."""
+    changed: list[tuple[Any, Any]] = []
     for stream in (sys.stdout, sys.stderr):
         reconfigure, errors = getattr(stream, "reconfigure", None), getattr(stream, "errors", None)
         if reconfigure is not None:
             reconfigure(errors=ERRORS)
             changed.append((reconfigure, errors))
-    shown = warnings.showwarning
-    if getattr(shown, "__module__", "") == "warnings":  # nobody else wants to see them
+    original = warnings.showwarning
+    if getattr(original, "__module__", "") == "warnings":  # not replaced by somebody else
         warnings.showwarning = _show_warning
     try:
         yield
     finally:
-        warnings.showwarning = shown
+        warnings.showwarning = original
         for reconfigure, errors in changed:
             try:
                 reconfigure(errors=errors)
-            except (OSError, ValueError):  # closed in the meantime, or a pipe that nobody reads
+            except (OSError, ValueError):  # closed in the meantime, or a broken pipe
                 pass
 
 
@@ -108,7 +108,7 @@ def _show_warning(
 
 
 def flush() -> None:
-    """Send what was printed; a reader who has gone is no mistake."""
+    """Flush stdout and stderr; a closed pipe is no error."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
@@ -118,6 +118,6 @@ def flush() -> None:
 
 
 def quoted(path: Path | str) -> str:
-    """Return a path as it must be typed into a shell, also where it has spaces, or begins with a hyphen."""
+    """Return a path quoted for a shell, also with spaces or a leading hyphen."""
     text = str(path)
     return shlex.quote(f"./{text}" if text.startswith("-") else text)

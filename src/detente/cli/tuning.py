@@ -1,4 +1,4 @@
-"""How `detente compare --tune` gives each method its own learning rate, and keeps what it tried."""
+"""The sweep of `detente compare --tune`, which gives each method its own learning rate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from detente.cli import configuration
-from detente.cli.display import console, shown
+from detente.cli.display import console, with_progress_bar
 from detente.errors import InvalidValue
 from detente.report.comparison import TUNING
 from detente.training import sweep
@@ -22,50 +22,59 @@ Described = tuple[Run, dict[str, Any]]
 
 
 def tuned(
-    runs: dict[str, Described], asked: Sequence[float], folder: Path, fresh: bool = False
+    runs: dict[str, Described], requested: Sequence[float], folder: Path, fresh: bool = False
 ) -> dict[str, Described]:
-    """Return the runs, each at the best of several learning rates, which `folder`/tuning.json then tells.
+    """Return the runs, each at the best of several learning rates, and record the trials in `folder`/tuning.json.
 
     Args:
-        runs: by name, with what describes each.
-        asked: rates to try; none for multiples of each method's own.
-        folder: the comparison's.
-        fresh: try again what was tried before.
+        runs: runs and their descriptions, by name.
+        requested: rates to try; empty for multiples of each method's own.
+        folder: the comparison's folder.
+        fresh: repeat trials that are recorded.
     """
     better = sweep.deciding(next(iter(runs.values()))[0].game)
-    kept = {} if fresh else _kept(folder / TUNING)
-    told: dict[str, Any] = {"share": sweep.SHARE, "seeds": list(sweep.SEEDS), "deciding": list(better), "methods": {}}
+    recorded = {} if fresh else _recorded(folder / TUNING)
+    content: dict[str, Any] = {
+        "share": sweep.SHARE,
+        "seeds": list(sweep.SEEDS),
+        "deciding": list(better),
+        "methods": {},
+    }
 
     def write(label: str, entry: dict[str, Any]) -> None:
-        told["methods"][label] = entry
-        write_text(folder / TUNING, json.dumps({**told, "methods": {**kept, **told["methods"]}}, indent=1))
+        content["methods"][label] = entry
+        methods = {**recorded, **content["methods"]}
+        write_text(folder / TUNING, json.dumps({**content, "methods": methods}, indent=1))
 
-    return {label: _tuned(label, *one, asked, better, kept.get(label, {}), write) for label, one in runs.items()}
+    return {
+        label: _tuned(label, *described, requested, better, recorded.get(label, {}), write)
+        for label, described in runs.items()
+    }
 
 
 def _tuned(
     label: str,
     run: Run,
     described: dict[str, Any],
-    asked: Sequence[float],
+    requested: Sequence[float],
     better: dict[str, str],
-    before: dict[str, Any],
+    recorded: dict[str, Any],
     write: Callable[[str, dict[str, Any]], None],
 ) -> Described:
     short = sweep.shorter(run)
-    # The same words as of old mean that its trials may be used again.
-    same = {**described, "steps": short.steps, "seconds": short.seconds, "seeds": list(short.seeds)}
-    entry: dict[str, Any] = {"asked": same, "trials": [], "best": None, "remark": ""}
-    choices = _choices(run, described, asked)
+    # Trials of an equal description are used again.
+    description = {**described, "steps": short.steps, "seconds": short.seconds, "seeds": list(short.seeds)}
+    entry: dict[str, Any] = {"asked": description, "trials": [], "best": None, "remark": ""}
+    choices = _choices(run, described, requested)
     if not choices:
         entry["remark"] = "its configuration names no learning rate that reaches its optimizers, so none was swept"
         write(label, entry)
         return run, described
-    trials = _trials(before, same)
+    trials = _trials(recorded, description)
     done: list[sweep.Trial] = []
-    for rate, (chosen, _) in choices.items():
-        known = next((trial for trial in trials if math.isclose(trial.rate, rate, rel_tol=1e-5)), None)
-        done.append(known or sweep.tried(sweep.shorter(chosen), rate, _track(label, rate)))
+    for rate, (run_at_rate, _) in choices.items():
+        match = next((trial for trial in trials if math.isclose(trial.rate, rate, rel_tol=1e-5)), None)
+        done.append(match or sweep.tried(sweep.shorter(run_at_rate), rate, _track(label, rate)))
         entry["trials"] = [trial.told() for trial in done]
         write(label, entry)
     winner = sweep.best(done, better, rates(run.method)[0])
@@ -75,43 +84,43 @@ def _tuned(
     return choices[winner.rate]
 
 
-def _choices(run: Run, described: dict[str, Any], asked: Sequence[float]) -> dict[float, Described]:
-    """Return by rate the run at each; none where the rates of its configuration do not reach its optimizers."""
+def _choices(run: Run, described: dict[str, Any], requested: Sequence[float]) -> dict[float, Described]:
+    """Return the run at each rate; empty if the rates of its configuration do not reach its optimizers."""
     own = rates(run.method)
-    factors = [rate / own[0] for rate in sorted(set(asked))] or sweep.FACTORS if own else []
-    found: dict[float, Described] = {}
+    factors = [rate / own[0] for rate in sorted(set(requested))] or sweep.FACTORS if own else []
+    choices: dict[float, Described] = {}
     for factor in factors:
         if math.isclose(factor, 1.0):
-            found[float(f"{own[0]:.6g}")] = run, described
+            choices[float(f"{own[0]:.6g}")] = run, described
             continue
         content = {**described, "method": scaled(described["method"], factor, own[0])}
         try:
-            made = configuration.rebuilt(content)
+            rebuilt = configuration.rebuilt(content)
         except InvalidValue:
             return {}
-        if not follow(own, rates(made.method), factor):
+        if not follow(own, rates(rebuilt.method), factor):
             return {}
-        found[float(f"{factor * own[0]:.6g}")] = made, content
-    return found
+        choices[float(f"{factor * own[0]:.6g}")] = rebuilt, content
+    return choices
 
 
 def _track(label: str, rate: float) -> sweep.Track:
     def track(ticks: Iterator[Tick], run: Run) -> Iterator[Tick]:
-        return shown(ticks, run, f"{label} at {rate:g}")
+        return with_progress_bar(ticks, run, f"{label} at {rate:g}")
 
     return track
 
 
-def _trials(before: dict[str, Any], same: dict[str, Any]) -> list[sweep.Trial]:
-    """Return the trials of the same runs that were kept."""
+def _trials(recorded: dict[str, Any], description: dict[str, Any]) -> list[sweep.Trial]:
+    """Return the recorded trials if they are of an equal description."""
     try:
-        alike = before["asked"] == json.loads(json.dumps(same))
-        return [sweep.Trial(**trial) for trial in before["trials"]] if alike else []
+        equal = recorded["asked"] == json.loads(json.dumps(description))
+        return [sweep.Trial(**trial) for trial in recorded["trials"]] if equal else []
     except (KeyError, TypeError):
         return []
 
 
-def _kept(path: Path) -> dict[str, Any]:
+def _recorded(path: Path) -> dict[str, Any]:
     try:
         methods = json.loads(path.read_text(encoding="utf-8"))["methods"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -87,6 +87,3 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-against = compare_to_baseline  # old name, until detente.cli uses the new one

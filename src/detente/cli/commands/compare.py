@@ -9,7 +9,7 @@ from typing import Any
 
 from detente.cli import configuration
 from detente.cli.commands.diagnose import diagnosis
-from detente.cli.commands.train import carry_out, standing
+from detente.cli.commands.train import carry_out, run_status
 from detente.cli.display import comparison_lines, console, outcome_table
 from detente.cli.tuning import Described, tuned
 from detente.errors import InvalidValue, require, unknown
@@ -24,6 +24,7 @@ from detente.training.run_directory.directory import held
 from detente.training.signals import exit_status
 from detente.training.terms import Terms
 
+RANK = 50
 DESCRIPTION = "Train one game under several methods with the same seeds, side by side, and write one page about them."
 EXAMPLES = """\
 examples:
@@ -32,54 +33,45 @@ examples:
   detente compare --game ring --methods alternating extragradient consensus --budget 2e5grads --tune --out runs/fair
   detente compare --game ring --methods alternating mymodule.my_method --budget 60s --out runs/mine
 
-Every method has ten seeds unless --seeds names others. The same command again goes on where an interrupted one stopped.
+Every method has ten seeds unless --seeds names others. The same command continues an interrupted one.
 """
 SEEDS = tuple(range(10))
-OURS = ("--methods", "--out", "--overwrite", "--budget", "--baseline", "--tune")
+OWN_OPTIONS = ("--methods", "--out", "--overwrite", "--budget", "--baseline", "--tune")
 
 
 def main(words: Sequence[str]) -> int:
     """Train under every method, write the page, and return the exit status."""
-    parser = configuration.parser("compare", DESCRIPTION, EXAMPLES, without=("method",))
-    parser.set_defaults({"seeds": SEEDS})
-    parser.add_argument(
-        "--methods",
-        metavar="NAME …",
-        type=list[str],
-        help="names from `detente list methods`, with settings if wanted: NAME:KEY=VALUE,…; or MODULE.NAME of yours",
+    parser = configuration.parser("compare", DESCRIPTION, EXAMPLES, without=("method",), seeds=SEEDS)
+    text = "names from `detente list methods`, with settings if wanted: NAME:KEY=VALUE,…; or MODULE.NAME of yours"
+    parser.add("--methods", list[str], text, None, "NAME")
+    text = "end every method alike instead of by --steps: 60s (or min, h), 2e5grads or 20000steps"
+    parser.add("--budget", str, text, None)
+    parser.add("--baseline", str, "test all others against it (default: the first)", None, "NAME")
+    text = (
+        "first try every method at these learning rates, on other seeds with a fifth of the budget, and take each "
+        "at its best (without rates: at 0.1, 0.3, 1, 3 and 10 times its own)"
     )
-    parser.add_argument(
-        "--budget",
-        type=str,
-        help="end every method alike instead of by --steps: 60s (or min, h), 2e5grads or 20000steps",
-    )
-    parser.add_argument("--baseline", metavar="NAME", type=str, help="test all others against it (default: the first)")
-    parser.add_argument(
-        "--tune",
-        metavar="RATE …",
-        type=list[float],
-        help="first try every method at these learning rates, on other seeds with a fifth of the budget, and take each "
-        "at its best (without rates: at 0.1, 0.3, 1, 3 and 10 times its own)",
-    )
-    parser.add_argument("--out", type=Path, help="folder to make, with one run directory for each method")
-    parser.add_argument("--overwrite", action="store_true", help="replace runs that are there")
-    options = configuration.parse(parser, words, lists=("seeds", "methods", "tune"))
+    parser.add("--tune", list[float], text, None, "RATE")
+    parser.add("--out", Path, "folder to make, with one run directory for each method", None)
+    parser.add("--overwrite", bool, "replace existing runs", False)
+    options = configuration.parse(parser, words)
     if not options.methods:
         raise InvalidValue("methods", options.methods, ", ".join(configuration.named_methods()))
     if options.out is None:
         raise InvalidValue("out", None, "a folder to write the runs into", "Say where with --out runs/NAME")
     budget = None if options.budget is None else Budget.parse(options.budget)
     for word in ("--steps", "--seconds") if budget else ():
-        given = any(one.partition("=")[0] == word for one in words)
-        require(not given, "budget", options.budget, f"either --budget or {word}")
+        both = any(other.partition("=")[0] == word for other in words)
+        require(not both, "budget", options.budget, f"either --budget or {word}")
     for rate in options.tune or ():
         require(math.isfinite(rate) and rate > 0, "tune", rate, "learning rates: finite numbers > 0")
     labels = [_label(method) for method in options.methods]
     require(len(set(labels)) == len(labels), "methods", options.methods, "each of them once")
     terms = Terms(_named(options.baseline, labels), budget)
-    rest = _without(list(words), OURS)
+    shared = _without(list(words), OWN_OPTIONS)
     runs = {
-        label: _within(budget, *_described(method, rest)) for label, method in zip(labels, options.methods, strict=True)
+        label: _within(budget, *_described(method, shared))
+        for label, method in zip(labels, options.methods, strict=True)
     }
     try:
         if options.tune is not None:
@@ -87,7 +79,7 @@ def main(words: Sequence[str]) -> int:
                 terms.write(options.out / FILE)
                 runs = tuned(runs, options.tune, options.out, options.overwrite)
     except KeyboardInterrupt as interrupt:
-        console.print("Stopped while learning rates were tried. The same command goes on.")
+        console.print("Stopped while learning rates were tried. Continue with the same command.")
         return exit_status(interrupt)
     return carry_out_all(runs, options.out, overwrite=options.overwrite, terms=terms)
 
@@ -105,24 +97,24 @@ def compare(
     """Train a game under several methods with the same seeds, and return the page about them.
 
     Args:
-        game: what is played.
-        methods: by the name that the page gives them.
-        out: folder to make, with one run directory for each method; the same call again goes on in it.
-        budget: what each seed may use up, e.g. "60s", "2e5grads" or "20000steps"; default: `steps` of the settings.
+        game: the game.
+        methods: the methods, by their names on the page.
+        out: folder to make, with one run directory for each method; the same call continues there.
+        budget: limit for each seed, e.g. "60s", "2e5grads" or "20000steps"; default: `steps` of the settings.
         seeds: one training each, the same for every method.
         baseline: the method that the others are tested against (default: the first).
-        overwrite: replace runs that are there.
+        overwrite: replace existing runs.
         settings: further fields of `Run`, e.g. `steps`, `samples`, `compile`.
 
     Raises:
-        InvalidValue: a method that cannot be played on the game, a budget or a folder that cannot be used.
-        KeyboardInterrupt: it was interrupted; what was trained is saved.
+        InvalidValue: a method that does not fit the game, or a budget or folder that cannot be used.
+        KeyboardInterrupt: it was interrupted; finished training is saved.
     """
     require(len(methods) > 0, "methods", list(methods), "at least one method by name")
     limit = Budget.parse(budget) if isinstance(budget, str) else budget
-    made = {_label(name): Run(game, method, seeds=tuple(seeds), **settings) for name, method in methods.items()}
-    require(len(made) == len(methods), "methods", list(methods), "names that can be told apart")
-    runs = {label: _within(limit, run, description(run)) for label, run in made.items()}
+    by_label = {_label(name): Run(game, method, seeds=tuple(seeds), **settings) for name, method in methods.items()}
+    require(len(by_label) == len(methods), "methods", list(methods), "names that differ in letters and digits")
+    runs = {label: _within(limit, run, description(run)) for label, run in by_label.items()}
     terms = Terms(_named(baseline, list(runs)), limit)
     if carry_out_all(runs, Path(out), overwrite=overwrite, terms=terms):
         raise KeyboardInterrupt
@@ -138,7 +130,7 @@ def carry_out_all(
 ) -> int:
     """Train every run into a folder of its own, diagnose some, write the page, and return the exit status.
 
-    Runs that are there are kept if they are finished, taken up if they are not, and refused if they are others.
+    Finished runs are kept, unfinished ones are continued, and other contents of their folders are refused.
     """
     with held(folder):
         return _carry_out_all(runs, folder, overwrite, diagnosed, terms)
@@ -147,23 +139,25 @@ def carry_out_all(
 def _carry_out_all(
     runs: dict[str, Described], folder: Path, overwrite: bool, diagnosed: Sequence[str], terms: Terms | None
 ) -> int:
-    found = {label: "absent" if overwrite else standing(folder / label, told) for label, (_, told) in runs.items()}
-    for label in [label for label, state in found.items() if state == "other"]:
+    statuses = {
+        label: "absent" if overwrite else run_status(folder / label, described)
+        for label, (_, described) in runs.items()
+    }
+    for label in [label for label, status in statuses.items() if status == "other"]:
+        allowed = "a directory that does not exist yet, or holds this very run"
         hint = "Choose another folder, or replace what is there with --overwrite"
-        raise InvalidValue(
-            "out", str(folder / label), "a directory that does not exist yet, or holds this very run", hint
-        )
+        raise InvalidValue("out", str(folder / label), allowed, hint)
     if terms is not None:
         terms.write(folder / FILE)
     width = max(map(len, runs))
     for label, (run, described) in runs.items():
-        if found[label] == "finished":
+        if statuses[label] == "finished":
             console.print(f"{label.ljust(width)}: finished before; kept.", soft_wrap=True)
             continue
-        resume, name = found[label] == "unfinished", label.ljust(width)
+        resume, name = statuses[label] == "unfinished", label.ljust(width)
         status = carry_out(run, folder / label, described, resume, overwrite, name, quiet=True)
         if status:
-            console.print("The same command goes on with the comparison.")
+            console.print("Continue the comparison with the same command.")
             return status
     for label in diagnosed:
         for line in diagnosis(folder / label):
@@ -176,16 +170,15 @@ def _carry_out_all(
     return 0
 
 
-def _described(method: str, rest: list[str]) -> Described:
+def _described(method: str, shared: list[str]) -> Described:
     name, _, settings = method.partition(":")
-    words = [*rest, "--method", name]
+    words = [*shared, "--method", name]
     for setting in filter(None, settings.split(",")):
         key, equals, value = setting.partition("=")
         if not equals:
             raise InvalidValue("methods", method, "NAME or NAME:KEY=VALUE,KEY=VALUE")
         words.append(f"--method.{key}={value}")
-    parser = configuration.parser("train", "")
-    parser.set_defaults({"seeds": SEEDS})
+    parser = configuration.parser("train", "", seeds=SEEDS)
     options = configuration.parse(parser, words)
     return configuration.build(parser, options), configuration.resolved(parser, options)
 
@@ -209,10 +202,10 @@ def _label(method: str) -> str:
 
 def _without(words: list[str], options: tuple[str, ...]) -> list[str]:
     """Return the words without some options and their values."""
-    kept, dropping = [], False
+    others, dropping = [], False
     for word in words:
         if word.startswith("--"):
             dropping = word.partition("=")[0] in options
         if not dropping:
-            kept.append(word)
-    return kept
+            others.append(word)
+    return others

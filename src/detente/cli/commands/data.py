@@ -16,20 +16,21 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from detente.cli.command_words import Parser
 from detente.cli.display import console
-from detente.cli.option_help import Words
 from detente.cli.terminal import Console
 from detente.data.cache import open_set, prepared_names, sets
 from detente.data.preparation.preparation import damage, prepare
 from detente.data.sources import SOURCES, named
 from detente.errors import InvalidValue, unknown
 
-DESCRIPTION = "Image and text sets: what there is, preparing one, what was prepared, a classifier of one."
+RANK = 110
+DESCRIPTION = "List, prepare and describe image and text sets, and train a classifier of one."
 ACTIONS = {
-    "list": "what can be prepared by name, and what is",
-    "prepare": "download a set, or read its files, and make it ready to be drawn from, once",
-    "info": "what was prepared under a name; its checksums are verified",
-    "classifier": "train and keep a classifier, for metrics",
+    "list": "sets that can be prepared, and those that are",
+    "prepare": "download a set, or read its files, and store it for training",
+    "info": "a prepared set; its checksums are verified",
+    "classifier": "train a classifier for metrics, and store it",
 }
 EXAMPLES = """\
 examples:
@@ -38,11 +39,11 @@ examples:
   detente data prepare celeba-32 --source ~/celeba --skip-broken
   detente data info fashion_mnist
 """
-SPOKEN = 10.0  # seconds between lines where there is no terminal
+INTERVAL = 10.0  # seconds between lines without a terminal
 
 
 def main(words: Sequence[str]) -> int:
-    """Carry out one of `ACTIONS`, and return the exit status."""
+    """Run one of `ACTIONS`, and return the exit status."""
     if not words or words[0] in ("-h", "--help"):
         lines = [f"  {name:<11} {about}" for name, about in ACTIONS.items()]
         print("\n".join(["usage: detente data ACTION …", "", DESCRIPTION, "", *lines, "", EXAMPLES.rstrip()]))
@@ -56,20 +57,20 @@ def main(words: Sequence[str]) -> int:
 
 
 def _list(words: Sequence[str]) -> int:
-    Words("data list", f"Show {ACTIONS['list']}.").parse_args(words)
+    Parser("data list", f"Show {ACTIONS['list']}.").parse(words)
     head = ("name", "what it is", "samples", "shape", "from", "prepared")
-    there: dict[str, list[str]] = {}
+    sizes: dict[str, list[str]] = {}
     for name in prepared_names():
-        there.setdefault(name.partition("-")[0], []).append(str(named(name).size))
+        sizes.setdefault(name.partition("-")[0], []).append(str(named(name).size))
     rows = []
     for name, source in SOURCES.items():
-        ready = f"at {', '.join(there[name])}" if name in there else "—"
-        rows.append((name, source.title, f"{source.count:,}", _shape(source.shape), source.hub, ready))
+        prepared = f"at {', '.join(sizes[name])}" if name in sizes else "—"
+        rows.append((name, source.title, f"{source.count:,}", _shape(source.shape), source.hub, prepared))
     if console.is_terminal:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for title in head:
-            whole = title in ("name", "samples", "shape", "from")
-            table.add_column(title, style="bold" if title == "name" else None, no_wrap=whole, overflow="fold")
+            no_wrap = title in ("name", "samples", "shape", "from")
+            table.add_column(title, style="bold" if title == "name" else None, no_wrap=no_wrap, overflow="fold")
         for row in rows:
             table.add_row(*map(Text, row[:-1]), Text(row[-1], style="dim" if row[-1] == "—" else "green"))
         console.print(table)
@@ -77,23 +78,23 @@ def _list(words: Sequence[str]) -> int:
         widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
         for row in (head, *rows):
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    packages = [f"{name} from Debian's {it.installed[1]}" for name, it in SOURCES.items() if it.installed]
+    packages = [f"{name} from Debian's {source.installed[1]}" for name, source in SOURCES.items() if source.installed]
     for note in (
         "NAME-SIZE asks for another size, e.g. celeba-32.",
-        f"From the Hugging Face hub; {', '.join(packages)} where it is installed; your own files with --source PATH.",
-        "Ready without: digits (5,000 of MNIST), stacked_mnist, small_text; `detente list data` shows every kind.",
+        f"From the Hugging Face hub; {', '.join(packages)} if installed; your own files with --source PATH.",
+        "Always ready: digits (5,000 of MNIST), stacked_mnist, small_text; `detente list data` shows every kind.",
     ):
         console.print(note, soft_wrap=not console.is_terminal, style="dim", markup=False)
     return 0
 
 
 def _prepare(words: Sequence[str]) -> int:
-    parser = Words("data prepare", f"{ACTIONS['prepare'].capitalize()}.", EXAMPLES)
-    parser.add_argument("name", help="as in `detente data list`; a size may follow, as in celeba-32")
-    parser.add_argument("--source", type=Path, help="Parquet, IDX, NPZ or text file, or folder of these or of images")
-    parser.add_argument("--skip-broken", action="store_true", help="leave out what cannot be read, and count it")
-    options = parser.parse_args(words)
-    begun = spoken = time.monotonic()
+    parser = Parser("data prepare", f"{ACTIONS['prepare'].capitalize()}.", EXAMPLES)
+    parser.add("name", str, "as in `detente data list`; a size may follow, as in celeba-32")
+    parser.add("--source", Path, "Parquet, IDX, NPZ or text file, or folder of these or of images", None)
+    parser.add("--skip-broken", bool, "leave out what cannot be read, and count it", False)
+    options = parser.parse(words)
+    start = last_print = time.monotonic()
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
@@ -101,36 +102,36 @@ def _prepare(words: Sequence[str]) -> int:
         TimeRemainingColumn(),
     )
     last, path = None, None if options.source is None else options.source.expanduser()
-    shown = Console(stderr=True)
-    with Bar(*columns, console=shown, disable=not shown.is_terminal, transient=True) as bar:
+    stderr = Console(stderr=True)
+    with Bar(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as bar:
         task = bar.add_task(f"preparing {options.name}", total=None)
         with closing(prepare(options.name, path, options.skip_broken)) as steps:
             for last in steps:
                 bar.update(task, completed=last.done, total=last.total)
-                if not shown.is_terminal and time.monotonic() - spoken > SPOKEN:
-                    spoken = time.monotonic()
+                if not stderr.is_terminal and time.monotonic() - last_print > INTERVAL:
+                    last_print = time.monotonic()
                     print(f"{options.name}: {last.done:,} of {last.total:,}", flush=True)
     opened = open_set(options.name, named(options.name).kind)
-    what = f"{len(opened.samples):,} {_unit(opened.about)} of {_shape(opened.samples.shape[1:])}"
+    count = f"{len(opened.samples):,} {_unit(opened.about)} of {_shape(opened.samples.shape[1:])}"
     if last is None:
-        told = f"{options.name}: {what} were ready already, and are undamaged"
+        text = f"{options.name}: {count} were ready already, and are undamaged"
     else:
-        told = f"{options.name}: {what}, {_size(opened.samples.nbytes)}, prepared in {time.monotonic() - begun:.1f} s"
-        told += f", going on at {last.before:,}" if last.before else ""
-        told += f"; {last.skipped:,} broken left out" if last.skipped else ""
-    console.print(told, soft_wrap=True, markup=False)
+        text = f"{options.name}: {count}, {_size(opened.samples.nbytes)}, prepared in {time.monotonic() - start:.1f} s"
+        text += f", going on at {last.before:,}" if last.before else ""
+        text += f"; {last.skipped:,} broken left out" if last.skipped else ""
+    console.print(text, soft_wrap=True, markup=False)
     return 0
 
 
 def _info(words: Sequence[str]) -> int:
-    parser = Words("data info", f"Show {ACTIONS['info']}.", EXAMPLES)
-    parser.add_argument("name", help="as in `detente data list`; a size may follow, as in celeba-32")
-    name = parser.parse_args(words).name
+    parser = Parser("data info", f"Show {ACTIONS['info']}.", EXAMPLES)
+    parser.add("name", str, "as in `detente data list`; a size may follow, as in celeba-32")
+    name = parser.parse(words).name
     opened, place = open_set(name, named(name).kind), sets() / name
     about = opened.about
-    wrong = damage(place)
-    if wrong is not None:
-        raise InvalidValue("name", name, f"an undamaged set; {wrong}", f"Run again: detente data prepare {name}")
+    problem = damage(place)
+    if problem is not None:
+        raise InvalidValue("name", name, f"an undamaged set; {problem}", f"Run again: detente data prepare {name}")
     left_out = about["skipped"]
     member = "text" if about["kind"] == "text" else "prepared"
     rows = {

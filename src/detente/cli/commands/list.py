@@ -10,24 +10,25 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from detente.cli.command_words import Parser
 from detente.cli.display import console
 from detente.cli.naming import games, named_methods
-from detente.cli.option_help import Words
 from detente.errors import InvalidValue, unknown
 from detente.methods.method import Method
 from detente.registry import FOLDERS, members, summary
 
-DESCRIPTION = "List the members of every folder, one line each; methods with what they cost and when to choose them."
+RANK = 20
+DESCRIPTION = "List the members of every folder; methods with their cost and when to choose them."
 EXAMPLES = "examples:\n  detente list\n  detente list methods"
-WIDE = 130  # from so many columns on, a terminal shows each thing in a column of its own
+WIDE = 130  # smallest width of a terminal with five columns
 COST = "gradients a step"
 
 
 def main(words: Sequence[str]) -> int:
     """Print the members, and return the exit status."""
-    parser = Words("list", DESCRIPTION, EXAMPLES)
-    parser.add_argument("folder", nargs="?", help="only this one, e.g. methods")
-    options = parser.parse_args(words)
+    parser = Parser("list", DESCRIPTION, EXAMPLES)
+    parser.add("folder", str, "only this one, e.g. methods", None)
+    options = parser.parse(words)
     tables = {"games": games, "methods": named_methods}
     folders = list(dict.fromkeys(["games", "methods", *FOLDERS]))
     if options.folder is not None and options.folder not in folders:
@@ -36,35 +37,35 @@ def main(words: Sequence[str]) -> int:
         _print_methods(named_methods())
         return 0
     for folder in [options.folder] if options.folder else folders:
-        found = tables[folder]() if folder in tables else members(folder)
+        table = tables[folder]() if folder in tables else members(folder)
         console.print(Text(folder, style="underline"))
-        for name, member in found.items():
-            line = Text.assemble("  ", (f"{name:<{max(map(len, found))}}", "bold"), f"  {summary(member)}")
-            # One line each: cut at a terminal's edge, whole in a file or a pipe.
+        for name, member in table.items():
+            line = Text.assemble("  ", (f"{name:<{max(map(len, table))}}", "bold"), f"  {summary(member)}")
+            # One line each: truncated in a terminal, whole in a file or a pipe.
             whole = not console.is_terminal
             console.print(line, no_wrap=True, overflow="ignore" if whole else "ellipsis", crop=not whole)
     return 0
 
 
-def told(member: object, heading: str) -> str:
-    """Return what a docstring says after a heading such as `Choose:`, as one line; nothing where it has none."""
-    found = re.search(rf"^{heading}: *(.*(?:\n[ \t]+.*)*)", inspect.getdoc(member) or "", re.MULTILINE)
-    return re.sub(r"\s+", " ", found[1]).strip() if found else ""
+def section(member: object, heading: str) -> str:
+    """Return the section of a docstring after a heading such as `Choose:`, as one line; empty if it has none."""
+    match = re.search(rf"^{heading}: *(.*(?:\n[ \t]+.*)*)", inspect.getdoc(member) or "", re.MULTILINE)
+    return re.sub(r"\s+", " ", match[1]).strip() if match else ""
 
 
 def paper(member: object) -> str:
-    """Return authors, years and arXiv numbers of a docstring's `Source:`."""
-    short: list[str] = []
-    for part in told(member, "Source").split(";"):
+    """Return authors, years and arXiv numbers from a docstring's `Source:`."""
+    papers: list[str] = []
+    for part in section(member, "Source").split(";"):
         year, number = re.match(r"\s*(.*?\b(?:19|20)\d\d)\b", part), re.search(r"arXiv:[\w.]*\w", part)
-        short += [year[1]] if year else []
-        if number and short and "(" not in short[-1]:
-            short[-1] += f" ({number[0]})"
-    return "; ".join(short)
+        papers += [year[1]] if year else []
+        if number and papers and "(" not in papers[-1]:
+            papers[-1] += f" ({number[0]})"
+    return "; ".join(papers)
 
 
 def cost(member: Callable[..., Any]) -> tuple[str, str]:
-    """Return what a method costs a step on the ring, and, where it says nothing, why."""
+    """Return a method's cost per step on the ring, or a dash and the reason."""
     if member is Method:
         return "—", "its field and scheme decide"
     try:
@@ -75,11 +76,11 @@ def cost(member: Callable[..., Any]) -> tuple[str, str]:
         return "—", f"it needs {error.allowed}"
 
 
-def _print_methods(found: dict[str, Callable[..., Any]]) -> None:
+def _print_methods(methods: dict[str, Callable[..., Any]]) -> None:
     rows, reasons = [], {}
-    for name, member in found.items():
+    for name, member in methods.items():
         number, reason = cost(member)
-        rows.append((name, number, summary(member), told(member, "Choose"), paper(member)))
+        rows.append((name, number, summary(member), section(member, "Choose"), paper(member)))
         if reason:
             reasons.setdefault(reason, []).append(name)
     notes = [
@@ -98,7 +99,7 @@ def _print_methods(found: dict[str, Callable[..., Any]]) -> None:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return the methods for a terminal: five columns where there is room, else three with what belongs together."""
+    """Return the methods for a terminal: five columns if they fit, otherwise three."""
     wide = console.width >= WIDE
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0 if wide else 1, 0), show_edge=False)
     table.add_column(head[0], style="bold", no_wrap=True)

@@ -5,26 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from detente.cli.command_words import Parser
 from detente.cli.display import comparison_lines, console, outcome_table
-from detente.cli.option_help import Words
 from detente.errors import InvalidValue
 from detente.report.page import write_report
 
+RANK = 90
 DESCRIPTION = "Write one self-contained page about runs and comparisons."
 EXAMPLES = "examples:\n  detente report runs/ring runs/one --out page.html"
 
 
 def main(words: Sequence[str]) -> int:
     """Write the page, and return the exit status."""
-    parser = Words("report", DESCRIPTION, EXAMPLES)
-    parser.add_argument("runs", type=Path, nargs="+", help="run directories, or folders of them")
-    parser.add_argument("--out", type=Path, default=Path("report.html"), help="page to write (default: report.html)")
-    options = parser.parse_args(words)
+    parser = Parser("report", DESCRIPTION, EXAMPLES)
+    parser.add("runs", list[Path], "run directories, or folders of them")
+    parser.add("--out", Path, "page to write (default: report.html)", Path("report.html"))
+    options = parser.parse(words)
     try:
         page = write_report(options.runs, options.out)
+    except InvalidValue as error:
+        field = "runs" if error.field == "paths" else error.field
+        raise InvalidValue(field, error.value, error.allowed, error.hint) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InvalidValue("out", str(options.out), "a page's name where one can write", reason) from error
+        raise InvalidValue("out", str(options.out), "a file that can be written", reason) from error
     console.print(outcome_table(options.runs))
     for line in comparison_lines(options.runs):
         console.print(line, soft_wrap=True)

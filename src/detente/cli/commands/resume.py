@@ -6,25 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detente.cli import configuration
+from detente.cli.command_words import Parser
 from detente.cli.commands.train import carry_out, longer
-from detente.cli.option_help import Words
 
-DESCRIPTION = "Go on from the last checkpoint of a run, to its planned end or beyond."
+RANK = 60
+DESCRIPTION = "Continue a run from its last checkpoint, to its planned end or beyond."
 EXAMPLES = "examples:\n  detente resume runs/one\n  detente resume runs/one --steps 3000"
 
 
 def main(words: Sequence[str]) -> int:
     """Resume, and return the exit status."""
-    parser = Words("resume", DESCRIPTION, EXAMPLES)
-    parser.add_argument("run", type=Path, help="run directory")
-    parser.add_argument("--steps", type=int, help="train up to this step (default: as planned)")
-    parser.add_argument("--seconds", type=float, help="train each seed for so many seconds in all")
-    parser.add_argument("--changed-data", action="store_true", help="go on although the data have changed")
-    options = parser.parse_args(words)
-    made, described = configuration.from_directory(options.run)
-    run = configuration.build(made, described)
-    run = longer(run, options.steps, options.seconds)
-    content = configuration.resolved(made, described)
-    kept = ("steps", "seconds", "record_every", "measure_every", "checkpoint_every")
-    content |= {name: getattr(run, name) for name in kept}
+    parser = Parser("resume", DESCRIPTION, EXAMPLES)
+    parser.add("run", Path, "run directory")
+    parser.add("--steps", int, "train up to this step (default: as planned)", None)
+    parser.add("--seconds", float, "train each seed for so many seconds in all", None)
+    parser.add("--changed-data", bool, "continue although the data have changed", False)
+    options = parser.parse(words)
+    recorded = configuration.from_directory(options.run)
+    run = longer(configuration.build(*recorded), options.steps, options.seconds)
+    changed = ("steps", "seconds", "record_every", "measure_every", "checkpoint_every")
+    content = configuration.resolved(*recorded) | {name: getattr(run, name) for name in changed}
     return carry_out(run, options.run, content, resume=True, changed_data=options.changed_data)

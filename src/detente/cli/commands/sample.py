@@ -11,14 +11,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from detente.cli import configuration
+from detente.cli.command_words import Parser
 from detente.cli.display import console
-from detente.cli.option_help import Words
 from detente.errors import InvalidValue, require
 from detente.games.adversarial import Adversarial
 from detente.report.scatter import scatter_picture
 from detente.training.progress import Progress
 from detente.training.run_directory.snapshot import image_grid
 
+RANK = 70
 DESCRIPTION = "Draw samples from a trained generator: numbers into a file, or images and points into a picture."
 EXAMPLES = """\
 examples:
@@ -32,23 +33,20 @@ NUMBERS: dict[str, Callable[[Path, Tensor], None]] = {
     ".pt": lambda path, samples: torch.save(samples, path),
     ".safetensors": lambda path, samples: save_file({"samples": samples.contiguous()}, path),
 }
-WHOLE = f"a picture's name, such as grid.png, or a file of numbers: {', '.join(NUMBERS)}"
+FORMATS = f"a picture's name, such as grid.png, or a file of numbers: {', '.join(NUMBERS)}"
 
 
 def main(words: Sequence[str]) -> int:
     """Write the samples, and return the exit status."""
-    parser = Words("sample", DESCRIPTION, EXAMPLES)
-    parser.add_argument("run", type=Path, help="run directory")
-    parser.add_argument("--n", type=int, default=64, help="how many samples (default: 64)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        help=f"file to write: {WHOLE} (default: samples.png for images and points in the plane, else samples.npy)",
-    )
-    parser.add_argument("--seed", type=int, help="whose generator, of the run's seeds (default: the first)")
-    parser.add_argument("--latents", type=int, default=0, help="seed of the latents (default: 0)")
-    parser.add_argument("--step", type=int, help="from the checkpoint of this step (default: the last)")
-    options = parser.parse_args(words)
+    parser = Parser("sample", DESCRIPTION, EXAMPLES)
+    parser.add("run", Path, "run directory")
+    parser.add("--n", int, "number of samples (default: 64)", 64)
+    text = f"file to write: {FORMATS} (default: samples.png for images and points in the plane, otherwise samples.npy)"
+    parser.add("--out", Path, text, None)
+    parser.add("--seed", int, "one of the run's seeds (default: the first)", None)
+    parser.add("--latents", int, "seed of the latents (default: 0)", 0)
+    parser.add("--step", int, "from the checkpoint of this step (default: the last)", None)
+    options = parser.parse(words)
     require(options.n >= 1, "n", options.n, "an integer ≥ 1")
     run, trained = configuration.trained(options.run, options.seed, options.step)
     game = run.game
@@ -71,13 +69,13 @@ def main(words: Sequence[str]) -> int:
             real = game.data.draw(options.n, torch.Generator().manual_seed(options.latents))["real"]
             scatter_picture(samples.numpy(), real.numpy(), out)
     except (OSError, ValueError, RuntimeError) as error:
-        raise InvalidValue("out", str(out), f"{WHOLE}, where one can write", str(error)) from error
+        raise InvalidValue("out", str(out), f"{FORMATS}, that can be written", str(error)) from error
     console.print(f"{out}: {options.n} samples of seed {trained.seed} at step {trained.step}", soft_wrap=True)
     return 0
 
 
 def _require_finite(directory: Path, trained: Progress) -> None:
-    """Raise `InvalidValue` where the parameters are no numbers any more."""
+    """Raise `InvalidValue` if parameters are not finite."""
     if all(bool(vector.isfinite().all()) for vector in trained.state.vectors.values()):
         return
     at = "" if trained.diverged_at is None else f", which diverged at step {trained.diverged_at}"
@@ -86,10 +84,10 @@ def _require_finite(directory: Path, trained: Progress) -> None:
 
 
 def _finite_checkpoint(directory: Path, trained: Progress) -> str:
-    """Return in words which earlier checkpoint of the same seed can be sampled, if any."""
+    """Return a hint that names the last finite checkpoint of the same seed, if there is one."""
     for step in reversed(configuration.checkpointed_steps(directory)):
         if step < trained.step:
             _, earlier = configuration.trained(directory, trained.seed, step)
             if all(bool(vector.isfinite().all()) for vector in earlier.state.vectors.values()):
                 return f"The checkpoint of step {step} is finite: --step {step}"
-    return "No earlier checkpoint that is kept is finite either; a smaller learning rate may help"
+    return "No earlier checkpoint is finite either; a smaller learning rate may help"

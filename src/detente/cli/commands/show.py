@@ -9,7 +9,8 @@ import yaml
 
 from detente.cli import configuration
 
-DESCRIPTION = "Show the resolved configuration as YAML, every default said, and stop."
+RANK = 30
+DESCRIPTION = "Show the resolved configuration as YAML, with all defaults."
 EXAMPLES = """\
 examples:
   detente show --game ring --method consensus
@@ -23,7 +24,7 @@ def main(words: Sequence[str]) -> int:
     parser = configuration.parser("show", DESCRIPTION, EXAMPLES)
     options = configuration.parse(parser, words)
     configuration.build(parser, options)
-    # Escaped where the output is not Unicode: what is shown here is read again, and must not be replaced.
+    # Escaped if the output is not Unicode, so that the file can be read again.
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     content = configuration.resolved(parser, options)
     print(yaml.safe_dump(content, sort_keys=False, allow_unicode=unicode), end="")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from detente.cli import configuration
-from detente.cli.display import console, shown
+from detente.cli.display import console, with_progress_bar
 from detente.cli.terminal import quoted
 from detente.cli.yaml_file import NOT_OPTIONS
 from detente.errors import InvalidValue
@@ -23,6 +23,7 @@ from detente.training.run_directory.lock import FILE as LOCK
 from detente.training.run_directory.record import Record
 from detente.training.signals import exit_status
 
+RANK = 40
 DESCRIPTION = "Train a game under a method, for one or several seeds, into a run directory."
 EXAMPLES = """\
 examples:
@@ -33,15 +34,15 @@ examples:
   detente train --game adversarial --game.generator mynets.Generator --game.discriminator mynets.Discriminator \\
                 --game.data photos/ --method alternating --out runs/mine
 
-`detente list` names games and methods; --game.help NAME and --method.help NAME tell their settings.
+`detente list` names games and methods; --game.help NAME and --method.help NAME show their settings.
 """
 
 
 def main(words: Sequence[str]) -> int:
     """Train, and return the exit status."""
     parser = configuration.parser("train", DESCRIPTION, EXAMPLES)
-    parser.add_argument("--out", type=Path, help="run directory to make, e.g. runs/one")
-    parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
+    parser.add("--out", Path, "run directory to make, e.g. runs/one", None)
+    parser.add("--overwrite", bool, "replace an existing run", False)
     options = configuration.parse(parser, words)
     if options.out is None:
         raise InvalidValue("out", None, "a directory to write the run into", "Say where with --out runs/NAME")
@@ -62,64 +63,63 @@ def carry_out(
     """Train a run into a directory with a progress bar, and return the exit status."""
     last: Tick | None = None
     path = quoted(directory)
-    further = "the same Python call" if made_in_python(described) else f"detente resume {path}"
+    resuming = "the same Python call" if made_in_python(described) else f"detente resume {path}"
     try:
         with Record(run, directory, described, resume, overwrite, changed_data) as record:
-            _require_living(record)
+            _require_trainable(record)
             ticks = record.follow(train(run, record.start))
-            for tick in shown(ticks, run, name or directory.name):
+            for tick in with_progress_bar(ticks, run, name or directory.name):
                 last = tick
     except KeyboardInterrupt as interrupt:
-        stopped = f"Stopped at step {last.step}; saved." if last else "Stopped before the first step."
-        console.print(f"{stopped} Go on with: {further}", soft_wrap=True)
+        text = f"Stopped at step {last.step}; saved." if last else "Stopped before the first step."
+        console.print(f"{text} Go on with: {resuming}", soft_wrap=True)
         return exit_status(interrupt)
     except OSError as error:
-        hint = f"{error.strerror or error}. What was saved is whole; go on with: {further}"
+        hint = f"{error.strerror or error}. What was saved is complete; continue with: {resuming}"
         raise InvalidValue("out", str(directory), "a directory that can be written to", hint) from error
-    for one in last.progress if last else ():
-        if one.diverged_at is not None:
-            console.print(f"Seed {one.seed} diverged at step {one.diverged_at}; the record ends there.")
+    for progress in last.progress if last else ():
+        if progress.diverged_at is not None:
+            console.print(f"Seed {progress.seed} diverged at step {progress.diverged_at}; its record ends there.")
     if not quiet:
         console.print(f"{directory}: {last.execution if last else 'complete'}.", soft_wrap=True)
         console.print(f"Look at it: detente report {path} --out page.html", soft_wrap=True)
     return 0
 
 
-def _require_living(record: Record) -> None:
-    """Raise `InvalidValue` where a run that is taken up again has diverged in every seed, so that nothing can go on."""
-    lost = {progress.seed: progress.diverged_at for progress in record.start or ()}
-    if lost and all(step is not None for step in lost.values()):
-        steps = ", ".join(f"seed {seed} at step {step}" for seed, step in lost.items())
-        hint = "Train it anew with other settings, e.g. a smaller learning rate"
-        raise InvalidValue(
-            "run", f"{record.directory}, which diverged: {steps}", "a run with a seed to go on with", hint
-        )
+def _require_trainable(record: Record) -> None:
+    """Raise `InvalidValue` if every seed of a resumed run has diverged."""
+    diverged = {progress.seed: progress.diverged_at for progress in record.start or ()}
+    if diverged and all(step is not None for step in diverged.values()):
+        steps = ", ".join(f"seed {seed} at step {step}" for seed, step in diverged.items())
+        hint = "Train again with other settings, e.g. a smaller learning rate"
+        run = f"{record.directory}, which diverged: {steps}"
+        raise InvalidValue("run", run, "a run with a seed that has not diverged", hint)
 
 
-def standing(directory: Path, described: dict[str, Any]) -> Literal["absent", "finished", "unfinished", "other"]:
-    """Return how far a run has come in a directory: `other` where it holds something else than this very run."""
+def run_status(directory: Path, described: dict[str, Any]) -> Literal["absent", "finished", "unfinished", "other"]:
+    """Return the status of a run in a directory; `other` if the directory holds anything but this run."""
     if not directory.exists() or (
         directory.is_dir() and all(file.name in (STARTED, LOCK) for file in directory.iterdir())
     ):
         return "absent"
     try:
         content = yaml.safe_load((directory / "run.yaml").read_text(encoding="utf-8"))
-        there, asked = ({k: v for k, v in one.items() if v is not None} for one in (content, described))
+        recorded, requested = ({k: v for k, v in run.items() if v is not None} for run in (content, described))
     except (OSError, ValueError, AttributeError, yaml.YAMLError):
         return "other"
-    if {key: value for key, value in there.items() if key not in NOT_OPTIONS} != asked:
+    if {key: value for key, value in recorded.items() if key not in NOT_OPTIONS} != requested:
         return "other"
     try:
         seeds = json.loads((directory / "status.json").read_text(encoding="utf-8"))["seeds"].values()
-        over = [one["status"] in ("finished", "diverged") for one in seeds]
+        finished = [seed["status"] in ("finished", "diverged") for seed in seeds]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "unfinished"
-    return "finished" if over and all(over) else "unfinished"
+    return "finished" if finished and all(finished) else "unfinished"
 
 
 def longer(run: Run, steps: int | None = None, seconds: float | None = None) -> Run:
-    """Return the run with another end, everything that depended on the old number of steps kept."""
-    # Where seconds end a run, they also say how often it is recorded.
+    """Return the run with another end; intervals that follow from the number of steps stay as they were."""
+    # With a time limit, the intervals follow from the seconds.
     every = {} if run.seconds else {f"{what}_every": run.every(what) for what in TIMES}
     ends = {"steps": run.steps if steps is None else steps, "seconds": run.seconds if seconds is None else seconds}
     return replace(run, **ends, **every)
