@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 
@@ -178,13 +178,13 @@ def signed_rank_test(differences: Sequence[float]) -> tuple[float, int]:
 
     magnitudes = np.abs(nonzero)
     if np.unique(magnitudes).size == nonzero.size:
-        result = stats.wilcoxon(nonzero, method="exact")
+        result: Any = stats.wilcoxon(nonzero, method="exact")
     elif nonzero.size > EXACT_WITH_TIES:
         result = stats.wilcoxon(nonzero, method="asymptotic")
     else:
         # `stats.wilcoxon` finds the same p-value, but takes 100 times as long.
         signed_ranks = np.sign(nonzero) * stats.rankdata(magnitudes)
-        result = stats.permutation_test((signed_ranks,), np.sum, permutation_type="samples")
+        result: Any = stats.permutation_test((signed_ranks,), np.sum, permutation_type="samples")
     return float(result.pvalue), int(nonzero.size)
 
 
