@@ -25,7 +25,7 @@ def test_a_pipe_gets_one_whole_line_a_method(capsys: pytest.CaptureFixture[str])
     head, *lines = capsys.readouterr().out.splitlines()
     table, places = (
         named_methods(),
-        [head.index(word) for word in ("gradients a step", "what it is", "choose it", "paper")],
+        [head.index(word) for word in ("gradients a step", "what it is", "use it", "paper")],
     )
     rows = {line.split()[0]: line for line in lines[: len(table)]}
     assert list(rows) == list(table)
@@ -41,9 +41,10 @@ def test_a_pipe_gets_one_whole_line_a_method(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("name", sorted(set(named_methods()) - {"method"}))
-def test_every_method_says_when_to_choose_it_and_whose_it_is(name: str) -> None:
+def test_every_method_says_when_to_use_it_and_names_its_paper(name: str) -> None:
     member = named_methods()[name]
-    assert listing.section(member, "Choose").endswith(".") and listing.paper(member)
+    registration = member.registration  # type: ignore[attr-defined]
+    assert registration.use and registration.limits and registration.memory and listing.paper(member)
     number, reason = listing.cost(member)
     assert (float(number) >= 1 and not reason) if number != "—" else reason
 
@@ -55,7 +56,7 @@ def test_a_terminal_gets_whole_words_in_its_width(monkeypatch: pytest.MonkeyPatc
     words = " ".join(" ".join(lines).split())
     assert all(name in words for name in named_methods())
     if width < listing.WIDE:
-        assert "Choose it with plain SGD, for rotation at the lowest cost." in words
+        assert "Use it with plain SGD, against rotation at the lowest cost." in words
     else:
         assert {"method", "it", "paper"} <= set(lines[1].split())
 

@@ -2,7 +2,8 @@
 
 Most functions take `optimizer`, the name of a member of `detente.optimizers` or a built one, and `learning_rate`,
 which goes to a named optimizer (default: the one stated): one rate for all players, or one for each (two time-scales),
-by name or in the order of the game's players. Its docstring ends with `Choose:` (when to) and `Source:`.
+by name or in the order of the game's players. The decorator `registered` says when to use a method, its limits and its
+memory; its docstring ends with `Source:`.
 """
 
 from __future__ import annotations

@@ -36,7 +36,6 @@ def symplectic_adjustment(
         optimizer: an optimizer or its name.
         learning_rate: the named optimizer's rate; default 1e-4.
 
-    Choose: where consensus would settle at an unstable point; a step costs three times the gradients of a plain one.
     Source: Balduzzi et al. 2018, The Mechanics of n-Player Differentiable Games (arXiv:1802.05642), Algorithm 1.
     """
     return Method(Symplectic(strength, align), Simultaneous(), named_optimizer(optimizer, learning_rate, 1e-4))
@@ -56,7 +55,6 @@ def competitive(learning_rate: float = 1e-3, iterations: int = 10, tolerance: fl
         iterations: of conjugate gradients, at most, ≥ 1; each costs two gradients.
         tolerance: of the local game's residual, relative, ≥ 0.
 
-    Choose: for small zero-sum games with strong interaction, where smaller rates are what gradients would need.
     Source: Schäfer & Anandkumar 2019, Competitive Gradient Descent (arXiv:1905.12103), Algorithm 1.
     """
     require_one_rate(learning_rate, "The local game has one rate for both players", scheduled=False)
@@ -77,7 +75,6 @@ def adaptive_competitive(learning_rate: float = 1e-4, iterations: int = 10, tole
         iterations: of conjugate gradients, at most, ≥ 1; each costs two gradients.
         tolerance: of the local game's residual, relative, ≥ 0.
 
-    Choose: for zero-sum GANs (minimax or Wasserstein objective) without penalties, if several times Adam's time pays.
     Source: Schäfer, Zheng & Anandkumar 2020, Implicit Competitive Regularization in GANs (arXiv:1910.05852).
     """
     require_one_rate(learning_rate, "The local game has one rate for both players", scheduled=False)
@@ -102,7 +99,6 @@ def follow_the_ridge(
         iterations: of conjugate gradients, at most, ≥ 1; each costs two gradients.
         decay: β of the preconditioner, in [0, 1); none for the plain method, as in the paper's small games (η = 0.05).
 
-    Choose: for zero-sum games on large or full batches, where an end at a local minimax point must be certain.
     Source: Wang, Zhang & Ba 2020, On Solving Minimax Optimization Locally (arXiv:1910.07512), Algorithm 1.
     """
     require_one_rate(learning_rate, "The discriminator makes up for the generator's step, which has the same rate")
@@ -129,7 +125,6 @@ def unrolled(
         learning_rate: the discriminator's, of real and imagined steps, > 0.
         generator_learning_rate: the generator's, > 0.
 
-    Choose: against collapsing and cycling modes on small networks; a step costs K + 1 gradients and K graphs at once.
     Source: Metz et al. 2017, Unrolled Generative Adversarial Networks (arXiv:1611.02163), section 2.2; the authors'
         code of the mixture for K, rates and Adam.
     """

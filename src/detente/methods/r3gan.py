@@ -24,7 +24,6 @@ def r3gan(learning_rate: Rate = None) -> Method:
     Args:
         learning_rate: Adam's rate or a schedule; default 2e-4.
 
-    Choose: as today's simple, strong baseline for images, without any trick of normalisation.
     Source: Huang et al. 2024, The GAN is dead; long live the GAN! (R3GAN, arXiv:2501.05441), sections 2 and 3.
     """
     return Method(Gradient(), Alternating(), with_rates(learning_rate, 2e-4, lambda rate: Adam(rate, (0.0, 0.99))))

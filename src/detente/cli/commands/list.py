@@ -18,7 +18,7 @@ from detente.methods.method import Method
 from detente.registry import FOLDERS, members, summary
 
 RANK = 20
-DESCRIPTION = "List the members of every folder; methods with their cost and when to choose them."
+DESCRIPTION = "List the members of every folder; methods with their cost and when to use them."
 EXAMPLES = "examples:\n  detente list\n  detente list methods"
 WIDE = 130  # smallest width of a terminal with five columns
 COST = "gradients a step"
@@ -48,7 +48,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def section(member: object, heading: str) -> str:
-    """Return the section of a docstring after a heading such as `Choose:`, as one line; empty if it has none."""
+    """Return the section of a docstring after a heading such as `Source:`, as one line; empty if it has none."""
     match = re.search(rf"^{heading}: *(.*(?:\n[ \t]+.*)*)", inspect.getdoc(member) or "", re.MULTILINE)
     return re.sub(r"\s+", " ", match[1]).strip() if match else ""
 
@@ -68,8 +68,9 @@ def cost(member: Callable[..., Any]) -> tuple[str, str]:
     """Return a method's cost per step on the ring, or a dash and the reason."""
     if member is Method:
         return "—", "its field and scheme decide"
+    registration = getattr(member, "registration", None)
     try:
-        game, method = games()["ring"](), member()
+        game, method = games()["ring"](**(registration.ring if registration else {})), member()
         method.check(game)
         return f"{method.gradient_evaluations(game):g}", ""
     except InvalidValue as error:
@@ -80,14 +81,15 @@ def _print_methods(methods: dict[str, Callable[..., Any]]) -> None:
     rows, reasons = [], {}
     for name, member in methods.items():
         number, reason = cost(member)
-        rows.append((name, number, summary(member), section(member, "Choose"), paper(member)))
+        registration = getattr(member, "registration", None)
+        rows.append((name, number, summary(member), registration.use if registration else "", paper(member)))
         if reason:
             reasons.setdefault(reason, []).append(name)
     notes = [
         f"{COST}: gradients of one player's loss on one batch, on the game `ring` with the method's own settings.",
         *(f"— {', '.join(names)}: {reason}." for reason, names in reasons.items()),
     ]
-    head = ("method", COST, "what it is", "choose it", "paper")
+    head = ("method", COST, "what it is", "use it", "paper")
     if console.is_terminal:
         console.print(_table(head, rows))
     else:  # whole lines, for a file or a pipe
@@ -104,11 +106,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0 if wide else 1, 0), show_edge=False)
     table.add_column(head[0], style="bold", no_wrap=True)
     table.add_column(head[1].replace(" a ", "\na "), justify="right", no_wrap=True)
-    for column, ratio in zip(head[2:] if wide else ["what it is, when to choose it, paper"], (4, 4, 3), strict=False):
+    for column, ratio in zip(head[2:] if wide else ["what it is, when to use it, paper"], (4, 4, 3), strict=False):
         table.add_column(column, ratio=ratio, overflow="fold")
-    for name, number, what, choose, source in rows:
-        about = [what, f"Choose it {choose}" if choose else "", source]
+    for name, number, what, use, source in rows:
+        about = [what, f"Use it {use}." if use else "", source]
         joined = Text("\n").join([Text(part, style="dim" * (part == source)) for part in about if part])
-        texts = [Text(what), Text(choose), Text(source, style="dim")] if wide else [joined]
+        texts = [Text(what), Text(use), Text(source, style="dim")] if wide else [joined]
         table.add_row(Text(name), number, *texts)
     return table
