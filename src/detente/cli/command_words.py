@@ -23,9 +23,9 @@ class Parser:
 
     Args:
         command: the command's name.
-        description: what it does, in one line.
+        description: its description, in one line.
         examples: further lines at the end of the help page.
-        usage: the help page's first line (default: made from the options).
+        usage: first line of the help page (default: lists the options).
     """
 
     def __init__(self, command: str, description: str, examples: str = "", usage: str | None = None) -> None:
@@ -46,9 +46,9 @@ class Parser:
             name: with its dashes.
             kind: its type; `bool` is a flag, and a list takes several words.
             help: its description.
-            default: its value when it is not given (default: it is required).
-            metavar: what stands for the value on the help page.
-            page: the group of the help page that it belongs to.
+            default: its value if it is missing (default: it is required).
+            metavar: name of the value on the help page.
+            page: its group on the help page.
         """
         key = name.removeprefix("--")
         self.kinds[key] = kind
@@ -68,22 +68,22 @@ class Parser:
 
         Raises:
             InvalidValue: an option that does not exist, or a value that it does not take.
-            SystemExit: the help page was asked for, and printed.
+            SystemExit: the help page was requested, and printed.
         """
         return self.values(dict(self.split(words)))
 
     def split(self, words: Sequence[str]) -> list[tuple[str, Any]]:
         """Return the options with the words that follow them; `None` after `--game.help` alone."""
         pairs: list[tuple[str, Any]] = []
-        rest, positional = list(words), list(self.positional)
-        while rest:
-            word = rest.pop(0)
+        waiting, positional = list(words), list(self.positional)
+        while waiting:
+            word = waiting.pop(0)
             if word in ("-h", "--help"):
                 print(self.page.format_help(), end="")
                 raise SystemExit(0)
             if not word.startswith("--") and positional:
                 several = _takes_several(self.kinds[positional[0]])
-                following = [word, *(_take(rest) if several else [])]
+                following = [word, *(_take(waiting) if several else [])]
                 pairs.append((positional.pop(0), [*map(Word, following)] if several else Word(word)))
                 continue
             name, equals, value = word.removeprefix("--").partition("=")
@@ -94,10 +94,10 @@ class Parser:
                 raise unknown("option", word.partition("=")[0], names)
             kind = Any if key else self.kinds[name]
             if kind is bool and not equals:  # a flag; true or false may follow
-                state = Word(rest.pop(0)) if rest and isinstance(read(rest[0]), bool) else True
+                state = Word(waiting.pop(0)) if waiting and isinstance(read(waiting[0]), bool) else True
                 pairs.append((name, state))
                 continue
-            following = [value] if equals else _take(rest, None if _takes_several(kind) else 1)
+            following = [value] if equals else _take(waiting, None if _takes_several(kind) else 1)
             if _takes_several(kind) and not (len(following) == 1 and following[0].startswith("[")):
                 pairs.append((name, [*map(Word, following)]))
             elif not following and key != "help":
@@ -123,9 +123,9 @@ def _takes_several(kind: Any) -> bool:
     )
 
 
-def _take(rest: list[str], count: int | None = None) -> list[str]:
+def _take(waiting: list[str], count: int | None = None) -> list[str]:
     """Remove and return the words before the next option, at most `count`."""
     following: list[str] = []
-    while rest and not rest[0].startswith("--") and len(following) != count:
-        following.append(rest.pop(0))
+    while waiting and not waiting[0].startswith("--") and len(following) != count:
+        following.append(waiting.pop(0))
     return following
