@@ -34,7 +34,7 @@ class Parser:
         self.page = argparse.ArgumentParser(prog, usage, description, examples, formatter_class=formatter)
         self.kinds: dict[str, Any] = {}
         self.defaults: dict[str, Any] = {}
-        self.positional: list[str] = []
+        self.positional: dict[str, str] = {}  # with their descriptions
         self.roles: tuple[str, ...] = ()  # options with help pages and settings of their own, as `--game.width`
 
     def add(
@@ -57,7 +57,7 @@ class Parser:
         several = "*" if name.startswith("--") or default is not REQUIRED else "+"
         nargs = several if _takes_several(kind) else None
         if key == name:
-            self.positional.append(key)
+            self.positional[key] = help
             nargs = nargs or (None if default is REQUIRED else "?")
         shape: dict[str, Any] = {"nargs": nargs, "metavar": metavar or ("N" if kind in (int, int | None) else None)}
         shape = {"action": "store_true"} if kind is bool else shape
@@ -74,13 +74,13 @@ class Parser:
 
     def split(self, words: Sequence[str]) -> list[tuple[str, Any]]:
         """Return the options with the words that follow them; `None` after `--game.help` alone."""
+        if "-h" in words or "--help" in words:
+            print(self.page.format_help(), end="")
+            raise SystemExit(0)
         pairs: list[tuple[str, Any]] = []
         waiting, positional = list(words), list(self.positional)
         while waiting:
             word = waiting.pop(0)
-            if word in ("-h", "--help"):
-                print(self.page.format_help(), end="")
-                raise SystemExit(0)
             if not word.startswith("--") and positional:
                 several = _takes_several(self.kinds[positional[0]])
                 following = [word, *(_take(waiting) if several else [])]
@@ -88,9 +88,9 @@ class Parser:
                 continue
             name, equals, value = word.removeprefix("--").partition("=")
             head, _, key = name.partition(".")
-            known = head in self.roles if key == "help" else key and head in self.kinds and head in self.roles
-            if not word.startswith("--") or not (known or name in self.kinds and name not in self.positional):
-                names = [f"--{kind}" for kind in self.kinds if kind not in self.positional]
+            setting = key and head in self.roles and (key == "help" or head in self.kinds)
+            names = [*(f"--{option}" for option in self.kinds if option not in self.positional), "--help"]
+            if not setting and f"--{name}" not in names or not word.startswith("--"):
                 raise unknown("option", word.partition("=")[0], names)
             kind = Any if key else self.kinds[name]
             if kind is bool and not equals:  # a flag; true or false may follow
@@ -111,16 +111,14 @@ class Parser:
         options = SimpleNamespace()
         for name, kind in self.kinds.items():
             if name not in values and name not in self.defaults:
-                raise InvalidValue(name, None, in_words(kind), "It is required")
+                raise InvalidValue(name, None, self.positional.get(name) or in_words(kind), "It is required")
             value = bind(name, kind, values[name]) if name in values else self.defaults[name]
             setattr(options, name.replace("-", "_"), value)
         return options
 
 
 def _takes_several(kind: Any) -> bool:
-    return typing.get_origin(kind) in (list, tuple) or any(
-        typing.get_origin(part) in (list, tuple) for part in typing.get_args(kind) if part is not kind
-    )
+    return typing.get_origin(kind) in (list, tuple)
 
 
 def _take(waiting: list[str], count: int | None = None) -> list[str]:
