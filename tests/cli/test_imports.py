@@ -168,7 +168,7 @@ def test_the_default_method_also_holds_in_yaml(nets: str, capsys: pytest.Capture
     [
         ("", "It is empty"),
         ("- game\n- ring\n", "It is a list"),
-        ("game: ring\nsteps: 3\nsteps: 4\n", "the key 'steps' stands twice (line 3)"),
+        ("game: ring\nsteps: 3\nsteps: 4\n", "the key 'steps' occurs twice (line 3)"),
         ("game:\n\tclass_path: ring\n", "a tab; YAML is indented with spaces (line 2)"),
         (b"game: ring # \xe9\n", "a readable YAML file, saved as UTF-8 or UTF-16"),
         ("game: [ring]\n", "game: got "),

@@ -31,14 +31,14 @@ class Unfit(Exception):
 
 @dataclass(frozen=True)
 class Member:
-    """A part that was asked for by name or import path.
+    """A part that a name or an import path stands for.
 
     Args:
         field: the option.
         path: the import path, for run.yaml.
-        target: what lies there.
-        settings: what it is called with; None where it is not called.
-        factory: it is to be called later, perhaps more than once.
+        target: the class, function or object.
+        settings: its arguments; None for an object, which is not called.
+        factory: the callable itself is the value, e.g. to make a module for every seed.
     """
 
     field: str
@@ -48,7 +48,7 @@ class Member:
     factory: bool
 
     def call(self) -> Any:
-        """Return what the target makes; an error names the option that it is about."""
+        """Return what the target makes; an error names the option."""
         settings = {name: make(value) for name, value in (self.settings or {}).items()}
         try:
             return self.target(**settings)
@@ -108,13 +108,12 @@ def bind(field: str, annotation: Any, value: Any) -> Any:
 def prefixed(error: InvalidValue, member: Member) -> InvalidValue:
     """Return an error of a member with options in place of the names of its parameters."""
     settings = member.settings or {}
-    name = re.split(r"[.\[]", error.field)[0]
-    same = [name for name, value in settings.items() if isinstance(value, str) and value == error.value]
-    field = f"{member.field}.{error.field}" if name in settings else error.field
-    if (
-        field == error.field and "." not in field and same
-    ):  # the parameter of an inner part, which took this one's value
-        field = f"{member.field}.{same[0]}"
+    equal = [name for name, value in settings.items() if isinstance(value, str) and value == error.value]
+    field = error.field
+    if re.split(r"[.\[]", field)[0] in settings:
+        field = f"{member.field}.{field}"
+    elif equal and "." not in field:  # the parameter of an inner part, to which this setting was passed on
+        field = f"{member.field}.{equal[0]}"
 
     def option(match: re.Match[str]) -> str:
         text = f"--{member.field}.{match[1]} {match[2].lower()}"
@@ -191,7 +190,7 @@ def _items(field: str, origin: Any, inside: tuple[Any, ...], value: Any) -> Any:
 
 
 def _member(field: str, kind: Any, value: Any, kinds: Sequence[Any], factory: bool = False) -> Member:
-    """Return the member that a name, an import path or a mapping with `class_path` asks for."""
+    """Return the member that a name, an import path or a mapping with `class_path` stands for."""
     path, settings, table = value, {}, members_for(kind)
     if isinstance(value, dict) and "class_path" in value:
         path, settings = value["class_path"], value.get("init_args") or {}

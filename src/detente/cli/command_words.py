@@ -23,9 +23,9 @@ class Parser:
 
     Args:
         command: the command's name.
-        description: what it does, in one line.
+        description: its description, in one line.
         examples: further lines at the end of the help page.
-        usage: the help page's first line (default: made from the options).
+        usage: first line of the help page (default: lists the options).
     """
 
     def __init__(self, command: str, description: str, examples: str = "", usage: str | None = None) -> None:
@@ -34,7 +34,7 @@ class Parser:
         self.page = argparse.ArgumentParser(prog, usage, description, examples, formatter_class=formatter)
         self.kinds: dict[str, Any] = {}
         self.defaults: dict[str, Any] = {}
-        self.positional: list[str] = []
+        self.positional: dict[str, str] = {}  # with their descriptions
         self.roles: tuple[str, ...] = ()  # options with help pages and settings of their own, as `--game.width`
 
     def add(
@@ -46,9 +46,9 @@ class Parser:
             name: with its dashes.
             kind: its type; `bool` is a flag, and a list takes several words.
             help: its description.
-            default: its value when it is not given (default: it is required).
-            metavar: what stands for the value on the help page.
-            page: the group of the help page that it belongs to.
+            default: its value if it is missing (default: it is required).
+            metavar: name of the value on the help page.
+            page: its group on the help page.
         """
         key = name.removeprefix("--")
         self.kinds[key] = kind
@@ -57,7 +57,7 @@ class Parser:
         several = "*" if name.startswith("--") or default is not REQUIRED else "+"
         nargs = several if _takes_several(kind) else None
         if key == name:
-            self.positional.append(key)
+            self.positional[key] = help
             nargs = nargs or (None if default is REQUIRED else "?")
         shape: dict[str, Any] = {"nargs": nargs, "metavar": metavar or ("N" if kind in (int, int | None) else None)}
         shape = {"action": "store_true"} if kind is bool else shape
@@ -68,36 +68,36 @@ class Parser:
 
         Raises:
             InvalidValue: an option that does not exist, or a value that it does not take.
-            SystemExit: the help page was asked for, and printed.
+            SystemExit: the help page was requested, and printed.
         """
         return self.values(dict(self.split(words)))
 
     def split(self, words: Sequence[str]) -> list[tuple[str, Any]]:
         """Return the options with the words that follow them; `None` after `--game.help` alone."""
+        if "-h" in words or "--help" in words:
+            print(self.page.format_help(), end="")
+            raise SystemExit(0)
         pairs: list[tuple[str, Any]] = []
-        rest, positional = list(words), list(self.positional)
-        while rest:
-            word = rest.pop(0)
-            if word in ("-h", "--help"):
-                print(self.page.format_help(), end="")
-                raise SystemExit(0)
+        waiting, positional = list(words), list(self.positional)
+        while waiting:
+            word = waiting.pop(0)
             if not word.startswith("--") and positional:
                 several = _takes_several(self.kinds[positional[0]])
-                following = [word, *(_take(rest) if several else [])]
+                following = [word, *(_take(waiting) if several else [])]
                 pairs.append((positional.pop(0), [*map(Word, following)] if several else Word(word)))
                 continue
             name, equals, value = word.removeprefix("--").partition("=")
             head, _, key = name.partition(".")
-            known = head in self.roles if key == "help" else key and head in self.kinds and head in self.roles
-            if not word.startswith("--") or not (known or name in self.kinds and name not in self.positional):
-                names = [f"--{kind}" for kind in self.kinds if kind not in self.positional]
+            setting = key and head in self.roles and (key == "help" or head in self.kinds)
+            names = [*(f"--{option}" for option in self.kinds if option not in self.positional), "--help"]
+            if not setting and f"--{name}" not in names or not word.startswith("--"):
                 raise unknown("option", word.partition("=")[0], names)
             kind = Any if key else self.kinds[name]
             if kind is bool and not equals:  # a flag; true or false may follow
-                state = Word(rest.pop(0)) if rest and isinstance(read(rest[0]), bool) else True
+                state = Word(waiting.pop(0)) if waiting and isinstance(read(waiting[0]), bool) else True
                 pairs.append((name, state))
                 continue
-            following = [value] if equals else _take(rest, None if _takes_several(kind) else 1)
+            following = [value] if equals else _take(waiting, None if _takes_several(kind) else 1)
             if _takes_several(kind) and not (len(following) == 1 and following[0].startswith("[")):
                 pairs.append((name, [*map(Word, following)]))
             elif not following and key != "help":
@@ -111,21 +111,19 @@ class Parser:
         options = SimpleNamespace()
         for name, kind in self.kinds.items():
             if name not in values and name not in self.defaults:
-                raise InvalidValue(name, None, in_words(kind), "It is required")
+                raise InvalidValue(name, None, self.positional.get(name) or in_words(kind), "It is required")
             value = bind(name, kind, values[name]) if name in values else self.defaults[name]
             setattr(options, name.replace("-", "_"), value)
         return options
 
 
 def _takes_several(kind: Any) -> bool:
-    return typing.get_origin(kind) in (list, tuple) or any(
-        typing.get_origin(part) in (list, tuple) for part in typing.get_args(kind) if part is not kind
-    )
+    return typing.get_origin(kind) in (list, tuple)
 
 
-def _take(rest: list[str], count: int | None = None) -> list[str]:
+def _take(waiting: list[str], count: int | None = None) -> list[str]:
     """Remove and return the words before the next option, at most `count`."""
     following: list[str] = []
-    while rest and not rest[0].startswith("--") and len(following) != count:
-        following.append(rest.pop(0))
+    while waiting and not waiting[0].startswith("--") and len(following) != count:
+        following.append(waiting.pop(0))
     return following

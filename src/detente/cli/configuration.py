@@ -41,12 +41,12 @@ def parser(
         without: fields that are no options.
         defaults: other defaults than those of `Run`.
     """
-    needed = "--game NAME" if without else "--game NAME [--method NAME]"
-    usage = f"detente {command} {needed} [--{'game' if without else 'method'}.SETTING VALUE …] [OPTION …]"
-    made = Parser(command, description, examples, usage)
-    made.add("--config", Path, "YAML file with any of these options, e.g. a run.yaml", None, "FILE")
-    group = made.page.add_argument_group((inspect.getdoc(Run) or "").partition("\n")[0].rstrip("."))
-    described, made.roles = documented(Run), tuple(MEMBERS)
+    required = "--game NAME" if without else "--game NAME [--method NAME]"
+    usage = f"detente {command} {required} [--{'game' if without else 'method'}.SETTING VALUE …] [OPTION …]"
+    command_parser = Parser(command, description, examples, usage)
+    command_parser.add("--config", Path, "YAML file with any of these options, e.g. a run.yaml", None, "FILE")
+    group = command_parser.page.add_argument_group((inspect.getdoc(Run) or "").partition("\n")[0].rstrip("."))
+    described, command_parser.roles = documented(Run), tuple(MEMBERS)
     for name, parameter in parameters(Run)[0].items():
         default, text = defaults.get(name, parameter.default), described[name]
         if name in MEMBERS:
@@ -56,18 +56,18 @@ def parser(
             continue
         if name not in MEMBERS and parameter.annotation is not bool:
             text = with_type(text, parameter.annotation, default)
-        made.add(f"--{name}", parameter.annotation, text, default, METAVARS.get(name), group)
-    return made
+        command_parser.add(f"--{name}", parameter.annotation, text, default, METAVARS.get(name), group)
+    return command_parser
 
 
-def parse(made: Parser, words: Sequence[str]) -> SimpleNamespace:
+def parse(command_parser: Parser, words: Sequence[str]) -> SimpleNamespace:
     """Return the options of a command line, and of the configuration files that it names.
 
     Raises:
         InvalidValue: an option or a value that is not allowed.
-        SystemExit: a help page was asked for, and printed.
+        SystemExit: a help page was requested, and printed.
     """
-    pairs = made.split(words)
+    pairs = command_parser.split(words)
     options: dict[str, Any] = {}
     for name, value in pairs:
         owner, _, key = name.partition(".")
@@ -76,15 +76,16 @@ def parse(made: Parser, words: Sequence[str]) -> SimpleNamespace:
             print(page(owner, value, named(owner, value, table)) if value else contents(owner, table))
             raise SystemExit(0)
         if name == "config":
-            options |= {field: one for field, one in read_yaml(Path(value)).items() if field in made.kinds}
-    if "method" in made.kinds:
+            content = read_yaml(Path(value))
+            options |= {field: content[field] for field in content if field in command_parser.kinds}
+    if "method" in command_parser.kinds:
         options.setdefault("method", DEFAULT_METHOD)
     for name, value in sorted(pairs, key=lambda pair: pair[0].count(".")):  # members before their settings
         _put(options, name, value)
-    return made.values(options)
+    return command_parser.values(options)
 
 
-def build(made: Parser, options: SimpleNamespace) -> Run:
+def build(command_parser: Parser, options: SimpleNamespace) -> Run:
     """Return the run that parsed options describe.
 
     Raises:
@@ -101,22 +102,22 @@ def build(made: Parser, options: SimpleNamespace) -> Run:
         raise InvalidValue("game, method", paths, "a game and a method that can be trained", message) from error
 
 
-def resolved(made: Parser, options: SimpleNamespace) -> dict[str, Any]:
+def resolved(command_parser: Parser, options: SimpleNamespace) -> dict[str, Any]:
     """Return the options of a run as nested mappings, with all defaults, fit for YAML."""
     return {name: plain(getattr(options, name)) for name in FIELDS}
 
 
 def rebuilt(content: dict[str, Any]) -> Run:
     """Return the run that resolved options describe."""
-    made = parser("run", "")
-    return build(made, made.values(options_of(content)))
+    command_parser = parser("run", "")
+    return build(command_parser, command_parser.values(options_of(content)))
 
 
 def from_directory(directory: Path) -> tuple[Parser, SimpleNamespace]:
-    """Return parser and options of the run in a directory.
+    """Return the parser and the options of the run in a directory.
 
     Raises:
-        InvalidValue: there is none, or its game was made in Python.
+        InvalidValue: the directory holds no run, or one whose game was made in Python.
     """
     path, allowed = directory / "run.yaml", "a directory that `detente train` wrote"
     require(path.is_file(), "run", str(directory), allowed)
@@ -125,9 +126,9 @@ def from_directory(directory: Path) -> tuple[Parser, SimpleNamespace]:
         raise InvalidValue("run", str(directory), allowed, hint)
     folder = str(recorded(directory).get("folder") or "")
     if folder and folder not in sys.path:
-        sys.path.append(folder)  # where the user's own modules lay when the run was started
-    made = parser("run", "")
-    return made, parse(made, ["--config", str(path)])
+        sys.path.append(folder)  # where the user's own modules were when the run started
+    command_parser = parser("run", "")
+    return command_parser, parse(command_parser, ["--config", str(path)])
 
 
 def checkpointed_steps(directory: Path) -> list[int]:
@@ -136,23 +137,23 @@ def checkpointed_steps(directory: Path) -> list[int]:
 
 
 def trained(directory: Path, seed: int | None = None, step: int | None = None) -> tuple[Run, Progress]:
-    """Return the run in a directory, and a checkpoint of one of its seeds (default: the last, of the first).
+    """Return the run in a directory, and a checkpoint of a seed (default: the last of the first seed).
 
     Raises:
-        InvalidValue: there is no run, no whole checkpoint, no such seed, or no checkpoint of that step.
+        InvalidValue: the directory has no run, no complete checkpoint, no such seed, or no checkpoint of that step.
     """
     run = build(*from_directory(directory))
     if step is None:
         loaded = checkpoint.load(directory / "checkpoints", run)
     else:
         paths = {checkpoint.step_of(path): path for path in checkpoint.files(directory / "checkpoints")}
-        steps = ", ".join(map(str, paths)) or "there is none"
+        steps = ", ".join(map(str, paths)) or "none"
         require(step in paths, "step", step, f"a step with a checkpoint: {steps}")
         loaded = checkpoint.read(paths[step], run)
-    progress = {one.seed: one for one in loaded}
-    chosen = run.seeds[0] if seed is None else seed
-    require(chosen in progress, "seed", seed, f"one of {', '.join(map(str, progress))}")
-    return run, progress[chosen]
+    by_seed = {progress.seed: progress for progress in loaded}
+    seed = run.seeds[0] if seed is None else seed
+    require(seed in by_seed, "seed", seed, f"one of {', '.join(map(str, by_seed))}")
+    return run, by_seed[seed]
 
 
 def _named_by_options(error: InvalidValue, options: SimpleNamespace, game: Game) -> InvalidValue:
@@ -180,6 +181,7 @@ def _put(options: dict[str, Any], name: str, value: Any) -> None:
             node = {"class_path": node}
         options[owner] = node = {**node, "init_args": {**(node.get("init_args") or {})}}
         options = node["init_args"]
-    before = options.get(key)
-    kept = isinstance(value, Word) and isinstance(before, dict) and "class_path" in before
-    options[key] = {**before, "class_path": value} if kept and isinstance(before, dict) else value
+    node = options.get(key)
+    if isinstance(value, Word) and isinstance(node, dict) and "class_path" in node:
+        value = {**node, "class_path": value}  # keeps those settings that the new member has, too
+    options[key] = value

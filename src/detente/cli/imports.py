@@ -1,4 +1,4 @@
-"""What lies at an import path that a user typed, and the parameters of what lies there."""
+"""Import of what a user names by its path, and the parameters of classes and functions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
 def imported(path: str, field: str) -> Any:
-    """Return what lies at an import path, also inside a class; a user's modules lie in the current directory.
+    """Return what an import path names, also inside a class; a user's modules are in the current directory.
 
     Raises:
-        InvalidValue: nothing is there; the message names `field`, the option.
+        InvalidValue: it cannot be imported; the message names `field`, the option.
     """
     try:
         return _located(current(path))
@@ -32,20 +32,20 @@ def imported(path: str, field: str) -> Any:
 
 
 def parameters(called: Callable[..., Any]) -> tuple[dict[str, Parameter], bool]:
-    """Return the parameters that take a keyword, with their types, and whether any other keyword is taken."""
+    """Return the keyword parameters of a callable, with their types, and whether it accepts any other keyword."""
     try:
         signature = inspect.signature(called).parameters.values()
     except (TypeError, ValueError):  # written in C
         return {}, True
     hints = _type_hints(called)
     fields = dataclasses.fields(called) if dataclasses.is_dataclass(called) else ()
-    made = {field.name: field.default_factory for field in fields if callable(field.default_factory)}
+    factories = {field.name: field.default_factory for field in fields if callable(field.default_factory)}
     known = {}
     for parameter in signature:
         if parameter.kind in BY_NAME:
             hint = hints.get(parameter.name, Any)
             hint = hint.type if isinstance(hint, dataclasses.InitVar) else hint
-            default = made[parameter.name]() if parameter.name in made else parameter.default
+            default = factories[parameter.name]() if parameter.name in factories else parameter.default
             known[parameter.name] = parameter.replace(annotation=hint, default=default)
     return known, any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature)
 

@@ -1,4 +1,4 @@
-"""The names that the command line and YAML files know: games, methods, and the members that they are made of."""
+"""Names on the command line and in YAML files: games, methods, and their parts."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def contents(option: str, table: Mapping[str, Callable[..., Any]]) -> str:
     """Return the list of all games or methods, one line each."""
     width = max(map(len, table))
     listed = [f"  {name:<{width}}  {summary(member)}" for name, member in table.items()]
-    return "\n".join([f"--{option} takes one of these; --{option}.help NAME says more.", "", *listed])
+    return "\n".join([f"--{option} takes one of these; --{option}.help NAME shows its settings.", "", *listed])
 
 
 def documented(member: Callable[..., Any]) -> dict[str, str]:

@@ -48,12 +48,12 @@ def main(words: Sequence[str]) -> int:
         lines = [f"  {name:<11} {about}" for name, about in ACTIONS.items()]
         print("\n".join(["usage: detente data ACTION …", "", DESCRIPTION, "", *lines, "", EXAMPLES.rstrip()]))
         return 0
-    action, rest = words[0], words[1:]
+    action, following = words[0], words[1:]
     if action not in ACTIONS:
         raise unknown("action", action, ACTIONS)
     if action == "classifier":
-        return importlib.import_module("detente.cli.classifier").main(rest)
-    return {"list": _list, "prepare": _prepare, "info": _info}[action](rest)
+        return importlib.import_module("detente.cli.classifier").main(following)
+    return {"list": _list, "prepare": _prepare, "info": _info}[action](following)
 
 
 def _list(words: Sequence[str]) -> int:
