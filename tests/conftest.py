@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 LIST = Path(__file__).with_name("slow.txt")
-LIMIT = 1.0  # seconds
+LIMIT = 0.5  # seconds
 
 
 def function_of(nodeid: str) -> str:
