@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from detente import deprecated
 
 if TYPE_CHECKING:
-    from detente.cli.commands.compare import compare as compare
+    from detente.comparison.compare import compare as compare
     from detente.errors import InvalidValue as InvalidValue
     from detente.game import Game as Game
     from detente.games.adversarial import Adversarial as Adversarial
@@ -31,7 +31,7 @@ _HOMES = {
     "Run": "training.run",
     "State": "state",
     "Stepper": "training.stepper",
-    "compare": "cli.commands.compare",
+    "compare": "comparison.compare",
     "train": "training.loop",
 }
 __all__ = [  # a literal, for type checkers and editors

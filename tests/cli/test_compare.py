@@ -15,17 +15,19 @@ from scipy import stats
 
 import detente
 from detente import cli, methods
-from detente.cli import configuration, tuning
-from detente.cli.commands import compare, train
+from detente.cli import configuration
+from detente.cli.commands import train
 from detente.cli.naming import named_methods
-from detente.cli.yaml_file import NOT_OPTIONS
+from detente.comparison import learning_rates as rates
+from detente.comparison import sweep, tuning
 from detente.errors import InvalidValue
 from detente.games.quadratic import Bilinear, Quadratic
 from detente.report.comparison import compare_to_baseline, read_comparison
 from detente.report.run_directory import read_runs
-from detente.training import rates, sweep
 from detente.training.run import Run
+from detente.training.run_directory import record
 from detente.training.run_directory.description import description
+from detente.training.run_directory.status import NOT_OPTIONS, run_status
 from tests.training.small_runs import assert_same_bits, lines, ring, saved
 
 TINY = "--game ring --game.width 4 --game.depth 1 --game.batch 4 --samples 8 --compile off"
@@ -238,7 +240,7 @@ def test_every_methods_rates_are_reached_or_said_not_to_be(name: str) -> None:
         except InvalidValue:
             continue
         content = configuration.resolved(parser, options)
-        choices = tuning._choices(run, content, [])
+        choices = tuning._choices(run, content, [], configuration.rebuilt)
         assert len(choices) == len(sweep.FACTORS), f"{name} cannot be tuned"
         for rate, (made, described) in choices.items():
             assert rates.follow(own, rates.rates(made.method), rate / own[0])
@@ -336,22 +338,22 @@ def test_how_far_a_run_has_come_is_read_from_its_directory(call: Call, tmp_path:
     assert call(f"compare {PLAIN} --out here")[0] == 0
     path, same = Path("here/optimistic"), {k: v for k, v in asked("here/optimistic").items() if v is not None}
     same = {key: value for key, value in same.items() if key not in NOT_OPTIONS}
-    assert train.run_status(path, same) == "finished"
-    assert train.run_status(path, {**same, "device": None}) == "other"
-    assert train.run_status(tmp_path / "nowhere", same) == "absent"
+    assert run_status(path, same) == "finished"
+    assert run_status(path, {**same, "device": None}) == "other"
+    assert run_status(tmp_path / "nowhere", same) == "absent"
     (path / "status.json").write_text("{", encoding="utf-8")
-    assert train.run_status(path, same) == "unfinished"
+    assert run_status(path, same) == "unfinished"
     for broken in ("[unclosed", "3", ""):
         (path / "run.yaml").write_text(broken, encoding="utf-8")
-        assert train.run_status(path, same) == "other"
+        assert run_status(path, same) == "other"
     (path / "run.yaml").unlink()
-    assert train.run_status(path, same) == "other"
+    assert run_status(path, same) == "other"
 
 
 # ---- From Python ---------------------------------------------------------------------------------------------------
 
 
-def test_objects_are_compared_as_words_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_objects_are_compared_as_words_are(tmp_path: Path) -> None:
     chosen = {"plain": methods.simultaneous("sgd", 0.1), "pulled": methods.consensus(1.0, "sgd", 0.1)}
     game: dict[str, Any] = {"budget": "24grads", "seeds": range(3), "compile": "off"}
     page = detente.compare(Bilinear(), chosen, tmp_path / "mine", baseline="pulled", **game)
@@ -368,9 +370,11 @@ def test_objects_are_compared_as_words_are(tmp_path: Path, capsys: pytest.Captur
     assert cli.main(shell.split()) == 0
     (same,) = [path for path in (tmp_path / "shell").iterdir() if path.is_dir()]
     assert_same_bits(saved(tmp_path / "mine" / "plain"), saved(same))
-    capsys.readouterr()
+    records = {path: path.stat().st_mtime_ns for path in (tmp_path / "mine").glob("*/metrics.jsonl")}
     detente.compare(Bilinear(), chosen, tmp_path / "mine", baseline="plain", **game)
-    assert capsys.readouterr().out.count("kept.") == 2
+    assert len(records) == 2 and {path: path.stat().st_mtime_ns for path in records} == records, (
+        "finished runs are kept"
+    )
     for other, changed in (
         (Bilinear(scale=2.0), chosen),
         (Bilinear(), {**chosen, "plain": methods.simultaneous("sgd", 0.2)}),
@@ -391,10 +395,24 @@ def test_a_game_is_known_by_its_numbers() -> None:
     del dropout
 
 
-def test_an_interrupted_comparison_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare, "carry_out", lambda *arguments, **named: 130)
-    with pytest.raises(KeyboardInterrupt):
-        detente.compare(Bilinear(), {"plain": methods.simultaneous()}, tmp_path / "out", steps=1)
+def test_a_comparison_from_python_prints_nothing_and_saves_what_an_interrupt_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: Any) -> Iterator[Any]:
+        for tick in train_run(*arguments):
+            if tick.step >= 2:
+                raise KeyboardInterrupt
+            yield tick
+
+    train_run = record.train
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(record, "train", interrupted)
+        detente.compare(Bilinear(), {"plain": methods.simultaneous()}, tmp_path / "out", steps=4, record_every=1)
+    saved = json.loads((tmp_path / "out/plain/status.json").read_text("utf-8"))["seeds"]["0"]
+    assert (saved["status"], saved["step"]) == ("interrupted", 1)
+    detente.compare(Bilinear(), {"plain": methods.simultaneous()}, tmp_path / "out", steps=4, record_every=1)
+    assert json.loads((tmp_path / "out/plain/status.json").read_text("utf-8"))["seeds"]["0"]["status"] == "finished"
+    assert capsys.readouterr() == ("", "")
     for wrong in ({}, {"a b": methods.simultaneous(), "a-b": methods.simultaneous()}):
         with pytest.raises(InvalidValue, match="methods"):
             detente.compare(Bilinear(), wrong, tmp_path / "out")

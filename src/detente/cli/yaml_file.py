@@ -12,9 +12,9 @@ import yaml
 
 from detente.errors import InvalidValue, unknown
 from detente.training.run import Run
+from detente.training.run_directory.status import NOT_OPTIONS
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Run))
-NOT_OPTIONS = ("versions", "machine", "command", "folder", "data", "code")  # what else a run.yaml holds
 MARKS = (  # byte order marks; UTF-32 first, since its mark begins as that of UTF-16 does
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),

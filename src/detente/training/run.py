@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -104,6 +104,13 @@ class Run:
         return (
             self.is_over(now) or self.event_between("record", before, now) or self.event_between("measure", before, now)
         )
+
+    def until(self, steps: int | None = None, seconds: float | None = None) -> Run:
+        """Return the run with another end; intervals that follow from the number of steps stay as they were."""
+        # With a time limit, the intervals follow from the seconds.
+        every = {} if self.seconds else {f"{event}_every": self.every(event) for event in TIMES}
+        steps, seconds = self.steps if steps is None else steps, self.seconds if seconds is None else seconds
+        return replace(self, steps=steps, seconds=seconds, **every)
 
     def is_over(self, now: Moment) -> bool:
         """Return whether a training that has come so far is at its end."""

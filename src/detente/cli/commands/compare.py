@@ -1,28 +1,25 @@
-"""`detente compare`, and the same from Python."""
+"""`detente compare`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from detente.cli import configuration
 from detente.cli.commands.diagnose import diagnosis
-from detente.cli.commands.train import carry_out, run_status
-from detente.cli.display import comparison_lines, console, outcome_table
-from detente.cli.tuning import Described, tuned
-from detente.errors import InvalidValue, require, unknown
-from detente.game import Game
-from detente.methods.method import Method
+from detente.cli.commands.train import carry_out
+from detente.cli.display import comparison_lines, console, outcome_table, with_progress_bar
+from detente.comparison.budget import Budget
+from detente.comparison.compare import SEEDS, Described, baseline_of, label_of, statuses_of, within
+from detente.comparison.config import ComparisonConfig
+from detente.comparison.tuning import tuned
+from detente.errors import InvalidValue, require
 from detente.report.comparison import FILE
 from detente.report.page import write_report
-from detente.training.budget import Budget
-from detente.training.run import Run
-from detente.training.run_directory.description import description
 from detente.training.run_directory.directory import held
 from detente.training.signals import exit_status
-from detente.training.terms import Terms
 
 RANK = 50
 DESCRIPTION = "Train one game under several methods with the same seeds, side by side, and write one page about them."
@@ -35,7 +32,6 @@ examples:
 
 Every method has ten seeds unless --seeds names others. The same command continues an interrupted one.
 """
-SEEDS = tuple(range(10))
 OWN_OPTIONS = ("--methods", "--out", "--overwrite", "--budget", "--baseline", "--tune")
 
 
@@ -65,60 +61,31 @@ def main(words: Sequence[str]) -> int:
         require(not both, "budget", options.budget, f"either --budget or {word}")
     for rate in options.tune or ():
         require(math.isfinite(rate) and rate > 0, "tune", rate, "learning rates: finite numbers > 0")
-    labels = [_label(method) for method in options.methods]
+    labels = [label_of(method) for method in options.methods]
     require(len(set(labels)) == len(labels), "methods", options.methods, "each of them once")
-    terms = Terms(_named(options.baseline, labels), budget)
+    config = ComparisonConfig(baseline_of(options.baseline, labels), budget)
     shared = _without(list(words), OWN_OPTIONS)
     runs = {
-        label: _within(budget, *_described(method, shared))
+        label: within(budget, *_described(method, shared))
         for label, method in zip(labels, options.methods, strict=True)
     }
     try:
         if options.tune is not None:
             with held(options.out):
-                terms.write(options.out / FILE)
-                runs = tuned(runs, options.tune, options.out, options.overwrite)
+                config.write(options.out / FILE)
+                runs = tuned(
+                    runs,
+                    options.tune,
+                    options.out,
+                    configuration.rebuilt,
+                    options.overwrite,
+                    with_progress_bar,
+                    partial(console.print, soft_wrap=True),
+                )
     except KeyboardInterrupt as interrupt:
         console.print("Stopped while learning rates were tried. Continue with the same command.")
         return exit_status(interrupt)
-    return carry_out_all(runs, options.out, overwrite=options.overwrite, terms=terms)
-
-
-def compare(
-    game: Game,
-    methods: Mapping[str, Method],
-    out: Path | str,
-    budget: Budget | str | None = None,
-    seeds: Iterable[int] = SEEDS,
-    baseline: str | None = None,
-    overwrite: bool = False,
-    **settings: Any,
-) -> Path:
-    """Train a game under several methods with the same seeds, and return the page about them.
-
-    Args:
-        game: the game.
-        methods: the methods, by their names on the page.
-        out: folder to make, with one run directory for each method; the same call continues there.
-        budget: limit for each seed, e.g. "60s", "2e5grads" or "20000steps"; default: `steps` of the settings.
-        seeds: one training each, the same for every method.
-        baseline: the method that the others are tested against (default: the first).
-        overwrite: replace existing runs.
-        settings: further fields of `Run`, e.g. `steps`, `samples`, `compile`.
-
-    Raises:
-        InvalidValue: a method that does not fit the game, or a budget or folder that cannot be used.
-        KeyboardInterrupt: it was interrupted; finished training is saved.
-    """
-    require(len(methods) > 0, "methods", list(methods), "at least one method by name")
-    limit = Budget.parse(budget) if isinstance(budget, str) else budget
-    by_label = {_label(name): Run(game, method, seeds=tuple(seeds), **settings) for name, method in methods.items()}
-    require(len(by_label) == len(methods), "methods", list(methods), "names that differ in letters and digits")
-    runs = {label: _within(limit, run, description(run)) for label, run in by_label.items()}
-    terms = Terms(_named(baseline, list(runs)), limit)
-    if carry_out_all(runs, Path(out), overwrite=overwrite, terms=terms):
-        raise KeyboardInterrupt
-    return Path(out) / "report.html"
+    return carry_out_all(runs, options.out, overwrite=options.overwrite, config=config)
 
 
 def carry_out_all(
@@ -126,29 +93,22 @@ def carry_out_all(
     folder: Path,
     overwrite: bool = False,
     diagnosed: Sequence[str] = (),
-    terms: Terms | None = None,
+    config: ComparisonConfig | None = None,
 ) -> int:
     """Train every run into a folder of its own, diagnose some, write the page, and return the exit status.
 
     Finished runs are kept, unfinished ones are continued, and other contents of their folders are refused.
     """
     with held(folder):
-        return _carry_out_all(runs, folder, overwrite, diagnosed, terms)
+        return _carry_out_all(runs, folder, overwrite, diagnosed, config)
 
 
 def _carry_out_all(
-    runs: dict[str, Described], folder: Path, overwrite: bool, diagnosed: Sequence[str], terms: Terms | None
+    runs: dict[str, Described], folder: Path, overwrite: bool, diagnosed: Sequence[str], config: ComparisonConfig | None
 ) -> int:
-    statuses = {
-        label: "absent" if overwrite else run_status(folder / label, described)
-        for label, (_, described) in runs.items()
-    }
-    for label in [label for label, status in statuses.items() if status == "other"]:
-        allowed = "a directory that does not exist yet, or holds this very run"
-        hint = "Choose another folder, or replace what is there with --overwrite"
-        raise InvalidValue("out", str(folder / label), allowed, hint)
-    if terms is not None:
-        terms.write(folder / FILE)
+    statuses = statuses_of(runs, folder, overwrite)
+    if config is not None:
+        config.write(folder / FILE)
     width = max(map(len, runs))
     for label, (run, described) in runs.items():
         if statuses[label] == "finished":
@@ -181,23 +141,6 @@ def _described(method: str, shared: list[str]) -> Described:
     parser = configuration.parser("train", "", seeds=SEEDS)
     options = configuration.parse(parser, words)
     return configuration.build(parser, options), configuration.resolved(parser, options)
-
-
-def _within(budget: Budget | None, run: Run, described: dict[str, Any]) -> Described:
-    run = run if budget is None else budget.applied(run)
-    return run, {**described, "steps": run.steps, "seconds": run.seconds}
-
-
-def _named(baseline: str | None, labels: Sequence[str]) -> str:
-    if baseline is None:
-        return labels[0]
-    if _label(baseline) not in labels:
-        raise unknown("baseline", baseline, labels)
-    return _label(baseline)
-
-
-def _label(method: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "_-.=," else "-" for letter in method)
 
 
 def _without(words: list[str], options: tuple[str, ...]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from detente.cli import configuration
 from detente.cli.command_words import Parser
-from detente.cli.commands.train import carry_out, longer
+from detente.cli.commands.train import carry_out
 
 RANK = 60
 DESCRIPTION = "Continue a run from its last checkpoint, to its planned end or beyond."
@@ -23,7 +23,7 @@ def main(words: Sequence[str]) -> int:
     parser.add("--changed-data", bool, "continue although the data have changed", False)
     options = parser.parse(words)
     recorded = configuration.from_directory(options.run)
-    run = longer(configuration.build(*recorded), options.steps, options.seconds)
+    run = configuration.build(*recorded).until(options.steps, options.seconds)
     changed = ("steps", "seconds", "record_every", "measure_every", "checkpoint_every")
     content = configuration.resolved(*recorded) | {name: getattr(run, name) for name in changed}
     return carry_out(run, options.run, content, resume=True, changed_data=options.changed_data)

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
-
-import yaml
+from typing import Any
 
 from detente.cli import configuration
 from detente.cli.display import console, with_progress_bar
 from detente.cli.terminal import quoted
-from detente.cli.yaml_file import NOT_OPTIONS
 from detente.errors import InvalidValue
-from detente.training.loop import Tick, train
-from detente.training.run import TIMES, Run
+from detente.training.loop import Tick
+from detente.training.run import Run
 from detente.training.run_directory.description import made_in_python
-from detente.training.run_directory.directory import STARTED
-from detente.training.run_directory.lock import FILE as LOCK
-from detente.training.run_directory.record import Record
+from detente.training.run_directory.record import train_into
 from detente.training.signals import exit_status
 
 RANK = 40
@@ -65,11 +58,9 @@ def carry_out(
     path = quoted(directory)
     resuming = "the same Python call" if made_in_python(described) else f"detente resume {path}"
     try:
-        with Record(run, directory, described, resume, overwrite, changed_data) as record:
-            _require_trainable(record)
-            ticks = record.follow(train(run, record.start))
-            for tick in with_progress_bar(ticks, run, name or directory.name):
-                last = tick
+        ticks = train_into(run, directory, described, resume, overwrite, changed_data)
+        for tick in with_progress_bar(ticks, run, name or directory.name):
+            last = tick
     except KeyboardInterrupt as interrupt:
         text = f"Stopped at step {last.step}; saved." if last else "Stopped before the first step."
         console.print(f"{text} Go on with: {resuming}", soft_wrap=True)
@@ -84,42 +75,3 @@ def carry_out(
         console.print(f"{directory}: {last.execution if last else 'complete'}.", soft_wrap=True)
         console.print(f"Look at it: detente report {path} --out page.html", soft_wrap=True)
     return 0
-
-
-def _require_trainable(record: Record) -> None:
-    """Raise `InvalidValue` if every seed of a resumed run has diverged."""
-    diverged = {progress.seed: progress.diverged_at for progress in record.start or ()}
-    if diverged and all(step is not None for step in diverged.values()):
-        steps = ", ".join(f"seed {seed} at step {step}" for seed, step in diverged.items())
-        hint = "Train again with other settings, e.g. a smaller learning rate"
-        run = f"{record.directory}, which diverged: {steps}"
-        raise InvalidValue("run", run, "a run with a seed that has not diverged", hint)
-
-
-def run_status(directory: Path, described: dict[str, Any]) -> Literal["absent", "finished", "unfinished", "other"]:
-    """Return the status of a run in a directory; `other` if the directory holds anything but this run."""
-    if not directory.exists() or (
-        directory.is_dir() and all(file.name in (STARTED, LOCK) for file in directory.iterdir())
-    ):
-        return "absent"
-    try:
-        content = yaml.safe_load((directory / "run.yaml").read_text(encoding="utf-8"))
-        recorded, requested = ({k: v for k, v in run.items() if v is not None} for run in (content, described))
-    except (OSError, ValueError, AttributeError, yaml.YAMLError):
-        return "other"
-    if {key: value for key, value in recorded.items() if key not in NOT_OPTIONS} != requested:
-        return "other"
-    try:
-        seeds = json.loads((directory / "status.json").read_text(encoding="utf-8"))["seeds"].values()
-        finished = [seed["status"] in ("finished", "diverged") for seed in seeds]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return "unfinished"
-    return "finished" if finished and all(finished) else "unfinished"
-
-
-def longer(run: Run, steps: int | None = None, seconds: float | None = None) -> Run:
-    """Return the run with another end; intervals that follow from the number of steps stay as they were."""
-    # With a time limit, the intervals follow from the seconds.
-    every = {} if run.seconds else {f"{what}_every": run.every(what) for what in TIMES}
-    ends = {"steps": run.steps if steps is None else steps, "seconds": run.seconds if seconds is None else seconds}
-    return replace(run, **ends, **every)

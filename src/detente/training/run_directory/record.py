@@ -19,10 +19,10 @@ import yaml
 from PIL import Image
 
 import detente
-from detente.errors import require
+from detente.errors import InvalidValue, require
 from detente.metrics.base import Metric
 from detente.training import memory
-from detente.training.loop import Tick, applicable
+from detente.training.loop import Tick, applicable, train
 from detente.training.progress import Progress
 from detente.training.run import Run
 from detente.training.run_directory import checkpoint
@@ -30,6 +30,32 @@ from detente.training.run_directory.directory import clear, cut_back, held, writ
 from detente.training.run_directory.provenance import provenance, require_same
 from detente.training.run_directory.snapshot import write_snapshot
 from detente.training.signals import undisturbed
+
+
+def train_into(
+    run: Run,
+    directory: Path,
+    configuration: dict[str, Any],
+    resume: bool = False,
+    overwrite: bool = False,
+    changed_data: bool = False,
+) -> Iterator[Tick]:
+    """Train a run and record it in a directory; yield the ticks. Interrupted, it saves what was trained.
+
+    Args:
+        run: what is trained.
+        directory: its run directory.
+        configuration: the resolved configuration as nested mappings, for `run.yaml`.
+        resume: continue the run in the directory.
+        overwrite: replace an existing run.
+        changed_data: continue although the data have changed.
+
+    Raises:
+        InvalidValue: as `Record`, or every seed of the run has diverged.
+    """
+    with Record(run, directory, configuration, resume, overwrite, changed_data) as record:
+        _require_trainable(record)
+        yield from record.follow(train(run, record.start))
 
 
 class Record:
@@ -220,3 +246,13 @@ class Record:
 def _number(value: Any) -> float | None:
     number = float(value)
     return number if math.isfinite(number) else None
+
+
+def _require_trainable(record: Record) -> None:
+    """Raise `InvalidValue` if every seed of a resumed run has diverged."""
+    diverged = {progress.seed: progress.diverged_at for progress in record.start or ()}
+    if diverged and all(step is not None for step in diverged.values()):
+        steps = ", ".join(f"seed {seed} at step {step}" for seed, step in diverged.items())
+        hint = "Train again with other settings, e.g. a smaller learning rate"
+        run = f"{record.directory}, which diverged: {steps}"
+        raise InvalidValue("run", run, "a run with a seed that has not diverged", hint)

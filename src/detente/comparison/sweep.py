@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from detente.comparison.budget import shortened
 from detente.errors import InvalidValue
 from detente.game import Game
-from detente.training.budget import shortened
 from detente.training.loop import Tick, applicable, train
 from detente.training.run import Run
 

@@ -1,4 +1,4 @@
-"""On what terms runs are compared."""
+"""What the runs of a comparison have in common."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from pathlib import Path
 
 import yaml
 
+from detente.comparison.budget import Budget
 from detente.errors import InvalidValue, require
-from detente.training.budget import Budget
 from detente.training.run_directory.directory import write_text
 
 
 @dataclass(frozen=True)
-class Terms:
+class ComparisonConfig:
     """What the runs of a comparison have in common.
 
     Args:
-        baseline: the run that the others are held against, by the name of its directory.
-        budget: what each seed may use up, where steps alone do not say it.
+        baseline: the run that the others are tested against, by the name of its directory.
+        budget: limit for each seed, if the number of steps does not give it.
     """
 
     baseline: str
     budget: Budget | None = None
 
     def write(self, path: Path) -> None:
-        """Write them into a file in the comparison's folder, which is made, for the report to read.
+        """Write the configuration into a file in the comparison's folder, which is made, for the report to read.
 
         Raises:
-            InvalidValue: the folder is none for runs, or cannot be written to.
+            InvalidValue: the folder is a run directory, or cannot be written to.
         """
         folder = path.parent
         require(not (folder / "run.yaml").exists(), "out", str(folder), "a folder for runs, not a run directory")

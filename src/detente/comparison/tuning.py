@@ -1,20 +1,19 @@
-"""The sweep of `detente compare --tune`, which gives each method its own learning rate."""
+"""A sweep that gives each method its own learning rate."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from detente.cli import configuration
-from detente.cli.display import console, with_progress_bar
+from detente.comparison import sweep
+from detente.comparison.learning_rates import follow, rates, scaled
 from detente.errors import InvalidValue
 from detente.report.comparison import TUNING
-from detente.training import sweep
 from detente.training.loop import Tick
-from detente.training.rates import follow, rates, scaled
 from detente.training.run import Run
 from detente.training.run_directory.record import write_text
 
@@ -22,7 +21,13 @@ Described = tuple[Run, dict[str, Any]]
 
 
 def tuned(
-    runs: dict[str, Described], requested: Sequence[float], folder: Path, fresh: bool = False
+    runs: dict[str, Described],
+    requested: Sequence[float],
+    folder: Path,
+    rebuild: Callable[[dict[str, Any]], Run],
+    fresh: bool = False,
+    track: Callable[[Iterator[Tick], Run, str], Iterator[Tick]] = lambda ticks, run, name: ticks,
+    announce: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Described]:
     """Return the runs, each at the best of several learning rates, and record the trials in `folder`/tuning.json.
 
@@ -30,7 +35,10 @@ def tuned(
         runs: runs and their descriptions, by name.
         requested: rates to try; empty for multiples of each method's own.
         folder: the comparison's folder.
+        rebuild: makes a run of its description.
         fresh: repeat trials that are recorded.
+        track: shows the ticks of a trial, called by the name of its run and its rate.
+        announce: is told the rate chosen for each run, in a line.
     """
     better = sweep.deciding(next(iter(runs.values()))[0].game)
     recorded = {} if fresh else _recorded(folder / TUNING)
@@ -47,7 +55,7 @@ def tuned(
         write_text(folder / TUNING, json.dumps({**content, "methods": methods}, indent=1))
 
     return {
-        label: _tuned(label, *described, requested, better, recorded.get(label, {}), write)
+        label: _tuned(label, *described, requested, better, recorded.get(label, {}), write, rebuild, track, announce)
         for label, described in runs.items()
     }
 
@@ -60,12 +68,15 @@ def _tuned(
     better: dict[str, str],
     recorded: dict[str, Any],
     write: Callable[[str, dict[str, Any]], None],
+    rebuild: Callable[[dict[str, Any]], Run],
+    track: Callable[[Iterator[Tick], Run, str], Iterator[Tick]],
+    announce: Callable[[str], None],
 ) -> Described:
     short = sweep.shorter(run)
     # Trials of an equal description are used again.
     description = {**described, "steps": short.steps, "seconds": short.seconds, "seeds": list(short.seeds)}
     entry: dict[str, Any] = {"asked": description, "trials": [], "best": None, "remark": ""}
-    choices = _choices(run, described, requested)
+    choices = _choices(run, described, requested, rebuild)
     if not choices:
         entry["remark"] = "its configuration names no learning rate that reaches its optimizers, so none was swept"
         write(label, entry)
@@ -74,17 +85,20 @@ def _tuned(
     done: list[sweep.Trial] = []
     for rate, (run_at_rate, _) in choices.items():
         match = next((trial for trial in trials if math.isclose(trial.rate, rate, rel_tol=1e-5)), None)
-        done.append(match or sweep.tried(sweep.shorter(run_at_rate), rate, _track(label, rate)))
+        show = partial(track, name=f"{label} at {rate:g}")
+        done.append(match or sweep.tried(sweep.shorter(run_at_rate), rate, show))
         entry["trials"] = [trial.told() for trial in done]
         write(label, entry)
     winner = sweep.best(done, better, rates(run.method)[0])
     remark = sweep.remark(done, winner, better)
     write(label, {**entry, "best": winner.rate, "remark": remark})
-    console.print(f"{label}: learning rate {winner.rate:g}{f'; {remark}' if remark else ''}.", soft_wrap=True)
+    announce(f"{label}: learning rate {winner.rate:g}{f'; {remark}' if remark else ''}.")
     return choices[winner.rate]
 
 
-def _choices(run: Run, described: dict[str, Any], requested: Sequence[float]) -> dict[float, Described]:
+def _choices(
+    run: Run, described: dict[str, Any], requested: Sequence[float], rebuild: Callable[[dict[str, Any]], Run]
+) -> dict[float, Described]:
     """Return the run at each rate; empty if the rates of its configuration do not reach its optimizers."""
     own = rates(run.method)
     factors = [rate / own[0] for rate in sorted(set(requested))] or sweep.FACTORS if own else []
@@ -95,20 +109,13 @@ def _choices(run: Run, described: dict[str, Any], requested: Sequence[float]) ->
             continue
         content = {**described, "method": scaled(described["method"], factor, own[0])}
         try:
-            rebuilt = configuration.rebuilt(content)
+            rebuilt = rebuild(content)
         except InvalidValue:
             return {}
         if not follow(own, rates(rebuilt.method), factor):
             return {}
         choices[float(f"{factor * own[0]:.6g}")] = rebuilt, content
     return choices
-
-
-def _track(label: str, rate: float) -> sweep.Track:
-    def track(ticks: Iterator[Tick], run: Run) -> Iterator[Tick]:
-        return with_progress_bar(ticks, run, f"{label} at {rate:g}")
-
-    return track
 
 
 def _trials(recorded: dict[str, Any], description: dict[str, Any]) -> list[sweep.Trial]:

@@ -10,6 +10,7 @@ import torch
 
 from detente import methods
 from detente.cli.entry_point import main
+from detente.comparison.learning_rates import rates, scaled
 from detente.errors import InvalidValue
 from detente.game import Game
 from detente.games.presets.points import ring
@@ -17,7 +18,6 @@ from detente.methods.method import Method
 from detente.optimizers.sgd import SGD
 from detente.schedule import Linear
 from detente.schemes.alternating import Alternating
-from detente.training.rates import rates, scaled
 
 RATES = {"generator": 1e-4, "discriminator": 4e-4}
 ONE_RATE = {  # the rate stands in the field, or is one player's

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from detente import methods
+from detente.comparison.budget import WITHOUT_END, Budget, shortened
 from detente.errors import InvalidValue
 from detente.fields.consensus import Consensus
 from detente.games.quadratic import Bilinear
@@ -19,7 +20,6 @@ from detente.methods.method import Method
 from detente.optimizers.sgd import SGD
 from detente.schemes.simultaneous import Simultaneous
 from detente.training import loop
-from detente.training.budget import WITHOUT_END, Budget, shortened
 from detente.training.loop import train
 from detente.training.run import Run
 from tests.training.small_runs import assert_same_bits, carried, last, record, ring
