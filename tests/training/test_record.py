@@ -17,6 +17,7 @@ from torch import nn
 
 from detente import methods
 from detente.data.arrays import Arrays
+from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
 from detente.games.adversarial import Adversarial
 from detente.games.quadratic import Bilinear
@@ -24,7 +25,7 @@ from detente.report.run_directory import read_run
 from detente.training.loop import Tick, train
 from detente.training.run import Run
 from detente.training.run_directory import checkpoint
-from detente.training.run_directory.record import Record
+from detente.training.run_directory.record import Record, train_into
 from tests.training.small_runs import assert_same_bits, last, lines, record, ring, saved
 from tests.training.test_loop import PLAIN, Fragile, by_hand
 
@@ -286,3 +287,22 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InvalidValue) as refused:
             Record(SMALL, path, {})
         assert refused.value.field == "out"
+
+
+class Branching(nn.Module):
+    """A layer that decides by its data, which tracing cannot follow."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if x.sum() > 0 else 2 * x
+
+
+def test_a_run_that_falls_back_to_eager_says_why(tmp_path: Path) -> None:
+    game = Adversarial(
+        nn.Sequential(nn.Linear(2, 2), Branching()), nn.Sequential(nn.Linear(2, 1)), Ring(), latent=2, batch=4
+    )
+    for compile, expected in (("on", True), ("off", False)):
+        run = Run(game, methods.alternating(), steps=2, compile=compile, samples=4)
+        *_, last = train_into(run, tmp_path / compile, {})
+        reason = json.loads((tmp_path / compile / "status.json").read_text("utf-8"))["fallback_reason"]
+        assert reason == last.fallback_reason and bool(reason) == expected
+        assert (f"not compiled or mapped: {reason}" in last.execution) == expected

@@ -25,7 +25,12 @@ class Execution:
     steps: Steps
     threads: int
     seeds: int
-    wished: bool  # whether steps were to be compiled, or mapped over several seeds
+    requested: bool  # whether steps were to be compiled, or mapped over several seeds
+
+    @property
+    def fallback_reason(self) -> str:
+        """Why steps run eagerly that were to be compiled or mapped; empty if nothing fell back."""
+        return self.steps.fallback_reason if self.requested else ""
 
     @property
     def words(self) -> str:
@@ -36,8 +41,8 @@ class Execution:
             parts.append(self.steps.launches)
         if self.seeds > 1:
             parts.append(f"{self.seeds} seeds {'at once' if self.steps.mapped else 'one after the other'}")
-        if self.steps.fallback_reason and self.wished:
-            parts.append(f"not compiled or mapped: {self.steps.fallback_reason}")
+        if self.fallback_reason:
+            parts.append(f"not compiled or mapped: {self.fallback_reason}")
         parts.append(f"{threads} thread{'s' * (threads > 1)}")
         return ", ".join(parts)
 

@@ -33,6 +33,7 @@ class Tick:
         infos: by seed, what its steps since the last tick told, averaged over them.
         metrics: by seed, what was measured; empty between measurements.
         execution: how the steps are carried out, in words.
+        fallback_reason: why steps run eagerly that were to be compiled or mapped; empty if nothing fell back.
     """
 
     step: int
@@ -40,6 +41,7 @@ class Tick:
     infos: dict[int, Info]
     metrics: dict[int, dict[str, float]]
     execution: str
+    fallback_reason: str = ""
 
     @property
     def moment(self) -> Moment:
@@ -61,7 +63,7 @@ def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
         if start is None:
             with _threads(plan.threads):
                 measured = _measure(run, metrics, progress)
-            yield Tick(0, progress, {}, measured, plan.words)
+            yield Tick(0, progress, {}, measured, plan.words, plan.fallback_reason)
         if run.seconds is not None and plan.steps.compiled and not run.is_over(now) and _active(progress):
             with _threads(plan.threads):
                 _compile(run, plan.steps, progress)
@@ -80,7 +82,7 @@ def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
                 measures = run.event_between("measure", before, now) or run.is_over(now)
                 averaged = {seed: _average(infos) for seed, infos in infos_by_seed.items() if infos}
                 measured = _measure(run, metrics, progress) if measures else {}
-            yield Tick(now[0], progress, averaged, measured, plan.words)
+            yield Tick(now[0], progress, averaged, measured, plan.words, plan.fallback_reason)
 
 
 def _compile(run: Run, steps: Steps, progress: tuple[Progress, ...]) -> None:

@@ -71,6 +71,8 @@ def carry_out(
     for progress in last.progress if last else ():
         if progress.diverged_at is not None:
             console.print(f"Seed {progress.seed} diverged at step {progress.diverged_at}; its record ends there.")
+    if last and last.fallback_reason:
+        console.print(f"{directory}: steps ran eagerly: {last.fallback_reason}", soft_wrap=True)
     if not quiet:
         console.print(f"{directory}: {last.execution if last else 'complete'}.", soft_wrap=True)
         console.print(f"Look at it: detente report {path} --out page.html", soft_wrap=True)

@@ -128,9 +128,9 @@ class Record:
                 if self._last is not None:
                     if self._saved < self._last.step:
                         checkpoint.save(self.checkpoints, self._last.progress)
-                    self._write_status(self._last.progress, self._last.execution, "interrupted")
+                    self._write_status(self._last.progress, _execution(self._last), "interrupted")
                 elif self.start is not None:  # killed between its last checkpoint and its last word
-                    self._write_status(self.start, self._said_execution(), "interrupted")
+                    self._write_status(self.start, self._last_execution(), "interrupted")
             finally:
                 self._lines.close()
                 self._events.close()
@@ -157,7 +157,7 @@ class Record:
             checkpoint.save(self.checkpoints, tick.progress)
             self._saved = tick.step
         self._last = tick
-        self._write_status(tick.progress, tick.execution, "running")
+        self._write_status(tick.progress, _execution(tick), "running")
 
     def _write_line(self, tick: Tick, progress: Progress) -> None:
         info, cost = tick.infos.get(progress.seed), self.run.method.gradient_evaluations(self.run.game)
@@ -201,7 +201,7 @@ class Record:
                     pixels = np.atleast_3d(np.asarray(picture))
                 self._events.add_image(f"{name}/seed{progress.seed}", pixels, step, dataformats="HWC")
 
-    def _write_status(self, progress: Sequence[Progress], execution: str, unfinished: str) -> None:
+    def _write_status(self, progress: Sequence[Progress], execution: dict[str, str], unfinished: str) -> None:
         def status(seed_progress: Progress) -> str:
             if seed_progress.diverged_at is not None:
                 return "diverged"
@@ -217,14 +217,15 @@ class Record:
             }
             for seed_progress in progress
         }
-        status_file = {"seeds": seeds, "execution": execution, "device": self.run.device}
+        status_file = {"seeds": seeds, **execution, "device": self.run.device}
         write_text(self.directory / "status.json", json.dumps(status_file, indent=1))
 
-    def _said_execution(self) -> str:
+    def _last_execution(self) -> dict[str, str]:
         try:
-            return json.loads((self.directory / "status.json").read_text(encoding="utf-8"))["execution"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
+            status = json.loads((self.directory / "status.json").read_text(encoding="utf-8"))
+            return {"execution": status["execution"], "fallback_reason": status.get("fallback_reason", "")}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {"execution": "", "fallback_reason": ""}
 
     def _write_yaml(self, configuration: dict[str, Any]) -> None:
         versions = {
@@ -241,6 +242,10 @@ class Record:
             "folder": os.getcwd(),
         }
         write_text(self.directory / "run.yaml", yaml.safe_dump(whole, sort_keys=False, allow_unicode=True))
+
+
+def _execution(tick: Tick) -> dict[str, str]:
+    return {"execution": tick.execution, "fallback_reason": tick.fallback_reason}
 
 
 def _number(value: Any) -> float | None:
