@@ -1,6 +1,7 @@
-"""Marks the tests of slow.txt as slow: `make test-fast` leaves them out, and `make test RECORD=1` writes the list anew.
+"""Seeds torch before each test, and marks the tests of slow.txt as slow.
 
-The list holds test functions that take over `LIMIT` seconds in all their cases together; write it on an idle machine.
+`make test-fast` leaves the slow ones out. The list holds the test functions that take over `LIMIT` seconds in all their
+cases together; `make test RECORD=1` writes it anew, best on an idle machine.
 """
 
 from __future__ import annotations
@@ -9,9 +10,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 
 LIST = Path(__file__).with_name("slow.txt")
 LIMIT = 0.5  # seconds
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Let no test depend on which ones came before it: networks draw their first weights from torch's generator."""
+    torch.manual_seed(0)
 
 
 def function_of(nodeid: str) -> str:
