@@ -24,7 +24,7 @@ from detente.report.formatting import format_difference
 from detente.report.page import write_report
 from detente.report.paired_differences import PairedDifference, paired_differences
 from detente.report.ranking import rankings
-from detente.report.run import Metric, Run, SeedStatus, Tick
+from detente.report.recorded_run import RecordedMetric, RecordedRun, RecordedTick, SeedStatus
 from detente.report.run_directory import read_runs
 from detente.report.statistics import Interval, holm, signed_rank_test
 from tests.report.page_reader import Reader
@@ -35,15 +35,15 @@ MakeRun = Callable[..., Path]
 
 def run_of(
     name: str, values: Mapping[int, float | None], diverged: dict[int, int] | None = None, better: str = "higher"
-) -> Run:
-    ticks = {seed: [Tick(5, 10, 1.0, {MODES: value})] for seed, value in values.items()}
+) -> RecordedRun:
+    ticks = {seed: [RecordedTick(5, 10, 1.0, {MODES: value})] for seed, value in values.items()}
     seeds = {seed: SeedStatus("finished", 5, 1.0) for seed in values}
     seeds |= {seed: SeedStatus("diverged", 5, 1.0, step) for seed, step in (diverged or {}).items()}
-    metrics = {"modes": Metric("Modes", "modes", better)}
-    return Run(name, Path(f"/runs/{name}"), seeds=seeds, ticks=ticks, metrics=metrics)
+    metrics = {"modes": RecordedMetric("Modes", "modes", better)}
+    return RecordedRun(name, Path(f"/runs/{name}"), seeds=seeds, ticks=ticks, metrics=metrics)
 
 
-def only(runs: list[Run], baseline: int = 0) -> PairedDifference:
+def only(runs: list[RecordedRun], baseline: int = 0) -> PairedDifference:
     (row,) = paired_differences(runs, baseline)
     (pair,) = row.values()
     return pair
@@ -112,18 +112,18 @@ def test_seeds_are_paired_by_number_not_by_position() -> None:
     assert pair.difference == Interval(0.5, 0.0, 2)
 
 
-@pytest.mark.parametrize(("better", "verdict"), [("higher", "better"), ("lower", "worse")])
-def test_ten_consistent_seeds_give_a_verdict_in_the_direction_of_the_metric(better: str, verdict: str) -> None:
+@pytest.mark.parametrize(("better", "summary"), [("higher", "better"), ("lower", "worse")])
+def test_ten_consistent_seeds_give_a_verdict_in_the_direction_of_the_metric(better: str, summary: str) -> None:
     base = run_of("base", {s: float(s) for s in range(10)}, better=better)
     pair = only([base, run_of("ours", {s: s + 1 + s / 100 for s in range(10)}, better=better)])
-    assert pair.verdict == verdict and pair.corrected == pair.p == pytest.approx(2 / 2**10)
-    assert describe_pair(pair)[0].startswith(f"{verdict}: +1.0")
+    assert pair.summary == summary and pair.corrected == pair.p == pytest.approx(2 / 2**10)
+    assert describe_pair(pair)[0].startswith(f"{summary}: +1.0")
 
 
 def test_five_seeds_are_reported_as_too_few() -> None:
     base = run_of("base", {s: 0.0 for s in range(5)})
     pair = only([base, run_of("ours", {s: 5.0 + s / 100 for s in range(5)})])
-    assert pair.verdict == "" and pair.p == 0.0625
+    assert pair.summary == "" and pair.p == 0.0625
     assert "only 5 pairs differ; p < 0.05 needs at least 6" in describe_pair(pair)
 
 
@@ -131,11 +131,11 @@ def test_a_run_that_lost_seeds_is_not_called_better_but_may_be_called_worse() ->
     base = run_of("base", {s: 0.0 for s in range(10)})
     ours = {s: 1 + s / 100 for s in range(9)}
     winner = only([base, run_of("ours", ours, {9: 3})])
-    assert winner.verdict == "" and winner.corrected < 0.05
+    assert winner.summary == "" and winner.corrected < 0.05
     assert describe_pair(winner)[-2:] == ["a run that lost seeds is not called better", "1 seed lost"]
-    assert only([base, run_of("ours", {s: -value for s, value in ours.items()}, {9: 3})]).verdict == "worse"
+    assert only([base, run_of("ours", {s: -value for s, value in ours.items()}, {9: 3})]).summary == "worse"
     assert (
-        only([run_of("base", dict.fromkeys(range(9), 0.0), {9: 3}), run_of("ours", {**ours, 9: 1.0})]).verdict
+        only([run_of("base", dict.fromkeys(range(9), 0.0), {9: 3}), run_of("ours", {**ours, 9: 1.0})]).summary
         == "better"
     )
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from detente.report.formatting import format_interval
-from detente.report.run import Run, SeedStatus, Tick
+from detente.report.recorded_run import RecordedRun, RecordedTick, SeedStatus
 from detente.report.statistics import (
     Interval,
     confidence_interval,
@@ -24,11 +24,14 @@ from detente.report.statistics import (
 MODES = ("metrics", "modes")
 
 
-def run_of(values: dict[int, list[float | None]], diverged: dict[int, int] | None = None) -> Run:
+def run_of(values: dict[int, list[float | None]], diverged: dict[int, int] | None = None) -> RecordedRun:
     diverged = diverged or {}
-    ticks = {s: [Tick(k + 1, 2 * k, 0.5 * k + s, {MODES: v}) for k, v in enumerate(line)] for s, line in values.items()}
+    ticks = {
+        s: [RecordedTick(k + 1, 2 * k, 0.5 * k + s, {MODES: v}) for k, v in enumerate(line)]
+        for s, line in values.items()
+    }
     seeds = {s: SeedStatus("diverged" if s in diverged else "finished", 10, 2.0 + s, diverged.get(s)) for s in values}
-    return Run("run", Path("run"), seeds=seeds, ticks=ticks)
+    return RecordedRun("run", Path("run"), seeds=seeds, ticks=ticks)
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 9, 10, 29, 30, 120])

@@ -297,10 +297,11 @@ class Branching(nn.Module):
 
 
 def test_a_run_that_falls_back_to_eager_says_why(tmp_path: Path) -> None:
+    choices: tuple[tuple[Any, bool], ...] = (("on", True), ("off", False))
     game = Adversarial(
         nn.Sequential(nn.Linear(2, 2), Branching()), nn.Sequential(nn.Linear(2, 1)), Ring(), latent=2, batch=4
     )
-    for compile, expected in (("on", True), ("off", False)):
+    for compile, expected in choices:
         run = Run(game, methods.alternating(), steps=2, compile=compile, samples=4)
         *_, last = train_into(run, tmp_path / compile, {})
         reason = json.loads((tmp_path / compile / "status.json").read_text("utf-8"))["fallback_reason"]

@@ -15,8 +15,8 @@ from detente.report.comparison import compare_to_baseline
 from detente.report.comparison_text import comparison_sentences, describe_pair, describe_tests, tuning_lines
 from detente.report.formatting import format_interval
 from detente.report.ranking import rankings
+from detente.report.recorded_run import RecordedRun
 from detente.report.results import metrics_as_rows
-from detente.report.run import Run as RecordedRun
 from detente.report.run_directory import read_runs
 from detente.training.loop import Tick
 from detente.training.run import Run

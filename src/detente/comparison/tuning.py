@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +84,11 @@ def _tuned(
     done: list[sweep.Trial] = []
     for rate, (run_at_rate, _) in choices.items():
         match = next((trial for trial in trials if math.isclose(trial.rate, rate, rel_tol=1e-5)), None)
-        show = partial(track, name=f"{label} at {rate:g}")
-        done.append(match or sweep.tried(sweep.shorter(run_at_rate), rate, show))
+        name = f"{label} at {rate:g}"
+        done.append(
+            match
+            or sweep.tried(sweep.shorter(run_at_rate), rate, lambda ticks, run, name=name: track(ticks, run, name))
+        )
         entry["trials"] = [trial.told() for trial in done]
         write(label, entry)
     winner = sweep.best(done, better, rates(run.method)[0])

@@ -58,7 +58,7 @@ def describe_files(files: Sequence[Path]) -> str:
 
 
 @dataclass(frozen=True)
-class Layout:
+class FolderLayout:
     """The splits and classes that the names of folders mean.
 
     Args:
@@ -76,7 +76,7 @@ class Layout:
     stray: bool = False
 
     @classmethod
-    def of(cls, folder: Path, files: Sequence[Path], field: str) -> Layout:
+    def of(cls, folder: Path, files: Sequence[Path], field: str) -> FolderLayout:
         """Return the layout of a folder: split/class/file, class/split/file, class/file, split/file or files alone.
 
         If all sub-folders are named like splits (train, val, test, …), they are splits. If every file is in a

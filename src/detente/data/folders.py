@@ -19,7 +19,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from detente.data.base import StoredData
-from detente.data.files import Layout, describe_files, files_below, split_from_name
+from detente.data.files import FolderLayout, describe_files, files_below, split_from_name
 from detente.data.pictures import DECODING_ERRORS, decode_image, has_several_frames, image_suffixes
 from detente.errors import InvalidValue, require
 
@@ -91,7 +91,7 @@ class ImageFolder(StoredData):
         others = [file for file in every_file if file.suffix.lower() not in image_suffixes()]
         hint = f"It holds {describe_files(others)}" if others else "It is empty"
         require(bool(files), "path", str(folder), "a folder with image files (.png, .jpg, …) in it or below it", hint)
-        layout = Layout.of(folder, files, "path")
+        layout = FolderLayout.of(folder, files, "path")
         indices = self._split_indices(layout)
         labels = None if layout.labels is None else [layout.labels[index] for index in indices]
         files = [files[index] for index in indices]
@@ -127,7 +127,7 @@ class ImageFolder(StoredData):
         label_of = dict(zip(files, labels, strict=True))
         return stored, torch.tensor([label_of[file] for file in read_files]), layout.classes, tuple(skipped)
 
-    def _split_indices(self, layout: Layout) -> list[int]:
+    def _split_indices(self, layout: FolderLayout) -> list[int]:
         """Return the indices of the files of the split, and warn about the other splits."""
         indices = list(range(len(layout.splits)))
         if self.split is None or not any(layout.splits):

@@ -18,7 +18,7 @@ Extent = tuple[float, float, float, float]  # xmin, xmax, ymin, ymax
 
 
 @dataclass(frozen=True)
-class Grid:
+class FieldGrid:
     """A field on a grid; players move along (−u, −v).
 
     Args:
@@ -36,7 +36,7 @@ class Grid:
 
 def field_on_grid(
     game: Game, state: State, batch: Batch, extent: Extent, resolution: int = 21, field: Field | None = None
-) -> Grid:
+) -> FieldGrid:
     """Return the field of a game with two parameters in all, on a grid.
 
     Args:
@@ -62,7 +62,7 @@ def field_on_grid(
         blocks = which(game, at, state.buffers, batch, memory, game.players)[0].field
         arrows.append(torch.cat([blocks[name] for name in game.players]))
     u, v = torch.stack(arrows).reshape(resolution, resolution, 2).unbind(-1)
-    return Grid(x, y, u, v)
+    return FieldGrid(x, y, u, v)
 
 
 def level_sets(game: Any, state: State, extent: Extent, resolution: int = 64) -> Tensor:

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from detente.report import palette
 from detente.report.formatting import format_interval, round_significant
-from detente.report.run import Quantity, Run, describe_quantity, quantities
+from detente.report.recorded_run import Quantity, RecordedRun, describe_quantity, quantities
 from detente.report.statistics import Curve, curve, final_outcome
 
 WIDE_RATIO = 30.0  # largest mean over smallest mean from which the axis starts out logarithmic
@@ -30,12 +30,12 @@ def figure_json(figure: go.Figure) -> dict[str, Any]:
     return json.loads(figure.to_json() or "{}")
 
 
-def curve_charts(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def curve_charts(runs: Sequence[RecordedRun]) -> list[dict[str, Any]]:
     """Return one chart for each quantity, in reading order, with its heading and description."""
     return [chart for quantity in quantities(runs) if (chart := _curve_chart(runs, quantity))]
 
 
-def _curve_chart(runs: Sequence[Run], quantity: Quantity) -> dict[str, Any] | None:
+def _curve_chart(runs: Sequence[RecordedRun], quantity: Quantity) -> dict[str, Any] | None:
     curves = {index: line for index, run in enumerate(runs) if (line := curve(run, quantity))}
     if not curves:
         return None
@@ -68,7 +68,7 @@ def _curve_chart(runs: Sequence[Run], quantity: Quantity) -> dict[str, Any] | No
     }
 
 
-def _add_curve(figure: go.Figure, run: Run, index: int, line: Curve, axis: int) -> None:
+def _add_curve(figure: go.Figure, run: RecordedRun, index: int, line: Curve, axis: int) -> None:
     """Add the mean, and with several seeds the band between its lower and its upper edge."""
     name, edge = plotly_text(run.name), {"width": 0, "color": palette.colour(index)}
     band: dict[str, Any] = {"x": line.steps, "mode": "lines", "line": edge, "hoverinfo": "skip", "name": name}
@@ -89,7 +89,7 @@ def _add_curve(figure: go.Figure, run: Run, index: int, line: Curve, axis: int) 
     )
 
 
-def _add_divergences(figure: go.Figure, run: Run, index: int, line: Curve, steps: list[int], axis: int) -> None:
+def _add_divergences(figure: go.Figure, run: RecordedRun, index: int, line: Curve, steps: list[int], axis: int) -> None:
     positions = [_last_before(line, step) for step in steps]
     figure.add_scatter(
         x=[line.steps[position] for position in positions],
@@ -128,7 +128,7 @@ def _vertical_range(curves: Iterable[Curve], scale: Callable[[float], float]) ->
     return _rounded([max(min(lows), low - reach) - margin, min(max(highs), high + reach) + margin])
 
 
-def _description(runs: Sequence[Run], quantity: Quantity, curves: dict[int, Curve]) -> str:
+def _description(runs: Sequence[RecordedRun], quantity: Quantity, curves: dict[int, Curve]) -> str:
     """Return the final values in words, for readers who cannot see the chart."""
     parts = []
     for index in curves:

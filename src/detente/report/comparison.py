@@ -11,7 +11,7 @@ from typing import Any, final
 import yaml
 
 from detente.report.paired_differences import PairedDifference, paired_differences
-from detente.report.run import Run
+from detente.report.recorded_run import RecordedRun
 
 FILE, TUNING = "comparison.yaml", "tuning.json"
 
@@ -67,7 +67,7 @@ def read_comparison(paths: Sequence[Path]) -> Comparison | None:
     return None
 
 
-def compare_to_baseline(runs: Sequence[Run], paths: Sequence[Path]) -> BaselineComparison | None:
+def compare_to_baseline(runs: Sequence[RecordedRun], paths: Sequence[Path]) -> BaselineComparison | None:
     """Return the runs of a comparison against its baseline, or None if there is no comparison or no baseline."""
     comparison = read_comparison(paths)
     if comparison is None:

@@ -9,14 +9,14 @@ from detente.report.comparison import BaselineComparison
 from detente.report.formatting import format_count, format_difference, format_p_value
 from detente.report.paired_differences import PairedDifference
 from detente.report.ranking import Ranking
-from detente.report.run import Run
+from detente.report.recorded_run import RecordedRun
 
 
 def describe_pair(pair: PairedDifference) -> list[str]:
-    """Return short lines: the verdict with the difference, the p-value, why there is no verdict, and lost seeds."""
+    """Return short lines: the summary with the difference, the p-value, why there is no summary, and lost seeds."""
     difference = format_difference(pair.difference) if pair.difference else ""
     lines = [
-        f"{pair.verdict}: {difference}" if pair.verdict else difference,
+        f"{pair.summary}: {difference}" if pair.summary else difference,
         format_p_value(pair.corrected) if pair.unequal else "",
         pair.reason,
         f"{format_count(len(pair.lost), 'seed')} lost" if pair.lost else "",
@@ -25,7 +25,9 @@ def describe_pair(pair: PairedDifference) -> list[str]:
     return [line for line in lines if line]
 
 
-def comparison_sentences(runs: Sequence[Run], rankings: Sequence[Ranking], comparison: BaselineComparison) -> list[str]:
+def comparison_sentences(
+    runs: Sequence[RecordedRun], rankings: Sequence[Ranking], comparison: BaselineComparison
+) -> list[str]:
     """Return one sentence for each run that is compared with the baseline."""
     baseline = runs[comparison.baseline].name
     sentences = []
@@ -33,8 +35,8 @@ def comparison_sentences(runs: Sequence[Run], rankings: Sequence[Ranking], compa
         metrics: dict[str, list[str]] = {"better": [], "worse": [], "": []}
         for ranking, row in zip(rankings, comparison.pairs, strict=True):
             if index in row:
-                verdict = row[index].verdict
-                metrics[verdict].append(ranking.title + (_size(row[index], ranking.unit) if verdict else ""))
+                summary = row[index].summary
+                metrics[summary].append(ranking.title + (_size(row[index], ranking.unit) if summary else ""))
         clauses = [f"{v} than {baseline}: {', '.join(metrics[v])}" for v in ("better", "worse") if metrics[v]]
         if metrics[""]:
             clauses.append(f"no significant difference from {baseline}: {', '.join(metrics[''])}")

@@ -23,12 +23,12 @@ from detente.report.comparison_text import comparison_sentences, describe_tests
 from detente.report.differences import differences
 from detente.report.formatting import format_count, format_interval, format_number
 from detente.report.ranking import rankings
+from detente.report.recorded_run import GROUPS, RecordedRun
 from detente.report.results import common_execution, metrics_as_rows, paired_table, results_table, tuning_table
-from detente.report.run import GROUPS, Run
 from detente.report.run_directory import read_runs
 from detente.report.samples import sample_panels
 from detente.report.spectra import spectrum_panels
-from detente.report.verdict import make_verdict
+from detente.report.summary import make_summary
 
 FOLDER = Path(__file__).parent
 ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
@@ -61,7 +61,7 @@ def write_report(paths: list[Path], out: Path) -> Path:
     return out
 
 
-def render(runs: Sequence[Run], title: str, paths: Sequence[Path], out: Path) -> str:
+def render(runs: Sequence[RecordedRun], title: str, paths: Sequence[Path], out: Path) -> str:
     """Return the page as text."""
     metric_rankings = rankings(runs)
     comparison = compare_to_baseline(runs, paths)
@@ -78,7 +78,7 @@ def render(runs: Sequence[Run], title: str, paths: Sequence[Path], out: Path) ->
         data={"runs": names, "charts": charts, "samples": samples, "spectra": spectra},
         title=title,
         runs=runs,
-        verdict=make_verdict(runs, metric_rankings),
+        summary=make_summary(runs, metric_rankings),
         comparison_sentences=comparison_sentences(runs, metric_rankings, comparison) if comparison else [],
         results=results_table(runs, metric_rankings),
         metrics_as_rows=metrics_as_rows(metric_rankings, runs),
@@ -117,7 +117,7 @@ def _environment() -> Environment:
     return environment
 
 
-def training_command(run: Run) -> str:
+def training_command(run: RecordedRun) -> str:
     """Return the recorded command of a run, or if there is none, the command that trains its configuration."""
     recorded = run.configuration.get("command")
     if isinstance(recorded, list):
@@ -125,7 +125,7 @@ def training_command(run: Run) -> str:
     return str(recorded) if recorded else shlex.join(["detente", "train", "--config", str(run.path / "run.yaml")])
 
 
-def _yaml(run: Run) -> str:
+def _yaml(run: RecordedRun) -> str:
     return yaml.safe_dump(dict(run.configuration), sort_keys=False, allow_unicode=True, width=100)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
-from detente.report.run import Quantity, Run, describe_quantity, metric_quantities
+from detente.report.recorded_run import Quantity, RecordedRun, describe_quantity, metric_quantities
 from detente.report.statistics import CONFIDENCE, Interval, confidence_interval, final_values, holm, signed_rank_test
 
 SIGNIFICANCE_LEVEL = 1 - CONFIDENCE
@@ -38,7 +38,7 @@ class PairedDifference:
     baseline_lost: tuple[int, ...]
 
     @property
-    def verdict(self) -> str:
+    def summary(self) -> str:
         """``better`` or ``worse``, or an empty string if the difference is not significant."""
         difference = self.difference
         if difference is None or self.corrected >= SIGNIFICANCE_LEVEL or difference.low <= 0 <= difference.high:
@@ -51,8 +51,8 @@ class PairedDifference:
 
     @property
     def reason(self) -> str:
-        """Why there is no verdict; empty if there is one, or if the difference is just too small."""
-        if self.verdict:
+        """Why there is no summary; empty if there is one, or if the difference is just too small."""
+        if self.summary:
             return ""
         if self.difference is None:
             return "no seed finished in both runs"
@@ -69,7 +69,7 @@ class PairedDifference:
 
 
 def paired_differences(
-    runs: Sequence[Run], baseline: int, among: Sequence[int] | None = None
+    runs: Sequence[RecordedRun], baseline: int, among: Sequence[int] | None = None
 ) -> list[dict[int, PairedDifference]]:
     """Return, for every metric in the order of `rankings`, the difference of each run from the baseline by position.
 
@@ -87,7 +87,9 @@ def paired_differences(
     return rows
 
 
-def _row(runs: Sequence[Run], baseline: int, others: Sequence[int], quantity: Quantity) -> dict[int, PairedDifference]:
+def _row(
+    runs: Sequence[RecordedRun], baseline: int, others: Sequence[int], quantity: Quantity
+) -> dict[int, PairedDifference]:
     better = describe_quantity(runs, quantity).better
     if better == "none" or not runs[baseline].measured(quantity):
         return {}
@@ -98,7 +100,7 @@ def _row(runs: Sequence[Run], baseline: int, others: Sequence[int], quantity: Qu
     }
 
 
-def _paired_difference(run: Run, baseline: Run, quantity: Quantity, better: str) -> PairedDifference:
+def _paired_difference(run: RecordedRun, baseline: RecordedRun, quantity: Quantity, better: str) -> PairedDifference:
     values, baseline_values = final_values(run, quantity), final_values(baseline, quantity)
     differences = [
         value - baseline_value
@@ -110,5 +112,5 @@ def _paired_difference(run: Run, baseline: Run, quantity: Quantity, better: str)
     return PairedDifference(better, confidence_interval(differences), unequal, p, p, lost, baseline_lost)
 
 
-def _seeds_without_value(run: Run, values: Mapping[int, float | None]) -> tuple[int, ...]:
+def _seeds_without_value(run: RecordedRun, values: Mapping[int, float | None]) -> tuple[int, ...]:
     return tuple(seed for seed in run.seeds if values.get(seed) is None)

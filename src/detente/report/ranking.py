@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-from detente.report.run import Quantity, Run, describe_quantity, metric_quantities
-from detente.report.statistics import Outcome, final_outcome
+from detente.report.recorded_run import Quantity, RecordedRun, describe_quantity, metric_quantities
+from detente.report.statistics import FinalValues, final_outcome
 
 
 @final
@@ -29,7 +29,7 @@ class Ranking:
     title: str
     unit: str
     better: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[FinalValues, ...]
     best: tuple[int, ...] = ()
     winner: int | None = None
     overlapping: tuple[int, ...] = ()
@@ -42,12 +42,12 @@ class Ranking:
         return measured[0] if len(measured) == 1 else None
 
 
-def rankings(runs: Sequence[Run]) -> list[Ranking]:
+def rankings(runs: Sequence[RecordedRun]) -> list[Ranking]:
     """Return the ranking by every metric, in the order in which the runs recorded them."""
     return [_ranking(runs, quantity) for quantity in metric_quantities(runs)]
 
 
-def _ranking(runs: Sequence[Run], quantity: Quantity) -> Ranking:
+def _ranking(runs: Sequence[RecordedRun], quantity: Quantity) -> Ranking:
     metric = describe_quantity(runs, quantity)
     outcomes = tuple(final_outcome(run, quantity) for run in runs)
     intervals = {index: outcome.interval for index, outcome in enumerate(outcomes) if outcome.interval}
@@ -65,7 +65,7 @@ def _ranking(runs: Sequence[Run], quantity: Quantity) -> Ranking:
 
 
 def _no_winner_reason(
-    runs: Sequence[Run], outcomes: Sequence[Outcome], first: int, overlapping: tuple[int, ...]
+    runs: Sequence[RecordedRun], outcomes: Sequence[FinalValues], first: int, overlapping: tuple[int, ...]
 ) -> str:
     """Return why the run with the best mean is not the winner, or an empty string if it is."""
     outcome = outcomes[first]

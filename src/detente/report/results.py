@@ -10,8 +10,8 @@ from detente.report.comparison import BaselineComparison
 from detente.report.comparison_text import describe_pair, format_best_rate, format_trials
 from detente.report.formatting import format_interval
 from detente.report.ranking import Ranking
-from detente.report.run import Run
-from detente.report.statistics import Outcome, final_cost
+from detente.report.recorded_run import RecordedRun
+from detente.report.statistics import FinalValues, final_cost
 
 COSTS = (
     ("seconds", "Time", "s"),
@@ -86,7 +86,7 @@ class RunTable:
     columns: tuple[Column, ...]
 
 
-def results_table(runs: Sequence[Run], rankings: Sequence[Ranking]) -> RunTable:
+def results_table(runs: Sequence[RecordedRun], rankings: Sequence[Ranking]) -> RunTable:
     """Return the last measurement of every run: each metric with its 95 % interval, status and cost."""
     columns = [_metric_column(runs, ranking) for ranking in rankings]
     columns.append(Column("Status", tuple(Cell(statuses=_status_counts(run)) for run in runs)))
@@ -98,18 +98,18 @@ def results_table(runs: Sequence[Run], rankings: Sequence[Ranking]) -> RunTable:
     return RunTable("Last measurement of every run", tuple(range(len(runs))), tuple(columns))
 
 
-def common_execution(runs: Sequence[Run]) -> str | None:
+def common_execution(runs: Sequence[RecordedRun]) -> str | None:
     """Return how all runs were executed, or None if that differs between the runs."""
     executions = {run.execution for run in runs}
     return executions.pop() if len(executions) == 1 else None
 
 
-def metrics_as_rows(rankings: Sequence[Ranking], runs: Sequence[Run]) -> bool:
+def metrics_as_rows(rankings: Sequence[Ranking], runs: Sequence[RecordedRun]) -> bool:
     """Return whether there are so many metrics that each gets a row, and each run a column."""
     return len(rankings) > max(len(runs), MOST_COLUMNS)
 
 
-def paired_table(runs: Sequence[Run], rankings: Sequence[Ranking], comparison: BaselineComparison) -> RunTable:
+def paired_table(runs: Sequence[RecordedRun], rankings: Sequence[Ranking], comparison: BaselineComparison) -> RunTable:
     """Return the table of every run against the baseline."""
     measured = [(ranking, row) for ranking, row in zip(rankings, comparison.pairs, strict=True) if row]
     indices = tuple(sorted({index for _, row in measured for index in row}))
@@ -118,13 +118,13 @@ def paired_table(runs: Sequence[Run], rankings: Sequence[Ranking], comparison: B
         cells = []
         for index in indices:
             text, *notes = describe_pair(row[index]) if index in row else [""]
-            style = "best" if index in row and row[index].verdict == "better" else ""
+            style = "best" if index in row and row[index].summary == "better" else ""
             cells.append(Cell(text, tuple(notes), style))
         columns.append(Column(ranking.title, tuple(cells), ranking.unit))
     return RunTable(f"Against {runs[comparison.baseline].name}, seed by seed", indices, tuple(columns))
 
 
-def tuning_table(runs: Sequence[Run], comparison: BaselineComparison) -> RunTable:
+def tuning_table(runs: Sequence[RecordedRun], comparison: BaselineComparison) -> RunTable:
     """Return the table of the learning rates that were tried before training."""
     positions = {run.path.name: index for index, run in enumerate(runs)}
     sweeps = {positions[name]: s for name, s in comparison.comparison.tuning.items() if name in positions}
@@ -136,7 +136,7 @@ def tuning_table(runs: Sequence[Run], comparison: BaselineComparison) -> RunTabl
     return RunTable("Learning rates swept beforehand, on other seeds", tuple(sweeps), columns)
 
 
-def _metric_column(runs: Sequence[Run], ranking: Ranking) -> Column:
+def _metric_column(runs: Sequence[RecordedRun], ranking: Ranking) -> Column:
     cells = [
         _outcome_cell(outcome, len(run.seeds), best=ranking.winner == index)
         for index, (run, outcome) in enumerate(zip(runs, ranking.outcomes, strict=True))
@@ -144,14 +144,14 @@ def _metric_column(runs: Sequence[Run], ranking: Ranking) -> Column:
     return Column(ranking.title, tuple(cells), ranking.unit, ranking.better)
 
 
-def _outcome_cell(outcome: Outcome, seeds: int, best: bool) -> Cell:
+def _outcome_cell(outcome: FinalValues, seeds: int, best: bool) -> Cell:
     if outcome.interval is None:
         return Cell(notes=("all diverged" if seeds and len(outcome.diverged) == seeds else "not measured",))
     total = "" if outcome.complete else f" of {seeds}"
     return Cell(format_interval(outcome.interval), (f"n = {outcome.interval.n}{total}",), style="best" if best else "")
 
 
-def _status_counts(run: Run) -> tuple[StatusCount, ...]:
+def _status_counts(run: RecordedRun) -> tuple[StatusCount, ...]:
     counts = []
     for status in dict.fromkeys(seed.status for seed in run.seeds.values()):
         seeds = {number: seed for number, seed in run.seeds.items() if seed.status == status}

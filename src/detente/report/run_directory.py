@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 
 from detente.errors import InvalidValue
-from detente.report.run import GROUPS, Metric, Run, SeedStatus, Tick
+from detente.report.recorded_run import GROUPS, RecordedMetric, RecordedRun, RecordedTick, SeedStatus
 from detente.training.run_directory.lock import holder_of
 
 RUN_FILES: Final = ("run.yaml", "metrics.jsonl")
@@ -37,7 +37,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     return list(directories)
 
 
-def read_runs(paths: Sequence[Path]) -> list[Run]:
+def read_runs(paths: Sequence[Path]) -> list[RecordedRun]:
     """Return every run in `paths`. Runs with equal folder names are prefixed with the name of the parent folder."""
     folders = find_runs(paths)
     names = [folder.name for folder in folders]
@@ -45,7 +45,7 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     return [read_run(folder, name) for folder, name in zip(folders, unique, strict=True)]
 
 
-def read_run(path: Path, name: str) -> Run:
+def read_run(path: Path, name: str) -> RecordedRun:
     """Return the run in `path`; missing or broken parts are left out and listed in `notes`."""
     notes: list[str] = []
     configuration = _mapping(_load(path / "run.yaml", notes))
@@ -56,7 +56,7 @@ def read_run(path: Path, name: str) -> Run:
     seeds = _seeds(_mapping(status.get("seeds")), ticks, alive=holder_of(path) is not None)
     parts = [status.get("device"), _threads(status.get("threads")), status.get("execution")]
     execution = ", ".join(str(part) for part in parts if part)
-    return Run(name, path, configuration, seeds, ticks, metrics, execution, tuple(notes))
+    return RecordedRun(name, path, configuration, seeds, ticks, metrics, execution, tuple(notes))
 
 
 def _is_run(path: Path) -> bool:
@@ -90,11 +90,11 @@ def _finite(value: object) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _read_ticks(path: Path, notes: list[str]) -> dict[int, list[Tick]]:
+def _read_ticks(path: Path, notes: list[str]) -> dict[int, list[RecordedTick]]:
     if not path.is_file():
         notes.append(f"{path.name} is missing.")
         return {}
-    by_seed: dict[int, dict[int, Tick]] = {}
+    by_seed: dict[int, dict[int, RecordedTick]] = {}
     broken: list[int] = []
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     for line_number, line in enumerate(lines, start=1):
@@ -109,25 +109,27 @@ def _read_ticks(path: Path, notes: list[str]) -> dict[int, list[Tick]]:
         values = {(group, key): _finite(v) for group in GROUPS for key, v in _mapping(record.get(group)).items()}
         cost, seconds, memory = (_finite(record.get(k)) for k in ("gradient_evaluations", "seconds", "memory_mib"))
         # A resumed run writes the steps after its checkpoint a second time; the later line counts.
-        by_seed.setdefault(seed, {})[step] = Tick(step, cost, seconds, values, memory)
+        by_seed.setdefault(seed, {})[step] = RecordedTick(step, cost, seconds, values, memory)
     if broken:
         numbers = ", ".join(map(str, broken[:5])) + (", …" if len(broken) > 5 else "")
         notes.append(f"metrics.jsonl: {len(broken)} unreadable line(s) skipped (line {numbers}).")
     return {seed: [ticks[step] for step in sorted(ticks)] for seed, ticks in sorted(by_seed.items())}
 
 
-def _metric_names(ticks: Mapping[int, Sequence[Tick]]) -> Iterable[str]:
+def _metric_names(ticks: Mapping[int, Sequence[RecordedTick]]) -> Iterable[str]:
     return {key: None for line in ticks.values() for tick in line for group, key in tick.values if group == "metrics"}
 
 
-def _metric(key: str, description: object) -> Metric:
+def _metric(key: str, description: object) -> RecordedMetric:
     entry = _mapping(description)
     title = entry.get("title") or key.replace("_", " ").capitalize()
     better = entry.get("better")
-    return Metric(str(title), str(entry.get("unit") or ""), better if better in ("higher", "lower") else "none")
+    return RecordedMetric(str(title), str(entry.get("unit") or ""), better if better in ("higher", "lower") else "none")
 
 
-def _seeds(entries: Mapping[str, Any], ticks: Mapping[int, Sequence[Tick]], alive: bool) -> dict[int, SeedStatus]:
+def _seeds(
+    entries: Mapping[str, Any], ticks: Mapping[int, Sequence[RecordedTick]], alive: bool
+) -> dict[int, SeedStatus]:
     """Return the status of each seed. A "running" run without a live process was killed, so it is "interrupted"."""
     recorded = {int(seed): _mapping(entry) for seed, entry in entries.items() if seed.strip().lstrip("-").isdigit()}
     seeds: dict[int, SeedStatus] = {}

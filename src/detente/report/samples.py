@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from detente.report import palette
 from detente.report.charts import figure_json
-from detente.report.run import Run
+from detente.report.recorded_run import RecordedRun
 from detente.report.snapshots import (
     Arrays,
     Files,
@@ -26,7 +26,7 @@ from detente.report.snapshots import (
 Window = tuple[float, float, float, float]
 
 
-def sample_panels(runs: Sequence[Run]) -> tuple[dict[str, Any], list[str]]:
+def sample_panels(runs: Sequence[RecordedRun]) -> tuple[dict[str, Any], list[str]]:
     """Return the section's data (steps, seeds, one panel for each run) and notes on files that could not be used."""
     groups = [snapshot_files(run, "samples") for run in runs]
     steps, notes = slider_steps(groups), []
@@ -37,7 +37,7 @@ def sample_panels(runs: Sequence[Run]) -> tuple[dict[str, Any], list[str]]:
     return {"steps": steps, "seeds": seeds, "panels": panels}, notes
 
 
-def _load(run: Run, group: Files, steps: list[int], notes: list[str]) -> dict[tuple[int, int], Arrays | str]:
+def _load(run: RecordedRun, group: Files, steps: list[int], notes: list[str]) -> dict[tuple[int, int], Arrays | str]:
     """Return the usable snapshots by (seed, step): arrays with ``fake``, or the data URL of an image."""
     snapshots: dict[tuple[int, int], Arrays | str] = {}
     for key, path in group.items():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from detente.report.run import Run
+from detente.report.recorded_run import RecordedRun
 from detente.report.statistics import thin
 
 NAME = re.compile(r"seed(-?\d+)-step(\d+)\.(npz|png)")
@@ -25,7 +25,7 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 Files = dict[tuple[int, int], Path]
 
 
-def snapshot_files(run: Run, folder: str) -> Files:
+def snapshot_files(run: RecordedRun, folder: str) -> Files:
     """Return the snapshot files in `folder` by (seed, step), in order."""
     files = {}
     for path in sorted((run.path / folder).glob("seed*-step*.*")):

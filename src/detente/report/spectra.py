@@ -11,11 +11,11 @@ import plotly.graph_objects as go
 from detente.report import palette
 from detente.report.charts import figure_json
 from detente.report.formatting import round_significant
-from detente.report.run import Run
+from detente.report.recorded_run import RecordedRun
 from detente.report.snapshots import Files, read_arrays, select_eigenvalues, slider_steps, snapshot_files
 
 
-def spectrum_panels(runs: Sequence[Run]) -> tuple[dict[str, Any], list[str]]:
+def spectrum_panels(runs: Sequence[RecordedRun]) -> tuple[dict[str, Any], list[str]]:
     """Return the section's data (steps, seeds, one panel for each run) and notes on files that could not be used."""
     groups = [snapshot_files(run, "spectra") for run in runs]
     steps, notes = slider_steps(groups), []
@@ -26,7 +26,7 @@ def spectrum_panels(runs: Sequence[Run]) -> tuple[dict[str, Any], list[str]]:
     return {"steps": steps, "seeds": seeds, "panels": panels}, notes
 
 
-def _panel(index: int, run: Run, group: Files, steps: list[int], notes: list[str]) -> dict[str, Any]:
+def _panel(index: int, run: RecordedRun, group: Files, steps: list[int], notes: list[str]) -> dict[str, Any]:
     """Return the eigenvalues of one run by seed and step."""
     frames: dict[str, dict[str, Any]] = {}
     for (seed, step), path in group.items():

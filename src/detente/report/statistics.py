@@ -11,7 +11,7 @@ from typing import Any, TypeVar, final
 import numpy as np
 
 from detente.errors import require
-from detente.report.run import Quantity, Run
+from detente.report.recorded_run import Quantity, RecordedRun
 
 CONFIDENCE = 0.95
 MAX_POINTS = 400
@@ -45,7 +45,7 @@ class Interval:
 
 @final
 @dataclass(frozen=True)
-class Outcome:
+class FinalValues:
     """The final value of one quantity in one run, over the seeds that did not diverge.
 
     Args:
@@ -103,7 +103,7 @@ def confidence_interval(values: Iterable[float]) -> Interval | None:
     return Interval(float(numbers.mean()), t_quantile(numbers.size - 1) * spread, numbers.size)
 
 
-def final_values(run: Run, quantity: Quantity) -> dict[int, float | None]:
+def final_values(run: RecordedRun, quantity: Quantity) -> dict[int, float | None]:
     """Return the last measured value of each seed that did not diverge; None if it is not finite or not measured."""
     return {
         seed: next((t.values[quantity] for t in reversed(run.ticks.get(seed, ())) if quantity in t.values), None)
@@ -112,15 +112,15 @@ def final_values(run: Run, quantity: Quantity) -> dict[int, float | None]:
     }
 
 
-def final_outcome(run: Run, quantity: Quantity) -> Outcome:
+def final_outcome(run: RecordedRun, quantity: Quantity) -> FinalValues:
     """Return the interval of the last measured values of the seeds that did not diverge."""
     values = final_values(run, quantity)
     finite = [value for value in values.values() if value is not None]
     missing = tuple(seed for seed, value in values.items() if value is None)
-    return Outcome(confidence_interval(finite), run.diverged, missing)
+    return FinalValues(confidence_interval(finite), run.diverged, missing)
 
 
-def final_cost(run: Run, name: str) -> Interval | None:
+def final_cost(run: RecordedRun, name: str) -> Interval | None:
     """Return the cost `name` at the end of training, over the seeds that did not diverge (over all, if all diverged).
 
     Seeds of one process share its memory, so memory is the maximum over the seeds, without an interval.
@@ -145,7 +145,7 @@ def final_cost(run: Run, name: str) -> Interval | None:
     return confidence_interval([max(values)] if name == "memory" and values else values)
 
 
-def curve(run: Run, quantity: Quantity) -> Curve | None:
+def curve(run: RecordedRun, quantity: Quantity) -> Curve | None:
     """Return mean and band over the seeds with a finite value at each step, at no more than 400 steps."""
     rows: dict[int, list[tuple[float, float | None, float | None]]] = {}
     for ticks in run.ticks.values():

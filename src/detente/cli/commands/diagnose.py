@@ -14,10 +14,10 @@ from detente.cli import configuration
 from detente.cli.command_words import Parser
 from detente.cli.display import console
 from detente.diagnostics.base import GradientStatistics, Spectrum, roundoff
+from detente.diagnostics.findings import findings
 from detente.diagnostics.gradient_statistics import gradient_statistics
 from detente.diagnostics.jacobian_spectrum import jacobian_spectrum, leading_eigenvalues
 from detente.diagnostics.step_size_bound import step_size_bound
-from detente.diagnostics.verdict import verdict
 from detente.errors import InvalidValue
 from detente.optimizers.base import Optimizer
 from detente.optimizers.sgd import SGD
@@ -60,7 +60,7 @@ def diagnosis(directory: Path, seed: int | None = None, batches: int = 16, count
     return [
         _table(f"{directory}, seed {trained.seed}, step {trained.step}", statistics),
         f"Largest h with |1 − hλ| < 1 for all eigenvalues but those that are zero (eq. 10): {bound:.3g}",
-        *(f"• {sentence}" for sentence in verdict(spectrum, statistics, rate, adaptive)),
+        *(f"• {sentence}" for sentence in findings(spectrum, statistics, rate, adaptive)),
     ]
 
 

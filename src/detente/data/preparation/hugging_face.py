@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from detente.data.preparation.part import NO_LABEL, Part, Record, split_of, stamp_of
+from detente.data.preparation.part import NO_LABEL, Part, PartRecord, split_of, stamp_of
 from detente.data.sources import Source
 from detente.errors import InvalidValue, require
 
@@ -146,7 +146,7 @@ def _label_names(table: Table, source: Source) -> set[str]:
     return set()
 
 
-def _records(table: Table, source: Source, numbers: Mapping[str, int], start: int) -> Iterator[Record]:
+def _records(table: Table, source: Source, numbers: Mapping[str, int], start: int) -> Iterator[PartRecord]:
     labelled = source.label in table.features
     columns = [source.sample, str(source.label)] if labelled else [source.sample]
     row = start
@@ -170,7 +170,7 @@ def _batches(table: Table, columns: list[str], start: int = 0) -> Iterator[dict[
     require(row == table.count, "source", f"{table.name}: {row} rows", f"{table.count} rows, as its header says")
 
 
-def _record(where: str, sample: Any, label: Any, numbers: Mapping[str, int]) -> Record:
+def _record(where: str, sample: Any, label: Any, numbers: Mapping[str, int]) -> PartRecord:
     """Return a row as a record.
 
     Args:
@@ -187,7 +187,7 @@ def _record(where: str, sample: Any, label: Any, numbers: Mapping[str, int]) -> 
     number = NO_LABEL if label is None else numbers.get(label, label) if isinstance(label, str) else label
     valid = not isinstance(number, str) and float(number).is_integer() and number >= NO_LABEL
     require(valid, "source", f"{where} with label {label!r}", "labels that are integers, at least 0, or text")
-    return Record(where, b"" if sample is None else sample, int(number))
+    return PartRecord(where, b"" if sample is None else sample, int(number))
 
 
 def _one_line(error: Exception) -> str:

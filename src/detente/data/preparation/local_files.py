@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from detente.data.files import Layout
-from detente.data.preparation.part import NO_LABEL, Part, Record, split_name, split_of, stamp_of
+from detente.data.files import FolderLayout
+from detente.data.preparation.part import NO_LABEL, Part, PartRecord, split_name, split_of, stamp_of
 from detente.errors import InvalidValue, require
 
 IDX_IMAGES = re.compile(r"images?[-._]idx3[-._]ubyte(\.gz)?$")  # end of the name of an IDX file of images
@@ -32,13 +32,13 @@ NPZ_KEYS = (
 def image_parts(files: Sequence[Path], top: Path, splits: tuple[str, ...]) -> list[Part]:
     """Return the image files below a folder, one part per split, in the order of their paths.
 
-    `detente.data.files.Layout` decides which folders are splits and which are classes. Without split folders, all
+    `detente.data.files.FolderLayout` decides which folders are splits and which are classes. Without split folders, all
     images belong to train.
 
     Raises:
         InvalidValue: only some folders are named like splits.
     """
-    layout = Layout.of(top, files, "source")
+    layout = FolderLayout.of(top, files, "source")
     split_of_file = [split_name(split, splits) if split else "train" for split in layout.splits]
     labels = layout.labels or [NO_LABEL] * len(files)
     parts = []
@@ -51,9 +51,9 @@ def image_parts(files: Sequence[Path], top: Path, splits: tuple[str, ...]) -> li
     return parts
 
 
-def _image_records(files: Sequence[Path], labels: Sequence[int], start: int) -> Iterator[Record]:
+def _image_records(files: Sequence[Path], labels: Sequence[int], start: int) -> Iterator[PartRecord]:
     for file, label in zip(files[start:], labels[start:], strict=True):
-        yield Record(str(file), file, label)
+        yield PartRecord(str(file), file, label)
 
 
 def text_part(file: Path, top: Path, splits: tuple[str, ...]) -> Part:
@@ -62,11 +62,11 @@ def text_part(file: Path, top: Path, splits: tuple[str, ...]) -> Part:
     return Part(split_of(file, top, splits), count, stamp_of(file), partial(_line_records, file))
 
 
-def _line_records(file: Path, start: int) -> Iterator[Record]:
+def _line_records(file: Path, start: int) -> Iterator[PartRecord]:
     with file.open(encoding="utf-8", errors="replace", newline="\n") as stream:
         for number, line in enumerate(stream):
             if number >= start:
-                yield Record(f"{file} line {number + 1}", line.rstrip("\r\n"))
+                yield PartRecord(f"{file} line {number + 1}", line.rstrip("\r\n"))
 
 
 def without_packed_copies(files: Sequence[Path]) -> list[Path]:
@@ -148,6 +148,6 @@ def _array_part(files: tuple[Path, ...], split: str, images: np.ndarray, labels:
     return Part(split, len(images), f"{split} {stamp_of(*files)}", read)
 
 
-def _array_records(file: Path, images: np.ndarray, labels: np.ndarray | None, start: int) -> Iterator[Record]:
+def _array_records(file: Path, images: np.ndarray, labels: np.ndarray | None, start: int) -> Iterator[PartRecord]:
     for number in range(start, len(images)):
-        yield Record(f"{file} image {number}", images[number], NO_LABEL if labels is None else int(labels[number]))
+        yield PartRecord(f"{file} image {number}", images[number], NO_LABEL if labels is None else int(labels[number]))

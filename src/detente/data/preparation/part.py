@@ -14,7 +14,7 @@ NO_LABEL = -1
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
+class PartRecord:
     """One sample as its source stores it.
 
     Args:
@@ -43,7 +43,7 @@ class Part:
     split: str
     count: int
     stamp: str
-    read: Callable[[int], Iterator[Record]]
+    read: Callable[[int], Iterator[PartRecord]]
     class_names: tuple[str, ...] = ()
 
 

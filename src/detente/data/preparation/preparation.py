@@ -22,7 +22,7 @@ from detente.data.cache import ABOUT, STORES, sets
 from detente.data.letters import encode, vocabulary_of
 from detente.data.pictures import DECODING_ERRORS, decode_image, pixels
 from detente.data.preparation.origin import find_parts
-from detente.data.preparation.part import Part, Record
+from detente.data.preparation.part import Part, PartRecord
 from detente.data.preparation.writer import Journal, SetWriter, checksum
 from detente.data.sources import Source, named
 from detente.errors import require
@@ -115,7 +115,7 @@ def damage(place: Path, stamp: str | None = None) -> str | None:
     return None
 
 
-def _blocks(parts: Sequence[Part], start: int) -> Iterator[tuple[str, list[Record]]]:
+def _blocks(parts: Sequence[Part], start: int) -> Iterator[tuple[str, list[PartRecord]]]:
     """Yield the records from number `start` on in blocks of one split, with its name."""
     for part in parts:
         if start < part.count:
@@ -126,7 +126,7 @@ def _blocks(parts: Sequence[Part], start: int) -> Iterator[tuple[str, list[Recor
 
 
 def _encode(
-    block: Sequence[Record], source: Source, vocabulary: Sequence[str], pool: Executor
+    block: Sequence[PartRecord], source: Source, vocabulary: Sequence[str], pool: Executor
 ) -> Iterator[np.ndarray | Exception]:
     """Yield the stored form of each record, uint8, or the error if it cannot be read.
 
@@ -146,7 +146,7 @@ def _encode(
             yield from images
 
 
-def _encode_image(record: Record, source: Source) -> np.ndarray | Exception:
+def _encode_image(record: PartRecord, source: Source) -> np.ndarray | Exception:
     """Return an image, (C, H, W) uint8, or the error if it cannot be read."""
     content = record.content
     try:
@@ -168,7 +168,7 @@ def _vocabulary(parts: Sequence[Part], source: Source) -> tuple[str, ...]:
     """Return the vocabulary of text, from its first 100,000 lines; empty for images."""
     if source.kind != "text":
         return ()
-    records: Iterable[Record] = itertools.chain.from_iterable(part.read(0) for part in parts)
+    records: Iterable[PartRecord] = itertools.chain.from_iterable(part.read(0) for part in parts)
     lines = (str(record.content)[: source.size] for record in itertools.islice(records, VOCABULARY_LINES))
     return vocabulary_of(lines)
 

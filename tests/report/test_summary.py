@@ -7,8 +7,8 @@ from pathlib import Path
 
 from detente.report.page import render_template
 from detente.report.ranking import rankings
-from detente.report.run import Metric, Run, SeedStatus, Tick
-from detente.report.verdict import make_verdict
+from detente.report.recorded_run import RecordedMetric, RecordedRun, RecordedTick, SeedStatus
+from detente.report.summary import make_summary
 
 
 def make_run(
@@ -19,17 +19,19 @@ def make_run(
     diverged: int | None = None,
     cost: int = 10,
     status: str = "finished",
-) -> Run:
-    ticks = {seed: [Tick(100, cost, 1.0, {("metrics", "modes"): value})] for seed, value in enumerate(finals)}
+) -> RecordedRun:
+    ticks = {seed: [RecordedTick(100, cost, 1.0, {("metrics", "modes"): value})] for seed, value in enumerate(finals)}
     seeds = {
         seed: SeedStatus("diverged", 100, 1.0, 40) if seed == diverged else SeedStatus(status, 100, 1.0)
         for seed in ticks
     }
-    return Run(name, Path(name), seeds=seeds, ticks=ticks, metrics={"modes": Metric("Modes covered", "modes", better)})
+    return RecordedRun(
+        name, Path(name), seeds=seeds, ticks=ticks, metrics={"modes": RecordedMetric("Modes covered", "modes", better)}
+    )
 
 
-def verdict_text(*runs: Run) -> str:
-    html = render_template("verdict.html", runs=runs, verdict=make_verdict(runs, rankings(runs)))
+def verdict_text(*runs: RecordedRun) -> str:
+    html = render_template("summary.html", runs=runs, summary=make_summary(runs, rankings(runs)))
     return re.sub(r"\s+", " ", re.sub("</?strong>", "", html)).strip()
 
 
@@ -79,7 +81,7 @@ def test_unfinished_runs_and_unequal_budgets_are_mentioned() -> None:
 
 
 def test_metric_that_only_one_run_measured_is_not_compared() -> None:
-    other = Run("other", Path("other"), seeds={0: SeedStatus("finished", 100, 1.0)}, ticks={0: []})
+    other = RecordedRun("other", Path("other"), seeds={0: SeedStatus("finished", 100, 1.0)}, ticks={0: []})
     assert "Only a has values for Modes covered, so" in verdict_text(make_run("a", [8.0, 8.1]), other)
     diverged = make_run("b", [1.0], diverged=0)
     assert "no other run has a final value" in verdict_text(make_run("a", [8.0, 8.1]), diverged)
@@ -97,5 +99,5 @@ def test_metric_without_a_direction_has_no_best() -> None:
 
 def test_names_titles_and_units_are_escaped() -> None:
     run = make_run("<i>a</i>", [8.0, 8.0])
-    run.metrics["modes"] = Metric("<i>Modes</i>", "<i>modes</i>", "higher")  # type: ignore[index]
+    run.metrics["modes"] = RecordedMetric("<i>Modes</i>", "<i>modes</i>", "higher")  # type: ignore[index]
     assert "<i>" not in verdict_text(run) and verdict_text(run).count("&lt;i&gt;") == 3

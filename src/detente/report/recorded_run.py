@@ -13,7 +13,7 @@ GROUPS = {"metrics": "Metrics", "losses": "Losses", "gradient_norm": "Gradient n
 
 @final
 @dataclass(frozen=True)
-class Tick:
+class RecordedTick:
     """One line of ``metrics.jsonl``. A value that was not finite is None.
 
     Args:
@@ -49,7 +49,7 @@ class SeedStatus:
 
 @final
 @dataclass(frozen=True)
-class Metric:
+class RecordedMetric:
     """Title, unit and direction of a metric; `better` is ``higher``, ``lower`` or ``none``."""
 
     title: str
@@ -59,15 +59,15 @@ class Metric:
 
 @final
 @dataclass(frozen=True)
-class Run:
+class RecordedRun:
     """One run directory, without its samples and spectra."""
 
     name: str
     path: Path
     configuration: Mapping[str, Any] = field(default_factory=dict)
     seeds: Mapping[int, SeedStatus] = field(default_factory=dict)
-    ticks: Mapping[int, Sequence[Tick]] = field(default_factory=dict)
-    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    ticks: Mapping[int, Sequence[RecordedTick]] = field(default_factory=dict)
+    metrics: Mapping[str, RecordedMetric] = field(default_factory=dict)
     execution: str = ""
     notes: tuple[str, ...] = ()
 
@@ -81,22 +81,22 @@ class Run:
         return any(quantity in tick.values for ticks in self.ticks.values() for tick in ticks)
 
 
-def quantities(runs: Sequence[Run]) -> list[Quantity]:
+def quantities(runs: Sequence[RecordedRun]) -> list[Quantity]:
     """Return every quantity that any run measured: metrics first, then losses, then gradient norms."""
     unique = dict.fromkeys(q for run in runs for ticks in run.ticks.values() for tick in ticks for q in tick.values)
     order = list(GROUPS)
     return sorted(unique, key=lambda quantity: order.index(quantity[0]))
 
 
-def metric_quantities(runs: Sequence[Run]) -> list[Quantity]:
+def metric_quantities(runs: Sequence[RecordedRun]) -> list[Quantity]:
     """Return every metric that any run measured, as a quantity."""
     return [quantity for quantity in quantities(runs) if quantity[0] == "metrics"]
 
 
-def describe_quantity(runs: Sequence[Run], quantity: Quantity) -> Metric:
+def describe_quantity(runs: Sequence[RecordedRun], quantity: Quantity) -> RecordedMetric:
     """Return title, unit and direction of a quantity; those of a metric come from the first run that describes it."""
     group, name = quantity
     if group == "metrics":
         return next(run.metrics[name] for run in runs if name in run.metrics)
     kind = "loss" if group == "losses" else "gradient norm"
-    return Metric(f"{name.replace('_', ' ').capitalize()}: {kind}")
+    return RecordedMetric(f"{name.replace('_', ' ').capitalize()}: {kind}")

@@ -15,7 +15,7 @@ COUNTED = 0.01  # share of the largest |λ| from which an eigenvalue counts for 
 NOISY = 3.0  # noise to signal from which batches are called too small: 10 times the batch would bring it to about 1
 
 
-def verdict(
+def findings(
     spectrum: Spectrum,
     statistics: Mapping[str, GradientStatistics] | None = None,
     learning_rate: float | None = None,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from detente.diagnostics.base import GradientStatistics, Spectrum
-from detente.diagnostics.verdict import verdict
+from detente.diagnostics.findings import findings
 from detente.errors import InvalidValue
 
 
@@ -22,18 +22,18 @@ def statistics(ratio: float, noise_scale: float = 100.0) -> GradientStatistics:
 
 
 def test_a_contracting_game() -> None:
-    said = verdict(spectrum(1, 2, 0.5), learning_rate=0.1)
+    said = findings(spectrum(1, 2, 0.5), learning_rate=0.1)
     assert said[0] == "All (3 of 3) eigenvalues have a positive real part: small enough steps contract."
     assert said[1] == "The largest stable step for plain simultaneous gradient is 1; you use 0.1, which is below it."
     assert len(said) == 3 and "linearised" in said[2]
 
 
 def test_too_large_a_step() -> None:
-    assert "overshoots: use less than 1" in " ".join(verdict(spectrum(2, 1), learning_rate=1.5))
+    assert "overshoots: use less than 1" in " ".join(findings(spectrum(2, 1), learning_rate=1.5))
 
 
 def test_directions_that_drive_away() -> None:
-    said = verdict(spectrum(1, -0.25, 0.5, -0.1))
+    said = findings(spectrum(1, -0.25, 0.5, -0.1))
     assert said[0].startswith(
         "2 of 4 eigenvalues have a negative real part (down to -0.25): the game does not contract"
     )
@@ -41,55 +41,55 @@ def test_directions_that_drive_away() -> None:
 
 
 def test_a_game_that_only_turns() -> None:
-    said = " ".join(verdict(spectrum(2j, -2j), learning_rate=0.1))
+    said = " ".join(findings(spectrum(2j, -2j), learning_rate=0.1))
     assert "2 of 2 eigenvalues have a real part of zero to rounding but an imaginary part" in said
     assert "Rotation dominates in 2 of the 2 large eigenvalues: |Im|/|Re| without limit" in said
     assert "consensus or extragradient" in said and "largest stable step" not in said
 
 
 def test_rotation_that_attracts_a_little() -> None:
-    said = " ".join(verdict(spectrum(1 + 340j, 1 - 340j, 300, 1e-9 + 1e-6j)))
+    said = " ".join(findings(spectrum(1 + 340j, 1 - 340j, 300, 1e-9 + 1e-6j)))
     assert "Rotation dominates in 2 of the 3 large eigenvalues: |Im|/|Re| up to 340" in said
-    assert "Rotation" not in " ".join(verdict(spectrum(1 + 5j, 1 - 5j)))
+    assert "Rotation" not in " ".join(findings(spectrum(1 + 5j, 1 - 5j)))
 
 
 def test_flat_directions_are_neither_stable_nor_unstable() -> None:
-    said = verdict(spectrum(1, 1e-20, -1e-20))
+    said = findings(spectrum(1, 1e-20, -1e-20))
     assert said[0].startswith("2 of 3 eigenvalues are zero to rounding")
     assert said[1].startswith("All others (1 of 3) eigenvalues have a positive real part")
 
 
 def test_the_method_s_own_field_decides() -> None:
-    said = " ".join(verdict(spectrum(1j, -1j, regularised=[1 + 1j, 1 - 1j]), learning_rate=0.1))
+    said = " ".join(findings(spectrum(1j, -1j, regularised=[1 + 1j, 1 - 1j]), learning_rate=0.1))
     assert "(2 of 2) eigenvalues of the method's own field have a positive real part" in said
     assert "The largest stable step for simultaneous steps along its field is 1; you use 0.1" in said
 
 
 def test_adaptive_optimizers_are_not_judged_by_the_bound() -> None:
-    said = " ".join(verdict(spectrum(2, 1), learning_rate=5.0, adaptive=True))
+    said = " ".join(findings(spectrum(2, 1), learning_rate=5.0, adaptive=True))
     assert "rescales the field (learning rate 5), so that is no limit for it" in said and "overshoots" not in said
 
 
 def test_part_of_a_spectrum_is_called_so() -> None:
-    said = " ".join(verdict(spectrum(1, 2, size=42_703)))
+    said = " ".join(findings(spectrum(1, 2, size=42_703)))
     assert "Only 2 of 42,703 eigenvalues are known; the others may be worse." in said
     assert "2 of 2 known" in said
 
 
 def test_noise() -> None:
-    said = verdict(spectrum(1), {"generator": statistics(2.0), "discriminator": statistics(0.125, 4096)})
+    said = findings(spectrum(1), {"generator": statistics(2.0), "discriminator": statistics(0.125, 4096)})
     noisy = [sentence for sentence in said if "noise" in sentence]
     assert noisy == [
         "The discriminator's gradient noise is 8x its signal: larger batches (noise equals signal at about "
         "4,096 samples) or variance reduction will help."
     ]
-    assert "all noise" in " ".join(verdict(spectrum(1), {"generator": statistics(0.0, math.inf)}))
-    assert "noise" not in " ".join(verdict(spectrum(1), {"x": statistics(math.inf, 0.0)}))
+    assert "all noise" in " ".join(findings(spectrum(1), {"generator": statistics(0.0, math.inf)}))
+    assert "noise" not in " ".join(findings(spectrum(1), {"x": statistics(math.inf, 0.0)}))
 
 
 def test_arguments_are_checked() -> None:
     with pytest.raises(InvalidValue, match="learning_rate"):
-        verdict(spectrum(1), learning_rate=0.0)
+        findings(spectrum(1), learning_rate=0.0)
     with pytest.raises(InvalidValue, match="complex"):
         Spectrum(torch.ones(2), None, 2)
     with pytest.raises(InvalidValue, match="size"):

@@ -1,4 +1,4 @@
-"""The data of the sentences at the top of the page, which the template ``verdict.html`` puts into words."""
+"""The data of the sentences at the top of the page, which the template ``summary.html`` puts into words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 from detente.report.ranking import Ranking
-from detente.report.run import Run
+from detente.report.recorded_run import RecordedRun
 from detente.report.statistics import final_cost
 
 UNEQUAL = 1.01  # ratio of costs above which the page mentions that they differ
@@ -16,7 +16,7 @@ UNFINISHED = {"running": "still running", "interrupted": "interrupted", "unknown
 
 @final
 @dataclass(frozen=True)
-class Verdict:
+class Summary:
     """The content of the sentences. Runs are given by their positions.
 
     Args:
@@ -36,7 +36,7 @@ class Verdict:
     gradient_evaluations: tuple[float, float] | None
 
 
-def make_verdict(runs: Sequence[Run], rankings: Sequence[Ranking]) -> Verdict:
+def make_summary(runs: Sequence[RecordedRun], rankings: Sequence[Ranking]) -> Summary:
     """Return the data of the sentences at the top of the page."""
     counts = [len(run.seeds) for run in runs]
     directed = [ranking for ranking in rankings if ranking.better != "none"]
@@ -46,12 +46,12 @@ def make_verdict(runs: Sequence[Run], rankings: Sequence[Ranking]) -> Verdict:
         if titles:
             single[index] = titles
     compared = [ranking for ranking in directed if len(runs) == 1 or ranking.only_run is None]
-    return Verdict(
+    return Summary(
         (min(counts), max(counts)), tuple(compared), single, bool(directed), _unfinished(runs), _unequal_costs(runs)
     )
 
 
-def _unfinished(runs: Sequence[Run]) -> tuple[tuple[int, str, tuple[int, ...]], ...]:
+def _unfinished(runs: Sequence[RecordedRun]) -> tuple[tuple[int, str, tuple[int, ...]], ...]:
     entries = []
     for index, run in enumerate(runs):
         for status, words in UNFINISHED.items():
@@ -61,7 +61,7 @@ def _unfinished(runs: Sequence[Run]) -> tuple[tuple[int, str, tuple[int, ...]], 
     return tuple(entries)
 
 
-def _unequal_costs(runs: Sequence[Run]) -> tuple[float, float] | None:
+def _unequal_costs(runs: Sequence[RecordedRun]) -> tuple[float, float] | None:
     costs = [cost.mean for run in runs if (cost := final_cost(run, "gradient_evaluations"))]
     if len(costs) > 1 and max(costs) > UNEQUAL * min(costs):
         return min(costs), max(costs)
