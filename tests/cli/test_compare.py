@@ -154,7 +154,7 @@ def test_the_paired_statistics_are_scipys_of_what_was_recorded(call: Call) -> No
         assert pair.difference is not None
         assert (pair.difference.low, pair.difference.high) == (pytest.approx(low), pytest.approx(high))
         ps.append(stats.wilcoxon(ours, base, method="exact")[1])
-        assert pair.p == pytest.approx(ps[-1]) and pair.summary == "worse"
+        assert pair.p == pytest.approx(ps[-1]) and pair.conclusion == "worse"
     assert sorted(pair.corrected for pair in row.values()) == pytest.approx([2 * min(ps), max(2 * min(ps), max(ps))])
     assert "(baseline)" in out and f"worse than {names[told.baseline]}: Distance to the solution (+" in out
     code, again, _ = call("report three --out page.html")

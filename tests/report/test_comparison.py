@@ -116,14 +116,14 @@ def test_seeds_are_paired_by_number_not_by_position() -> None:
 def test_ten_consistent_seeds_give_a_verdict_in_the_direction_of_the_metric(better: str, summary: str) -> None:
     base = run_of("base", {s: float(s) for s in range(10)}, better=better)
     pair = only([base, run_of("ours", {s: s + 1 + s / 100 for s in range(10)}, better=better)])
-    assert pair.summary == summary and pair.corrected == pair.p == pytest.approx(2 / 2**10)
+    assert pair.conclusion == summary and pair.corrected == pair.p == pytest.approx(2 / 2**10)
     assert describe_pair(pair)[0].startswith(f"{summary}: +1.0")
 
 
 def test_five_seeds_are_reported_as_too_few() -> None:
     base = run_of("base", {s: 0.0 for s in range(5)})
     pair = only([base, run_of("ours", {s: 5.0 + s / 100 for s in range(5)})])
-    assert pair.summary == "" and pair.p == 0.0625
+    assert pair.conclusion == "" and pair.p == 0.0625
     assert "only 5 pairs differ; p < 0.05 needs at least 6" in describe_pair(pair)
 
 
@@ -131,11 +131,11 @@ def test_a_run_that_lost_seeds_is_not_called_better_but_may_be_called_worse() ->
     base = run_of("base", {s: 0.0 for s in range(10)})
     ours = {s: 1 + s / 100 for s in range(9)}
     winner = only([base, run_of("ours", ours, {9: 3})])
-    assert winner.summary == "" and winner.corrected < 0.05
+    assert winner.conclusion == "" and winner.corrected < 0.05
     assert describe_pair(winner)[-2:] == ["a run that lost seeds is not called better", "1 seed lost"]
-    assert only([base, run_of("ours", {s: -value for s, value in ours.items()}, {9: 3})]).summary == "worse"
+    assert only([base, run_of("ours", {s: -value for s, value in ours.items()}, {9: 3})]).conclusion == "worse"
     assert (
-        only([run_of("base", dict.fromkeys(range(9), 0.0), {9: 3}), run_of("ours", {**ours, 9: 1.0})]).summary
+        only([run_of("base", dict.fromkeys(range(9), 0.0), {9: 3}), run_of("ours", {**ours, 9: 1.0})]).conclusion
         == "better"
     )
 

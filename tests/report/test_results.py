@@ -15,7 +15,7 @@ from detente.report.results import metrics_as_rows
 
 def make_run(name: str, metrics: int, offset: float) -> RecordedRun:
     values = {("metrics", f"m{index}"): 10.0 * index + offset for index in range(metrics)}
-    descriptions = {f"m{index}": RecordedMetric(f"RecordedMetric {index}", "%", "higher") for index in range(metrics)}
+    descriptions = {f"m{index}": RecordedMetric(f"Metric {index}", "%", "higher") for index in range(metrics)}
     seeds = {seed: SeedStatus("finished", 5, 1.0) for seed in (0, 1)}
     return RecordedRun(
         name,
@@ -42,10 +42,10 @@ def test_every_value_is_in_the_row_and_column_of_its_run_and_its_metric(metrics:
     table = table_rows(runs)
     transposed = metrics_as_rows(rankings(runs), runs)
     assert transposed == (metrics > 4)
-    assert table[0][0] == ("RecordedMetric" if transposed else "RecordedRun")
+    assert table[0][0] == ("Metric" if transposed else "Run")
     if transposed:
         table = [list(column) for column in zip(*table, strict=True)]
-    assert table[0][1 : metrics + 1] == [f"RecordedMetric {index} ↑ (%)" for index in range(metrics)]
+    assert table[0][1 : metrics + 1] == [f"Metric {index} ↑ (%)" for index in range(metrics)]
     assert [table[0][-1], *(row[-1] for row in table[1:])] == ["Peak memory (MiB)", "101", "101"]
     for offset, row in zip((1, 2), table[1:], strict=True):
         assert row[0] == runs[offset - 1].name

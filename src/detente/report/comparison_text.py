@@ -16,7 +16,7 @@ def describe_pair(pair: PairedDifference) -> list[str]:
     """Return short lines: the summary with the difference, the p-value, why there is no summary, and lost seeds."""
     difference = format_difference(pair.difference) if pair.difference else ""
     lines = [
-        f"{pair.summary}: {difference}" if pair.summary else difference,
+        f"{pair.conclusion}: {difference}" if pair.conclusion else difference,
         format_p_value(pair.corrected) if pair.unequal else "",
         pair.reason,
         f"{format_count(len(pair.lost), 'seed')} lost" if pair.lost else "",
@@ -35,8 +35,8 @@ def comparison_sentences(
         metrics: dict[str, list[str]] = {"better": [], "worse": [], "": []}
         for ranking, row in zip(rankings, comparison.pairs, strict=True):
             if index in row:
-                summary = row[index].summary
-                metrics[summary].append(ranking.title + (_size(row[index], ranking.unit) if summary else ""))
+                conclusion = row[index].conclusion
+                metrics[conclusion].append(ranking.title + (_size(row[index], ranking.unit) if conclusion else ""))
         clauses = [f"{v} than {baseline}: {', '.join(metrics[v])}" for v in ("better", "worse") if metrics[v]]
         if metrics[""]:
             clauses.append(f"no significant difference from {baseline}: {', '.join(metrics[''])}")

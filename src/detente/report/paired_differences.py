@@ -38,7 +38,7 @@ class PairedDifference:
     baseline_lost: tuple[int, ...]
 
     @property
-    def summary(self) -> str:
+    def conclusion(self) -> str:
         """``better`` or ``worse``, or an empty string if the difference is not significant."""
         difference = self.difference
         if difference is None or self.corrected >= SIGNIFICANCE_LEVEL or difference.low <= 0 <= difference.high:
@@ -52,7 +52,7 @@ class PairedDifference:
     @property
     def reason(self) -> str:
         """Why there is no summary; empty if there is one, or if the difference is just too small."""
-        if self.summary:
+        if self.conclusion:
             return ""
         if self.difference is None:
             return "no seed finished in both runs"

@@ -118,7 +118,7 @@ def paired_table(runs: Sequence[RecordedRun], rankings: Sequence[Ranking], compa
         cells = []
         for index in indices:
             text, *notes = describe_pair(row[index]) if index in row else [""]
-            style = "best" if index in row and row[index].summary == "better" else ""
+            style = "best" if index in row and row[index].conclusion == "better" else ""
             cells.append(Cell(text, tuple(notes), style))
         columns.append(Column(ranking.title, tuple(cells), ranking.unit))
     return RunTable(f"Against {runs[comparison.baseline].name}, seed by seed", indices, tuple(columns))
