@@ -103,7 +103,7 @@ def test_a_reader_that_stops_is_no_failure_and_loses_no_run(words: list[str], tm
 
 
 def test_a_warning_is_one_line_without_source(tmp_path: Path) -> None:
-    code = "import warnings\nfrom detente import terminal\nwith terminal.streams():\n    warnings.warn('a\\nb')"
+    code = "import warnings\nfrom detente.cli import terminal\nwith terminal.streams():\n    warnings.warn('a\\nb')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.stderr == "detente: warning: a b\n"
 
