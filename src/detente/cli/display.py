@@ -24,7 +24,7 @@ from detente.training.run import Run
 console = Console()
 
 
-def with_progress_bar(ticks: Iterator[Tick], run: Run, name: str, target: Console = console) -> Iterator[Tick]:
+def shown(ticks: Iterator[Tick], run: Run, name: str, target: Console = console) -> Iterator[Tick]:
     """Yield ticks and show their progress: a bar, or without a terminal a line every ten seconds.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from detente.cli import configuration
-from detente.cli.display import console, with_progress_bar
+from detente.cli.display import console, shown
 from detente.errors import InvalidValue
 from detente.report.comparison import TUNING
 from detente.training import sweep
@@ -106,7 +106,7 @@ def _choices(run: Run, described: dict[str, Any], requested: Sequence[float]) ->
 
 def _track(label: str, rate: float) -> sweep.Track:
     def track(ticks: Iterator[Tick], run: Run) -> Iterator[Tick]:
-        return with_progress_bar(ticks, run, f"{label} at {rate:g}")
+        return shown(ticks, run, f"{label} at {rate:g}")
 
     return track
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from detente.cli import configuration
-from detente.cli.display import console, with_progress_bar
+from detente.cli.display import console, shown
 from detente.cli.terminal import quoted
 from detente.cli.yaml_file import NOT_OPTIONS
 from detente.errors import InvalidValue
@@ -68,7 +68,7 @@ def carry_out(
         with Record(run, directory, described, resume, overwrite, changed_data) as record:
             _require_trainable(record)
             ticks = record.follow(train(run, record.start))
-            for tick in with_progress_bar(ticks, run, name or directory.name):
+            for tick in shown(ticks, run, name or directory.name):
                 last = tick
     except KeyboardInterrupt as interrupt:
         text = f"Stopped at step {last.step}; saved." if last else "Stopped before the first step."
