@@ -19,7 +19,7 @@ from detente.methods.method import Method
 
 FILE = Path(__file__).with_suffix(".yaml")
 HEAD = "# By test module and game: the error, and the methods that raise it. Written by: python -m tests.refusals\n"
-MODULES = ("tests.test_contracts", "tests.test_stepper", "tests.training.test_device", "tests.training.test_economy")
+MODULES = ("tests.test_contracts", "tests.test_stepper", "tests.training.test_device", "tests.training.test_settings")
 Refusals = dict[tuple[str, str], str]  # game and method: the text of the error
 
 

@@ -291,7 +291,7 @@ PLAIN = "--game bilinear --methods optimistic extragradient --seeds 0 1 --steps 
 
 def test_the_same_command_goes_on_where_it_was_interrupted(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     assert call(f"compare {PLAIN} --out whole")[0] == 0
-    follow, seen = train.shown, []
+    follow, seen = train.with_progress_bar, []
 
     def cut(ticks: Iterator[Any], *rest: Any) -> Iterator[Any]:
         for tick in follow(ticks, *rest):
