@@ -1,13 +1,76 @@
-"""What diagnostics find out, in the form in which they hand it on."""
+"""The role of a diagnostic, and what diagnostics return."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from detente.errors import require
+from detente.game import Game
+from detente.methods.method import Method
+from detente.state import State
+
+
+@dataclass(frozen=True)
+class DiagnosticContext:
+    """What a diagnostic looks at.
+
+    Args:
+        game: the game.
+        method: the method of the training.
+        state: the state to diagnose; it is not changed.
+        generator: source of random numbers, never the one of the training.
+        batches: number of batches for statistics.
+        count: number of eigenvalues to compute of a game that is too large for all.
+    """
+
+    game: Game
+    method: Method
+    state: State
+    generator: torch.Generator
+    batches: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The result of a diagnostic.
+
+    Args:
+        columns: headings of a table; () for none.
+        rows: its rows.
+        lines: lines printed below the table.
+        findings: sentences, printed as a list.
+        arrays: arrays by name, written into `folder` of the run directory, for the report.
+        folder: where the arrays go.
+    """
+
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    lines: Sequence[str] = ()
+    findings: Sequence[str] = ()
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    folder: str = ""
+
+
+class Diagnostic(ABC):
+    """A look at a trained game, which `detente diagnose` runs: it finds every member of this folder.
+
+    `rank` orders the diagnostics; `activity` is shown while one runs.
+    """
+
+    rank: ClassVar[int]
+    activity: ClassVar[str]
+
+    @abstractmethod
+    def __call__(self, context: DiagnosticContext) -> Diagnosis:
+        """Return the diagnosis. The context's state is not changed."""
 
 
 @dataclass(frozen=True)

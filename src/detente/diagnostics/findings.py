@@ -12,6 +12,7 @@ from detente.errors import require
 
 TURNING = 10.0  # |Im λ|/|Re λ| from which rotation dominates: the step must then be 100 times smaller (eq. 10)
 COUNTED = 0.01  # share of the largest |λ| from which an eigenvalue counts for rotation; tiny ones decide nothing
+VALIDITY = "All this describes the game near this point, linearised, on the batches that were looked at."
 NOISY = 3.0  # noise to signal from which batches are called too small: 10 times the batch would bring it to about 1
 
 
@@ -35,13 +36,18 @@ def findings(
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Lemma 4 and section 3; the thresholds are ours.
     """
     require(learning_rate is None or learning_rate > 0, "learning_rate", learning_rate, "a number > 0, or None")
-    sentences = _stability(spectrum)
-    sentences += _step(spectrum, learning_rate, adaptive)
-    sentences += _rotation(spectrum)
-    for player, player_statistics in (statistics or {}).items():
-        sentences += _noise(player, player_statistics)
-    sentences.append("All this describes the game near this point, linearised, on the batches that were looked at.")
-    return sentences
+    sentences = spectrum_findings(spectrum, learning_rate, adaptive)
+    return [*sentences, *noise_findings(statistics or {}), VALIDITY]
+
+
+def spectrum_findings(spectrum: Spectrum, learning_rate: float | None = None, adaptive: bool = False) -> list[str]:
+    """Return sentences about stability, step size and rotation; arguments as `findings`."""
+    return [*_stability(spectrum), *_step(spectrum, learning_rate, adaptive), *_rotation(spectrum)]
+
+
+def noise_findings(statistics: Mapping[str, GradientStatistics]) -> list[str]:
+    """Return sentences about the noise of each player's gradients."""
+    return [sentence for player, values in statistics.items() for sentence in _noise(player, values)]
 
 
 def _stability(spectrum: Spectrum) -> list[str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from detente.autodiff import vector_field
-from detente.diagnostics.base import GradientStatistics
+from detente.diagnostics.base import Diagnosis, Diagnostic, DiagnosticContext, GradientStatistics
+from detente.diagnostics.findings import noise_findings
 from detente.errors import InvalidValue, require
 from detente.game import Game
 from detente.state import State
@@ -91,3 +93,24 @@ def _statistics(blocks: list[Tensor], size: int) -> GradientStatistics:
         cosine=sum(cosines) / len(cosines),
         noise_scale=size * variance / signal if signal else (math.inf if variance else 0.0),
     )
+
+
+@dataclass(frozen=True)
+class GradientNoise(Diagnostic):
+    """Norm, variance and signal-to-noise ratio of each player's gradient, over several batches.
+
+    Source: McCandlish et al. 2018, An Empirical Model of Large-Batch Training (arXiv:1812.06162), appendix A.1.
+    """
+
+    rank: ClassVar[int] = 10
+    activity: ClassVar[str] = "gradients of several batches"
+
+    def __call__(self, context: DiagnosticContext) -> Diagnosis:
+        """Return a row per player, and what the noise means."""
+        statistics = gradient_statistics(context.game, context.state, context.generator, context.batches)
+        rows = [
+            (player, *(f"{x:.3g}" for x in (values.norm, values.variance, values.signal_to_noise, values.noise_scale)))
+            for player, values in statistics.items()
+        ]
+        columns = ("player", "gradient norm", "variance", "signal/noise", "noise scale (samples)")
+        return Diagnosis(columns, rows, findings=noise_findings(statistics))

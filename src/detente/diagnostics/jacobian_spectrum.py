@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -11,13 +12,17 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
 from torch import Tensor
 
 from detente.autodiff import jacobian, transposed_jacobian
-from detente.diagnostics.base import Spectrum
+from detente.diagnostics.base import Diagnosis, Diagnostic, DiagnosticContext, Spectrum, roundoff
+from detente.diagnostics.findings import spectrum_findings
+from detente.diagnostics.step_size_bound import step_size_bound
 from detente.errors import InvalidValue, require, unknown
 from detente.fields.base import Field
 from detente.fields.consensus import Consensus
 from detente.fields.smoothing import Smoothing
 from detente.game import Batch, Game
 from detente.methods.method import Method
+from detente.optimizers.base import Optimizer
+from detente.optimizers.sgd import SGD
 from detente.state import State
 
 Which = Literal["LM", "LR", "SR", "LI"]
@@ -144,3 +149,48 @@ def _chosen(eigenvalues: Tensor, count: int, which: str, size: int) -> Spectrum:
 
 def _size(state: State) -> int:
     return sum(len(vector) for vector in state.vectors.values())
+
+
+@dataclass(frozen=True)
+class Stability(Diagnostic):
+    """Eigenvalues of the Jacobian, and the largest stable step: does the game contract here, and does it turn?
+
+    Args:
+        dense: largest number of parameters for which all eigenvalues are computed, in about 20 seconds at 2,500; of a
+            larger game, the largest and the least stable ones.
+
+    Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Lemma 4, eq. 10.
+    """
+
+    rank: ClassVar[int] = 20
+    activity: ClassVar[str] = "eigenvalues of the Jacobian (up to half a minute)"
+
+    dense: int = 2500
+
+    def __call__(self, context: DiagnosticContext) -> Diagnosis:
+        """Return the largest stable step, what the eigenvalues mean, and the eigenvalues for the report."""
+        spectrum = self._spectrum(context)
+        bound = step_size_bound(spectrum.used, neutral=roundoff(spectrum.used))
+        line = f"Largest h with |1 − hλ| < 1 for all eigenvalues but those that are zero (eq. 10): {bound:.3g}"
+        arrays = {"eigenvalues": spectrum.eigenvalues.numpy()}
+        if spectrum.regularised is not None:
+            arrays["regularised"] = spectrum.regularised.numpy()
+        sentences = spectrum_findings(spectrum, *_rate(context))
+        return Diagnosis(lines=(line,), findings=sentences, arrays=arrays, folder="spectra")
+
+    def _spectrum(self, context: DiagnosticContext) -> Spectrum:
+        game, state = context.game, context.state
+        batch = {name: tensor.to(state.t.device) for name, tensor in game.draw(context.generator).items()}
+        batch, size = game.with_step(batch, state.t), _size(state)
+        if size <= self.dense:
+            return jacobian_spectrum(game, state, batch, context.method)
+        spectra = [leading_eigenvalues(game, state, batch, context.count, which) for which in ("LM", "SR")]
+        return Spectrum(torch.cat([spectrum.eigenvalues for spectrum in spectra]), None, size)
+
+
+def _rate(context: DiagnosticContext) -> tuple[float | None, bool]:
+    """Return the learning rate if it is one number, and whether an optimizer rescales the field."""
+    optimizers: list[Optimizer] = list(context.method.optimizers(context.game.players).values())
+    rates = {getattr(optimizer, "learning_rate", None) for optimizer in optimizers}
+    rate = rates.pop() if len(rates) == 1 else None
+    return (rate if isinstance(rate, float) else None), not all(isinstance(optimizer, SGD) for optimizer in optimizers)

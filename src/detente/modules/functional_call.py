@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from torch import Tensor, func, nn
+import torch
+from torch import Tensor, nn
 
 from detente.modules.object_graph import references
 
@@ -35,7 +36,7 @@ def functional_call(module: nn.Module, tensors: dict[str, Tensor], inputs: tuple
         _CONTAINERS[module] = _in_containers(module)
     places = _PLACES[module]
     if places is None:
-        return func.functional_call(module, tensors, inputs)
+        return torch.func.functional_call(module, tensors, inputs)
     before: dict[str, Tensor] = {}
     replaced: list[tuple[Any, Any, Tensor]] = []
     try:
