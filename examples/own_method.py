@@ -52,14 +52,15 @@ def jare(strength: float = 1.0, learning_rate: float = 3e-3) -> Method:
 
 
 def main(budget: str = "600grads", seeds: int = 3, out: str = "runs/own_method") -> None:
-    """Compare three methods on the ring of eight Gaussians, and print the results and the path of the page."""
+    """Compare three methods on the ring of eight Gaussians, and print the path of the page."""
     adam = Adam(learning_rate=3e-3)
     candidates = {
         "simultaneous": methods.simultaneous(adam),
         "consensus": methods.consensus(strength=1.0, optimizer=adam),
         "yours": jare(),
     }
-    compare(presets.ring(batch=128), candidates, out, budget, seeds=range(seeds))  # use ten in a real comparison
+    page = compare(presets.ring(batch=128), candidates, out, budget, seeds=range(seeds))  # use ten in a real comparison
+    print(f"The page: {page}")
 
 
 if __name__ == "__main__":

@@ -58,8 +58,9 @@ def test_own_method(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         *_, last = (tmp_path / "mine" / name / "metrics.jsonl").read_text("utf-8").splitlines()
         ends[name] = [json.loads(last)[key] for key in ("seed", "step", "gradient_evaluations")]
     assert ends == {"simultaneous": [1, 9, 18], "consensus": [1, 4, 16], "yours": [1, 3, 18]}
-    assert any(line.startswith("yours: ") and "from simultaneous shown" in line for line in lines)
-    assert lines[-1].endswith("report.html") and (tmp_path / "mine" / "report.html").is_file()
+    assert lines == [f"The page: {tmp_path / 'mine' / 'report.html'}"]
+    page = (tmp_path / "mine" / "report.html").read_text("utf-8")
+    assert "yours: " in page and "from simultaneous: " in page
 
 
 def test_own_method_joins_a_comparison_by_its_import_path(

@@ -85,7 +85,8 @@ def uses(path: Path) -> dict[str, int]:
 def is_derivative(name: str) -> bool:
     """Whether a dotted name differentiates, or calls a module with other parameters."""
     library = f"{name}.".startswith(("torch.func.", "torch.autograd."))
-    return library or name.split(".")[-1] in {"backward", "functional_call"}
+    ours = name.startswith("detente.")  # our functional_call calls modules and differentiates nothing
+    return library or (not ours and name.split(".")[-1] in {"backward", "functional_call"})
 
 
 def is_cut(name: str) -> bool:

@@ -137,6 +137,36 @@ MODULES = {
     "detente.experiments.zero_one_digits": "detente.experiments.accept_reject.zero_one_digits",
 }
 
+NAMES = {  # today's name of something in a module of today, by its old name there
+    "detente.fields.base.mixture": "coupling_between_samples",
+    "detente.metrics.context.Subject": "EvaluationContext",
+    "detente.metrics.mode_coverage.GoodShare": "HighQualityFraction",
+    "detente.metrics.features.Extractor": "detente.metrics.features.extractor.Extractor",
+    "detente.metrics.features.Seen": "detente.metrics.features.extractor.Seen",
+    "detente.metrics.features.of_data": "detente.metrics.features.extractor.of_data",
+    "detente.metrics.features.of_samples": "detente.metrics.features.extractor.of_samples",
+    "detente.metrics.features.remembered": "detente.metrics.features.extractor.cached_on_data",
+    "detente.modules.build": "detente.modules.calling.build",
+    "detente.modules.copied": "detente.modules.calling.copied",
+    "detente.modules.evaluated": "detente.modules.calling.evaluated",
+    "detente.modules.evaluating": "detente.modules.calling.evaluating",
+    "detente.modules.materialized": "detente.modules.calling.initialize_lazy_layers",
+    "detente.modules.remembered": "detente.modules.calling.copy_buffers",
+    "detente.modules.traceable": "detente.modules.calling.is_traceable",
+    "detente.modules.functional_call.called_with": "functional_call",
+    "detente.modules.layout.eager": "detente.autodiff.tracing.is_eager",
+    "detente.schemes.base.Play": "StepContext",
+    "detente.schemes.base.Turns": "NoisePerBatch",
+    "detente.schemes.base.chosen": "select",
+    "detente.schemes.base.in_order": "turn_order",
+    "detente.schemes.base.told": "step_info",
+    "detente.training.settings.Economy": "detente.game.EvaluationSettings",
+    "detente.training.step.noise_of": "draw_noise",
+    "detente.training.step.placed": "state_to_device",
+    "detente.training.step.sent": "batch_to_device",
+    "detente.comparison.config.Terms": "ComparisonConfig",
+}
+
 
 def current(path: str) -> str:
     """Return today's import path of something that may have had another one, e.g. of a class in an old `run.yaml`."""
@@ -149,27 +179,41 @@ def current(path: str) -> str:
     return path
 
 
-def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a module's `__getattr__` for names that it used to have.
-
-    Args:
-        module: the module, `__name__`.
-        names: today's name by the old one; with dots, where it is in another module.
-    """
+def lookup(module: str) -> Callable[[str], Any]:
+    """Return what a module that has renamed something needs as its `__getattr__`."""
 
     def getattr_(name: str) -> Any:
-        if name not in names:
+        if f"{module}.{name}" not in NAMES:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        home, _, new = names[name].rpartition(".")
-        _warn(f"{module}.{name}", f"{home or module}.{new}", 3)
-        return getattr(importlib.import_module(home or module), new)
+        home, new = _today(module, name)
+        _warn(f"{module}.{name}", f"{home}.{new}", 3)
+        return getattr(importlib.import_module(home), new)
 
     return getattr_
+
+
+def adopt(owner: type, names: Mapping[str, str]) -> None:
+    """Let a subclass that defines members by their old names have them by today's (from `__init_subclass__`).
+
+    Args:
+        owner: the subclass.
+        names: today's name by the old one.
+    """
+    for old, new in names.items():
+        if old in vars(owner) and new not in vars(owner):
+            _warn(f"{owner.__name__}.{old}", new, 3)
+            setattr(owner, new, vars(owner)[old])
 
 
 def install() -> None:
     """Let Python find modules by the names that they used to have."""
     sys.meta_path.append(_Finder())
+
+
+def _today(module: str, name: str) -> tuple[str, str]:
+    """Return where something is today, and its name there."""
+    home, _, new = NAMES.get(f"{module}.{name}", name).rpartition(".")
+    return home or module, new
 
 
 def _warn(old: str, new: str, level: int) -> None:
@@ -192,7 +236,8 @@ class _Stand(Loader):
         def __getattr__(name: str) -> Any:
             if name.startswith("__"):
                 raise AttributeError(name)
-            _warn(f"{module.__name__}.{name}", f"{new}.{name}", 2)
-            return getattr(importlib.import_module(new), name)
+            home, today = _today(new, name)
+            _warn(f"{module.__name__}.{name}", f"{home}.{today}", 2)
+            return getattr(importlib.import_module(home), today)
 
         module.__getattr__ = __getattr__  # type: ignore[method-assign]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from detente.deprecated import adopt
 from detente.errors import InvalidValue, require, unknown
 from detente.shortcuts.forward_cache import ForwardCache
 
@@ -73,6 +74,10 @@ class Game(ABC):
     solution: Vectors | None = None
     batch: int = 1
     settings: EvaluationSettings = EvaluationSettings()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        adopt(cls, {"dated": "with_step"})
 
     def with_settings(self, settings: EvaluationSettings) -> Self:
         """Return the same game, evaluated with other settings. `losses` hands `self.settings` to calls of modules."""

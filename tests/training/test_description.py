@@ -12,8 +12,10 @@ import detente
 from detente import cli, methods
 from detente.cli.commands import train
 from detente.games.quadratic import Bilinear
+from detente.training import loop
 from detente.training.loop import Tick
 from detente.training.run import Run
+from detente.training.run_directory import record
 from detente.training.run_directory.description import description, made_in_python
 from tests.training.small_runs import lines
 
@@ -27,15 +29,13 @@ def stopping(ticks: Iterator[Tick], *given: Any) -> Iterator[Tick]:
         yield tick
 
 
-def test_an_interrupted_comparison_says_how_it_goes_on_and_does(
+def test_an_interrupted_comparison_from_python_continues_by_the_same_call(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = {"plain": methods.simultaneous("sgd", 0.1)}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train, "shown", stopping)
+        patch.setattr(record, "train", lambda run, start: stopping(loop.train(run, start)))
         detente.compare(Bilinear(), chosen, tmp_path / "mine", **SMALL)
-    told = capsys.readouterr().out
-    assert "Stopped at step 1; saved. Go on with: the same Python call" in told and "detente resume" not in told
 
     for command in ("resume", "sample", "diagnose"):
         assert cli.main([command, str(tmp_path / "mine" / "plain")]) == 2
@@ -51,7 +51,7 @@ def test_an_interrupted_training_at_the_command_line_is_resumed_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(train, "shown", stopping)
+        patch.setattr(train, "with_progress_bar", stopping)
         words = ["train", "--game", "bilinear", "--steps", "4", "--record_every", "1", "--out", str(tmp_path / "one")]
         assert cli.main(words) == 130
     assert f"Go on with: detente resume {tmp_path / 'one'}" in capsys.readouterr().out

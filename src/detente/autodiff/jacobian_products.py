@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -34,6 +35,8 @@ def vector_jacobian(
     cotangent: Vectors | None = None,
     players: tuple[str, ...] | None = None,
     columns: tuple[str, ...] | None = None,
+    *,
+    wanted: tuple[str, ...] | None = None,
 ) -> tuple[Evaluation, Vectors]:
     """Return v(x) and J(x)ᵀ u, from one forward pass.
 
@@ -46,6 +49,9 @@ def vector_jacobian(
         players: rows of J, those whose blocks of v enter (default: everybody).
         columns: columns of J, those with respect to whom is differentiated (default: everybody).
     """
+    if wanted is not None:
+        warnings.warn("`wanted` is now `columns`; the old name goes with the next release", DeprecationWarning, 3)
+        columns = wanted
     players, columns = players or game.players, columns or game.players
     parts = parts_of(game, batch)
     if len(parts) == 1:

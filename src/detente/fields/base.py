@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from detente.autodiff import Evaluation, vector_field
+from detente.deprecated import adopt, lookup
 from detente.errors import require
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.state import State, Tree
@@ -27,6 +28,10 @@ class Field(ABC):
 
     traceable: ClassVar[bool] = True
     prepares: ClassVar[bool] = False  # whether `prepare` is ever due
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        adopt(cls, {"due": "needs_preparation"})
 
     @property
     def covariance_of(self) -> tuple[str, ...]:
@@ -146,3 +151,6 @@ def coupling_between_samples(game: Game) -> str:
         if (gradients.mean(0) - block).norm() > 0.01 * gradients.norm(dim=1).mean():  # far above rounding
             return f"the samples of a batch change each other's gradient for {name} (BatchNorm does that)"
     return ""
+
+
+__getattr__ = lookup(__name__)

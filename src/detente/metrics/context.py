@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
+from detente.deprecated import lookup
+
 if TYPE_CHECKING:
     from detente.game import Game
     from detente.state import State
@@ -51,3 +53,6 @@ class EvaluationContext:
     @cached_property
     def _found(self) -> dict[Hashable, Any]:
         return {}
+
+
+__getattr__ = lookup(__name__)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from detente.data.gaussian_mixture import Mixture
+from detente.deprecated import lookup
 from detente.errors import require
 from detente.game import Game
 from detente.metrics.base import Metric
@@ -94,3 +95,6 @@ class HighQualityFraction(Metric):
 
     def __call__(self, subject: EvaluationContext) -> float:
         return 100 * len(_near_modes(subject.samples, subject.data, self.sigmas)) / len(subject.samples)
+
+
+__getattr__ = lookup(__name__)

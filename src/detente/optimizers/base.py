@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import Tensor
+
+from detente.deprecated import adopt
 
 
 class Optimizer(ABC):
@@ -18,6 +21,10 @@ class Optimizer(ABC):
     needs_covariance: bool = (
         False  # whether it wants the covariance of per-sample gradients, which the field must then keep
     )
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        adopt(cls, {"noisy": "needs_noise", "coloured": "needs_covariance", "overwrite": "step_in_place"})
 
     @abstractmethod
     def initial(self, vector: Tensor) -> dict[str, Tensor]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from detente.autodiff import Evaluation
 from detente.autodiff.tracing import is_eager
+from detente.deprecated import adopt, lookup
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
@@ -85,6 +86,10 @@ class Scheme(ABC):
 
     allows_in_place: ClassVar[bool] = False
     traceable: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        adopt(cls, {"forgets": "allows_in_place", "renewed": "restart", "evaluated": "eval_state"})
 
     def check(self, game: Game, field: Field) -> None:
         """Raise `InvalidValue`, naming what does not fit, where the scheme cannot be played."""
@@ -166,3 +171,6 @@ def step_info(*evaluations: Evaluation) -> Info:
         info.gradient_norm.update({name: block.norm() for name, block in evaluation.field.items()})
         info.extra.update(evaluation.extra)
     return info
+
+
+__getattr__ = lookup(__name__)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from detente.deprecated import lookup
 from detente.game import Batch, Game
 from detente.methods.method import Method
 from detente.schemes.base import NoisePerBatch
@@ -191,3 +192,6 @@ class Steps:
 def _joined(trees: list[Tree], dim: int) -> Tree:
     flats = [flatten(tree) for tree in trees]
     return unflatten({key: torch.cat([flat[key] for flat in flats], dim) for key in flats[0]}, trees[0])
+
+
+__getattr__ = lookup(__name__)
