@@ -1,1 +1,1 @@
-"""Faster ways to the same numbers."""
+"""Faster ways to the same numbers, to rounding."""

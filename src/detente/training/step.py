@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -110,6 +111,14 @@ class Steps:
         )
         self.fallback_reason = "" if traceable else reason
         self._graphs: dict[tuple, Graph] = {}
+
+    @property
+    def refused(self) -> str:
+        """Old name of `fallback_reason`."""
+        warnings.warn(
+            "Steps.refused is now Steps.fallback_reason; the old name goes with the next release", DeprecationWarning, 2
+        )
+        return self.fallback_reason
 
     @property
     def launches(self) -> str:
