@@ -88,7 +88,6 @@ MODULES = {
     "detente.training.provenance": "detente.training.run_directory.provenance",
     "detente.training.record": "detente.training.run_directory.record",
     "detente.training.snapshot": "detente.training.run_directory.snapshot",
-    "detente.transposed_convolutions": "detente.shortcuts.transposed_convolutions",
     "detente.vector": "detente.modules.layout",
     "detente.yaml_file": "detente.cli.yaml_file",
     "detente.experiments.accept_reject_images": "detente.experiments.accept_reject.accept_reject_images",
@@ -237,7 +236,8 @@ class _Stand(Loader):
             if name.startswith("__"):
                 raise AttributeError(name)
             home, today = _today(new, name)
+            member = getattr(importlib.import_module(home), today)
             _warn(f"{module.__name__}.{name}", f"{home}.{today}", 2)
-            return getattr(importlib.import_module(home), today)
+            return member
 
         module.__getattr__ = __getattr__  # type: ignore[method-assign]

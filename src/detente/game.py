@@ -24,7 +24,7 @@ Given = Tensor | np.ndarray | Sequence[Tensor | np.ndarray] | Mapping[str, Tenso
 
 
 Precision = Literal["float32", "bfloat16"]
-SHORTCUTS = ("batch_norm", "forward_cache", "layered_jacobian", "layered_moments", "transposed_convolutions")
+SHORTCUTS = ("batch_norm", "forward_cache", "layered_jacobian", "layered_moments")
 
 
 @dataclass(frozen=True)

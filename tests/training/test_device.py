@@ -113,8 +113,8 @@ GAMES: dict[str, Callable[[], Game]] = {
 def as_if_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything by torch's own operations: one kernel for all of Adam, or a look at a value, `meta` has not."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("detente.") and hasattr(module, "eager"):
-            monkeypatch.setattr(module, "eager", lambda *tensors: False)
+        if name.startswith("detente.") and "is_eager" in vars(module):
+            monkeypatch.setattr(module, "is_eager", lambda *tensors: False)
 
 
 def watched(act: Callable[[], object]) -> list[str]:

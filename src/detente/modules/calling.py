@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -20,7 +20,6 @@ from detente.modules.functional_call import functional_call
 from detente.modules.layout import Layout
 from detente.modules.object_graph import deep_copy
 from detente.modules.randomness import seeded
-from detente.shortcuts.transposed_convolutions import products
 
 Build = Callable[[], nn.Module] | nn.Module
 DEFAULT_SETTINGS = EvaluationSettings()
@@ -57,13 +56,10 @@ def call(
     if settings.channels_last:
         merged = {name: _channels_last(tensor) for name, tensor in merged.items()}
         inputs = tuple(map(_channels_last, inputs))
-    quick = products(module, vector) if "transposed_convolutions" in settings.shortcuts else nullcontext()
     if settings.precision == "float32":
-        with quick:
-            output = functional_call(module, merged, inputs)
+        output = functional_call(module, merged, inputs)
         return output, {name: merged[name] for name in buffers}
-    autocast = torch.autocast(vector.device.type, getattr(torch, settings.precision), cache_enabled=False)
-    with autocast, quick:
+    with torch.autocast(vector.device.type, getattr(torch, settings.precision), cache_enabled=False):
         output = functional_call(module, merged, inputs)
     # What leaves the module, and what it remembers, is as precise as what came in.
     output = output.to(vector.dtype) if isinstance(output, Tensor) else output

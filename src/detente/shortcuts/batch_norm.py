@@ -6,23 +6,49 @@ combination of tensors at hand, whose coefficients come from three sums.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm as _AnyBatchNorm
-
-from detente.shortcuts.transposed_convolutions import Answers, answered, suits
+from torch.overrides import TorchFunctionMode
 
 
 def batch_norm_in_closed_form(modules: object) -> AbstractContextManager:
-    """Return a context in which BatchNorm is quick to differentiate twice, if `modules`, a mapping, have any."""
+    """Return a context in which BatchNorm is quick to differentiate twice, if `modules`, a mapping, have any.
+
+    Nothing changes where a graph is traced: the compiler merges torch's own passes.
+    """
     players = modules.values() if isinstance(modules, Mapping) else ()
     norms = any(isinstance(part, _AnyBatchNorm) for player in players for part in player.modules())
-    return answered(_CLOSED) if norms and not torch.is_autocast_enabled("cpu") else nullcontext()
+    plain = torch.is_autocast_enabled("cpu") or get_proxy_mode() is not None
+    return _ClosedForm() if norms and not plain else nullcontext()
+
+
+class _ClosedForm(TorchFunctionMode):
+    """Calls of `torch.nn.functional.batch_norm` go to our function; all others go to torch."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        return (_batch_norm if func is functional.batch_norm else func)(*args, **(kwargs or {}))
+
+
+def _is_plain(x: Tensor, *others: Tensor | None) -> bool:
+    """Whether these are plain tensors: of one float type, on a processor, not within torch.func."""
+    tensors = [x, *[tensor for tensor in others if tensor is not None]]
+    return (
+        torch.is_grad_enabled()
+        # Where somebody keeps what is saved (checkpointing), torch must find the same tensors when it computes again.
+        and torch._C._autograd._top_saved_tensors_default_hooks(False) is None  # pyright: ignore
+        and x.is_floating_point()
+        and all(t.dtype == x.dtype and t.device.type == "cpu" for t in tensors)
+        and not any(torch._C._functorch.is_functorch_wrapped_tensor(t) for t in tensors)  # pyright: ignore
+    )
 
 
 def _batch_norm(
@@ -36,7 +62,7 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     arguments = (running_mean, running_var, weight, bias)
-    plain = x.dtype in (torch.float32, torch.float64) and x.is_contiguous() and suits(x, *arguments)
+    plain = x.dtype in (torch.float32, torch.float64) and x.is_contiguous() and _is_plain(x, *arguments)
     if training and plain and x.dim() > 1 and x.numel() > x.shape[1]:  # else torch raises its error
         return _BatchNorm.apply(x, *arguments, momentum, eps)  # pyright: ignore[reportReturnType]
     return functional.batch_norm(x, *arguments, training, momentum, eps)
@@ -146,6 +172,3 @@ def _composed(
     inputs = {i: t for i, t in enumerate((g, x, weight)) if t is not None and t.requires_grad}
     gradients = dict(zip(inputs, torch.autograd.grad(total, [*inputs.values()], create_graph=True), strict=True))
     return gradients.get(0), gradients.get(1), gradients.get(2)
-
-
-_CLOSED: Answers = {functional.batch_norm: _batch_norm}
