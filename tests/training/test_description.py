@@ -14,7 +14,7 @@ from detente.cli.commands import train
 from detente.games.quadratic import Bilinear
 from detente.training.loop import Tick
 from detente.training.run import Run
-from detente.training.run_directory.description import description, made_in_python
+from detente.training.run_directory.description import built_in_python, description
 from tests.training.small_runs import lines
 
 SMALL: dict[str, Any] = {"steps": 4, "seeds": (0,), "record_every": 1, "compile": "off"}
@@ -59,8 +59,8 @@ def test_an_interrupted_training_at_the_command_line_is_resumed_there(
 
 
 def test_what_was_made_in_python_is_known() -> None:
-    assert made_in_python(description(Run(Bilinear(), methods.simultaneous())))
-    assert made_in_python({"game": repr(Bilinear())})
+    assert built_in_python(description(Run(Bilinear(), methods.simultaneous())))
+    assert built_in_python({"game": repr(Bilinear())})
     for words in ("ring", "mine.games.Own", {"class_path": "detente.games.presets.points.ring"}):
-        assert not made_in_python({"game": words})
-    assert not made_in_python({})
+        assert not built_in_python({"game": words})
+    assert not built_in_python({})
