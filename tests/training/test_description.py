@@ -32,7 +32,7 @@ def test_an_interrupted_comparison_says_how_it_goes_on_and_does(
 ) -> None:
     chosen = {"plain": methods.simultaneous("sgd", 0.1)}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train, "shown", stopping)
+        patch.setattr(train, "with_progress_bar", stopping)
         detente.compare(Bilinear(), chosen, tmp_path / "mine", **SMALL)
     told = capsys.readouterr().out
     assert "Stopped at step 1; saved. Go on with: the same Python call" in told and "detente resume" not in told
@@ -51,7 +51,7 @@ def test_an_interrupted_training_at_the_command_line_is_resumed_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(train, "shown", stopping)
+        patch.setattr(train, "with_progress_bar", stopping)
         words = ["train", "--game", "bilinear", "--steps", "4", "--record_every", "1", "--out", str(tmp_path / "one")]
         assert cli.main(words) == 130
     assert f"Go on with: detente resume {tmp_path / 'one'}" in capsys.readouterr().out
