@@ -1,4 +1,4 @@
-"""A run whose game was made in Python is taken up again by Python, and every message says so."""
+"""A run whose game was built in Python is resumed from Python; the commands refuse it and say so."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import detente
 from detente import cli, methods
 from detente.cli.commands import train
 from detente.games.quadratic import Bilinear
+from detente.training import loop
 from detente.training.loop import Tick
 from detente.training.run import Run
+from detente.training.run_directory import record
 from detente.training.run_directory.description import built_in_python, description
 from tests.training.small_runs import lines
 
@@ -27,15 +29,15 @@ def stopping(ticks: Iterator[Tick], *given: Any) -> Iterator[Tick]:
         yield tick
 
 
-def test_an_interrupted_comparison_says_how_it_goes_on_and_does(
+def test_an_interrupted_comparison_is_continued_by_the_same_call(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = {"plain": methods.simultaneous("sgd", 0.1)}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train, "with_progress_bar", stopping)
+        patch.setattr(record, "train", lambda run, start: stopping(loop.train(run, start)))
         detente.compare(Bilinear(), chosen, tmp_path / "mine", **SMALL)
-    told = capsys.readouterr().out
-    assert "Stopped at step 1; saved. Go on with: the same Python call" in told and "detente resume" not in told
+    assert capsys.readouterr() == ("", ""), "compare prints nothing"
+    assert [line["step"] for line in lines(tmp_path / "mine" / "plain")] == [0, 1]
 
     for command in ("resume", "sample", "diagnose"):
         assert cli.main([command, str(tmp_path / "mine" / "plain")]) == 2
