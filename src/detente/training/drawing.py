@@ -47,7 +47,7 @@ class RandomInputs:
             self._submit(self.executor, state, count)
             inputs = [self._pending.popleft().result() for _ in range(count)]
             self._submit(self.executor, state, count)
-        return [draw_of_step for draw_of_step, _ in inputs], inputs[-1][1]
+        return [step_draw for step_draw, _ in inputs], inputs[-1][1]
 
     def _submit(self, executor: Executor, state: State, count: int) -> None:
         while len(self._pending) < count:

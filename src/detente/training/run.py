@@ -21,7 +21,7 @@ MAX_BUFFERED_STEPS = 20_000  # steps whose infos are kept in memory before they 
 
 @dataclass(frozen=True)
 class Run:
-    """All settings of a training run.
+    """Settings of a training run.
 
     Args:
         game: game with its data; a name from `detente list games`.

@@ -83,7 +83,7 @@ def _unstack(tree: Tree, count: int) -> list[Tree]:
 
 
 class Steps:
-    """Several steps of several seeds of one game under one method.
+    """Runs several steps of several seeds of one game with one method.
 
     Args:
         game: the game.

@@ -76,7 +76,7 @@ def image_grid(samples: Tensor, columns: int | None = None) -> Image.Image:
 def interpolate(start: Tensor, end: Tensor, count: int) -> Tensor:
     """Return latents interpolated from each start to its end, both included, (rows, count, latent).
 
-    z(s) = (sin((1 − s)Ω) z₀ + sin(sΩ) z₁)/sin Ω, Ω the angle between z₀ and z₁. The middle of a parallel line
+    z(s) = (sin((1 − s)Ω) z₀ + sin(sΩ) z₁)/sin Ω, Ω the angle between z₀ and z₁. The middle of a straight line
     would be shorter than normally distributed vectors are.
 
     Args:
