@@ -70,13 +70,13 @@ def _compare(findings: Findings, title: str, game: Game, method: Method, seeds: 
         return
     findings.add_difference(title, distance, tolerance, detail)
     if findings.gpu:
-        is_graph = steps.launches == "as a CUDA graph"
+        is_graph = steps.kernel_launches == "as a CUDA graph"
         findings.add(f"{title}: kernels", describe_launch(steps), "as a CUDA graph", is_graph)
 
 
 def describe_launch(steps: Steps) -> str:
     """Return a description of how compiled steps are launched."""
-    return steps.launches or ("compiled" if steps.compiled else f"eager: {steps.fallback_reason}")
+    return steps.kernel_launches or ("compiled" if steps.compiled else f"eager: {steps.fallback_reason}")
 
 
 def _not_recordable(findings: Findings) -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Imported when first asked for: the report reads run directories without torch.
-_HOMES = {
+# Imported on first use, because the report reads run directories without importing torch.
+_MODULES = {
     "Adversarial": "games.adversarial",
     "Game": "game",
     "Info": "state",
@@ -34,7 +34,7 @@ _HOMES = {
     "compare": "comparison.compare",
     "train": "training.loop",
 }
-__all__ = [  # a literal, for type checkers and editors
+__all__ = [  # a literal list, which type checkers and editors require
     "Adversarial",
     "Game",
     "Info",
@@ -52,6 +52,6 @@ deprecated.install()
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"detente.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"detente.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'detente' has no attribute {name!r}")

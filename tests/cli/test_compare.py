@@ -208,7 +208,7 @@ def _start(seed: int) -> tuple[float, float]:
 
 def test_a_sweep_that_was_stopped_goes_on_with_the_rates_left(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     line = f"compare --game bilinear --methods extragradient:{GRADIENTS} --seeds 0 --steps 10 --compile off"
-    tried, seen = sweep.tried, []
+    tried, seen = sweep.run_trial, []
 
     def third_time(run: Run, rate: float, track: sweep.Track) -> sweep.Trial:
         seen.append(rate)
@@ -216,7 +216,7 @@ def test_a_sweep_that_was_stopped_goes_on_with_the_rates_left(call: Call, monkey
             raise KeyboardInterrupt
         return tried(run, rate, track)
 
-    monkeypatch.setattr(sweep, "tried", third_time)
+    monkeypatch.setattr(sweep, "run_trial", third_time)
     code, out, _ = call(f"{line} --tune --out cut")
     assert (
         code == 130 and "Continue with the same command" in out and not any(p.is_dir() for p in Path("cut").iterdir())
@@ -240,10 +240,10 @@ def test_every_methods_rates_are_reached_or_said_not_to_be(name: str) -> None:
         except InvalidValue:
             continue
         content = configuration.resolved(parser, options)
-        choices = tuning._choices(run, content, [], configuration.rebuilt)
+        choices = tuning._runs_by_rate(run, content, [], configuration.rebuilt)
         assert len(choices) == len(sweep.FACTORS), f"{name} cannot be tuned"
         for rate, (made, described) in choices.items():
-            assert rates.follow(own, rates.rates(made.method), rate / own[0])
+            assert rates.rates_match(own, rates.rates(made.method), rate / own[0])
             assert {**described, "method": 0} == {**content, "method": 0}
         return
     pytest.skip("needs a game of its own")
@@ -254,17 +254,17 @@ def test_rates_are_found_at_every_depth() -> None:
     adam = {"class_path": "a.Adam", "init_args": {"learning_rate": linear, "betas": [0.5, 0.9]}}
     clipped = {"class_path": "a.Clipped", "init_args": {"optimizer": {"init_args": {"learning_rate": 0.2}}, "bound": 1}}
     given = {"class_path": "m", "init_args": {"optimizer": {"x": adam, "y": clipped}, "learning_rate": None}}
-    told = rates.scaled(given, 3, 7.0)["init_args"]
+    told = rates.scale_rates(given, 3, 7.0)["init_args"]
     assert told["learning_rate"] is None, "built optimizers have their own"
     assert told["optimizer"]["x"]["init_args"] == {
         "learning_rate": {**linear, "init_args": {"start": 0.3, "end": 0.03, "steps": 9}}, "betas": [0.5, 0.9],
     }  # fmt: skip
     assert told["optimizer"]["y"]["init_args"] == {"optimizer": {"init_args": {"learning_rate": 0.6}}, "bound": 1}
-    assert rates.scaled({"class_path": "m", "init_args": {"learning_rate": None}}, 3, 1e-4)["init_args"] == {
+    assert rates.scale_rates({"class_path": "m", "init_args": {"learning_rate": None}}, 3, 1e-4)["init_args"] == {
         "learning_rate": 3e-4
     }
-    assert not rates.follow([1.0, 2.0], [3.0, 2.0], 3.0) and not rates.follow([], [], 1.0)
-    assert rates.follow([1.0, 2.0], [3.0, 3.0], 3.0), "one rate for all is a rate to sweep too"
+    assert not rates.rates_match([1.0, 2.0], [3.0, 2.0], 3.0) and not rates.rates_match([], [], 1.0)
+    assert rates.rates_match([1.0, 2.0], [3.0, 3.0], 3.0), "one rate for all is a rate to sweep too"
 
 
 def test_the_best_rate_loses_no_seed_then_decides_then_ties_by_what_follows() -> None:
@@ -273,15 +273,16 @@ def test_the_best_rate_loses_no_seed_then_decides_then_ties_by_what_follows() ->
 
     better = {"modes": "higher", "share": "lower"}
     a, b, c, d = trial(0.1, 5, 3), trial(0.3, 8, 2), trial(1, 8, 1), trial(3, 99, 0, lost=1)
-    assert sweep.best([a, b, c, d], better, 0.1) is c
+    assert sweep.best_trial([a, b, c, d], better, 0.1) is c
     assert sweep.remark([a, b, c, d], c, better) == ""
     assert "edge" in sweep.remark([a, b, c], c, better)
     alike = [trial(rate, 0, 0) for rate in (0.01, 0.1, 1.0)]
     assert (
-        sweep.best(alike, better, 0.1).rate == 0.1 and sweep.remark(alike, alike[1], better) == "all rates ended alike"
+        sweep.best_trial(alike, better, 0.1).rate == 0.1
+        and sweep.remark(alike, alike[1], better) == "all rates gave the same result"
     )
-    assert sweep.remark([d], d, better) == "every rate lost seeds"
-    assert list(sweep.deciding(ring()))[:2] == ["modes_covered", "high_quality_fraction"]
+    assert sweep.remark([d], d, better) == "seeds diverged at every rate"
+    assert list(sweep.metric_directions(ring()))[:2] == ["modes_covered", "high_quality_fraction"]
 
 
 # ---- Going on ------------------------------------------------------------------------------------------------------

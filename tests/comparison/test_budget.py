@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from detente import methods
-from detente.comparison.budget import WITHOUT_END, Budget, shortened
+from detente.comparison.budget import UNLIMITED_STEPS, Budget, shorten
 from detente.errors import InvalidValue
 from detente.fields.consensus import Consensus
 from detente.games.quadratic import Bilinear
@@ -93,7 +93,7 @@ def test_equal_gradients_for_methods_of_unequal_cost() -> None:
         "consensus": Method(Consensus(0.1), Simultaneous(), SGD(0.01)),
         "extragradient": methods.extragradient(),
     }.items():
-        run = budget.applied(Run(game, method, seeds=(3,)))
+        run = budget.apply_to(Run(game, method, seeds=(3,)))
         spent[name] = (run.steps, run.steps * method.gradient_evaluations(game), run.seconds)
     assert spent == {
         "simultaneous": (300, 600, None), "consensus": (150, 600, None), "extragradient": (150, 600, None),
@@ -102,8 +102,8 @@ def test_equal_gradients_for_methods_of_unequal_cost() -> None:
 
 def test_a_share_of_a_run_is_a_share_of_both_its_ends() -> None:
     run = Run(Bilinear(), PLAIN, steps=9)
-    assert (shortened(run, 0.2).steps, shortened(run, 0.2).seconds) == (1, None)
-    assert shortened(replace(run, seconds=5.0), 0.2).seconds == 1.0
+    assert (shorten(run, 0.2).steps, shorten(run, 0.2).seconds) == (1, None)
+    assert shorten(replace(run, seconds=5.0), 0.2).seconds == 1.0
 
 
 @pytest.fixture
@@ -121,8 +121,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_seconds_end_a_run_at_the_step_that_uses_them_up(clock: list[float]) -> None:
     """Two seeds share each round's 1/64 s: 1 s for each is 128 rounds."""
-    run = replace(Budget.parse("1s").applied(Run(Bilinear(), PLAIN, seeds=(0, 1), compile="off")))
-    assert run.steps == WITHOUT_END and run.seconds == 1
+    run = replace(Budget.parse("1s").apply_to(Run(Bilinear(), PLAIN, seeds=(0, 1), compile="off")))
+    assert run.steps == UNLIMITED_STEPS and run.seconds == 1
     found = list(train(run))
     assert found[-1].step == 128 and found[-1].moment == (128, 1.0)
     assert found[-1].metrics, "the end is measured"
@@ -132,7 +132,7 @@ def test_seconds_end_a_run_at_the_step_that_uses_them_up(clock: list[float]) -> 
 
 def test_time_decides_when_to_record_and_measure(clock: list[float]) -> None:
     """500 steps of 1/64 s: a record every two and a half steps, a measurement every twenty-five."""
-    run = Budget.parse("7.8125s").applied(Run(Bilinear(), PLAIN, compile="off"))
+    run = Budget.parse("7.8125s").apply_to(Run(Bilinear(), PLAIN, compile="off"))
     found = list(train(run))
     assert [tick.step for tick in found] == [0] + [math.ceil(2.5 * k) for k in range(1, 201)]
     assert [tick.step for tick in found if tick.metrics] == [0] + [25 * k for k in range(1, 21)]
@@ -149,7 +149,7 @@ def test_whichever_end_comes_first(clock: list[float]) -> None:
 
 
 def test_lost_seeds_leave_the_clock_to_the_others(clock: list[float]) -> None:
-    run = Run(Fragile(0.6), PLAIN, steps=WITHOUT_END, seconds=1.0, seeds=(0, 1, 2), compile="off", samples=1)
+    run = Run(Fragile(0.6), PLAIN, steps=UNLIMITED_STEPS, seconds=1.0, seeds=(0, 1, 2), compile="off", samples=1)
     *_, end = train(run)
     assert [one.diverged_at is None for one in end.progress] == [True, False, False]
     assert 1.0 <= end.progress[0].seconds < 1.0 + 1 / 64
@@ -160,7 +160,7 @@ def test_lost_seeds_leave_the_clock_to_the_others(clock: list[float]) -> None:
 
 
 def test_a_run_of_seconds_is_resumed_where_it_stood_and_then_is_finished(tmp_path: Path, clock: list[float]) -> None:
-    run = Budget.parse("0.25s").applied(Run(ring(), methods.alternating(), seeds=(0, 4), samples=8, compile="off"))
+    run = Budget.parse("0.25s").apply_to(Run(ring(), methods.alternating(), seeds=(0, 4), samples=8, compile="off"))
     whole = list(train(run))
     cut = whole[len(whole) // 2]
     *_, again = train(run, cut.progress)
@@ -181,7 +181,7 @@ def test_a_run_of_seconds_is_resumed_where_it_stood_and_then_is_finished(tmp_pat
 def test_seconds_change_nothing_but_the_end(clock: list[float]) -> None:
     """The states of a run stopped by seconds are those of the same number of steps."""
     run = Run(ring(dropout=True), methods.alternating(), steps=20, seeds=(0, 1), samples=8, compile="off")
-    timed = replace(run, steps=WITHOUT_END, seconds=20 / 64 / 2)
+    timed = replace(run, steps=UNLIMITED_STEPS, seconds=20 / 64 / 2)
     assert_same_bits(last(timed), last(run))
     del clock
 
@@ -200,7 +200,7 @@ def test_what_compiling_takes_is_no_part_of_the_budget(monkeypatch: pytest.Monke
     run = Run(ring(), PLAIN, steps=20, seeds=(3,), samples=8, compile="off")
     plain = last(run)
     monkeypatch.setattr(loop.Steps, "__call__", counted)
-    timed = last(replace(run, compile="on", steps=WITHOUT_END, seconds=20 / 64))
+    timed = last(replace(run, compile="on", steps=UNLIMITED_STEPS, seconds=20 / 64))
     assert called == [False]
     assert_same_bits(timed, plain)
     del clock
@@ -209,9 +209,9 @@ def test_what_compiling_takes_is_no_part_of_the_budget(monkeypatch: pytest.Monke
 def test_short_budgets_are_not_worth_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     from detente.training import execution
 
-    monkeypatch.setattr(execution, "_compiler", lambda: True)
-    run = Run(Bilinear(2), PLAIN, steps=WITHOUT_END, seconds=5.0, seeds=(0, 1))
-    told = {seconds: execution.execution(replace(run, seconds=seconds)).steps for seconds in (5.0, 30.0, 300.0)}
+    monkeypatch.setattr(execution, "_has_compiler", lambda: True)
+    run = Run(Bilinear(2), PLAIN, steps=UNLIMITED_STEPS, seconds=5.0, seeds=(0, 1))
+    told = {seconds: execution.choose_execution(replace(run, seconds=seconds)).steps for seconds in (5.0, 30.0, 300.0)}
     assert {seconds: (steps.compiled, steps.chunk) for seconds, steps in told.items()} == {
         5.0: (False, 1), 30.0: (True, 1), 300.0: (True, 5),
     }  # fmt: skip
@@ -226,8 +226,8 @@ def test_seconds_that_are_none_are_refused(seconds: float) -> None:
 def test_ticks_of_a_long_budget_do_not_pile_up(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
     from detente.training import run as run_file
 
-    monkeypatch.setattr(run_file, "MANY", 16)
-    ticks = train(Run(Bilinear(), PLAIN, steps=WITHOUT_END, seconds=100.0, compile="off"))
+    monkeypatch.setattr(run_file, "MAX_BUFFERED_STEPS", 16)
+    ticks = train(Run(Bilinear(), PLAIN, steps=UNLIMITED_STEPS, seconds=100.0, compile="off"))
     found = [tick.step for tick in islice(ticks, 8)]
     assert max(b - a for a, b in pairwise(found)) == 16, "a two-hundredth of the budget is 32 steps"
     del clock

@@ -10,7 +10,7 @@ import torch
 
 from detente import methods
 from detente.cli.entry_point import main
-from detente.comparison.learning_rates import rates, scaled
+from detente.comparison.learning_rates import rates, scale_rates
 from detente.errors import InvalidValue
 from detente.game import Game
 from detente.games.presets.points import ring
@@ -109,7 +109,9 @@ def test_a_method_of_your_own_takes_optimizers_in_the_order_of_the_players() -> 
 
 def test_a_sweep_multiplies_the_rate_of_each_player() -> None:
     for given in (RATES, [1e-4, 4e-4]):
-        after = scaled({"class_path": "detente.methods.alternating", "init_args": {"learning_rate": given}}, 3.0, 1e-4)
+        after = scale_rates(
+            {"class_path": "detente.methods.alternating", "init_args": {"learning_rate": given}}, 3.0, 1e-4
+        )
         rate = after["init_args"]["learning_rate"]
         assert list(rate.values() if isinstance(rate, dict) else rate) == [3e-4, 1.2e-3]
 

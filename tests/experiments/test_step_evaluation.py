@@ -21,7 +21,7 @@ from detente.games import presets
 from detente.metrics.context import EvaluationContext
 from detente.metrics.frechet import FID, ClassifierFrechetDistance
 from detente.metrics.inception_score import ClassifierScore, InceptionScore
-from detente.training.loop import begin
+from detente.training.loop import initial_progress
 from detente.training.run import Run
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def test_evaluated_states_lie_on_one_training(tmp_path: Path) -> None:
     run = small_run(methods.alternating())
     by_step = evaluate_at_steps(run, tmp_path / "a", [1, 3, 4], evaluate, 5, no_progress)
     for row, seed in enumerate(run.seeds):
-        progress = begin(run, seed)
+        progress = initial_progress(run, seed)
         state, generator = progress.state, torch.Generator()
         generator.set_state(progress.random)
         for step in range(1, 5):

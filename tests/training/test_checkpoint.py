@@ -88,7 +88,7 @@ def test_damaged_words_give_way_too(tmp_path: Path, told: str) -> None:
 
 
 def test_no_whole_checkpoint_at_all_is_said_with_reasons(tmp_path: Path) -> None:
-    with pytest.raises(InvalidValue, match="a folder with a whole checkpoint"):
+    with pytest.raises(InvalidValue, match="a folder with a complete checkpoint"):
         checkpoint.load(tmp_path, RUN)
     (tmp_path / "step000000001.safetensors").write_bytes(b"nothing of the kind")
     with pytest.raises(InvalidValue, match="step000000001"):

@@ -16,10 +16,10 @@ from detente.training.step import Steps, draw
 
 
 @pytest.fixture(autouse=True)
-def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take what is traced as compiled, and the processor for a GPU."""
     monkeypatch.setattr("torch._inductor.compile", lambda traced, example: traced)
-    monkeypatch.setattr(graph, "_on_a_gpu", lambda tensors: True)
+    monkeypatch.setattr(graph, "_on_gpu", lambda tensors: True)
 
 
 def two_steps(compiled: bool) -> tuple[Steps, dict[str, Tensor]]:
@@ -51,7 +51,7 @@ def test_compiled_steps_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "Recording", Replay)
     steps, found = two_steps(compiled=True)
     assert [one.replays for one in recordings] == [2]
-    assert "compiled, 1 step a graph, as a CUDA graph" in Execution(steps, 1, 1, True).words
+    assert "compiled, 1 step a graph, as a CUDA graph" in Execution(steps, 1, 1, True).description
     torch.testing.assert_close(found, two_steps(compiled=False)[1], rtol=1e-12, atol=1e-12)
 
 
@@ -61,7 +61,7 @@ def test_what_cannot_be_recorded_is_launched_kernel_by_kernel_and_says_so(monkey
 
     monkeypatch.setattr(graph, "Recording", refusing)
     steps, found = two_steps(compiled=True)
-    words = Execution(steps, 1, 1, True).words
+    words = Execution(steps, 1, 1, True).description
     assert "no CUDA graph: operation not permitted when stream is capturing," in words and "\n" not in words
     assert steps.compiled and not steps.fallback_reason
     torch.testing.assert_close(found, two_steps(compiled=False)[1], rtol=1e-12, atol=1e-12)

@@ -1,4 +1,4 @@
-"""A run whose game was made in Python is taken up again by Python, and every message says so."""
+"""A run whose game was built in Python is resumed from Python; the commands refuse it and say so."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detente.training import loop
 from detente.training.loop import Tick
 from detente.training.run import Run
 from detente.training.run_directory import record
-from detente.training.run_directory.description import description, made_in_python
+from detente.training.run_directory.description import built_in_python, description
 from tests.training.small_runs import lines
 
 SMALL: dict[str, Any] = {"steps": 4, "seeds": (0,), "record_every": 1, "compile": "off"}
@@ -29,13 +29,15 @@ def stopping(ticks: Iterator[Tick], *given: Any) -> Iterator[Tick]:
         yield tick
 
 
-def test_an_interrupted_comparison_from_python_continues_by_the_same_call(
+def test_an_interrupted_comparison_is_continued_by_the_same_call(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = {"plain": methods.simultaneous("sgd", 0.1)}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(record, "train", lambda run, start: stopping(loop.train(run, start)))
         detente.compare(Bilinear(), chosen, tmp_path / "mine", **SMALL)
+    assert capsys.readouterr() == ("", ""), "compare prints nothing"
+    assert [line["step"] for line in lines(tmp_path / "mine" / "plain")] == [0, 1]
 
     for command in ("resume", "sample", "diagnose"):
         assert cli.main([command, str(tmp_path / "mine" / "plain")]) == 2
@@ -59,8 +61,8 @@ def test_an_interrupted_training_at_the_command_line_is_resumed_there(
 
 
 def test_what_was_made_in_python_is_known() -> None:
-    assert made_in_python(description(Run(Bilinear(), methods.simultaneous())))
-    assert made_in_python({"game": repr(Bilinear())})
+    assert built_in_python(description(Run(Bilinear(), methods.simultaneous())))
+    assert built_in_python({"game": repr(Bilinear())})
     for words in ("ring", "mine.games.Own", {"class_path": "detente.games.presets.points.ring"}):
-        assert not made_in_python({"game": words})
-    assert not made_in_python({})
+        assert not built_in_python({"game": words})
+    assert not built_in_python({})

@@ -36,7 +36,7 @@ from detente.networks.spectral_norm import spectral_norm
 from detente.penalties.gradient_penalty import GradientPenalty
 from detente.schedule import Linear
 from detente.training.loop import applicable
-from detente.training.settings import _try
+from detente.training.settings import _try_setting
 from detente.training.step import draw, state_to_device
 from tests.refusals import Refusals, expected, refusals
 from tests.training.small_runs import discriminator, generator, ring
@@ -198,7 +198,7 @@ class Elsewhere(Adversarial):
     [
         coupling_between_samples,
         lambda game: through_layers(game, "discriminator"),
-        lambda game: _try(game, methods.alternating(), "accumulate", 2, 2),
+        lambda game: _try_setting(game, methods.alternating(), "accumulate", 2, 2),
     ],
     ids=["coupling_between_samples", "through_layers", "settings"],
 )

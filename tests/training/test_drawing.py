@@ -24,13 +24,13 @@ from tests.training.test_loop import PLAIN
 @pytest.fixture(autouse=True)
 def as_for_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs here train on the processor, but draw as if they did not."""
-    asked = drawing.pays
+    asked = drawing.prefetch_pays
 
     class Elsewhere:
         def __init__(self, run: Run) -> None:
             self.game, self.device = run.game, "cuda"
 
-    monkeypatch.setattr(drawing, "pays", lambda run: asked(Elsewhere(run)))  # type: ignore[arg-type]
+    monkeypatch.setattr(drawing, "prefetch_pays", lambda run: asked(Elsewhere(run)))  # type: ignore[arg-type]
 
 
 class Watched(Adversarial):
@@ -70,14 +70,14 @@ def test_on_a_processor_there_is_nothing_to_gain(
 ) -> None:
     monkeypatch.undo()
     disk = run(points[0])
-    assert not drawing.pays(disk)
+    assert not drawing.prefetch_pays(disk)
     last(disk)
     assert threads(disk) == {"MainThread"}
 
 
 def test_a_set_on_disk_is_drawn_ahead_and_trains_the_same(points: tuple[Arrays, Arrays]) -> None:
     disk, memory = map(run, points)
-    assert drawing.pays(disk) and not drawing.pays(memory)
+    assert drawing.prefetch_pays(disk) and not drawing.prefetch_pays(memory)
     ends = [list(train(one))[-1].progress for one in (disk, memory)]
     assert_same_bits(*map(carried, ends))
     assert "detente-drawing" in threads(disk) and threads(memory) == {"MainThread"}
@@ -106,7 +106,7 @@ def test_chunks_of_several_steps_are_drawn_ahead_too(
     monkeypatch.setattr(execution, "WORTH_A_CHUNK", 8)
     monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)
     disk, memory = (replace(run(data, (3,)), compile="on", steps=12) for data in points)
-    assert execution.execution(disk).steps.chunk == 5
+    assert execution.choose_execution(disk).steps.chunk == 5
     assert_same_bits(last(disk), last(memory))
 
 

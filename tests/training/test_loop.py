@@ -18,7 +18,7 @@ from detente.games.quadratic import Bilinear, Quadratic
 from detente.methods.method import Method
 from detente.optimizers.sgd import SGD
 from detente.schemes.simultaneous import Simultaneous
-from detente.training.loop import Tick, begin, train
+from detente.training.loop import Tick, initial_progress, train
 from detente.training.run import Run
 from detente.training.step import draw
 from tests.training.small_runs import assert_same_bits, carried, last, ring
@@ -50,7 +50,7 @@ class Fragile(Game):
 
 def by_hand(run: Run, seed: int) -> int | None:
     """Return the first step with a loss or gradient norm that is no number, stepping one by one."""
-    one = begin(run, seed)
+    one = initial_progress(run, seed)
     generator, state = torch.Generator(), one.state
     generator.set_state(one.random)
     for step in range(1, run.steps + 1):
@@ -157,7 +157,7 @@ def test_auto_compiling_depends_on_the_run_alone_not_on_what_is_left_of_it(monke
     from detente.training import execution
 
     monkeypatch.setattr(execution, "WORTH_COMPILING", 8)
-    monkeypatch.setattr(execution, "_compiler", lambda: True)
+    monkeypatch.setattr(execution, "_has_compiler", lambda: True)
     told: list[bool] = []
 
     def counted(game: Game, method: Method, chunk: int, compiled: bool, mapped: bool) -> Callable:

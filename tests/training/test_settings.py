@@ -323,7 +323,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "channels of no networks": (lambda: Run(Bilinear(), methods.simultaneous(), channels_last=True), "channels_last"),
     "a view of pixels": (
         lambda: Run(pictures(lambda channels: Viewed()), PLAIN, channels_last=True),
-        "channels_last: got True; allowed: False, or networks that take it. view size is not compatible",
+        "channels_last: got True; allowed: False, or networks that support it. view size is not compatible",
     ),
     "a layer without bfloat16": (lambda: Run(ring_with(Strict()), PLAIN, precision="bfloat16"), "precision.*no bfloat"),
     "a stepper": (lambda: detente.Stepper(ring(), PLAIN, accumulate=9), "accumulate: got 9"),

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from detente.training.signals import Terminated, exit_status, terminable, undisturbed
+from detente.training.signals import Terminated, exit_status, ignore_signals, raise_on_termination
 
 
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
@@ -17,7 +17,7 @@ def test_a_signal_interrupts_and_its_handler_goes_again(name: str, status: int) 
     before = signal.signal(number, signal.SIG_DFL)  # under nohup, SIGHUP is ignored
     try:
         with pytest.raises(KeyboardInterrupt) as interrupt:
-            with terminable():
+            with raise_on_termination():
                 os.kill(os.getpid(), number)
                 threading.Event().wait(5)  # interrupted at once
         assert isinstance(interrupt.value, Terminated)
@@ -34,7 +34,7 @@ def test_control_c_has_its_usual_status() -> None:
 def test_what_nohup_ignores_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with terminable():
+        with raise_on_termination():
             os.kill(os.getpid(), signal.SIGHUP)
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
@@ -42,7 +42,7 @@ def test_what_nohup_ignores_stays_ignored() -> None:
 
 
 def test_a_second_signal_does_not_disturb_saving() -> None:
-    with terminable(), undisturbed():
+    with raise_on_termination(), ignore_signals():
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             os.kill(os.getpid(), getattr(signal, name))
 
@@ -51,7 +51,7 @@ def test_another_thread_leaves_the_handlers_alone() -> None:
     handlers: list[object] = []
 
     def look() -> None:
-        with terminable():
+        with raise_on_termination():
             handlers.append(signal.getsignal(signal.SIGTERM))
 
     before = signal.getsignal(signal.SIGTERM)

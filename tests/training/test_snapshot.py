@@ -23,7 +23,7 @@ from detente.training import loop
 from detente.training.loop import train
 from detente.training.run import Run
 from detente.training.run_directory.record import Record
-from detente.training.run_directory.snapshot import COLUMNS, ROWS, image_grid, interpolated, write_snapshot
+from detente.training.run_directory.snapshot import COLUMNS, ROWS, image_grid, interpolate, write_snapshot
 from tests.training.small_runs import assert_same_bits, last, record, ring
 from tests.training.test_loop import PLAIN
 
@@ -129,16 +129,16 @@ def test_a_conditional_game_shows_a_label_a_row(tmp_path: Path) -> None:
 def test_the_way_between_latents_keeps_their_length() -> None:
     generator = torch.Generator().manual_seed(1)
     start, end = torch.randn(2, 5, 64, generator=generator)
-    way = interpolated(start, end, 7)
+    way = interpolate(start, end, 7)
     assert way.shape == (5, 7, 64)
     torch.testing.assert_close(way[:, 0], start)
     torch.testing.assert_close(way[:, -1], end)
-    unit = interpolated(start / start.norm(dim=1, keepdim=True), end / end.norm(dim=1, keepdim=True), 7)
+    unit = interpolate(start / start.norm(dim=1, keepdim=True), end / end.norm(dim=1, keepdim=True), 7)
     torch.testing.assert_close(unit.norm(dim=2), torch.ones(5, 7))
     # Equal steps of the angle: each latent's scalar product with the next is the same.
     products = (unit[:, 1:] * unit[:, :-1]).sum(2)
     torch.testing.assert_close(products, products[:, :1].expand_as(products))
-    straight = interpolated(start, 2 * start, 3)
+    straight = interpolate(start, 2 * start, 3)
     torch.testing.assert_close(straight[:, 1], 1.5 * start)
 
 

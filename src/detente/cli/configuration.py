@@ -22,7 +22,7 @@ from detente.game import Game
 from detente.training.progress import Progress
 from detente.training.run import Run
 from detente.training.run_directory import checkpoint
-from detente.training.run_directory.description import made_in_python, recorded
+from detente.training.run_directory.description import built_in_python, read_configuration
 
 DEFAULT_METHOD = "alternating"  # how GANs are usually trained
 METAVARS = {"game": "NAME", "method": "NAME", "seeds": "N", "seconds": "S"}
@@ -121,10 +121,10 @@ def from_directory(directory: Path) -> tuple[Parser, SimpleNamespace]:
     """
     path, allowed = directory / "run.yaml", "a directory that `detente train` wrote"
     require(path.is_file(), "run", str(directory), allowed)
-    if made_in_python(recorded(directory)):
+    if built_in_python(read_configuration(directory)):
         hint = "A Python call such as detente.compare made this one; the same call goes on with it"
         raise InvalidValue("run", str(directory), allowed, hint)
-    folder = str(recorded(directory).get("folder") or "")
+    folder = str(read_configuration(directory).get("folder") or "")
     if folder and folder not in sys.path:
         sys.path.append(folder)  # where the user's own modules were when the run started
     command_parser = parser("run", "")

@@ -12,7 +12,7 @@ import detente
 import detente.cli.commands as packages
 from detente.cli.terminal import flush, silence, streams
 from detente.errors import InvalidValue, unknown
-from detente.training.signals import exit_status, terminable
+from detente.training.signals import exit_status, raise_on_termination
 
 
 def commands() -> list[str]:
@@ -38,7 +38,7 @@ def _status(words: list[str]) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        with terminable():
+        with raise_on_termination():
             return _main(words)
     except InvalidValue as error:
         if debug:

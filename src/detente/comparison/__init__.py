@@ -1,1 +1,1 @@
-"""One game under several methods, at equal cost: budgets, learning rates, runs side by side, and their page."""
+"""Comparisons of methods on one game at equal cost: budgets, learning-rate sweeps and the report page."""

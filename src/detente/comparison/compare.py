@@ -1,4 +1,4 @@
-"""A comparison from Python: every method trained on one game with the same seeds, and a page about them."""
+"""Compare methods from Python: train each on one game with the same seeds, and write a report page."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from detente.report.comparison import FILE
 from detente.report.page import write_report
 from detente.training.run import Run
 from detente.training.run_directory.description import description
-from detente.training.run_directory.directory import held
+from detente.training.run_directory.directory import lock_directory
 from detente.training.run_directory.record import train_into
 from detente.training.run_directory.status import RunStatus, run_status
 
-Described = tuple[Run, dict[str, Any]]  # a run, and what describes it in its run.yaml
+DescribedRun = tuple[Run, dict[str, Any]]  # a run and its configuration in run.yaml
 SEEDS = tuple(range(10))
 
 
@@ -33,29 +33,29 @@ def compare(
     overwrite: bool = False,
     **settings: Any,
 ) -> Path:
-    """Train a game under several methods with the same seeds, and return the page about them.
+    """Train one game with several methods and the same seeds, and return the path of the report page.
 
     Args:
         game: the game.
-        methods: the methods, by their names on the page.
-        out: folder to make, with one run directory for each method; the same call continues there.
-        budget: limit for each seed, e.g. "60s", "2e5grads" or "20000steps"; default: `steps` of the settings.
-        seeds: one training each, the same for every method.
-        baseline: the method that the others are tested against (default: the first).
+        methods: the methods by name; the names appear on the page.
+        out: output folder, with one run directory per method. The same call again resumes unfinished runs.
+        budget: limit for each seed, e.g. "60s", "2e5grads" or "20000steps". Default: `steps` in `settings`.
+        seeds: random seeds; every method trains once with each.
+        baseline: the method that the others are tested against. Default: the first.
         overwrite: replace existing runs.
-        settings: further fields of `Run`, e.g. `steps`, `samples`, `compile`.
+        settings: other fields of `Run`, e.g. `steps`, `samples`, `compile`.
 
     Raises:
-        InvalidValue: a method that does not fit the game, or a budget or folder that cannot be used.
+        InvalidValue: a method does not fit the game, or the budget or folder cannot be used.
     """
     require(len(methods) > 0, "methods", list(methods), "at least one method by name")
     limit = Budget.parse(budget) if isinstance(budget, str) else budget
-    by_label = {label_of(name): Run(game, method, seeds=tuple(seeds), **settings) for name, method in methods.items()}
+    by_label = {run_label(name): Run(game, method, seeds=tuple(seeds), **settings) for name, method in methods.items()}
     require(len(by_label) == len(methods), "methods", list(methods), "names that differ in letters and digits")
-    runs = {label: within(limit, run, description(run)) for label, run in by_label.items()}
-    folder, config = Path(out), ComparisonConfig(baseline_of(baseline, list(runs)), limit)
-    with held(folder):
-        statuses = statuses_of(runs, folder, overwrite)
+    runs = {label: apply_budget(limit, run, description(run)) for label, run in by_label.items()}
+    folder, config = Path(out), ComparisonConfig(baseline_label(baseline, list(runs)), limit)
+    with lock_directory(folder):
+        statuses = read_statuses(runs, folder, overwrite)
         config.write(folder / FILE)
         for label, (run, described) in runs.items():
             if statuses[label] != "finished":
@@ -64,42 +64,42 @@ def compare(
         return write_report([folder], folder / "report.html")
 
 
-def statuses_of(runs: Mapping[str, Described], folder: Path, overwrite: bool) -> dict[str, RunStatus]:
-    """Return how far each run has come in its directory in a comparison's folder.
+def read_statuses(runs: Mapping[str, DescribedRun], folder: Path, overwrite: bool) -> dict[str, RunStatus]:
+    """Return the status of each run in a comparison's folder.
 
     Raises:
-        InvalidValue: a directory holds something else than its run.
+        InvalidValue: a directory contains something other than its run.
     """
     statuses: dict[str, RunStatus] = {
         label: "absent" if overwrite else run_status(folder / label, described)
         for label, (_, described) in runs.items()
     }
     for label in [label for label, status in statuses.items() if status == "other"]:
-        allowed = "a directory that does not exist yet, or holds this very run"
-        hint = "Choose another folder, or replace what is there with --overwrite"
+        allowed = "a new directory, or one that contains the same run"
+        hint = "Choose another folder, or replace its content with --overwrite"
         raise InvalidValue("out", str(folder / label), allowed, hint)
     return statuses
 
 
-def within(budget: Budget | None, run: Run, described: dict[str, Any]) -> Described:
-    """Return a run that ends with a budget, and its description."""
-    run = run if budget is None else budget.applied(run)
+def apply_budget(budget: Budget | None, run: Run, described: dict[str, Any]) -> DescribedRun:
+    """Return a run with a budget as its limit, and its description."""
+    run = run if budget is None else budget.apply_to(run)
     return run, {**described, "steps": run.steps, "seconds": run.seconds}
 
 
-def baseline_of(baseline: str | None, labels: Sequence[str]) -> str:
-    """Return the label of a comparison's baseline: by default the first run.
+def baseline_label(baseline: str | None, labels: Sequence[str]) -> str:
+    """Return the label of the baseline. Default: the first run.
 
     Raises:
-        InvalidValue: no run is called so.
+        InvalidValue: no run has this name.
     """
     if baseline is None:
         return labels[0]
-    if label_of(baseline) not in labels:
+    if run_label(baseline) not in labels:
         raise unknown("baseline", baseline, labels)
-    return label_of(baseline)
+    return run_label(baseline)
 
 
-def label_of(method: str) -> str:
-    """Return the name of a method's run directory: letters, digits and `_-.=,`; anything else becomes a hyphen."""
+def run_label(method: str) -> str:
+    """Return the name of a method's run directory; characters other than letters, digits and `_-.=,` become hyphens."""
     return "".join(letter if letter.isalnum() or letter in "_-.=," else "-" for letter in method)

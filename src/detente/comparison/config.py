@@ -1,4 +1,4 @@
-"""What the runs of a comparison have in common."""
+"""Settings that all runs of a comparison share."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from detente.training.run_directory.directory import write_text
 
 @dataclass(frozen=True)
 class ComparisonConfig:
-    """What the runs of a comparison have in common.
+    """Settings that all runs of a comparison share.
 
     Args:
-        baseline: the run that the others are tested against, by the name of its directory.
-        budget: limit for each seed, if the number of steps does not give it.
+        baseline: directory name of the run that the others are tested against.
+        budget: limit for each seed; None if the number of steps is the limit.
     """
 
     baseline: str
     budget: Budget | None = None
 
     def write(self, path: Path) -> None:
-        """Write the configuration into a file in the comparison's folder, which is made, for the report to read.
+        """Write the configuration to a file for the report; its folder is created if needed.
 
         Raises:
-            InvalidValue: the folder is a run directory, or cannot be written to.
+            InvalidValue: the folder is a run directory, or is not writable.
         """
         folder = path.parent
         require(not (folder / "run.yaml").exists(), "out", str(folder), "a folder for runs, not a run directory")

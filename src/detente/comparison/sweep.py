@@ -1,35 +1,34 @@
-"""A sweep of learning rates before a comparison, on seeds of its own, so that no method wins by a lucky rate."""
+"""A learning-rate sweep before a comparison, on separate seeds, so that no method wins by a lucky rate."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-from detente.comparison.budget import shortened
+from detente.comparison.budget import shorten
 from detente.errors import InvalidValue
 from detente.game import Game
 from detente.training.loop import Tick, applicable, train
 from detente.training.run import Run
 
 SEEDS = (1000, 1001, 1002)
-SHARE = 0.2  # of the comparison's budget
-FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of the method's own rate
-FIRST = ("distance_to_solution", "modes_covered")  # metrics that decide, where a game has them
+SHARE = 0.2  # fraction of the comparison's budget
+FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # multiples of the method's default rate
+PREFERRED_METRICS = ("distance_to_solution", "modes_covered")  # metrics that rank rates first, if the game has them
 
 Track = Callable[[Iterator[Tick], Run], Iterator[Tick]]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What became of one learning rate.
+    """The result of training with one learning rate.
 
     Args:
-        rate: of the first player.
-        values: by metric, each seed's last value, None where there is none.
-        mean: over seeds, of the metric that decides; None where a seed has no value.
-        diverged: seeds that were lost.
+        rate: learning rate of the first player.
+        values: last value of each seed by metric; None if it is missing.
+        mean: mean over seeds of the first metric; None if a seed has no value.
+        diverged: seeds that diverged.
     """
 
     rate: float
@@ -37,76 +36,75 @@ class Trial:
     mean: float | None
     diverged: Sequence[int]
 
-    def told(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
-        return asdict(self)
 
-
-def deciding(game: Game) -> dict[str, str]:
-    """Return by name which way each metric of a game is good; the first decides, the others where it ties.
+def metric_directions(game: Game) -> dict[str, str]:
+    """Return "higher" or "lower" for each metric by name; the first metric ranks rates, the others break ties.
 
     Raises:
-        InvalidValue: the game has no metric that says what is better.
+        InvalidValue: no metric of the game has a direction.
     """
     directions = {name: metric.better for name, metric in applicable(game).items() if metric.better != "none"}
     if not directions:
         name = type(game).__name__
-        raise InvalidValue("tune", name, "a game with a metric that says which rate is better", "None applies to this")
-    return {name: directions[name] for name in [*filter(directions.__contains__, FIRST), *directions]}
+        raise InvalidValue(
+            "tune", name, "a game with a metric that can rank learning rates", "No such metric applies to this game"
+        )
+    return {name: directions[name] for name in [*filter(directions.__contains__, PREFERRED_METRICS), *directions]}
 
 
-def shorter(run: Run) -> Run:
-    """Return the run that one rate is tried by: a share of its budget, on the sweep's seeds, measured at its end."""
-    trial_run = shortened(run, SHARE)
-    steps = trial_run.steps
-    every = {"record_every": max(1, steps // 20), "measure_every": steps, "checkpoint_every": steps}
-    return replace(trial_run, seeds=SEEDS, **every)
+def trial_run(run: Run) -> Run:
+    """Return the run for a trial: a fraction of the budget, the sweep's seeds, and one measurement at the end."""
+    short_run = shorten(run, SHARE)
+    steps = short_run.steps
+    intervals = {"record_every": max(1, steps // 20), "measure_every": steps, "checkpoint_every": steps}
+    return replace(short_run, seeds=SEEDS, **intervals)
 
 
-def tried(run: Run, rate: float, track: Track = lambda ticks, run: ticks) -> Trial:
-    """Return what becomes of a run that is trained in memory.
+def run_trial(run: Run, rate: float, track: Track = lambda ticks, run: ticks) -> Trial:
+    """Train a run in memory and return its result.
 
     Args:
-        run: already at this rate, as `shorter` makes it.
-        rate: what to call it.
-        track: shows the ticks to somebody.
+        run: the run at this rate, from `trial_run`.
+        rate: learning rate to report.
+        track: wraps the iterator of ticks, e.g. to show progress.
     """
     last: Tick | None = None
     for tick in track(train(run), run):
         last = tick
-    assert last is not None, "a training has ticks"
-    diverged = [seed_progress.seed for seed_progress in last.progress if seed_progress.diverged_at is not None]
+    assert last is not None, "a training yields at least one tick"
+    diverged = [progress.seed for progress in last.progress if progress.diverged_at is not None]
     values = {
-        name: [_number(last.metrics.get(seed, {}).get(name)) for seed in run.seeds] for name in deciding(run.game)
+        name: [_number(last.metrics.get(seed, {}).get(name)) for seed in run.seeds]
+        for name in metric_directions(run.game)
     }
     return Trial(rate, values, _mean(next(iter(values.values()))), diverged)
 
 
-def best(trials: Sequence[Trial], better: Mapping[str, str], usual: float) -> Trial:
-    """Return the trial that lost fewest seeds, then is best by the metrics in their order, then nearest the usual rate.
+def best_trial(trials: Sequence[Trial], directions: Mapping[str, str], default_rate: float) -> Trial:
+    """Return the best trial: fewest diverged seeds, then the metrics in order, then the rate nearest to the default.
 
     Args:
-        trials: of one method, at least one.
-        better: as `deciding` returns it.
-        usual: the rate without a sweep.
+        trials: trials of one method, at least one.
+        directions: direction of each metric, from `metric_directions`.
+        default_rate: the learning rate without a sweep.
     """
-    return max(trials, key=lambda trial: (*_score(trial, better), -abs(math.log(trial.rate / usual))))
+    return max(trials, key=lambda trial: (*_score(trial, directions), -abs(math.log(trial.rate / default_rate))))
 
 
-def remark(trials: Sequence[Trial], best: Trial, better: Mapping[str, str]) -> str:
-    """Return what a reader should know about a choice; an empty text where all is well."""
+def remark(trials: Sequence[Trial], best: Trial, directions: Mapping[str, str]) -> str:
+    """Return a warning about the selected rate; empty if there is none."""
     if best.diverged:
-        return "every rate lost seeds"
-    if len(trials) > 1 and len({_score(trial, better) for trial in trials}) == 1:
-        return "all rates ended alike"
+        return "seeds diverged at every rate"
+    if len(trials) > 1 and len({_score(trial, directions) for trial in trials}) == 1:
+        return "all rates gave the same result"
     if len(trials) > 1 and best.rate in (max(t.rate for t in trials), min(t.rate for t in trials)):
         return "at the edge of the rates tried: a better one may lie beyond"
     return ""
 
 
-def _score(trial: Trial, better: Mapping[str, str]) -> tuple[float, ...]:
-    means = [(_mean(trial.values.get(name, ())), way) for name, way in better.items()]
-    signed = [-math.inf if mean is None else mean if way == "higher" else -mean for mean, way in means]
+def _score(trial: Trial, directions: Mapping[str, str]) -> tuple[float, ...]:
+    means = [(_mean(trial.values.get(name, ())), direction) for name, direction in directions.items()]
+    signed = [-math.inf if mean is None else mean if direction == "higher" else -mean for mean, direction in means]
     return (-len(trial.diverged), *signed)
 
 

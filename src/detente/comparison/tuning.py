@@ -1,50 +1,51 @@
-"""A sweep that gives each method its own learning rate."""
+"""Select a learning rate for each method by a sweep."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from detente.comparison import sweep
-from detente.comparison.learning_rates import follow, rates, scaled
+from detente.comparison.learning_rates import rates, rates_match, scale_rates
 from detente.errors import InvalidValue
 from detente.report.comparison import TUNING
 from detente.training.loop import Tick
 from detente.training.run import Run
 from detente.training.run_directory.record import write_text
 
-Described = tuple[Run, dict[str, Any]]
+DescribedRun = tuple[Run, dict[str, Any]]
 
 
-def tuned(
-    runs: dict[str, Described],
+def tune_learning_rates(
+    runs: dict[str, DescribedRun],
     requested: Sequence[float],
     folder: Path,
     rebuild: Callable[[dict[str, Any]], Run],
     fresh: bool = False,
     track: Callable[[Iterator[Tick], Run, str], Iterator[Tick]] = lambda ticks, run, name: ticks,
     announce: Callable[[str], None] = lambda line: None,
-) -> dict[str, Described]:
-    """Return the runs, each at the best of several learning rates, and record the trials in `folder`/tuning.json.
+) -> dict[str, DescribedRun]:
+    """Return each run at the best of several learning rates, and record the trials in `folder`/tuning.json.
 
     Args:
         runs: runs and their descriptions, by name.
-        requested: rates to try; empty for multiples of each method's own.
+        requested: learning rates to try; empty: multiples of each method's default.
         folder: the comparison's folder.
-        rebuild: makes a run of its description.
-        fresh: repeat trials that are recorded.
-        track: shows the ticks of a trial, called by the name of its run and its rate.
-        announce: is told the rate chosen for each run, in a line.
+        rebuild: builds a run from its description.
+        fresh: repeat recorded trials.
+        track: wraps the ticks of a trial, e.g. to show progress; called with the ticks, the run and its name.
+        announce: called with one line of text for each selected rate.
     """
-    better = sweep.deciding(next(iter(runs.values()))[0].game)
-    recorded = {} if fresh else _recorded(folder / TUNING)
+    directions = sweep.metric_directions(next(iter(runs.values()))[0].game)
+    recorded = {} if fresh else _read_recorded(folder / TUNING)
     content: dict[str, Any] = {
         "share": sweep.SHARE,
         "seeds": list(sweep.SEEDS),
-        "deciding": list(better),
+        "deciding": list(directions),
         "methods": {},
     }
 
@@ -54,74 +55,78 @@ def tuned(
         write_text(folder / TUNING, json.dumps({**content, "methods": methods}, indent=1))
 
     return {
-        label: _tuned(label, *described, requested, better, recorded.get(label, {}), write, rebuild, track, announce)
+        label: _tune_run(
+            label, *described, requested, directions, recorded.get(label, {}), write, rebuild, track, announce
+        )
         for label, described in runs.items()
     }
 
 
-def _tuned(
+def _tune_run(
     label: str,
     run: Run,
     described: dict[str, Any],
     requested: Sequence[float],
-    better: dict[str, str],
+    directions: dict[str, str],
     recorded: dict[str, Any],
     write: Callable[[str, dict[str, Any]], None],
     rebuild: Callable[[dict[str, Any]], Run],
     track: Callable[[Iterator[Tick], Run, str], Iterator[Tick]],
     announce: Callable[[str], None],
-) -> Described:
-    short = sweep.shorter(run)
-    # Trials of an equal description are used again.
+) -> DescribedRun:
+    short = sweep.trial_run(run)
+    # Recorded trials with an equal description are reused.
     description = {**described, "steps": short.steps, "seconds": short.seconds, "seeds": list(short.seeds)}
     entry: dict[str, Any] = {"asked": description, "trials": [], "best": None, "remark": ""}
-    choices = _choices(run, described, requested, rebuild)
+    choices = _runs_by_rate(run, described, requested, rebuild)
     if not choices:
-        entry["remark"] = "its configuration names no learning rate that reaches its optimizers, so none was swept"
+        entry["remark"] = "its configuration sets no learning rate of its optimizers, so none was swept"
         write(label, entry)
         return run, described
-    trials = _trials(recorded, description)
-    done: list[sweep.Trial] = []
+    trials = _recorded_trials(recorded, description)
+    finished_trials: list[sweep.Trial] = []
     for rate, (run_at_rate, _) in choices.items():
         match = next((trial for trial in trials if math.isclose(trial.rate, rate, rel_tol=1e-5)), None)
         name = f"{label} at {rate:g}"
-        done.append(
+        finished_trials.append(
             match
-            or sweep.tried(sweep.shorter(run_at_rate), rate, lambda ticks, run, name=name: track(ticks, run, name))
+            or sweep.run_trial(
+                sweep.trial_run(run_at_rate), rate, lambda ticks, run, name=name: track(ticks, run, name)
+            )
         )
-        entry["trials"] = [trial.told() for trial in done]
+        entry["trials"] = [asdict(trial) for trial in finished_trials]
         write(label, entry)
-    winner = sweep.best(done, better, rates(run.method)[0])
-    remark = sweep.remark(done, winner, better)
+    winner = sweep.best_trial(finished_trials, directions, rates(run.method)[0])
+    remark = sweep.remark(finished_trials, winner, directions)
     write(label, {**entry, "best": winner.rate, "remark": remark})
     announce(f"{label}: learning rate {winner.rate:g}{f'; {remark}' if remark else ''}.")
     return choices[winner.rate]
 
 
-def _choices(
+def _runs_by_rate(
     run: Run, described: dict[str, Any], requested: Sequence[float], rebuild: Callable[[dict[str, Any]], Run]
-) -> dict[float, Described]:
-    """Return the run at each rate; empty if the rates of its configuration do not reach its optimizers."""
-    own = rates(run.method)
-    factors = [rate / own[0] for rate in sorted(set(requested))] or sweep.FACTORS if own else []
-    choices: dict[float, Described] = {}
+) -> dict[float, DescribedRun]:
+    """Return the run at each rate; empty if the rates in its configuration do not set those of its optimizers."""
+    default_rates = rates(run.method)
+    factors = [rate / default_rates[0] for rate in sorted(set(requested))] or sweep.FACTORS if default_rates else []
+    choices: dict[float, DescribedRun] = {}
     for factor in factors:
         if math.isclose(factor, 1.0):
-            choices[float(f"{own[0]:.6g}")] = run, described
+            choices[float(f"{default_rates[0]:.6g}")] = run, described
             continue
-        content = {**described, "method": scaled(described["method"], factor, own[0])}
+        content = {**described, "method": scale_rates(described["method"], factor, default_rates[0])}
         try:
             rebuilt = rebuild(content)
         except InvalidValue:
             return {}
-        if not follow(own, rates(rebuilt.method), factor):
+        if not rates_match(default_rates, rates(rebuilt.method), factor):
             return {}
-        choices[float(f"{factor * own[0]:.6g}")] = rebuilt, content
+        choices[float(f"{factor * default_rates[0]:.6g}")] = rebuilt, content
     return choices
 
 
-def _trials(recorded: dict[str, Any], description: dict[str, Any]) -> list[sweep.Trial]:
-    """Return the recorded trials if they are of an equal description."""
+def _recorded_trials(recorded: dict[str, Any], description: dict[str, Any]) -> list[sweep.Trial]:
+    """Return the recorded trials if their description is equal to this one."""
     try:
         equal = recorded["asked"] == json.loads(json.dumps(description))
         return [sweep.Trial(**trial) for trial in recorded["trials"]] if equal else []
@@ -129,7 +134,7 @@ def _trials(recorded: dict[str, Any], description: dict[str, Any]) -> list[sweep
         return []
 
 
-def _recorded(path: Path) -> dict[str, Any]:
+def _read_recorded(path: Path) -> dict[str, Any]:
     try:
         methods = json.loads(path.read_text(encoding="utf-8"))["methods"]
     except (OSError, ValueError, KeyError, TypeError):

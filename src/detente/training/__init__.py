@@ -1,1 +1,1 @@
-"""How a training runs, is recorded, stopped and resumed."""
+"""The training loop, its recording, interruption and resumption."""

@@ -1,7 +1,7 @@
-"""A function of tensors on an NVIDIA GPU as a recorded CUDA graph: all of its kernels start with one launch.
+"""Record a function of CUDA tensors as a CUDA graph, which starts all of its kernels with one launch.
 
-Steps of small networks consist of hundreds of kernels that take microseconds each, less than it takes to launch them
-one by one.
+A step of a small network runs hundreds of kernels of a few microseconds each, which is less than the time to launch
+them separately.
 """
 
 from __future__ import annotations
@@ -11,43 +11,43 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-WARM_UP = 3  # calls before the recording, in which libraries allocate their workspaces and choose their algorithms
+WARM_UP = 3  # calls before recording, in which libraries allocate workspaces and select algorithms
 
 
 class Recording:
-    """A function whose kernels were recorded once and are replayed at every call.
+    """A function whose kernels are recorded once and replayed at every call.
 
-    Calls copy their inputs into the recording's own, and return copies of its outputs, so that the function stays pure.
+    Each call copies its inputs into the recording and returns copies of the outputs, so the function stays pure.
 
     Args:
-        function: from tensors to a sequence of tensors, the same kernels at every call: it reads no value, draws no
-            random numbers and changes none of its inputs.
-        example: inputs of the shapes and dtypes of all later calls, on one CUDA device.
+        function: maps tensors to a sequence of tensors. It must run the same kernels at every call: it reads no value,
+            draws no random numbers and does not modify its inputs.
+        example: inputs with the shapes and dtypes of all later calls, on one CUDA device.
 
     Raises:
-        RuntimeError: the function does something that cannot be recorded, such as a copy to the processor.
+        RuntimeError: the function contains an operation that cannot be recorded, such as a copy to the CPU.
     """
 
     def __init__(self, function: Callable[..., Sequence[Tensor]], example: Sequence[Tensor]) -> None:
         self._inputs = [tensor.clone() for tensor in example]
         self._device = example[0].device
         with torch.cuda.device(self._device):
-            side, current = torch.cuda.Stream(), torch.cuda.current_stream()
-            side.wait_stream(current)
-            with torch.cuda.stream(side):
+            side_stream, current_stream = torch.cuda.Stream(), torch.cuda.current_stream()
+            side_stream.wait_stream(current_stream)
+            with torch.cuda.stream(side_stream):
                 for _ in range(WARM_UP):
                     function(*self._inputs)
-            current.wait_stream(side)
+            current_stream.wait_stream(side_stream)
             torch.cuda.synchronize()
             self._graph = torch.cuda.CUDAGraph()
-            # What other threads do meanwhile is none of the recording's business; the outer context puts the stream
-            # back, which `torch.cuda.graph` leaves as it is after an error.
-            with torch.cuda.stream(current), torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            # "thread_local" ignores CUDA calls of other threads. The outer context restores the stream, which
+            # `torch.cuda.graph` does not do after an error.
+            with torch.cuda.stream(current_stream), torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
                 self._outputs = list(function(*self._inputs))
         self._groups_in, self._groups_out = _by_dtype(self._inputs), _by_dtype(self._outputs)
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
-        """Return what the function returns for these inputs."""
+        """Return the outputs of the function for these inputs."""
         _copy(inputs, self._inputs, self._groups_in)
         with torch.cuda.device(self._device):
             self._graph.replay()
@@ -57,7 +57,7 @@ class Recording:
 
 
 def _by_dtype(tensors: Iterable[Tensor]) -> list[list[int]]:
-    """Return the positions of the tensors of each dtype: those of one dtype are copied by one kernel."""
+    """Return the indices of the tensors of each dtype; one kernel copies all tensors of one dtype."""
     groups: dict[torch.dtype, list[int]] = {}
     for index, tensor in enumerate(tensors):
         groups.setdefault(tensor.dtype, []).append(index)
@@ -65,6 +65,6 @@ def _by_dtype(tensors: Iterable[Tensor]) -> list[list[int]]:
 
 
 def _copy(sources: Sequence[Tensor], targets: Sequence[Tensor], groups: list[list[int]]) -> None:
-    together = torch._foreach_copy_  # pyright: ignore[reportPrivateImportUsage]
+    copy_all = torch._foreach_copy_  # pyright: ignore[reportPrivateImportUsage]
     for group in groups:
-        together([targets[i] for i in group], [sources[i] for i in group])
+        copy_all([targets[i] for i in group], [sources[i] for i in group])

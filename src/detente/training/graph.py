@@ -1,7 +1,7 @@
 """Several steps as one compiled graph.
 
-Compiling traces the step below autograd (`make_fx`), so second-order methods compile too; repeated computations of
-the two players are merged, several steps become one graph, and no guard is left to be checked at run time.
+`make_fx` traces the step below autograd, so second-order methods compile too. Common subexpressions of the two players
+are merged, several steps form one graph, and there are no guards to check at run time.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from detente.errors import InvalidValue
 from detente.state import Tree
 from detente.training.cuda_graph import Recording
 
-Take = Callable[[Tree, list[Tree]], tuple[Tree, Tree]]
+StepFunction = Callable[[Tree, list[Tree]], tuple[Tree, Tree]]
 
 
 def leaves_of(tree: Tree) -> list[Tensor]:
-    """Return the leaves of nested dictionaries, in the order of `flatten`; quick, since every step needs it."""
+    """Return the leaves of nested dictionaries in the order of `flatten`; fast, because every step calls it."""
     leaves: list[Tensor] = []
     for value in tree.values():
         if isinstance(value, Tensor):
@@ -38,35 +38,35 @@ def leaves_of(tree: Tree) -> list[Tensor]:
 
 
 def _nest(leaves: Iterator[Tensor], like: Tree) -> Tree:
-    """Return `leaves` nested as `like` is."""
+    """Return `leaves` in the structure of `like`."""
     return {key: next(leaves) if isinstance(value, Tensor) else _nest(leaves, value) for key, value in like.items()}
 
 
 def _keep_compiled_code() -> None:
-    """Let compiled code be kept beside our other files, unless the user says where: the next run compiles faster.
+    """Keep compiled code in détente's cache folder, unless the user set another: the next run compiles faster.
 
-    Importing inductor sets the variable to a folder under /tmp: that is not the user's word.
+    Importing inductor sets the variable to a folder under /tmp, which does not count as set by the user.
     """
     if os.environ.get("TORCHINDUCTOR_CACHE_DIR", default_cache_dir()) != default_cache_dir():
         return
-    with contextlib.suppress(OSError, InvalidValue):  # no home directory, or one that cannot be written
+    with contextlib.suppress(OSError, InvalidValue):  # no home directory, or it is not writable
         folder = cache() / "inductor"
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
 
 
-def _on_a_gpu(tensors: list[Tensor]) -> bool:
+def _on_gpu(tensors: list[Tensor]) -> bool:
     return all(tensor.device.type == "cuda" for tensor in tensors)
 
 
 class Graph:
-    """One compiled function from the leaves of its inputs to a state and what was told.
+    """A compiled function that maps the leaves of its inputs to a state and the infos of the steps.
 
-    On an NVIDIA GPU its kernels are recorded as a CUDA graph; where they cannot be, they are launched one by one, and
-    `unrecorded` says why.
+    On an NVIDIA GPU its kernels are recorded as a CUDA graph. If that is impossible, they are launched one by one, and
+    `cuda_graph_error` gives the reason.
     """
 
-    def __init__(self, function: Take, inputs: Tree) -> None:
+    def __init__(self, function: StepFunction, inputs: Tree) -> None:
         self.like: tuple[Tree, Tree] | None = None
 
         def traced(*leaves: Tensor) -> list[Tensor]:
@@ -80,20 +80,20 @@ class Graph:
         merged.graph.eliminate_dead_code()
         merged.recompile()
         for node in merged.graph.nodes:
-            node.meta.clear()  # tensors of several fake modes, which the C++ wrapper would trip over
+            node.meta.clear()  # tensors of several fake modes, on which the C++ wrapper fails
         _keep_compiled_code()
-        from torch import _inductor  # takes seconds to import, so only where it is used
+        from torch import _inductor  # imported here because it takes seconds
 
-        # On a processor the calls between kernels are C++ too, in one file with them: fewer to compile, quicker to run.
+        # On a CPU the C++ wrapper puts kernels and the calls between them in one file: faster to compile and to run.
         options = {"cpp_wrapper": True, "cpp.vec_isa_ok": True} if example[0].device.type == "cpu" else {}
         with torch._inductor.config.patch(options):
             self.compiled: Any = _inductor.compile(merged, [*example])
-        self.recorded, self.unrecorded = False, ""
-        if _on_a_gpu(example):
+        self.recorded, self.cuda_graph_error = False, ""
+        if _on_gpu(example):
             try:
                 self.compiled, self.recorded = Recording(self.compiled, example), True
-            except Exception as error:  # CUDA's and inductor's own kinds
-                self.unrecorded = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+            except Exception as error:  # CUDA and inductor raise various types
+                self.cuda_graph_error = str(error).strip().partition("\n")[0][:200] or type(error).__name__
 
     def __call__(self, leaves: list[Tensor]) -> tuple[Tree, Tree]:
         assert self.like is not None

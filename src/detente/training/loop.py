@@ -1,4 +1,4 @@
-"""The loop: a generator of ticks that callers pull; no callbacks, no files."""
+"""The training loop: a generator of ticks, without callbacks and without files."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from detente.metrics.base import Metric
 from detente.metrics.context import EvaluationContext
 from detente.registry import members, name_of
 from detente.state import Info, flatten, unflatten
-from detente.training.drawing import Drawing, drawings
-from detente.training.execution import execution
-from detente.training.progress import Progress, begin
+from detente.training.drawing import RandomInputs, random_inputs
+from detente.training.execution import choose_execution
+from detente.training.progress import Progress, initial_progress
 from detente.training.run import Moment, Run
 from detente.training.step import Steps
 
-MEASURING = 20_170_602  # seeds of measurements begin here, away from those of trainings
+MEASUREMENT_SEED = 20_170_602  # offset of the seeds of measurements, so that they differ from those of training
 
 
 @dataclass(frozen=True)
 class Tick:
-    """What there is to see every so many steps.
+    """The progress of a run at regular intervals.
 
     Args:
         step: number of steps taken.
-        progress: every seed's training so far.
-        infos: by seed, what its steps since the last tick told, averaged over them.
-        metrics: by seed, what was measured; empty between measurements.
-        execution: how the steps are carried out, in words.
-        fallback_reason: why steps run eagerly that were to be compiled or mapped; empty if nothing fell back.
+        progress: training progress of every seed.
+        infos: statistics of the steps by seed, averaged since the last tick.
+        metrics: metrics by seed; empty between measurements.
+        execution: how the steps are executed, as text.
+        fallback_reason: why steps run eagerly although compiled or mapped steps were selected; empty otherwise.
     """
 
     step: int
@@ -45,7 +45,7 @@ class Tick:
 
     @property
     def moment(self) -> Moment:
-        """Steps taken, and the seconds they took a seed."""
+        """Number of steps, and the seconds they took per seed."""
         return _moment(self.progress)
 
 
@@ -53,28 +53,28 @@ def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
     """Train every seed of a run, and yield a tick before the first step, every `record_every` steps and at the end.
 
     Args:
-        run: what to do.
-        start: where to go on from (default: from the beginning).
+        run: the training run.
+        start: progress of every seed to continue from. Default: start from the beginning.
     """
-    progress = tuple((begin(run, seed) for seed in run.seeds) if start is None else start)
-    plan, metrics = execution(run), applicable(run.game)
+    progress = tuple((initial_progress(run, seed) for seed in run.seeds) if start is None else start)
+    execution, metrics = choose_execution(run), applicable(run.game)
     now = _moment(progress)
-    with drawings(run, progress) as draws:
+    with random_inputs(run, progress) as inputs_by_seed:
         if start is None:
-            with _threads(plan.threads):
+            with _threads(execution.threads):
                 measured = _measure(run, metrics, progress)
-            yield Tick(0, progress, {}, measured, plan.words, plan.fallback_reason)
-        if run.seconds is not None and plan.steps.compiled and not run.is_over(now) and _active(progress):
-            with _threads(plan.threads):
-                _compile(run, plan.steps, progress)
+            yield Tick(0, progress, {}, measured, execution.description, execution.fallback_reason)
+        if run.seconds is not None and execution.steps.compiled and not run.is_over(now) and _active(progress):
+            with _threads(execution.threads):
+                _compile(run, execution.steps, progress)
         while not run.is_over(now) and _active(progress):
             before, next_step = now, run.next_event_step(now[0])
             infos_by_seed: dict[int, list[Info]] = {seed: [] for seed in run.seeds}
-            donate = False  # callers may hold what the last tick showed them
-            with _threads(plan.threads):
+            donate = False  # callers may still use the state of the last tick
+            with _threads(execution.threads):
                 while now[0] < next_step and not run.has_event_between(before, now) and _active(progress):
-                    count = min(plan.steps.chunk, next_step - now[0])
-                    progress, infos = _advance(run, plan.steps, progress, draws, count, donate)
+                    count = min(execution.steps.chunk, next_step - now[0])
+                    progress, infos = _advance(run, execution.steps, progress, inputs_by_seed, count, donate)
                     donate = True
                     for seed, info in infos.items():
                         infos_by_seed[seed].append(info)
@@ -82,39 +82,39 @@ def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
                 measures = run.event_between("measure", before, now) or run.is_over(now)
                 averaged = {seed: _average(infos) for seed, infos in infos_by_seed.items() if infos}
                 measured = _measure(run, metrics, progress) if measures else {}
-            yield Tick(now[0], progress, averaged, measured, plan.words, plan.fallback_reason)
+            yield Tick(now[0], progress, averaged, measured, execution.description, execution.fallback_reason)
 
 
 def _compile(run: Run, steps: Steps, progress: tuple[Progress, ...]) -> None:
-    """Let a chunk be compiled before the clock runs: steps from here, with random numbers that nobody else gets."""
+    """Compile a chunk before time is measured, by running steps on separate random inputs and discarding them."""
     _advance(
         run,
         steps,
         progress,
-        {entry.seed: Drawing(run, entry) for entry in progress},
+        {entry.seed: RandomInputs(run, entry) for entry in progress},
         steps.chunk,
         donate=False,
     )
 
 
 def _moment(progress: Sequence[Progress]) -> Moment:
-    """Return where the seed that came farthest is, which every seed is that has not diverged."""
+    """Return the moment of the seed with the most steps; all seeds that have not diverged are there."""
     return max(entry.step for entry in progress), max(entry.seconds for entry in progress)
 
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Torch uses a number of threads within; between ticks the caller's own number holds."""
-    outside = torch.get_num_threads()
+    """Set torch's number of threads inside the context, and restore the caller's afterwards."""
+    previous_count = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(outside)
+        torch.set_num_threads(previous_count)
 
 
 def applicable(game: Game) -> dict[str, Metric]:
-    """Return every routine metric that is defined for a game, with its defaults, by name."""
+    """Return all routine metrics that apply to a game, with default settings, by name."""
     kinds = [kind for kind in members("metrics").values() if kind.routine]
     return {name_of(kind): metric for kind in kinds if (metric := kind()).applies(game)}
 
@@ -123,25 +123,25 @@ def _advance(
     run: Run,
     steps: Steps,
     progress: tuple[Progress, ...],
-    draws: dict[int, Drawing],
+    inputs_by_seed: dict[int, RandomInputs],
     count: int,
     donate: bool,
 ) -> tuple[tuple[Progress, ...], dict[int, Info]]:
-    """Return every active seed's training `count` steps later, and what those steps told."""
+    """Return the progress of every seed after `count` more steps of the active ones, and the infos of these steps."""
     active = _active(progress)
     started = time.perf_counter()
-    prepared = [run.method.prepare(steps.game, entry.state, draws[entry.seed].generator) for entry in active]
-    inputs = [draws[entry.seed].take(entry.state, count) for entry in active]
+    prepared = [run.method.prepare(steps.game, entry.state, inputs_by_seed[entry.seed].generator) for entry in active]
+    inputs = [inputs_by_seed[entry.seed].take(entry.state, count) for entry in active]
     states, infos = steps(prepared, [draws_of_seed for draws_of_seed, _ in inputs], donate)
     seconds = (time.perf_counter() - started) / len(active)
-    after = {}
+    advanced = {}
     for entry, state, info, (_, random) in zip(active, states, infos, inputs, strict=True):
         finite = info.finite
         diverged_at = None if bool(finite.all()) else entry.step + int((~finite).int().argmax()) + 1
-        after[entry.seed] = replace(
+        advanced[entry.seed] = replace(
             entry, state=state, random=random, seconds=entry.seconds + seconds, diverged_at=diverged_at
         )
-    progress_after = tuple(after.get(entry.seed, entry) for entry in progress)
+    progress_after = tuple(advanced.get(entry.seed, entry) for entry in progress)
     return progress_after, {entry.seed: info for entry, info in zip(active, infos, strict=True)}
 
 
@@ -150,20 +150,20 @@ def _active(progress: Sequence[Progress]) -> list[Progress]:
 
 
 def _average(infos: list[Info]) -> Info:
-    """Return the mean over steps of what several chunks told."""
+    """Return the mean over all steps of the infos of several chunks."""
     flats = [flatten(info.tree()) for info in infos]
     mean = {key: torch.cat([flat[key] for flat in flats]).mean() for key in flats[0]}
     return Info(**unflatten(mean, infos[0].tree()), gradient_evaluations=infos[0].gradient_evaluations)
 
 
 def _measure(run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...]) -> dict[int, dict[str, float]]:
-    """Return every metric of every active seed, from random numbers of the measurement's own.
+    """Return all metrics of every active seed, computed with a separate random generator.
 
-    They are the same at every step: what a metric shows then is the generator's change, not another draw of latents.
+    Its seed is the same at every step, so metrics change because the generator changes, not because of other latents.
     """
     measured = {}
     for entry in _active(progress):
-        generator = torch.Generator().manual_seed(MEASURING + entry.seed)
-        subject = EvaluationContext(run.game, run.method.scheme.eval_state(entry.state), generator, run.samples)
-        measured[entry.seed] = {name: float(metric(subject)) for name, metric in metrics.items()}
+        generator = torch.Generator().manual_seed(MEASUREMENT_SEED + entry.seed)
+        context = EvaluationContext(run.game, run.method.scheme.eval_state(entry.state), generator, run.samples)
+        measured[entry.seed] = {name: float(metric(context)) for name, metric in metrics.items()}
     return measured

@@ -1,4 +1,4 @@
-"""How much memory a training has taken at most."""
+"""Peak memory of a training run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ MIB = 2**20
 
 
 def peak(device: str) -> float | None:
-    """Return the largest memory so far in MiB; None where the system does not tell.
+    """Return the peak memory so far in MiB; None if the system does not report it.
 
     Args:
-        device: what is asked of a graphics processor is what tensors took there; else what this process had resident,
-            with all that it did before.
+        device: for a GPU, the peak memory of tensors on it; for the CPU, the peak resident memory of this process,
+            including everything that ran before.
     """
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated(device) / MIB
@@ -22,5 +22,5 @@ def peak(device: str) -> float | None:
         import resource  # not on every system
     except ImportError:
         return None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / MIB if sys.platform == "darwin" else most / 1024
+    peak_size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_size / MIB if sys.platform == "darwin" else peak_size / 1024

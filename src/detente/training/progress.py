@@ -1,4 +1,4 @@
-"""How far the training of one seed has come."""
+"""Training progress of one seed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from detente.training.step import state_to_device
 
 @dataclass(frozen=True)
 class Progress:
-    """One seed's training so far: all that a checkpoint must hold.
+    """Training progress of one seed: everything that a checkpoint contains.
 
     Args:
-        seed: whose.
-        state: where it stands.
-        random: state of its random generator, uint8.
-        seconds: time spent on its steps, measurements not counted.
-        diverged_at: the first step with a loss or gradient that is no number, or None.
+        seed: the random seed.
+        state: state of the training.
+        random: state of the random generator, uint8.
+        seconds: time spent on steps (s), without measurements.
+        diverged_at: first step with a loss or gradient that is not finite, or None.
     """
 
     seed: int
@@ -32,12 +32,12 @@ class Progress:
 
     @property
     def step(self) -> int:
-        """Number of steps taken."""
+        """Number of steps so far."""
         return int(self.state.t)
 
 
-def begin(run: Run, seed: int) -> Progress:
-    """Return the training of one seed before its first step."""
+def initial_progress(run: Run, seed: int) -> Progress:
+    """Return the progress of one seed before its first step."""
     generator = torch.Generator().manual_seed(seed)
     state = state_to_device(run.method.initial(run.game, generator), run.device)
     return Progress(seed, state, generator.get_state())

@@ -1,4 +1,4 @@
-"""A training as typed data."""
+"""`Run`: the settings of a training run."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from detente.methods.method import Method
 from detente.training.settings import require_supported
 from detente.training.step import Compile
 
-Moment = tuple[int, float]  # steps taken, seconds they took
-TIMES = {"record": 200, "measure": 20, "checkpoint": 10}  # about how often in a run, unless it says otherwise
+Moment = tuple[int, float]  # number of steps, seconds they took
+EVENTS_PER_RUN = {"record": 200, "measure": 20, "checkpoint": 10}  # default number of events in a run
 
-MANY = 20_000  # steps whose tellings are kept in memory before they are averaged, however long they take
+MAX_BUFFERED_STEPS = 20_000  # steps whose infos are kept in memory before they are averaged
 
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that decides what a training does.
+    """Settings of a training run.
 
     Args:
-        game: who plays, on what data; a name from `detente list games`.
-        method: how they are trained; a name from `detente list methods` (command line: alternating by default).
-        steps: how many steps each seed takes, ≥ 1.
-        seconds: end after so many seconds of each seed's steps, > 0, if `steps` are not taken before.
-        seeds: one training each, of everything random: initial parameters, batches, latents, noise.
-        record_every: steps between two lines of the record; default about 200 lines.
-        measure_every: steps between two measurements with samples; default about 20 measurements.
-        checkpoint_every: steps between two checkpoints; default about 10 checkpoints.
-        samples: how many generated samples a measurement looks at, ≥ 1.
-        compile: compile the step: "on", "off", or "auto": on for many steps of small networks.
-        device: where to train: "cpu", "cuda" or "cuda:1".
-        threads: processor threads; default one for small networks, which more only slow down, else all.
-        precision: of the networks' matrix products and convolutions: "float32", or "bfloat16" (autocast).
-        accumulate: see a batch in so many parts, one after the other, and take the mean of their gradients, ≥ 1:
-            about so many times less memory.
-        channels_last: let images lie in memory pixel by pixel, which is quicker on most graphics processors.
+        game: game with its data; a name from `detente list games`.
+        method: training method; a name from `detente list methods`. Default on the command line: alternating.
+        steps: number of steps for each seed, ≥ 1.
+        seconds: time limit for the steps of each seed (s), > 0. Default: no limit.
+        seeds: random seeds of initial parameters, batches, latents and noise; each seed is trained separately.
+        record_every: number of steps between records of losses. Default: about 200 records.
+        measure_every: number of steps between measurements of metrics. Default: about 20 measurements.
+        checkpoint_every: number of steps between checkpoints. Default: about 10 checkpoints.
+        samples: number of generated samples for each measurement, ≥ 1.
+        compile: compile the step: "on", "off" or "auto". "auto" compiles long runs of small networks.
+        device: device to train on: "cpu", "cuda" or "cuda:1".
+        threads: number of CPU threads. Default: 1 for small networks, otherwise all cores.
+        precision: precision of matrix products and convolutions: "float32" or "bfloat16" (autocast).
+        accumulate: number of parts of each batch, ≥ 1. They are evaluated one after the other and their gradients
+            averaged, which divides the memory use by about this number.
+        channels_last: use the channels-last memory format for images, which is faster on most GPUs.
     """
 
     game: Game
@@ -62,11 +62,11 @@ class Run:
         for name in ("steps", "samples"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "an integer ≥ 1")
         for name in ("record_every", "measure_every", "checkpoint_every"):
-            every = getattr(self, name)
-            require(every is None or every >= 1, name, every, "an integer ≥ 1, or nothing for the default")
+            interval = getattr(self, name)
+            require(interval is None or interval >= 1, name, interval, "an integer ≥ 1, or None for the default")
         finite = self.seconds is None or (math.isfinite(self.seconds) and self.seconds > 0)
-        require(finite, "seconds", self.seconds, "a finite number > 0, or nothing")
-        require(self.threads is None or self.threads >= 1, "threads", self.threads, "an integer ≥ 1, or nothing")
+        require(finite, "seconds", self.seconds, "a finite number > 0, or None")
+        require(self.threads is None or self.threads >= 1, "threads", self.threads, "an integer ≥ 1, or None")
         require(len(self.seeds) > 0, "seeds", self.seeds, "at least one integer ≥ 0")
         require(all(0 <= seed < 2**32 for seed in self.seeds), "seeds", self.seeds, "integers ≥ 0, below 2³²")
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "each seed once")
@@ -77,43 +77,43 @@ class Run:
 
     @property
     def settings(self) -> EvaluationSettings:
-        """How the game is evaluated."""
+        """Settings for the evaluation of the game."""
         return EvaluationSettings(self.precision, self.accumulate, self.channels_last)
 
     def every(self, event: str) -> int:
-        """Return the steps between two of `event`: "record", "measure" or "checkpoint"."""
-        return getattr(self, f"{event}_every") or max(1, self.steps // TIMES[event])
+        """Return the number of steps between events of one kind: "record", "measure" or "checkpoint"."""
+        return getattr(self, f"{event}_every") or max(1, self.steps // EVENTS_PER_RUN[event])
 
     def next_event_step(self, step: int) -> int:
-        """Return the step at which, counting steps alone, there is next something to write down or to measure."""
-        following = [(step // every + 1) * every for every in map(self.every, ("record", "measure"))]
-        return min(self.steps, *following, *([] if self.seconds is None else [step + MANY]))
+        """Return the next step with a record or a measurement, as far as it depends on steps and not on seconds."""
+        next_steps = [(step // every + 1) * every for every in map(self.every, ("record", "measure"))]
+        return min(self.steps, *next_steps, *([] if self.seconds is None else [step + MAX_BUFFERED_STEPS]))
 
     def event_between(self, event: str, before: Moment, now: Moment) -> bool:
-        """Return whether one of `event` falls between two moments: by its steps, or by its share of the seconds."""
-        every = self.every(event)
-        if now[0] // every > before[0] // every:
+        """Return whether an event occurs between two moments: by its interval in steps, or in seconds."""
+        steps = self.every(event)
+        if now[0] // steps > before[0] // steps:
             return True
         if self.seconds is None or getattr(self, f"{event}_every") is not None:
             return False
-        share = self.seconds / TIMES[event]
-        return now[1] // share > before[1] // share
+        interval = self.seconds / EVENTS_PER_RUN[event]
+        return now[1] // interval > before[1] // interval
 
     def has_event_between(self, before: Moment, now: Moment) -> bool:
-        """Return whether there is something to write down or to measure between two moments."""
+        """Return whether there is a record or a measurement between two moments, or the run ends."""
         return (
             self.is_over(now) or self.event_between("record", before, now) or self.event_between("measure", before, now)
         )
 
     def until(self, steps: int | None = None, seconds: float | None = None) -> Run:
-        """Return the run with another end; intervals that follow from the number of steps stay as they were."""
-        # With a time limit, the intervals follow from the seconds.
-        every = {} if self.seconds else {f"{event}_every": self.every(event) for event in TIMES}
+        """Return the run with another limit; intervals derived from the number of steps do not change."""
+        # With a time limit, the intervals are derived from the seconds.
+        intervals = {} if self.seconds else {f"{event}_every": self.every(event) for event in EVENTS_PER_RUN}
         steps, seconds = self.steps if steps is None else steps, self.seconds if seconds is None else seconds
-        return replace(self, steps=steps, seconds=seconds, **every)
+        return replace(self, steps=steps, seconds=seconds, **intervals)
 
     def is_over(self, now: Moment) -> bool:
-        """Return whether a training that has come so far is at its end."""
+        """Return whether the run has reached its limit of steps or seconds."""
         return now[0] >= self.steps or (self.seconds is not None and now[1] >= self.seconds)
 
 

@@ -1,4 +1,4 @@
-"""A polite request to end (SIGTERM, SIGHUP) does what Ctrl-C does: training stops, and what was trained is saved."""
+"""SIGTERM and SIGHUP act like Ctrl-C: training stops and its progress is saved."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAMES = ("SIGTERM", "SIGHUP")  # SIGHUP exists on POSIX systems only
 
 
 class Terminated(KeyboardInterrupt):
-    """Another process, or the terminal's end, asked this one to stop."""
+    """SIGTERM or SIGHUP was received."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -25,39 +25,39 @@ def exit_status(interrupt: KeyboardInterrupt) -> int:
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise `Terminated` within, as Ctrl-C raises `KeyboardInterrupt`.
+def raise_on_termination() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise `Terminated` inside the context, as Ctrl-C raises `KeyboardInterrupt`.
 
-    Only in the main thread, where Python allows it. A signal that is ignored (SIGHUP under `nohup`) stays ignored.
+    This works in the main thread only, as Python requires. An ignored signal (SIGHUP under `nohup`) stays ignored.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
         raise Terminated(number)
 
-    with _handled(stop, [getattr(signal, name) for name in NAMES if hasattr(signal, name)]):
+    with _with_handler(stop, [getattr(signal, name) for name in NAMES if hasattr(signal, name)]):
         yield
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Signals that ask to stop are ignored within: for saving, after the first of them."""
+def ignore_signals() -> Iterator[None]:
+    """Ignore SIGINT, SIGTERM and SIGHUP inside the context, e.g. while saving after the first of them."""
     numbers = [getattr(signal, name) for name in ("SIGINT", *NAMES) if hasattr(signal, name)]
-    with _handled(signal.SIG_IGN, numbers):
+    with _with_handler(signal.SIG_IGN, numbers):
         yield
 
 
 @contextmanager
-def _handled(handler: object, numbers: list[int]) -> Iterator[None]:
-    before = {}
+def _with_handler(handler: object, numbers: list[int]) -> Iterator[None]:
+    previous_handlers = {}
     try:
         if threading.current_thread() is threading.main_thread():
             for number in numbers:
-                present = signal.getsignal(number)
-                if present is not None and present != signal.SIG_IGN:  # None: a handler that is not Python's
-                    before[number] = present
+                previous = signal.getsignal(number)
+                if previous is not None and previous != signal.SIG_IGN:  # None: a handler not set from Python
+                    previous_handlers[number] = previous
                     signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
         yield
     finally:
-        for number, handler_before in before.items():
-            signal.signal(number, handler_before)
+        for number, previous in previous_handlers.items():
+            signal.signal(number, previous)

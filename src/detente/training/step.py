@@ -1,4 +1,4 @@
-"""How a step is carried out: eagerly, mapped over seeds, or compiled; the caller cannot tell but for the time."""
+"""Execute steps eagerly, mapped over seeds, or compiled; results are equal up to rounding."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from detente.game import Batch, Game
 from detente.methods.method import Method
 from detente.schemes.base import NoisePerBatch
 from detente.state import Info, State, Tree, flatten, unflatten
-from detente.training.graph import Graph, Take, leaves_of
+from detente.training.graph import Graph, StepFunction, leaves_of
 
 Compile = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
 class Draw:
-    """The random input of one step: as many batches as the scheme uses, and the optimizers' noise."""
+    """The random input of one step: the batches of the scheme, and the noise of the optimizers."""
 
     batches: tuple[Batch, ...]
     noise: NoisePerBatch
@@ -32,7 +32,7 @@ class Draw:
 
 
 def state_to_device(state: State, device: str | torch.device | None) -> State:
-    """Return a state on a device; None leaves it where it is."""
+    """Return the state on a device; None keeps the current device."""
     if device is None:
         return state
     return State.from_flat({name: tensor.to(device) for name, tensor in state.flat().items()}, state)
@@ -46,13 +46,13 @@ def draw(game: Game, method: Method, state: State, generator: torch.Generator) -
 
 
 def draw_noise(game: Game, method: Method, state: State, generator: torch.Generator) -> NoisePerBatch:
-    """Return the random numbers of one step beside its batches, on the device of the state."""
-    turns = method.noise(game, state, generator)
-    return tuple(batch_to_device(turn, state.t.device) for turn in turns)
+    """Return the random numbers of one step in addition to its batches, on the device of the state."""
+    noise = method.noise(game, state, generator)
+    return tuple(batch_to_device(numbers, state.t.device) for numbers in noise)
 
 
 def batch_to_device(batch: Batch, device: torch.device) -> Batch:
-    """Return a batch on a device; to a graphics processor it goes by pinned memory, while other work is done."""
+    """Return the batch on a device; copies to a GPU use pinned memory and are asynchronous."""
     if device.type != "cuda":
         return {name: tensor.to(device) for name, tensor in batch.items()}
     return {
@@ -62,7 +62,7 @@ def batch_to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def _traced_steps(game: Game, method: Method, state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
-    """Return the tree of the state after all draws, and the trees of the steps' infos, stacked over steps."""
+    """Return the tree of the state after all steps, and the infos of the steps, stacked over steps."""
     infos: list[Info] = []
     for draw_tree in draws:
         batches, noise = (
@@ -85,17 +85,17 @@ def _unstack(tree: Tree, count: int) -> list[Tree]:
 
 
 class Steps:
-    """Several steps of several seeds of one game under one method.
+    """Runs several steps of several seeds of one game with one method.
 
     Args:
         game: the game.
         method: the method.
-        chunk: how many steps a compiled graph holds, ≥ 1; compiling takes about as many times longer.
-        compiled: compile chunks of exactly `chunk` steps; what remains of a call's steps runs eagerly.
-        mapped: run all seeds as one step where the game allows it.
+        chunk: number of steps in a compiled graph, ≥ 1; compile time is roughly proportional to it.
+        compiled: compile chunks of exactly `chunk` steps; the remaining steps of a call run eagerly.
+        mapped: run one step for all seeds at once, if the game supports it.
 
-    What cannot be compiled or mapped after all (a module that branches on its data) runs eagerly, and `fallback_reason`
-    says why.
+    Steps that cannot be compiled or mapped (e.g. a module branches on its data) run eagerly, and `fallback_reason`
+    gives the reason.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Steps:
         traceable = method.traceable(game)
         self.compiled, self.mapped = compiled and traceable, mapped and traceable
         reason = (
-            "the method decides by values or looks at a whole set"
+            "the method branches on values or reads the whole data set"
             if game.traceable
             else "a layer draws random numbers or writes in place"
         )
@@ -121,23 +121,23 @@ class Steps:
         return self.fallback_reason
 
     @property
-    def launches(self) -> str:
-        """How the kernels of compiled steps are launched on a GPU, in words; empty elsewhere, and before the first."""
+    def kernel_launches(self) -> str:
+        """How a GPU launches the kernels of compiled steps; empty on a CPU and before the first compiled step."""
         for graph in self._graphs.values() if self.compiled else ():
-            if graph.unrecorded:
-                return f"kernels launched one by one: no CUDA graph: {graph.unrecorded}"
+            if graph.cuda_graph_error:
+                return f"kernels launched one by one: no CUDA graph: {graph.cuda_graph_error}"
         return "as a CUDA graph" if self.compiled and any(g.recorded for g in self._graphs.values()) else ""
 
     @torch.no_grad()
     def __call__(
         self, states: Sequence[State], draws: Sequence[Sequence[Draw]], donate: bool = False
     ) -> tuple[list[State], list[Info]]:
-        """Return each seed's state after its draws, and its infos stacked over the steps.
+        """Return the state of each seed after its steps, and its infos stacked over the steps.
 
         Args:
-            states: one a seed.
-            draws: for each seed, one draw a step; as many for every seed.
-            donate: nobody else holds the states, so that eager steps may overwrite them.
+            states: one state per seed.
+            draws: one draw per step for each seed; the same number for every seed.
+            donate: whether eager steps may overwrite the states, because the caller does not use them again.
         """
         if self.compiled or self.mapped:
             try:
@@ -145,12 +145,12 @@ class Steps:
             except Exception as error:
                 self.compiled = self.mapped = False
                 self.fallback_reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-            donate = False  # an error of the game itself comes again, as it is
+            donate = False  # an error of the game itself is raised again by the eager steps
         cost, states_after, infos_after = self.method.gradient_evaluations(self.game), [], []
         for state, draws_of_seed in zip(states, draws, strict=True):
             trees: list[Tree] = []
-            for step, drawn in enumerate(draws_of_seed):
-                state, info = self.method.step(self.game, state, drawn.batches, drawn.noise, donate or step > 0)
+            for step, step_draw in enumerate(draws_of_seed):
+                state, info = self.method.step(self.game, state, step_draw.batches, step_draw.noise, donate or step > 0)
                 trees.append(info.tree())
             states_after.append(state)
             infos_after.append(Info(**_stack(trees), gradient_evaluations=cost))
@@ -160,7 +160,7 @@ class Steps:
         self, states: Sequence[State], draws: Sequence[Sequence[Draw]]
     ) -> tuple[list[State], list[Info]]:
         trees = [state.tree() for state in states]
-        inputs = [[drawn.tree() for drawn in draws_of_seed] for draws_of_seed in draws]
+        inputs = [[step_draw.tree() for step_draw in draws_of_seed] for draws_of_seed in draws]
         if self.mapped and len(states) > 1:
             stacked = [_stack([draws_of_seed[step] for draws_of_seed in inputs]) for step in range(len(inputs[0]))]
             after, infos = self._run(_stack(trees), stacked, mapped=True)
@@ -173,24 +173,26 @@ class Steps:
         ]
 
     def _run(self, state: Tree, draws: list[Tree], mapped: bool) -> tuple[Tree, Tree]:
-        def take(state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
+        def run_steps(state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
             return _traced_steps(self.game, self.method, state, draws)
 
-        function = torch.vmap(take) if mapped else take
+        function = torch.vmap(run_steps) if mapped else run_steps
         if not self.compiled:
             return function(state, draws)
         infos = []
         for start in range(0, len(draws), self.chunk):
-            part = draws[start : start + self.chunk]
-            state, info = self._graph(function, state, part) if len(part) == self.chunk else function(state, part)
+            chunk = draws[start : start + self.chunk]
+            state, info = (
+                self._run_graph(function, state, chunk) if len(chunk) == self.chunk else function(state, chunk)
+            )
             infos.append(info)
-        return state, infos[0] if len(infos) == 1 else _joined(infos, dim=int(mapped))
+        return state, infos[0] if len(infos) == 1 else _concatenate(infos, dim=int(mapped))
 
-    def _graph(self, function: Take, state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
-        """Take steps by the graph for inputs of these shapes, which is made when it is first needed."""
+    def _run_graph(self, function: StepFunction, state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
+        """Run steps with the graph for inputs of these shapes, which is compiled at first use."""
         inputs = {"state": state, "draws": {str(i): draw_tree for i, draw_tree in enumerate(draws)}}
         leaves = leaves_of(inputs)
-        # Shapes, and the names in a batch, are all that may change from call to call.
+        # Only shapes, and the names in a batch, may change between calls.
         names = tuple(name for batch in draws[0]["batches"].values() for name in batch)
         key = (names, *[tensor.shape for tensor in leaves])
         if key not in self._graphs:
@@ -198,7 +200,7 @@ class Steps:
         return self._graphs[key](leaves)
 
 
-def _joined(trees: list[Tree], dim: int) -> Tree:
+def _concatenate(trees: list[Tree], dim: int) -> Tree:
     flats = [flatten(tree) for tree in trees]
     return unflatten({key: torch.cat([flat[key] for flat in flats], dim) for key in flats[0]}, trees[0])
 

@@ -1,4 +1,4 @@
-"""A training in the user's own loop: the one mutable object of the library."""
+"""Training steps for your own loop: the only mutable object of the library."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from detente.training.step import Draw, Steps, batch_to_device, draw, draw_noise
 
 
 class Stepper:
-    """A game under a method, one step at a time, for loops that are the user's own.
+    """Trains a game with a method, one step at a time, in your own loop.
 
     Args:
         game: any `detente.game.Game`; for a GAN, `detente.Adversarial`.
         method: any `detente.methods.method.Method`, e.g. from `detente.methods`.
-        seed: of everything random: initial parameters (where a factory makes them), batches, latents, noise.
-        compiled: compile the step at its first call (worth it from thousands of steps on); a warning says where that
-            is impossible, and `execution` how steps are carried out.
-        precision: of the networks' matrix products and convolutions: "float32", or "bfloat16" (autocast).
-        accumulate: see a batch in so many parts, one after the other, ≥ 1: about so many times less memory.
-        channels_last: let images lie in memory pixel by pixel, which is quicker on most graphics processors.
-        device: where to train, e.g. "cuda" (default: where the modules are).
+        seed: random seed of initial parameters (if a factory creates them), batches, latents and noise.
+        compiled: compile the step at the first call, which pays off after thousands of steps. A warning is issued if
+            that is impossible; `execution` gives the reason.
+        precision: precision of matrix products and convolutions: "float32" or "bfloat16" (autocast).
+        accumulate: number of parts of each batch, ≥ 1. They are evaluated one after the other, which divides the memory
+            use by about this number.
+        channels_last: use the channels-last memory format for images, which is faster on most GPUs.
+        device: device to train on, e.g. "cuda". Default: the device of the modules.
     """
 
     def __init__(
@@ -47,14 +48,14 @@ class Stepper:
         settings = EvaluationSettings(precision, accumulate, channels_last)
         self.game, self.method = game, method
         self.generator = torch.Generator().manual_seed(seed)
-        self._state, self._shown = state_to_device(method.initial(game, self.generator), device), True
+        self._state, self._state_exposed = state_to_device(method.initial(game, self.generator), device), True
         require_supported(settings, game, method)
         self._steps, self._warned = Steps(game.with_settings(settings), method, compiled=compiled), not compiled
         self._warn_if_eager()
 
     @property
     def execution(self) -> str:
-        """How steps are carried out, in words: "compiled", "eager", or "eager, not compiled: …" with the reason."""
+        """How steps are executed: "compiled", "eager", or "eager, not compiled: …" with the reason."""
         if self._steps.compiled:
             return "compiled"
         return f"eager, not compiled: {self._steps.fallback_reason}" if self._steps.fallback_reason else "eager"
@@ -66,29 +67,29 @@ class Stepper:
 
     @property
     def state(self) -> State:
-        """Where the training stands; what was handed out is never overwritten."""
-        self._shown = True
+        """The current state; states that were returned are never overwritten."""
+        self._state_exposed = True
         return self._state
 
     @state.setter
     def state(self, state: State) -> None:
-        self._state, self._shown = state, True
+        self._state, self._state_exposed = state, True
 
     def step(self, batch: Any = None) -> Info:
-        """Take one step and return what is worth knowing about it.
+        """Take one step and return its statistics.
 
         Args:
-            batch: for a GAN, real samples (batch, …), (samples, labels), or a dictionary with "real"; for another game
-                a dictionary with the names that its `draw` gives; tensors or numpy arrays. Default: the game draws.
-                Where a step uses several batches, these samples serve for all, each with latents of its own.
+            batch: for a GAN, real samples (batch, …), (samples, labels), or a dictionary with "real"; for another game,
+                a dictionary with the same keys as its `draw` returns. Values are tensors or NumPy arrays. Default:
+                the game draws a batch. If a step uses several batches, all contain these samples, with new latents.
 
         Raises:
-            InvalidValue: a batch of another form.
+            InvalidValue: the batch has another form.
         """
         state = self.method.prepare(self._steps.game, self._state, self.generator)
-        draw_of_step = draw(self.game, self.method, state, self.generator) if batch is None else self._complete(batch)
-        (self._state,), (info,) = self._steps([state], [[draw_of_step]], donate=not self._shown)
-        self._shown = False
+        step_draw = draw(self.game, self.method, state, self.generator) if batch is None else self._complete(batch)
+        (self._state,), (info,) = self._steps([state], [[step_draw]], donate=not self._state_exposed)
+        self._state_exposed = False
         self._warn_if_eager()
         return Info(
             {name: loss[0] for name, loss in info.losses.items()},
@@ -98,7 +99,7 @@ class Stepper:
         )
 
     def sample(self, count: int) -> Tensor:
-        """Return generated samples, (count, …), from the generator in evaluation mode; training is not disturbed."""
+        """Return generated samples, (count, …), with the generator in evaluation mode; training is not affected."""
         generator = torch.Generator().manual_seed(int(self._state.t))
         allowed = "a game with one generator, such as detente.Adversarial"
         require(isinstance(self.game, Adversarial), "game", type(self.game).__name__, allowed)
@@ -108,8 +109,8 @@ class Stepper:
     def modules(self) -> Any:
         """Return ordinary modules with the trained parameters, in evaluation mode.
 
-        Of a GAN they are (generator, discriminator); of another game a dictionary by player: its module, a tuple of
-        them where it has several, or its vector (n_i,) where none of its parameters were found in a module.
+        For a GAN, return (generator, discriminator). For another game, return a dictionary by player: its module, a
+        tuple if it has several, or its vector (n_i,) if no module contains its parameters.
         """
         game = self.game
         if not isinstance(game, Adversarial):
@@ -118,10 +119,13 @@ class Stepper:
             return modules_of(game, state.vectors, state.buffers, game.with_step(batch, state.t))
         generator, discriminator = (copied(game.modules[name]) for name in game.players)
         game.write(self.method.scheme.eval_state(self._state), generator, discriminator)
-        return generator.eval(), discriminator.eval()  # now: some layers merge weights in evaluation mode
+        return (
+            generator.eval(),
+            discriminator.eval(),
+        )  # after writing, because some layers merge weights in evaluation mode
 
     def _complete(self, batch: Any) -> Draw:
         game, device = self.game, self._state.t.device
-        turns = range(self.method.draws(game))
-        batches = tuple(batch_to_device(game.complete(batch, self.generator), device) for _ in turns)
+        count = self.method.draws(game)
+        batches = tuple(batch_to_device(game.complete(batch, self.generator), device) for _ in range(count))
         return Draw(batches, draw_noise(game, self.method, self._state, self.generator))

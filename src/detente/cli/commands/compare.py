@@ -12,13 +12,13 @@ from detente.cli.commands.diagnose import diagnosis
 from detente.cli.commands.train import carry_out
 from detente.cli.display import comparison_lines, console, outcome_table, with_progress_bar
 from detente.comparison.budget import Budget
-from detente.comparison.compare import SEEDS, Described, baseline_of, label_of, statuses_of, within
+from detente.comparison.compare import SEEDS, DescribedRun, apply_budget, baseline_label, read_statuses, run_label
 from detente.comparison.config import ComparisonConfig
-from detente.comparison.tuning import tuned
+from detente.comparison.tuning import tune_learning_rates
 from detente.errors import InvalidValue, require
 from detente.report.comparison import FILE
 from detente.report.page import write_report
-from detente.training.run_directory.directory import held
+from detente.training.run_directory.directory import lock_directory
 from detente.training.signals import exit_status
 
 RANK = 50
@@ -61,19 +61,19 @@ def main(words: Sequence[str]) -> int:
         require(not both, "budget", options.budget, f"either --budget or {word}")
     for rate in options.tune or ():
         require(math.isfinite(rate) and rate > 0, "tune", rate, "learning rates: finite numbers > 0")
-    labels = [label_of(method) for method in options.methods]
+    labels = [run_label(method) for method in options.methods]
     require(len(set(labels)) == len(labels), "methods", options.methods, "each of them once")
-    config = ComparisonConfig(baseline_of(options.baseline, labels), budget)
+    config = ComparisonConfig(baseline_label(options.baseline, labels), budget)
     shared = _without(list(words), OWN_OPTIONS)
     runs = {
-        label: within(budget, *_described(method, shared))
+        label: apply_budget(budget, *_described(method, shared))
         for label, method in zip(labels, options.methods, strict=True)
     }
     try:
         if options.tune is not None:
-            with held(options.out):
+            with lock_directory(options.out):
                 config.write(options.out / FILE)
-                runs = tuned(
+                runs = tune_learning_rates(
                     runs,
                     options.tune,
                     options.out,
@@ -89,7 +89,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def carry_out_all(
-    runs: dict[str, Described],
+    runs: dict[str, DescribedRun],
     folder: Path,
     overwrite: bool = False,
     diagnosed: Sequence[str] = (),
@@ -99,14 +99,18 @@ def carry_out_all(
 
     Finished runs are kept, unfinished ones are continued, and other contents of their folders are refused.
     """
-    with held(folder):
+    with lock_directory(folder):
         return _carry_out_all(runs, folder, overwrite, diagnosed, config)
 
 
 def _carry_out_all(
-    runs: dict[str, Described], folder: Path, overwrite: bool, diagnosed: Sequence[str], config: ComparisonConfig | None
+    runs: dict[str, DescribedRun],
+    folder: Path,
+    overwrite: bool,
+    diagnosed: Sequence[str],
+    config: ComparisonConfig | None,
 ) -> int:
-    statuses = statuses_of(runs, folder, overwrite)
+    statuses = read_statuses(runs, folder, overwrite)
     if config is not None:
         config.write(folder / FILE)
     width = max(map(len, runs))
@@ -130,7 +134,7 @@ def _carry_out_all(
     return 0
 
 
-def _described(method: str, shared: list[str]) -> Described:
+def _described(method: str, shared: list[str]) -> DescribedRun:
     name, _, settings = method.partition(":")
     words = [*shared, "--method", name]
     for setting in filter(None, settings.split(",")):

@@ -18,7 +18,7 @@ from detente.errors import InvalidValue, require, unknown
 from detente.experiments.base import PROFILES
 from detente.experiments.support.reproduction import Outcome, reproduce
 from detente.registry import members
-from detente.training.run_directory.directory import held
+from detente.training.run_directory.directory import lock_directory
 from detente.training.signals import exit_status
 
 RANK = 100
@@ -59,7 +59,7 @@ def main(words: Sequence[str]) -> int:
     folder = options.out or Path("runs/reproduce") / f"{options.name}-{options.profile}"
     require(not folder.exists() or folder.is_dir(), "out", str(folder), "a folder")
     try:
-        with held(folder):
+        with lock_directory(folder):
             outcome = reproduce(known[options.name](), options.profile, folder, track)
     except KeyboardInterrupt as interrupt:
         console.print(f"Stopped; continue with the same command: detente reproduce {shlex.join(words)}", soft_wrap=True)

@@ -12,7 +12,7 @@ from detente.cli.terminal import quoted
 from detente.errors import InvalidValue
 from detente.training.loop import Tick
 from detente.training.run import Run
-from detente.training.run_directory.description import made_in_python
+from detente.training.run_directory.description import built_in_python
 from detente.training.run_directory.record import train_into
 from detente.training.signals import exit_status
 
@@ -56,7 +56,7 @@ def carry_out(
     """Train a run into a directory with a progress bar, and return the exit status."""
     last: Tick | None = None
     path = quoted(directory)
-    resuming = "the same Python call" if made_in_python(described) else f"detente resume {path}"
+    resuming = "the same Python call" if built_in_python(described) else f"detente resume {path}"
     try:
         ticks = train_into(run, directory, described, resume, overwrite, changed_data)
         for tick in with_progress_bar(ticks, run, name or directory.name):

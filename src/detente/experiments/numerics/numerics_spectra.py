@@ -14,7 +14,7 @@ from detente.experiments.base import Claim, Experiment, Findings, Track
 from detente.experiments.support.interval_estimate import Estimate
 from detente.experiments.support.resumable_training import train_or_resume
 from detente.games import presets
-from detente.training.loop import begin
+from detente.training.loop import initial_progress
 from detente.training.run import Run
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class NumericsSpectra(Experiment):
         run = Run(game, method, size["steps"], (0,))
         training = train_or_resume(run, folder / "consensus", track)
         findings: Findings = {}
-        for moment, state in {"before": begin(run, 0).state, "after": training.states[0]}.items():
+        for moment, state in {"before": initial_progress(run, 0).state, "after": training.states[0]}.items():
             generator = torch.Generator().manual_seed(1)
             plain, regularised = [], []
             for _ in track(range(size["batches"]), f"spectra {moment}", total=size["batches"]):

@@ -1,1 +1,1 @@
-"""What a training leaves in its directory, and how it is read back."""
+"""Run directories: writing, reading and resuming the files of a training run."""

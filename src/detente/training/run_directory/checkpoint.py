@@ -1,4 +1,4 @@
-"""Checkpoints: every seed's state and random generator in one file that is either whole or absent."""
+"""Checkpoints: the state and random generator of every seed in one file, written atomically."""
 
 from __future__ import annotations
 
@@ -14,53 +14,51 @@ from torch import Tensor
 
 from detente.errors import InvalidValue
 from detente.state import State
-from detente.training.progress import Progress, begin
+from detente.training.progress import Progress, initial_progress
 from detente.training.run import Run
 
 FORMAT = "detente-checkpoint-1"
-KEPT = 2  # the last one, and the one before it should the disk damage the last
+FILES_KEPT = 2  # the last one, and the previous one in case the last is damaged
 
 
 def save(folder: Path, progress: Sequence[Progress]) -> Path:
-    """Write a checkpoint of all seeds into `folder`, and remove those no longer needed.
+    """Write a checkpoint of all seeds into `folder`, and remove old ones.
 
-    Written to a temporary name, synced, renamed: whatever happens, the last whole checkpoint stays.
+    The file is written under a temporary name, synced and renamed, so the last complete checkpoint is never lost.
 
     Raises:
-        OSError: the disk is full, or will not have it.
+        OSError: the disk is full, or the file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     seeds = {}
-    for seed_progress in progress:
-        tensors |= {
-            f"{seed_progress.seed}/state/{key}": t.cpu().contiguous() for key, t in seed_progress.state.flat().items()
-        }
-        tensors[f"{seed_progress.seed}/random"] = seed_progress.random
-        seeds[seed_progress.seed] = {"seconds": seed_progress.seconds, "diverged_at": seed_progress.diverged_at}
-    step = max(seed_progress.step for seed_progress in progress)
+    for entry in progress:
+        tensors |= {f"{entry.seed}/state/{key}": t.cpu().contiguous() for key, t in entry.state.flat().items()}
+        tensors[f"{entry.seed}/random"] = entry.random
+        seeds[entry.seed] = {"seconds": entry.seconds, "diverged_at": entry.diverged_at}
+    step = max(entry.step for entry in progress)
     path = folder / f"step{step:09d}.safetensors"
     temporary = path.with_suffix(".tmp")
     try:
-        save_file(_unshared(tensors), temporary, {"format": FORMAT, "step": str(step), "seeds": json.dumps(seeds)})
+        save_file(_copy_shared(tensors), temporary, {"format": FORMAT, "step": str(step), "seeds": json.dumps(seeds)})
         _sync(temporary)
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, SafetensorError):  # its way to say that the disk is full
+        if isinstance(error, SafetensorError):  # raised when the disk is full
             raise OSError(str(error)) from error
         raise
     _sync(folder)
-    for old in files(folder)[:-KEPT]:
+    for old in files(folder)[:-FILES_KEPT]:
         old.unlink(missing_ok=True)
     return path
 
 
 def load(folder: Path, run: Run) -> tuple[Progress, ...]:
-    """Return every seed's training from the last whole checkpoint of a folder.
+    """Return the progress of every seed from the last complete checkpoint in a folder.
 
     Raises:
-        InvalidValue: there is none, or it belongs to another game, method or set of seeds.
+        InvalidValue: there is no complete checkpoint, or it belongs to another game, method or set of seeds.
     """
     reasons = []
     for path in reversed(files(folder)):
@@ -70,21 +68,21 @@ def load(folder: Path, run: Run) -> tuple[Progress, ...]:
             raise
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             reasons.append(f"{path.name}: {error}")
-    raise InvalidValue("checkpoint", str(folder), "a folder with a whole checkpoint", "; ".join(reasons))
+    raise InvalidValue("checkpoint", str(folder), "a folder with a complete checkpoint", "; ".join(reasons))
 
 
 def read(path: Path, run: Run) -> tuple[Progress, ...]:
-    """Return every seed's training from one checkpoint file.
+    """Return the progress of every seed from one checkpoint file.
 
     Raises:
-        InvalidValue: it is not one of ours, or belongs to another game, method or set of seeds.
-        SafetensorError, ValueError, KeyError, TypeError: it is damaged.
+        InvalidValue: the file is not a checkpoint of détente, or belongs to another game, method or set of seeds.
+        SafetensorError, ValueError, KeyError, TypeError: the file is damaged.
     """
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
     if metadata.get("format") != FORMAT:
         raise InvalidValue("checkpoint", str(path), f"a file of format {FORMAT}, as `detente train` writes")
-    # Copied, so that tensors are aligned in memory as torch's own are: sums over unaligned ones round differently.
+    # Copied, so that the tensors are aligned in memory: sums over unaligned tensors round differently.
     tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
     seeds = json.loads(metadata["seeds"])
     if set(seeds) != set(map(str, run.seeds)):
@@ -93,7 +91,7 @@ def read(path: Path, run: Run) -> tuple[Progress, ...]:
 
 
 def files(folder: Path) -> list[Path]:
-    """Return the checkpoint files of a folder, the oldest first."""
+    """Return the checkpoint files in a folder, oldest first."""
     return sorted(folder.glob("step*.safetensors"))
 
 
@@ -103,29 +101,31 @@ def step_of(path: Path) -> int:
 
 
 def _progress(path: Path, run: Run, seed: int, tensors: dict[str, Tensor], metadata: dict) -> Progress:
-    fresh = begin(run, seed)
-    start = f"{seed}/state/"
-    tensors_of_seed = {key.removeprefix(start): tensor for key, tensor in tensors.items() if key.startswith(start)}
-    expected = fresh.state.flat()
-    wrong = [
+    initial = initial_progress(run, seed)
+    prefix = f"{seed}/state/"
+    tensors_of_seed = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+    expected = initial.state.flat()
+    mismatched = [
         key
         for key in sorted(expected.keys() | tensors_of_seed.keys())
-        if key not in tensors_of_seed or key not in expected or _form(tensors_of_seed[key]) != _form(expected[key])
+        if key not in tensors_of_seed
+        or key not in expected
+        or _shape_and_dtype(tensors_of_seed[key]) != _shape_and_dtype(expected[key])
     ]
-    if wrong:
-        hint = f"{wrong[0]} differs"
+    if mismatched:
+        hint = f"{mismatched[0]} differs"
         raise InvalidValue("checkpoint", str(path), "one of the same game, networks and method", hint)
     on_device = {key: tensors_of_seed[key].to(expected[key].device) for key in expected}
-    state = State.from_flat(on_device, fresh.state)
+    state = State.from_flat(on_device, initial.state)
     return Progress(seed, state, tensors[f"{seed}/random"], metadata["seconds"], metadata["diverged_at"])
 
 
-def _form(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
+def _shape_and_dtype(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
     return tensor.shape, tensor.dtype
 
 
-def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors with those that share memory copied, which safetensors insists on."""
+def _copy_shared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors, with copies of those that share memory, as safetensors requires."""
     storages: set[int] = set()
     return {
         key: t.clone() if t.data_ptr() in storages or storages.add(t.data_ptr()) else t for key, t in tensors.items()

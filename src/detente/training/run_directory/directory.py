@@ -1,4 +1,4 @@
-"""The files of a run directory: made, written whole or not at all, cut back to where a run goes on."""
+"""Prepare a run directory, write its files atomically, and truncate them for resuming."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from pathlib import Path
 from detente.errors import InvalidValue, require
 from detente.training.run_directory import lock
 
-STARTED = "run.yaml.tmp"  # all that a kill may leave of a run that had not begun
-PICTURES = ("samples", "interpolations")  # folders of files by seed and step
+TEMPORARY_CONFIG = "run.yaml.tmp"  # the only file that a run leaves if it is killed before it starts
+PICTURE_FOLDERS = ("samples", "interpolations")  # folders with one file per seed and step
 
 
-def held(directory: Path) -> lock.DirectoryLock:
-    """Return the lock of a directory, which is made if it is missing.
+def lock_directory(directory: Path) -> lock.DirectoryLock:
+    """Create a directory if needed, and return its lock.
 
     Raises:
-        InvalidValue: it cannot be made, or another process holds it.
+        InvalidValue: the directory cannot be created, or another process holds its lock.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidValue("out", str(directory), "a directory that can be made", error.strerror or "") from error
+        raise InvalidValue("out", str(directory), "a directory that can be created", error.strerror or "") from error
     return lock.DirectoryLock(directory)
 
 
 def clear(directory: Path, overwrite: bool) -> None:
-    """Make a directory ready for a new run: empty but for its lock.
+    """Empty a directory for a new run, except for its lock.
 
     Raises:
-        InvalidValue: it holds something that may not be replaced.
+        InvalidValue: the directory contains files that must not be replaced.
     """
-    content = [path for path in directory.iterdir() if path.name not in (STARTED, lock.FILE)]
+    content = [path for path in directory.iterdir() if path.name not in (TEMPORARY_CONFIG, lock.FILE)]
     hint = "Choose another, `detente resume` it, or replace the run in it with --overwrite"
     replaceable = not content or (overwrite and (directory / "run.yaml").exists())
     require(replaceable, "out", str(directory), "a directory that does not exist yet", hint)
@@ -43,8 +43,8 @@ def clear(directory: Path, overwrite: bool) -> None:
             path.unlink()
 
 
-def cut_back(directory: Path, step: int) -> None:
-    """Remove what was recorded after `step`, so that a resumed record equals an undisturbed one."""
+def truncate_record(directory: Path, step: int) -> None:
+    """Remove everything recorded after `step`, so that a resumed run has the same record as an uninterrupted one."""
     path = directory / "metrics.jsonl"
     lines = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
@@ -52,16 +52,16 @@ def cut_back(directory: Path, step: int) -> None:
             if json.loads(line)["step"] <= step:
                 lines.append(line)
         except (ValueError, KeyError, TypeError):
-            break  # the line that a kill cut short
+            break  # a line that was cut off when the process was killed
     write_text(path, "".join(line + "\n" for line in lines))
-    for folder in PICTURES:
+    for folder in PICTURE_FOLDERS:
         for file in (directory / folder).glob("seed*-step*"):
             if int(file.stem.rpartition("step")[2]) > step:
                 file.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         temporary.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a run's exactness rests on beside its configuration: the data, the code of the networks, PyTorch's version."""
+"""What a reproducible run depends on besides its configuration: data, code of the networks, version of PyTorch."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from detente.game import Game
 
 
 def provenance(game: Game) -> dict[str, Any]:
-    """Return for `run.yaml` what data a game has, and which code its networks are: nothing where it has none."""
+    """Return hashes of a game's data and of its networks' code, for `run.yaml`; empty if the game has neither."""
     data: Any = getattr(game, "data", None)
     modules = getattr(game, "modules", None)
     origin: dict[str, Any] = {}
     if hasattr(data, "fingerprint"):
         origin["data"] = {"samples": data.size, "fingerprint": data.fingerprint()}
-    if isinstance(modules, Mapping) and (code := _code(modules)):
+    if isinstance(modules, Mapping) and (code := _code_hash(modules)):
         origin["code"] = code
     return origin
 
 
 def require_same(directory: Path, origin: Mapping[str, Any], changed_data: bool) -> None:
-    """Raise `InvalidValue` where a run would go on with other data; warn where its code or torch are others.
+    """Raise `InvalidValue` if the data of a run have changed; warn if its code or the version of torch has changed.
 
     Args:
-        directory: the run's, whose `run.yaml` tells how it was.
-        origin: how it is now, as `provenance` returns it.
-        changed_data: other data are meant.
+        directory: the run directory, with the recorded values in `run.yaml`.
+        origin: the current values, from `provenance`.
+        changed_data: accept changed data.
     """
     try:
         recorded = yaml.safe_load((directory / "run.yaml").read_text(encoding="utf-8"))
@@ -42,33 +42,36 @@ def require_same(directory: Path, origin: Mapping[str, Any], changed_data: bool)
         return
     if not isinstance(recorded, dict):
         return
-    before, now = recorded.get("data"), origin.get("data")
-    if isinstance(before, dict) and now is not None and before != now and not changed_data:
-        hint = "A resumed run ends as an undisturbed one only with the same data. To go on all the same: --changed-data"
-        raise InvalidValue("data", _described(now), f"the data that the run was trained on, {_described(before)}", hint)
+    recorded_data, current_data = recorded.get("data"), origin.get("data")
+    if isinstance(recorded_data, dict) and current_data not in (None, recorded_data) and not changed_data:
+        hint = "A resumed run equals an uninterrupted one only with the same data. To continue anyway: --changed-data"
+        raise InvalidValue(
+            "data",
+            _describe_data(current_data),
+            f"the data that the run was trained on, {_describe_data(recorded_data)}",
+            hint,
+        )
     if isinstance(recorded.get("code"), str) and recorded["code"] != origin.get("code"):
         warnings.warn("the code of the networks has changed since this run was last trained", stacklevel=2)
     version = (recorded.get("versions") or {}).get("torch")
     if version not in (None, str(torch.__version__)):
-        text = (
-            f"this run was trained with torch {version}, and goes on with {torch.__version__}: not bit for bit the same"
-        )
+        text = f"the run was trained with torch {version}; results with {torch.__version__} are not bitwise equal"
         warnings.warn(text, stacklevel=2)
 
 
-def _described(data: Mapping[str, Any]) -> str:
+def _describe_data(data: Mapping[str, Any]) -> str:
     count = data.get("samples")
-    return f"{'samples without end' if count is None else f'{count} samples'} (fingerprint {data.get('fingerprint')})"
+    return f"{'unlimited samples' if count is None else f'{count} samples'} (fingerprint {data.get('fingerprint')})"
 
 
-def _code(modules: Mapping[str, torch.nn.Module]) -> str:
-    """Return a hash of the source of all classes of layers but torch's and ours; empty where there is none."""
-    kinds = {type(part) for module in modules.values() for part in module.modules()}
-    foreign = [kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "detente")]
+def _code_hash(modules: Mapping[str, torch.nn.Module]) -> str:
+    """Return a hash of the source of all layer classes that are not torch's or détente's; empty if there are none."""
+    classes = {type(layer) for module in modules.values() for layer in module.modules()}
+    user_classes = [cls for cls in classes if cls.__module__.partition(".")[0] not in ("torch", "detente")]
     sources = []
-    for kind in foreign:
+    for cls in user_classes:
         try:
-            sources.append(inspect.getsource(kind))
-        except (OSError, TypeError):  # defined where there is no file, as in a notebook
+            sources.append(inspect.getsource(cls))
+        except (OSError, TypeError):  # defined without a file, e.g. in a notebook
             continue
     return hashlib.sha256("".join(sorted(sources)).encode()).hexdigest()[:16] if sources else ""

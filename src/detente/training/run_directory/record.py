@@ -1,4 +1,4 @@
-"""The run directory: the only bridge between a training and everything that looks at it afterwards."""
+"""Record a training run in its directory, the only input of the report and of all later commands."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from detente.training.loop import Tick, applicable, train
 from detente.training.progress import Progress
 from detente.training.run import Run
 from detente.training.run_directory import checkpoint
-from detente.training.run_directory.directory import clear, cut_back, held, write_text
+from detente.training.run_directory.directory import clear, lock_directory, truncate_record, write_text
 from detente.training.run_directory.provenance import provenance, require_same
 from detente.training.run_directory.snapshot import write_snapshot
-from detente.training.signals import undisturbed
+from detente.training.signals import ignore_signals
 
 
 def train_into(
@@ -40,10 +40,10 @@ def train_into(
     overwrite: bool = False,
     changed_data: bool = False,
 ) -> Iterator[Tick]:
-    """Train a run and record it in a directory; yield the ticks. Interrupted, it saves what was trained.
+    """Train a run, record it in a directory and yield its ticks; an interrupted run saves its progress.
 
     Args:
-        run: what is trained.
+        run: the training run.
         directory: its run directory.
         configuration: the resolved configuration as nested mappings, for `run.yaml`.
         resume: continue the run in the directory.
@@ -51,7 +51,7 @@ def train_into(
         changed_data: continue although the data have changed.
 
     Raises:
-        InvalidValue: as `Record`, or every seed of the run has diverged.
+        InvalidValue: see `Record`; or every seed of the run has diverged.
     """
     with Record(run, directory, configuration, resume, overwrite, changed_data) as record:
         _require_trainable(record)
@@ -59,19 +59,19 @@ def train_into(
 
 
 class Record:
-    """Writes the ticks of a run into its directory, and can be asked to go on where a directory ends.
+    """Writes the ticks of a run into its directory; can continue an existing run directory.
 
     Args:
-        run: what is trained.
-        directory: where; made if it is missing.
+        run: the training run.
+        directory: run directory; created if it does not exist.
         configuration: the resolved configuration as nested mappings, for `run.yaml`.
-        resume: go on in an existing directory instead of starting a new one.
+        resume: continue the run in an existing directory.
         overwrite: replace an existing run.
-        changed_data: go on although the data are others than before.
+        changed_data: continue although the data have changed.
 
     Raises:
-        InvalidValue: the directory exists and holds something (and neither flag is given), cannot be written, or is
-            being written by another process; the data have changed since the run was last trained.
+        InvalidValue: the directory is not empty (without `resume` and `overwrite`), is not writable, or another process
+            writes into it; or the data have changed since the run was last trained.
     """
 
     def __init__(
@@ -83,22 +83,22 @@ class Record:
         overwrite: bool = False,
         changed_data: bool = False,
     ) -> None:
-        self.lock = held(directory)
+        self.lock = lock_directory(directory)
         try:
-            self._begin(run, directory, configuration, resume, overwrite, changed_data)
+            self._open(run, directory, configuration, resume, overwrite, changed_data)
         except BaseException:
             self.lock.release()
             raise
 
-    def _begin(
+    def _open(
         self, run: Run, directory: Path, configuration: dict[str, Any], resume: bool, overwrite: bool, changed: bool
     ) -> None:
         self.run, self.directory = run, directory
         self.checkpoints = directory / "checkpoints"
-        # Killed before its first checkpoint, a run begins again.
+        # A run that was killed before its first checkpoint starts again.
         self.start = checkpoint.load(self.checkpoints, run) if resume and checkpoint.files(self.checkpoints) else None
         first_step = max(seed_progress.step for seed_progress in self.start) if self.start else -1
-        require(first_step <= run.steps, "steps", run.steps, f"at least {first_step}, where the last checkpoint stands")
+        require(first_step <= run.steps, "steps", run.steps, f"at least {first_step}, the step of the last checkpoint")
         origin = provenance(run.game)
         if resume:
             require_same(directory, origin, changed)
@@ -106,30 +106,29 @@ class Record:
             clear(directory, overwrite)
         self.metrics: dict[str, Metric] = applicable(run.game)
         self._write_yaml({**configuration, **origin})
-        described = {name: {"title": m.title, "unit": m.unit, "better": m.better} for name, m in self.metrics.items()}
-        write_text(directory / "metrics.json", json.dumps(described, indent=1))
-        cut_back(directory, first_step)
-        from torch.utils.tensorboard import SummaryWriter  # takes a second to import
+        metric_info = {name: {"title": m.title, "unit": m.unit, "better": m.better} for name, m in self.metrics.items()}
+        write_text(directory / "metrics.json", json.dumps(metric_info, indent=1))
+        truncate_record(directory, first_step)
+        from torch.utils.tensorboard import SummaryWriter  # imported here because it takes a second
 
         self._events = SummaryWriter(str(directory / "events"), purge_step=first_step + 1)
         self._lines = (directory / "metrics.jsonl").open("a", encoding="utf-8")
-        self._last: Tick | None = None
-        self._before = {
-            seed_progress.seed: seed_progress for seed_progress in self.start or ()
-        }  # each seed as its last line tells it
-        self._saved = -1
+        self._last_tick: Tick | None = None
+        # Progress of each seed at its last line.
+        self._last_written = {seed_progress.seed: seed_progress for seed_progress in self.start or ()}
+        self._saved_step = -1
 
     def __enter__(self) -> Record:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with undisturbed():
+        with ignore_signals():
             try:
-                if self._last is not None:
-                    if self._saved < self._last.step:
-                        checkpoint.save(self.checkpoints, self._last.progress)
-                    self._write_status(self._last.progress, _execution(self._last), "interrupted")
-                elif self.start is not None:  # killed between its last checkpoint and its last word
+                if self._last_tick is not None:
+                    if self._saved_step < self._last_tick.step:
+                        checkpoint.save(self.checkpoints, self._last_tick.progress)
+                    self._write_status(self._last_tick.progress, _execution(self._last_tick), "interrupted")
+                elif self.start is not None:  # killed between its last checkpoint and its last status
                     self._write_status(self.start, self._last_execution(), "interrupted")
             finally:
                 self._lines.close()
@@ -137,13 +136,13 @@ class Record:
                 self.lock.release()
 
     def follow(self, ticks: Iterator[Tick]) -> Iterator[Tick]:
-        """Yield the ticks, each written down first."""
+        """Write and yield each tick."""
         for tick in ticks:
             self.write(tick)
             yield tick
 
     def write(self, tick: Tick) -> None:
-        """Write one tick: lines, events, samples, and a checkpoint where one is due."""
+        """Write one tick: lines, events, samples, and a checkpoint at its interval."""
         for seed_progress in tick.progress:
             if seed_progress.seed in tick.infos or seed_progress.seed in tick.metrics:
                 self._write_line(tick, seed_progress)
@@ -152,11 +151,11 @@ class Record:
             for seed_progress in tick.progress:
                 if seed_progress.diverged_at is None:
                     self._write_pictures(seed_progress, tick.step)
-        if self._last is None or self.run.event_between("checkpoint", self._last.moment, tick.moment):
+        if self._last_tick is None or self.run.event_between("checkpoint", self._last_tick.moment, tick.moment):
             os.fsync(self._lines.fileno())
             checkpoint.save(self.checkpoints, tick.progress)
-            self._saved = tick.step
-        self._last = tick
+            self._saved_step = tick.step
+        self._last_tick = tick
         self._write_status(tick.progress, _execution(tick), "running")
 
     def _write_line(self, tick: Tick, progress: Progress) -> None:
@@ -166,7 +165,7 @@ class Record:
             "step": tick.step,
             "gradient_evaluations": cost * tick.step,
             "seconds": progress.seconds,
-            **self._cost(progress),
+            **self._step_cost(progress),
         }
         if info is not None:
             line["losses"] = {name: _number(loss) for name, loss in info.losses.items()}
@@ -181,11 +180,11 @@ class Record:
                 if number is not None:
                     self._events.add_scalar(f"{group}/{name}/seed{progress.seed}", number, tick.step)
 
-    def _cost(self, progress: Progress) -> dict[str, float]:
-        """Return the seconds that each step since a seed's last line took, and the largest memory so far."""
-        before, most = self._before.get(progress.seed), memory.peak(self.run.device)
-        self._before[progress.seed] = progress
-        memory_use = {} if most is None else {"memory_mib": round(most, 1)}
+    def _step_cost(self, progress: Progress) -> dict[str, float]:
+        """Return the seconds per step since a seed's last line, and the peak memory so far."""
+        before, peak_size = self._last_written.get(progress.seed), memory.peak(self.run.device)
+        self._last_written[progress.seed] = progress
+        memory_use = {} if peak_size is None else {"memory_mib": round(peak_size, 1)}
         if before is None or progress.step == before.step:
             return memory_use
         return {
@@ -234,14 +233,14 @@ class Record:
             "python": platform.python_version(),
         }
         machine = {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()}
-        whole = {
+        content = {
             **configuration,
             "versions": versions,
             "machine": machine,
             "command": shlex.join(sys.argv),
             "folder": os.getcwd(),
         }
-        write_text(self.directory / "run.yaml", yaml.safe_dump(whole, sort_keys=False, allow_unicode=True))
+        write_text(self.directory / "run.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 def _execution(tick: Tick) -> dict[str, str]:

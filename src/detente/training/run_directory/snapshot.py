@@ -1,4 +1,4 @@
-"""What a generator makes at a moment, as files: points with the discriminator's level sets, or pictures of images."""
+"""Save samples of a generator: points with the discriminator's level sets, or images as pictures."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from detente.games.adversarial import Adversarial
 from detente.state import State
 
 POINTS, IMAGES, RESOLUTION = 512, 64, 48
-ROWS, COLUMNS = 8, 10  # of an interpolation: so many pairs of latents, so many images from the one to the other
-LATENTS = 20_170_601  # seed of the latents that every snapshot shows, so that one image can be followed
+ROWS, COLUMNS = 8, 10  # of an interpolation: pairs of latents, and images per pair
+LATENTS = 20_170_601  # seed of the latents, the same in all snapshots so that an image can be compared over time
 
 
 def write_snapshot(game: Game, state: State, directory: Path, seed: int, step: int) -> dict[str, Path]:
-    """Write what the generator makes at `state` of the same latents at every step; a game without one writes nothing.
+    """Write samples of the generator at `state`, always with the same latents; a game without generator writes nothing.
 
     Args:
         game: the game.
-        state: where it stands; not changed.
-        directory: where to write: the run directory.
-        seed: whose state.
-        step: when.
+        state: state of the training; not modified.
+        directory: run directory to write into.
+        seed: seed of the training, for the file name.
+        step: number of steps, for the file name.
 
     Returns:
-        The files by the name of their folder: `samples`, `.npz` with `fake`, `real`, `levels`, `extent` for points in
-        the plane, `.png` for images; and for images `interpolations`, each row from one latent to another.
+        The files by folder. `samples`: for points in the plane, `.npz` with `fake`, `real`, `levels` and `extent`; for
+        images, `.png`. `interpolations`, for images only: each row interpolates between two latents.
     """
     if not isinstance(game, Adversarial):
         return {}
@@ -39,7 +39,7 @@ def write_snapshot(game: Game, state: State, directory: Path, seed: int, step: i
     if len(shape) == 3:
         pictures = {
             "samples": image_grid(game.sample(state, IMAGES, generator)),
-            "interpolations": _between(game, state),
+            "interpolations": _interpolation_picture(game, state),
         }
         paths = {folder: _path(directory / folder, seed, step, ".png") for folder in pictures}
         for folder, picture in pictures.items():
@@ -50,17 +50,17 @@ def write_snapshot(game: Game, state: State, directory: Path, seed: int, step: i
     path = _path(directory / "samples", seed, step, ".npz")
     fake = game.sample(state, POINTS, generator).cpu()
     real = game.data.draw(POINTS, generator)["real"].cpu()
-    reach = 1.3 * float(real.abs().max())
-    axis = torch.linspace(-reach, reach, RESOLUTION)
+    limit = 1.3 * float(real.abs().max())
+    axis = torch.linspace(-limit, limit, RESOLUTION)
     points = torch.cartesian_prod(axis, axis)[:, [1, 0]].to(state.t.device)  # rows follow y, columns x
     levels = game.scores(state, points).reshape(RESOLUTION, RESOLUTION).cpu()
-    extent = np.array([-reach, reach, -reach, reach], dtype=np.float32)
+    extent = np.array([-limit, limit, -limit, limit], dtype=np.float32)
     np.savez_compressed(path, fake=fake.numpy(), real=real.numpy(), levels=levels.numpy(), extent=extent)
     return {"samples": path}
 
 
 def image_grid(samples: Tensor, columns: int | None = None) -> Image.Image:
-    """Return images (n, channels, height, width) in [−1, 1] as one picture, row by row (default: in a square)."""
+    """Return images (n, channels, height, width) in [−1, 1] as one picture, row by row. Default: a square."""
     count, channels, height, width = samples.shape
     columns = columns or int(np.ceil(np.sqrt(count)))
     rows = int(np.ceil(count / columns))
@@ -73,35 +73,35 @@ def image_grid(samples: Tensor, columns: int | None = None) -> Image.Image:
     return Image.fromarray(array[:, :, 0] if channels == 1 else array[:, :, :3])
 
 
-def interpolated(start: Tensor, end: Tensor, count: int) -> Tensor:
-    """Return latents on the way from each start to its end, both included, (rows, count, latent).
+def interpolate(start: Tensor, end: Tensor, count: int) -> Tensor:
+    """Return latents interpolated from each start to its end, both included, (rows, count, latent).
 
-    z(s) = (sin((1 − s)Ω) z₀ + sin(sΩ) z₁)/sin Ω, Ω the angle between z₀ and z₁: a straight line's middle would be
-    shorter than a normal vector of that length ever is.
+    z(s) = (sin((1 − s)Ω) z₀ + sin(sΩ) z₁)/sin Ω, Ω the angle between z₀ and z₁. The middle of a straight line
+    would be shorter than normally distributed vectors are.
 
     Args:
         start: z₀, (rows, latent).
         end: z₁, (rows, latent).
-        count: latents in a row, ≥ 2.
+        count: number of latents per row, ≥ 2.
 
     Source: White 2016, Sampling Generative Networks (arXiv:1609.04468), section 2.1 (Shoemake's slerp).
     """
     angle = torch.nn.functional.cosine_similarity(start, end, dim=1).clamp(-1, 1).acos().reshape(-1, 1, 1)
     share = torch.linspace(0, 1, count, device=start.device).reshape(1, -1, 1)
     start_column, end_column = start.unsqueeze(1), end.unsqueeze(1)
-    straight = angle.sin() < 1e-3  # in one direction, or in opposite ones, where no way is shorter than another
-    bent = ((1 - share) * angle).sin() * start_column + (share * angle).sin() * end_column
+    parallel = angle.sin() < 1e-3  # parallel or antiparallel latents, where the arc is not unique
+    arc = ((1 - share) * angle).sin() * start_column + (share * angle).sin() * end_column
     return torch.where(
-        straight, (1 - share) * start_column + share * end_column, bent / angle.sin().where(~straight, 1.0)
+        parallel, (1 - share) * start_column + share * end_column, arc / angle.sin().where(~parallel, 1.0)
     )
 
 
-def _between(game: Adversarial, state: State) -> Image.Image:
-    """Return a picture with a row of images for each way between two latents, of one class where there are classes."""
+def _interpolation_picture(game: Adversarial, state: State) -> Image.Image:
+    """Return a picture with one row of images per interpolation; if there are classes, each row has one class."""
     generator = torch.Generator().manual_seed(LATENTS + 1)
     ends = torch.randn(2, ROWS, math.prod(game.latent_shape), generator=generator)
-    latents = interpolated(ends[0], ends[1], COLUMNS).flatten(0, 1).unflatten(1, game.latent_shape).to(state.t.device)
-    labels = getattr(game, "present", None)  # of a conditional game, whose generator is told one too
+    latents = interpolate(ends[0], ends[1], COLUMNS).flatten(0, 1).unflatten(1, game.latent_shape).to(state.t.device)
+    labels = getattr(game, "present", None)  # of a conditional game, whose generator also takes labels
     conditioning = [] if labels is None else [labels[torch.arange(ROWS) % len(labels)].repeat_interleave(COLUMNS)]
     return image_grid(game.generate(state, latents, *(tensor.to(latents.device) for tensor in conditioning)), COLUMNS)
 

@@ -1,4 +1,4 @@
-"""How far a run has come in its directory."""
+"""Read the status of a run from its directory."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any, Literal
 
 import yaml
 
-from detente.training.run_directory.directory import STARTED
+from detente.training.run_directory.directory import TEMPORARY_CONFIG
 from detente.training.run_directory.lock import FILE as LOCK
 
-NOT_OPTIONS = ("versions", "machine", "command", "folder", "data", "code")  # what else a run.yaml holds
+NOT_OPTIONS = ("versions", "machine", "command", "folder", "data", "code")  # other keys of a run.yaml
 RunStatus = Literal["absent", "finished", "unfinished", "other"]
 
 
-def run_status(directory: Path, described: dict[str, Any]) -> RunStatus:
-    """Return the status of a run in a directory; `other` if the directory holds anything but this run."""
+def run_status(directory: Path, configuration: dict[str, Any]) -> RunStatus:
+    """Return the status of a run in a directory; "other" if the directory contains anything but this run."""
     if not directory.exists() or (
-        directory.is_dir() and all(file.name in (STARTED, LOCK) for file in directory.iterdir())
+        directory.is_dir() and all(file.name in (TEMPORARY_CONFIG, LOCK) for file in directory.iterdir())
     ):
         return "absent"
     try:
         content = yaml.safe_load((directory / "run.yaml").read_text(encoding="utf-8"))
-        recorded, requested = ({k: v for k, v in run.items() if v is not None} for run in (content, described))
+        recorded, requested = ({k: v for k, v in run.items() if v is not None} for run in (content, configuration))
     except (OSError, ValueError, AttributeError, yaml.YAMLError):
         return "other"
     if {key: value for key, value in recorded.items() if key not in NOT_OPTIONS} != requested:
