@@ -1,4 +1,4 @@
-"""Old names that keep working for one release, each with a warning that says the new one."""
+"""Old names, which keep working for one release; each use warns and gives the new name."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ MODULES = {
 
 
 def current(path: str) -> str:
-    """Return today's import path of something that may have had another one, e.g. of a class in an old `run.yaml`."""
+    """Return the current import path for a path that may be outdated, e.g. of a class in an old `run.yaml`."""
     parent, attributes = path, []
     while parent:
         if parent in MODULES:
@@ -150,11 +150,11 @@ def current(path: str) -> str:
 
 
 def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a module's `__getattr__` for names that it used to have.
+    """Return a module-level `__getattr__` that resolves the module's old names.
 
     Args:
-        module: the module, `__name__`.
-        names: today's name by the old one; with dots, where it is in another module.
+        module: name of the module, `__name__`.
+        names: new name by old name; a dotted path if it is now in another module.
     """
 
     def getattr_(name: str) -> Any:
@@ -168,24 +168,24 @@ def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
 
 
 def install() -> None:
-    """Let Python find modules by the names that they used to have."""
+    """Make modules importable under their old names."""
     sys.meta_path.append(_Finder())
 
 
 def _warn(old: str, new: str, level: int) -> None:
-    warnings.warn(f"{old} is now {new}; the old name goes with the next release", DeprecationWarning, level + 1)
+    warnings.warn(f"{old} is now {new}; the next release removes the old name", DeprecationWarning, level + 1)
 
 
 class _Finder(MetaPathFinder):
-    """Finds a module that was moved as a stand-in, which looks everything up in the module of today."""
+    """Finds the old name of a moved module, as a module that forwards every attribute to the new one."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, _Stand(), is_package=True) if fullname in MODULES else None
+        return ModuleSpec(fullname, _ForwardingLoader(), is_package=True) if fullname in MODULES else None
 
 
-class _Stand(Loader):
+class _ForwardingLoader(Loader):
     def exec_module(self, module: ModuleType) -> None:
         new = MODULES[module.__name__]
 

@@ -1,1 +1,1 @@
-"""Faster ways to the same numbers."""
+"""Faster algorithms for the same results."""

@@ -1,7 +1,7 @@
-"""Transposed convolutions as matrix products, where torch's own are slow; the values are torch's, to rounding.
+"""Transposed convolutions as matrix products where torch is slow; results equal torch's up to rounding.
 
-Generators begin and end with transposed convolutions of few pixels or to few channels. There a matrix product and a sum
-of patches, whose derivatives are again products, beat the general algorithms of a processor.
+Generators begin and end with transposed convolutions of few pixels or to few channels. For these, a matrix product and
+a sum of patches, with matrix products as derivatives, are faster on CPUs than general algorithms.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 Pair = int | Sequence[int]
-Answers = Mapping[Callable[..., Any], Callable[..., Any]]  # ours, by torch's function
+Answers = Mapping[Callable[..., Any], Callable[..., Any]]  # replacements by torch function
 _NONE, _ONE = (0, (0,), (0, 0)), (1, (1,), (1, 1))
 
 
 def products(module: nn.Module, *tensors: Tensor) -> AbstractContextManager:
-    """Return a context in which `module` computes products where those are quicker: not if a tensor is on a GPU."""
+    """Return a context in which `module` uses matrix products where they are faster, unless a tensor is on a GPU."""
     if any(tensor.device.type != "cpu" for tensor in tensors):
         return nullcontext()
     if module not in _TRANSPOSED:
@@ -32,33 +32,33 @@ def products(module: nn.Module, *tensors: Tensor) -> AbstractContextManager:
 
 
 def answered(answers: Answers) -> AbstractContextManager:
-    """Return a context in which calls of some functions of torch are answered by ours.
+    """Return a context that replaces some functions of torch.
 
-    It costs every call of torch within it microseconds. Nothing changes where a graph is traced, whose compiler merges
-    torch's own passes.
+    In this context, each call of a torch function costs a few microseconds more. While a graph is traced, nothing is
+    replaced, since the compiler merges torch's own passes.
     """
-    return nullcontext() if get_proxy_mode() is not None else _Answered(answers)
+    return nullcontext() if get_proxy_mode() is not None else _Replacing(answers)
 
 
-class _Answered(TorchFunctionMode):
-    """Calls of some functions of torch are answered by ours; all others go to torch."""
+class _Replacing(TorchFunctionMode):
+    """Replaces some functions of torch; calls of all others go to torch."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, replacements: Answers) -> None:
         super().__init__()
-        self.ours = answers
+        self.replacements = replacements
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        return self.ours.get(func, func)(*args, **(kwargs or {}))
+        return self.replacements.get(func, func)(*args, **(kwargs or {}))
 
 
 def suits(x: Tensor, *others: Tensor | None) -> bool:
-    """Whether these are plain tensors: of one float type, on a processor, not within torch.func."""
+    """Whether these are plain tensors: of one floating-point dtype, on the CPU, not inside torch.func."""
     tensors = [x, *[tensor for tensor in others if tensor is not None]]
     return (
         torch.is_grad_enabled()
-        # Where somebody keeps what is saved (checkpointing), torch must find the same tensors when it computes again.
+        # With saved-tensor hooks (checkpointing), torch must save the same tensors when it recomputes the forward pass.
         and torch._C._autograd._top_saved_tensors_default_hooks(False) is None  # pyright: ignore
         and x.is_floating_point()
         and all(t.dtype == x.dtype and t.device.type == "cpu" for t in tensors)
@@ -76,7 +76,7 @@ def _conv_transpose2d(
     groups: int = 1,
     dilation: Pair = 1,
 ) -> Tensor:
-    """Return the transposed convolution: a product, and where there is more than a pixel a sum of its patches."""
+    """Return the transposed convolution: a matrix product and, for more than one pixel, a sum of patches."""
     arguments = x, weight, bias
     if torch.is_autocast_enabled("cpu"):
         x, weight, bias = _cast(x), _cast(weight), bias if bias is None else _cast(bias)
@@ -87,7 +87,7 @@ def _conv_transpose2d(
     elif plain and (to <= 3 or (pixels <= 16 and weight.shape[0] * to >= 2**17)):
         step, pad, kernel = _pair(stride), _pair(padding), weight.shape[2:]
         height, width = ((n - 1) * step[i] - 2 * pad[i] + kernel[i] for i, n in enumerate(x.shape[2:]))
-        if to <= 3:  # a small weight times every image: what comes in and out stays in order
+        if to <= 3:  # a small weight times each image: no tensor is transposed
             patches = torch.bmm(weight.flatten(1).T.expand(len(x), -1, -1), x.flatten(2))
         else:  # a large weight times all images at once
             rows = x.flatten(2).mT.flatten(0, 1) @ weight.flatten(1)
@@ -99,12 +99,12 @@ def _conv_transpose2d(
 
 
 def _cast(tensor: Tensor) -> Tensor:
-    """Return a tensor as autocast hands it to a convolution: float32 alone becomes shorter."""
+    """Return a tensor as autocast passes it to a convolution: only float32 is converted."""
     return tensor.to(torch.get_autocast_dtype("cpu")) if tensor.dtype == torch.float32 else tensor
 
 
 def _pair(number: Pair) -> tuple[int, ...]:
-    """Return two numbers where one stands for both."""
+    """Return two numbers; a single number stands for both."""
     return (number, number) if isinstance(number, int) else (*number, *number)[:2]
 
 
