@@ -253,10 +253,10 @@ class Adversarial(Game):
         filtered, real_scores = partial(self._filtered, batch, strength), None
         real_conditioning, fake_conditioning = self._conditioning(batch, "real"), self._conditioning(batch, "fake")
         if "discriminator" in requested or self.objective.generator_needs_real:
-            real_scores, after = self._score(vectors, scored, filtered("real", real), *real_conditioning)
+            real_scores, new_buffers = self._score(vectors, scored, filtered("real", real), *real_conditioning)
             # When only the generator moves, a zero-sum loss uses real samples only for its value. They do not change
             # the discriminator's buffers, since an ordinary loop does not use real samples in the generator's step.
-            scored = scored if "discriminator" not in requested and self.objective.zero_sum else after
+            scored = scored if "discriminator" not in requested and self.objective.zero_sum else new_buffers
         fake_scores, scored = self._score(vectors, scored, filtered("fake", fake), *fake_conditioning)
         if "generator" in requested:
             losses["generator"] = self.objective.generator_loss(real_scores, fake_scores)
@@ -417,9 +417,9 @@ class Adversarial(Game):
 
         def scores_at(scale: float) -> Tensor:
             x = scale * torch.empty_like(zero_batch["real"]).normal_(generator=generator)
-            at = {**vectors, "discriminator": vectors["discriminator"].clone().requires_grad_()}
+            vectors_with_gradient = {**vectors, "discriminator": vectors["discriminator"].clone().requires_grad_()}
             with seeded(0, x.device):
-                return self._call("discriminator", at, buffers["discriminator"], x, *conditioning)[0]
+                return self._call("discriminator", vectors_with_gradient, buffers["discriminator"], x, *conditioning)[0]
 
         if self.score_kind == "probabilities":
             require_probabilities(module, scores_at)

@@ -65,6 +65,6 @@ class DiracGAN(Game):
         }
         if self.penalty is not None:
             score = lambda x: (x * psi).sum(1)  # noqa: E731 - samples (1, 1) to scores (1,)
-            at = theta.reshape(1, 1)
-            losses["discriminator"] = losses["discriminator"] + self.penalty(score, at * 0.0, at, batch)
+            sample = theta.reshape(1, 1)
+            losses["discriminator"] = losses["discriminator"] + self.penalty(score, sample * 0.0, sample, batch)
         return losses, buffers

@@ -53,7 +53,7 @@ class LowDimensional(Game):
 
     def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
         """Return the initial point, float64."""
-        return {name: torch.tensor([at]).double() for name, at in zip(("x", "y"), self.start, strict=True)}, {}
+        return {name: torch.tensor([number]).double() for name, number in zip(("x", "y"), self.start, strict=True)}, {}
 
     def losses(
         self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None

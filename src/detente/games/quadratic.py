@@ -54,10 +54,10 @@ class Quadratic(Game):
     def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
         """Return the initial point, float64."""
         if self.start is None:
-            at = torch.randn(self.n + self.m, generator=generator, dtype=torch.float64)
+            point = torch.randn(self.n + self.m, generator=generator, dtype=torch.float64)
         else:
-            at = torch.tensor(list(self.start), dtype=torch.float64)
-        return {"x": at[: self.n].clone(), "y": at[self.n :].clone()}, {}
+            point = torch.tensor(list(self.start), dtype=torch.float64)
+        return {"x": point[: self.n].clone(), "y": point[self.n :].clone()}, {}
 
     def losses(
         self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None

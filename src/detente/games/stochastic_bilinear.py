@@ -57,10 +57,10 @@ class StochasticBilinear(Game):
         """Return the initial point, float64."""
         d = self.dimension
         if self.start is None:
-            at = torch.randn(2 * d, generator=generator, dtype=torch.float64, device=generator.device) / d**0.5
+            point = torch.randn(2 * d, generator=generator, dtype=torch.float64, device=generator.device) / d**0.5
         else:
-            at = torch.tensor(list(self.start), dtype=torch.float64)
-        return {"x": at[:d].clone(), "y": at[d:].clone()}, {}
+            point = torch.tensor(list(self.start), dtype=torch.float64)
+        return {"x": point[:d].clone(), "y": point[d:].clone()}, {}
 
     def draw(self, generator: torch.Generator) -> Batch:
         """Return the indices of the batch's terms, int64 (batch,)."""

@@ -129,12 +129,12 @@ class _Reads(TorchDispatchMode):
 class _Differentiated(nn.Module):
     """Returns the gradient of the sum of a module's output, computed while its parameters are still replaced."""
 
-    def __init__(self, module: nn.Module, at: Tensor) -> None:
+    def __init__(self, module: nn.Module, point: Tensor) -> None:
         super().__init__()
-        self.module, self.at = module, (at,)
+        self.module, self.point = module, (point,)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return _gradient(self.module(*inputs), *self.at)
+        return _gradient(self.module(*inputs), *self.point)
 
 
 class _Examination:
@@ -166,8 +166,8 @@ class _Examination:
             require(not renormalises, self.player, f"{name}.max_norm", "embeddings without max_norm", hint)
         fresh = self._call(copied(self.module), self.shifted, self.x2)
         called, snapshots = copied(self.module), [_snapshot(self.module)]
-        for at, inputs in ((self.initial, self.x1), (self.shifted, self.x1), (self.shifted, self.x2)):
-            second_call = self._call(called, at, inputs)
+        for point, inputs in ((self.initial, self.x1), (self.shifted, self.x1), (self.shifted, self.x2)):
+            second_call = self._call(called, point, inputs)
             snapshots.append(_snapshot(called))
         self._require_no_history(fresh, second_call, _changed(snapshots[0], snapshots[-1]))
         self._require_no_counter(called, second_call, _changed(snapshots[1], snapshots[-1]))
@@ -184,15 +184,15 @@ class _Examination:
     def _sources(self, module: nn.Module) -> list[Source]:
         return [*self.global_sources, *generators_in(module)]
 
-    def _call(self, module: nn.Module, at: Tensor, inputs: tuple[Tensor, ...], watched: bool = True) -> _Call:
+    def _call(self, module: nn.Module, point: Tensor, inputs: tuple[Tensor, ...], watched: bool = True) -> _Call:
         """Call a copy functionally; raise an error if it changes its parameters or its input, or replaces buffers."""
-        leaf = at.detach().clone().requires_grad_()
+        leaf = point.detach().clone().requires_grad_()
         tensors = {**self.layout.unflatten(leaf), **{name: tensor.clone() for name, tensor in self.memory.items()}}
         tensors_after, arguments = dict(tensors), tuple(x.clone() for x in inputs)
         addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
         buffers = dict(module.named_buffers())
         reads = _Reads(self._forbidden_addresses(module) if watched else {})
-        device, sources = at.device, self._sources(module)
+        device, sources = point.device, self._sources(module)
         with torch.enable_grad(), seeded(0, device, sources):
             before = [random_state(device), *map(state_of, sources)]
             with reads:
@@ -206,7 +206,7 @@ class _Examination:
         hint = "The cause may be inplace=True in the first layer, or x.mul_(…). Use x.clone()"
         require(not written, self.player, f"{type(module).__name__} writes into its input", "unchanged input", hint)
         for name in self.layout.names:
-            changed = tensors_after[name].data_ptr() != addresses[name] or not torch.equal(leaf, at)
+            changed = tensors_after[name].data_ptr() != addresses[name] or not torch.equal(leaf, point)
             hint = "Only the optimizer may change it. To initialise it from data, call the module once beforehand"
             require(not changed, self.player, f"forward writes the parameter {name}", "unchanged parameters", hint)
         added = [name for name in dict(module.named_buffers()) if name not in buffers]
@@ -267,21 +267,21 @@ class _Examination:
         names = []
         for name in self.layout.names:
             values = {**self.layout.unflatten(self.initial), name: self.layout.unflatten(self.shifted)[name]}
-            at = self.layout.flatten(values)
-            if not self._agrees(at, self._call(copied(self.module), at, self.x2, watched=False)):
+            point = self.layout.flatten(values)
+            if not self._agrees(point, self._call(copied(self.module), point, self.x2, watched=False)):
                 names.append(name)
         value = f"{type(self.module).__name__} reads {', '.join(names[:3]) or 'parameters'} by other names"
         hint = "Training does not change a copy of a parameter (an attribute, a NumPy array)"
         raise InvalidValue(self.player, value, "a module that reads parameters only from itself", hint)
 
     @torch.no_grad()
-    def _agrees(self, at: Tensor, functional: _Call) -> bool:
+    def _agrees(self, point: Tensor, functional: _Call) -> bool:
         """Whether a module called before, with the values then written into it, agrees with a functional call."""
         written = copied(self.module)
-        with seeded(0, at.device, self._sources(written)):
+        with seeded(0, point.device, self._sources(written)):
             written(*(x.clone() for x in self.x1))
-        write(written, self.layout, at, self.memory)
-        with seeded(0, at.device, self._sources(written)):
+        write(written, self.layout, point, self.memory)
+        with seeded(0, point.device, self._sources(written)):
             output = written(*(x.clone() for x in self.x2))
         buffers_after = copy_buffers(written, self.frozen)
         return _close(output, functional.output) and all(
@@ -317,14 +317,14 @@ class _Examination:
         It is computed after the functional call, or, if `within`, while the parameters are still replaced. Both differ
         if layers run again in the backward pass, which then use the parameters of the module itself.
         """
-        module, at = copied(self.module), self.shifted.detach().clone().requires_grad_()
+        module, point = copied(self.module), self.shifted.detach().clone().requires_grad_()
         inputs = (self.x2[0].clone().requires_grad_(input_needs_gradient), *self.x2[1:])
-        tensors = {**self.layout.unflatten(at), **{name: tensor.clone() for name, tensor in self.memory.items()}}
-        with torch.enable_grad(), seeded(0, at.device, self._sources(module)):
+        tensors = {**self.layout.unflatten(point), **{name: tensor.clone() for name, tensor in self.memory.items()}}
+        with torch.enable_grad(), seeded(0, point.device, self._sources(module)):
             if within:
                 tensors = {f"module.{name}": tensor for name, tensor in tensors.items()}
-                return functional_call(_Differentiated(module, at), tensors, inputs)
-            return _gradient(functional_call(module, tensors, inputs), inputs[0] if of_input else at)
+                return functional_call(_Differentiated(module, point), tensors, inputs)
+            return _gradient(functional_call(module, tensors, inputs), inputs[0] if of_input else point)
 
     def _draws_in_evaluation(self) -> tuple[bool, ...]:
         """Return for each source of random numbers whether a call in evaluation mode draws from it."""
@@ -334,8 +334,8 @@ class _Examination:
             return (False,) * (1 + len(self._sources(self.module)))
 
 
-def _gradient(output: Tensor, at: Tensor) -> Tensor:
-    return output_gradient(output, at) if output.requires_grad else torch.zeros_like(at)
+def _gradient(output: Tensor, point: Tensor) -> Tensor:
+    return output_gradient(output, point) if output.requires_grad else torch.zeros_like(point)
 
 
 def _address(tensor: object) -> int:

@@ -37,7 +37,7 @@ def functional_call(module: nn.Module, tensors: dict[str, Tensor], inputs: tuple
     places = _PLACES[module]
     if places is None:
         return func.functional_call(module, tensors, inputs)
-    before: dict[str, Tensor] = {}
+    original: dict[str, Tensor] = {}
     replaced: list[tuple[Any, Any, Tensor]] = []
     try:
         for name, container, key in _CONTAINERS[module]:
@@ -46,10 +46,10 @@ def functional_call(module: nn.Module, tensors: dict[str, Tensor], inputs: tuple
                 container[key] = tensors[name]
         for name, tensor in tensors.items():
             for owner, key in places[name]:
-                before[name], owner[key] = owner[key], tensor
+                original[name], owner[key] = owner[key], tensor
         return module(*inputs)
     finally:
-        for name, tensor in before.items():
+        for name, tensor in original.items():
             for owner, key in places[name]:
                 tensors[name], owner[key] = owner[key], tensor
         for container, key, tensor in replaced:
@@ -95,9 +95,9 @@ class _Tuple:
         return self._owner[self._key][index]
 
     def __setitem__(self, index: int, value: Any) -> None:
-        before = self._owner[self._key]
-        items = [*before[:index], value, *before[index + 1 :]]
-        self._owner[self._key] = type(before)(*items) if hasattr(before, "_fields") else tuple(items)
+        original = self._owner[self._key]
+        items = [*original[:index], value, *original[index + 1 :]]
+        self._owner[self._key] = type(original)(*items) if hasattr(original, "_fields") else tuple(items)
 
 
 def _in_containers(module: nn.Module) -> list[tuple[str, Any, Any]]:

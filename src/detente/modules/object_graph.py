@@ -58,24 +58,24 @@ def references(root: object) -> Iterator[Reference]:
     Each owner is visited once. The contents of torch's own functions, of classes and of Python modules are left out.
     """
     visited = {id(root)}
-    waiting: deque[tuple[str, Any]] = deque([("", root)])
-    while waiting:
-        path, owner = waiting.popleft()
+    queue: deque[tuple[str, Any]] = deque([("", root)])
+    while queue:
+        path, owner = queue.popleft()
         for reference in _direct(path, owner):
             yield reference
             value = reference.value
             if id(value) not in visited and not isinstance(value, _LEAVES):
                 visited.add(id(value))
-                waiting.append((reference.path, value))
+                queue.append((reference.path, value))
 
 
 def _direct(path: str, owner: Any) -> Iterator[Reference]:
     """Yield the references that an object holds directly."""
     if isinstance(owner, MutableMapping):
         transparent = path.rpartition(".")[2] in _TRANSPARENT
-        above = path.rpartition(".")[0]
+        parent_path = path.rpartition(".")[0]
         for key, value in list(owner.items()):
-            yield Reference(_dotted(above, str(key)) if transparent else f"{path}[{key!r}]", owner, key, value)
+            yield Reference(_dotted(parent_path, str(key)) if transparent else f"{path}[{key!r}]", owner, key, value)
     elif isinstance(owner, (list, tuple, set, frozenset, deque)):
         for index, value in enumerate(list(owner)):
             yield Reference(f"{path}[{index}]", owner, index, value)

@@ -36,7 +36,7 @@ def seeded(seed: int, device: torch.device, sources: Sequence[Source] = ()) -> I
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         generators.append(torch.cuda.default_generators[index])
-    before = [(generator, state_of(generator)) for generator in generators]
+    original_states = [(generator, state_of(generator)) for generator in generators]
     try:
         if device.type not in ("cpu", "cuda"):
             torch.manual_seed(seed)
@@ -45,7 +45,7 @@ def seeded(seed: int, device: torch.device, sources: Sequence[Source] = ()) -> I
             _seed(generator, seed)
         yield
     finally:
-        for generator, state in before:
+        for generator, state in original_states:
             _restore(generator, state)
 
 
@@ -117,12 +117,12 @@ def named_in_code(module: nn.Module) -> list[Source]:
 def _code_of(objects: Sequence[Any]) -> Iterator[tuple[set[str], list[Any], set[str]]]:
     """Yield for each function that a call may run: its names, the values of the names, and the modules it imports."""
     kinds = {type(value): None for value in objects if _followed(type(value))}
-    waiting: list[types.FunctionType] = [value for value in objects if isinstance(value, types.FunctionType)]
-    waiting += _methods(kinds, {"forward", "__call__"})
+    queue: list[types.FunctionType] = [value for value in objects if isinstance(value, types.FunctionType)]
+    queue += _methods(kinds, {"forward", "__call__"})
     visited: set[types.CodeType] = set()
     names_visited: set[str] = set()
-    while waiting:
-        function = waiting.pop()
+    while queue:
+        function = queue.pop()
         if function.__code__ in visited or not _followed(function):
             continue
         visited.add(function.__code__)
@@ -136,18 +136,18 @@ def _code_of(objects: Sequence[Any]) -> Iterator[tuple[set[str], list[Any], set[
         yield names, values, imported
         for value in values:
             if isinstance(value, types.FunctionType):
-                waiting.append(value)
+                queue.append(value)
             elif isinstance(value, types.ModuleType) and _followed(value):
                 members = (getattr(value, name, None) for name in names)
-                waiting += [member for member in members if isinstance(member, types.FunctionType)]
+                queue += [member for member in members if isinstance(member, types.FunctionType)]
             else:
                 kind = value if isinstance(value, type) else type(value)
                 if kind not in kinds and _followed(kind):
                     kinds[kind] = None
                     skipped_names = set() if issubclass(kind, nn.Module) else {"__init__"}
-                    waiting += _methods({kind: None}, names_visited | skipped_names | {"__call__", "forward"})
+                    queue += _methods({kind: None}, names_visited | skipped_names | {"__call__", "forward"})
         names_visited |= names
-        waiting += _methods(kinds, names)
+        queue += _methods(kinds, names)
 
 
 def _methods(kinds: dict[type, None], names: set[str]) -> Iterator[types.FunctionType]:

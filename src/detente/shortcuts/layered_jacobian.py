@@ -143,7 +143,7 @@ def assembled(
         total[rows, columns].view(a, j, p, q)[:, : summand.shape[1], :, : summand.shape[3]].add_(summand)
 
     for row, call in enumerate(calls):
-        same_player = [other.player == call.player for other in calls]
+        same_player = [other_call.player == call.player for other_call in calls]
         delta = gradients[call.player][row]
         if delta is not None and delta.requires_grad:
             # The diagonal block of a player is symmetric: only half is computed, and mirrored at the end.

@@ -80,14 +80,14 @@ def _conv_transpose2d(
     arguments = x, weight, bias
     if torch.is_autocast_enabled("cpu"):
         x, weight, bias = _cast(x), _cast(weight), bias if bias is None else _cast(bias)
-    pixels, to = x.shape[2:].numel(), weight.shape[1]
+    pixels, out_channels = x.shape[2:].numel(), weight.shape[1]
     plain = x.dim() == 4 and groups == 1 and output_padding in _NONE and dilation in _ONE and suits(x, weight, bias)
     if plain and pixels == 1 and padding in _NONE:
         product = (x.flatten(1) @ weight.flatten(1)).unflatten(1, weight.shape[1:])
-    elif plain and (to <= 3 or (pixels <= 16 and weight.shape[0] * to >= 2**17)):
+    elif plain and (out_channels <= 3 or (pixels <= 16 and weight.shape[0] * out_channels >= 2**17)):
         step, pad, kernel = _pair(stride), _pair(padding), weight.shape[2:]
         height, width = ((n - 1) * step[i] - 2 * pad[i] + kernel[i] for i, n in enumerate(x.shape[2:]))
-        if to <= 3:  # a small weight times each image: no tensor is transposed
+        if out_channels <= 3:  # a small weight times each image: no tensor is transposed
             patches = torch.bmm(weight.flatten(1).T.expand(len(x), -1, -1), x.flatten(2))
         else:  # a large weight times all images at once
             rows = x.flatten(2).mT.flatten(0, 1) @ weight.flatten(1)
