@@ -1,4 +1,4 @@
-"""Old names that keep working for one release, each with a warning that says the new one."""
+"""Old names, which keep working for one release; each use warns and gives the new name."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ NAMES = {  # today's name of something in a module of today, by its old name the
 
 
 def current(path: str) -> str:
-    """Return today's import path of something that may have had another one, e.g. of a class in an old `run.yaml`."""
+    """Return the current import path for a path that may be outdated, e.g. of a class in an old `run.yaml`."""
     parent, attributes = path, []
     while parent:
         if parent in MODULES:
@@ -205,7 +205,7 @@ def adopt(owner: type, names: Mapping[str, str]) -> None:
 
 
 def install() -> None:
-    """Let Python find modules by the names that they used to have."""
+    """Make modules importable under their old names."""
     sys.meta_path.append(_Finder())
 
 
@@ -216,19 +216,19 @@ def _today(module: str, name: str) -> tuple[str, str]:
 
 
 def _warn(old: str, new: str, level: int) -> None:
-    warnings.warn(f"{old} is now {new}; the old name goes with the next release", DeprecationWarning, level + 1)
+    warnings.warn(f"{old} is now {new}; the next release removes the old name", DeprecationWarning, level + 1)
 
 
 class _Finder(MetaPathFinder):
-    """Finds a module that was moved as a stand-in, which looks everything up in the module of today."""
+    """Finds the old name of a moved module, as a module that forwards every attribute to the new one."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, _Stand(), is_package=True) if fullname in MODULES else None
+        return ModuleSpec(fullname, _ForwardingLoader(), is_package=True) if fullname in MODULES else None
 
 
-class _Stand(Loader):
+class _ForwardingLoader(Loader):
     def exec_module(self, module: ModuleType) -> None:
         new = MODULES[module.__name__]
 

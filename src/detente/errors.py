@@ -1,4 +1,4 @@
-"""One line for every mistake a user can make: the field, the value, what is allowed, the nearest valid name."""
+"""Errors about the user's input, in one line: the field, the value, what is allowed, and the nearest valid name."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 
 class InvalidValue(ValueError):
-    """A value that cannot be used, reported as ``field: got value; allowed: …``.
+    """Raised for an invalid value; the message is ``field: got value; allowed: …``.
 
     Args:
-        field: name of the offending field, as the user wrote it.
-        value: what was given.
-        allowed: what would have been accepted, in words.
-        hint: what to do about it, in words (optional).
+        field: name of the field, as the user wrote it.
+        value: the invalid value.
+        allowed: description of the allowed values.
+        hint: how to fix the error (optional).
     """
 
     def __init__(self, field: str, value: object, allowed: str, hint: str = "") -> None:
@@ -30,7 +30,7 @@ def require(condition: bool, field: str, value: object, allowed: str, hint: str 
 
 
 def unknown(field: str, name: str, allowed: Iterable[str]) -> InvalidValue:
-    """Return the error for a name that does not exist, naming the nearest one that does."""
+    """Return the error for an unknown name, which suggests the nearest valid one."""
     names = sorted(allowed)
     nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
     return InvalidValue(field, name, ", ".join(names), f"Did you mean {nearest[0]!r}?" if nearest else "")

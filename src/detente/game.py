@@ -1,4 +1,4 @@
-"""A smooth game: every player MINIMISES its own loss; players are told apart by which vector is differentiated."""
+"""Base class of games: each player minimises its own loss with respect to its own parameter vector."""
 
 from __future__ import annotations
 
@@ -29,19 +29,21 @@ SHORTCUTS = ("batch_norm", "forward_cache", "layered_jacobian", "layered_moments
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How a game's losses and their derivatives are evaluated: the same step, with less memory or time.
+    """Settings that save memory or time when losses and their derivatives are evaluated.
 
-    A game carries its settings (`Game.with_settings`), and hands them to each call of a module.
+    A game stores its settings (`Game.with_settings`) and passes them to each call of a module.
 
     Args:
-        precision: of the networks' matrix products and convolutions; "bfloat16" (autocast) takes half the memory, and
-            less time where the device has it built in. Losses, parameters and optimizers keep their precision.
-        accumulate: number of parts, ≥ 1, into which a batch is split (gradient accumulation): their gradients are
-            averaged, and one part's graph is held at a time. A layer that mixes samples (BatchNorm) mixes those of one
-            part; a field that multiplies with the Jacobian, such as consensus, costs one gradient more per player.
-        channels_last: whether images are stored in channels-last memory format, which convolutions on GPUs like.
-        shortcuts: the files of `detente.shortcuts` that may be used; () for none.
-        forward_cache: the calls of modules that this step has made so far; None: nothing is shared.
+        precision: precision of the networks' matrix products and convolutions. "bfloat16" (autocast) halves the memory
+            and is faster on devices that support it. Losses, parameters and optimizers keep their precision.
+        accumulate: number of parts, ≥ 1, into which a batch is split (gradient accumulation). Gradients are averaged
+            over the parts, and only one part's graph is in memory at a time. A layer that mixes samples (BatchNorm)
+            mixes those of one part. A field that multiplies by the Jacobian, such as consensus, costs one extra
+            gradient per player.
+        channels_last: whether images are stored in channels-last memory format, which is faster for convolutions on
+            GPUs.
+        shortcuts: names of the files of `detente.shortcuts` that may be used; () for none.
+        forward_cache: results of the module calls of the current step; None: no results are shared.
     """
 
     precision: Precision = "float32"
@@ -60,12 +62,15 @@ class EvaluationSettings:
 
 
 class Game(ABC):
-    """Players, their losses, and where batches come from; it holds no parameter that training changes.
+    """Base class of games: the players, their losses and their batches. Parameters are passed in, not stored.
 
-    `zero_sum` promises that the losses sum to zero; `traceable` that `losses` may be traced for compilation and
-    mapped over seeds; `scheduled` that the losses depend on the step, which a batch then carries as "t", (); and
-    `solution` is the equilibrium where it is known. `size` is the number of terms where the losses are finite sums,
-    and `batch` how many of them a drawn batch has.
+    Attributes:
+        zero_sum: whether the losses sum to zero.
+        traceable: whether `losses` can be traced for compilation and mapped over seeds.
+        scheduled: whether the losses depend on the step; if so, each batch contains it as "t", ().
+        solution: the equilibrium, or None if it is unknown.
+        batch: number of samples in a drawn batch.
+        settings: how the losses are evaluated.
     """
 
     zero_sum: bool = False
@@ -80,56 +85,59 @@ class Game(ABC):
         adopt(cls, {"dated": "with_step"})
 
     def with_settings(self, settings: EvaluationSettings) -> Self:
-        """Return the same game, evaluated with other settings. `losses` hands `self.settings` to calls of modules."""
-        _ = self.memo  # made before the copy, which shares it
+        """Return the same game with other settings. `losses` must pass `self.settings` to each call of a module."""
+        _ = self.memo  # created before the copy, so that both share it
         game = copy.copy(self)
         object.__setattr__(game, "settings", settings)
         return game
 
     @cached_property
     def memo(self) -> dict[Hashable, Any]:
-        """What was found out about the game by trying, once for it and for its copies with other settings."""
+        """Properties of the game that were found by evaluating it. Copies with other settings share this cache."""
         return {}
 
     @property
     def size(self) -> int | None:
-        """Number of terms N where every loss is a fixed mean of N terms, else None."""
+        """Number of terms N if every loss is a fixed mean of N terms, otherwise None."""
         return None
 
     @property
     def randomness(self) -> str:
-        """What draws random numbers beside the samples, in words, so that no loss is a fixed mean; empty: nothing."""
+        """Description of what draws random numbers in addition to the samples; empty if nothing does.
+
+        If it is not empty, no loss is a fixed mean.
+        """
         return ""
 
     @property
     @abstractmethod
     def players(self) -> tuple[str, ...]:
-        """Names of the players, in the order in which the papers write them."""
+        """Names of the players, in the order used in the literature."""
 
     @abstractmethod
     def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
-        """Return where every player starts: vectors (n_i,) and module buffers."""
+        """Return each player's initial vector, (n_i,), and module buffers."""
 
     @abstractmethod
     def losses(
         self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
     ) -> tuple[dict[str, Tensor], Buffers]:
-        """Return the loss, (), of each of `players` (default: all) and the new buffers. Pure."""
+        """Return the loss, (), of each of `players` (default: all) and the new buffers. Must be a pure function."""
 
     def draw(self, generator: torch.Generator) -> Batch:
-        """Return one batch: every random number of one evaluation, by name."""
+        """Return one batch: all random numbers of one evaluation, by name."""
         del generator
         return {}
 
     def complete(self, batch: Mapping[str, Any], generator: torch.Generator) -> Batch:
-        """Return a whole batch made of the user's own numbers; here a dictionary with the names that `draw` gives.
+        """Return a complete batch from the user's own data; by default a dictionary with the same names as `draw`.
 
         Args:
             batch: tensors or numpy arrays by name.
-            generator: for what a game adds by chance; here nothing.
+            generator: draws the random numbers that the batch lacks; unused by default.
 
         Raises:
-            InvalidValue: it is no dictionary, has other names, or something else than tensors in it.
+            InvalidValue: `batch` is not a dictionary, has other names, or contains something other than tensors.
         """
         names = sorted(self.draw(torch.Generator(generator.device).manual_seed(0)))
         allowed = f"a dictionary with {', '.join(names)}" if names else "nothing: this game draws no batch"
@@ -139,28 +147,28 @@ class Game(ABC):
         return named_tensors(dict(batch), ())
 
     def parts(self, count: int | None = None) -> Iterator[Batch]:
-        """Yield all terms of a game of finite `size` once, `count` a batch (default: as many as a drawn batch has)."""
+        """Yield each term of a game of finite `size` once, in batches of `count` (default: `batch`)."""
         del count
         raise InvalidValue("game", type(self).__name__, "a game whose losses are finite sums (a stored set of samples)")
 
     def with_step(self, batch: Batch, t: Tensor) -> Batch:
-        """Return a batch as the losses read it at step t, int64 (): with the step where they depend on it."""
+        """Return the batch, with step `t`, int64 (), added if the losses depend on it."""
         return {**batch, "t": t} if self.scheduled else batch
 
     def project(self, vectors: Vectors) -> Vectors:
-        """Return the nearest allowed point; the whole space is allowed unless a game says otherwise."""
+        """Return the nearest feasible point. By default, every point is feasible."""
         return vectors
 
 
 def named_tensors(batch: Given, names: tuple[str, ...]) -> Batch:
-    """Return a batch in any of its forms as tensors by name.
+    """Return a batch in any supported form as a dictionary of tensors by name.
 
     Args:
         batch: samples, a sequence such as (samples, labels), or a dictionary; tensors or numpy arrays.
-        names: of the members of a sequence, as many as are used.
+        names: names of the elements of a sequence; elements without a name are ignored.
 
     Raises:
-        InvalidValue: something in it is neither a tensor nor an array.
+        InvalidValue: an element is neither a tensor nor an array.
     """
     if isinstance(batch, Tensor | np.ndarray):
         batch = (batch,)  # pyright: ignore[reportAssignmentType]

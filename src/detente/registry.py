@@ -1,4 +1,4 @@
-"""Members of a folder, found by looking: a member is a public class of its role, defined in a file of that folder."""
+"""Registry of the members of each folder: public classes of the folder's role, defined in one of its files."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ FOLDERS = {
 
 
 def name_of(member: type) -> str:
-    """Return the name by which a member is asked for: its class in snake case (`LeastSquares` → `least_squares`)."""
+    """Return the name of a member: its class name in snake case (`LeastSquares` → `least_squares`)."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", member.__name__).lower()
 
 
 @cache
 def members(folder: str) -> dict[str, type]:
-    """Return every concrete member of `folder` by name, in the order of the names.
+    """Return all concrete members of `folder` by name, sorted by name.
 
     Args:
         folder: one of `FOLDERS`.
@@ -54,11 +54,11 @@ def members(folder: str) -> dict[str, type]:
 
 @cache
 def functions(package: str, returned: type) -> dict[str, Callable[..., Any]]:
-    """Return by name the public functions in a package's files that are annotated to return a class.
+    """Return the public functions of a package whose return annotation is a given class, by name.
 
     Args:
         package: full name, e.g. `detente.methods`.
-        returned: what the functions return.
+        returned: the class that the functions return.
     """
     table: dict[str, Callable[..., Any]] = {}
     for info in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):

@@ -1,4 +1,4 @@
-"""Hyper-parameters that change over training: functions of the step counter, evaluated inside the step."""
+"""Hyperparameters that change during training: functions of the step, evaluated inside the step."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from detente.errors import require
 
 
 class Schedule(ABC):
-    """A number that depends on the step.
+    """Base class of schedules: numbers that depend on the step.
 
-    `precise` says that a call also takes the step as float64 and then computes in float64, as for vectors of float64;
-    from an int64 step the value is float32.
+    An int64 step gives a float32 value. If `precise` is True, a schedule also accepts a float64 step, as used with
+    float64 vectors, and then computes in float64.
     """
 
     precise: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, t: Tensor) -> Tensor:
-        """Return the value at step `t`, int64 () (or float64, where `precise`), as a float tensor ()."""
+        """Return the value, a float tensor (), at step `t`, int64 () (or float64 if `precise`)."""
 
 
 @dataclass(frozen=True)
 class Linear(Schedule):
-    """From `start` to `end` in a straight line over `steps` steps, then constant.
+    """Linear from `start` to `end` over `steps` steps, then constant.
 
     Args:
         start: value at step 0.
         end: value from step `steps` on.
-        steps: length of the line, at least 1.
+        steps: number of steps of the linear part, at least 1.
     """
 
     precise = True
@@ -53,12 +53,12 @@ class Linear(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """From `start` to `end` along half a cosine over `steps` steps, then constant.
+    """Half a cosine from `start` to `end` over `steps` steps, then constant.
 
     Args:
         start: value at step 0.
         end: value from step `steps` on.
-        steps: length of the half wave, at least 1.
+        steps: number of steps of the half cosine, at least 1.
     """
 
     precise = True
@@ -77,12 +77,12 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """From `start`, multiplied by `decay` every `steps` steps (smoothly).
+    """Exponential decay from `start`: a factor of `decay` per `steps` steps, applied continuously.
 
     Args:
         start: value at step 0.
         decay: factor per `steps` steps, > 0.
-        steps: how many steps one factor takes, at least 1.
+        steps: number of steps per factor, at least 1.
     """
 
     precise = True
@@ -102,13 +102,13 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True)
 class Annealed(Schedule):
-    """From 1/(offset + 1), slowly at first and then ever faster, to nothing.
+    """Decay from 1/(offset + 1) to zero, slow at first and then faster and faster.
 
     Args:
-        offset: what the exponential is added to, ≥ 0.
-        steps: after how many steps the exponential is e, at least 1.
+        offset: constant added to the exponential, ≥ 0.
+        steps: number of steps after which the exponential is e, at least 1.
 
-    Source: the probability of accepting anyway in Mangoubi, Sachdeva & Vishnoi's code (decreasing temperature).
+    Source: probability of accepting a rejected step in Mangoubi, Sachdeva & Vishnoi's code (decreasing temperature).
     """
 
     precise = True
@@ -126,12 +126,12 @@ class Annealed(Schedule):
 
 
 def value(setting: float | Schedule, t: Tensor, dtype: torch.dtype | None = None) -> float | Tensor:
-    """Return the setting at step `t`.
+    """Return the value of a setting at step `t`.
 
     Args:
         setting: a number or a schedule.
         t: the step, int64 ().
-        dtype: of the vectors it is used with: for float64, schedules compute in float64.
+        dtype: dtype of the vectors that the value is used with. For float64, schedules compute in float64.
     """
     if not isinstance(setting, Schedule):
         return setting

@@ -1,4 +1,4 @@
-"""What a training carries from step to step (`State`), and what a step tells that need not persist (`Info`)."""
+"""The state that training carries from step to step (`State`), and the statistics of one step (`Info`)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Tree = dict[str, Any]  # nested dictionaries with tensors as leaves
 
 @dataclass(frozen=True)
 class State:
-    """All that the next step needs, tensors only.
+    """Everything that the next step needs, as tensors.
 
     Args:
         t: number of steps taken, int64, ().
         vectors: each player's parameters, (n_i,).
         buffers: each player's module buffers by name, e.g. BatchNorm's running statistics.
-        memory: what field, scheme and optimizers remember, nested by owner.
+        memory: internal state of the field, the scheme and the optimizers, nested by owner.
     """
 
     t: Tensor
@@ -33,28 +33,28 @@ class State:
         return {"t": self.t, "vectors": self.vectors, "buffers": self.buffers, "memory": self.memory}
 
     def flat(self) -> dict[str, Tensor]:
-        """Return the state as one dictionary with paths such as `memory/optimizers/generator/mean` as keys."""
+        """Return the state as one dictionary whose keys are paths such as `memory/optimizers/generator/mean`."""
         return flatten(self.tree())
 
     @classmethod
     def from_flat(cls, tensors: Mapping[str, Tensor], like: State) -> State:
-        """Return the state whose leaves are `tensors`, nested as in `like`."""
+        """Return a state with the leaves `tensors`, nested as in `like`."""
         return cls(**unflatten(tensors, like.tree()))
 
     def after(self, **changes: Any) -> State:
-        """Return the state one step later, with `changes` made."""
+        """Return the state of the next step, with `changes` applied."""
         return replace(self, t=self.t + 1, **changes)
 
 
 @dataclass(frozen=True)
 class Info:
-    """What is worth knowing about one step.
+    """Statistics of one step.
 
     Args:
         losses: each player's loss at its last evaluation, ().
         gradient_norm: Euclidean norm of each player's block of the field at its last evaluation, ().
-        gradient_evaluations: what the step cost, counted as gradients of one player's loss on one batch.
-        extra: what the method adds (an acceptance, a noise level), ().
+        gradient_evaluations: cost of the step, in gradients of one player's loss on one batch.
+        extra: additional statistics of the method (an acceptance, a noise level), ().
     """
 
     losses: dict[str, Tensor]
@@ -64,7 +64,7 @@ class Info:
 
     @property
     def finite(self) -> Tensor:
-        """Whether every loss and gradient norm is a number, bool, ()."""
+        """Whether every loss and gradient norm is finite, bool, ()."""
         return torch.stack([*self.losses.values(), *self.gradient_norm.values()]).isfinite().all(0)
 
     def tree(self) -> Tree:
@@ -84,7 +84,7 @@ def flatten(tree: Tree, prefix: str = "") -> dict[str, Tensor]:
 
 
 def unflatten(leaves: Mapping[str, Tensor], like: Mapping[str, Any], prefix: str = "") -> Tree:
-    """Return `leaves` nested as `like` is."""
+    """Return `leaves`, nested as in `like`."""
     return {
         key: unflatten(leaves, value, f"{prefix}{key}/") if isinstance(value, Mapping) else leaves[prefix + key]
         for key, value in like.items()

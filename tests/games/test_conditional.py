@@ -269,7 +269,7 @@ def test_the_whole_set_has_labels_and_its_losses_are_still_no_finite_sums() -> N
     for part, again in zip(parts, play.parts(5), strict=True):
         torch.testing.assert_close(part, again, rtol=0, atol=0)
     assert "label" in play.randomness
-    with pytest.raises(InvalidValue, match="label asked of the generator"):
+    with pytest.raises(InvalidValue, match="label of each generated sample"):
         methods.svrg().check(play)
 
 

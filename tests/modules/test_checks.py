@@ -308,7 +308,7 @@ REFUSED = {
     "a buffer without value": (without_first_value, "buffer start"),
     "a buffer that grows": (with_growing_buffer, "buffer past"),
     "torch's view": (viewed, "a.weight"),
-    "a weak reference": (by_weak_reference, "handed in"),
+    "a weak reference": (by_weak_reference, "of the original module"),
     "no_grad": (lambda: of(without_gradient), "does not require grad"),
     "detach": (lambda: of(lambda s, x: plain(s, x).detach()), "does not require grad"),
     "NumPy": (
@@ -340,7 +340,7 @@ GLOBAL = of(lambda s, x: s.b(torch.tanh(GLOBAL.norm(GLOBAL.a(x)))))
 
 def test_a_module_reached_as_a_global_variable_is_refused_and_left_as_it_was() -> None:
     before = {name: tensor.clone() for name, tensor in GLOBAL.state_dict().items()}
-    with pytest.raises(InvalidValue, match="handed in"):
+    with pytest.raises(InvalidValue, match="of the original module"):
         game(GLOBAL)
     torch.testing.assert_close(dict(GLOBAL.state_dict()), before, rtol=0, atol=0)
 
@@ -393,7 +393,7 @@ def test_what_an_ordinary_loop_trains_trains_and_is_handed_back(
 def test_shared_parameters_are_refused_by_their_names() -> None:
     layer = nn.Linear(2, 2)
     for held in (nn.Sequential(layer, nn.Linear(2, 1)), of(plain, outside=[layer])):
-        with pytest.raises(InvalidValue, match="both hold the parameter 0.weight .*which player moves it"):
+        with pytest.raises(InvalidValue, match="share the parameter 0.weight .*which player trains it"):
             game(held, nn.Sequential(layer, nn.Tanh()))
     layer.requires_grad_(False)  # a frozen layer stays the same in both
     game(nn.Sequential(layer, nn.Linear(2, 1)), nn.Sequential(layer, nn.Linear(2, 2)))

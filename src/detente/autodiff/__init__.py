@@ -1,4 +1,4 @@
-"""Every derivative of the project; nothing else computes one.
+"""All derivatives of the project; no other package computes any.
 
 Convention: v(x) stacks each player's gradient of its own loss, and J = v'(x).
 """

@@ -1,8 +1,8 @@
-"""Gradient accumulation: a batch is evaluated in parts, and one part's graph is held at a time.
+"""Gradient accumulation: a batch is evaluated in parts, and only one part's graph is in memory at a time.
 
-`vector_field` and `vector_jacobian` return what they return for the whole batch, to rounding, where losses are means
-over samples that no layer mixes. BatchNorm normalises each part by itself. Every part begins with the same buffers, and
-what it makes of them is averaged.
+If losses are means over samples that no layer mixes, `vector_field` and `vector_jacobian` give the same results as for
+the whole batch, up to rounding. BatchNorm normalises each part separately. Every part starts with the same buffers, and
+the new buffers are averaged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from detente.state import flatten, unflatten
 
 
 def parts_of(game: Game, batch: Batch) -> list[tuple[Batch, float]]:
-    """Return the parts of a batch, each with its share of the samples in it and in those before it."""
+    """Return the parts of a batch, each with its share of all samples up to and including this part."""
     requested = game.settings.accumulate
     if requested == 1:
         return [(batch, 1.0)]
@@ -26,14 +26,14 @@ def parts_of(game: Game, batch: Batch) -> list[tuple[Batch, float]]:
     sizes = {len(tensor) for tensor in samples.values()}
     if len(sizes) != 1:
         shapes = {name: tuple(tensor.shape) for name, tensor in batch.items()}
-        hint = f"This one's batch holds {shapes}"
-        raise InvalidValue("accumulate", requested, "1 for a game whose batch is not one row a sample", hint)
+        hint = f"This batch has the shapes {shapes}"
+        raise InvalidValue("accumulate", requested, "1 for a game without one row per sample in its batches", hint)
     (size,) = sizes
     count, parts, count_so_far = min(requested, size), [], 0
     cut = {name: tensor.tensor_split(count) for name, tensor in samples.items()}
     for index in range(count):
         part = {**batch, **{name: pieces[index] for name, pieces in cut.items()}}
-        if "seed" in batch:  # of random numbers that layers draw: others in every part
+        if "seed" in batch:  # layers that draw random numbers need a different seed for each part
             part["seed"] = batch["seed"] + index
         length = len(next(iter(cut.values()))[index])
         count_so_far += length
@@ -44,7 +44,7 @@ def parts_of(game: Game, batch: Batch) -> list[tuple[Batch, float]]:
 def averaged(
     evaluate: Callable[[Batch], tuple[Evaluation, Vectors]], parts: list[tuple[Batch, float]]
 ) -> tuple[Evaluation, Vectors]:
-    """Return the mean over the parts of a batch of an evaluation and of vectors beside it, one part after the other."""
+    """Return the mean of an evaluation and of additional vectors over the parts of a batch, evaluated one by one."""
     if len(parts) == 1:
         return evaluate(parts[0][0])
     mean: dict[str, Tensor] = {}
@@ -58,7 +58,7 @@ def averaged(
             "": vectors,
         }
         latest = flatten(tree_of_part)
-        # Steps towards the latest leave alone what all parts agree on; counts are whole numbers, the same in all.
+        # A running mean keeps values on which all parts agree exact; integers (counts) are the same in all parts.
         mean = {
             name: mean[name].lerp(tensor, share) if name in mean and tensor.is_floating_point() else tensor
             for name, tensor in latest.items()
@@ -69,7 +69,7 @@ def averaged(
 
 
 def require_whole_batch(game: Game, what: str) -> None:
-    """Raise `InvalidValue` where batches are split, but a derivative needs the whole batch."""
+    """Raise `InvalidValue` if batches are split but a derivative needs the whole batch."""
     allowed = "1 with a field that differentiates the whole batch at once"
     if (parts := game.settings.accumulate) > 1:
-        raise InvalidValue("accumulate", parts, allowed, f"This one takes {what}")
+        raise InvalidValue("accumulate", parts, allowed, f"This field computes {what}")

@@ -1,4 +1,4 @@
-"""Linear systems that are known only by what they do to a vector."""
+"""The conjugate gradient method, for linear systems given by matrix-vector products."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from detente.autodiff.tracing import is_eager
 def conjugate_gradient(
     operator: Callable[[Tensor], Tensor], right: Tensor, start: Tensor | None, iterations: int, tolerance: float
 ) -> Tensor:
-    """Return u with A u ≈ b, for a symmetric positive definite A: stops where ‖b − Au‖ ≤ tolerance · ‖b‖.
+    """Return u with A u ≈ b for a symmetric positive definite A; stop when ‖b − Au‖ ≤ tolerance · ‖b‖.
 
-    Where tensors are mapped or traced all iterations are carried out, and those after convergence change nothing.
+    If tensors are mapped or traced, all iterations run, and those after convergence change nothing.
 
     Args:
         operator: u ↦ A u, (n,) to (n,).
         right: b, (n,).
-        start: where to begin, (n,), with the residual b − A · start, for one product more; None: at zero.
-        iterations: how many at most, one product with A each.
-        tolerance: relative to ‖b‖, ≥ 0.
+        start: initial u, (n,); its residual b − A · start costs one more product. None: zero.
+        iterations: maximum number of iterations, with one product with A each.
+        tolerance: tolerance relative to ‖b‖, ≥ 0.
 
     Source: Hestenes & Stiefel 1952, Methods of Conjugate Gradients for Solving Linear Systems, section 3.
     """
@@ -37,6 +37,6 @@ def conjugate_gradient(
         active = active & (curvature > 0)  # rounding, or a matrix that is not positive definite
         length = torch.where(active, square / torch.where(active, curvature, 1), 0)
         solution, residual = solution + length * direction, residual - length * image
-        before, square = square, residual @ residual
-        direction = residual + torch.where(active, square / torch.where(active, before, 1), 0) * direction
+        previous_square, square = square, residual @ residual
+        direction = residual + torch.where(active, square / torch.where(active, previous_square, 1), 0) * direction
     return solution

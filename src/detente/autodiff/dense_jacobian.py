@@ -13,16 +13,17 @@ from detente.shortcuts.layered_jacobian import Layering, assembled, recorded
 
 @refused_by_name
 def jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk: int = 64) -> Tensor:
-    """Return the dense Jacobian J = v'(x), (n, n), rows and columns in the order of `game.players`.
+    """Return the dense Jacobian J = v'(x), (n, n), with rows and columns in the order of `game.players`.
 
-    Players made of linear layers are differentiated by the layers' outputs, of which there are fewer than parameters.
+    Players made of linear layers are differentiated with respect to the layers' outputs, since these are fewer than
+    the parameters.
 
     Args:
         game: the game.
         vectors: the point x, each player's (n_i,).
         buffers: the modules' buffers.
         batch: one batch.
-        chunk: rows computed at once; their intermediate results should fit the processor's cache.
+        chunk: number of rows computed at once; their intermediate results should fit into the processor's cache.
     """
     rows, columns = taped_field(game, vectors, buffers, batch)
     dense = _layered_jacobian(game, vectors, buffers, batch, chunk)
@@ -37,10 +38,10 @@ def jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk
 
 
 def _layered_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk: int) -> Tensor | None:
-    """Return what is J if linear layers hold all parameters and nothing mixes samples; None if the former is not so."""
+    """Return a matrix that is J unless samples mix, or None if linear layers do not hold all parameters."""
     if "layered_jacobian" not in game.settings.shortcuts:
         return None
-    vectors = {name: vectors[name].detach().clone() for name in game.players}  # each in a storage of its own
+    vectors = {name: vectors[name].detach().clone() for name in game.players}  # each in its own storage
     with torch.enable_grad():
         with recorded(vectors) as calls, exact(game, True):
             losses, _ = game.losses(vectors, buffers, batch, game.players)
@@ -56,7 +57,7 @@ def _layered_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Bat
         }
 
     def per_sample(outputs: Tensor, leaves: list[Tensor]) -> list[Tensor | None]:
-        # One output of all samples at once: where samples do not mix, their derivatives come out apart.
+        # Each output is differentiated for all samples at once: if samples do not mix, their derivatives are separate.
         units = torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device).unsqueeze(1)
         options = {"retain_graph": True, "is_grads_batched": True, "allow_unused": True}
         rows_of_chunks = [
@@ -71,10 +72,10 @@ def _layered_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Bat
 
 
 def _is_jacobian(dense: Tensor, rows: list[Tensor], columns: list[Tensor]) -> bool:
-    """Whether a matrix is J but for rounding: Jᵀu by the graph of v agrees block by block, u random for each player."""
+    """Whether a matrix is J up to rounding: its products Jᵀu agree with autograd's, for a random u of each player."""
     sizes = [len(row) for row in rows]
     u = torch.randn(len(dense), dtype=dense.dtype, generator=torch.Generator().manual_seed(0)).to(dense.device)
-    probes = torch.block_diag(*u.split(sizes))  # (players, n): each player's rows alone
+    probes = torch.block_diag(*u.split(sizes))  # (players, n): one row per player, zero for the others
     blocks = list(probes.split(sizes, dim=-1))
     expected = products_with_rows(rows, columns, blocks, retain_graph=True, is_grads_batched=True)
     rounding = 100 * torch.finfo(dense.dtype).eps

@@ -1,7 +1,7 @@
-"""The two engines by which everything here is differentiated; a test holds them equal.
+"""The two differentiation engines of this package; a test checks that they agree.
 
-`torch.autograd.grad` with one shared forward pass wherever tensors are plain, eager or being traced for compilation;
-`torch.func` inside `vmap`, where autograd's tape cannot be used.
+`torch.autograd.grad`, with one shared forward pass, for plain tensors, eager or traced for compilation; `torch.func`
+inside `vmap`, where autograd's graph cannot be used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 def refused_by_name(
     derivative: Callable[Concatenate[Game, Arguments], Result],
 ) -> Callable[Concatenate[Game, Arguments], Result]:
-    """Return a derivative of a game that raises `InvalidValue` where torch lacks a derivative that it needs."""
+    """Decorator: make a derivative of a game raise `InvalidValue` if torch does not implement a required derivative."""
 
     @wraps(derivative)
     def called(game: Game, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -40,13 +40,13 @@ def refused_by_name(
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A field at a point.
+    """The value of a field at a point.
 
     Args:
         field: block of each evaluated player, (n_i,).
         losses: loss of each evaluated player, ().
         buffers: the modules' buffers after the evaluation.
-        extra: what a field adds for `Info`, ().
+        extra: additional statistics for `Info`, ().
     """
 
     field: Vectors
@@ -56,22 +56,22 @@ class Evaluation:
 
 
 def is_transformed(*tensors: Tensor) -> bool:
-    """Whether `torch.func` is at work on these tensors, so that autograd's tape cannot be used."""
+    """Whether `torch.func` transforms these tensors, so that autograd's graph cannot be used."""
     return any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)  # pyright: ignore
 
 
 def as_leaves(vectors: Vectors, players: tuple[str, ...]) -> Vectors:
-    """Return the vectors with those of `players` as fresh leaves of autograd's graph."""
+    """Return the vectors, those of `players` as new leaves of autograd's graph."""
     return {name: as_leaf(v) if name in players else v for name, v in vectors.items()}
 
 
 def as_leaf(vector: Tensor) -> Tensor:
-    """Return a vector as a fresh leaf of autograd's graph."""
+    """Return a vector as a new leaf of autograd's graph."""
     return vector.detach().requires_grad_()
 
 
 def off_graph(evaluation: Evaluation) -> Evaluation:
-    """Return the evaluation off autograd's graph."""
+    """Return the evaluation, detached from autograd's graph."""
     return Evaluation(
         {name: block.detach() for name, block in evaluation.field.items()},
         {name: loss.detach() for name, loss in evaluation.losses.items()},
@@ -89,9 +89,9 @@ def taped_gradients(
     forms: AbstractContextManager | None = None,
     keep: bool = False,
 ) -> Evaluation:
-    """Return the blocks of `players` from one forward pass within `forms`, on autograd's graph if `differentiable`.
+    """Return the blocks of `players` from one forward pass, on autograd's graph if `differentiable`.
 
-    Its graph is freed, unless the blocks are on it or `keep` is set.
+    The graph is freed, unless the blocks are part of it or `keep` is set. `forms` is a context for the forward pass.
     """
     with exact(game, differentiable, forms):
         losses, new_buffers = game.losses(vectors, buffers, batch, players)
@@ -114,7 +114,7 @@ def taped_gradients(
 def functional_gradients(
     game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...], differentiable: bool = True
 ) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
-    """Return what `taped_gradients` returns, by `torch.func`; the repeated forward passes are merged when compiled."""
+    """Return the results of `taped_gradients`, by `torch.func`. Compilation merges the repeated forward passes."""
 
     def loss(vector: Tensor, name: str) -> tuple[Tensor, tuple[dict[str, Tensor], Buffers]]:
         with exact(game, differentiable):
@@ -131,19 +131,19 @@ def functional_gradients(
 def products_with_rows(
     rows: list[Tensor], columns: list[Tensor], cotangents: list[Tensor], **options: bool
 ) -> list[Tensor]:
-    """Return Σ_i givenᵢᵀ ∂rowᵢ/∂column for each column; zeros where nothing depends on it."""
+    """Return Σ_i cotangentᵢᵀ ∂rowᵢ/∂column for each column; zeros if no row depends on it."""
     shapes = [(*cotangents[0].shape[:-1], *column.shape) for column in columns]  # (k, n_i) for k products at once
-    live = [(row, u) for row, u in zip(rows, cotangents, strict=True) if row.requires_grad]
-    if not live:
+    pairs = [(row, u) for row, u in zip(rows, cotangents, strict=True) if row.requires_grad]
+    if not pairs:
         return [column.new_zeros(shape) for column, shape in zip(columns, shapes, strict=True)]
-    outputs, seeds = zip(*live, strict=True)
+    outputs, seeds = zip(*pairs, strict=True)
     grads = torch.autograd.grad(outputs, columns, seeds, materialize_grads=True, **options)
-    # Of k products at once, autograd gives the zeros where nothing depends on a column only once.
+    # For k products at once, autograd returns zeros of an independent column only once.
     return [grad.expand(shape) for grad, shape in zip(grads, shapes, strict=True)]
 
 
 def taped_field(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
-    """Return everybody's blocks of v on autograd's graph, and the leaves they depend on."""
+    """Return the blocks of v of all players on autograd's graph, and the leaves that they depend on."""
     with torch.enable_grad():
         leaves = as_leaves(vectors, game.players)
         blocks = taped_gradients(game, leaves, buffers, batch, game.players, differentiable=True).field

@@ -1,9 +1,9 @@
-"""When torch's fused functions are replaced by operations whose higher derivatives are right.
+"""Replaces torch's fused functions by operations with correct higher derivatives, where these are needed.
 
-torch differentiates some fused functions only once, and of others a higher derivative is wrong: that of
-`torch._weight_norm` errs at the second order, and those of batch, instance and layer norm at the third, since their
-second derivative takes mean and variance for constants. The Jacobian of the field is of second order; a penalty on a
-gradient adds one order to everything. Gradients alone keep torch's own functions.
+torch differentiates some fused functions only once, and for others a higher derivative is wrong: the second derivative
+of `torch._weight_norm`, and the third derivatives of batch, instance and layer norm, since their second derivative
+treats mean and variance as constants. The Jacobian of the field is of second order, and a penalty on a gradient adds
+one order. If only gradients are needed, torch's own functions are used.
 """
 
 from __future__ import annotations
@@ -25,58 +25,58 @@ from detente.autodiff.recurrent_operations import RECURRENT
 from detente.errors import InvalidValue, require
 from detente.game import Game
 
-# Layers that call nothing that is replaced, by the file of torch.nn.modules that they are in; and the exceptions.
+# Files of torch.nn.modules with layers that call no replaced function, and exceptions in these files.
 _PLAIN = ("linear", "conv", "activation", "pooling", "upsampling", "padding", "flatten", "dropout", "container")
 _PLAIN_FILES = {f"torch.nn.modules.{name}" for name in (*_PLAIN, "pixelshuffle", "fold", "channelshuffle")}
 _EXCEPTIONS = (nn.MultiheadAttention, nn.Hardsigmoid)
 _LACKING = re.compile(r"derivative (?:for|of) '?([\w:.]+)'? is not implemented|(\S+): functions with out=")
 _MAPPING = re.compile(r"Batching rule not implemented|vmap|functorch|torch\.func")
-_OFTEN = "layers that torch can differentiate as often as the method and the penalties need"
-_LOWER = "Replace this operation, or use a method of first order, such as `simultaneous`, without penalties"
+_DIFFERENTIABLE = "layers that torch can differentiate as often as the method and the penalties need"
+_FIRST_ORDER = "Replace this operation, or use a first-order method, such as `simultaneous`, without penalties"
 
-_SETTLED: ContextVar[bool] = ContextVar("settled", default=False)
+_EXACT: ContextVar[bool] = ContextVar("exact", default=False)  # whether `exact` already replaced what is needed
 
 
 @contextmanager
 def exact(game: Game, differentiable: bool, forms: AbstractContextManager | None = None) -> Iterator[None]:
-    """Losses computed within have right derivatives, as far as torch's functions are concerned.
+    """Context in which torch's functions have correct derivatives of all orders that the losses need.
 
     Args:
-        game: the game whose losses they are.
-        differentiable: whether the losses' gradients are differentiated themselves.
-        forms: a context in which single functions are quicker and exact, which come first.
+        game: the game whose losses are computed.
+        differentiable: whether the gradients of the losses are differentiated again.
+        forms: a context with faster exact versions of some functions, which take precedence.
     """
-    if not _needed(game):
-        operations, settled = {}, True
+    if not _may_call_replaced_functions(game):
+        operations, is_exact = {}, True
     else:
-        # A game that does not say which penalties it has may differentiate within its losses.
+        # A game without the attribute `penalties` may differentiate inside its losses.
         penalised = bool(getattr(game, "penalties", differentiable))
         order = 1 + differentiable + penalised
-        operations, settled = _operations(order), order > 1
+        operations, is_exact = _operations(order), order > 1
     if differentiable and _normalizes_under_a_penalty(game):
         forms = None
-    before = _SETTLED.set(settled)
+    token = _EXACT.set(is_exact)
     try:
         with _Replaced(operations) if operations else nullcontext(), forms or nullcontext():
             yield
     finally:
-        _SETTLED.reset(before)
+        _EXACT.reset(token)
 
 
 def exact_within() -> AbstractContextManager:
-    """Return a context for a function whose gradient enters a loss, for games that do not name their penalties."""
-    return nullcontext() if _SETTLED.get() else _Replaced(_operations(2))
+    """Return a context for functions whose gradients enter a loss, for games without the attribute `penalties`."""
+    return nullcontext() if _EXACT.get() else _Replaced(_operations(2))
 
 
 def _operations(order: int) -> Operations:
-    """Return what replaces torch's functions where losses are differentiated `order` times."""
+    """Return the replacements of torch's functions if losses are differentiated `order` times."""
     mapped = torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
-    first = RECURRENT if mapped else {}
-    return {**(first if order < 2 else SECOND), **(THIRD if order > 2 else {})}
+    mapped_only = RECURRENT if mapped else {}
+    return {**(mapped_only if order < 2 else SECOND), **(THIRD if order > 2 else {})}
 
 
-def _needed(game: Game) -> bool:
-    """Whether a game may call a function that is replaced: all but those made of plain layers of torch.nn."""
+def _may_call_replaced_functions(game: Game) -> bool:
+    """Whether a game may call a replaced function: all games except those made of plain layers of torch.nn."""
     if "may call replaced functions" not in game.memo:
         modules = getattr(game, "modules", None)
         if isinstance(modules, Mapping):
@@ -88,7 +88,7 @@ def _needed(game: Game) -> bool:
 
 
 def _is_plain(part: nn.Module) -> bool:
-    """Whether a layer by itself, without those it holds, is known to call nothing that is replaced."""
+    """Whether a layer, its submodules aside, is known to call no replaced function."""
     listed = type(part).__module__ in _PLAIN_FILES or type(part).__module__.startswith("detente.networks.")
     padded = any(getattr(part, "output_padding", ()))
     hooked = part._forward_pre_hooks or part._forward_hooks
@@ -96,7 +96,7 @@ def _is_plain(part: nn.Module) -> bool:
 
 
 def _normalizes_under_a_penalty(game: Game) -> bool:
-    """Whether a penalty differentiates BatchNorm."""
+    """Whether the discriminator has both a penalty and BatchNorm, so that a penalty differentiates BatchNorm."""
     modules = getattr(game, "modules", None)
     if not (getattr(game, "penalties", ()) and isinstance(modules, Mapping) and "discriminator" in modules):
         return False
@@ -104,7 +104,7 @@ def _normalizes_under_a_penalty(game: Game) -> bool:
 
 
 class _Replaced(TorchFunctionMode):
-    """Calls of some functions of torch go to others, where gradients are recorded."""
+    """Replaces some functions of torch while gradients are recorded."""
 
     def __init__(self, operations: Operations) -> None:
         super().__init__()
@@ -118,48 +118,52 @@ class _Replaced(TorchFunctionMode):
 
 
 def require_right_gradients(name: str, module: nn.Module) -> None:
-    """Raise `InvalidValue` for a player with a layer whose first derivative torch gets wrong."""
+    """Raise `InvalidValue` if a player has a layer for which torch's first derivative is wrong."""
     wrong = [type(part).__name__ for part in module.modules() if isinstance(part, nn.CrossMapLRN2d)]
-    require(not wrong, name, wrong, "layers with right gradients", "torch.nn.LocalResponseNorm normalizes likewise")
+    require(not wrong, name, wrong, "layers with correct gradients", "Use torch.nn.LocalResponseNorm instead")
 
 
 def require_differentiable(game: Game, results: Iterable[Tensor], differentiable: bool) -> None:
-    """Raise `InvalidValue` where results hang on a function that is marked with `once_differentiable`.
+    """Raise `InvalidValue` if results depend on a function marked with `once_differentiable`.
 
-    Asked for gradients by name, torch does not raise its error for such a function: it leaves a term out. A game is
-    looked at once for its losses, and once for its gradients that are differentiated.
+    For such a function, `torch.autograd.grad` does not raise an error but omits a term. Each game is checked once for
+    its losses and once for its differentiable gradients.
     """
     checked = game.memo.setdefault("checked for once_differentiable", set())
     if differentiable in checked:
         return
     visited: set[object] = set()
-    waiting = [result.grad_fn for result in results]
-    while waiting:
-        node = waiting.pop()
+    queue = [result.grad_fn for result in results]
+    while queue:
+        node = queue.pop()
         if node is None or node in visited:
             continue
         visited.add(node)
         if node.name() == "DelayedError":
-            raise InvalidValue(type(game).__name__, "a function marked with @once_differentiable", _OFTEN, _LOWER)
-        waiting += [before for before, _ in node.next_functions]
+            raise InvalidValue(
+                type(game).__name__, "a function marked with @once_differentiable", _DIFFERENTIABLE, _FIRST_ORDER
+            )
+        queue += [input_node for input_node, _ in node.next_functions]
     checked.add(differentiable)
 
 
 @contextmanager
 def refusing(game: Game) -> Iterator[None]:
-    """Derivatives that torch lacks raise `InvalidValue` within.
+    """Context that turns torch's errors about missing derivatives into `InvalidValue`.
 
     Raises:
-        InvalidValue: a layer cannot be differentiated as often as the method needs, or not be mapped.
+        InvalidValue: a layer cannot be mapped, or not be differentiated as often as the method needs.
     """
     try:
         yield
     except (RuntimeError, NotImplementedError) as error:
-        first = str(error).partition("\n")[0]
-        if lacking := _LACKING.search(first):
-            value = next((name for name in lacking.groups() if name), first)
-            raise InvalidValue(type(game).__name__, value, _OFTEN, _LOWER) from error
-        if _MAPPING.search(first):
+        message = str(error).partition("\n")[0]
+        if lacking := _LACKING.search(message):
+            value = next((name for name in lacking.groups() if name), message)
+            raise InvalidValue(type(game).__name__, value, _DIFFERENTIABLE, _FIRST_ORDER) from error
+        if _MAPPING.search(message):
             allowed = "layers that torch.vmap can map over samples or seeds, as this method does"
-            raise InvalidValue(type(game).__name__, first, allowed, "The field `consensus` asks for less") from error
+            raise InvalidValue(
+                type(game).__name__, message, allowed, "The field `consensus` does not need it"
+            ) from error
         raise

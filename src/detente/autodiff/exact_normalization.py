@@ -1,6 +1,6 @@
-"""Batch, instance and layer norm of single operations, whose derivatives are right to any order.
+"""Batch, instance and layer norm composed of simple operations, with correct derivatives of any order.
 
-torch's second derivatives of them take mean and variance for constants where they are differentiated once more.
+When torch's second derivatives of these functions are differentiated again, they treat mean and variance as constants.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Return `functional.batch_norm`; in evaluation, and for input that it refuses, torch's own."""
+    """Return `functional.batch_norm`; in evaluation mode, and for invalid input, call torch's own function."""
     if not training or x.dim() < 2 or x.numel() <= x.shape[1]:
         return functional.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
     y, mean, variance = _standardized(x, [0, *range(2, x.dim())], eps)
@@ -33,7 +33,7 @@ def batch_norm(
 
 
 def _standardized(x: Tensor, over: Sequence[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (x − mean)/√(variance + eps), the mean and the biased variance over some axes, which are kept."""
+    """Return (x − mean)/√(variance + eps), the mean and the biased variance over some axes (with keepdim=True)."""
     mean = x.mean(over, keepdim=True)  # pyright: ignore
     centred = x - mean
     variance = centred.square().mean(over, keepdim=True)  # pyright: ignore
@@ -41,7 +41,7 @@ def _standardized(x: Tensor, over: Sequence[int], eps: float) -> tuple[Tensor, T
 
 
 def _scaled(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    """Return y · weight + bias with one number a channel, the second axis."""
+    """Return y · weight + bias, with one weight and bias per channel (axis 1)."""
     shape = (1, -1, *[1] * (y.dim() - 2))
     y = y if weight is None else y * weight.view(shape)
     return y if bias is None else y + bias.view(shape)
@@ -49,7 +49,7 @@ def _scaled(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 
 @torch.no_grad()
 def _update(momentum: float, *statistics: tuple[Tensor | None, Tensor]) -> None:
-    """Move running statistics towards those of a batch."""
+    """Update running statistics with those of a batch."""
     for running, latest in statistics:
         if running is not None:
             running.mul_(1 - momentum).add_(latest.to(running.dtype), alpha=momentum)
@@ -80,7 +80,7 @@ def _native_batch_norm(
     momentum: float,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `torch.native_batch_norm`: beside the output, mean and 1/√(variance + eps), empty in evaluation."""
+    """Return `torch.native_batch_norm`: output, mean, 1/√(variance + eps); the latter two are empty in evaluation."""
     y = batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     if not training:
         return y, input.new_empty(0), input.new_empty(0)
@@ -117,7 +117,7 @@ def _torch_instance_norm(
     eps: float,
     cudnn_enabled: bool = True,
 ) -> Tensor:
-    if input.shape[2:].numel() <= 1:  # which torch's function in `functional` refuses, and this one does not
+    if input.shape[2:].numel() <= 1:  # an error in `functional.instance_norm`, but not here
         return torch.instance_norm(
             input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled
         )
@@ -139,12 +139,12 @@ def _layer_norm(
 def _native_layer_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `torch.native_layer_norm`: beside the output, mean and 1/√(variance + eps)."""
+    """Return `torch.native_layer_norm`: output, mean and 1/√(variance + eps)."""
     shape = tuple(normalized_shape)
     wrong = any(t is not None and tuple(t.shape) != shape for t in (weight, bias))
-    if not shape or tuple(input.shape[-len(shape) :]) != shape or wrong:  # torch's error
+    if not shape or tuple(input.shape[-len(shape) :]) != shape or wrong:  # torch raises the error
         return torch.native_layer_norm(input, normalized_shape, weight, bias, eps)
-    # torch computes in float32 where numbers are shorter.
+    # For shorter dtypes, torch computes in float32.
     x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
     y, mean, variance = _standardized(x, list(range(-len(shape), 0)), eps)
     y = y if weight is None else y * weight

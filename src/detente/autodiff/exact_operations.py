@@ -1,4 +1,4 @@
-"""Operations that compute what fused functions of torch do, by parts whose derivatives are right to any order."""
+"""Replacements for fused functions of torch, composed of operations with correct derivatives of any order."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from detente.autodiff.recurrent_operations import RECURRENT
 
-Operations = Mapping[Callable[..., Any], Callable[..., Any]]  # ours, by torch's function
+Operations = Mapping[Callable[..., Any], Callable[..., Any]]  # replacements by torch function
 Numbers = int | Sequence[int]
 
 
 def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
-    """Return g v/‖v‖, with one norm for each index of an axis, or one of all for the axis −1."""
+    """Return g v/‖v‖, with one norm for each index of an axis, or a single norm for axis −1."""
     if dim == -1:
         return v * (g / v.norm())
     axes = [axis for axis in range(v.dim()) if axis != dim % v.dim()]
@@ -44,23 +44,23 @@ def _embedding_bag(
             input, weight, offsets, max_norm, norm_type, scale_grad_by_freq, mode, sparse, per_sample_weights,
             include_last_offset, padding_idx,
         )  # fmt: skip
-    counted = torch.ones_like(input, dtype=torch.bool)
+    is_counted = torch.ones_like(input, dtype=torch.bool)
     if padding_idx is not None:
-        counted = input != padding_idx % len(weight)
+        is_counted = input != padding_idx % len(weight)
     rows = functional.embedding(input, weight)
     if mode == "max":
-        rows = torch.where(counted[..., None], rows, -torch.inf).amax(1)
-        return torch.where(counted.any(1, keepdim=True), rows, 0.0)
-    scale = counted.to(rows.dtype) if per_sample_weights is None else counted * per_sample_weights
+        rows = torch.where(is_counted[..., None], rows, -torch.inf).amax(1)
+        return torch.where(is_counted.any(1, keepdim=True), rows, 0.0)
+    scale = is_counted.to(rows.dtype) if per_sample_weights is None else is_counted * per_sample_weights
     rows = rows * scale[..., None]
     if ragged:
         assert offsets is not None
         begins = offsets[:-1] if include_last_offset else offsets
         bags = torch.searchsorted(begins, torch.arange(len(input), device=input.device), right=True) - 1
         total = rows.new_zeros(len(begins), rows.shape[-1]).index_add(0, bags, rows)
-        counts = rows.new_zeros(len(begins)).index_add(0, bags, counted.to(rows.dtype))
+        counts = rows.new_zeros(len(begins)).index_add(0, bags, is_counted.to(rows.dtype))
     else:
-        total, counts = rows.sum(1), counted.sum(1)
+        total, counts = rows.sum(1), is_counted.sum(1)
     return total / counts.clamp(min=1)[:, None] if mode == "mean" else total
 
 
@@ -80,7 +80,7 @@ def _pdist(input: Tensor, p: float = 2.0) -> Tensor:
 
 
 def _norm(difference: Tensor, p: float) -> Tensor:
-    """Return ‖difference‖_p over the last axis; all derivatives are zero where it is zero, as torch's first one is."""
+    """Return ‖difference‖_p over the last axis. Where it is zero, all derivatives are zero, like torch's first one."""
     is_zero = (difference == 0).all(-1)
     return torch.linalg.vector_norm(difference.masked_fill(is_zero.unsqueeze(-1), 1.0), p, dim=-1).masked_fill(
         is_zero, 0.0
@@ -94,7 +94,7 @@ def _logcumsumexp(input: Tensor, dim: int) -> Tensor:
 
 
 def _with_math(attention: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an attention that is computed by matrix products and a softmax."""
+    """Return an attention function that is computed by matrix products and a softmax."""
 
     def computed(*args: Any, **kwargs: Any) -> Any:
         with sdpa_kernel(SDPBackend.MATH):
@@ -104,7 +104,7 @@ def _with_math(attention: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _transposed(convolution: Callable[..., Tensor], axes: int) -> Callable[..., Tensor]:
-    """Return a transposed convolution without `output_padding`, whose third derivative torch refuses."""
+    """Return a transposed convolution that avoids `output_padding`, since torch lacks its third derivative."""
 
     def computed(
         input: Tensor,
@@ -116,13 +116,15 @@ def _transposed(convolution: Callable[..., Tensor], axes: int) -> Callable[..., 
         groups: int = 1,
         dilation: Numbers = 1,
     ) -> Tensor:
-        pad, beyond = ([n] * axes if isinstance(n, int) else (list(n) * axes)[:axes] for n in (padding, output_padding))
-        if not any(beyond):
+        pad, output_pad = (
+            [n] * axes if isinstance(n, int) else (list(n) * axes)[:axes] for n in (padding, output_padding)
+        )
+        if not any(output_pad):
             return convolution(input, weight, bias, stride, padding, output_padding, groups, dilation)
-        # Cut from the whole convolution, which has zeros beyond its end.
-        whole = convolution(input, weight, None, stride, 0, 0, groups, dilation)
-        cut = [number for p, o in reversed(list(zip(pad, beyond, strict=True))) for number in (-p, o - p)]
-        y = functional.pad(whole, cut)
+        # Crop the convolution without padding; beyond its end, pad with zeros.
+        unpadded = convolution(input, weight, None, stride, 0, 0, groups, dilation)
+        cut = [number for p, o in reversed(list(zip(pad, output_pad, strict=True))) for number in (-p, o - p)]
+        y = functional.pad(unpadded, cut)
         return y if bias is None else y + bias.view(-1, *[1] * axes)
 
     return computed

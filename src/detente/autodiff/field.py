@@ -30,18 +30,18 @@ def vector_field(
         vectors: the point x, each player's (n_i,).
         buffers: the modules' buffers.
         batch: one batch.
-        players: whose blocks (default: everybody's).
+        players: players whose blocks are returned (default: all).
     """
     requested, settings = players or game.players, game.settings
     if settings.accumulate > 1:
-        # One part's graph is held at a time, so that nothing is cached.
-        whole = game.with_settings(replace(settings, accumulate=1, forward_cache=None))
-        evaluate = lambda part: (vector_field(whole, vectors, buffers, part, requested), {})  # noqa: E731
+        # No cache, so that only one part's graph is in memory at a time.
+        unsplit = game.with_settings(replace(settings, accumulate=1, forward_cache=None))
+        evaluate = lambda part: (vector_field(unsplit, vectors, buffers, part, requested), {})  # noqa: E731
         return averaged(evaluate, parts_of(game, batch))[0]
     with refusing(game):
         if is_transformed(*vectors.values()):
-            blocks, (losses, after) = functional_gradients(game, vectors, buffers, batch, requested, False)
-            return Evaluation(blocks, losses, after)
+            blocks, (losses, new_buffers) = functional_gradients(game, vectors, buffers, batch, requested, False)
+            return Evaluation(blocks, losses, new_buffers)
         cache = settings.forward_cache
         with torch.enable_grad():
             leaves = cache.leaves(vectors, requested, as_leaf) if cache else as_leaves(vectors, requested)

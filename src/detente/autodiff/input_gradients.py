@@ -12,17 +12,17 @@ from detente.autodiff.exact_derivatives import exact_within
 
 
 def output_gradient(output: Tensor, at: Tensor) -> Tensor:
-    """Return ∇ Σ output with respect to a tensor, of its shape; zero where the output does not depend on it."""
+    """Return ∇ Σ output with respect to the tensor `at`, in its shape; zero if the output does not depend on it."""
     (gradient,) = torch.autograd.grad(output.sum(), at, materialize_grads=True)
     return gradient
 
 
 def input_gradient(score: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
-    """Return the gradient of each sample's score with respect to that sample, differentiable further.
+    """Return the gradient of each sample's score with respect to that sample; it can be differentiated again.
 
     Args:
-        score: a function from samples (batch, …) to scores (batch,) that treats samples one by one.
-        samples: where to differentiate, (batch, …).
+        score: a function from samples (batch, …) to scores (batch,), where each score depends only on its sample.
+        samples: points at which to differentiate, (batch, …).
 
     Returns:
         The gradients, in the shape of `samples`.
@@ -31,7 +31,7 @@ def input_gradient(score: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor
         with exact_within():
             return torch.func.grad(lambda x: score(x).sum())(samples)
     with torch.enable_grad(), exact_within():
-        # A sample that hangs on a player's vector stays on the graph: moving it is part of the game.
+        # Samples that depend on a player's vector stay on the graph, since that player moves them.
         at = samples if samples.requires_grad else samples.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(score(at).sum(), at, create_graph=True, materialize_grads=True)
     return gradient

@@ -45,9 +45,9 @@ def vector_jacobian(
         vectors: the point x, each player's (n_i,).
         buffers: the modules' buffers.
         batch: one batch, used for v and for J.
-        cotangent: u, each of `players`' (n_i,); default v(x) itself, so that J(x)ᵀ v(x) = ∇ ½‖v(x)‖².
-        players: rows of J, those whose blocks of v enter (default: everybody).
-        columns: columns of J, those with respect to whom is differentiated (default: everybody).
+        cotangent: u, (n_i,) for each of `players`; default: v(x), so that J(x)ᵀ v(x) = ∇ ½‖v(x)‖².
+        players: rows of J: players whose blocks of v are differentiated (default: all).
+        columns: columns of J: players with respect to whose vectors v is differentiated (default: all).
     """
     if wanted is not None:
         warnings.warn("`wanted` is now `columns`; the old name goes with the next release", DeprecationWarning, 3)
@@ -56,7 +56,7 @@ def vector_jacobian(
     parts = parts_of(game, batch)
     if len(parts) == 1:
         return _vector_jacobian(game, vectors, buffers, parts[0][0], cotangent, players, columns)
-    # Every part is multiplied with the u of all: v(x) has to be known first, at the price of one more look.
+    # Every part is multiplied by the u of the whole batch, so v(x) must be computed first, in an additional pass.
     u = cotangent or vector_field(game, vectors, buffers, batch, players).field
     return averaged(lambda part: _vector_jacobian(game, vectors, buffers, part, u, players, columns), parts)
 
@@ -70,11 +70,11 @@ def _vector_jacobian(
     players: tuple[str, ...],
     columns: tuple[str, ...],
 ) -> tuple[Evaluation, Vectors]:
-    """Return v(x) and J(x)ᵀ u of a batch in one piece, as `vector_jacobian` says."""
+    """Return v(x) and J(x)ᵀ u of a batch that is not split; see `vector_jacobian`."""
     if is_transformed(*vectors.values()):
 
-        def blocks_at(at: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
-            return functional_gradients(game, {**vectors, **at}, buffers, batch, players)
+        def blocks_at(point: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
+            return functional_gradients(game, {**vectors, **point}, buffers, batch, players)
 
         blocks, pull, (losses, new_buffers) = torch.func.vjp(  # pyright: ignore[reportAssignmentType]
             blocks_at, {name: vectors[name] for name in columns}, has_aux=True
@@ -83,8 +83,8 @@ def _vector_jacobian(
         return Evaluation(blocks, losses, new_buffers), product
     with torch.enable_grad():
         leaves = as_leaves(vectors, tuple(dict.fromkeys((*players, *columns))))
-        on_processor = all(vector.device.type == "cpu" for vector in vectors.values())  # where the closed forms pay
-        use = on_processor and "batch_norm" in game.settings.shortcuts
+        on_cpu = all(vector.device.type == "cpu" for vector in vectors.values())  # where the closed form is faster
+        use = on_cpu and "batch_norm" in game.settings.shortcuts
         forms = batch_norm_in_closed_form(getattr(game, "modules", None)) if use else None
         evaluation = taped_gradients(game, leaves, buffers, batch, players, True, forms)
         rows = [evaluation.field[name] for name in players]
@@ -95,9 +95,9 @@ def _vector_jacobian(
 
 @refused_by_name
 def jacobian_vector(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, tangent: Vectors) -> Vectors:
-    """Return J(x) u: how the field changes when every player moves along `tangent`, each (n_i,).
+    """Return J(x) u, the derivative of the field when each player moves along `tangent`, (n_i,) each.
 
-    Reverse mode twice, since u ↦ Jᵀu is linear and its transpose is J: works for every layer that can be
+    This uses reverse mode twice, since u ↦ Jᵀu is linear and its transpose is J. It works for every layer that can be
     differentiated twice.
     """
     names = game.players
@@ -111,10 +111,10 @@ def jacobian_vector(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch
 
 @refused_by_name
 def transposed_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) -> Callable[[Tensor], Tensor]:
-    """Return u ↦ J(x)ᵀ u on stacked vectors (n,), with the graph of v(x) built once and kept.
+    """Return the function u ↦ J(x)ᵀ u on stacked vectors (n,); the graph of v(x) is built once and retained.
 
-    J and Jᵀ have the same eigenvalues, so this is the cheapest operator for a spectrum. A matrix (k, n) gives k
-    products at once.
+    J and Jᵀ have the same eigenvalues, so this is the cheapest operator for a spectrum. For a matrix (k, n), it returns
+    k products at once.
     """
     rows, columns = taped_field(game, vectors, buffers, batch)
     sizes = [row.numel() for row in rows]
@@ -133,16 +133,17 @@ def transposed_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: B
 def linearization(
     game: Game, vectors: Vectors, buffers: Buffers, batch: Batch
 ) -> tuple[Evaluation, Callable[[Vectors, tuple[str, ...]], Vectors]]:
-    """Return v(x) and (u, wanted) ↦ J(x)ᵀu for many products: the graph of v is built once and kept.
+    """Return v(x) and the function (u, columns) ↦ J(x)ᵀu; the graph of v is built once and retained.
 
-    Of u only some players' blocks, (n_i,), need be given; `wanted` names the columns of J, whose blocks are returned.
+    u may contain the blocks, (n_i,), of only some players; the others count as zero. `columns` are the players whose
+    blocks of the product are returned.
     """
     require_whole_batch(game, "products with one and the same Jacobian")
     names = game.players
     if is_transformed(*vectors.values()):
 
-        def blocks_at(at: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
-            return functional_gradients(game, at, buffers, batch, names)
+        def blocks_at(point: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
+            return functional_gradients(game, point, buffers, batch, names)
 
         blocks, pull, (losses, new_buffers) = torch.func.vjp(blocks_at, vectors, has_aux=True)  # pyright: ignore
 
@@ -169,16 +170,17 @@ def linearization(
 
 @refused_by_name
 def field_products(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) -> tuple[Evaluation, Vectors, Vectors]:
-    """Return v(x), J(x)ᵀ v(x) and J(x) v(x), from one forward pass; what parts J into symmetric and antisymmetric.
+    """Return v(x), J(x)ᵀ v(x) and J(x) v(x), from one forward pass.
 
-    As in `jacobian_vector`, J v is the derivative of u ↦ Jᵀu, here taken at u = v, so that Jᵀv costs nothing more.
+    The two products give those with the symmetric and the antisymmetric part of J. As in `jacobian_vector`, J v is the
+    derivative of u ↦ Jᵀu, here at u = v, so that Jᵀv costs nothing extra.
     """
     require_whole_batch(game, "products with the Jacobian and its transpose")
     names = game.players
     if is_transformed(*vectors.values()):
 
-        def blocks_at(at: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
-            return functional_gradients(game, at, buffers, batch, names)
+        def blocks_at(point: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
+            return functional_gradients(game, point, buffers, batch, names)
 
         def transposed(u: Vectors) -> Vectors:
             return torch.func.vjp(blocks_at, vectors, has_aux=True)[1](u)[0]

@@ -1,4 +1,4 @@
-"""Recurrent layers step by step, where torch's own cannot be mapped, or differentiated twice."""
+"""Recurrent layers computed step by step, where torch's own cannot be mapped or differentiated twice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Step = Callable[[Tensor, State, Sequence[Tensor], bool], State]
 
 
 def _sums(x: Tensor, h: Tensor, weights: Sequence[Tensor], biased: bool) -> tuple[Tensor, Tensor]:
-    """Return W x + b of the input and of the hidden state."""
+    """Return W x + b for the input and for the hidden state."""
     biases = weights[2:4] if biased else (None, None)
     return functional.linear(x, weights[0], biases[0]), functional.linear(h, weights[1], biases[1])
 
@@ -57,7 +57,7 @@ def _layers(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Tensor, ...]:
-    """Return the last layer's outputs, and the last states of each layer and direction."""
+    """Return the outputs of the last layer, and the final states of each layer and direction."""
     directions = 2 if bidirectional else 1
     count = len(weights) // (num_layers * directions)
     x, last = x.transpose(0, 1) if batch_first else x, []
@@ -82,11 +82,11 @@ def _layers(
 
 
 def _replacement(function: Callable[..., Any], step: Step) -> Callable[..., Any]:
-    """Return a function that computes step by step where torch's is mapped, or runs on a graphics processor."""
+    """Return a function that computes step by step under vmap or on a GPU, and otherwise calls torch's function."""
 
     def computed(x: Tensor, states: Tensor | Sequence[Tensor], weights: Any, *settings: Any) -> Any:
         mapped = torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
-        packed = isinstance(weights, Tensor) or isinstance(settings[0], list | tuple)  # of sequences of several lengths
+        packed = isinstance(weights, Tensor) or isinstance(settings[0], list | tuple)  # sequences of different lengths
         if packed or not (mapped or x.is_cuda):
             return function(x, states, weights, *settings)
         each = (states,) if isinstance(states, Tensor) else tuple(states)

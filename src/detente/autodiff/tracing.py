@@ -1,4 +1,4 @@
-"""Whether tensors are ordinary ones, or stand for others: mapped, traced, on autograd's graph."""
+"""Whether tensors are ordinary: not mapped, not traced and not on autograd's graph."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 
 def is_eager(*tensors: Tensor) -> bool:
-    """Whether these tensors are ordinary ones: not mapped, not being traced, not tracked by autograd."""
+    """Whether these tensors are ordinary: not mapped, not being traced, not tracked by autograd."""
     mapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
     return not (
         get_proxy_mode() is not None

@@ -1,4 +1,4 @@
-"""The gradient through an opponent's imagined moves."""
+"""The gradient through unrolled steps of an opponent."""
 
 from __future__ import annotations
 
@@ -34,49 +34,58 @@ def unrolled_gradient(
     memory: dict[str, Tensor],
     steps: int,
 ) -> tuple[Evaluation, dict[str, Tensor]]:
-    """Return ∇_x L_x(x, y_K(x)), where y_K is where the opponent goes from y in K moves, and differentiated too.
+    """Return ∇_x L_x(x, y_K(x)), where y_K is the opponent's vector after K steps from y; y_K is differentiated too.
 
     Args:
         game: the game.
-        player: x, who looks ahead.
-        opponent: y, who moves in x's imagination.
+        player: x, the player whose gradient is computed.
+        opponent: y, the player whose steps are unrolled.
         vectors: the point (x, y), each player's (n_i,).
-        buffers: the modules' buffers, the same for all K moves.
-        batch: one batch, used for everything.
-        move: (y, ∇_y L_y, memory) ↦ (next y, next memory), differentiable.
-        memory: what `move` remembers, before the first move.
+        buffers: the modules' buffers, the same for all K steps.
+        batch: one batch, used for all evaluations.
+        move: (y, ∇_y L_y, memory) ↦ (next y, next memory), one differentiable step of the opponent.
+        memory: memory of `move` before the first step.
         steps: K, ≥ 1.
 
     Returns:
-        The gradient beside the opponent's own ∇_y L_y(x, y), each with its loss and after the opponent's first
-        forward pass, and the memory that the opponent's first move left.
+        The gradient together with the opponent's own ∇_y L_y(x, y), both losses and the buffers after the opponent's
+        first forward pass; and the memory of `move` after the opponent's first step.
     """
-    require_whole_batch(game, "the gradient through an opponent's imagined moves")
+    require_whole_batch(game, "the gradient through unrolled steps of an opponent")
     mapped = is_transformed(*vectors.values())
 
-    def imagined(x: Tensor) -> tuple[Tensor, tuple[Tensor, Vectors, dict[str, Tensor], Buffers, dict[str, Tensor]]]:
-        at, optimizer_memory, first = {**as_leaves(vectors, () if mapped else (opponent,)), player: x}, memory, None
+    def unrolled_loss(
+        x: Tensor,
+    ) -> tuple[Tensor, tuple[Tensor, Vectors, dict[str, Tensor], Buffers, dict[str, Tensor]]]:
+        point, optimizer_memory, first_step = (
+            {**as_leaves(vectors, () if mapped else (opponent,)), player: x},
+            memory,
+            None,
+        )
         for _ in range(steps):
             if mapped:
-                blocks, (losses, after) = functional_gradients(game, at, buffers, batch, (opponent,))
+                blocks, (losses, new_buffers) = functional_gradients(game, point, buffers, batch, (opponent,))
             else:
-                evaluation = taped_gradients(game, at, buffers, batch, (opponent,), differentiable=True)
-                blocks, losses, after = evaluation.field, evaluation.losses, evaluation.buffers
-            moved, optimizer_memory = move(at[opponent], blocks[opponent], optimizer_memory)
-            at, first = {**at, opponent: moved}, first or (blocks, losses, after, optimizer_memory)
+                evaluation = taped_gradients(game, point, buffers, batch, (opponent,), differentiable=True)
+                blocks, losses, new_buffers = evaluation.field, evaluation.losses, evaluation.buffers
+            next_vector, optimizer_memory = move(point[opponent], blocks[opponent], optimizer_memory)
+            point, first_step = (
+                {**point, opponent: next_vector},
+                first_step or (blocks, losses, new_buffers, optimizer_memory),
+            )
         with exact(game, False):
-            loss = game.losses(at, buffers, batch, (player,))[0][player]
-        assert first is not None
-        return loss, (loss, *first)
+            loss = game.losses(point, buffers, batch, (player,))[0][player]
+        assert first_step is not None
+        return loss, (loss, *first_step)
 
     if mapped:
-        block, (loss, blocks, losses, after, optimizer_memory) = torch.func.grad(imagined, has_aux=True)(
+        block, (loss, blocks, losses, new_buffers, optimizer_memory) = torch.func.grad(unrolled_loss, has_aux=True)(
             vectors[player]
         )
     else:
         with torch.enable_grad():
             x = as_leaves(vectors, (player,))[player]
-            loss, (_, blocks, losses, after, optimizer_memory) = imagined(x)
+            loss, (_, blocks, losses, new_buffers, optimizer_memory) = unrolled_loss(x)
             (block,) = products_with_rows([loss], [x], [torch.ones_like(loss)])
-    result = Evaluation({**blocks, player: block}, {**losses, player: loss}, after)
+    result = Evaluation({**blocks, player: block}, {**losses, player: loss}, new_buffers)
     return off_graph(result), {name: tensor.detach() for name, tensor in optimizer_memory.items()}

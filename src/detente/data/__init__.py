@@ -1,1 +1,1 @@
-"""Sources of real samples."""
+"""Data: sources of real samples."""

@@ -1,4 +1,4 @@
-"""Your own data: a tensor, array, data frame, memory-mapped file or torch Dataset."""
+"""The user's own data: a tensor, array, data frame, memory-mapped file or torch Dataset."""
 
 from __future__ import annotations
 
@@ -33,34 +33,35 @@ FORMS = "floating-point samples (N, …), or uint8 images (N, H, W), (N, H, W, C
 
 @dataclass(frozen=True, eq=False)
 class Arrays(StoredData):
-    """Your own samples, drawn independently and uniformly, with replacement.
+    """The user's own samples, drawn independently and uniformly, with replacement.
 
-    Samples of type uint8 are images: they are drawn as x / 127.5 - 1, channels first. Their channels are the smaller of
-    axes 1 and 3 (axis 1 if equal). Floating-point samples of any shape, such as points (N, d), series (N, T, F), sound
-    (N, C, T) or images, keep their shape and values, which must be finite. Arrays are not copied; `.npy` files stay on
-    disk, memory-mapped. A Dataset is read once, in order, so its random transforms are applied once.
+    Samples of dtype uint8 are images: they are drawn as x / 127.5 - 1, channels first. The channel axis is the smaller
+    of axes 1 and 3 (axis 1 if equal). Floating-point samples can have any shape, such as points (N, d), series
+    (N, T, F), sound (N, C, T) or images. They keep their shape and values, which must be finite. Arrays are not copied;
+    `.npy` files stay on disk, memory-mapped. A Dataset is read once, in order, so its random transforms are applied
+    once.
 
     Args:
-        samples: tensor, numpy array, data frame of numbers, torch Dataset, or the path of a `.npy` or `.npz` file (keys
-            samples, images, x, x_train; labels, label, y, y_train). A Dataset's items are a sample, a sample and a
+        samples: tensor, numpy array, data frame of numbers, torch Dataset, or path of a `.npy` or `.npz` file (keys
+            samples, images, x, x_train; labels, label, y, y_train). An item of a Dataset is a sample, a sample and a
             label, or a dictionary with an image (image, img, pixel_values, x, …) and optionally a label (label, y, …).
-        labels: one integer, at least 0, for each sample, as (N,), (N, 1) or one-hot (N, K): tensor, array or path
-            of a `.npy` file. None: the labels that come with `samples`, if any.
+        labels: one integer ≥ 0 for each sample, as (N,), (N, 1) or one-hot (N, K): tensor, array or path of a `.npy`
+            file. None: the labels in `samples`, if any.
 
     Raises:
-        InvalidValue: samples of another form, masked or non-finite values, or labels that do not match the samples.
+        InvalidValue: the samples have another form, or masked or non-finite values, or the labels do not match them.
     """
 
     samples: Tensor | np.ndarray | Dataset | str | Path
     labels: Tensor | np.ndarray | str | Path | None = None
 
     def __post_init__(self) -> None:
-        _ = self.arrays  # read now, so that a mistake is an error of the constructor
+        _ = self.arrays  # read now, so that the constructor raises errors
 
     @cached_property
     def arrays(self) -> tuple[Store, Tensor | None]:
-        samples, included = _read("samples", self.samples)
-        labels = None if included is None else _included_labels(included, len(samples))
+        samples, source_labels = _read("samples", self.samples)
+        labels = None if source_labels is None else _included_labels(source_labels, len(samples))
         if self.labels is not None:
             labels = _to_labels(_read("labels", self.labels)[0], len(samples))
         store = _channels_first(samples)
@@ -69,14 +70,14 @@ class Arrays(StoredData):
 
 
 def as_data(source: Any) -> Data:
-    """Return `source` as data: a tensor, array, Dataset, `.npy`/`.npz` path or folder of images is wrapped.
+    """Return `source` as data; a tensor, array, Dataset, `.npy`/`.npz` path or folder of images is wrapped.
 
     Raises:
         InvalidValue: `source` is none of these.
     """
     if isinstance(source, Data):
         return source
-    if hasattr(source, "class_path"):  # the command line could not build it; building it raises why
+    if hasattr(source, "class_path"):  # the command line could not build it; building it raises the error
         module, _, name = source.class_path.rpartition(".")
         return as_data(getattr(importlib.import_module(module), name)(**vars(source.init_args)))
     if isinstance(source, str | Path):
@@ -133,7 +134,7 @@ def _require_unmasked(field: str, array: np.ndarray) -> np.ndarray:
 
 
 def _require_dense(field: str, tensor: Tensor) -> Tensor:
-    require(not tensor.requires_grad, field, "a tensor that requires grad", "data, which are not trained", "Detach it")
+    require(not tensor.requires_grad, field, "a tensor that requires grad", "a tensor without gradient", "Detach it")
     dense = tensor.layout == torch.strided and not tensor.is_quantized
     kind = "quantized" if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
     require(dense, field, f"a {kind} tensor", "a dense tensor", "Convert it with .to_dense() or .dequantize()")
@@ -142,7 +143,7 @@ def _require_dense(field: str, tensor: Tensor) -> Tensor:
 
 def _read_file(field: str, path: Path) -> tuple[Store, Store | None]:
     require(path.is_file(), field, str(path), "a file that exists")
-    hint = "For image files give their folder; for tables, series and sound write a file with numpy.save"
+    hint = "For image files, give their folder; for tables, series and sound, write a file with numpy.save"
     require(path.suffix in (".npy", ".npz"), field, str(path), "a .npy or .npz file", hint)
     try:
         content = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
@@ -162,7 +163,7 @@ def _read_file(field: str, path: Path) -> tuple[Store, Store | None]:
 def _read_dataset(field: str, dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the samples of a Dataset, stacked, and its labels, if it has any."""
     sized = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
-    require(sized, field, dataset, "a Dataset with a length and items by index", "Stack an iterable Dataset")
+    require(sized, field, dataset, "a Dataset with a length and indexed items", "Stack an iterable Dataset")
     require(len(dataset) > 0, field, dataset, "at least one sample")
     stacked, labels = np.empty(0), []
     for index in range(len(dataset)):
@@ -179,7 +180,7 @@ def _read_dataset(field: str, dataset: Any) -> tuple[np.ndarray, np.ndarray | No
         return stacked, None
     complete = len(labels) == len(stacked) and len({label.shape for label in labels}) == 1
     shapes = f"{len(labels)} labels for {len(stacked)} samples, of shapes {sorted({label.shape for label in labels})}"
-    require(complete, f"{field}: label", shapes, "a label of one shape with every sample, or with none")
+    require(complete, f"{field}: label", shapes, "labels of the same shape for all samples, or no labels")
     return stacked, np.stack(labels)
 
 
@@ -199,19 +200,19 @@ def _sample_and_label(where: str, item: Any) -> tuple[Any, Any]:
 
 
 def _sample_array(field: str, sample: Any, earlier: np.ndarray | None) -> np.ndarray:
-    """Return a sample as an array: a Pillow image of any mode as grey or RGB, to match `earlier` samples."""
+    """Return a sample as an array; a Pillow image of any mode becomes grey or RGB, to match `earlier` samples."""
     if isinstance(sample, Tensor):
         return _require_dense(field, sample).cpu().numpy()
     if isinstance(sample, Image.Image):
         grey = sample.mode in ("1", "L", "LA", "La") or sample.mode.startswith("I")
-        grey = grey and (earlier is None or earlier.ndim == 3)  # grey images among colour images become colour
+        grey = grey and (earlier is None or earlier.ndim == 3)  # grey images among colour images become RGB
         array = pixels(sample, 1 if grey else 3)
         return array[..., 0] if grey else array
     return _require_unmasked(field, np.asanyarray(sample))
 
 
 def _channels_first(store: Store) -> Store:
-    """Return uint8 images as a view (N, C, H, W), and floating-point samples as they are."""
+    """Return uint8 images as a view (N, C, H, W), and floating-point samples unchanged."""
     floating = store.is_floating_point() if isinstance(store, Tensor) else store.dtype.kind == "f"
     images = store.dtype in (torch.uint8, np.uint8)
     shown = f"{tuple(store.shape)} {store.dtype}"
@@ -228,7 +229,7 @@ def _channels_first(store: Store) -> Store:
 
 
 def _check_values(store: Store) -> None:
-    """Raise `InvalidValue` unless all values are finite; a memory-mapped array is read in chunks."""
+    """Raise `InvalidValue` unless all values are finite. Memory-mapped arrays are read in chunks."""
     if store.dtype in (torch.uint8, np.uint8):
         return
     rows = max(1, 2**22 // int(np.prod(store.shape[1:])))
@@ -249,7 +250,7 @@ def _to_labels(labels: Any, count: int) -> Tensor:
     """Return labels as (count,) int64.
 
     Raises:
-        InvalidValue: the labels are not integers, at least 0, one for each sample.
+        InvalidValue: the labels are not one integer ≥ 0 for each sample.
     """
     if isinstance(labels, Tensor):
         labels = _require_dense("labels", labels).cpu().numpy()
@@ -268,7 +269,7 @@ def _to_labels(labels: Any, count: int) -> Tensor:
 
 
 def _included_labels(labels: Any, count: int) -> Tensor | None:
-    """Return the labels that come with the samples; None, with a warning, if they are not classes."""
+    """Return the labels in a source of samples; None, with a warning, if they are not classes."""
     try:
         return _to_labels(labels, count)
     except InvalidValue as error:

@@ -1,4 +1,4 @@
-"""Base classes of data: a distribution from which real samples are drawn with a given generator."""
+"""Base classes of data: distributions from which real samples are drawn with a generator."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor
 
 
 class Data(ABC):
-    """A source of real samples.
+    """Base class of sources of real samples.
 
-    A concrete set is a dataclass. The only randomness of `draw` is its generator, so a run can be repeated and resumed
+    Subclasses are dataclasses. `draw` uses no randomness except its generator, so that runs can be repeated and resumed
     exactly.
     """
 
@@ -30,7 +30,7 @@ class Data(ABC):
         return None
 
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that identify the set: a hash of its class, shape and settings."""
+        """Return 16 hexadecimal digits that identify the set, a hash of its class, shape and settings."""
         settings = [(f.name, repr(getattr(self, f.name))) for f in fields(self)] if is_dataclass(self) else []
         settings = re.sub(r" at 0x[0-9a-f]+", "", str(settings))  # addresses differ between processes
         return hashlib.sha256(f"{type(self).__qualname__} {self.shape} {settings}".encode()).hexdigest()[:16]
@@ -41,9 +41,9 @@ class Data(ABC):
 
 
 class StoredData(Data):
-    """A finite set stored as one array, in memory or memory-mapped: drawing a batch is indexing.
+    """Base class of finite sets stored as one array, in memory or memory-mapped.
 
-    Samples are drawn independently and uniformly, with replacement, so the generator's state is enough to resume
+    Samples are drawn independently and uniformly, with replacement, so that the generator's state is enough to resume
     exactly. Images stored as uint8 are converted to x / 127.5 - 1, float32 in [-1, 1], when they are read.
     """
 
@@ -61,9 +61,9 @@ class StoredData(Data):
         return len(self.arrays[0])
 
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that identify the set: a hash of its size, labels and samples.
+        """Return 16 hexadecimal digits that identify the set, a hash of its size, labels and samples.
 
-        A set of more than 2²³ numbers is identified by evenly spaced samples.
+        For a set of more than 2²³ numbers, only evenly spaced samples are hashed.
         """
         labels = self.arrays[1]
         count = min(self.size, max(256, 2**23 // max(1, int(np.prod(self.shape)))))
@@ -82,12 +82,12 @@ class StoredData(Data):
         return None if labels is None else int(labels.max()) + 1
 
     def take(self, indices: Tensor) -> dict[str, Tensor]:
-        """Return the samples at `indices`, (count,) int64, in the form of `draw`."""
+        """Return the samples at `indices`, (count,) int64, in the same format as `draw`."""
         store, labels = self.arrays
         if not isinstance(store, Tensor):
             rows = store[indices.cpu().numpy()]
             real = torch.from_numpy(rows if rows.dtype == np.uint8 else rows.astype(np.float32, copy=False))
-        elif store.ndim == 4 and not store.is_contiguous():  # images are copied fastest in their memory order
+        elif store.ndim == 4 and not store.is_contiguous():  # copying images in memory order is fastest
             real = store.permute(0, 2, 3, 1).index_select(0, indices.to(store.device)).permute(0, 3, 1, 2)
         else:
             real = store.index_select(0, indices.to(store.device))

@@ -1,4 +1,4 @@
-"""The cache: where prepared sets are stored, and how one is opened."""
+"""The cache of prepared sets: its folder, and functions to open a set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STORES = {"images": "images.npy", "text": "ids.npy"}  # file of the samples, by 
 
 
 def cache() -> Path:
-    """Return the folder of everything that is stored between runs: $DETENTE_CACHE, or ~/.cache/detente.
+    """Return the folder of all files that are stored between runs: $DETENTE_CACHE, or ~/.cache/detente.
 
     Raises:
         InvalidValue: DETENTE_CACHE is not set and there is no home directory.
@@ -34,18 +34,18 @@ def cache() -> Path:
 
 
 def require_writable(folder: Path) -> None:
-    """Create a folder of the cache if it is missing, and raise `InvalidValue` if files cannot be written into it."""
+    """Create a folder of the cache if it is missing; raise `InvalidValue` if it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        hint = f"{error.strerror or error}. Set DETENTE_CACHE to a folder that can be written to"
-        raise InvalidValue("cache", str(folder), "a folder that can be written to", hint) from error
+        hint = f"{error.strerror or error}. Set DETENTE_CACHE to a writable folder"
+        raise InvalidValue("cache", str(folder), "a writable folder", hint) from error
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that readers see either the old content or the new, even if the process is killed."""
+    """Replace a file atomically: readers see either the old or the new content, even if the process is killed."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as stream:
@@ -59,7 +59,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def sets(folder: str | Path | None = None) -> Path:
-    """Return the folder of prepared sets: the given one, or the one in the cache."""
+    """Return the folder of prepared sets: `folder`, or by default the one in the cache."""
     return cache() / "sets" if folder is None else Path(folder).expanduser()
 
 
@@ -68,7 +68,7 @@ class PreparedArrays:
     """The arrays of a prepared set.
 
     Args:
-        about: content of `about.json`.
+        about: contents of `about.json`.
         samples: all samples, uint8, memory-mapped.
         labels: (N,) int64, -1 for a sample without a label, or None if no sample has one.
     """
@@ -95,29 +95,30 @@ def open_set(name: str, kind: str, folder: str | Path | None = None) -> Prepared
     """Open a prepared set, its samples memory-mapped.
 
     Args:
-        name: as in `detente data list`; a size may follow, as in celeba-32.
-        kind: what the set must hold, "images" or "text".
+        name: a name from `detente data list`, optionally with a size, as in celeba-32.
+        kind: required kind of the set, "images" or "text".
         folder: folder of prepared sets; None: the one in the cache.
 
     Raises:
-        InvalidValue: an unknown name, or a set that is not prepared yet or damaged, with the command that prepares it.
+        InvalidValue: the name is unknown, or the set is damaged or not prepared yet; the message contains the command
+            that prepares it.
     """
-    place = sets(folder) / str(name)
-    if not (place / ABOUT).is_file():
-        named(name)  # raises if the name is unknown
-        command = f"detente data prepare {name}" + (f", with DETENTE_CACHE={place.parents[1]}" if folder else "")
-        raise InvalidValue("name", name, "a set that is prepared", f"Run once: {command}")
+    set_folder = sets(folder) / str(name)
+    if not (set_folder / ABOUT).is_file():
+        named(name)  # raises an error if the name is unknown
+        command = f"detente data prepare {name}" + (f", with DETENTE_CACHE={set_folder.parents[1]}" if folder else "")
+        raise InvalidValue("name", name, "a prepared set", f"Run once: {command}")
     try:
-        about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
+        about = json.loads((set_folder / ABOUT).read_text(encoding="utf-8"))
         stored_kind = str(about["kind"])
-        samples = cast(np.memmap, np.load(place / STORES[stored_kind], mmap_mode="r", allow_pickle=False))
-        labels = torch.from_numpy(np.load(place / LABELS, allow_pickle=False)) if about["labelled"] else None
+        samples = cast(np.memmap, np.load(set_folder / STORES[stored_kind], mmap_mode="r", allow_pickle=False))
+        labels = torch.from_numpy(np.load(set_folder / LABELS, allow_pickle=False)) if about["labelled"] else None
         matches = list(samples.shape) == about["shape"] and samples.dtype == np.uint8
         if not matches or labels is not None and labels.shape != (len(samples),):
-            raise ValueError(f"arrays of another shape than {about['shape']}")
+            raise ValueError(f"the arrays do not have the shape {about['shape']}")
     except (OSError, ValueError, EOFError, KeyError) as error:
         hint = f"Run again: detente data prepare {name}. Error: {error}"
-        raise InvalidValue("name", name, "a prepared set that is undamaged", hint) from error
+        raise InvalidValue("name", name, "an undamaged prepared set", hint) from error
     hint = "Use Text for text, Prepared for images"
     require(stored_kind == kind, "name", name, f"a set of {kind}; this is a set of {stored_kind}", hint)
     return PreparedArrays(about, samples, labels)
@@ -125,6 +126,6 @@ def open_set(name: str, kind: str, folder: str | Path | None = None) -> Prepared
 
 def prepared_names(folder: str | Path | None = None) -> list[str]:
     """Return the names of the prepared sets."""
-    place = sets(folder)
-    names = sorted(path.parent.name for path in place.glob(f"*/{ABOUT}")) if place.is_dir() else []
+    set_folder = sets(folder)
+    names = sorted(path.parent.name for path in set_folder.glob(f"*/{ABOUT}")) if set_folder.is_dir() else []
     return [name for name in names if name.partition("-")[0] in SOURCES and "." not in name]

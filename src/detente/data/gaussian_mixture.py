@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians in the plane with known modes: a ring of 8, a grid of 25, and four on a circle."""
+"""Mixtures of Gaussians in the plane with known modes: a ring of 8, a grid of 25, and 4 on a circle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ModeChoice = Literal["deterministic", "random"]
 
 @runtime_checkable
 class Mixture(Protocol):
-    """Data with known modes, as metrics need them."""
+    """Interface of data with known modes, as metrics need it."""
 
     @property
     def centres(self) -> Tensor:
@@ -119,8 +119,8 @@ class Grid(Data):
         side: number of Gaussians along each axis, at least 1; 5 gives the 25 Gaussians at {-4, -2, 0, 2, 4}².
         spacing: distance between neighbouring centres, above 0.
         standard_deviation: standard deviation of every mode along each axis, above 0.
-        scale: multiplies `spacing` and `standard_deviation` when the grid is built, so that both describe the points
-            as drawn; 1/2.828 gives the 25 Gaussians of the WGAN-GP toy experiment.
+        scale: factor applied to `spacing` and `standard_deviation` in the constructor, so that both attributes describe
+            the drawn points; 1/2.828 gives the 25 Gaussians of the WGAN-GP toy experiment.
         mode_choice: "random": modes are drawn independently and uniformly; "deterministic": sample k of a batch
             belongs to mode k mod side².
 

@@ -1,4 +1,4 @@
-"""Decoding one image of any file format as grey or colour, cropped and resized."""
+"""Decoding of one image file of any format as grey or RGB, cropped and resized."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-# Formats that Pillow lists but cannot decode by itself, or that do not hold pixels.
+# Formats that Pillow lists but cannot decode by itself, or that do not contain pixels.
 UNSUPPORTED_FORMATS = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF"}
 # Errors of a file that cannot be decoded.
 DECODING_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
@@ -35,8 +35,8 @@ def image_suffixes() -> frozenset[str]:
 def decode_image(file: Path | BinaryIO, channels: int, size: int | None = None, crop: int | None = None) -> np.ndarray:
     """Return the pixels of an image file, (height, width, channels) uint8; the first frame if there are several.
 
-    Transparency is dropped, 16-bit images keep their upper 8 bits, and images are rotated as their EXIF orientation
-    says.
+    Transparency is removed, 16-bit images keep their upper 8 bits, and images are rotated according to their EXIF
+    orientation.
 
     Args:
         file: path or open file.
@@ -48,8 +48,8 @@ def decode_image(file: Path | BinaryIO, channels: int, size: int | None = None, 
         OSError, ValueError, SyntaxError: one of `DECODING_ERRORS`, if the file cannot be decoded.
     """
     try:
-        with Image.open(file) as opened:
-            return pixels(_upright(opened), channels, size, crop)
+        with Image.open(file) as image:
+            return pixels(_upright(image), channels, size, crop)
     except DECODING_ERRORS:
         raise
     except Exception as error:  # Pillow's decoders raise errors of every type
@@ -57,7 +57,7 @@ def decode_image(file: Path | BinaryIO, channels: int, size: int | None = None, 
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Return an image rotated as its EXIF orientation says, or unchanged if its EXIF data cannot be read."""
+    """Return an image rotated according to its EXIF orientation; unchanged if its EXIF data cannot be read."""
     try:
         rotation = ROTATIONS.get(image.getexif().get(ORIENTATION, 1))
     except Exception:  # the pixels may still be readable
@@ -66,21 +66,21 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def has_several_frames(file: Path) -> bool:
-    """Return whether an image file holds more than one frame or page; False if it cannot be read."""
+    """Return whether an image file contains more than one frame or page; False if it cannot be read."""
     if file.suffix.lower() not in (".gif", ".tif", ".tiff", ".webp", ".apng", ".avif"):
         return False
     try:
-        with Image.open(file) as opened:
-            return bool(getattr(opened, "is_animated", False))
-    except Exception:  # `decode_image` raises it
+        with Image.open(file) as image:
+            return bool(getattr(image, "is_animated", False))
+    except Exception:  # `decode_image` raises the error
         return False
 
 
 def pixels(image: Image.Image, channels: int, size: int | None = None, crop: int | None = None) -> np.ndarray:
-    """Return the pixels of an image, as `decoded` does.
+    """Return the pixels of an image; see `decode_image`.
 
     Raises:
-        ValueError: the range of the pixel values is not known.
+        ValueError: the range of the pixel values is unknown.
     """
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
@@ -90,7 +90,7 @@ def pixels(image: Image.Image, channels: int, size: int | None = None, crop: int
     elif image.mode == "F":
         raise ValueError("floating-point pixels, whose range is not known")
     elif image.mode in ("P", "PA"):
-        image = image.convert("RGBA")  # Pillow requires it before the transparency of a palette is dropped
+        image = image.convert("RGBA")  # Pillow requires this before the transparency of a palette can be removed
     mode = "L" if channels == 1 else "RGB"
     image = image if image.mode == mode else image.convert(mode)
     if crop is not None:

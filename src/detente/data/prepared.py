@@ -18,23 +18,24 @@ from detente.data.base import StoredData
 from detente.data.cache import PreparedArrays, open_set
 from detente.errors import require
 
-IN_MEMORY_BYTES = 2**28  # size up to which a set may stay in memory once it is read
+IN_MEMORY_BYTES = 2**28  # maximum size of a set that may stay in memory once it is read
 
 
 @dataclass(frozen=True)
 class Prepared(StoredData):
-    """An image set made by `detente data prepare NAME`, memory-mapped, in [-1, 1], with its labels if it has any.
+    """An image set created by `detente data prepare NAME`, memory-mapped, in [-1, 1], with labels if it has any.
 
-    Only the images of a batch are read, so a set may be far larger than memory.
+    Only the images of a batch are read, so that a set can be much larger than memory.
 
     Args:
-        name: as in `detente data list`, e.g. fashion_mnist; a size may follow, as in celeba-32.
+        name: a name from `detente data list`, e.g. fashion_mnist, optionally with a size, as in celeba-32.
         split: split of the set, e.g. train or test; None: all of them.
         classes: the labels to keep, integers from 0, or None for all; labels are not renumbered.
         folder: folder of prepared sets; None: `sets` in $DETENTE_CACHE or ~/.cache/detente.
 
     Raises:
-        InvalidValue: an unknown set, split or class; or a set that is not prepared, with the command that prepares it.
+        InvalidValue: the set, split or class is unknown; or the set is not prepared, and the message contains the
+            command that prepares it.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Prepared(StoredData):
     folder: str | Path | None = None
 
     def __post_init__(self) -> None:
-        _ = self._opened.span(self.split)  # read now, so that a mistake is an error of the constructor
+        _ = self._prepared.span(self.split)  # read now, so that the constructor raises errors
         if self.classes is not None:
             object.__setattr__(self, "classes", tuple(self.classes))
             distinct = len(set(self.classes)) == len(self.classes) > 0
@@ -51,7 +52,7 @@ class Prepared(StoredData):
             require(count > 0, "classes", self.classes, f"None, since {self.name} has no labels")
             valid = distinct and all(type(label) is int and 0 <= label < count for label in self.classes)
             require(valid, "classes", self.classes, f"None, or different integers 0 … {count - 1}")
-            require(self.size > 0, "classes", self.classes, "at least one class that the split has")
+            require(self.size > 0, "classes", self.classes, "at least one class that occurs in the split")
 
     def __getstate__(self) -> dict[str, Any]:
         names = ("name", "split", "classes", "folder")  # copies open the file again
@@ -60,7 +61,7 @@ class Prepared(StoredData):
     @cached_property
     def arrays(self) -> tuple[np.ndarray, Tensor | None]:
         """The samples as stored, (size, C, H, W) uint8, not copied, and their labels."""
-        samples, span = self._opened.samples, self._opened.span(self.split)
+        samples, span = self._prepared.samples, self._prepared.span(self.split)
         large = samples.nbytes > IN_MEMORY_BYTES and hasattr(os, "preadv")
         unlabelled = 0 if self.labels is None else int((self.labels < 0).sum())
         if not large and not unlabelled and (self.classes is None or self.labels is None):
@@ -83,28 +84,28 @@ class Prepared(StoredData):
     @cached_property
     def labels(self) -> Tensor | None:
         """Labels of the split, all classes, (N,) int64, -1 for a sample without a label; None if no sample has one."""
-        labels = self._opened.labels
-        labels = None if labels is None else labels[self._opened.span(self.split)]
+        labels = self._prepared.labels
+        labels = None if labels is None else labels[self._prepared.span(self.split)]
         return None if labels is None or not len(labels) or int(labels.max()) < 0 else labels
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes in the order of their labels; empty if they are not known."""
-        return tuple(self._opened.about["classes"])
+        """Names of the classes in the order of their labels; empty if unknown."""
+        return tuple(self._prepared.about["classes"])
 
     @cached_property
-    def _opened(self) -> PreparedArrays:
+    def _prepared(self) -> PreparedArrays:
         return open_set(self.name, "images", self.folder)
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows of a memory-mapped array, read only when they are indexed: `store[rows]` without the copy.
+    """Some rows of a memory-mapped array: `store[rows]`, but rows are only read when they are indexed.
 
     Args:
         store: the whole array.
         rows: indices of the rows, in order, (size,) int64.
-        descriptor: file descriptor to read from, since pages of a mapping would count as memory of the process.
+        descriptor: file descriptor to read from; None: read from the mapping, whose pages count as process memory.
     """
 
     store: np.memmap
@@ -130,15 +131,15 @@ class Rows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape, as of an array."""
+        """Shape of the selected rows."""
         return (len(self), *self.store.shape[1:])
 
     @property
     def ndim(self) -> int:
-        """Number of axes, as of an array."""
+        """Number of axes."""
         return self.store.ndim
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of the values, as of an array."""
+        """Data type of the values."""
         return self.store.dtype

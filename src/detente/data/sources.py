@@ -1,4 +1,4 @@
-"""The data sets that are known by name: where each comes from, and how it is cropped and resized."""
+"""The named data sets: the source of each, and how its images are cropped and resized."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ LARGEST = 1024
 
 @dataclass(frozen=True)
 class Source:
-    """Where a set comes from, and how it becomes one array.
+    """The source of a set, and how it is converted to one array.
 
     Images: the central `crop` × `crop` pixels (None: the largest square), resized to `size` × `size` (bicubic). Text:
     the first `size` characters of each line, padded.
 
     Args:
-        title: what the set is.
+        title: short description of the set.
         hub: name of the set on the Hugging Face hub.
         splits: number of samples of each split on the hub, in the order in which they are stored.
-        size: height and width of the images, in pixels, or length of the lines, in characters.
+        size: height and width of the images in pixels, or length of the lines in characters.
         channels: 3 (red, green, blue) or 1 (grey); 1 for text.
         crop: side of the central square that is cut out before resizing, in pixels, or None.
         sample: column of the images, {bytes, path} each, or of the text.
@@ -31,7 +31,7 @@ class Source:
         configuration: configuration on the hub, or None if there is only one.
         kind: "images" or "text".
         installed: folder of the set's files in a Debian package, and the name of the package, or None.
-        classes: names of the labels in their order, for files without them; empty: not known.
+        classes: names of the labels in their order, for files that do not contain them; empty: unknown.
         paper: the paper to cite.
     """
 
@@ -56,7 +56,7 @@ class Source:
 
     @property
     def count(self) -> int:
-        """Number of samples of all splits."""
+        """Number of samples in all splits."""
         return sum(self.splits.values())
 
 
@@ -140,10 +140,10 @@ SOURCES = {
 
 
 def named(name: str) -> Source:
-    """Return the source of a name: `celeba`, or `celeba-32` for another size than its own.
+    """Return the source with a name: `celeba`, or `celeba-32` for another size than the default.
 
     Raises:
-        InvalidValue: an unknown name, or a size that is not allowed.
+        InvalidValue: the name is unknown, or the size is not allowed.
     """
     base, dash, size = str(name).partition("-")
     if base not in SOURCES:

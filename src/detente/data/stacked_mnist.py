@@ -22,9 +22,9 @@ class StackedMnist(Data):
     label = 100 * red + 10 * green + blue, each digit drawn independently and uniformly from the set of digits
 
     Args:
-        digits: the set of the digits: digits (5,000 that need no preparation), or a prepared set of grey images with
-            ten classes, e.g. mnist.
-        resolution: height and width of the images in pixels, 4 … 1024; a prepared set must be prepared at this size.
+        digits: name of the set of digits: "digits" (5,000 digits, no preparation needed), or a prepared set of grey
+            images with ten classes, e.g. mnist.
+        resolution: height and width of the images in pixels, 4 … 1024; a prepared set must be prepared in this size.
 
     Source: Metz, Poole, Pfau, Sohl-Dickstein (2017), section 3.3.1; Srivastava et al. (2017), section 4.1.
     """
@@ -56,7 +56,7 @@ class StackedMnist(Data):
 
     @cached_property
     def _set(self) -> StoredData:
-        """The set of single digits, by name, since data sets never import each other."""
+        """The set of single digits, looked up by name, since data sets never import each other."""
         if self.digits == EMBEDDED:
             return members("data")["digits"](resolution=self.resolution)
         name = self.digits if self.resolution == 28 else f"{self.digits.partition('-')[0]}-{self.resolution}"

@@ -1,4 +1,4 @@
-"""The swiss roll projected onto a plane: a spiral, which has no separate modes."""
+"""The swiss roll projected onto a plane, a spiral without separate modes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SwissRoll(Data):
 
     Args:
         noise: standard deviation of the noise before scaling, at least 0.
-        scale: multiplies every point, above 0.
+        scale: factor applied to every point, above 0.
 
     Source: Gulrajani et al. (2017), toy experiments; scikit-learn, `make_swiss_roll`.
     """

@@ -1,1 +1,1 @@
-"""Who plays: games as players, losses and where batches come from."""
+"""Games: the players, their losses and their batches."""

@@ -1,6 +1,6 @@
-"""A generator against a discriminator: the user's own modules as a game.
+"""The GAN game: a generator against a discriminator, both modules of the user.
 
-Long, because it is the one door by which a user's modules and data enter, with all that it refuses.
+This file also contains all checks of the user's modules and data.
 """
 
 from __future__ import annotations
@@ -43,33 +43,33 @@ from detente.state import State
 
 
 class Adversarial(Game):
-    """A GAN: the generator maps latents to samples, the discriminator maps samples to one score (logit) each.
+    """A GAN: the generator maps latents to samples, the discriminator maps each sample to a score (logit).
 
-    Any `nn.Module`s will do; they are copied and never changed. A class or another factory instead of a module is
-    built anew, and so initialised anew, for every seed; a module keeps the parameters it came with.
+    Both players can be any `nn.Module`; they are copied and never changed. A class or another factory is called again
+    for every seed, which gives new initial parameters; a module keeps its own parameters.
 
     Args:
         generator: latents (batch, *latent) to samples (batch, …), a module or a factory.
-        discriminator: samples (batch, …) to one score each, (batch,) or (batch, 1, …), a module or a factory. One that
-            looks at p samples together (PacGAN) gives (batch / p,) scores.
+        discriminator: samples (batch, …) to one score each, (batch,) or (batch, 1, …), a module or a factory. A
+            discriminator of p samples at a time (PacGAN) returns (batch / p,) scores.
         data: real samples: a tensor, an array, a `torch.utils.data.Dataset`, a path, or a member of `detente.data`.
-        latent: length of a latent vector, standard normal, ≥ 1, or its shape, such as (100, 1, 1).
-        objective: what both minimise, a member of `detente.objectives` or its name.
+        latent: length of a latent vector, ≥ 1, or its shape, such as (100, 1, 1). Latents are standard normal.
+        objective: losses of both players, a member of `detente.objectives` or its name.
         penalties: one or several members of `detente.penalties`, added to the discriminator's loss.
         batch: samples in a batch, ≥ 1.
-        fixed_latents: latents come from a fixed set, one for each sample of the data, so that the losses are finite
-            sums (variance-reduced and full-batch methods need this).
-        filter: a member of `detente.filters`, through which the discriminator sees real and generated samples alike,
-            also where a penalty looks at its slope; `scores` shows it unfiltered ones. Of several strengths, losses
-            and penalties are the mean of those at each.
-        scores: what the discriminator returns: "logits", unbounded, or "probabilities" in [0, 1], as after a sigmoid.
-            Objectives and penalties then see log(p/(1 − p)), p no nearer to 0 and 1 than the precision of its numbers;
-            there the slope is 0, as that of a saturated sigmoid is.
+        fixed_latents: whether latents come from a fixed set, one for each sample of the data, so that the losses are
+            finite sums (required by variance-reduced and full-batch methods).
+        filter: a member of `detente.filters`, applied to real and generated samples before the discriminator, also
+            inside penalties, but not in the method `scores`. With several strengths, losses and penalties are averaged
+            over the strengths.
+        scores: output of the discriminator: "logits", unbounded, or "probabilities" in [0, 1], as after a sigmoid.
+            Probabilities are converted to logits log(p/(1 − p)), with p clamped to [ε, 1 − ε] for the precision ε of
+            its dtype. The gradient of clamped values is 0, as for a saturated sigmoid.
 
     Raises:
-        InvalidValue: generator output of another shape than the data, not one score a sample, probabilities where
-            logits are expected or numbers outside [0, 1] where probabilities are, batch larger than the set, and
-            whatever the parts refuse.
+        InvalidValue: the generator's output and the data differ in shape, the discriminator does not return one score
+            per sample, its scores are probabilities instead of logits or lie outside [0, 1], the batch is larger than
+            the set, or an argument is invalid.
 
     Source: Goodfellow et al. 2014, Generative Adversarial Nets (arXiv:1406.2661).
     """
@@ -88,8 +88,8 @@ class Adversarial(Game):
         scores: Scores = "logits",
     ) -> None:
         self.latent_shape = (latent,) if isinstance(latent, int) else tuple(latent)
-        whole = len(self.latent_shape) > 0 and all(isinstance(n, int) and n >= 1 for n in self.latent_shape)
-        require(whole, "latent", latent, "an integer ≥ 1, or a shape of such, e.g. (100, 1, 1)")
+        positive = len(self.latent_shape) > 0 and all(isinstance(n, int) and n >= 1 for n in self.latent_shape)
+        require(positive, "latent", latent, "an integer ≥ 1, or a shape, e.g. (100, 1, 1)")
         require(scores in get_args(Scores), "scores", scores, " or ".join(map(repr, get_args(Scores))))
         require(batch >= 1, "batch", batch, "an integer ≥ 1")
         self.data = as_data(data)
@@ -101,7 +101,7 @@ class Adversarial(Game):
         self.penalties = (penalties,) if isinstance(penalties, Penalty) else tuple(penalties)
         self.latent, self.batch, self.score_kind = latent, batch, scores
         finite = isinstance(self.data, StoredData) or not fixed_latents
-        require(finite, "fixed_latents", fixed_latents, "False, since this data can be drawn from without end")
+        require(finite, "fixed_latents", fixed_latents, "False, since this data is not a finite set of samples")
         self.fixed_latents = fixed_latents
         if filter is not None:
             filter.check(self.data.shape)
@@ -109,11 +109,11 @@ class Adversarial(Game):
         self.zero_sum = self.objective.zero_sum and not self.penalties
         self.builders: dict[str, Build] = {"generator": generator, "discriminator": discriminator}
         self.moving: dict[str, tuple[str, ...]] = {}  # frozen parameters that a call changes
-        self.sources: list[Source] = []  # of random numbers that modules draw, torch's global one aside
+        self.sources: list[Source] = []  # sources of the modules' random numbers, except torch's global generator
         self.modules = {name: self._build(name, torch.Generator()) for name in self.builders}
         require_separate(self.builders, self.modules)
         self.layouts = {name: Layout.of(trainable(module), name) for name, module in self.modules.items()}
-        self.stochastic = False  # until the check has called the modules
+        self.stochastic = False  # provisional: the check calls the modules
         self.stochastic = self._check()
         pure = not self.stochastic and not any(self.moving.values())
         self.traceable = pure and all(is_traceable(module) for module in self.modules.values())
@@ -125,16 +125,16 @@ class Adversarial(Game):
 
     @property
     def size(self) -> int | None:
-        """Number of pairs of a sample and a latent where both sets are fixed, else None."""
+        """Number of pairs of a sample and a latent if both sets are fixed, otherwise None."""
         return self.data.size if self.fixed_latents else None
 
     @property
     def randomness(self) -> str:
-        """What draws more than samples and latents, each for itself, in words; empty where nothing does."""
+        """Description of what draws random numbers in addition to samples and latents; empty if nothing does."""
         if self.stochastic:
             return "a layer that draws random numbers (dropout)"
-        if self._pairs():
-            return f"the objective {type(self.objective).__name__}, which pairs samples with latents by chance"
+        if self._depends_on_pairing():
+            return f"the objective {type(self.objective).__name__}, which pairs samples with latents at random"
         shape = torch.Size((1, *self.data.shape))
         drawing = [type(part).__name__ for part in self.penalties if part.draw(shape, torch.Generator())]
         if self.filter is not None and self.filter.draw(shape, torch.Generator()):
@@ -148,9 +148,9 @@ class Adversarial(Game):
         return torch.randn(self.size, *self.latent_shape, generator=torch.Generator().manual_seed(0))
 
     def parts(self, count: int | None = None) -> Iterator[Batch]:
-        """Yield the whole set once, the n-th sample with the n-th latent, `count` pairs a batch."""
+        """Yield the whole set once, the n-th sample with the n-th latent, in batches of `count` pairs."""
         if self.size is None:
-            raise InvalidValue("fixed_latents", False, "True, with a stored set of samples, for losses that are sums")
+            raise InvalidValue("fixed_latents", False, "True, with a stored set of samples, for finite sums as losses")
         generator = torch.Generator().manual_seed(0)
         assert isinstance(self.data, StoredData)
         for indices in torch.arange(self.size).split(count or self.batch):
@@ -158,7 +158,7 @@ class Adversarial(Game):
 
     @torch.no_grad()
     def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
-        """Return parameters and buffers: freshly built where a factory was given, else the modules' own."""
+        """Return parameters and buffers: newly initialised for a factory, otherwise the module's own."""
         vectors, buffers = {}, {}
         for name in self.builders:
             module = self._build(name, generator)
@@ -167,10 +167,10 @@ class Adversarial(Game):
         return vectors, buffers
 
     def _build(self, name: str, generator: torch.Generator) -> nn.Module:
-        module, blank = build(name, self.builders[name], generator), self._blank(2, torch.device("cpu"))
+        module, zero_batch = build(name, self.builders[name], generator), self._zero_batch(2, torch.device("cpu"))
         inputs = (
-            (blank["latent"], *self._conditioning(blank, "fake")),
-            (blank["real"], *self._conditioning(blank, "real")),
+            (zero_batch["latent"], *self._conditioning(zero_batch, "fake")),
+            (zero_batch["real"], *self._conditioning(zero_batch, "real")),
         )
         return initialize_lazy_layers(name, module, generator, inputs[name == "discriminator"])
 
@@ -179,14 +179,14 @@ class Adversarial(Game):
         return self.complete(self.data.draw(self.batch, generator), generator)
 
     def complete(self, batch: Given, generator: torch.Generator) -> Batch:
-        """Return a whole batch made of the user's real samples.
+        """Return a complete batch from the user's real samples.
 
         Args:
             batch: samples, (samples, labels, …), or a dictionary with "real"; tensors or numpy arrays.
-            generator: draws what the batch lacks.
+            generator: draws latents and other random numbers that the batch lacks.
 
         Raises:
-            InvalidValue: there are no samples, or they have another shape than the data.
+            InvalidValue: there are no samples, or their shape is not that of the data.
         """
         batch = named_tensors(batch, ("real",))
         require("real" in batch, "batch", sorted(batch), "a dictionary with the samples under 'real'")
@@ -200,22 +200,22 @@ class Adversarial(Game):
             latent = self.latents[torch.randint(len(self.latents), (len(real),), generator=generator)]
         else:
             latent = torch.randn(len(real), *self.latent_shape, generator=generator, device=generator.device)
-        whole = {**batch, "latent": latent}
+        complete_batch = {**batch, "latent": latent}
         for index, penalty in enumerate(self.penalties):
             noise = penalty.draw(real.shape, generator)
-            whole.update({f"penalty{index}.{name}": number for name, number in noise.items()})
+            complete_batch.update({f"penalty{index}.{name}": number for name, number in noise.items()})
         if self.filter is not None:
             for source, count in (("real", len(real)), ("fake", len(latent))):
                 noise = self.filter.draw(torch.Size((count, *self.data.shape)), generator)
-                whole.update({f"filter.{source}.{name}": number for name, number in noise.items()})
+                complete_batch.update({f"filter.{source}.{name}": number for name, number in noise.items()})
         if self.stochastic:
-            whole["seed"] = torch.randint(2**62, (), generator=generator, device=generator.device)
-        return whole
+            complete_batch["seed"] = torch.randint(2**62, (), generator=generator, device=generator.device)
+        return complete_batch
 
     def losses(
         self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
     ) -> tuple[dict[str, Tensor], Buffers]:
-        """Return the losses asked for; scores that none of them reads are not computed."""
+        """Return the losses of `players` (default: both); scores that they do not need are not computed."""
         requested = players or self.players
         real = batch["real"].to(vectors["discriminator"].dtype)
         by_strength: list[dict[str, Tensor]] = []
@@ -248,15 +248,15 @@ class Adversarial(Game):
         strength: float | Tensor | None,
         requested: tuple[str, ...],
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the losses of samples seen through the filter at one strength, and the discriminator's buffers."""
+        """Return the losses for samples filtered with one strength, and the discriminator's buffers."""
         losses: dict[str, Tensor] = {}
         filtered, real_scores = partial(self._filtered, batch, strength), None
         real_conditioning, fake_conditioning = self._conditioning(batch, "real"), self._conditioning(batch, "fake")
         if "discriminator" in requested or self.objective.generator_needs_real:
-            real_scores, after = self._score(vectors, scored, filtered("real", real), *real_conditioning)
-            # In the generator's own turn a zero-sum loss reads real samples for its value alone: they leave no trace
-            # in the discriminator's buffers, as in the ordinary loop, which does not show them there.
-            scored = scored if "discriminator" not in requested and self.objective.zero_sum else after
+            real_scores, new_buffers = self._score(vectors, scored, filtered("real", real), *real_conditioning)
+            # When only the generator moves, a zero-sum loss uses real samples only for its value. They do not change
+            # the discriminator's buffers, since an ordinary loop does not use real samples in the generator's step.
+            scored = scored if "discriminator" not in requested and self.objective.zero_sum else new_buffers
         fake_scores, scored = self._score(vectors, scored, filtered("fake", fake), *fake_conditioning)
         if "generator" in requested:
             losses["generator"] = self.objective.generator_loss(real_scores, fake_scores)
@@ -264,8 +264,8 @@ class Adversarial(Game):
             assert real_scores is not None
             loss = self.objective.discriminator_loss(real_scores, fake_scores)
             for index, penalty in enumerate(self.penalties):
-                noise = _named(batch, f"penalty{index}.")
-                # A penalty's look at the discriminator leaves no trace in its buffers.
+                noise = _entries_with_prefix(batch, f"penalty{index}.")
+                # A penalty's calls of the discriminator do not change its buffers.
                 loss = loss + penalty(
                     lambda x: self._score(vectors, buffers["discriminator"], filtered("real", x), *real_conditioning)[
                         0
@@ -278,7 +278,7 @@ class Adversarial(Game):
         return losses, scored
 
     def _strengths(self, batch: Batch, dtype: torch.dtype) -> Sequence[float | Tensor | None]:
-        """Return the filter's strengths at the batch's step; one that is nothing where there is no filter."""
+        """Return the filter's strengths at the batch's step; (None,) if there is no filter."""
         if self.filter is None:
             return (None,)
         if self.scheduled and "t" not in batch:
@@ -287,10 +287,10 @@ class Adversarial(Game):
         return self.filter.at(batch.get("t"), dtype)
 
     def _filtered(self, batch: Batch, strength: float | Tensor | None, source: str, samples: Tensor) -> Tensor:
-        """Return samples as the discriminator sees them."""
+        """Return samples after the filter, as passed to the discriminator."""
         if self.filter is None or strength is None:
             return samples
-        return self.filter(samples, _named(batch, f"filter.{source}."), strength)
+        return self.filter(samples, _entries_with_prefix(batch, f"filter.{source}."), strength)
 
     def sample(self, state: State, count: int, generator: torch.Generator) -> Tensor:
         """Return generated samples, (count, …), from the generator in evaluation mode. The state is not changed."""
@@ -299,7 +299,7 @@ class Adversarial(Game):
 
     @torch.no_grad()
     def generate(self, state: State, latents: Tensor, *conditioning: Tensor) -> Tensor:
-        """Return the samples of given latents, (count, *latent), from the generator in evaluation mode."""
+        """Return the samples generated from latents, (count, *latent), in evaluation mode."""
         parts = zip(*(inputs.split(512) for inputs in (latents, *conditioning)), strict=True)
         with self._evaluated("generator", state) as evaluate:
             return torch.cat([evaluate(*part) for part in parts])
@@ -308,7 +308,7 @@ class Adversarial(Game):
     def scores(self, state: State, samples: Tensor, *conditioning: Tensor) -> Tensor:
         """Return each sample's score (logit), (batch,), in evaluation mode, unfiltered. The state is not changed.
 
-        Samples that the discriminator looks at together have one score.
+        Samples that the discriminator scores together (PacGAN) all get their common score.
         """
         with self._evaluated("discriminator", state) as evaluate:
             scores = evaluate(samples, *conditioning)
@@ -317,7 +317,7 @@ class Adversarial(Game):
 
     @contextmanager
     def _evaluated(self, player: str, state: State) -> Iterator[Callable[..., Tensor]]:
-        """A function of inputs to a player's output in evaluation mode, which draws the same numbers every time."""
+        """Yield a function that calls a player's module in evaluation mode, always with the same random numbers."""
         vector, module = state.vectors[player], self.modules[player]
         with (
             seeded(0, vector.device, self.sources) if self.stochastic else nullcontext(),
@@ -331,12 +331,12 @@ class Adversarial(Game):
             write(module, self.layouts[name], state.vectors[name], state.buffers[name], name)
 
     def _conditioning(self, batch: Batch, source: str) -> tuple[Tensor, ...]:
-        """Return what modules are given beside latents and samples, "real" or "fake" ones; here nothing."""
+        """Return the modules' additional inputs, such as labels, for "real" or "fake" samples; none by default."""
         del batch, source
         return ()
 
-    def _blank(self, count: int, device: torch.device) -> Batch:
-        """Return a batch to try the modules on."""
+    def _zero_batch(self, count: int, device: torch.device) -> Batch:
+        """Return a batch of zeros, for checks of the modules."""
         shapes = {"latent": self.latent_shape, "real": self.data.shape}
         return {name: torch.zeros(count, *shape, device=device) for name, shape in shapes.items()}
 
@@ -349,7 +349,7 @@ class Adversarial(Game):
 
     @property
     def _module_settings(self) -> EvaluationSettings:
-        """The settings of its modules' calls: what draws random numbers is not cached."""
+        """Settings of the modules' calls. Calls that draw random numbers are not cached."""
         return replace(self.settings, forward_cache=None) if self.stochastic else self.settings
 
     def _score(
@@ -362,26 +362,30 @@ class Adversarial(Game):
         return (scores if self.score_kind == "logits" else logits_of(scores)).flatten()
 
     def _randomness(self, batch: Batch) -> AbstractContextManager:
-        """Return a context in which the modules' own random numbers (dropout) come from the batch."""
+        """Return a context in which the batch's seed determines the modules' random numbers (dropout)."""
         if not self.stochastic:
             return nullcontext()
         return seeded(int(batch["seed"]), batch["real"].device, self.sources)
 
-    def _pairs(self) -> bool:
-        """Whether it matters to the objective which fake score stands beside which real one."""
+    def _depends_on_pairing(self) -> bool:
+        """Whether the objective depends on how real and fake scores are paired."""
         real, fake = torch.tensor([[-1.0, 0.5, 2.0], [0.3, -2.0, 1.0]], dtype=torch.float64)
         losses = (self.objective.discriminator_loss, self.objective.generator_loss)
         return any(abs(float(loss(real, fake) - loss(real, fake.roll(1)))) > 1e-9 for loss in losses)
 
     def _check(self) -> bool:
-        """Run both modules once; return whether they draw random numbers of their own."""
+        """Call and check both modules; return whether they draw random numbers."""
         vectors, buffers = self.initial(torch.Generator())
         device = vectors["generator"].device
-        blank = self._blank(self.batch, device)  # some modules want the very size that is written into them
+        zero_batch = self._zero_batch(self.batch, device)  # the full batch size, since some modules only accept that
         uncalled = {name: copied(module) for name, module in self.modules.items()}
         with torch.no_grad(), seeded(0, device):
-            fake = self._try("generator", vectors, buffers, blank["latent"], *self._conditioning(blank, "fake"))
-            scores = self._try("discriminator", vectors, buffers, blank["real"], *self._conditioning(blank, "real"))
+            fake = self._call_or_explain(
+                "generator", vectors, buffers, zero_batch["latent"], *self._conditioning(zero_batch, "fake")
+            )
+            scores = self._call_or_explain(
+                "discriminator", vectors, buffers, zero_batch["real"], *self._conditioning(zero_batch, "real")
+            )
         require(
             tuple(fake.shape[1:]) == self.data.shape,
             "generator",
@@ -394,35 +398,35 @@ class Adversarial(Game):
             one_each,
             "discriminator",
             f"output of shape {tuple(scores.shape)} for {self.batch} samples",
-            "one score a sample, (batch,) or (batch, 1, …); or one for every p samples, (batch / p,)",
+            "one score a sample, (batch,) or (batch, 1, …); or one score for each group of p samples, (batch / p,)",
         )
         stochastic = False
         for player, source, name in (("generator", "fake", "latent"), ("discriminator", "real", "real")):
             require_right_gradients(player, self.modules[player])
-            inputs = (blank[name], *self._conditioning(blank, source))
+            inputs = (zero_batch[name], *self._conditioning(zero_batch, source))
             traits = examine(player, uncalled[player], self.layouts[player], self.builders[player], *inputs)
             self.moving[player], stochastic = traits.moving, stochastic or traits.stochastic
             self.sources += [*traits.sources, *generators_in(self.modules[player])]
-        self._check_scores(vectors, buffers, blank)
+        self._check_scores(vectors, buffers, zero_batch)
         return stochastic
 
-    def _check_scores(self, vectors: Vectors, buffers: Buffers, blank: Batch) -> None:
-        """Refuse a discriminator whose scores are not what `scores` says, found out by samples of several scales."""
-        generator = torch.Generator(blank["real"].device).manual_seed(0)
-        module, conditioning = self.modules["discriminator"], self._conditioning(blank, "real")
+    def _check_scores(self, vectors: Vectors, buffers: Buffers, zero_batch: Batch) -> None:
+        """Raise an error if the scores of samples at several scales contradict the argument `scores`."""
+        generator = torch.Generator(zero_batch["real"].device).manual_seed(0)
+        module, conditioning = self.modules["discriminator"], self._conditioning(zero_batch, "real")
 
         def scores_at(scale: float) -> Tensor:
-            x = scale * torch.empty_like(blank["real"]).normal_(generator=generator)
-            at = {**vectors, "discriminator": vectors["discriminator"].clone().requires_grad_()}
+            x = scale * torch.empty_like(zero_batch["real"]).normal_(generator=generator)
+            vectors_with_gradient = {**vectors, "discriminator": vectors["discriminator"].clone().requires_grad_()}
             with seeded(0, x.device):
-                return self._call("discriminator", at, buffers["discriminator"], x, *conditioning)[0]
+                return self._call("discriminator", vectors_with_gradient, buffers["discriminator"], x, *conditioning)[0]
 
         if self.score_kind == "probabilities":
             require_probabilities(module, scores_at)
         else:
             require_logits(module, scores_at, self.objective)
 
-    def _try(self, player: str, vectors: Vectors, buffers: Buffers, *inputs: Tensor) -> Tensor:
+    def _call_or_explain(self, player: str, vectors: Vectors, buffers: Buffers, *inputs: Tensor) -> Tensor:
         try:
             output = self._call(player, vectors, buffers[player], *inputs)[0]
         except Exception as error:
@@ -433,6 +437,6 @@ class Adversarial(Game):
         return output
 
 
-def _named(batch: Batch, start: str) -> Batch:
-    """Return the entries whose names start so, without that start."""
-    return {name.removeprefix(start): number for name, number in batch.items() if name.startswith(start)}
+def _entries_with_prefix(batch: Batch, prefix: str) -> Batch:
+    """Return the entries whose names start with a prefix, which is removed."""
+    return {name.removeprefix(prefix): number for name, number in batch.items() if name.startswith(prefix)}

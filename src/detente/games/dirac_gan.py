@@ -1,4 +1,4 @@
-"""The smallest GAN: one real number against one generated number."""
+"""The Dirac-GAN, the smallest GAN: each player has one parameter."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from detente.penalties.base import Penalty
 
 
 class DiracGAN(Game):
-    """Data at 0, generator at θ, discriminator D(x) = ψx, under any objective and penalty.
+    """The Dirac-GAN: data at 0, generator at θ, discriminator D(x) = ψx, with any objective and penalty.
 
     Args:
-        objective: what both minimise, from the scores D(0) = 0 and D(θ) = ψθ.
-        penalty: a term for the discriminator (None: none). R1 gives γψ²/2.
-        start: (θ, ψ) at first.
+        objective: losses of both players, functions of the scores D(0) = 0 and D(θ) = ψθ.
+        penalty: a term added to the discriminator's loss (None: no penalty). R1 gives γψ²/2.
+        start: initial (θ, ψ).
 
     Source: Mescheder, Geiger & Nowozin 2018, Which Training Methods for GANs do actually Converge?
         (arXiv:1801.04406), definition 2.1.
@@ -43,7 +43,7 @@ class DiracGAN(Game):
         return ("generator", "discriminator")
 
     def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
-        """Return the start, float64."""
+        """Return the initial point, float64."""
         theta, psi = self.start
         return {"generator": torch.tensor([theta]).double(), "discriminator": torch.tensor([psi]).double()}, {}
 
@@ -56,7 +56,7 @@ class DiracGAN(Game):
     def losses(
         self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
     ) -> tuple[dict[str, Tensor], Buffers]:
-        """Return both losses; they are too cheap to leave one out."""
+        """Return both losses, whichever are requested, since they are cheap."""
         theta, psi = vectors["generator"], vectors["discriminator"]
         fake, real = psi * theta, psi * 0.0
         losses = {
@@ -65,6 +65,6 @@ class DiracGAN(Game):
         }
         if self.penalty is not None:
             score = lambda x: (x * psi).sum(1)  # noqa: E731 - samples (1, 1) to scores (1,)
-            at = theta.reshape(1, 1)
-            losses["discriminator"] = losses["discriminator"] + self.penalty(score, at * 0.0, at, batch)
+            sample = theta.reshape(1, 1)
+            losses["discriminator"] = losses["discriminator"] + self.penalty(score, sample * 0.0, sample, batch)
         return losses, buffers

@@ -1,4 +1,4 @@
-"""Functions of two numbers on which min-max methods are drawn."""
+"""Min-max problems in two dimensions, used to plot the trajectories of methods."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ START = {"xy": (1.0, 1.0), "f1": (5.5, 5.5), "f2": (5.5, 5.5), "f3": (5.5, 5.5)}
 
 
 class LowDimensional(Game):
-    """min over x, max over y of a function of two numbers: L_x = f(x, y), L_y = −f(x, y).
+    """Min over x and max over y of a function of two numbers: L_x = f(x, y), L_y = −f(x, y).
 
     `xy` is f = xy on [−5, 5]², with projection; `f1` = −3x² − y² + 4xy; `f2` = 3x² + y² + 4xy;
     `f3` = (4x² − (y − 3x + 0.05x³)² − 0.1y⁴) exp(−0.01(x² + y²)).
 
     Args:
         function: "xy", "f1", "f2" or "f3".
-        bound: the players stay in [−bound, bound]; default 5 for "xy", none for the others.
-        start: the first (x, y); default (1, 1) for "xy" and (5.5, 5.5) for the others.
+        bound: both players are projected onto [−bound, bound]; default 5 for "xy", no bound for the others.
+        start: initial (x, y); default (1, 1) for "xy" and (5.5, 5.5) for the others.
 
     Source: Mangoubi, Sachdeva & Vishnoi 2020 (blog post From Theory to Practice); Keswani et al. 2022, section 6;
         Wang, Zhang & Ba 2020, On Solving Minimax Optimization Locally (arXiv:1910.07512).
@@ -52,8 +52,8 @@ class LowDimensional(Game):
         return ("x", "y")
 
     def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
-        """Return the start, float64."""
-        return {name: torch.tensor([at]).double() for name, at in zip(("x", "y"), self.start, strict=True)}, {}
+        """Return the initial point, float64."""
+        return {name: torch.tensor([number]).double() for name, number in zip(("x", "y"), self.start, strict=True)}, {}
 
     def losses(
         self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None

@@ -1,4 +1,4 @@
-"""Two-player games with linear fields, whose every step has a closed form."""
+"""Two-player games with linear fields, for which the steps of methods have closed forms."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Matrix = Sequence[Sequence[float]] | Tensor
 class Quadratic(Game):
     """Quadratic losses: L_x = ½xᵀAx + xᵀBy (− ½yᵀCy), L_y = ½yᵀCy + yᵀEx, with v'(x, y) = [[A, B], [E, C]].
 
-    Without `back` the game is zero-sum: L_x = f = ½xᵀAx + xᵀBy − ½yᵀCy, L_y = −f, so E = −Bᵀ.
+    If `back` is None, the game is zero-sum: L_x = f = ½xᵀAx + xᵀBy − ½yᵀCy, L_y = −f, so E = −Bᵀ.
 
     Args:
         own_x: A, symmetric (n, n).
         coupling: B, (n, m).
         own_y: C, symmetric (m, m).
         back: E, (m, n), for a general-sum game.
-        start: both players' first point, x then y (n + m numbers); default standard normal, drawn per seed.
+        start: initial point of both players, x then y (n + m numbers); default: standard normal, drawn per seed.
 
     Source: Balduzzi et al. 2018, The Mechanics of n-Player Differentiable Games (arXiv:1802.05642), section 2.
     """
@@ -52,17 +52,17 @@ class Quadratic(Game):
         return ("x", "y")
 
     def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
-        """Return the start, float64."""
+        """Return the initial point, float64."""
         if self.start is None:
-            at = torch.randn(self.n + self.m, generator=generator, dtype=torch.float64)
+            point = torch.randn(self.n + self.m, generator=generator, dtype=torch.float64)
         else:
-            at = torch.tensor(list(self.start), dtype=torch.float64)
-        return {"x": at[: self.n].clone(), "y": at[self.n :].clone()}, {}
+            point = torch.tensor(list(self.start), dtype=torch.float64)
+        return {"x": point[: self.n].clone(), "y": point[self.n :].clone()}, {}
 
     def losses(
         self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
     ) -> tuple[dict[str, Tensor], Buffers]:
-        """Return both losses; they are too cheap to leave one out."""
+        """Return both losses, whichever are requested, since they are cheap."""
         x, y = vectors["x"], vectors["y"]
         own_x, coupling, own_y = (matrix.to(x.device) for matrix in (self.own_x, self.coupling, self.own_y))
         x_term, y_term, mutual = 0.5 * x @ (own_x @ x), 0.5 * y @ (own_y @ y), x @ (coupling @ y)
@@ -73,12 +73,12 @@ class Quadratic(Game):
 
 
 class Bilinear(Game):
-    """The game in which plain gradients circle for ever: f(x, y) = σ xᵀy, L_x = f, L_y = −f.
+    """The bilinear game, on which gradient descent does not converge: f(x, y) = σ xᵀy, L_x = f, L_y = −f.
 
     Args:
         dimension: length of x and of y, ≥ 1.
-        scale: σ, the coupling's singular value, > 0.
-        start: both players' first point, x then y; default standard normal, drawn per seed.
+        scale: σ, the singular value of the coupling, > 0.
+        start: initial point of both players, x then y; default: standard normal, drawn per seed.
 
     Source: Gidel et al. 2019 (arXiv:1802.10551), section 2.2; Mescheder et al. 2017, section 3.
     """
@@ -99,7 +99,7 @@ class Bilinear(Game):
         return ("x", "y")
 
     def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
-        """Return the start, float64."""
+        """Return the initial point, float64."""
         return self._quadratic.initial(generator)
 
     def losses(

@@ -1,4 +1,4 @@
-"""What a discriminator's numbers mean: logits, or probabilities that were logits once."""
+"""Kinds of discriminator outputs: logits or probabilities, with conversion and checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detente.objectives.base import Objective
 
 Scores = Literal["logits", "probabilities"]
 SCALES = (1.0, 10.0, 100.0, 1000.0)
-# Nodes of autograd's graph that end in (0, 1), and those that only give such numbers another form.
+# Nodes of autograd's graph with values in (0, 1), and nodes that only reshape or average their input.
 SQUASHING = ("Sigmoid", "Hardsigmoid", "Softmax")
 RESHAPING = (
     "View",
@@ -37,9 +37,9 @@ RESHAPING = (
 
 
 def logits_of(probabilities: Tensor) -> Tensor:
-    """Return log(p/(1 − p)), with p kept from 0 and 1 by the precision of its numbers, so that all is finite."""
-    least = torch.finfo(probabilities.dtype).eps
-    p = probabilities.clamp(least, 1 - least)
+    """Return log(p/(1 − p)), with p clamped to [ε, 1 − ε] for the precision ε of its dtype, so that all are finite."""
+    epsilon = torch.finfo(probabilities.dtype).eps
+    p = probabilities.clamp(epsilon, 1 - epsilon)
     return p.log() - (-p).log1p()
 
 
@@ -48,7 +48,7 @@ def require_probabilities(module: nn.Module, scores_at: Callable[[float], Tensor
 
     Args:
         module: the discriminator, for the message.
-        scores_at: its outputs for random samples of a scale.
+        scores_at: returns its outputs for random samples of a given scale.
     """
     with torch.no_grad():
         outputs = torch.cat([scores_at(scale).flatten() for scale in SCALES])
@@ -60,41 +60,41 @@ def require_probabilities(module: nn.Module, scores_at: Callable[[float], Tensor
 
 
 def require_logits(module: nn.Module, scores_at: Callable[[float], Tensor], objective: Objective) -> None:
-    """Raise `InvalidValue` where a discriminator ends in a sigmoid under an objective that reads logits.
+    """Raise `InvalidValue` if a discriminator ends in a sigmoid but the objective expects logits.
 
-    It does where the graph of its outputs says so, or where they fill [0, 1] and never leave it though the samples are
-    a thousand times larger. Other objectives have bounded scores on purpose, or by mistake: a warning.
+    A sigmoid is detected in the graph of the outputs, or if the outputs fill [0, 1] and never leave it, even for
+    samples scaled by 1000. For objectives that do not need logits, this is only a warning.
 
     Args:
         module: the discriminator, for the message.
-        scores_at: its outputs for random samples of a scale.
-        objective: what reads the scores.
+        scores_at: returns its outputs for random samples of a given scale.
+        objective: the objective that uses the scores.
     """
     with torch.enable_grad():
-        squashed = _squashed(scores_at(1.0).grad_fn)
-    if not squashed:
+        has_sigmoid = _ends_in_sigmoid(scores_at(1.0).grad_fn)
+    if not has_sigmoid:
         with torch.no_grad():
             outputs = torch.cat([scores_at(scale).flatten() for scale in SCALES])
         outputs = outputs[outputs.isfinite()]
-        squashed = len(outputs) > 0 and bool(0 <= outputs.min() < 0.05 and 0.95 < outputs.max() <= 1)
-    if not squashed:
+        has_sigmoid = len(outputs) > 0 and bool(0 <= outputs.min() < 0.05 and 0.95 < outputs.max() <= 1)
+    if not has_sigmoid:
         return
     description = f"{type(module).__name__}, whose outputs are probabilities in [0, 1] (does it end in a sigmoid?)"
-    hint = 'Say scores="probabilities" (--game.scores probabilities), or leave the sigmoid out'
+    hint = 'Use scores="probabilities" (--game.scores probabilities), or remove the sigmoid'
     if objective.needs_logits:
         raise InvalidValue(
             "discriminator", description, f"unbounded scores (logits) for {type(objective).__name__}", hint
         )
     warnings.warn(
-        f"discriminator: {description}, and {type(objective).__name__} reads them as they are. {hint}", stacklevel=5
+        f"discriminator: {description}, and {type(objective).__name__} uses them unchanged. {hint}", stacklevel=5
     )
 
 
-def _squashed(node: Any) -> bool:
-    """Whether a node of autograd's graph gives numbers in (0, 1), perhaps reshaped or averaged afterwards."""
+def _ends_in_sigmoid(node: Any) -> bool:
+    """Whether a node of autograd's graph has values in (0, 1), possibly reshaped or averaged afterwards."""
     while node is not None:
         name = type(node).__name__.rstrip("0123456789").removesuffix("Backward")
-        if name.startswith(SQUASHING) or _written_out(node):
+        if name.startswith(SQUASHING) or _is_sigmoid_formula(node):
             return True
         if name not in RESHAPING:
             return False
@@ -102,8 +102,8 @@ def _squashed(node: Any) -> bool:
     return False
 
 
-def _written_out(node: Any) -> bool:
-    """Whether a node is 1/(1 + exp(…)), a sigmoid in its own words."""
+def _is_sigmoid_formula(node: Any) -> bool:
+    """Whether a node is 1/(1 + exp(…)), a sigmoid written as a formula."""
     for names in (("Mul", "Div", "Reciprocal"), ("Reciprocal", "Add", "Div"), ("Add", "Exp"), ("Exp",)):
         if node is None or not type(node).__name__.startswith(names):
             return False

@@ -1,4 +1,4 @@
-"""A bilinear game that is a sum of terms, to see what noise does."""
+"""A bilinear game as a finite sum, to study the effect of noise."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from detente.game import Batch, Buffers, Game, Vectors
 class StochasticBilinear(Game):
     """Bilinear game as a mean of n = d terms: f = (1/n) Σᵢ (xᵀMᵢy + aᵢᵀx + bᵢᵀy), L_x = f, L_y = −f, Mᵢ = eᵢeᵢᵀ.
 
-    aᵢ and bᵢ are normal with variance 1/d. The gradient of one term has noise that does not vanish at the solution
-    x* = −Σᵢ bᵢ, y* = −Σᵢ aᵢ, where the mean's gradient does.
+    aᵢ and bᵢ are normal with variance 1/d. At the solution x* = −Σᵢ bᵢ, y* = −Σᵢ aᵢ, the gradient of the mean is zero,
+    but the gradients of single terms are not.
 
     Args:
         dimension: d, the length of x and of y, and the number of terms, ≥ 1.
         batch: terms in a batch, drawn uniformly with replacement, ≥ 1 and at most `dimension`.
-        seed: of aᵢ and bᵢ, ≥ 0; they are the same for all seeds of a training.
-        start: both players' first point, x then y; default normal with variance 1/d, drawn per seed.
+        seed: seed of aᵢ and bᵢ, ≥ 0; they are the same for all seeds of a training.
+        start: initial point of both players, x then y; default: normal with variance 1/d, drawn per seed.
 
     Source: Chavdarova, Gidel, Fleuret & Lacoste-Julien 2019, Reducing Noise in GAN Training with Variance Reduced
         Extragradient (arXiv:1904.08598), section 5 and reference code.
@@ -40,7 +40,7 @@ class StochasticBilinear(Game):
         self.dimension, self.batch, self.start = dimension, batch, start
         generator = torch.Generator().manual_seed(seed)
         normal = torch.randn(2, dimension, dimension, generator=generator, dtype=torch.float64) / dimension**0.5
-        self.of_x, self.of_y = normal  # a and b, a row a term
+        self.of_x, self.of_y = normal  # a and b, one row per term
         self.solution = {"x": -self.of_y.sum(0), "y": -self.of_x.sum(0)}
 
     @property
@@ -54,20 +54,20 @@ class StochasticBilinear(Game):
         return self.dimension
 
     def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
-        """Return the start, float64."""
+        """Return the initial point, float64."""
         d = self.dimension
         if self.start is None:
-            at = torch.randn(2 * d, generator=generator, dtype=torch.float64, device=generator.device) / d**0.5
+            point = torch.randn(2 * d, generator=generator, dtype=torch.float64, device=generator.device) / d**0.5
         else:
-            at = torch.tensor(list(self.start), dtype=torch.float64)
-        return {"x": at[:d].clone(), "y": at[d:].clone()}, {}
+            point = torch.tensor(list(self.start), dtype=torch.float64)
+        return {"x": point[:d].clone(), "y": point[d:].clone()}, {}
 
     def draw(self, generator: torch.Generator) -> Batch:
-        """Return the numbers of the batch's terms, int64 (batch,)."""
+        """Return the indices of the batch's terms, int64 (batch,)."""
         return {"term": torch.randint(self.size, (self.batch,), generator=generator, device=generator.device)}
 
     def parts(self, count: int | None = None) -> Iterator[Batch]:
-        """Yield all terms once, `count` a batch."""
+        """Yield all terms once, in batches of `count`."""
         for terms in torch.arange(self.size).split(count or self.batch):
             yield {"term": terms}
 

@@ -1,4 +1,4 @@
-"""How a user's `nn.Module` enters a game: its flat vector, how it is called, what is checked."""
+"""Use of the user's `nn.Module`s in games: flat parameter vectors, functional calls and checks."""
 
 from detente.deprecated import lookup
 from detente.modules.calling import call as call

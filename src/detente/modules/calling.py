@@ -1,4 +1,4 @@
-"""How an ordinary module enters a game: copied, called with its parameters in a vector, and written back."""
+"""Use of ordinary modules in games: copy them, call them with parameters from a vector, write parameters back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def call(
     *inputs: Tensor,
     settings: EvaluationSettings = DEFAULT_SETTINGS,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return `module(*inputs)` with its parameters taken from `vector`, and the buffers as the call left them.
+    """Return `module(*inputs)`, computed with the parameters in `vector`, and the buffers after the call.
 
     Args:
         module: any `nn.Module`; its parameters and buffers are not changed.
@@ -41,17 +41,17 @@ def call(
         vector: their values, (layout.size,).
         buffers: its buffers by name; they are not changed.
         inputs: the module's inputs.
-        settings: precision, memory format, and what the step shares; in a game's losses, `self.settings`. A module
-            that draws random numbers is called without its `forward_cache`.
+        settings: precision, memory format and cache of forward passes; `self.settings` in a game's losses. Pass no
+            `forward_cache` for a module that draws random numbers.
     """
     if (cache := settings.forward_cache) is not None:
         plain = replace(settings, forward_cache=None)
         compute = partial(call, module, layout, vector, buffers, *inputs, settings=plain)
         return cache.get(vector, (module, *buffers.values(), *inputs), compute)
-    # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm writes in place.
+    # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm updates in place.
     merged = {**layout.unflatten(vector), **{name: buffer.clone() for name, buffer in buffers.items()}}
     merged |= {
-        name: frozen for name, frozen in _elsewhere(module, layout, vector.device).items() if name not in buffers
+        name: frozen for name, frozen in _frozen_on(module, layout, vector.device).items() if name not in buffers
     }
     if settings.channels_last:
         merged = {name: _channels_last(tensor) for name, tensor in merged.items()}
@@ -61,27 +61,27 @@ def call(
         return output, {name: merged[name] for name in buffers}
     with torch.autocast(vector.device.type, getattr(torch, settings.precision), cache_enabled=False):
         output = functional_call(module, merged, inputs)
-    # What leaves the module, and what it remembers, is as precise as what came in.
+    # The output and the buffers keep the precision of the parameters and the original buffers.
     output = output.to(vector.dtype) if isinstance(output, Tensor) else output
     return output, {name: merged[name].to(buffer.dtype) for name, buffer in buffers.items()}
 
 
 def _channels_last(tensor: Tensor) -> Tensor:
-    """Return images, or the weights of convolutions on them, pixel by pixel in memory; other tensors as they are."""
-    # A mapped tensor's axes are others than it shows.
+    """Return a tensor of four axes (images or convolution weights) in channels-last format; others unchanged."""
+    # Under vmap, a tensor hides its batch axis.
     mapped = torch._C._functorch.is_batchedtensor(tensor)  # pyright: ignore[reportAttributeAccessIssue]
     return tensor if tensor.dim() != 4 or mapped else tensor.contiguous(memory_format=torch.channels_last)
 
 
-def _elsewhere(module: nn.Module, layout: Layout, device: torch.device) -> dict[str, Tensor]:
-    """Return the frozen parameters that are not on a device, moved there; training never sees to them."""
+def _frozen_on(module: nn.Module, layout: Layout, device: torch.device) -> dict[str, Tensor]:
+    """Return copies of the frozen parameters on `device` if the module is elsewhere; training never moves them."""
     if next(module.parameters()).device == device:
         return {}
     return {name: parameter.to(device) for name, parameter in module.named_parameters() if name not in layout.names}
 
 
 def trainable(module: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters that training moves; frozen ones stay what they are in the module."""
+    """Return the trainable parameters by name; frozen parameters are left out."""
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
@@ -90,7 +90,7 @@ def write(module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, 
     """Write parameters (layout.size,) and buffers into a module of the same architecture.
 
     Raises:
-        InvalidValue: the module has other parameters or buffers, or others of their shapes.
+        InvalidValue: the module's parameters or buffers have other names or shapes.
     """
     values = {**layout.unflatten(vector), **buffers}
     frozen = {name: parameter for name, parameter in module.named_parameters() if name in buffers}
@@ -105,7 +105,9 @@ def write(module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, 
 def modules_of(
     game: Game, vectors: Vectors, buffers: Buffers, batch: Batch
 ) -> dict[str, nn.Module | tuple[nn.Module, ...] | Tensor]:
-    """Return each player's modules with its parameters written in, found by watching which are called with them.
+    """Return copies of each player's modules with its parameters written into them.
+
+    The losses are evaluated once, to record which modules are called with views of which player's vector.
 
     Args:
         game: any game whose losses call modules with views of the players' vectors, as `call` does.
@@ -114,7 +116,7 @@ def modules_of(
         batch: one batch, for an evaluation of the losses.
 
     Returns:
-        By player a module in evaluation mode, several where it has several, or its vector where it has none.
+        For each player its module in evaluation mode, a tuple of its modules, or its vector if it has no module.
     """
     vectors = {name: vector.detach().clone() for name, vector in vectors.items()}  # each in a storage of its own
     owners = {vector.untyped_storage().data_ptr(): name for name, vector in vectors.items()}
@@ -124,7 +126,7 @@ def modules_of(
         del inputs
         parameters = {name: p for name, p in module.named_parameters() if p.untyped_storage().data_ptr() in owners}
         players = {owners[p.untyped_storage().data_ptr()] for p in parameters.values()}
-        inside = [part for found in calls.values() for whole in found for part in whole.modules()]
+        inside = [part for module_places in calls.values() for outer in module_places for part in outer.modules()]
         if len(players) == 1 and module not in inside:
             places = {name: (int(p.storage_offset()), p.shape) for name, p in parameters.items()}
             calls[players.pop()].setdefault(module, places)
@@ -135,9 +137,9 @@ def modules_of(
     finally:
         handle.remove()
     trained: dict[str, nn.Module | tuple[nn.Module, ...] | Tensor] = {}
-    for player, found in calls.items():
+    for player, module_places in calls.items():
         modules = []
-        for module, places in found.items():
+        for module, places in module_places.items():
             copy_of_module = copied(module).eval()
             slots = {**dict(copy_of_module.named_parameters()), **dict(copy_of_module.named_buffers())}
             for name, (start, shape) in places.items():
@@ -152,17 +154,17 @@ def modules_of(
 
 @torch.no_grad()
 def copied(module: nn.Module) -> nn.Module:
-    """Return a copy of a module, in the same modes; it may have been called before."""
+    """Return a copy of a module, in the same modes. The module may have been called before."""
     return deep_copy(module)
 
 
 def build(name: str, builder: Build, generator: torch.Generator) -> nn.Module:
-    """Return a module of our own: a copy of the user's, or a new one initialised from `generator`.
+    """Return a copy of the user's module, or a new module from the user's factory, initialised from `generator`.
 
     Raises:
-        InvalidValue: `builder`, called `name` in the message, is no module and makes none.
+        InvalidValue: `builder`, called `name` in the message, is not a module and does not return one.
     """
-    allowed = "an nn.Module, or a class or function that makes one"
+    allowed = "an nn.Module, or a class or function that returns one"
     if isinstance(builder, nn.Module):
         try:
             return _dense(copied(builder))
@@ -182,7 +184,7 @@ def build(name: str, builder: Build, generator: torch.Generator) -> nn.Module:
 
 
 def _dense(module: nn.Module) -> nn.Module:
-    """Return a module whose embeddings have gradients of the same values as before, but none of sparse layout."""
+    """Return the module, with the gradients of its embeddings switched from sparse to dense layout."""
     for part in module.modules():
         if isinstance(part, (nn.Embedding, nn.EmbeddingBag)):
             part.sparse = False
@@ -190,17 +192,17 @@ def _dense(module: nn.Module) -> nn.Module:
 
 
 def is_lazy(tensor: Tensor) -> bool:
-    """Whether a tensor belongs to a lazy layer that was not called yet, and so has no shape."""
+    """Whether a tensor belongs to a lazy layer that has not been called yet, and so has no shape."""
     return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))
 
 
 def initialize_lazy_layers(
     name: str, module: nn.Module, generator: torch.Generator, inputs: tuple[Tensor, ...]
 ) -> nn.Module:
-    """Return a module whose lazy layers, if it has any, have got their shapes, and initial values from `generator`.
+    """Return the module after its lazy layers, if any, got their shapes from `inputs` and values from `generator`.
 
     Raises:
-        InvalidValue: it takes no such inputs; `name` is the field in the message.
+        InvalidValue: the module does not accept the inputs; `name` is the field in the message.
     """
     tensors = (*module.parameters(), *module.buffers())
     if not any(map(is_lazy, tensors)):
@@ -217,7 +219,7 @@ def initialize_lazy_layers(
 
 
 def copy_buffers(module: nn.Module, moving: Collection[str] = ()) -> dict[str, Tensor]:
-    """Return copies of a module's buffers, and of its frozen parameters named in `moving`, which calls write."""
+    """Return copies of a module's buffers, and of the frozen parameters in `moving`, which calls of it change."""
     frozen = {name: parameter for name, parameter in module.named_parameters() if name in moving}
     return {name: tensor.detach().clone() for name, tensor in (*module.named_buffers(), *frozen.items())}
 
@@ -226,10 +228,10 @@ def copy_buffers(module: nn.Module, moving: Collection[str] = ()) -> dict[str, T
 def evaluated(
     module: nn.Module, layout: Layout, vector: Tensor, buffers: dict[str, Tensor]
 ) -> Iterator[Callable[..., Tensor]]:
-    """A function of inputs to what a module returns in evaluation mode, with these parameters and buffers.
+    """Yield a function that calls a module in evaluation mode with these parameters and buffers.
 
-    A module that overrides `train`, to merge weights in evaluation mode for example, is copied: merging and taking
-    apart would round its tensors, and would merge the module's own instead of those in `vector`.
+    A module that overrides `train`, for example to merge weights in evaluation mode, is copied: merging and unmerging
+    would round its tensors, and would merge the module's own weights instead of those in `vector`.
     """
     if all(type(part).train is nn.Module.train and type(part).eval is nn.Module.eval for part in module.modules()):
         with evaluating(module):
@@ -242,7 +244,7 @@ def evaluated(
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[nn.Module]:
-    """The module in evaluation mode; afterwards every part is back in the mode that it was in."""
+    """Put a module into evaluation mode; restore the mode of every submodule on exit."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -253,12 +255,12 @@ def evaluating(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def is_traceable(module: nn.Module) -> bool:
-    """Whether tracing can follow all of a module, as far as torch's own layers are concerned."""
+    """Whether all of torch's own layers in a module can be traced."""
     return not any(_writes_or_reads_outside(part) for part in module.modules())
 
 
 def _writes_or_reads_outside(part: nn.Module) -> bool:
-    """Whether a layer writes where tracing cannot follow (spectral norms) or reads a tensor as a Python number."""
+    """Whether a layer writes where tracing cannot follow (spectral norm) or reads a tensor as a Python number."""
     hooked = any(isinstance(hook, SpectralNorm) for hook in part._forward_pre_hooks.values())
     counts = isinstance(part, _NormBase) and part.track_running_stats and part.momentum is None
     return hooked or counts or type(part).__name__ == "_SpectralNorm"

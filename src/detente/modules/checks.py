@@ -1,7 +1,7 @@
-"""Whether a module that is called with tensors in the place of its own does what an ordinary training loop would.
+"""Checks that a functional call of a module gives the same result as a call in an ordinary training loop.
 
 A game calls modules as pure functions of parameters, buffers and inputs. A module that is not such a function (it reads
-a parameter by another way, remembers something in an attribute, writes into its input) would train wrongly in silence.
+a parameter in another way, stores a value in an attribute, writes into its input) would train wrongly without an error.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _BUFFER = "Keep it in a buffer (register_buffer), which is part of the training'
 
 @dataclass(frozen=True)
 class Traits:
-    """What a module does beside mapping inputs to outputs.
+    """Side effects of a module's calls.
 
     Args:
-        moving: names of the frozen parameters that a call changes, which belong to the state as buffers do.
-        sources: where it draws random numbers from, torch's global generator and its own generators aside.
-        stochastic: whether it draws random numbers at all.
+        moving: names of the frozen parameters that a call changes; like buffers, they belong to the state.
+        sources: sources of its random numbers, except torch's global generator and the module's own generators.
+        stochastic: whether it draws random numbers.
     """
 
     moving: tuple[str, ...]
@@ -53,16 +53,16 @@ class Traits:
 
 
 def require_separate(players: Mapping[str, object], modules: Mapping[str, nn.Module]) -> None:
-    """Refuse players that hold the same trainable parameter.
+    """Raise an error if two players hold the same trainable parameter.
 
     Args:
-        players: what the user gave for each player, modules or factories of modules.
-        modules: the modules that the game uses, in which the two copies of one layer would be two layers.
+        players: the user's module or factory of each player.
+        modules: the game's own modules, in which copies of a shared layer are separate.
 
     Raises:
-        InvalidValue: naming the parameter in both.
+        InvalidValue: two players share a parameter, which the message names.
     """
-    held: dict[int, tuple[str, str]] = {}
+    first_owners: dict[int, tuple[str, str]] = {}  # by address: the player and its name for the parameter
     for player, builder in players.items():
         module = builder if isinstance(builder, nn.Module) else modules[player]
         parameter_names = {id(tensor): name for name, tensor in module.named_parameters()}
@@ -71,23 +71,23 @@ def require_separate(players: Mapping[str, object], modules: Mapping[str, nn.Mod
             if not trained or is_lazy(tensor) or not tensor.numel():
                 continue
             name = parameter_names.get(id(tensor), path)
-            owner, owner_name = held.setdefault(tensor.data_ptr(), (player, name))
-            hint = f"{owner} and {player} both hold the parameter {owner_name} ({name}); which player moves it?"
+            owner, owner_name = first_owners.setdefault(tensor.data_ptr(), (player, name))
+            hint = f"{owner} and {player} share the parameter {owner_name} ({name}); which player trains it?"
             require(owner == player, player, name, f"parameters that {owner} does not hold", hint)
 
 
 def examine(player: str, module: nn.Module, layout: Layout, original: object, *inputs: Tensor) -> Traits:
-    """Return what a module does beside mapping inputs to outputs; refuse what a game cannot train faithfully.
+    """Return the side effects of a module's calls; raise an error if a game cannot train the module correctly.
 
     Args:
         player: name of the player, for messages.
-        module: a module that was never called since it was built; only copies of it are called here.
+        module: a module that has not been called since it was built; only copies of it are called here.
         layout: names and shapes of its trainable parameters.
-        original: what the user gave: a module that must not be reached from its copy, or a factory.
-        inputs: inputs of a call, of which the first is replaced by random numbers.
+        original: the user's module, which its copy must not refer to, or the user's factory.
+        inputs: inputs of a call; the first is replaced by random numbers.
 
     Raises:
-        InvalidValue: of the player, naming what was found.
+        InvalidValue: a game cannot train the module; the message names the reason.
     """
     try:
         return _Examination(player, module, layout, original, inputs).result()
@@ -104,15 +104,15 @@ def examine(player: str, module: nn.Module, layout: Layout, original: object, *i
 
 @dataclass(frozen=True)
 class _Call:
-    """A call's output, the tensors that it left in the place of those that it was lent, and whether it drew."""
+    """Output of a call, parameters and buffers after it by name, and for each source whether it drew numbers."""
 
     output: Tensor
-    left: dict[str, Tensor]
+    tensors: dict[str, Tensor]
     drew: tuple[bool, ...]
 
 
 class _Reads(TorchDispatchMode):
-    """Records which of some memory, by its address, operations read."""
+    """Records which of the given memory addresses are read by operations."""
 
     def __init__(self, names: Mapping[int, str]) -> None:
         super().__init__()
@@ -127,18 +127,18 @@ class _Reads(TorchDispatchMode):
 
 
 class _Differentiated(nn.Module):
-    """A module, and the gradient of its output's sum, taken while its parameters are still lent to it."""
+    """Returns the gradient of the sum of a module's output, computed while its parameters are still replaced."""
 
-    def __init__(self, module: nn.Module, at: Tensor) -> None:
+    def __init__(self, module: nn.Module, point: Tensor) -> None:
         super().__init__()
-        self.module, self.at = module, (at,)
+        self.module, self.point = module, (point,)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return _gradient(self.module(*inputs), *self.at)
+        return _gradient(self.module(*inputs), *self.point)
 
 
 class _Examination:
-    """Calls of copies of one module, compared."""
+    """Calls copies of one module and compares the results."""
 
     def __init__(
         self, player: str, module: nn.Module, layout: Layout, original: object, inputs: tuple[Tensor, ...]
@@ -148,34 +148,34 @@ class _Examination:
         with torch.no_grad():
             vector = layout.flatten(trainable(module))
             noise = torch.empty_like(vector).normal_(generator=generator)
-            self.own, self.other = vector, 1.1 * vector + 0.01 * noise
+            self.initial, self.shifted = vector, 1.1 * vector + 0.01 * noise
             shape = torch.empty_like(inputs[0])
-            self.first, self.second = (
+            self.x1, self.x2 = (
                 (shape.normal_(generator=generator).clone().to(vector.dtype), *inputs[1:]) for _ in range(2)
             )
         self.frozen = tuple(name for name, parameter in module.named_parameters() if not parameter.requires_grad)
         self.memory = copy_buffers(module, self.frozen)
-        self.named = named_in_code(module)
-        self.global_sources = list({id(source): source for source in (PYTHON, NUMPY, *self.named)}.values())
+        self.named_sources = named_in_code(module)
+        self.global_sources = list({id(source): source for source in (PYTHON, NUMPY, *self.named_sources)}.values())
 
     def result(self) -> Traits:
-        """Return the traits, or raise."""
+        """Return the traits, or raise `InvalidValue`."""
         for name, part in self.module.named_modules():
             renormalises = isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.max_norm is not None
-            hint = "A step leaves its parameters as they are until the optimizer moves them"
+            hint = "Only the optimizer may change parameters during a step"
             require(not renormalises, self.player, f"{name}.max_norm", "embeddings without max_norm", hint)
-        fresh = self._lend(copied(self.module), self.other, self.second)
+        fresh = self._call(copied(self.module), self.shifted, self.x2)
         called, snapshots = copied(self.module), [_snapshot(self.module)]
-        for at, inputs in ((self.own, self.first), (self.other, self.first), (self.other, self.second)):
-            second_call = self._lend(called, at, inputs)
+        for point, inputs in ((self.initial, self.x1), (self.shifted, self.x1), (self.shifted, self.x2)):
+            second_call = self._call(called, point, inputs)
             snapshots.append(_snapshot(called))
         self._require_no_history(fresh, second_call, _changed(snapshots[0], snapshots[-1]))
         self._require_no_counter(called, second_call, _changed(snapshots[1], snapshots[-1]))
         self._require_same_as_written(fresh)
         self._require_gradients(fresh)
         drew = [any(draws) for draws in zip(fresh.drew, second_call.drew, self._draws_in_evaluation(), strict=True)]
-        moving = tuple(name for name in self.frozen if _moved(self.memory[name], fresh.left[name]))
-        named = {id(source) for source in self.named}
+        moving = tuple(name for name in self.frozen if _differs(self.memory[name], fresh.tensors[name]))
+        named = {id(source) for source in self.named_sources}
         used = tuple(
             s for s, drew_numbers in zip(self.global_sources, drew[1:], strict=False) if drew_numbers or id(s) in named
         )
@@ -184,69 +184,67 @@ class _Examination:
     def _sources(self, module: nn.Module) -> list[Source]:
         return [*self.global_sources, *generators_in(module)]
 
-    def _lend(self, module: nn.Module, at: Tensor, inputs: tuple[Tensor, ...], watched: bool = True) -> _Call:
-        """Call a copy with parameters lent to it, and refuse what it does to them, to buffers and to its input."""
-        leaf = at.detach().clone().requires_grad_()
+    def _call(self, module: nn.Module, point: Tensor, inputs: tuple[Tensor, ...], watched: bool = True) -> _Call:
+        """Call a copy functionally; raise an error if it changes its parameters or its input, or replaces buffers."""
+        leaf = point.detach().clone().requires_grad_()
         tensors = {**self.layout.unflatten(leaf), **{name: tensor.clone() for name, tensor in self.memory.items()}}
         tensors_after, arguments = dict(tensors), tuple(x.clone() for x in inputs)
         addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
         buffers = dict(module.named_buffers())
-        reads = _Reads(self._elsewhere(module) if watched else {})
-        device, sources = at.device, self._sources(module)
+        reads = _Reads(self._forbidden_addresses(module) if watched else {})
+        device, sources = point.device, self._sources(module)
         with torch.enable_grad(), seeded(0, device, sources):
             before = [random_state(device), *map(state_of, sources)]
             with reads:
                 output = functional_call(module, tensors_after, arguments)
             after = [random_state(device), *map(state_of, sources)]
         read_name = next(iter(reads.read), None)
-        hint = (
-            "Training cannot reach it there: a list, tuple or dictionary of parameters, or a submodule, can be reached"
-        )
-        allowed = "a module that reads parameters from itself and its submodules alone"
+        hint = "Training cannot reach it there. Use a submodule, or a list, tuple or dictionary of parameters"
+        allowed = "a module that reads parameters only from itself and its submodules"
         require(read_name is None, self.player, f"{type(module).__name__} reads {read_name}", allowed, hint)
         written = any(not torch.equal(x, y) for x, y in zip(inputs, arguments, strict=True))
-        hint = "inplace=True in the first layer, or x.mul_(…): work on x.clone()"
-        require(not written, self.player, f"{type(module).__name__} writes into its input", "input left as is", hint)
+        hint = "The cause may be inplace=True in the first layer, or x.mul_(…). Use x.clone()"
+        require(not written, self.player, f"{type(module).__name__} writes into its input", "unchanged input", hint)
         for name in self.layout.names:
-            moved = tensors_after[name].data_ptr() != addresses[name] or not torch.equal(leaf, at)
-            hint = "The optimizer alone moves it. To initialise it from data, call the module once before"
-            require(not moved, self.player, f"forward writes the parameter {name}", "parameters left as they are", hint)
+            changed = tensors_after[name].data_ptr() != addresses[name] or not torch.equal(leaf, point)
+            hint = "Only the optimizer may change it. To initialise it from data, call the module once beforehand"
+            require(not changed, self.player, f"forward writes the parameter {name}", "unchanged parameters", hint)
         added = [name for name in dict(module.named_buffers()) if name not in buffers]
-        hint = "Give it its first value when the module is made"
-        allowed = "buffers that have a value from the beginning"
+        hint = "Set it in the constructor of the module"
+        allowed = "buffers that are set in the constructor"
         require(not added, self.player, f"the buffer {', '.join(added)} is set in forward", allowed, hint)
         for name, tensor in self.memory.items():
             shapes = tuple(tensor.shape), tuple(tensors_after[name].shape)
             compatible = shapes[0] == shapes[1] and tensor.dtype == tensors_after[name].dtype
             allowed = "buffers that keep shape and dtype"
-            value = f"the buffer {name} of shape {shapes[0]} becomes one of shape {shapes[1]} in forward"
+            value = f"the buffer {name} changes from shape {shapes[0]} to shape {shapes[1]} in forward"
             require(compatible, self.player, value, allowed)
         return _Call(output, tensors_after, tuple(not same_state(x, y) for x, y in zip(before, after, strict=True)))
 
-    def _elsewhere(self, module: nn.Module) -> dict[int, str]:
-        """Return the memory of which a lent call must read nothing, by address."""
-        addresses = {_address(tensor): f"{name} past its own name" for name, tensor in trainable(module).items()}
+    def _forbidden_addresses(self, module: nn.Module) -> dict[int, str]:
+        """Return a description of all memory that a functional call must not read, by address."""
+        addresses = {_address(tensor): f"{name} by another name" for name, tensor in trainable(module).items()}
         if isinstance(self.original, nn.Module):
             named = (*self.original.named_parameters(), *self.original.named_buffers())
-            value = "of the module that was handed in, not of the game's copy"
+            value = "of the original module, not of the game's copy"
             addresses |= {_address(tensor): f"{name} {value}" for name, tensor in named}
         addresses.pop(0, None)
         return addresses
 
     def _require_no_history(self, fresh: _Call, second_call: _Call, changed: list[str]) -> None:
-        """Refuse a module that answers otherwise after earlier calls."""
-        strict = self.own.device.type == "cpu"
+        """Raise an error if the output depends on earlier calls."""
+        strict = self.initial.device.type == "cpu"
         agrees = _close(fresh.output, second_call.output, strict) and all(
-            _close(fresh.left[name], second_call.left[name], strict) for name in self.memory
+            _close(fresh.tensors[name], second_call.tensors[name], strict) for name in self.memory
         )
-        reason = f"it changes {', '.join(changed[:3])}. " if changed else ""
-        hint = f"Here {reason}It is a counter or another state in Python, or random numbers without a seed. {_BUFFER}"
-        allowed = "a module whose output depends on parameters, buffers and input alone"
+        hint = f"The cause may be a counter or other state in Python, or random numbers without a seed. {_BUFFER}"
+        hint = f"The module changes {', '.join(changed[:3])}. {hint}" if changed else hint
+        allowed = "a module whose output depends only on parameters, buffers and input"
         value = f"{type(self.module).__name__}, whose output depends on earlier calls"
         require(agrees, self.player, value, allowed, hint)
 
     def _require_no_counter(self, called: nn.Module, second_call: _Call, changed: list[str]) -> None:
-        """Refuse a module whose output depends on a number that calls change, if only at some of its values."""
+        """Raise an error if the output depends on a Python number that calls change, for any of several values."""
         for reference in list(references(called)):
             number = reference.value
             if reference.path not in changed or isinstance(number, bool) or not isinstance(number, (int, float)):
@@ -255,108 +253,107 @@ class _Examination:
                 if not reference.replace(type(number)(count)):
                     break
                 try:
-                    agrees = _close(
-                        second_call.output, self._lend(called, self.other, self.second, watched=False).output
-                    )
+                    agrees = _close(second_call.output, self._call(called, self.shifted, self.x2, False).output)
                 except Exception:
                     agrees = False
                 value = f"{type(self.module).__name__}, whose output depends on the Python counter {reference.path}"
-                allowed = "a module whose output depends on parameters, buffers and input alone"
+                allowed = "a module whose output depends only on parameters, buffers and input"
                 require(agrees, self.player, value, allowed, _BUFFER)
 
     def _require_same_as_written(self, fresh: _Call) -> None:
-        """Refuse a module that gives something else when the same values are its own, as in an ordinary loop."""
-        if self._agrees(self.other, fresh):
+        """Raise an error if the output differs when the values are written into the module, as in an ordinary loop."""
+        if self._agrees(self.shifted, fresh):
             return
         names = []
         for name in self.layout.names:
-            values = {**self.layout.unflatten(self.own), name: self.layout.unflatten(self.other)[name]}
-            at = self.layout.flatten(values)
-            if not self._agrees(at, self._lend(copied(self.module), at, self.second, watched=False)):
+            values = {**self.layout.unflatten(self.initial), name: self.layout.unflatten(self.shifted)[name]}
+            point = self.layout.flatten(values)
+            if not self._agrees(point, self._call(copied(self.module), point, self.x2, watched=False)):
                 names.append(name)
-        value = f"{type(self.module).__name__} reads {', '.join(names[:3]) or 'parameters'} past their own names"
-        hint = "A copy of a parameter (an attribute, a NumPy array) is not what training moves"
-        raise InvalidValue(self.player, value, "a module that reads parameters from itself alone", hint)
+        value = f"{type(self.module).__name__} reads {', '.join(names[:3]) or 'parameters'} by other names"
+        hint = "Training does not change a copy of a parameter (an attribute, a NumPy array)"
+        raise InvalidValue(self.player, value, "a module that reads parameters only from itself", hint)
 
     @torch.no_grad()
-    def _agrees(self, at: Tensor, functional: _Call) -> bool:
-        """Whether a call of a module with values of its own, called before with others, gives what a lent call gave."""
+    def _agrees(self, point: Tensor, functional: _Call) -> bool:
+        """Whether a module called before, with the values then written into it, agrees with a functional call."""
         written = copied(self.module)
-        with seeded(0, at.device, self._sources(written)):
-            written(*(x.clone() for x in self.first))
-        write(written, self.layout, at, self.memory)
-        with seeded(0, at.device, self._sources(written)):
-            output = written(*(x.clone() for x in self.second))
+        with seeded(0, point.device, self._sources(written)):
+            written(*(x.clone() for x in self.x1))
+        write(written, self.layout, point, self.memory)
+        with seeded(0, point.device, self._sources(written)):
+            output = written(*(x.clone() for x in self.x2))
         buffers_after = copy_buffers(written, self.frozen)
         return _close(output, functional.output) and all(
-            _close(buffers_after[name], functional.left[name]) for name in self.memory
+            _close(buffers_after[name], functional.tensors[name]) for name in self.memory
         )
 
     def _require_gradients(self, fresh: _Call) -> None:
-        """Refuse a module through which gradients are none, or others than those of the parameters lent to it."""
+        """Raise an error if the output has no gradient, or if its gradient belongs to other parameters."""
         recomputes = False
-        for needed in (True, False):  # a generator's own input never needs a gradient: its module may not allow one
+        for track_input in (True, False):  # a generator's input needs no gradient, and its module may not support one
             try:
-                gradients, within = self._gradient(needed), self._gradient(needed, within=True)
+                gradients, within = self._gradient(track_input), self._gradient(track_input, within=True)
                 recomputes = not _close(gradients, within)
-                if needed and not fresh.output.requires_grad:
-                    self._gradient(needed, of_input=True)
+                if track_input and not fresh.output.requires_grad:
+                    self._gradient(track_input, of_input=True)
                 break
             except Exception as error:
-                recomputes = "checkpoint" in str(error)  # its older kind refuses gradients asked for by name
+                recomputes = "checkpoint" in str(error)  # its older variant does not support torch.autograd.grad
                 if recomputes:
                     break
-                if not needed:
+                if not track_input:
                     raise
-        hint = "It would run them again with other parameters than its own. To spare memory: accumulate, precision"
-        allowed = "a module without gradient checkpointing, which runs layers again in the backward pass"
+        hint = "The backward pass would run layers again with other parameters. To save memory: accumulate, precision"
+        allowed = "a module without gradient checkpointing"
         require(not recomputes, self.player, type(self.module).__name__, allowed, hint)
-        hint = "no_grad, detach, or NumPy within forward cuts it off: an ordinary loop would end in an error"
+        hint = "The cause may be no_grad, detach or NumPy in forward. An ordinary loop would raise an error"
         value = f"{type(self.module).__name__}, whose output does not require grad"
         require(fresh.output.requires_grad, self.player, value, "an output that depends on the parameters", hint)
 
     def _gradient(self, input_needs_gradient: bool, within: bool = False, of_input: bool = False) -> Tensor:
-        """Return the gradient of the sum of a copy's output, taken after its call or while parameters are still lent.
+        """Return the gradient of the sum of a copy's output, with respect to its parameters or to its input.
 
-        They differ where layers run again in the backward pass, with the parameters that the module then has.
+        It is computed after the functional call, or, if `within`, while the parameters are still replaced. Both differ
+        if layers run again in the backward pass, which then use the parameters of the module itself.
         """
-        module, at = copied(self.module), self.other.detach().clone().requires_grad_()
-        inputs = (self.second[0].clone().requires_grad_(input_needs_gradient), *self.second[1:])
-        tensors = {**self.layout.unflatten(at), **{name: tensor.clone() for name, tensor in self.memory.items()}}
-        with torch.enable_grad(), seeded(0, at.device, self._sources(module)):
+        module, point = copied(self.module), self.shifted.detach().clone().requires_grad_()
+        inputs = (self.x2[0].clone().requires_grad_(input_needs_gradient), *self.x2[1:])
+        tensors = {**self.layout.unflatten(point), **{name: tensor.clone() for name, tensor in self.memory.items()}}
+        with torch.enable_grad(), seeded(0, point.device, self._sources(module)):
             if within:
                 tensors = {f"module.{name}": tensor for name, tensor in tensors.items()}
-                return functional_call(_Differentiated(module, at), tensors, inputs)
-            return _gradient(functional_call(module, tensors, inputs), inputs[0] if of_input else at)
+                return functional_call(_Differentiated(module, point), tensors, inputs)
+            return _gradient(functional_call(module, tensors, inputs), inputs[0] if of_input else point)
 
     def _draws_in_evaluation(self) -> tuple[bool, ...]:
-        """Return which sources of random numbers a call in evaluation mode draws from."""
+        """Return for each source of random numbers whether a call in evaluation mode draws from it."""
         try:
-            return self._lend(copied(self.module).eval(), self.own, self.second, watched=False).drew
-        except Exception:  # it will say so itself when it is evaluated
+            return self._call(copied(self.module).eval(), self.initial, self.x2, watched=False).drew
+        except Exception:  # the evaluation itself will raise it
             return (False,) * (1 + len(self._sources(self.module)))
 
 
-def _gradient(output: Tensor, at: Tensor) -> Tensor:
-    return output_gradient(output, at) if output.requires_grad else torch.zeros_like(at)
+def _gradient(output: Tensor, point: Tensor) -> Tensor:
+    return output_gradient(output, point) if output.requires_grad else torch.zeros_like(point)
 
 
 def _address(tensor: object) -> int:
-    """Return where a tensor's memory begins, 0 where it has none of its own."""
+    """Return the address of a tensor's memory, or 0 if it has none."""
     try:
         owns = isinstance(tensor, Tensor) and not is_lazy(tensor)
         return tensor.untyped_storage().data_ptr() if owns else 0  # pyright: ignore
-    except (RuntimeError, NotImplementedError):  # sparse ones
+    except (RuntimeError, NotImplementedError):  # sparse tensors
         return 0
 
 
-def _moved(before: Tensor, after: Tensor) -> bool:
+def _differs(before: Tensor, after: Tensor) -> bool:
     return before.shape != after.shape or not torch.equal(before, after)
 
 
 @torch.no_grad()
 def _close(first: Tensor, second: Tensor, strict: bool = False) -> bool:
-    """Whether two tensors agree to rounding."""
+    """Whether two tensors agree up to rounding."""
     if first.shape != second.shape or not (first.is_floating_point() or first.is_complex()):
         return torch.equal(first, second)
     epsilon = torch.finfo(first.dtype).eps
@@ -368,7 +365,7 @@ def _close(first: Tensor, second: Tensor, strict: bool = False) -> bool:
 
 
 def _snapshot(module: nn.Module) -> dict[str, Any]:
-    """Return the numbers and tensors that a module keeps beside its parameters and buffers, by path."""
+    """Return the numbers and tensors that a module holds in addition to its parameters and buffers, by path."""
     tensor_ids = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
     values = {}
     for reference in references(module):
@@ -385,7 +382,7 @@ def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
     def equal(first: Any, second: Any) -> bool:
         if isinstance(first, Tensor) and isinstance(second, Tensor):
-            return not _moved(first, second)
+            return not _differs(first, second)
         return type(first) is type(second) and first == second
 
     return [path for path, value in after.items() if path not in before or not equal(before[path], value)]
@@ -393,8 +390,8 @@ def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 @torch.no_grad()
 def _restore(original: nn.Module, pristine: nn.Module) -> None:
-    """Give a module that was reached by mistake the values that it had."""
+    """Restore the values of the user's module, which a faulty copy may have changed."""
     values = {**dict(pristine.named_parameters()), **dict(pristine.named_buffers())}
     for name, tensor in (*original.named_parameters(), *original.named_buffers()):
-        if name in values and not is_lazy(tensor) and _moved(values[name], tensor):
+        if name in values and not is_lazy(tensor) and _differs(values[name], tensor):
             tensor.copy_(values[name])

@@ -1,6 +1,7 @@
-"""A module called with other tensors in the place of its own: `torch.func.functional_call`, looked up once.
+"""A faster `torch.func.functional_call`, which calls a module with its tensors replaced by others.
 
-Torch's finds every tensor by its name anew, before each call and after it, which takes as long as a small layer does.
+Torch looks up every tensor by name before and after each call, which takes as long as a small layer. Here the lookup
+is done once.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from torch import Tensor, nn
 
 from detente.modules.object_graph import references
 
-Places = dict[str, list[tuple[dict[str, Any], str]]]  # by a tensor's name: which layers keep it, and under which keys
+Places = dict[str, list[tuple[dict[str, Any], str]]]  # by tensor name: dictionaries that hold the tensor, with keys
 
 _PLACES: WeakKeyDictionary[nn.Module, Places | None] = WeakKeyDictionary()
 _CONTAINERS: WeakKeyDictionary[nn.Module, list[tuple[str, Any, Any]]] = WeakKeyDictionary()
 
 
 def functional_call(module: nn.Module, tensors: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> Any:
-    """Return `module(*inputs)` with other tensors in the place of its own, which it has back afterwards.
+    """Return `module(*inputs)`, computed with other parameters and buffers; the module's own are restored afterwards.
 
     Args:
-        module: which holds the same tensors, in the same layers, at every call.
-        tensors: parameters and buffers by the names that the module itself tells; a tensor that several layers share
-            is replaced in all of them. Afterwards those that the module left in their place.
-        inputs: the module's.
+        module: the module. It must hold the same tensors in the same layers at every call.
+        tensors: parameters and buffers by their names in the module; a tensor that several layers share is replaced in
+            all of them. After the call, the dictionary contains the tensors that the module held at the end.
+        inputs: inputs of the module.
     """
     if module not in _PLACES:
         _PLACES[module] = _places(module)
@@ -37,7 +38,7 @@ def functional_call(module: nn.Module, tensors: dict[str, Tensor], inputs: tuple
     places = _PLACES[module]
     if places is None:
         return torch.func.functional_call(module, tensors, inputs)
-    before: dict[str, Tensor] = {}
+    original: dict[str, Tensor] = {}
     replaced: list[tuple[Any, Any, Tensor]] = []
     try:
         for name, container, key in _CONTAINERS[module]:
@@ -46,19 +47,19 @@ def functional_call(module: nn.Module, tensors: dict[str, Tensor], inputs: tuple
                 container[key] = tensors[name]
         for name, tensor in tensors.items():
             for owner, key in places[name]:
-                before[name], owner[key] = owner[key], tensor
+                original[name], owner[key] = owner[key], tensor
         return module(*inputs)
     finally:
-        for name, tensor in before.items():
+        for name, tensor in original.items():
             for owner, key in places[name]:
                 tensors[name], owner[key] = owner[key], tensor
         for container, key, tensor in replaced:
-            with suppress(IndexError):  # a list that the call made shorter
+            with suppress(IndexError):  # the call shortened the list
                 container[key] = tensor
 
 
 def _places(module: nn.Module) -> Places | None:
-    """Return where a module's tensors are; None where its layers are no ordinary ones."""
+    """Return the places of a module's tensors, or None if a layer does not store them in ordinary dictionaries."""
     names: dict[int, str] = {}  # the first name of each tensor
     places: Places = {}
     for prefix, part in module.named_modules():
@@ -73,7 +74,7 @@ def _places(module: nn.Module) -> Places | None:
 
 
 class _Variable:
-    """A variable that functions close over, written as the one item of a container."""
+    """A closure variable with the interface of a container of one item."""
 
     def __init__(self, cell: types.CellType) -> None:
         self._cell = cell
@@ -86,7 +87,7 @@ class _Variable:
 
 
 class _Tuple:
-    """A tuple whose items can be written, since its owner is given another tuple."""
+    """A tuple with writable items: a write replaces the tuple in its owner."""
 
     def __init__(self, owner: Any, key: Any) -> None:
         self._owner, self._key = owner, key
@@ -95,13 +96,13 @@ class _Tuple:
         return self._owner[self._key][index]
 
     def __setitem__(self, index: int, value: Any) -> None:
-        before = self._owner[self._key]
-        items = [*before[:index], value, *before[index + 1 :]]
-        self._owner[self._key] = type(before)(*items) if hasattr(before, "_fields") else tuple(items)
+        original = self._owner[self._key]
+        items = [*original[:index], value, *original[index + 1 :]]
+        self._owner[self._key] = type(original)(*items) if hasattr(original, "_fields") else tuple(items)
 
 
 def _in_containers(module: nn.Module) -> list[tuple[str, Any, Any]]:
-    """Return by name the parameters and buffers that lists, dictionaries, tuples and closures hold as well."""
+    """Return name, container and key of the parameters and buffers that containers and closures also hold."""
     names = {
         id(tensor): name for named in (module.named_parameters(), module.named_buffers()) for name, tensor in named
     }
@@ -117,7 +118,7 @@ def _in_containers(module: nn.Module) -> list[tuple[str, Any, Any]]:
             continue
         if isinstance(value, tuple):
             tuples[id(value)] = _Tuple(owner, key)
-        # Recurrent layers renew their own list whenever their weights are others.
+        # Recurrent layers update their own list whenever their weights are replaced.
         elif id(value) in names and id(reference.owner) not in registries and "_flat_weights" not in reference.path:
             places.append((names[id(value)], owner, key))
     return places

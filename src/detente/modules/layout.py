@@ -1,4 +1,4 @@
-"""A player's parameters as one flat vector: the layout that names its pieces, and cuts it into views."""
+"""Layout of a player's flat parameter vector: names and shapes of its pieces, and views of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detente.errors import require
 
 @dataclass(frozen=True)
 class Layout:
-    """Names and shapes of the tensors that lie one after the other in a flat vector.
+    """Names and shapes of the tensors that are concatenated in a flat vector.
 
     Args:
         names: name of each piece, in order.
@@ -30,12 +30,12 @@ class Layout:
         """Return the layout of named tensors.
 
         Raises:
-            InvalidValue: there are none, or they differ in dtype or device (one vector has one of each).
+            InvalidValue: there are no tensors, or they differ in dtype or device.
         """
         require(len(tensors) > 0, owner, "no trainable parameter", "a module with at least one trainable parameter")
         kinds = {(tensor.dtype, tensor.device) for tensor in tensors.values()}
         real = all(dtype.is_floating_point for dtype, _ in kinds)
-        hint = "" if real else "Of complex ones keep real and imaginary parts (torch.view_as_real)"
+        hint = "" if real else "Store complex parameters as real and imaginary parts (torch.view_as_real)"
         require(len(kinds) == 1 and real, owner, kinds, "parameters of one floating dtype on one device", hint)
         return cls(tuple(tensors), tuple(tuple(tensor.shape) for tensor in tensors.values()))
 
@@ -50,7 +50,7 @@ class Layout:
         return sum(self.sizes)
 
     def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Return the pieces as one new vector, (size,)."""
+        """Return the pieces, concatenated into a new vector, (size,)."""
         return torch.cat([tensors[name].reshape(-1) for name in self.names])
 
     def unflatten(self, vector: Tensor) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
-"""All objects that a module refers to, with their paths, and a deep copy in which functions refer to the copy too.
+"""The objects that a module refers to, with their paths, and a deep copy that includes functions.
 
-`copy.deepcopy` takes functions as they are: a lambda over `self`, kept in a module, would call the layers of the
-module that was copied.
+`copy.deepcopy` does not copy functions: a lambda over `self`, stored in a module, would call the layers of the
+original module.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 _LEAVES = (type, types.ModuleType, types.CodeType, str, bytes, int, float, complex, Tensor, torch.dtype, torch.device)
-_TRANSPARENT = ("_parameters", "_buffers", "_modules")  # where a module keeps what it names itself
+_TRANSPARENT = ("_parameters", "_buffers", "_modules")  # dictionaries of a module that are left out of paths
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """One object that another one refers to.
+    """A reference from one object to another.
 
     Args:
-        path: how the value is reached from the module, for messages: "layers.0.weight", "features[0]".
-        owner: what refers to it; a dictionary where it is an attribute.
-        key: its name, key or index in the owner.
-        value: the object.
+        path: path from the module to the value, for messages: "layers.0.weight", "features[0]".
+        owner: the object that refers to the value; for an attribute, the dictionary of attributes.
+        key: name, key or index of the value in the owner.
+        value: the object referred to.
     """
 
     path: str
@@ -40,7 +40,7 @@ class Reference:
     value: Any
 
     def replace(self, value: Any) -> bool:
-        """Let the owner refer to another value; return whether it can (tuples and sets cannot)."""
+        """Make the owner refer to another value; return whether this is possible (not for tuples and sets)."""
         if isinstance(self.owner, types.CellType):
             self.owner.cell_contents = value
         elif isinstance(self.owner, MutableMapping) and self.key in self.owner:
@@ -53,29 +53,29 @@ class Reference:
 
 
 def references(root: object) -> Iterator[Reference]:
-    """Yield every reference to be found from an object: attributes, containers, and what functions close over.
+    """Yield every reference that can be reached from an object: attributes, container items and closure variables.
 
-    Each owner is visited once; what belongs to torch's own functions, to classes and to Python modules is left out.
+    Each owner is visited once. The contents of torch's own functions, of classes and of Python modules are left out.
     """
     visited = {id(root)}
-    waiting: deque[tuple[str, Any]] = deque([("", root)])
-    while waiting:
-        path, owner = waiting.popleft()
+    queue: deque[tuple[str, Any]] = deque([("", root)])
+    while queue:
+        path, owner = queue.popleft()
         for reference in _direct(path, owner):
             yield reference
             value = reference.value
             if id(value) not in visited and not isinstance(value, _LEAVES):
                 visited.add(id(value))
-                waiting.append((reference.path, value))
+                queue.append((reference.path, value))
 
 
 def _direct(path: str, owner: Any) -> Iterator[Reference]:
-    """Yield the references that one object itself holds."""
+    """Yield the references that an object holds directly."""
     if isinstance(owner, MutableMapping):
         transparent = path.rpartition(".")[2] in _TRANSPARENT
-        above = path.rpartition(".")[0]
+        parent_path = path.rpartition(".")[0]
         for key, value in list(owner.items()):
-            yield Reference(_dotted(above, str(key)) if transparent else f"{path}[{key!r}]", owner, key, value)
+            yield Reference(_dotted(parent_path, str(key)) if transparent else f"{path}[{key!r}]", owner, key, value)
     elif isinstance(owner, (list, tuple, set, frozenset, deque)):
         for index, value in enumerate(list(owner)):
             yield Reference(f"{path}[{index}]", owner, index, value)
@@ -103,7 +103,7 @@ def _dotted(path: str, name: str) -> str:
 
 
 def _content(cell: types.CellType) -> tuple[Any, ...]:
-    """Return what a variable of a closure holds; nothing where it has no value yet."""
+    """Return the value of a closure variable as a tuple, which is empty if it has no value yet."""
     try:
         return (cell.cell_contents,)
     except ValueError:
@@ -111,7 +111,7 @@ def _content(cell: types.CellType) -> tuple[Any, ...]:
 
 
 def tensors_in(root: object) -> dict[str, Tensor]:
-    """Return every tensor that can be reached from an object, by the first path that leads to it."""
+    """Return every tensor that can be reached from an object, by the first path to it."""
     paths: dict[int, str] = {}
     tensors: dict[str, Tensor] = {}
     for reference in references(root):
@@ -122,18 +122,18 @@ def tensors_in(root: object) -> dict[str, Tensor]:
 
 
 def deep_copy(module: nn.Module) -> nn.Module:
-    """Return a deep copy of a module, whose functions refer to the copy where the original's refer to the original.
+    """Return a deep copy of a module, in which functions refer to the copy instead of the original.
 
-    Tensors that an earlier call left behind are copied without their graph.
+    Tensors that an earlier call stored are copied without their graph.
     """
-    everything = list(references(module))
+    all_references = list(references(module))
     memo: dict[Any, Any] = {}
-    for value in {id(r.value): r.value for r in everything if isinstance(r.value, nn.Parameter)}.values():
-        twin = copy.deepcopy(value, memo)
-        if not isinstance(value, UninitializedParameter) and value.is_contiguous() and _whole(value):
+    for value in {id(r.value): r.value for r in all_references if isinstance(r.value, nn.Parameter)}.values():
+        duplicate = copy.deepcopy(value, memo)
+        if not isinstance(value, UninitializedParameter) and value.is_contiguous() and _fills_storage(value):
             # So that views of a parameter become views of its copy.
-            memo.setdefault("torch", {})[value.untyped_storage()._cdata] = twin.untyped_storage()
-    for reference in everything:
+            memo.setdefault("torch", {})[value.untyped_storage()._cdata] = duplicate.untyped_storage()
+    for reference in all_references:
         value = reference.value
         if isinstance(value, types.ModuleType):
             memo[id(value)] = value
@@ -143,40 +143,44 @@ def deep_copy(module: nn.Module) -> nn.Module:
             memo[id(value)] = None
         elif isinstance(value, Tensor) and not value.is_leaf:
             memo[id(value)] = copy.deepcopy(value.detach(), memo)
-    functions = {id(r.value): r.value for r in everything if isinstance(r.value, types.FunctionType)}
-    rebuilt = [function for function in functions.values() if _owns_tensors(function)]
-    cells: dict[int, types.CellType] = {}  # functions that share a variable go on sharing it
+    functions = {id(r.value): r.value for r in all_references if isinstance(r.value, types.FunctionType)}
+    rebuilt = [function for function in functions.values() if _refers_to_tensors(function)]
+    cells: dict[int, types.CellType] = {}  # so that functions keep sharing their variables
     for function in rebuilt:
         closure = tuple(cells.setdefault(id(cell), types.CellType()) for cell in function.__closure__ or ())
-        twin = types.FunctionType(function.__code__, function.__globals__, function.__name__, None, closure)
-        twin.__qualname__, twin.__doc__, twin.__module__ = function.__qualname__, function.__doc__, function.__module__
-        memo[id(function)] = twin
+        duplicate = types.FunctionType(function.__code__, function.__globals__, function.__name__, None, closure)
+        duplicate.__qualname__, duplicate.__doc__, duplicate.__module__ = (
+            function.__qualname__,
+            function.__doc__,
+            function.__module__,
+        )
+        memo[id(function)] = duplicate
     result = copy.deepcopy(module, memo)
     for function in rebuilt:
-        twin = memo[id(function)]
+        duplicate = memo[id(function)]
         for cell in function.__closure__ or ():
             for content in _content(cell):
-                cells[id(cell)].cell_contents = copy.deepcopy(content, memo) if _owns_tensors(content) else content
-        twin.__defaults__ = copy.deepcopy(function.__defaults__, memo)
-        twin.__kwdefaults__ = copy.deepcopy(function.__kwdefaults__, memo)
-        vars(twin).update(copy.deepcopy(vars(function), memo))
+                cells[id(cell)].cell_contents = copy.deepcopy(content, memo) if _refers_to_tensors(content) else content
+        duplicate.__defaults__ = copy.deepcopy(function.__defaults__, memo)
+        duplicate.__kwdefaults__ = copy.deepcopy(function.__kwdefaults__, memo)
+        vars(duplicate).update(copy.deepcopy(vars(function), memo))
     return result
 
 
-def _whole(tensor: Tensor) -> bool:
-    """Whether a tensor is all that its memory holds."""
+def _fills_storage(tensor: Tensor) -> bool:
+    """Whether a tensor fills its whole storage."""
     return (
         tensor.layout == torch.strided and tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
     )
 
 
-def _owns_tensors(value: object) -> bool:
+def _refers_to_tensors(value: object) -> bool:
     """Whether a module or a tensor can be reached from an object."""
     kinds = (nn.Module, Tensor)
     return isinstance(value, kinds) or any(isinstance(reference.value, kinds) for reference in references(value))
 
 
 def _left_by_tracing(tensor: Tensor) -> bool:
-    """Whether a tensor stands for another one in a transformation that has ended."""
+    """Whether a tensor was created by a transformation that has ended, such as tracing."""
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
     return isinstance(tensor, FakeTensor) or wrapped(tensor)

@@ -1,6 +1,7 @@
-"""Where a module's random numbers come from, and a context in which all of them come from one seed.
+"""Sources of a module's random numbers, and a context that seeds all of them.
 
-Beside torch's global generator: Python's `random`, NumPy's global state, generators that a module or its code keeps.
+In addition to torch's global generator: Python's `random`, NumPy's global state, and generators that a module or its
+code holds.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ _NOT_FOLLOWED = sys.stdlib_module_names | {"torch", "numpy", "detente"}
 
 @contextmanager
 def seeded(seed: int, device: torch.device, sources: Sequence[Source] = ()) -> Iterator[None]:
-    """Random numbers of torch on the CPU and on `device`, and of other sources, from a seed; all are restored after."""
+    """Seed torch on the CPU and on `device`, and other sources of random numbers; restore all states on exit."""
     generators: list[Source] = [torch.default_generator, *sources]
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         generators.append(torch.cuda.default_generators[index])
-    before = [(generator, state_of(generator)) for generator in generators]
+    original_states = [(generator, state_of(generator)) for generator in generators]
     try:
         if device.type not in ("cpu", "cuda"):
             torch.manual_seed(seed)
-        # `torch.manual_seed` would seed every device, and format a stack trace for those that are not used.
+        # `torch.manual_seed` would seed every device, and format a stack trace for each unused one.
         for generator in generators:
             _seed(generator, seed)
         yield
     finally:
-        for generator, state in before:
+        for generator, state in original_states:
             _restore(generator, state)
 
 
@@ -54,7 +55,7 @@ def random_state(device: torch.device) -> Tensor:
 
 
 def state_of(source: Source) -> Any:
-    """Return the state of a source of random numbers, equal (by `same_state`) as long as nothing is drawn."""
+    """Return the state of a source of random numbers; compare two states with `same_state`."""
     if isinstance(source, random.Random):
         return source.getstate()
     if isinstance(source, numpy.random.Generator):
@@ -63,10 +64,10 @@ def state_of(source: Source) -> Any:
 
 
 def same_state(first: Any, second: Any) -> bool:
-    """Whether nothing was drawn between two states of one source."""
+    """Whether two states of one source are equal, so that nothing was drawn between them."""
     if isinstance(first, Tensor):
         return torch.equal(first, second)
-    return repr(first) == repr(second) if isinstance(first, dict) else first == second  # NumPy's hold arrays
+    return repr(first) == repr(second) if isinstance(first, dict) else first == second  # NumPy's states contain arrays
 
 
 def _seed(source: Source, seed: int) -> None:
@@ -88,15 +89,15 @@ def _restore(source: Source, state: Any) -> None:
 
 
 def generators_in(module: nn.Module) -> list[Source]:
-    """Return the generators of random numbers that a module keeps in itself."""
+    """Return the generators of random numbers that a module holds."""
     values = {id(reference.value): reference.value for reference in references(module)}
     return [value for value in values.values() if isinstance(value, _KINDS)]
 
 
 def named_in_code(module: nn.Module) -> list[Source]:
-    """Return the sources of random numbers, torch's global one aside, that the code of a module names.
+    """Return the sources of random numbers, except torch's global one, that the code of a module names.
 
-    The code is what `forward` and hooks can reach, so that numbers which are drawn rarely are noticed too.
+    All code that `forward` and hooks can reach is searched, so that sources that are rarely used are found too.
     """
     sources: dict[int, Source] = {}
     objects = [module, *(reference.value for reference in references(module))]
@@ -114,14 +115,14 @@ def named_in_code(module: nn.Module) -> list[Source]:
 
 
 def _code_of(objects: Sequence[Any]) -> Iterator[tuple[set[str], list[Any], set[str]]]:
-    """Yield of each function that a call may run: the names in it, what they stand for, and what it imports itself."""
+    """Yield for each function that a call may run: its names, the values of the names, and the modules it imports."""
     kinds = {type(value): None for value in objects if _followed(type(value))}
-    waiting: list[types.FunctionType] = [value for value in objects if isinstance(value, types.FunctionType)]
-    waiting += _methods(kinds, {"forward", "__call__"})
+    queue: list[types.FunctionType] = [value for value in objects if isinstance(value, types.FunctionType)]
+    queue += _methods(kinds, {"forward", "__call__"})
     visited: set[types.CodeType] = set()
     names_visited: set[str] = set()
-    while waiting:
-        function = waiting.pop()
+    while queue:
+        function = queue.pop()
         if function.__code__ in visited or not _followed(function):
             continue
         visited.add(function.__code__)
@@ -135,22 +136,22 @@ def _code_of(objects: Sequence[Any]) -> Iterator[tuple[set[str], list[Any], set[
         yield names, values, imported
         for value in values:
             if isinstance(value, types.FunctionType):
-                waiting.append(value)
+                queue.append(value)
             elif isinstance(value, types.ModuleType) and _followed(value):
                 members = (getattr(value, name, None) for name in names)
-                waiting += [member for member in members if isinstance(member, types.FunctionType)]
+                queue += [member for member in members if isinstance(member, types.FunctionType)]
             else:
                 kind = value if isinstance(value, type) else type(value)
                 if kind not in kinds and _followed(kind):
                     kinds[kind] = None
                     skipped_names = set() if issubclass(kind, nn.Module) else {"__init__"}
-                    waiting += _methods({kind: None}, names_visited | skipped_names | {"__call__", "forward"})
+                    queue += _methods({kind: None}, names_visited | skipped_names | {"__call__", "forward"})
         names_visited |= names
-        waiting += _methods(kinds, names)
+        queue += _methods(kinds, names)
 
 
 def _methods(kinds: dict[type, None], names: set[str]) -> Iterator[types.FunctionType]:
-    """Yield the functions that classes have under some names, also as properties, static and class methods."""
+    """Yield the methods with the given names of some classes, including properties, static and class methods."""
     for kind in kinds:
         for name in names:
             member = inspect.getattr_static(kind, name, None)
@@ -167,8 +168,8 @@ def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _nested(constant)
 
 
-def _followed(thing: Any) -> bool:
-    """Whether the code of a class, function or module is looked into: not torch's, NumPy's and Python's own."""
-    name = getattr(thing, "__module__", None) or getattr(thing, "__name__", "")
+def _followed(value: Any) -> bool:
+    """Whether the code of a class, function or module is searched: not that of torch, NumPy and Python itself."""
+    name = getattr(value, "__module__", None) or getattr(value, "__name__", "")
     root = str(name).partition(".")[0]
     return root == "__main__" or root not in _NOT_FOLLOWED

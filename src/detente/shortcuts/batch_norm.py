@@ -1,7 +1,7 @@
-"""The second derivative of BatchNorm in closed form; the values are torch's, to rounding.
+"""The second derivative of BatchNorm in closed form, equal to torch's up to rounding.
 
-Torch composes it from dozens of passes over memory. In closed form every result is, channel by channel, a linear
-combination of tensors at hand, whose coefficients come from three sums.
+Torch needs dozens of passes over memory. In closed form, each result is, channel by channel, a linear combination of
+known tensors, and the coefficients follow from three sums.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _batch_norm(
 
 
 class _BatchNorm(torch.autograd.Function):
-    """BatchNorm in training mode: torch's own kernel and running statistics."""
+    """BatchNorm in training mode, by torch's own kernel, with running statistics."""
 
     @staticmethod
     def forward(
@@ -83,19 +83,20 @@ class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, scale = ctx.saved_tensors
-        pulled, pulled_weight, pulled_bias = _Pulled.apply(cotangents[0].contiguous(), x, weight, mean, scale, ctx.eps)  # pyright: ignore
-        needed = ctx.needs_input_grad
-        return pulled, None, None, pulled_weight if needed[3] else None, pulled_bias if needed[4] else None, None, None
+        by_x, by_weight, by_bias = _Backward.apply(cotangents[0].contiguous(), x, weight, mean, scale, ctx.eps)  # pyright: ignore
+        needs_gradient = ctx.needs_input_grad
+        by_weight, by_bias = by_weight if needs_gradient[3] else None, by_bias if needs_gradient[4] else None
+        return by_x, None, None, by_weight, by_bias, None, None
 
 
-class _Pulled(torch.autograd.Function):
-    """BatchNorm's first derivatives by torch's kernel, and their own derivatives in closed form."""
+class _Backward(torch.autograd.Function):
+    """First derivatives of BatchNorm by torch's kernel; their derivatives in closed form."""
 
     @staticmethod
     def forward(
         ctx: Any, g: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, scale: Tensor, eps: float
     ) -> tuple[Tensor, ...]:
-        results = _reduced(g, x, weight, mean, scale, True)
+        results = _torch_backward(g, x, weight, mean, scale, True)
         ctx.save_for_backward(g, x, weight, mean, scale, *results[1:])
         ctx.eps = eps
         return results
@@ -103,33 +104,33 @@ class _Pulled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         g, x, weight, *statistics = ctx.saved_tensors
-        if torch.is_grad_enabled():  # somebody differentiates a third time
+        if torch.is_grad_enabled():  # for third derivatives
             return *_composed(cotangents, g, x, weight, ctx.eps), None, None, None
-        return *_closed(cotangents, g, x, weight, *statistics), None, None, None
+        return *_closed_form(cotangents, g, x, weight, *statistics), None, None, None
 
 
-def _reduced(g: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, scale: Tensor, whole: bool) -> tuple:
-    """Return torch's derivatives of BatchNorm: of x (if `whole`), and the sums over g·x̂ and g."""
+def _torch_backward(g: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, scale: Tensor, by_x: bool) -> tuple:
+    """Return torch's derivatives of BatchNorm: with respect to x (if `by_x`), and the sums over g·x̂ and g."""
     return torch.ops.aten.native_batch_norm_backward(
-        g, x, weight, None, None, mean, scale, True, 0.0, [whole, True, True]
+        g, x, weight, None, None, mean, scale, True, 0.0, [by_x, True, True]
     )
 
 
-def _closed(
+def _closed_form(
     cotangents: Sequence[Tensor], g: Tensor, x: Tensor, weight: Tensor | None, *statistics: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return derivatives by g, x and the weight of ⟨u, x'⟩ + ⟨p, Σ g x̂⟩ + ⟨q, Σ g⟩ for the cotangents u, p, q.
 
-    With x̂ = s(x − μ), k = ws, means ⟨·⟩ over a channel and c = ⟨(u − ⟨u⟩) g⟩ − ⟨ux̂⟩⟨gx̂⟩, where x' = k(g − ⟨g⟩ − x̂⟨gx̂⟩):
+    With x̂ = s(x − μ), k = ws, means ⟨·⟩ over a channel, c = ⟨(u − ⟨u⟩) g⟩ − ⟨ux̂⟩⟨gx̂⟩, where x' = k(g − ⟨g⟩ − x̂⟨gx̂⟩):
     by g: k(u − ⟨u⟩) + (p − k⟨ux̂⟩) x̂ + q;  by w: s n c;
     by x: a(u − ⟨u⟩) + b(g − ⟨g⟩) − (ksc + a⟨ux̂⟩ + b⟨gx̂⟩) x̂ with a = −ks⟨gx̂⟩ and b = s(p − k⟨ux̂⟩).
     """
     u, p, q = (cotangent.contiguous() for cotangent in cotangents)
     mean, scale, sum_gx, sum_g = statistics
     n = x.numel() / x.shape[1]
-    _, sum_ux, sum_u = _reduced(u, x, None, mean, scale, False)
+    _, sum_ux, sum_u = _torch_backward(u, x, None, mean, scale, False)
     mean_u, mean_ux, mean_g, mean_gx = sum_u / n, sum_ux / n, sum_g / n, sum_gx / n
-    _, sum_ug, _ = _reduced(g, u, None, mean_u, torch.ones_like(scale), False)
+    _, sum_ug, _ = _torch_backward(g, u, None, mean_u, torch.ones_like(scale), False)
     c = sum_ug / n - mean_ux * mean_gx
     k = scale if weight is None else scale * weight
     a, b = -k * scale * mean_gx, scale * (p - k * mean_ux)
@@ -140,7 +141,7 @@ def _closed(
 
 
 def _combined(x: Tensor, mean: Tensor, slope: Tensor, shift: Tensor, *terms: tuple[Tensor, Tensor]) -> Tensor:
-    """Return slope · (x − mean) + shift + Σ coefficient · tensor, channel by channel, in a pass a tensor."""
+    """Return slope · (x − mean) + shift + Σ coefficient · tensor, channel by channel, in one pass per tensor."""
     total = torch.batch_norm(x, slope, shift, mean, torch.ones_like(mean), False, 0.0, 0.0, False)
     for tensor, coefficient in terms:
         total.addcmul_(tensor, _channels(coefficient, x))
@@ -148,27 +149,27 @@ def _combined(x: Tensor, mean: Tensor, slope: Tensor, shift: Tensor, *terms: tup
 
 
 def _channels(numbers: Tensor, like: Tensor) -> Tensor:
-    """Return one number a channel, (channels,), in a shape that multiplies `like`."""
+    """Return one number per channel, (channels,), in a shape that broadcasts with `like`."""
     return numbers.reshape(-1, *[1] * (like.dim() - 2))
 
 
 def _composed(
     cotangents: Sequence[Tensor], g: Tensor, x: Tensor, weight: Tensor | None, eps: float
 ) -> tuple[Tensor | None, ...]:
-    """Return what `_closed` returns, on autograd's graph: exact to any order, which torch's own is only to the second.
+    """Return the result of `_closed_form` on autograd's graph, exact to any order; torch's is exact to the second.
 
-    Torch's second derivative takes mean and variance for constants where it is differentiated once more.
+    When torch's second derivative is differentiated again, it treats mean and variance as constants.
     """
     u, p, q = cotangents
-    # Seen through new names, since g and the cotangents hang on x themselves: these are partial derivatives.
+    # Views make these partial derivatives, since g and the cotangents themselves depend on x.
     g, x, weight = g.view_as(g), x.view_as(x), weight if weight is None else weight.view_as(weight)
     over = [0, *range(2, x.dim())]
     centred = x - x.mean(over, keepdim=True)
     scale = (centred.square().mean(over, keepdim=True) + eps).rsqrt()
     normal = centred * scale
-    pulled = (g - g.mean(over, keepdim=True) - normal * (g * normal).mean(over, keepdim=True)) * scale
-    pulled = pulled if weight is None else pulled * _channels(weight, x)
-    total = (u * pulled).sum() + (p * (g * normal).sum(over)).sum() + (q * g.sum(over)).sum()
+    by_x = (g - g.mean(over, keepdim=True) - normal * (g * normal).mean(over, keepdim=True)) * scale
+    by_x = by_x if weight is None else by_x * _channels(weight, x)
+    total = (u * by_x).sum() + (p * (g * normal).sum(over)).sum() + (q * g.sum(over)).sum()
     inputs = {i: t for i, t in enumerate((g, x, weight)) if t is not None and t.requires_grad}
     gradients = dict(zip(inputs, torch.autograd.grad(total, [*inputs.values()], create_graph=True), strict=True))
     return gradients.get(0), gradients.get(1), gradients.get(2)

@@ -1,7 +1,7 @@
 """The dense Jacobian of players made of linear layers, from derivatives with respect to the layers' outputs.
 
-A weight enters the losses only through z = W h + b, and there are far fewer outputs than weights. `derivatives.py`
-differentiates; this file records the calls of the layers and puts the products together.
+A weight enters the losses only through z = W h + b, and there are far fewer outputs than weights. `detente.autodiff`
+differentiates; this file records the calls of the layers and assembles the products.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Call:
     """One call of a linear layer, z = W h + b + e.
 
     Args:
-        player: whose layer.
-        weight: where W begins in the player's vector; None where W is frozen.
-        bias: where b begins; None where it is frozen or absent.
+        player: player that owns the layer.
+        weight: offset of W in the player's vector; None if W is frozen.
+        bias: offset of b in the player's vector; None if b is frozen or absent.
         inputs: h, (batch, inputs).
         shift: e = 0, a leaf of autograd's graph, (batch, outputs).
     """
@@ -38,16 +38,16 @@ class Call:
 
     @property
     def layer(self) -> Layer:
-        """What the calls of one layer have in common."""
+        """Key of the layer, the same for all its calls."""
         return self.player, self.weight, self.bias
 
 
 @contextmanager
 def recorded(vectors: dict[str, Tensor]) -> Iterator[list[Call]]:
-    """Every call of a linear layer whose parameters are views of `vectors`, with 2-D input, in the order of calling.
+    """Record each call of a linear layer with 2-D input whose parameters are views of `vectors`, in call order.
 
     Args:
-        vectors: the players' parameters, (n_i,), each in a storage of its own.
+        vectors: the players' parameters, (n_i,), each in its own storage.
     """
     players = {vector.untyped_storage().data_ptr(): name for name, vector in vectors.items()}
     calls: list[Call] = []
@@ -62,7 +62,7 @@ def recorded(vectors: dict[str, Tensor]) -> Iterator[list[Call]]:
             if player is not None and parameter.is_contiguous():
                 calls_by_id[name] = player, parameter.storage_offset()
         owners = {player for player, _ in calls_by_id.values()}
-        if len(owners) != 1:  # nobody's: frozen, or computed from parameters
+        if len(owners) != 1:  # no player's: frozen, or computed from parameters
             return None
         weight, bias = (calls_by_id[name][1] if name in calls_by_id else None for name in ("weight", "bias"))
         calls.append(Call(owners.pop(), weight, bias, inputs[0], torch.zeros_like(output, requires_grad=True)))
@@ -77,13 +77,13 @@ def recorded(vectors: dict[str, Tensor]) -> Iterator[list[Call]]:
 
 @dataclass(frozen=True)
 class Layering:
-    """An order of rows and columns in which each layer's parameters stand together, as [W b], row by row.
+    """An order of rows and columns in which each layer's parameters are contiguous, as [W b], row by row.
 
     Args:
-        size: rows in this order, with those of frozen parameters.
-        begins: where each layer begins.
-        order: where each number of the players' stacked vectors stands, (n,).
-        players: which of these are each player's.
+        size: number of rows in this order, including those of frozen parameters.
+        begins: first row of each layer.
+        order: row of each element of the players' stacked vectors, (n,).
+        players: slice of `order` for each player.
     """
 
     size: int
@@ -93,14 +93,14 @@ class Layering:
 
     @classmethod
     def of(cls, calls: Sequence[Call], vectors: dict[str, Tensor]) -> Layering | None:
-        """Return the layering, or None where the calls' layers do not hold every parameter exactly once."""
+        """Return the layering, or None if the layers do not hold every parameter exactly once."""
         if len({(len(call.inputs), call.inputs.dtype, call.shift.dtype) for call in calls}) != 1:
             return None
         players, count = {}, 0
         for name, vector in vectors.items():
             players[name] = slice(count, count + len(vector))
             count += len(vector)
-        order, held, size, begins = torch.full((count,), -1), 0, 0, {}
+        order, assigned, size, begins = torch.full((count,), -1), 0, 0, {}
         for call in {call.layer: call for call in calls}.values():
             outputs, inputs = call.shift.shape[1], call.inputs.shape[1]
             places = torch.arange(size, size + outputs * (inputs + 1)).view(outputs, inputs + 1)
@@ -108,27 +108,27 @@ class Layering:
             for offset, part in ((call.weight, places[:, :-1]), (call.bias, places[:, -1])):
                 if offset is not None:
                     order[players[call.player]][offset : offset + part.numel()] = part.reshape(-1)
-                    held += part.numel()
-        whole = held == count and bool((order >= 0).all())
-        return cls(size, begins, order.to(calls[0].inputs.device), players) if whole else None
+                    assigned += part.numel()
+        complete = assigned == count and bool((order >= 0).all())
+        return cls(size, begins, order.to(calls[0].inputs.device), players) if complete else None
 
 
 @torch.no_grad()
 def assembled(
     calls: Sequence[Call], layering: Layering, gradients: Mapping[str, Sequence[Tensor | None]], per_sample: PerSample
 ) -> Tensor:
-    """Return J, (n, n), exact where samples of a batch do not mix and parameters enter through these calls alone.
+    """Return J, (n, n), exact if samples of a batch do not mix and parameters enter only through these calls.
 
     J[(l,a,j),(m,p,q)] = Σ_b h_lj S_la,mp h_mq + δ_la T_lj,mp h_mq + h_lj T_mq,la δ_mp
 
-    is the derivative of player i's gradient: l and m are calls, l of i's own layers, a and p outputs, j and q inputs,
-    and of each sample b, δ = ∂L_i/∂e, S = ∂δ/∂e, T = ∂h/∂e.
+    is the derivative of player i's gradient. Here l and m are calls (l of a layer of player i), a and p outputs, j and
+    q inputs, and for each sample b, δ = ∂L_i/∂e, S = ∂δ/∂e, T = ∂h/∂e.
 
     Args:
         calls: the calls of one evaluation of the losses.
-        layering: of these calls.
-        gradients: δ of each player's loss by call, (batch, outputs); None where the loss does not depend on it.
-        per_sample: (x, shifts) ↦ ∂x_bk/∂e_bp for each of the shifts, (k, batch, p); None where there is no path.
+        layering: layering of these calls.
+        gradients: δ of each player's loss by call, (batch, outputs); None if the loss does not depend on it.
+        per_sample: (x, shifts) ↦ ∂x_bk/∂e_bp for each of the shifts, (k, batch, p); None if there is no path.
     """
     inputs = [nn.functional.pad(call.inputs, (0, 1), value=1.0) for call in calls]  # the one multiplies the bias
     begins = [layering.begins[call.layer] for call in calls]
@@ -143,12 +143,14 @@ def assembled(
         total[rows, columns].view(a, j, p, q)[:, : summand.shape[1], :, : summand.shape[3]].add_(summand)
 
     for row, call in enumerate(calls):
-        same_player = [other.player == call.player for other in calls]
+        same_player = [other_call.player == call.player for other_call in calls]
         delta = gradients[call.player][row]
         if delta is not None and delta.requires_grad:
-            # A player's own block is symmetric: half of it is computed, and mirrored at the end.
-            needed = [k for k in range(len(calls)) if not same_player[k] or begins[k] <= begins[row]]
-            for k, curvature in zip(needed, per_sample(delta, [shifts[k] for k in needed]), strict=True):
+            # The diagonal block of a player is symmetric: only half is computed, and mirrored at the end.
+            columns_needed = [k for k in range(len(calls)) if not same_player[k] or begins[k] <= begins[row]]
+            for k, curvature in zip(
+                columns_needed, per_sample(delta, [shifts[k] for k in columns_needed]), strict=True
+            ):
                 if curvature is not None:
                     curvature = curvature / 2 if begins[k] == begins[row] else curvature
                     add(row, k, "bjq,abp->ajpq", inputs[row], inputs[k], curvature)

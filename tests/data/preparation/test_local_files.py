@@ -96,8 +96,8 @@ def test_text_files(tmp_path: Path) -> None:
     ("file", "content", "message"),
     [
         ("nowhere", None, "exists"),
-        ("train-images-idx3-ubyte", b"\0\0\x08\x03\0\0\0\x02", "whole IDX"),
-        ("train-images-idx3-ubyte.gz", b"\x1f\x8b nothing", "whole IDX"),
+        ("train-images-idx3-ubyte", b"\0\0\x08\x03\0\0\0\x02", "complete IDX"),
+        ("train-images-idx3-ubyte.gz", b"\x1f\x8b nothing", "complete IDX"),
         ("x.npz", b"PK nothing", "readable NPZ"),
         ("x.tar", b"", "Parquet files, IDX files"),
         ("x.png", b"no image", "--skip-broken"),

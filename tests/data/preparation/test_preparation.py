@@ -176,14 +176,14 @@ def test_a_full_disk_is_named_and_leaves_no_files(source: Path, sets: Path, monk
 
     name = {"writing": "_open", "saving the journal": "_save_journal", "completing": "finish"}[moment]
     monkeypatch.setattr(SetWriter, name, open_on_a_full_disk if moment == "writing" else full)
-    with pytest.raises(InvalidValue, match=r"cache: .*disk with room.*Free some"):
+    with pytest.raises(InvalidValue, match=r"cache: .*disk with free space.*Free some"):
         list(prepare("cifar10-8", source, folder=sets))
     assert list(sets.iterdir()) == []
 
 
 def test_too_little_room_is_an_error_before_anything_is_written(source: Path, sets: Path, monkeypatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 5000))
-    with pytest.raises(InvalidValue, match="a disk with .* GB of room"):
+    with pytest.raises(InvalidValue, match="a disk with .* GB of free space"):
         list(prepare("cifar10-8", source, folder=sets))
     assert not sets.exists()
 

@@ -1,1 +1,1 @@
-"""Files of any usual kind, converted once to memory-mapped arrays."""
+"""Conversion of data sets in common file formats to memory-mapped arrays."""

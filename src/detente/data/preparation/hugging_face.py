@@ -1,4 +1,4 @@
-"""Parquet files and sets of the Hugging Face hub, both read with the `datasets` library."""
+"""Parquet files and data sets on the Hugging Face hub, both read with the `datasets` library."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Table:
     """Rows with named columns: a Parquet file, or one split of a set on the hub.
 
     Args:
-        name: the file or split, as error messages show it.
+        name: name of the file or split in error messages.
         split: name of the split.
         count: number of rows.
-        stamp: changes when the rows change.
-        features: types of the columns, as `datasets` describes them.
-        select: takes column names; returns a `datasets.Dataset` or `IterableDataset` with only these columns.
+        stamp: text that changes when the rows change.
+        features: types of the columns, in the format of `datasets`.
+        select: function from column names to a `datasets.Dataset` or `IterableDataset` with only these columns.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Table:
 
 
 def hub_parts(source: Source) -> list[Part]:
-    """Return the splits of a set, downloaded from the hub into the library's own cache.
+    """Return the splits of a set on the hub, which is downloaded into the cache of `datasets`.
 
     Raises:
         InvalidValue: `datasets` is not installed; the hub cannot be reached or denies access; see `_parts`.
@@ -54,7 +54,7 @@ def hub_parts(source: Source) -> list[Part]:
         try:
             rows = datasets.load_dataset(source.hub, source.configuration, split=split)
         except Exception as error:  # the library raises errors of every type
-            allowed = f"a set of the Hugging Face hub that can be reached; or {local}"
+            allowed = f"a reachable set on the Hugging Face hub; or {local}"
             raise InvalidValue("source", f"{source.hub} ({split})", allowed, _one_line(error)) from error
         stamp = f"{source.hub} {split} {rows.num_rows} {rows.info.version}"
         tables.append(Table(f"{source.hub} {split}", split, rows.num_rows, stamp, rows.features, rows.select_columns))
@@ -66,7 +66,7 @@ def parquet_parts(files: Sequence[Path], top: Path, source: Source) -> list[Part
 
     Args:
         files: paths of the files.
-        top: the folder that was given.
+        top: the user's folder.
         source: the set, which names the columns and splits.
 
     Raises:
@@ -82,7 +82,7 @@ def _import_datasets(value: str | None, allowed: str, hint: str) -> Any:
         import datasets  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise InvalidValue("source", value, allowed, hint) from error
-    # The library logs the errors that it raises; the user sees each once, in our one line.
+    # The library logs errors in addition to raising them; the user should see each error only once.
     logging.getLogger("datasets.packaged_modules.parquet.parquet").setLevel(logging.CRITICAL)
     return datasets
 
@@ -100,7 +100,7 @@ def _open_parquet(file: Path, split: str) -> Table:
 def _read_parquet(file: Path, columns: list[str] | None = None) -> Any:
     from datasets import IterableDataset  # pyright: ignore[reportMissingImports]
 
-    # The library takes a path for a pattern, and leaves a lock file in its cache for every file that it opens.
+    # The library interprets a path as a pattern, and leaves a lock file in its cache for every file that it opens.
     with tempfile.TemporaryDirectory() as cache:
         return IterableDataset.from_parquet(glob.escape(str(file.absolute())), columns=columns, cache_dir=cache)
 
@@ -111,7 +111,7 @@ def _parts(tables: Sequence[Table], source: Source) -> list[Part]:
     Labels are integers or text. Text labels are numbered in alphabetical order over all tables.
 
     Raises:
-        InvalidValue: a table lacks the column of samples, or its labels are neither integers nor text.
+        InvalidValue: a table has no column of samples, or its labels are neither integers nor text.
     """
     for table in tables:
         hint = f"The hub's {source.hub} has {source.sample!r}" + (f" and {source.label!r}" if source.label else "")
@@ -132,7 +132,7 @@ def _parts(tables: Sequence[Table], source: Source) -> list[Part]:
 
 
 def _label_names(table: Table, source: Source) -> set[str]:
-    """Return the text labels of a table; nothing if its labels are numbers."""
+    """Return the text labels of a table; an empty set if its labels are numbers."""
     feature = table.features.get(source.label)
     if feature is None:
         return set()
@@ -159,14 +159,14 @@ def _records(table: Table, source: Source, numbers: Mapping[str, int], start: in
 
 
 def _batches(table: Table, columns: list[str], start: int = 0) -> Iterator[dict[str, list]]:
-    """Yield the rows from number `start` on, a batch at a time, as one list per column; images stay encoded."""
+    """Yield the rows from `start` on in batches, as one list per column; images stay encoded."""
     row = start
     try:
         for batch in table.select(columns).skip(start).with_format("arrow").iter(batch_size=BATCH_ROWS):
             row += len(batch)
             yield batch.to_pydict()
     except Exception as error:  # the libraries raise errors of every type
-        raise InvalidValue("source", table.name, "a table that can be read", _one_line(error)) from error
+        raise InvalidValue("source", table.name, "a readable table", _one_line(error)) from error
     require(row == table.count, "source", f"{table.name}: {row} rows", f"{table.count} rows, as its header says")
 
 
@@ -174,13 +174,13 @@ def _record(where: str, sample: Any, label: Any, numbers: Mapping[str, int]) -> 
     """Return a row as a record.
 
     Args:
-        where: the row, as error messages show it.
+        where: name of the row in error messages.
         sample: an image as {bytes, path} or encoded bytes, or text.
         label: an integer, text, or None.
         numbers: the number of each text label.
 
     Raises:
-        InvalidValue: the label is neither text nor an integer, at least -1.
+        InvalidValue: the label is neither text nor an integer ≥ -1.
     """
     if isinstance(sample, dict):
         sample = sample["bytes"] if sample.get("bytes") is not None else Path(sample.get("path") or "")

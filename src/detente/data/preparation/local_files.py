@@ -1,4 +1,4 @@
-"""Files that are read without any extra library: images, text, IDX and NPZ."""
+"""File formats that need no additional library: images, text, IDX and NPZ."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from detente.data.files import FolderLayout
 from detente.data.preparation.part import NO_LABEL, Part, PartRecord, split_name, split_of, stamp_of
 from detente.errors import InvalidValue, require
 
-IDX_IMAGES = re.compile(r"images?[-._]idx3[-._]ubyte(\.gz)?$")  # end of the name of an IDX file of images
+IDX_IMAGES = re.compile(r"images?[-._]idx3[-._]ubyte(\.gz)?$")  # end of the name of an IDX file with images
 IDX_UINT8 = 8  # IDX's number for uint8
 # Keys of NPZ files: split, samples, labels.
 NPZ_KEYS = (
@@ -30,13 +30,13 @@ NPZ_KEYS = (
 
 
 def image_parts(files: Sequence[Path], top: Path, splits: tuple[str, ...]) -> list[Part]:
-    """Return the image files below a folder, one part per split, in the order of their paths.
+    """Return the image files below a folder, sorted by path, as one part per split.
 
     `detente.data.files.FolderLayout` decides which folders are splits and which are classes. Without split folders, all
     images belong to train.
 
     Raises:
-        InvalidValue: only some folders are named like splits.
+        InvalidValue: only some of the folders are named like splits.
     """
     layout = FolderLayout.of(top, files, "source")
     split_of_file = [split_name(split, splits) if split else "train" for split in layout.splits]
@@ -70,16 +70,16 @@ def _line_records(file: Path, start: int) -> Iterator[PartRecord]:
 
 
 def without_packed_copies(files: Sequence[Path]) -> list[Path]:
-    """Return IDX files without the packed ones (.gz) that are also there unpacked."""
+    """Return IDX files without compressed files (.gz) that also exist uncompressed."""
     unpacked = {file for file in files if file.suffix != ".gz"}
     return [file for file in files if file in unpacked or file.with_suffix("") not in unpacked]
 
 
 def idx_part(file: Path, top: Path, splits: tuple[str, ...]) -> Part:
-    """Return the images of an IDX file, e.g. train-images-idx3-ubyte.gz, with the labels of the file beside it, if any.
+    """Return the images of an IDX file, e.g. train-images-idx3-ubyte.gz, with labels from its label file, if any.
 
     Raises:
-        InvalidValue: a file has another form or is cut short, or the labels do not fit the images.
+        InvalidValue: a file has another format or is truncated, or the labels do not match the images.
     """
     images = read_idx(file)
     require(images.ndim == 3, "source", f"{file}: {images.shape}", "images (N, H, W)")
@@ -91,21 +91,21 @@ def idx_part(file: Path, top: Path, splits: tuple[str, ...]) -> Part:
 
 
 def read_idx(file: Path) -> np.ndarray:
-    """Return the array in an IDX file, packed or not.
+    """Return the array in an IDX file, compressed or not.
 
     Raises:
-        InvalidValue: the file has another form or is cut short.
+        InvalidValue: the file has another format or is truncated.
     """
     try:
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
         zero, dtype, axes = struct.unpack(">HBB", content[:4])
         if zero or dtype != IDX_UINT8:
-            raise ValueError("another header than IDX's for uint8")
+            raise ValueError("the header is not that of an IDX file of uint8")
         shape = struct.unpack(f">{axes}I", content[4 : 4 + 4 * axes])
         if len(content) != 4 + 4 * axes + math.prod(shape):
             raise ValueError(f"{len(content)} bytes, but its header says {shape}")
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
-        raise InvalidValue("source", str(file), "a whole IDX file of uint8", f"Error: {error}") from error
+        raise InvalidValue("source", str(file), "a complete IDX file of uint8", f"Error: {error}") from error
     return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
@@ -113,7 +113,7 @@ def npz_parts(file: Path) -> list[Part]:
     """Return the images of an NPZ file: x_train, y_train, x_test, y_test, or images and labels.
 
     Raises:
-        InvalidValue: the file cannot be read, or has other arrays.
+        InvalidValue: the file cannot be read, or does not contain these arrays.
     """
     parts: dict[str, Part] = {}
     try:
@@ -132,7 +132,7 @@ def npz_parts(file: Path) -> list[Part]:
 
 
 def _array_part(files: tuple[Path, ...], split: str, images: np.ndarray, labels: np.ndarray | None) -> Part:
-    """Return images as a part; `files` are the file of the images and, if it is another, that of the labels."""
+    """Return images as a part; `files` are the file of the images and, if different, the file of the labels."""
     channel_axes = [axis for axis in (3, 1) if images.ndim == 4 and images.shape[axis] in (1, 3)]
     valid = images.dtype == np.uint8 and (images.ndim == 3 or bool(channel_axes)) and 0 not in images.shape
     allowed = "uint8 images (N, H, W), (N, H, W, C) or (N, C, H, W), with 1 or 3 channels"

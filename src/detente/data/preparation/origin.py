@@ -1,4 +1,4 @@
-"""Where a set comes from: the files that were given, those of a Debian package, or the Hugging Face hub."""
+"""The origin of a set: the user's files, a Debian package, or the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ TEXT_FORMATS = "Parquet or text files (.txt, one sample per line)"
 
 
 def find_parts(source: Source, path: Path | None) -> tuple[str, list[Part]]:
-    """Return where a set comes from, in words, and its parts in the order of its splits.
+    """Return a description of a set's origin, and its parts in the order of its splits.
 
     Args:
         source: the set.
-        path: file or folder; None: the Debian package if it is installed, else the hub.
+        path: file or folder; None: the Debian package if it is installed, otherwise the hub.
 
     Raises:
-        InvalidValue: nothing of a known format is there, or the hub cannot be reached.
+        InvalidValue: there is no file in a known format, or the hub cannot be reached.
     """
     if path is None and source.installed and source.installed[0].is_dir():
         path = source.installed[0]
     if path is None:
-        parts, place = hub_parts(source), f"{source.hub} on the Hugging Face hub"
+        parts, origin = hub_parts(source), f"{source.hub} on the Hugging Face hub"
     else:
         require(path.exists(), "source", str(path), "a file or folder that exists")
-        parts, place = _local_parts(source, path), str(path.resolve())
+        parts, origin = _local_parts(source, path), str(path.resolve())
     order = list(source.splits)
     parts = [part for part in parts if part.count]
     parts.sort(key=lambda part: order.index(part.split) if part.split in order else len(order))
-    require(bool(parts), "source", place, "at least one sample")
-    return place, parts
+    require(bool(parts), "source", origin, "at least one sample")
+    return origin, parts
 
 
 def _local_parts(source: Source, path: Path) -> list[Part]:
-    """Return the parts in files of the first format that is there."""
+    """Return the parts in the files of the first format that any file has."""
     files = files_below(path) if path.is_dir() else [path]
     top, splits = path if path.is_dir() else path.parent, tuple(source.splits)
-    # Which files are of the format, and how their parts are read.
+    # For each format: whether a file has it, and how to read the parts.
     formats: list[tuple[Callable[[Path], bool], Callable[[list[Path]], list[Part]]]] = [
         (lambda file: file.suffix == ".parquet", lambda files: parquet_parts(files, top, source)),
         (
@@ -69,5 +69,5 @@ def _local_parts(source: Source, path: Path) -> list[Part]:
     for matches, read_parts in formats:
         if matching := [file for file in files if matches(file)]:
             return read_parts(matching)
-    hint = f"It holds {describe_files(files)}" if files else "It is empty"
+    hint = f"It contains {describe_files(files)}" if files else "It is empty"
     raise InvalidValue("source", str(path), TEXT_FORMATS if source.kind == "text" else IMAGE_FORMATS, hint)

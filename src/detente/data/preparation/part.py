@@ -1,4 +1,4 @@
-"""One part of a set at its source: a file, or a split on the hub."""
+"""A part of a set at its source: a file, or a split on the hub."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NO_LABEL = -1
 
 @dataclass(frozen=True, eq=False)
 class PartRecord:
-    """One sample as its source stores it.
+    """One sample as stored by its source.
 
     Args:
-        where: file, row or number, as error messages show it.
+        where: file, row or number of the sample, for error messages.
         content: an encoded image (bytes or the path of a file), pixels (H, W) or (H, W, C) uint8, or a line of text.
-        label: at least 0, or -1 if there is none.
+        label: label, at least 0, or -1 if there is none.
     """
 
     where: str
@@ -35,8 +35,8 @@ class Part:
     Args:
         split: name of the split.
         count: number of samples.
-        stamp: changes when the samples change; an interrupted preparation is resumed only if it is the same.
-        read: takes an index and yields the samples from there on.
+        stamp: text that changes when the samples change; a preparation is only resumed if it is the same.
+        read: function from an index to an iterator over the samples from this index on.
         class_names: names of the labels in their order, or empty.
     """
 
@@ -53,7 +53,7 @@ def stamp_of(*files: Path) -> str:
 
 
 def split_name(word: str, splits: tuple[str, ...]) -> str | None:
-    """Return the split that a word means, under the set's own name for it if it has one; None if it means none."""
+    """Return the split that a word stands for, by the set's own name if it has one; None if it is not a split."""
     if word.lower() in splits:
         return word.lower()
     standard = split_from_name(word)
@@ -61,7 +61,7 @@ def split_name(word: str, splits: tuple[str, ...]) -> str | None:
 
 
 def split_of(file: Path, top: Path, splits: tuple[str, ...]) -> str:
-    """Return the split of a file: by the first word of its name or by a folder above it, else train."""
+    """Return the split of a file, given by the first word of its name or by a parent folder; default: train."""
     first = file.name.replace(".", "-").replace("_", "-").partition("-")[0]
     words = [first, *reversed(file.relative_to(top).parts[:-1])] if file != top else [first]
     return next(filter(None, (split_name(word, splits) for word in words)), "train")

@@ -1,4 +1,4 @@
-"""Preparing a set: every sample is read once, cropped, resized and written into one array."""
+"""Preparation of a set: each sample is read once, cropped, resized and written into one array."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from detente.errors import require
 
 BLOCK = 512  # samples written at a time
 DECODED_AT_ONCE = 32  # images that a thread decodes at a time
-VOCABULARY_LINES = 100_000  # lines that decide the vocabulary
-FORMAT_VERSION = 1  # of stored sets; raise it when the format changes
+VOCABULARY_LINES = 100_000  # lines from which the vocabulary is computed
+FORMAT_VERSION = 1  # version of the format of stored sets
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Progress:
     Args:
         done: samples read, including those read before an interruption.
         total: samples in the source.
-        skipped: broken samples left out.
+        skipped: number of broken samples that were skipped.
         before: samples read before an interruption.
     """
 
@@ -53,29 +53,29 @@ class Progress:
 def prepare(
     name: str, path: Path | None = None, skip_broken: bool = False, folder: str | Path | None = None
 ) -> Generator[Progress, None, None]:
-    """Prepare a set, yielding the progress; yield nothing if it is prepared already and undamaged.
+    """Prepare a set and yield the progress; yield nothing if it is already prepared and undamaged.
 
-    An interrupted preparation is resumed. The set appears in its place only when it is complete.
+    An interrupted preparation is resumed. The set is moved to its folder when it is complete.
 
     Args:
-        name: as in `detente.data.sources`; a size may follow, as in celeba-32.
-        path: file or folder to read; None: the Debian package if it is installed, else the Hugging Face hub.
-        skip_broken: leave out samples that cannot be read, instead of stopping at the first.
+        name: a name from `detente.data.sources`, optionally with a size, as in celeba-32.
+        path: file or folder to read; None: the Debian package if it is installed, otherwise the Hugging Face hub.
+        skip_broken: skip samples that cannot be read, instead of raising an error.
         folder: folder of prepared sets; None: the one in the cache.
 
     Raises:
-        InvalidValue: an unknown name; nothing to read; a sample that cannot be read; too little room on the disk.
+        InvalidValue: the name is unknown, there is nothing to read, a sample cannot be read, or the disk is too full.
     """
     source, target = named(name), sets(folder) / name
     if path is None and damage(target) is None:
         return
-    place, parts = find_parts(source, path)
+    origin, parts = find_parts(source, path)
     identity = [FORMAT_VERSION, name, _settings(source), [part.stamp for part in parts]]
     stamp = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     if damage(target, stamp) is None:
         return
     writer, total = SetWriter(target, STORES[source.kind], source.shape, stamp), sum(part.count for part in parts)
-    _require_room(writer.folder, total * (math.prod(source.shape) + 8))
+    _require_space(writer.folder, total * (math.prod(source.shape) + 8))
     vocabulary = _vocabulary(parts, source)
     with writer.open():
         before = writer.journal.done
@@ -84,39 +84,39 @@ def prepare(
                 samples, labels, skipped = [], [], []
                 for record, sample in zip(block, _encode(block, source, vocabulary, pool), strict=True):
                     if isinstance(sample, Exception):
-                        hint = f"--skip-broken leaves it out. Error: {sample}"
-                        require(skip_broken, "source", record.where, "a sample that can be read", hint)
+                        hint = f"Use --skip-broken to skip it. Error: {sample}"
+                        require(skip_broken, "source", record.where, "a readable sample", hint)
                         skipped.append(record.where)
                     else:
                         samples.append(sample)
                         labels.append(record.label)
                 writer.append(split, samples, labels, skipped)
                 yield Progress(writer.journal.done, total, len(writer.journal.skipped), before)
-        require(writer.journal.rows > 0, "source", place, "at least one sample that can be read")
-        writer.finish(_about(name, source, place, parts, vocabulary, writer.journal))
+        require(writer.journal.rows > 0, "source", origin, "at least one sample that can be read")
+        writer.finish(_about(name, source, origin, parts, vocabulary, writer.journal))
 
 
-def damage(place: Path, stamp: str | None = None) -> str | None:
-    """Return why the set in a folder cannot be used, or None if its files have the recorded checksums.
+def damage(folder: Path, stamp: str | None = None) -> str | None:
+    """Return the reason why the set in a folder cannot be used, or None if its files have the recorded checksums.
 
     Args:
-        place: the folder.
-        stamp: stamp of the source that the set must have been made from; None: any.
+        folder: the folder of the set.
+        stamp: required stamp of the set's source; None: any.
     """
     try:
-        about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         if stamp not in (None, about["stamp"]):
-            return "it was made from another source"
+            return "it was created from another source"
         for file, recorded in about["sha256"].items():
-            if checksum(place / file) != recorded:
-                return f"{file} has another checksum than when it was made"
+            if checksum(folder / file) != recorded:
+                return f"{file} has another checksum than when it was created"
     except (OSError, ValueError, KeyError) as error:
         return f"{type(error).__name__}: {error}"
     return None
 
 
 def _blocks(parts: Sequence[Part], start: int) -> Iterator[tuple[str, list[PartRecord]]]:
-    """Yield the records from number `start` on in blocks of one split, with its name."""
+    """Yield the records from index `start` on, in blocks of one split, with the name of the split."""
     for part in parts:
         if start < part.count:
             records = part.read(start)
@@ -131,10 +131,10 @@ def _encode(
     """Yield the stored form of each record, uint8, or the error if it cannot be read.
 
     Args:
-        block: some records.
-        source: the set, which decides crop and size.
-        vocabulary: of text; else empty.
-        pool: threads that decode images; Pillow releases the interpreter's lock meanwhile.
+        block: the records.
+        source: the set, which determines crop and size.
+        vocabulary: vocabulary of text; empty for images.
+        pool: threads that decode images; Pillow releases the interpreter's lock while it decodes.
     """
     if source.kind == "text":
         yield from encode([str(record.content) for record in block], vocabulary, source.size)
@@ -165,7 +165,7 @@ def _encode_image(record: PartRecord, source: Source) -> np.ndarray | Exception:
 
 
 def _vocabulary(parts: Sequence[Part], source: Source) -> tuple[str, ...]:
-    """Return the vocabulary of text, from its first 100,000 lines; empty for images."""
+    """Return the vocabulary of the first 100,000 lines of text; empty for images."""
     if source.kind != "text":
         return ()
     records: Iterable[PartRecord] = itertools.chain.from_iterable(part.read(0) for part in parts)
@@ -173,13 +173,13 @@ def _vocabulary(parts: Sequence[Part], source: Source) -> tuple[str, ...]:
     return vocabulary_of(lines)
 
 
-def _require_room(folder: Path, needed: int) -> None:
-    """Raise `InvalidValue` unless the disk has room for `needed` bytes, including those already in `folder`."""
+def _require_space(folder: Path, size: int) -> None:
+    """Raise `InvalidValue` unless the disk has space for `size` bytes, including those already in `folder`."""
     written = sum(file.stat().st_size for file in folder.iterdir()) if folder.is_dir() else 0
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     available = written + shutil.disk_usage(existing).free
-    hint = f"It has {available / 1e9:.2f} GB. Set DETENTE_CACHE to a folder on another disk"
-    require(needed <= available, "cache", str(folder.parent), f"a disk with {needed / 1e9:.2f} GB of room", hint)
+    hint = f"{available / 1e9:.2f} GB are free. Set DETENTE_CACHE to a folder on another disk"
+    require(size <= available, "cache", str(folder.parent), f"a disk with {size / 1e9:.2f} GB of free space", hint)
 
 
 def _settings(source: Source) -> dict[str, Any]:
@@ -187,9 +187,9 @@ def _settings(source: Source) -> dict[str, Any]:
 
 
 def _about(
-    name: str, source: Source, place: str, parts: Sequence[Part], vocabulary: Sequence[str], journal: Journal
+    name: str, source: Source, origin: str, parts: Sequence[Part], vocabulary: Sequence[str], journal: Journal
 ) -> dict[str, Any]:
-    """Return the description of a set that is stored with it."""
+    """Return the description of a set for its `about.json`."""
     ends = [0, *itertools.accumulate(journal.kept.values())]
     return {
         "name": name,
@@ -199,7 +199,7 @@ def _about(
         "splits": dict(zip(journal.kept, itertools.pairwise(ends), strict=True)),
         "classes": next((part.class_names for part in parts if part.class_names), source.classes),
         "vocabulary": vocabulary,
-        "source": place,
+        "source": origin,
         "paper": source.paper,
         "skipped": journal.skipped,
         "stamp": journal.stamp,

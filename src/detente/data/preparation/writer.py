@@ -1,4 +1,4 @@
-"""The one writer of prepared sets: the set grows beside its place, can be resumed, and is moved there when complete."""
+"""The writer of prepared sets: it writes into a temporary folder, can be resumed, and finally renames the folder."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class Journal:
-    """Progress of a preparation, as stored beside its files.
+    """Progress of a preparation, stored next to its files.
 
     Args:
-        stamp: identifies the source and settings; a preparation is resumed only if they are the same.
-        done: records read.
-        kept: samples written, by split, in order.
-        skipped: broken records left out, as error messages show them.
+        stamp: identifies the source and the settings; a preparation is only resumed if they are the same.
+        done: number of records read.
+        kept: number of samples written, by split, in order.
+        skipped: names of broken records that were skipped.
     """
 
     stamp: str
@@ -42,12 +42,12 @@ class Journal:
 
     @property
     def rows(self) -> int:
-        """Samples written, of all splits."""
+        """Number of samples written, in all splits."""
         return sum(self.kept.values())
 
 
 class SetWriter:
-    """Writes a set into the folder TARGET.partial, and moves it to TARGET when it is complete.
+    """Writes a set into the folder TARGET.partial and renames it to TARGET when it is complete.
 
     Args:
         target: folder of the complete set.
@@ -65,10 +65,10 @@ class SetWriter:
 
     @contextmanager
     def open(self) -> Iterator[SetWriter]:
-        """Open the files, and resume if they have the same stamp; save the journal at the end.
+        """Open the files, resume if their stamp is the same, and save the journal on exit.
 
         Raises:
-            InvalidValue: another process prepares this set; or the disk is full, and then the files are deleted.
+            InvalidValue: another process prepares this set; or the disk is full, in which case the files are deleted.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -84,15 +84,15 @@ class SetWriter:
             if error.errno not in DISK_FULL:
                 raise
             shutil.rmtree(self.folder, ignore_errors=True)
-            hint = "Nothing was left behind. Free some, or set DETENTE_CACHE to a folder on another disk"
-            raise InvalidValue("cache", str(self.target.parent), "a disk with room: this one is full", hint) from error
+            hint = "The disk is full. Free some space, or set DETENTE_CACHE to a folder on another disk"
+            raise InvalidValue("cache", str(self.target.parent), "a disk with free space", hint) from error
 
     def append(self, split: str, samples: list[np.ndarray], labels: list[int], skipped: list[str]) -> None:
-        """Append samples with their labels; `skipped` names the records left out."""
+        """Append samples with their labels; `skipped` are the names of the records that were skipped."""
         for file, values, dtype in zip(self._files, (samples, labels), self.dtypes, strict=True):
             file.write(np.ascontiguousarray(values, dtype).tobytes())
         journal = self.journal
-        self.journal = replace(  # in one assignment, so that an interruption leaves the old journal or the new
+        self.journal = replace(  # one assignment, so that an interruption leaves either the old or the new journal
             journal,
             done=journal.done + len(samples) + len(skipped),
             kept={**journal.kept, split: journal.kept.get(split, 0) + len(samples)},
@@ -102,7 +102,7 @@ class SetWriter:
             self._save_journal()
 
     def finish(self, about: dict[str, Any]) -> None:
-        """Complete the files, write `about` with their checksums, and move the set to its place."""
+        """Complete the files, write `about` with their checksums, and move the set to its folder."""
         rows = self.journal.rows
         for file, shape, dtype in zip(self._files, self.shapes, self.dtypes, strict=True):
             _write_header(file, (rows, *shape), dtype)
@@ -146,13 +146,13 @@ class SetWriter:
         for path, shape, dtype in zip(paths, self.shapes, self.dtypes, strict=True):
             files.append(file := path.open(mode))
             _write_header(file, (0, *shape), dtype)
-            # What was written after the journal was last saved is written again.
+            # Remove samples written after the journal was last saved: they are written again.
             file.truncate(file.tell() + self.journal.rows * int(np.prod(shape)) * np.dtype(dtype).itemsize)
             file.seek(0, os.SEEK_END)
         self._files = tuple(files)
 
     def _save_journal(self) -> None:
-        """Save the journal, after everything that it describes is on the disk."""
+        """Save the journal, after all samples that it counts are on the disk."""
         for file in self._files:
             file.flush()
             os.fsync(file.fileno())
@@ -166,7 +166,7 @@ class SetWriter:
         finally:
             self._files = ()
             for file in files:
-                with suppress(OSError):  # `_save_journal` raised it already
+                with suppress(OSError):  # `_save_journal` has already raised the error
                     file.close()
 
 
@@ -177,7 +177,7 @@ def checksum(file: Path) -> str:
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
-    """Write an NPY header. Its length does not depend on the number of rows: numpy leaves room for it to grow."""
+    """Write an NPY header; numpy pads it, so that its length does not depend on the number of rows."""
     file.seek(0)
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)

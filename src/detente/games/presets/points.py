@@ -1,4 +1,4 @@
-"""Games that everybody knows, ready to play: each as its networks, data and objective, with the papers' settings."""
+"""Standard games on points in the plane, each with the networks and settings of the papers that use it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def ring(
     filter: Filter | None = None,
     points: int | None = None,
 ) -> Game:
-    """Gaussians on a ring, and two small networks: the mixture of The Numerics of GANs.
+    """Gaussians on a ring, with two small networks, as in The Numerics of GANs.
 
     Args:
         modes: number of Gaussians, ≥ 1.
-        standard_deviation: of each, > 0.
-        radius: of the ring, > 0.
+        standard_deviation: standard deviation of each Gaussian, > 0.
+        radius: radius of the ring, > 0.
         width: units in a hidden layer.
         depth: number of hidden layers.
         latent: length of a latent vector.
@@ -45,8 +45,8 @@ def ring(
         penalties: members of `detente.penalties`.
         batch: samples in a batch.
         filter: a member of `detente.filters`; default none.
-        points: draw so many points once, each with a latent of its own, so that the losses are finite sums (for `svrg`,
-            `svre`, `full_batch`); default new points for every batch.
+        points: number of points that are drawn once, each with its own latent, so that the losses are finite sums (for
+            `svrg`, `svre`, `full_batch`); default: new points for every batch.
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, section 5.1 (batch size from its notebook).
     """
@@ -65,7 +65,7 @@ def grid(
     batch: int = 256,
     filter: Filter | None = None,
 ) -> Game:
-    """Twenty-five Gaussians on a grid.
+    """25 Gaussians on a grid.
 
     Args:
         width: units in a hidden layer.
@@ -89,7 +89,7 @@ def swiss_roll(
     penalties: Sequence[Penalty] = (),
     batch: int = 256,
 ) -> Game:
-    """A rolled-up line in the plane.
+    """The swiss roll, a spiral in the plane.
 
     Args:
         width: units in a hidden layer.
@@ -105,10 +105,10 @@ def swiss_roll(
 
 
 def four_gaussians(legacy_weights: bool = False, batch: int = 512) -> Game:
-    """Four Gaussians and the networks of the accept-reject papers, with the saturating objective.
+    """Four Gaussians, with the networks of the accept-reject papers and the saturating objective.
 
     Args:
-        legacy_weights: weights 2/5, 1/5, 1/5, 1/5, as the reference code draws them by accident.
+        legacy_weights: use weights 2/5, 1/5, 1/5, 1/5, which the reference code uses by accident.
         batch: samples in a batch.
 
     Source: Mangoubi, Sachdeva & Vishnoi 2020; Keswani et al. 2022, section 6.
@@ -133,5 +133,5 @@ def _points(
         MLP, width=width, depth=depth, activation="relu", initialisation="xavier_uniform"
     )
     generator, discriminator = partial(network, latent, 2), partial(network, 2, 1)
-    fixed = data.size is not None  # points taken once come with latents drawn once
+    fixed = data.size is not None  # a fixed set of points comes with fixed latents
     return Adversarial(generator, discriminator, data, latent, objective, penalties, batch, fixed, filter)
