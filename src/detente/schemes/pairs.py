@@ -27,10 +27,10 @@ def locals_of(state: State) -> list[State]:
     return [as_state(map_tensors(memory["locals"], itemgetter(n)), state.t) for n in range(pairs)]
 
 
-def with_player_of(pair: State, player: str, others: State, field: Tree) -> State:
+def with_player_of(pair: State, player: str, other_pair: State, field: Tree) -> State:
     """Return a pair with the parameters and buffers of one player taken from another pair."""
-    vectors = {**pair.vectors, player: others.vectors[player]}
-    buffers = {name: (others if name == player else pair).buffers[name] for name in pair.buffers}
+    vectors = {**pair.vectors, player: other_pair.vectors[player]}
+    buffers = {name: (other_pair if name == player else pair).buffers[name] for name in pair.buffers}
     return State(pair.t, vectors, buffers, {**pair.memory, "field": field})
 
 

@@ -1,1 +1,1 @@
-"""Features that metrics compare samples by: the digits' classifier, Inception."""
+"""Feature extractors for metrics: the data sets' classifiers, and Inception."""
