@@ -78,7 +78,7 @@ class FollowTheRidge(Field):
         return {"count": counts, "square": {name: torch.zeros_like(vector) for name, vector in vectors.items()}}
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
-        """Return an upper bound: v, the right-hand side in two products, all iterations; for the leader alone, 1."""
+        """Return an upper bound: v, the right-hand side in two products, all iterations; 1 for the leader only."""
         return 1 if moving == (self._roles(players)[0],) else 4 + 2 * self.iterations
 
     def __call__(
