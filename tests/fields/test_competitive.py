@@ -188,7 +188,7 @@ def test_resumed_is_uninterrupted(make: Callable[..., Method]) -> None:
     [
         (DiracGAN(), "game: got 'DiracGAN that is not zero-sum'; allowed: a zero-sum game"),
         (Quadratic(back=((1.0,),)), "game: got 'Quadratic that is not zero-sum'"),
-        (Three(), "game: got 'Three of 3 players'; allowed: a game of two players"),
+        (Three(), "game: got 'Three with 3 players'; allowed: a game of two players"),
     ],
 )
 def test_refuses_games_that_it_is_not_made_for(make: Callable[[], Method], game: Game, said: str) -> None:

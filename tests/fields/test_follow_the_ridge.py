@@ -122,7 +122,7 @@ def test_one_block_alone_is_the_same_block() -> None:
 def test_refuses_games_that_it_is_not_made_for() -> None:
     for game, said in (
         (DiracGAN(), "game: got 'DiracGAN that is not zero-sum'; allowed: a zero-sum game"),
-        (Three(), "game: got 'Three of 3 players'; allowed: a game of two players"),
+        (Three(), "game: got 'Three with 3 players'; allowed: a game of two players"),
     ):
         with pytest.raises(InvalidValue, match=said):
             methods.follow_the_ridge().initial(game, torch.Generator())

@@ -174,7 +174,7 @@ def test_the_other_player_may_look_ahead() -> None:
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: Unrolled().check(Three()), "game: got 'Three of 3 players'; allowed: a game of two players"),
+        (lambda: Unrolled().check(Three()), "game: got 'Three with 3 players'; allowed: a game of two players"),
         (lambda: Unrolled(player="z").check(Bilinear()), "player: got 'z'; allowed: one of x, y"),
         (lambda: methods.unrolled().check(Bilinear()), "optimizer: got .*; allowed: one optimizer for each of x, y"),
         (lambda: Unrolled(betas=(0.5, 1.0)), "betas: got"),

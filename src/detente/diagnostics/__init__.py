@@ -1,1 +1,1 @@
-"""How stable is the game?"""
+"""Diagnostics: the stability of a game, its rotation, and the noise of its gradients."""

@@ -78,10 +78,10 @@ class Spectrum:
     """Eigenvalues of J = v'(x) in descent convention: a step x ← x − h v(x) contracts only where Re λ > 0.
 
     Args:
-        eigenvalues: of J, complex, (k,), on the CPU.
-        regularised: of w'(x), the Jacobian of the method's own field, complex, (k,); None where it is v itself, or
-            where no formula for it is known here.
-        size: n, the number of parameters of all players; k = n where the spectrum is whole.
+        eigenvalues: the eigenvalues of J, complex, (k,), on the CPU.
+        regularised: the eigenvalues of w'(x), the Jacobian of the method's own field, complex, (k,); None if that field
+            is v, or if its formula is not implemented.
+        size: n, the number of parameters of all players; k = n if the spectrum is complete.
     """
 
     eigenvalues: Tensor
@@ -94,22 +94,22 @@ class Spectrum:
 
     @property
     def used(self) -> Tensor:
-        """The eigenvalues that decide: those of the method's own field where it has its own."""
+        """The eigenvalues that determine stability: `regularised` if present, otherwise `eigenvalues`."""
         return self.eigenvalues if self.regularised is None else self.regularised
 
 
 @dataclass(frozen=True)
 class GradientStatistics:
-    """What mini-batch gradients of one player look like at one point.
+    """Statistics of one player's mini-batch gradients at a point.
 
     Args:
         norm: ‖ḡ‖, Euclidean norm of the mean over the batches.
-        variance: tr Cov(g), of one mini-batch's gradient g, estimated without bias.
-        signal_to_noise: sqrt(|g|² / tr Cov(g)), with |g|² the true gradient's square, estimated without bias; 0 where
-            the estimate is not positive, infinite where there is no noise.
-        cosine: mean cosine of the angle between consecutive mini-batches' gradients, in [−1, 1].
+        variance: tr Cov(g), for the gradient g of one mini-batch, estimated without bias.
+        signal_to_noise: sqrt(|g|² / tr Cov(g)), with |g|² the square of the true gradient, estimated without bias; 0 if
+            the estimate is not positive, infinite if there is no noise.
+        cosine: mean cosine of the angle between the gradients of consecutive mini-batches, in [−1, 1].
         noise_scale: tr(Σ)/|g|² with Σ the covariance of a single sample's gradient: the batch size at which noise
-            equals signal, in samples; infinite where no signal was found.
+            equals signal, in samples; infinite if there is no measurable signal.
     """
 
     norm: float
@@ -120,14 +120,14 @@ class GradientStatistics:
 
 
 def roundoff(eigenvalues: Tensor) -> float:
-    """Return below which modulus an eigenvalue counts as zero: k ε max|λ|, ε the precision of its numbers."""
+    """Return the modulus below which an eigenvalue counts as zero: k ε max|λ|, with the machine precision ε."""
     if not len(eigenvalues):
         return 0.0
     return len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps * float(eigenvalues.abs().max())
 
 
 def largest_steps(eigenvalues: Tensor) -> Tensor:
-    """Return for each λ the h below which |1 − hλ| < 1: 2 Re λ/|λ|² where Re λ > 0, else 0, float64, (k,).
+    """Return, for each λ, the bound on h for |1 − hλ| < 1: 2 Re λ/|λ|² if Re λ > 0, otherwise 0, float64, (k,).
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Lemma 4, eq. 10 (descent sign).
     """

@@ -1,4 +1,4 @@
-"""Pictures in the plane: the field of a game with two numbers, the scores of a discriminator of points."""
+"""Values on a grid in the plane: the field of a game with two parameters, and the scores of a discriminator."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class FieldGrid:
     """A field on a grid; players move along (−u, −v).
 
     Args:
-        x: first number of each column, (r,).
-        y: second number of each row, (r,).
-        u: the field's first component, (r, r), rows of equal y.
-        v: its second component, (r, r).
+        x: first coordinate of each column, (r,).
+        y: second coordinate of each row, (r,).
+        u: first component of the field, (r, r), rows of equal y.
+        v: second component of the field, (r, r).
     """
 
     x: Tensor
@@ -37,29 +37,29 @@ class FieldGrid:
 def field_on_grid(
     game: Game, state: State, batch: Batch, extent: Extent, resolution: int = 21, field: Field | None = None
 ) -> FieldGrid:
-    """Return the field of a game with two parameters in all, on a grid.
+    """Return the field of a game with two parameters in total, on a grid.
 
     Args:
         game: the game.
-        state: gives shapes, dtype and buffers; it is not changed.
-        batch: one batch, for all points.
+        state: a state with the shapes, dtype and buffers to use; it does not change.
+        batch: the batch for all points.
         extent: (xmin, xmax, ymin, ymax) of the first and the second parameter, in the order of `game.players`.
         resolution: r, points along each side, ≥ 2.
-        field: which field (default: the gradient field v), freshly started at every point.
+        field: the field, with new memory at each point; default: the gradient field v.
 
     Raises:
-        InvalidValue: a game with another number of parameters, or an argument out of range.
+        InvalidValue: the game does not have two parameters, or an argument is out of range.
     """
     sizes = [len(state.vectors[name]) for name in game.players]
-    require(sum(sizes) == 2, "game", sum(sizes), "a game with two parameters in all")
+    require(sum(sizes) == 2, "game", sum(sizes), "a game with two parameters in total")
     first = state.vectors[game.players[0]]
     x, y = (side.to(first) for side in _sides(extent, resolution))
-    which = field or Gradient()
+    field = field or Gradient()
     arrows = []
     for point in torch.cartesian_prod(y, x).flip(1):
-        at = dict(zip(game.players, point.split(sizes), strict=True))
-        memory = which.initial(game, at, state.buffers)
-        blocks = which(game, at, state.buffers, batch, memory, game.players)[0].field
+        vectors = dict(zip(game.players, point.split(sizes), strict=True))
+        memory = field.initial(game, vectors, state.buffers)
+        blocks = field(game, vectors, state.buffers, batch, memory, game.players)[0].field
         arrows.append(torch.cat([blocks[name] for name in game.players]))
     u, v = torch.stack(arrows).reshape(resolution, resolution, 2).unbind(-1)
     return FieldGrid(x, y, u, v)
@@ -70,12 +70,12 @@ def level_sets(game: Any, state: State, extent: Extent, resolution: int = 64) ->
 
     Args:
         game: a game of points in the plane that has `scores(state, samples)`, such as `Adversarial`.
-        state: where to look; it is not changed.
+        state: the state; it does not change.
         extent: (xmin, xmax, ymin, ymax).
         resolution: r, points along each side, ≥ 2.
 
     Raises:
-        InvalidValue: a game without scores, data that are not points in the plane, or an argument out of range.
+        InvalidValue: the game has no scores, the data are not points in the plane, or an argument is out of range.
     """
     require(hasattr(game, "scores"), "game", type(game).__name__, "a game with a discriminator")
     shape = tuple(game.data.shape)

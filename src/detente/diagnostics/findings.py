@@ -1,4 +1,4 @@
-"""What a spectrum and gradient statistics mean, in plain words, and no more than they mean."""
+"""A description in words of a spectrum and of gradient statistics."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 from detente.diagnostics.base import GradientStatistics, Spectrum, largest_steps, roundoff
 from detente.errors import require
 
-TURNING = 10.0  # |Im λ|/|Re λ| from which rotation dominates: the step must then be 100 times smaller (eq. 10)
-COUNTED = 0.01  # share of the largest |λ| from which an eigenvalue counts for rotation; tiny ones decide nothing
-VALIDITY = "All this describes the game near this point, linearised, on the batches that were looked at."
-NOISY = 3.0  # noise to signal from which batches are called too small: 10 times the batch would bring it to about 1
+TURNING = 10.0  # |Im λ|/|Re λ| above which rotation dominates: the step must then be 100 times smaller (eq. 10)
+COUNTED = 0.01  # smallest |λ| that counts for rotation, relative to the largest; smaller ones do not matter
+VALIDITY = "All this describes the game near this point, linearised, on the batches that were evaluated."
+NOISY = 3.0  # noise-to-signal ratio above which batches are too small: a 10 times larger batch brings it to about 1
 
 
 def findings(
@@ -22,16 +22,16 @@ def findings(
     learning_rate: float | None = None,
     adaptive: bool = False,
 ) -> list[str]:
-    """Return sentences about stability, step size, rotation and noise, the most serious of each kind.
+    """Return sentences about stability, step size, rotation and noise, most serious first within each topic.
 
-    An eigenvalue counts as zero below `roundoff`, k ε max|λ|; rotation dominates from |Im λ|/|Re λ| = 10 among
-    eigenvalues of at least 1 % of the largest modulus; noise is called too large from 3 times the signal.
+    An eigenvalue counts as zero below `roundoff`, k ε max|λ|. Rotation dominates if |Im λ|/|Re λ| ≥ 10 for an
+    eigenvalue of at least 1 % of the largest modulus. Noise is too large if it is at least 3 times the signal.
 
     Args:
-        spectrum: as a diagnostic returned it, whole or in part.
-        statistics: by player, as a diagnostic returned them.
+        spectrum: a complete or partial spectrum.
+        statistics: gradient statistics, by player.
         learning_rate: the step size in use, > 0.
-        adaptive: whether the optimizer rescales the field (RMSProp, Adam), so that step sizes do not compare.
+        adaptive: whether the optimizer rescales the field (RMSProp, Adam), so that step sizes are not comparable.
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Lemma 4 and section 3; the thresholds are ours.
     """
@@ -51,7 +51,7 @@ def noise_findings(statistics: Mapping[str, GradientStatistics]) -> list[str]:
 
 
 def _stability(spectrum: Spectrum) -> list[str]:
-    """Say whether the field contracts: how many real parts are negative, zero, positive."""
+    """Describe whether the field contracts: the numbers of negative, zero and positive real parts."""
     values, zero = spectrum.used, roundoff(spectrum.used)
     count = len(values)
     if not count:
@@ -59,9 +59,9 @@ def _stability(spectrum: Spectrum) -> list[str]:
     negative = int((values.real < -zero).sum())
     marginal = int((values.real.abs() <= zero).sum())
     flat = int((values.abs() <= zero).sum())
-    whole = count == spectrum.size
+    complete = count == spectrum.size
     field = "" if spectrum.regularised is None else " of the method's own field"
-    among = f"{count:,}" if whole else f"{count:,} known"
+    among = f"{count:,}" if complete else f"{count:,} known"
     sentences = []
     if negative:
         least = float(values.real.min())
@@ -84,9 +84,9 @@ def _stability(spectrum: Spectrum) -> list[str]:
         others = "all" if not flat else "all others"
         sentences.append(
             f"{others.capitalize()} ({count - flat:,} of {among}) eigenvalues{field} have a positive real part: "
-            "small enough steps contract" + (" in these directions." if flat or not whole else ".")
+            "small enough steps contract" + (" in these directions." if flat or not complete else ".")
         )
-    if not whole:
+    if not complete:
         sentences.append(f"Only {count:,} of {spectrum.size:,} eigenvalues are known; the others may be worse.")
     return sentences
 
@@ -96,19 +96,19 @@ def _have(count: int) -> str:
 
 
 def _step(spectrum: Spectrum, rate: float | None, adaptive: bool) -> list[str]:
-    """Say how the learning rate compares with the largest stable one."""
+    """Compare the learning rate with the largest stable step."""
     values = spectrum.used
     contracting = values[values.real > roundoff(values)]
     if not len(contracting):
         return []
-    others = len(contracting) < int((values.abs() > roundoff(values)).sum())
+    partial = len(contracting) < int((values.abs() > roundoff(values)).sum())
     bound = float(largest_steps(contracting).min())
-    which = "plain simultaneous gradient" if spectrum.regularised is None else "simultaneous steps along its field"
-    sentence = f"The largest stable step for {which} is {bound:.2g}"
-    sentence += " in the directions that contract" if others else ""
+    steps = "plain simultaneous gradient" if spectrum.regularised is None else "simultaneous steps along its field"
+    sentence = f"The largest stable step for {steps} is {bound:.2g}"
+    sentence += " in the directions that contract" if partial else ""
     if adaptive:
-        used = "" if rate is None else f" (learning rate {rate:.2g})"
-        return [f"{sentence}; your optimizer rescales the field{used}, so that is no limit for it."]
+        shown_rate = "" if rate is None else f" (learning rate {rate:.2g})"
+        return [f"{sentence}; your optimizer rescales the field{shown_rate}, so that is no limit for it."]
     if rate is None:
         return [sentence + "."]
     if rate < bound:
@@ -117,15 +117,15 @@ def _step(spectrum: Spectrum, rate: float | None, adaptive: bool) -> list[str]:
 
 
 def _rotation(spectrum: Spectrum) -> list[str]:
-    """Say whether the field turns much more than it attracts."""
+    """Describe whether rotation dominates attraction."""
     values = spectrum.used
     large = values[values.abs() >= max(COUNTED * _largest(values), math.ulp(0.0))]
-    quotients = large.imag.abs().double() / large.real.abs().double()  # infinite on the imaginary axis
-    turning = int((quotients >= TURNING).sum())
+    ratios = large.imag.abs().double() / large.real.abs().double()  # infinite on the imaginary axis
+    turning = int((ratios >= TURNING).sum())
     if not turning:
         return []
-    most = float(quotients.max())
-    shown = "without limit" if most > 1e6 else f"up to {most:,.0f}"
+    largest_ratio = float(ratios.max())
+    shown = "without limit" if largest_ratio > 1e6 else f"up to {largest_ratio:,.0f}"
     advice = "consider consensus or extragradient" if spectrum.regularised is None else "consider a larger strength"
     return [f"Rotation dominates in {turning:,} of the {len(large):,} large eigenvalues: |Im|/|Re| {shown}; {advice}."]
 
@@ -135,7 +135,7 @@ def _largest(values: Tensor) -> float:
 
 
 def _noise(player: str, statistics: GradientStatistics) -> list[str]:
-    """Say whether one player's batches are too small."""
+    """Describe whether one player's batches are too small."""
     if statistics.signal_to_noise == 0:
         return [f"No signal was found in the {player}'s gradient: it is all noise at this batch size."]
     ratio = 1 / statistics.signal_to_noise

@@ -1,4 +1,4 @@
-"""How noisy are the mini-batches' gradients?"""
+"""The noise of mini-batch gradients."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def gradient_statistics(
 
     Args:
         game: the game.
-        state: where to look; it is not changed.
-        generator: source of the batches; never the one that training draws from.
+        state: the state; it does not change.
+        generator: source of randomness for the batches. Do not pass training's generator.
         batches: K, number of independent batches, ≥ 2.
-        batch_size: B, samples in a batch, ≥ 1; default the game's `batch`, and 1 where it has none. Batches of another
-            size are drawn by a copy of the game with another `batch`.
+        batch_size: B, samples in a batch, ≥ 1. Default: the game's `batch`, or 1 if it has none. For a different size,
+            a copy of the game with this `batch` draws the batches.
 
     Returns:
-        By player.
+        The statistics, by player.
 
     Raises:
-        InvalidValue: an argument is out of range, or the game draws no batches of that size.
+        InvalidValue: an argument is out of range, or the game cannot draw batches of that size.
 
     Source: McCandlish et al. 2018, An Empirical Model of Large-Batch Training (arXiv:1812.06162), eq. 2.9 and
         appendix A.1 (simple noise scale).
@@ -45,7 +45,7 @@ def gradient_statistics(
     require(batches >= 2, "batches", batches, "an integer ≥ 2")
     require(batch_size is None or batch_size >= 1, "batch_size", batch_size, "an integer ≥ 1, or None")
     size = getattr(game, "batch", 1) if batch_size is None else batch_size
-    source = game if batch_size is None else _drawing(game, batch_size)
+    source = game if batch_size is None else _with_batch_size(game, batch_size)
     blocks_by_player: dict[str, list[Tensor]] = {name: [] for name in game.players}
     for _ in range(batches):
         batch = game.with_step(
@@ -56,31 +56,31 @@ def gradient_statistics(
     return {name: _statistics(blocks, size) for name, blocks in blocks_by_player.items()}
 
 
-def _drawing(game: Game, size: int) -> Game:
+def _with_batch_size(game: Game, size: int) -> Game:
     """Return a copy of the game that draws batches of `size` samples, or raise `InvalidValue`."""
     samples = getattr(getattr(game, "data", None), "size", None)
     samples = game.size if samples is None else samples
-    require(samples is None or size <= samples, "batch_size", size, f"at most the {samples} samples of the set")
+    require(samples is None or size <= samples, "batch_size", size, f"at most the {samples} samples of the data")
     source: Any = copy.copy(game)
     if getattr(game, "batch", None) != size:
         try:
             source.batch = size
         except AttributeError:  # a property
-            raise InvalidValue("batch_size", size, f"{game.batch}, the batch that this game draws") from None
+            raise InvalidValue("batch_size", size, f"{game.batch}, the only batch size of this game") from None
     batch = source.draw(torch.Generator().manual_seed(0))
     lengths = {len(tensor) for tensor in batch.values() if tensor.dim() > 0}
-    allowed = f"{game.batch}, since this game draws the same batch whatever its `batch` is"
+    allowed = f"{game.batch}, since this game ignores its `batch`"
     require(not lengths or size in lengths, "batch_size", size, allowed)
     return source
 
 
 def _statistics(blocks: list[Tensor], size: int) -> GradientStatistics:
-    """Return the statistics of one player's gradients; sums in float64, one batch at a time to spare memory."""
+    """Return the statistics of one player's gradients; sums are float64, one batch at a time to save memory."""
     mean = sum(block.double() for block in blocks) / len(blocks)
     variance = sum(float((block.double() - mean).square().sum()) for block in blocks) / (len(blocks) - 1)
     norm = float(mean.norm())  # type: ignore[union-attr]
     if variance <= (4 * norm * torch.finfo(blocks[0].dtype).eps) ** 2:
-        variance = 0.0  # equal gradients, but for the rounding of their mean
+        variance = 0.0  # the gradients are equal, up to the rounding of their mean
     signal = max(0.0, norm**2 - variance / len(blocks))
     cosines = [
         float(torch.nn.functional.cosine_similarity(first.double(), second.double(), dim=0))

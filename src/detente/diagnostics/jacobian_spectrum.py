@@ -1,4 +1,4 @@
-"""Eigenvalues of the field's Jacobian: does the game contract around this point, and does it turn?"""
+"""Eigenvalues of the field's Jacobian, which show whether the game contracts or rotates near a point."""
 
 from __future__ import annotations
 
@@ -38,35 +38,36 @@ ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
 def jacobian_spectrum(game: Game, state: State, batch: Batch, method: Method | None = None) -> Spectrum:
     """Return all eigenvalues of J = v'(x), and those of the method's own field.
 
-    Consensus has w' = J + γ JᵀJ, Smoothing (for the regularised player's rows, zero elsewhere) J + γ JᵀJ or
-    J + γ Jᵀ P J, P the other players' rows. This is exact at stationary points, and it is what the paper plots; away
-    from them the exact w' has one more term, γ Σᵢ vᵢ(x) ∇²vᵢ(x), which is left out.
+    For consensus w' = J + γ JᵀJ. For smoothing the second term is γ JᵀJ or γ Jᵀ P J in the regularised player's rows
+    and zero in the others, where P selects the other players' rows. This is exact at stationary points, and the paper
+    plots the same. At other points the exact w' has an additional term, γ Σᵢ vᵢ(x) ∇²vᵢ(x), which is omitted.
 
     Args:
-        game: the game; at most 5000 parameters in all.
-        state: where to look; it is not changed.
-        batch: one batch: v and J are those of the batch.
-        method: whose field; without one, or where w = v or no formula is known here, `regularised` is None.
+        game: the game; at most 5000 parameters in total.
+        state: the state; it does not change.
+        batch: the batch that defines v and J.
+        method: the method with the field w. If it is None, w = v or the formula is not implemented, `regularised` is
+            None.
 
     Returns:
         The spectrum, complex64 for float32 games and complex128 for float64 ones.
 
     Raises:
-        InvalidValue: too many parameters, or a Jacobian that is not finite (the state has diverged).
+        InvalidValue: there are too many parameters, or the Jacobian is not finite (the state has diverged).
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, section 5.1, figure 3 (descent sign).
     """
     size = _size(state)
-    require(size <= LARGEST, "state", size, f"at most {LARGEST} parameters", "leading_eigenvalues takes larger games")
+    require(size <= LARGEST, "state", size, f"at most {LARGEST} parameters", "Use leading_eigenvalues for larger games")
     matrix = jacobian(game, state.vectors, state.buffers, batch).cpu()
     require(bool(matrix.isfinite().all()), "state", "a Jacobian that is not finite", "a point that has not diverged")
-    added = None if method is None else _regularisation(method.field, matrix, game, state)
-    with_regulariser = None if added is None else torch.linalg.eigvals(matrix + added)
+    regularisation = None if method is None else _regularisation(method.field, matrix, game, state)
+    with_regulariser = None if regularisation is None else torch.linalg.eigvals(matrix + regularisation)
     return Spectrum(torch.linalg.eigvals(matrix), with_regulariser, size)
 
 
 def _regularisation(field: Field, matrix: Tensor, game: Game, state: State) -> Tensor | None:
-    """Return w' − J at a stationary point, (n, n), where the field is not v itself and its formula is known."""
+    """Return w' − J at a stationary point, (n, n), or None if the field is v or its formula is not implemented."""
     if isinstance(field, Consensus):
         return field.strength * (matrix.T @ matrix)
     if isinstance(field, Smoothing):
@@ -86,26 +87,26 @@ def leading_eigenvalues(
     tolerance: float = 1e-3,
     products: int = 1000,
 ) -> Spectrum:
-    """Return some eigenvalues of J = v'(x), without ever forming J: implicitly restarted Arnoldi on u ↦ Jᵀu.
+    """Return some eigenvalues of J = v'(x) without forming J: implicitly restarted Arnoldi on u ↦ Jᵀu.
 
-    Jᵀ has J's eigenvalues, and the graph of v is built once for all products. The start is fixed, so the result is
-    the same at every call. Arnoldi finds the rim of a spectrum: a wanted eigenvalue deep inside it (a small |Im λ|
-    asked for by "LI") can be missed.
+    Jᵀ has the same eigenvalues as J, and the graph of v is built once for all products. The starting vector is fixed,
+    so the result is the same at each call. Arnoldi finds the outer eigenvalues of a spectrum; it can miss one deep
+    inside (for example a small |Im λ| with "LI").
 
     Args:
         game: the game, of any size.
-        state: where to look; it is not changed.
-        batch: one batch: v and J are those of the batch.
+        state: the state; it does not change.
+        batch: the batch that defines v and J.
         count: number of eigenvalues, ≥ 1.
         which: "LM" largest |λ|, "LR" largest Re λ, "SR" smallest Re λ (the least stable), "LI" largest |Im λ|.
-        tolerance: relative accuracy of each eigenvalue, ≥ 0; 0 is the machine's.
-        products: about how many products Jᵀu it may take, ≥ 1.
+        tolerance: relative accuracy of each eigenvalue, ≥ 0; 0 for machine precision.
+        products: approximate maximum number of products Jᵀu, ≥ 1.
 
     Returns:
-        The eigenvalues found, the first of `which` first; fewer than `count` where not all were found in time.
+        The eigenvalues in the order of `which`; fewer than `count` if not all of them converged.
 
     Raises:
-        InvalidValue: an argument is out of range, or a product that is not finite (the state has diverged).
+        InvalidValue: an argument is out of range, or a product is not finite (the state has diverged).
 
     Source: Lehoucq, Sorensen & Yang 1998, ARPACK Users' Guide (by SciPy).
     """
@@ -115,10 +116,10 @@ def leading_eigenvalues(
     require(tolerance >= 0, "tolerance", tolerance, "a number ≥ 0")
     require(products >= 1, "products", products, "an integer ≥ 1")
     size, first = _size(state), next(iter(state.vectors.values()))
-    requested = count + 1  # one more, so that no conjugate pair is cut
-    vectors_kept = max(2 * requested + 1, 20)  # Arnoldi vectors; ARPACK's own choice
-    if vectors_kept > size // 2:
-        return _chosen(jacobian_spectrum(game, state, batch).eigenvalues, count, which, size)
+    requested = count + 1  # an additional one, so that no conjugate pair is split
+    arnoldi_vectors = max(2 * requested + 1, 20)  # ARPACK's default
+    if arnoldi_vectors > size // 2:
+        return _select(jacobian_spectrum(game, state, batch).eigenvalues, count, which, size)
     product = transposed_jacobian(game, state.vectors, state.buffers, batch)
 
     def transposed(u: np.ndarray) -> np.ndarray:
@@ -131,17 +132,17 @@ def leading_eigenvalues(
     kind = np.dtype(str(first.dtype).removeprefix("torch."))
     operator = LinearOperator((size, size), matvec=transposed, dtype=kind)  # pyright: ignore[reportCallIssue]
     start = np.random.default_rng(0).standard_normal(size).astype(kind)
-    rounds = max(1, products // (vectors_kept - requested))
+    rounds = max(1, products // (arnoldi_vectors - requested))
     try:
         options: Any = {"tol": tolerance, "maxiter": rounds, "return_eigenvectors": False}
         values = eigs(operator, requested, v0=start, which=which, **options)
     except ArpackNoConvergence as error:
         values = error.eigenvalues
-    values = np.asarray(values, dtype=np.result_type(kind, np.complex64))  # real where nothing was found
-    return _chosen(torch.from_numpy(values), count, which, size)
+    values = np.asarray(values, dtype=np.result_type(kind, np.complex64))  # real if nothing converged
+    return _select(torch.from_numpy(values), count, which, size)
 
 
-def _chosen(eigenvalues: Tensor, count: int, which: str, size: int) -> Spectrum:
+def _select(eigenvalues: Tensor, count: int, which: str, size: int) -> Spectrum:
     """Return the first `count` eigenvalues in the order of `which`."""
     order = ORDERS[which](eigenvalues).argsort(descending=True, stable=True)
     return Spectrum(eigenvalues[order[:count]], None, size)

@@ -1,4 +1,4 @@
-"""The field along the straight line between two states: does the path attract, or does it rotate?"""
+"""The field along the straight line between two states, which shows attraction or rotation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from detente.state import State
 
 @dataclass(frozen=True)
 class Path:
-    """What the field does along a line, float64, each (points,).
+    """The norm and angle of the field along a line, float64, each (points,).
 
     Args:
         position: α; 0 is the first state and 1 the second.
-        angle: c(α), cosine of the angle between the line's direction and v; NaN where v = 0.
+        angle: c(α), cosine of the angle between the line's direction and v; NaN if v = 0.
         norm: ‖v‖.
     """
 
@@ -38,19 +38,19 @@ def path_angle(
 ) -> Path:
     """Return norm and angle of the field on the line x_α = α x₁ + (1−α) x₀: c(α) = ⟨x₁−x₀, v(x_α)⟩/(‖x₁−x₀‖‖v(x_α)‖).
 
-    v is the descent field, so at a purely attracting end c switches from −1 to 1 at α = 1; at a purely rotating one
-    c is 0, or has a bump of one sign where the line misses the centre. ‖v‖ falls to zero at both.
+    v is the descent field. If x₁ is purely attracting, c switches from −1 to 1 at α = 1. If x₁ is purely rotating, c is
+    0, or has a bump of one sign if the line misses the centre. In both cases ‖v‖ decreases to zero.
 
     Args:
         game: the game.
-        first: x₀, for instance the state before training; it is not changed.
-        second: x₁, for instance the state after it, whose buffers are used all along; it is not changed.
-        batch: one batch, for all points.
+        first: x₀, for example the state before training; it does not change.
+        second: x₁, for example the state after training; its buffers are used at all points. It does not change.
+        batch: the batch for all points.
         points: number of points, ≥ 2.
         extent: the first and the last α.
 
     Raises:
-        InvalidValue: the two states are the same, or an argument is out of range.
+        InvalidValue: the two states are equal, or an argument is out of range.
 
     Source: Berard et al. 2019, A Closer Look at the Optimization Landscapes of GANs (arXiv:1906.04848), section 4.
     """
@@ -58,18 +58,18 @@ def path_angle(
     require(extent[0] < extent[1], "extent", extent, "two numbers, the smaller first")
     line = {name: second.vectors[name] - first.vectors[name] for name in game.players}
     length = _stacked(game, line).norm()
-    require(bool(length > 0), "second", "the same point as first", "another state than the first")
+    require(bool(length > 0), "second", "the same point as first", "a state different from the first")
     direction = _stacked(game, line) / length
     position = torch.linspace(*extent, points, dtype=torch.float64)
     angle, norm = torch.zeros_like(position), torch.zeros_like(position)
     for index, alpha in enumerate(position.tolist()):
-        at = {name: first.vectors[name] + alpha * line[name] for name in game.players}
-        v = _stacked(game, vector_field(game, at, second.buffers, batch).field)
+        point = {name: first.vectors[name] + alpha * line[name] for name in game.players}
+        v = _stacked(game, vector_field(game, point, second.buffers, batch).field)
         norm[index] = v.norm()
-        angle[index] = (direction @ v) / v.norm()  # 0/0 is NaN, as said
+        angle[index] = (direction @ v) / v.norm()  # 0/0 is NaN, as documented
     return Path(position, angle, norm)
 
 
 def _stacked(game: Game, vectors: Vectors) -> Tensor:
-    """Return all players' blocks as one vector, float64, so that norms of many numbers are exact enough."""
+    """Return all players' blocks as one vector, float64, so that norms of long vectors are accurate."""
     return torch.cat([vectors[name] for name in game.players]).double()

@@ -1,1 +1,1 @@
-"""Which way does each player want to move?"""
+"""Vector fields: the direction that each player moves against."""

@@ -22,21 +22,21 @@ class AdaptiveCompetitive(Field):
 
     w_x = (1/η) √P_x A⁻¹ √P_x (∇_x f + D_xy P_y ∇_y f),  A = I + √P_x D_xy P_y D_yx √P_x,  and y's mirror image
 
-    for L_x = f = −L_y and v its gradients, so that plain steps of the rate η, the same, make Δ = −η w. As in the
-    authors' code, ε is added before the bias is corrected, and s counts the step's own gradient.
+    for L_x = f = −L_y with gradients v. Use it with plain gradient steps at the same rate η, which give Δ = −η w. As in
+    the authors' code, ε is added before the bias correction, and s includes the gradient of the current step.
 
     Args:
-        learning_rate: η, > 0, of the plain steps too; the authors' GANs use 1e-4.
+        learning_rate: η, > 0; must equal the rate of the plain steps. The authors' GANs use 1e-4.
         decay: β, in [0, 1).
         epsilon: ε, > 0.
-        iterations: of conjugate gradients, at most, ≥ 1; each costs two gradients.
-        tolerance: of the system's residual, relative to the right-hand side, ≥ 0.
+        iterations: maximum number of conjugate-gradient iterations, ≥ 1; each costs two gradients.
+        tolerance: tolerance of the residual, relative to the right-hand side, ≥ 0.
 
     Source: Schäfer, Zheng & Anandkumar 2020, Implicit Competitive Regularization in GANs (arXiv:1910.05852),
-        Algorithm ACGD; the authors' code for ε, β, the turns and conjugate gradients.
+        Algorithm ACGD; the authors' code for ε, β, the alternation and conjugate gradients.
     """
 
-    # It may be mapped, but then all iterations of both systems are computed: 5 seeds of the ring took 7 times as long.
+    # Mapping is possible but computes all iterations of both systems: 5 seeds of the ring took 7 times as long.
     traceable: ClassVar[bool] = False
 
     learning_rate: float = 1e-4
@@ -54,17 +54,17 @@ class AdaptiveCompetitive(Field):
         require(self.tolerance >= 0, "tolerance", self.tolerance, "a number ≥ 0")
 
     def check(self, game: Game) -> None:
-        """Raise `InvalidValue` where the game is not one of two players and zero-sum."""
+        """Raise `InvalidValue` unless the game has two players and is zero-sum."""
         require_zero_sum_pair(game)
 
     def initial(self, game: Game, vectors: Vectors, buffers: Buffers) -> Tree:
-        """Return zero second moments, (n_i,), a count of calls, (), and what the local game's solution remembers."""
+        """Return zero second moments, (n_i,), the number of calls, (), and the memory of the local game's solver."""
         local = no_steps(vectors)
         square = {name: torch.zeros_like(vector) for name, vector in vectors.items()}
         return {"count": torch.zeros_like(local["turn"]), "square": square, "local": local}
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
-        """Return v, the right-hand side, the first residual, the other's step, and all iterations: a bound."""
+        """Return an upper bound: v, the right-hand side, the first residual, the opponent's step, all iterations."""
         return 6 + 2 * self.iterations
 
     def __call__(
@@ -74,7 +74,7 @@ class AdaptiveCompetitive(Field):
         evaluation, transposed = linearization(game, vectors, buffers, batch)
         gradients = {name: evaluation.field[name] for name in game.players}
         count = memory["count"] + 1
-        rate = self.learning_rate * (1 - self.decay ** count.double()).sqrt()  # in float64, as Adam's corrections are
+        rate = self.learning_rate * (1 - self.decay ** count.double()).sqrt()  # float64, like Adam's corrections
         square = {name: torch.lerp(memory["square"][name], v * v, 1 - self.decay) for name, v in gradients.items()}
         roots = {name: (rate.to(s.dtype) / (s.sqrt() + self.epsilon)).sqrt() for name, s in square.items()}
         z, local = equilibrium(gradients, transposed, roots, memory["local"], self.iterations, self.tolerance)

@@ -1,4 +1,4 @@
-"""The role of a field: which way does each player want to move?"""
+"""The base class of fields: the direction that each player moves against."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Field(ABC):
     """A vector field on the joint parameters, built from the game's losses and their derivatives.
 
     A concrete field is a frozen dataclass whose fields are its hyper-parameters. Players move *against* the field:
-    it is a descent direction's negative, as a gradient is.
+    like a gradient, it points uphill.
 
-    `traceable` promises that the field may be compiled and mapped over seeds; `covariance_of` names the players for
-    whom its memory keeps a covariance of per-sample gradients under "covariance", for optimizers that want one.
+    `traceable` states that the field can be compiled and mapped over seeds. `covariance_of` names the players for
+    which the memory holds a covariance of per-sample gradients under "covariance", for optimizers that need one.
     """
 
     traceable: ClassVar[bool] = True
-    prepares: ClassVar[bool] = False  # whether `prepare` is ever due
+    prepares: ClassVar[bool] = False  # whether `needs_preparation` is ever true
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -35,81 +35,81 @@ class Field(ABC):
 
     @property
     def covariance_of(self) -> tuple[str, ...]:
-        """Players whose covariance of per-sample gradients the memory keeps (nobody, unless the field says so)."""
+        """The players for which the memory holds a covariance of per-sample gradients. Default: none."""
         return ()
 
     def check(self, game: Game) -> None:
-        """Raise `InvalidValue`, naming what does not fit, where the field is not defined on a game."""
+        """Raise `InvalidValue` if the field is not defined on the game; the error names the reason."""
         del game
 
     def initial(self, game: Game, vectors: Vectors, buffers: Buffers) -> Tree:
-        """Return what the field remembers between steps (nothing, unless it says otherwise)."""
+        """Return the field's memory before the first step. Default: empty."""
         del game, vectors, buffers
         return {}
 
     def needs_preparation(self, game: Game, state: State, generator: torch.Generator) -> bool:
-        """Return whether to `prepare` before the next step.
+        """Return whether to call `prepare` before the next step.
 
         Args:
             game: the game.
-            state: where it stands.
-            generator: for a decision by chance.
+            state: the current state.
+            generator: source of randomness for random decisions.
         """
         del game, state, generator
         return False
 
     def prepare(self, game: Game, state: State) -> Tree:
-        """Return the field's memory after a look at the whole set, between steps."""
+        """Return the field's memory after a pass over the whole dataset, between steps."""
         del game
         return state.memory["field"]
 
     def preparation(self, game: Game) -> float:
-        """Return what `prepare` costs a step on average, in gradients of one player's loss on one batch."""
+        """Return the average cost of `prepare` per step, in gradients of one player's loss on one batch."""
         del game
         return 0
 
     def batches(self, game: Game) -> int:
-        """Return on how many batches each block is evaluated (one, unless the field says otherwise)."""
+        """Return the number of batches on which each block is evaluated. Default: 1."""
         del game
         return 1
 
     @abstractmethod
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
-        """Return what the blocks of those `moving` cost, in gradients of one player's loss on one batch.
+        """Return the cost of the blocks of the `moving` players, in gradients of one player's loss on one batch.
 
         Args:
-            moving: whose blocks are evaluated.
-            players: everybody in the game.
+            moving: the players whose blocks are evaluated.
+            players: all players of the game.
         """
 
     @abstractmethod
     def __call__(
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
     ) -> tuple[Evaluation, Tree]:
-        """Return the field's blocks for `players` at a point, and the new memory. Pure."""
+        """Return the field's blocks for `players` at a point, and the new memory. A pure function."""
 
 
 def require_finite(game: Game) -> None:
-    """Raise `InvalidValue` unless the losses of a game are finite sums, so that a field may look at all of them."""
+    """Raise `InvalidValue` unless the losses of a game are finite sums, which a field can evaluate in full."""
     allowed = "a game whose losses are finite sums"
     hint = "For a GAN: fixed_latents=True, with a stored set of samples"
     require(game.size is not None, "game", type(game).__name__, allowed, hint)
 
 
 def part_count(game: Game) -> int:
-    """Return in how many batches a finite game is seen once: the steps of an epoch."""
+    """Return the number of batches in one pass over a finite game, that is, the steps of an epoch."""
     return math.ceil((game.size or 0) / game.batch)
 
 
 def mean_field(game: Game, vectors: Vectors, buffers: Buffers, t: Tensor, players: tuple[str, ...]) -> Evaluation:
-    """Return the blocks of `players`, their losses and the buffers after one look at all terms of a finite game.
+    """Return the blocks of `players`, their losses and the buffers after one pass over all terms of a finite game.
 
     Args:
         game: a game of finite `size`.
-        vectors: the point, each player's (n_i,).
-        buffers: the modules' buffers, which go from batch to batch.
-        t: the training's step, int64 (), for games that depend on it.
-        players: whose blocks.
+        vectors: the point; each player's vector is (n_i,).
+        buffers: the modules' buffers, passed on from batch to batch.
+        t: the training step, int64 (), for games that depend on it.
+        players: the players whose blocks to compute.
     """
     size = game.size or 0
     blocks: Vectors = {name: torch.zeros_like(vectors[name]) for name in players}
@@ -125,13 +125,13 @@ def mean_field(game: Game, vectors: Vectors, buffers: Buffers, t: Tensor, player
 
 
 def coupling_between_samples(game: Game) -> str:
-    """Return what mixes the samples of a batch (BatchNorm does), in words; empty where gradients are means over them.
+    """Describe what mixes the samples of a batch (BatchNorm does); empty if gradients are means over samples.
 
-    Found out by trying: four samples together and alone, at a start of the game.
+    The test is empirical: it compares the gradient of four samples together with their gradients one by one.
     """
     generator = torch.Generator().manual_seed(0)
     vectors, buffers = game.initial(generator)
-    device = next(iter(vectors.values())).device  # the modules may be on another than the generator
+    device = next(iter(vectors.values())).device  # the modules and the generator may be on different devices
     zero = torch.zeros((), dtype=torch.int64, device=device)
     batches = [{name: tensor.to(device) for name, tensor in game.draw(generator).items()} for _ in range(4)]
     whole = game.with_step({name: tensor for name, tensor in batches[0].items() if not tensor.dim()}, zero)
@@ -144,7 +144,7 @@ def coupling_between_samples(game: Game) -> str:
             ).field
             for i in range(len(batches))
         ]
-    except Exception as error:  # BatchNorm refuses a batch of one
+    except Exception as error:  # BatchNorm raises on a batch of one sample
         return f"a sample cannot stand alone: {str(error).partition(chr(10))[0]}"
     for name, block in together.items():
         gradients = torch.stack([values[name] for values in separately])

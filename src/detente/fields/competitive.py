@@ -16,24 +16,25 @@ from detente.state import Tree
 
 @dataclass(frozen=True)
 class Competitive(Field):
-    """The step to the equilibrium of the local bilinear game, divided by the rate: both look ahead, infinitely deep.
+    """The step to the equilibrium of the local bilinear game, divided by the learning rate.
 
     w_x = (I + η² D_xy D_yx)⁻¹ (∇_x f + η D_xy ∇_y f),  w_y = −(I + η² D_yx D_xy)⁻¹ (∇_y f − η D_yx ∇_x f)
 
-    for L_x = f = −L_y, so that plain steps of the rate η, the same, make Δ = −η w. For η → 0 this is the gradient
-    field. One player's system is solved by conjugate gradients, which begin where the last step's ended; the other's
-    step follows from it in closed form; players take turns in this.
+    for L_x = f = −L_y. Both players anticipate each other's answer, infinitely deep. Use it with plain gradient steps
+    at the same rate η, which give Δ = −η w. For η → 0 this is the gradient field. Conjugate gradients solve one
+    player's system, starting from the previous step's solution; the opponent's step follows in closed form. The
+    players alternate in these two roles.
 
     Args:
-        learning_rate: η, > 0, of the plain steps too.
-        iterations: of conjugate gradients, at most, ≥ 1; each costs two gradients.
-        tolerance: of the system's residual, relative to the right-hand side, ≥ 0.
+        learning_rate: η, > 0; must equal the rate of the plain steps.
+        iterations: maximum number of conjugate-gradient iterations, ≥ 1; each costs two gradients.
+        tolerance: tolerance of the residual, relative to the right-hand side, ≥ 0.
 
     Source: Schäfer & Anandkumar 2019, Competitive Gradient Descent (arXiv:1905.12103), Algorithm 1 and
-        theorem 2.2; the authors' code for the turns and the beginning of conjugate gradients.
+        theorem 2.2; the authors' code for the alternation and the start of conjugate gradients.
     """
 
-    # It may be mapped, but then all iterations of both systems are computed: 5 seeds of the ring took 7 times as long.
+    # Mapping is possible but computes all iterations of both systems: 5 seeds of the ring took 7 times as long.
     traceable: ClassVar[bool] = False
 
     learning_rate: float = 1e-3
@@ -47,15 +48,15 @@ class Competitive(Field):
         require(self.tolerance >= 0, "tolerance", self.tolerance, "a number ≥ 0")
 
     def check(self, game: Game) -> None:
-        """Raise `InvalidValue` where the game is not one of two players and zero-sum."""
+        """Raise `InvalidValue` unless the game has two players and is zero-sum."""
         require_zero_sum_pair(game)
 
     def initial(self, game: Game, vectors: Vectors, buffers: Buffers) -> Tree:
-        """Return whose system comes next, and zeros to begin with."""
+        """Return the number of the player whose system is solved next, and zeros as the first starting point."""
         return no_steps(vectors)
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
-        """Return v, the right-hand side, the first residual, the other's step, and all iterations: a bound."""
+        """Return an upper bound: v, the right-hand side, the first residual, the opponent's step, all iterations."""
         return 6 + 2 * self.iterations
 
     def __call__(

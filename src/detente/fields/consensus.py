@@ -13,9 +13,9 @@ from detente.state import Tree
 
 @dataclass(frozen=True)
 class Consensus(Field):
-    """The gradient field plus the pull towards stationary points: w(x) = v(x) + γ ∇ ½‖v(x)‖² = v(x) + γ J(x)ᵀ v(x).
+    """The gradient field plus a pull towards stationary points: w(x) = v(x) + γ ∇ ½‖v(x)‖² = v(x) + γ J(x)ᵀ v(x).
 
-    v and its Jacobian come from the same batch, as in the paper's code, so ½‖v‖² is estimated with a bias of
+    v and its Jacobian come from the same batch, as in the paper's code, so the estimate of ½‖v‖² has a bias of
     Var[v_1]/(2B) (Lemma 15). With γ = 0 this is the gradient field.
 
     Args:
@@ -30,7 +30,7 @@ class Consensus(Field):
         require(self.strength >= 0, "strength", self.strength, "a number ≥ 0")
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
-        """Return one gradient a player for v, and one more of ½‖v‖² for each who moves."""
+        """Return one gradient per player for v, and one of ½‖v‖² per moving player."""
         return len(players) + len(moving)
 
     def __call__(

@@ -1,4 +1,4 @@
-"""The gradient field with the covariance of per-sample gradients, for optimizers that add noise of that covariance."""
+"""The gradient field with the covariance of per-sample gradients, for optimizers that add noise of this covariance."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from detente.fields.base import Field, coupling_between_samples
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.state import Tree
 
-LARGEST_FULL = 20_000  # parameters: the matrix of float32 then takes 1.6 GB
+LARGEST_FULL = 20_000  # parameters; the float32 matrix then takes 1.6 GB
 
 
 @dataclass(frozen=True)
 class Covariance(Field):
-    """The gradient field, keeping for some players the covariance of their per-sample gradients.
+    """The gradient field, which also estimates the covariance of the per-sample gradients of some players.
 
-    I_t = (1 − κ_t) I_{t−1} + κ_t V(x_t),  κ_t = 1/t,  V = 1/(B−1) Σ_b (g_b − ḡ)(g_b − ḡ)ᵀ,  t a player's evaluations
+    I_t = (1 − κ_t) I_{t−1} + κ_t V(x_t),  κ_t = 1/t,  V = 1/(B−1) Σ_b (g_b − ḡ)(g_b − ḡ)ᵀ
 
-    with g_b the gradient of the loss on sample b of the batch's B. Each step tells the noise level √(mean variance of
-    a coordinate) of I_t as "noise_level", or "noise_level_PLAYER" where several players' covariances are kept. Players
-    made of linear layers pay for V about as much again as for their gradient; others several times that.
+    where t counts the player's evaluations and g_b is the gradient of the loss on sample b of the batch of B samples.
+    Each step reports the noise level √(mean variance of a coordinate) of I_t as "noise_level", or as
+    "noise_level_PLAYER" if there are several players. For networks of linear layers V costs about as much as the
+    gradient itself; for other networks it costs several times that.
 
     Args:
-        players: whose covariance is kept.
-        kind: variances alone, (n_i,), or the whole matrix, (n_i, n_i), up to 20,000 parameters.
+        players: the players for which to estimate the covariance.
+        kind: "diagonal" for variances only, (n_i,), or "full" for the matrix, (n_i, n_i), up to 20,000 parameters.
         average: "running" is I_t as above, which settles to a constant; "instantaneous" is κ_t = 1, I_t = V(x_t),
-            found to allow larger steps.
+            which was observed to allow larger steps.
         prior: precision p ≥ 0 of a Gaussian prior log P(θ) = −p/2 ‖θ‖² of these players. Its −∇ log P = p θ is added to
-            their block of the field, beside the gradient of the mean loss; neither V nor the told losses have it.
+            the gradient of the mean loss in their blocks; V and the reported losses do not include it.
 
     Source: NIPS 2017 submission on noisy discriminator gradients, eqs. 10 and 11; the recursion is Ahn, Korattikara &
         Welling 2012 (arXiv:1206.6380); "instantaneous" after Wei & Shang 2025 (arXiv:2512.24515).
@@ -47,7 +48,7 @@ class Covariance(Field):
 
     def __post_init__(self) -> None:
         distinct = bool(self.players) and len(set(self.players)) == len(self.players)
-        require(distinct, "players", self.players, "one or several players, each once")
+        require(distinct, "players", self.players, "one or more players, each once")
         require(self.kind in ("diagonal", "full"), "kind", self.kind, "'diagonal' or 'full'")
         valid = self.average in ("running", "instantaneous")
         require(valid, "average", self.average, "'running' or 'instantaneous'")
@@ -55,11 +56,11 @@ class Covariance(Field):
 
     @property
     def covariance_of(self) -> tuple[str, ...]:
-        """The players named."""
+        """The field's `players`."""
         return self.players
 
     def check(self, game: Game) -> None:
-        """Raise `InvalidValue` where there is no gradient of each sample, or too many parameters for their matrix."""
+        """Raise `InvalidValue` if samples have no gradients of their own, or the full matrix would be too large."""
         present = set(self.players) <= set(game.players)
         require(present, "players", self.players, f"players among {', '.join(game.players)}")
         generator = torch.Generator().manual_seed(0)
@@ -78,15 +79,15 @@ class Covariance(Field):
         mixed = coupling_between_samples(game)
         require(not mixed, "game", kind, "a game whose losses are means over samples that do not mix", mixed)
         for name in self.players:
-            through_layers(game, name)  # so that steps which are traced know
+            through_layers(game, name)  # computed now, so that traced steps find the result
         if self.kind == "full":
             vectors, _ = game.initial(generator)
             largest = max(len(vectors[name]) for name in self.players)
-            allowed = f"'diagonal' beyond {LARGEST_FULL} parameters; here are {largest}"
+            allowed = f"'diagonal' for more than {LARGEST_FULL} parameters; this game has {largest}"
             require(largest <= LARGEST_FULL, "kind", self.kind, allowed)
 
     def initial(self, game: Game, vectors: Vectors, buffers: Buffers) -> Tree:
-        """Return zero covariances, and counts of evaluations, (), by player."""
+        """Return zero covariances and zero numbers of evaluations, (), by player."""
 
         def zeros(vector: Tensor) -> Tensor:
             return vector.new_zeros((len(vector),) * (2 if self.kind == "full" else 1))
@@ -98,13 +99,13 @@ class Covariance(Field):
         }
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
-        """Return one gradient for each who moves: a batch's gradient is the mean of its samples'."""
+        """Return one gradient per moving player: the gradient of a batch is the mean over its samples."""
         return len(moving)
 
     def __call__(
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
     ) -> tuple[Evaluation, Tree]:
-        """Return v(x), with the prior's term, and I_t of those evaluated."""
+        """Return v(x) with the prior's term, and I_t of the evaluated players."""
         covariances, counts = dict(memory["covariance"]), dict(memory["count"])
         plain = tuple(name for name in players if name not in self.players)
         blocks, losses, extra = {}, {}, {}
@@ -114,14 +115,14 @@ class Covariance(Field):
         for name in self.players:
             if name not in players:
                 continue
-            evaluation, now = gradient_covariance(game, name, vectors, buffers, batch, self.kind == "full")
+            evaluation, estimate = gradient_covariance(game, name, vectors, buffers, batch, self.kind == "full")
             buffers, counts[name] = evaluation.buffers, counts[name] + 1
             if self.average == "running":
-                now = covariances[name] + (now - covariances[name]) / counts[name].to(now.dtype)
-            covariances[name] = now
+                estimate = covariances[name] + (estimate - covariances[name]) / counts[name].to(estimate.dtype)
+            covariances[name] = estimate
             pull = self.prior * vectors[name] if self.prior else 0.0
             blocks, losses = blocks | {name: evaluation.field[name] + pull}, losses | {name: evaluation.losses[name]}
-            variances = now if self.kind == "diagonal" else now.diagonal()
+            variances = estimate if self.kind == "diagonal" else estimate.diagonal()
             extra["noise_level" if len(self.players) == 1 else f"noise_level_{name}"] = variances.mean().sqrt()
         ordered = {name: blocks[name] for name in players}
         evaluation = Evaluation(ordered, {name: losses[name] for name in players}, buffers, extra)

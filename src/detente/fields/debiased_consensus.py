@@ -1,4 +1,4 @@
-"""Consensus optimisation whose regulariser has no mini-batch bias."""
+"""Consensus optimisation without mini-batch bias in the regulariser."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from detente.fields.base import Field, coupling_between_samples
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.state import Tree
 
-NUMBERS_AT_ONCE = 2**24  # in one array of per-sample gradients
+NUMBERS_AT_ONCE = 2**24  # elements in one array of per-sample gradients
 
 
 @dataclass(frozen=True)
 class DebiasedConsensus(Field):
     """Consensus with an unbiased estimate of ½‖v‖² from one batch: w = v̄ + γ ∇ [1/(2B(B−1)) Σ_{i≠j} ⟨v_i, v_j⟩].
 
-    v_i is the field of sample i alone and v̄ the batch's. The estimate is ½‖v̄‖² less 1/(2(B−1)) times the samples'
-    variance (with divisor B), so its gradient is (B J̄ᵀv̄ − mean of J_iᵀv_i)/(B−1). The paper's ½‖v̄‖² is too large by
-    Var[v_1]/(2B) on average. Its per-sample derivatives take time and memory for B networks.
+    v_i is the field of sample i alone and v̄ that of the batch. The estimate is ½‖v̄‖² minus 1/(2(B−1)) times the
+    variance over samples (with divisor B), so its gradient is (B J̄ᵀv̄ − mean of J_iᵀv_i)/(B−1). The paper's ½‖v̄‖² is
+    too large by Var[v_1]/(2B) on average. The per-sample derivatives take the time and memory of B networks.
 
     Args:
         strength: γ, dimensionless, ≥ 0; the paper uses 10 for the mixture and 0.1 or 10 for images.
@@ -35,16 +35,16 @@ class DebiasedConsensus(Field):
         require(self.strength >= 0, "strength", self.strength, "a number ≥ 0")
 
     def check(self, game: Game) -> None:
-        """Raise `InvalidValue` where a batch is not at least two samples that can be treated one by one."""
+        """Raise `InvalidValue` unless a batch has at least two samples that can be evaluated one by one."""
         count = _count(game.draw(torch.Generator().manual_seed(0)))
-        name, hint = type(game).__name__, "The field `consensus` asks for less"
+        name, hint = type(game).__name__, "The field `consensus` has no such requirement"
         require(count >= 2, "game", name, "a game with batches of at least 2 samples", hint)
         require(game.traceable, "game", name, "a game whose losses can be mapped over samples", hint)
         reason = coupling_between_samples(game)
         require(not reason, "game", name, "a game whose samples do not mix", f"Here {reason}. {hint}")
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
-        """Return what consensus costs for the batch together, and once more for its samples alone."""
+        """Return twice the cost of consensus: once for the batch as a whole, once for its samples one by one."""
         return 2 * (len(players) + len(moving))
 
     def __call__(
@@ -60,12 +60,12 @@ class DebiasedConsensus(Field):
 
 
 def _count(batch: Batch) -> int:
-    """Return the number of samples; what has no dimension (a step, a seed) belongs to all of them."""
+    """Return the number of samples; tensors without dimensions (a step, a seed) belong to all of them."""
     return max((len(tensor) for tensor in batch.values() if tensor.dim()), default=0)
 
 
 def _mean_of_pulls(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...]) -> Vectors:
-    """Return the mean over samples of J_iᵀv_i, as many samples at once as memory allows."""
+    """Return the mean over samples of J_iᵀv_i, in chunks of as many samples as memory allows."""
     whole = {name: tensor for name, tensor in batch.items() if not tensor.dim()}
     samples = {name: tensor for name, tensor in batch.items() if tensor.dim()}
     count = _count(batch)
@@ -77,8 +77,8 @@ def _mean_of_pulls(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch,
 
     total: Vectors = {}
     for start in range(0, count, at_once):
-        some = {name: tensor[start : start + at_once] for name, tensor in samples.items()}
-        copies = {name: vector.expand(_count(some), -1) for name, vector in vectors.items()}
-        for name, pulls in torch.vmap(pull)(copies, some).items():
+        chunk = {name: tensor[start : start + at_once] for name, tensor in samples.items()}
+        copies = {name: vector.expand(_count(chunk), -1) for name, vector in vectors.items()}
+        for name, pulls in torch.vmap(pull)(copies, chunk).items():
             total[name] = total.get(name, 0.0) + pulls.sum(0)
     return {name: block / count for name, block in total.items()}

@@ -18,24 +18,25 @@ from detente.state import Tree
 
 @dataclass(frozen=True)
 class FollowTheRidge(Field):
-    """The leader's gradient; for the follower also what keeps it on the ridge ∇_y f = 0 when the leader moves.
+    """The gradient field plus a correction that keeps the follower on the ridge ∇_y f = 0 when the leader moves.
 
     w_x = ∇_x f,  w_y = −∇_y f − (η_x/η_y) H_yy⁻¹ H_yx ∇_x f,  for L_x = f = −L_y, x the leader and H = ∇²f,
 
-    so that plain steps make y⁺ = y + η_y ∇_y f + η_x H_yy⁻¹ H_yx ∇_x f. H_yy⁻¹ h is solved from
-    (H_yy² + d I) s = H_yy h by conjugate gradients, as in the authors' code, since H_yy is not definite far from a
-    solution; there d adapts between 0 and its first value, here it stays. Only local minimax points attract where
-    d = 0. With `decay`, both gradients are first divided by √ŝ + ε, s ← βs + (1−β)v² with its bias corrected: a
-    preconditioner belongs in here, since an optimizer's would also bend the correction; so the steps remain plain.
+    so that plain gradient steps give y⁺ = y + η_y ∇_y f + η_x H_yy⁻¹ H_yx ∇_x f. As in the authors' code, conjugate
+    gradients solve (H_yy² + d I) s = H_yy h for s ≈ H_yy⁻¹ h, since H_yy is not definite far from a solution. The
+    authors' d adapts between 0 and its initial value; here d is constant. With d = 0, only local minimax points
+    attract. With `decay`, both gradients are first divided by √ŝ + ε, with s ← βs + (1−β)v² and its bias corrected.
+    The preconditioner is part of the field because an optimizer's preconditioner would also distort the correction;
+    use plain gradient steps.
 
     Args:
         ratio: η_x/η_y of the plain steps, > 0.
-        damping: d, ≥ 0, in units of H_yy²; 0 is exact where H_yy can be inverted.
-        iterations: of conjugate gradients, at most, ≥ 1; each costs two gradients.
-        tolerance: of the system's residual, relative to the right-hand side, ≥ 0.
-        leader: who moves first in the sequential game; default the first player, in a GAN the generator.
-        decay: β, in [0, 1), of the preconditioner (the authors' GANs: 0.999); default none.
-        epsilon: ε, > 0, of the preconditioner.
+        damping: d, ≥ 0, in units of H_yy²; 0 is exact if H_yy can be inverted.
+        iterations: maximum number of conjugate-gradient iterations, ≥ 1; each costs two gradients.
+        tolerance: tolerance of the residual, relative to the right-hand side, ≥ 0.
+        leader: the player that moves first in the sequential game. Default: the first player, in a GAN the generator.
+        decay: β of the preconditioner, in [0, 1) (the authors' GANs: 0.999), or None for no preconditioner.
+        epsilon: ε of the preconditioner, > 0.
 
     Source: Wang, Zhang & Ba 2020, On Solving Minimax Optimization Locally: A Follow-the-Ridge Approach
         (arXiv:1910.07512), Algorithm 1; the authors' code for the damping and the preconditioner.
@@ -54,30 +55,30 @@ class FollowTheRidge(Field):
         require(self.damping >= 0, "damping", self.damping, "a number ≥ 0")
         require(self.iterations >= 1, "iterations", self.iterations, "an integer ≥ 1")
         require(self.tolerance >= 0, "tolerance", self.tolerance, "a number ≥ 0")
-        require(self.decay is None or 0 <= self.decay < 1, "decay", self.decay, "a number in [0, 1), or nothing")
+        require(self.decay is None or 0 <= self.decay < 1, "decay", self.decay, "a number in [0, 1), or None")
         require(self.epsilon > 0, "epsilon", self.epsilon, "a number > 0")
 
     def check(self, game: Game) -> None:
-        """Raise `InvalidValue` where the game is not one of two players and zero-sum, or nobody is named `leader`."""
+        """Raise `InvalidValue` unless the game is zero-sum with two players, and `leader` is one of them."""
         require_zero_sum_pair(game)
         valid = self.leader is None or self.leader in game.players
         require(valid, "leader", self.leader, f"one of {', '.join(game.players)}")
 
     def _roles(self, players: tuple[str, ...]) -> tuple[str, str]:
-        """Return leader and follower."""
+        """Return the leader and the follower."""
         leader = self.leader or players[0]
         (follower,) = (name for name in players if name != leader)
         return leader, follower
 
     def initial(self, game: Game, vectors: Vectors, buffers: Buffers) -> Tree:
-        """Return nothing, or the preconditioner's zero second moments, (n_i,), and their counts of calls, ()."""
+        """Return the preconditioner's zero second moments, (n_i,), and numbers of calls, (); empty without one."""
         if self.decay is None:
             return {}
         counts = {n: torch.zeros((), dtype=torch.int64, device=vector.device) for n, vector in vectors.items()}
         return {"count": counts, "square": {name: torch.zeros_like(vector) for name, vector in vectors.items()}}
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
-        """Return the leader's gradient, or v, the ridge's slope in two products, and all iterations: a bound."""
+        """Return an upper bound: v, the right-hand side in two products, all iterations; 1 for the leader only."""
         return 1 if moving == (self._roles(players)[0],) else 4 + 2 * self.iterations
 
     def __call__(
@@ -87,10 +88,10 @@ class FollowTheRidge(Field):
         leader, follower = self._roles(game.players)
         if follower not in players:
             evaluation = vector_field(game, vectors, buffers, batch, players)
-            blocks, memory = self._conditioned(evaluation.field, memory, players)
+            blocks, memory = self._preconditioned(evaluation.field, memory, players)
             return replace(evaluation, field=blocks), memory
         evaluation, transposed = linearization(game, vectors, buffers, batch)
-        blocks, memory = self._conditioned(evaluation.field, memory, players)
+        blocks, memory = self._preconditioned(evaluation.field, memory, players)
 
         def curvature(u: Tensor) -> Tensor:
             return transposed({follower: u}, (follower,))[follower]  # J_yy = −H_yy is symmetric
@@ -106,8 +107,8 @@ class FollowTheRidge(Field):
         )
         return evaluation, memory
 
-    def _conditioned(self, gradients: Vectors, memory: Tree, players: tuple[str, ...]) -> tuple[Vectors, Tree]:
-        """Return the gradients over their root mean squares, and the memory in which those who move are counted."""
+    def _preconditioned(self, gradients: Vectors, memory: Tree, players: tuple[str, ...]) -> tuple[Vectors, Tree]:
+        """Return the gradients divided by their root mean squares, and the memory updated for moving players."""
         if self.decay is None:
             return dict(gradients), memory
         counts, squares, blocks = dict(memory["count"]), dict(memory["square"]), {}

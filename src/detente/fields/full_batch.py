@@ -1,4 +1,4 @@
-"""The gradient vector field of the whole set."""
+"""The gradient vector field of the whole dataset."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from detente.state import Tree
 class FullBatch(Field):
     """Each player's gradient over all terms of a finite sum, v_i(x) = (1/N) Σₙ ∇_i L_i(x; n): no noise, at full cost.
 
-    The set is gone through in batches of the game's size, whose gradients are averaged; of the batch that a step
-    draws, nothing is used. It costs as many gradients a move as the set has batches.
+    The field averages the gradients of all batches of the dataset and ignores the batch that the step draws. A move
+    costs as many gradients as the dataset has batches.
 
     Source: Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN, section 5.2 (GD-GAN).
     """
 
-    traceable: ClassVar[bool] = False  # its batches come from outside the step
+    traceable: ClassVar[bool] = False  # it reads batches that are not inputs of the step
 
     def check(self, game: Game) -> None:
-        """Raise `InvalidValue` where there is no whole set."""
+        """Raise `InvalidValue` unless the game has a finite dataset."""
         require_finite(game)
 
     def batches(self, game: Game) -> int:
-        """Return how many batches the whole set has."""
+        """Return the number of batches of the whole dataset."""
         return part_count(game)
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
-        """Return one gradient for each who moves, on each of `batches`."""
+        """Return one gradient per moving player, for each of the `batches`."""
         return len(moving)
 
     def __call__(

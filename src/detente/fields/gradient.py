@@ -12,13 +12,13 @@ from detente.state import Tree
 
 @dataclass(frozen=True)
 class Gradient(Field):
-    """Each player's gradient of its own loss: v_i(x) = ∇_{x_i} L_i(x).
+    """The gradient of each player's own loss: v_i(x) = ∇_{x_i} L_i(x).
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, eq. 5 (descent sign).
     """
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
-        """Return one gradient for each who moves."""
+        """Return one gradient per moving player."""
         return len(moving)
 
     def __call__(

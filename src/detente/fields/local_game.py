@@ -1,4 +1,4 @@
-"""The bilinear game around a point whose equilibrium is a competitive step."""
+"""The local bilinear game around a point; its equilibrium is the competitive step."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from detente.state import Tree
 
 
 def require_zero_sum_pair(game: Game) -> None:
-    """Raise `InvalidValue` where there are not two players, one of whom loses what the other wins."""
+    """Raise `InvalidValue` unless the game is zero-sum with two players."""
     name = type(game).__name__
-    require(len(game.players) == 2, "game", f"{name} of {len(game.players)} players", "a game of two players")
+    require(len(game.players) == 2, "game", f"{name} with {len(game.players)} players", "a game of two players")
     allowed = "a zero-sum game: for a GAN, an objective like `minimax` or `wasserstein` and no penalties"
     require(game.zero_sum, "game", f"{name} that is not zero-sum", allowed)
 
@@ -40,16 +40,20 @@ def equilibrium(
 
     Δx minimises Δxᵀ∇_x f + Δxᵀ D_xy Δy + ½ Δxᵀ P_x⁻¹ Δx, Δy maximises Δyᵀ∇_y f + Δxᵀ D_xy Δy − ½ Δyᵀ P_y⁻¹ Δy. So
     z_x + N z_y = √P_x ∇_x f and z_y − Nᵀ z_x = −√P_y ∇_y f with N = √P_x D_xy √P_y. One player's z solves
-    (I + N Nᵀ) z_x = √P_x ∇_x f + N √P_y ∇_y f (or its mirror image) by conjugate gradients that begin at the last z;
-    the other's follows. Players take turns in this. Mapped or traced, both are solved and one is taken.
+    (I + N Nᵀ) z_x = √P_x ∇_x f + N √P_y ∇_y f (or its mirror image) by conjugate gradients that start from the
+    previous z; the opponent's z follows. The players alternate in these two roles. Under vmap or tracing, both systems
+    are solved and one solution is selected.
 
     Args:
-        gradients: v = (∇_x f, −∇_y f), each player's (n_i,).
-        transposed: (u, wanted) ↦ Jᵀu, with J = v'.
-        roots: √P, by player: a number, or one for each parameter, (n_i,).
-        memory: as `no_steps` or the last call returned it.
-        iterations: of conjugate gradients, at most.
-        tolerance: of conjugate gradients, relative.
+        gradients: v = (∇_x f, −∇_y f), by player, (n_i,).
+        transposed: (u, players) ↦ the blocks of `players` of Jᵀu, with J = v'.
+        roots: √P, by player: a number, or one per parameter, (n_i,).
+        memory: the memory returned by `no_steps` or by the previous call.
+        iterations: maximum number of conjugate-gradient iterations.
+        tolerance: relative tolerance of conjugate gradients.
+
+    Returns:
+        z by player, (n_i,), and the new memory.
     """
     pulls = {name: roots[name] * gradient for name, gradient in gradients.items()}
 
@@ -58,7 +62,7 @@ def equilibrium(
         # Off its diagonal J = [[·, D_xy], [−D_yx, ·]] is antisymmetric, so a product with it is one with −Jᵀ.
         return -roots[target] * transposed({source: roots[source] * z}, (target,))[target]
 
-    def solved_for(name: str, opponent: str) -> Vectors:
+    def solve_for(name: str, opponent: str) -> Vectors:
         z = conjugate_gradient(
             lambda u: u - across(across(u, name, opponent), opponent, name),
             pulls[name] - across(pulls[opponent], opponent, name),
@@ -71,8 +75,8 @@ def equilibrium(
     first, second = gradients
     turn = memory["turn"]
     if is_eager(turn, *gradients.values()):
-        solution = solved_for(second, first) if turn else solved_for(first, second)
+        solution = solve_for(second, first) if turn else solve_for(first, second)
     else:
-        direct, mirrored = solved_for(first, second), solved_for(second, first)
+        direct, mirrored = solve_for(first, second), solve_for(second, first)
         solution = {name: torch.where(turn.bool(), mirrored[name], direct[name]) for name in gradients}
     return solution, {"turn": 1 - turn, "start": {name: solution[name] for name in memory["start"]}}

@@ -16,14 +16,14 @@ from detente.state import Tree
 class Smoothing(Field):
     """Consensus for one player only: w_D = v_D + γ ∇_D R, w_G = v_G.
 
-    The paper and its code define R differently, and both are here: the paper drops the regulariser ½‖v‖² from the
-    generator's loss and keeps it for the discriminator (`definition="paper"`); the code regularises with the norm
-    of the generator's gradient alone, R = ½‖v_G‖² (`definition="code"`).
+    The paper and its code define R differently. With `definition="paper"`, the regulariser ½‖v‖² is dropped from the
+    generator's loss and kept for the discriminator. With `definition="code"`, the regulariser is the norm of the
+    generator's gradient alone, R = ½‖v_G‖².
 
     Args:
         strength: γ, dimensionless, ≥ 0.
         definition: "paper" (R = ½‖v‖²) or "code" (R = ½‖v_G‖²).
-        player: who is regularised; the others move along their plain gradient.
+        player: the player to regularise; the others follow their plain gradient.
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, supplementary material, and the authors' code
         (consensus_gan/optimizer.py).
@@ -38,11 +38,11 @@ class Smoothing(Field):
         require(self.definition in ("paper", "code"), "definition", self.definition, "'paper' or 'code'")
 
     def check(self, game: Game) -> None:
-        """Raise `InvalidValue` where nobody of this name plays."""
+        """Raise `InvalidValue` unless `player` is a player of the game."""
         require(self.player in game.players, "player", self.player, f"one of {', '.join(game.players)}")
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
-        """Return one gradient a player and one more, of R; the code's R costs the others' gradients once more."""
+        """Return one gradient per player and one of R; with "code", R costs the other players' gradients again."""
         if self.player not in moving:
             return len(moving)
         return len(players) + (1 if self.definition == "paper" else len(moving))

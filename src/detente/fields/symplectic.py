@@ -15,16 +15,16 @@ from detente.state import Tree
 
 @dataclass(frozen=True)
 class Symplectic(Field):
-    """The gradient field, turned where it rotates: w = v + λ Aᵀv, with A = ½(J − Jᵀ), so Aᵀv = ½(Jᵀv − Jv).
+    """The gradient field corrected for its rotation: w = v + λ Aᵀv, with A = ½(J − Jᵀ), so Aᵀv = ½(Jᵀv − Jv).
 
-    Aligned, λ has the sign of ⟨v, Jᵀv⟩⟨Aᵀv, Jᵀv⟩/n + ε, so that w is drawn towards stable fixed points and away from
-    unstable ones. n is the number of parameters of all players, as in Letcher's code; DeepMind's divides by that of
-    parameter tensors, of which a field knows nothing. n matters near fixed points only, where ε decides.
+    With `align`, λ has the sign of ⟨v, Jᵀv⟩⟨Aᵀv, Jᵀv⟩/n + ε, so that w points towards stable fixed points and away
+    from unstable ones. n is the number of parameters of all players, as in Letcher's code. DeepMind's code divides by
+    the number of parameter tensors, which a field does not have. n matters only near fixed points, where ε decides.
 
     Args:
         strength: λ, dimensionless, ≥ 0.
-        align: whether λ takes the sign above, or is positive always.
-        epsilon: ε, ≥ 0; weakly prefers λ > 0.
+        align: whether λ takes the sign above; if False, λ is always positive.
+        epsilon: ε, ≥ 0; a weak preference for λ > 0.
 
     Source: Balduzzi et al. 2018, The Mechanics of n-Player Differentiable Games (arXiv:1802.05642), Algorithm 1;
         Letcher et al. 2019, Differentiable Game Mechanics (arXiv:1905.04926), and both codes for the sign.
@@ -39,7 +39,7 @@ class Symplectic(Field):
         require(self.epsilon >= 0, "epsilon", self.epsilon, "a number ≥ 0")
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
-        """Return one gradient a player for each of v, Jᵀv and Jv, whoever moves."""
+        """Return one gradient per player for each of v, Jᵀv and Jv, whichever players move."""
         return 3 * len(players)
 
     def __call__(

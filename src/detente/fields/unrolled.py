@@ -22,10 +22,10 @@ Moments = dict[str, Tensor]
 class Unrolled(Field):
     """One player looks ahead: w_x = ∇_x L_x(x, y_K(x)), where y_k₊₁ = y_k − η ∇_y L_y(x, y_k); w_y = ∇_y L_y(x, y).
 
-    The opponent's K steps are differentiated in full, and all of them see the same batch and buffers. With Adam's
-    steps, y_k₊₁ = y_k − η m̂/(√ŝ + ε), the moments m and s go on from the opponent's own: the field keeps them from
-    the gradients with which the opponent moves, so they are those of an opponent moved by the same Adam. Where
-    s = 0, √s is taken as constant, since it has no derivative. The loss told for x is L_x(x, y_K).
+    The gradient passes through all K steps of the opponent, which use the same batch and buffers. With Adam's steps,
+    y_k₊₁ = y_k − η m̂/(√ŝ + ε), the moments m and s start from the opponent's current moments. The field computes
+    these from the gradients with which the opponent moves, so they equal those of an opponent trained by the same
+    Adam. Where s = 0, √s is treated as constant, since it has no derivative. The reported loss of x is L_x(x, y_K).
 
     Args:
         steps: K, ≥ 1; the paper's mixture: 5 or 10.
@@ -33,7 +33,7 @@ class Unrolled(Field):
         inner: the opponent's steps: "gradient" (plain) or "adam".
         betas: Adam's (β₁, β₂), each in [0, 1).
         epsilon: Adam's ε, > 0.
-        player: x, who looks ahead; default the first player, in a GAN the generator.
+        player: x, the player that looks ahead. Default: the first player, in a GAN the generator.
 
     Source: Metz et al. 2017, Unrolled Generative Adversarial Networks (arXiv:1611.02163), section 2.2; the authors'
         code for Adam's steps.
@@ -55,20 +55,20 @@ class Unrolled(Field):
         require(self.epsilon > 0, "epsilon", self.epsilon, "a number > 0")
 
     def check(self, game: Game) -> None:
-        """Raise `InvalidValue` where there are not two players, or nobody is named `player`."""
+        """Raise `InvalidValue` unless the game has two players and `player` is one of them."""
         allowed = "a game of two players"
-        require(len(game.players) == 2, "game", f"{type(game).__name__} of {len(game.players)} players", allowed)
+        require(len(game.players) == 2, "game", f"{type(game).__name__} with {len(game.players)} players", allowed)
         valid = self.player is None or self.player in game.players
         require(valid, "player", self.player, f"one of {', '.join(game.players)}")
 
     def _roles(self, players: tuple[str, ...]) -> tuple[str, str]:
-        """Return who looks ahead, and the opponent."""
+        """Return the player that looks ahead, and the opponent."""
         player = self.player or players[0]
         (opponent,) = (name for name in players if name != player)
         return player, opponent
 
     def initial(self, game: Game, vectors: Vectors, buffers: Buffers) -> Tree:
-        """Return zero moments of the opponent, (n,), and a count of its moves, (); nothing for plain steps."""
+        """Return zero moments of the opponent, (n,), and the number of its moves, (); empty for plain steps."""
         if self.inner == "gradient":
             return {}
         vector = vectors[self._roles(game.players)[1]]
@@ -76,7 +76,7 @@ class Unrolled(Field):
         return {"count": count, "mean": torch.zeros_like(vector), "square": torch.zeros_like(vector)}
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
-        """Return one gradient a step and one through them all; the first step's is the opponent's own."""
+        """Return one gradient per step and one through all steps; the first step's gradient is also the opponent's."""
         return self.steps + 1 if self._roles(players)[0] in moving else 1
 
     def __call__(
@@ -93,14 +93,14 @@ class Unrolled(Field):
         return Evaluation(blocks, losses, evaluation.buffers), opponent_memory if opponent in players else memory
 
     def _move(self, vector: Tensor, gradient: Tensor, memory: Moments) -> tuple[Tensor, Moments]:
-        """Return where one step of the opponent leads, and its moments then."""
+        """Return the opponent's parameters and moments after one step."""
         if self.inner == "gradient":
             return vector - self.learning_rate * gradient, memory
         first, second = self.betas
         count = memory["count"] + 1
         mean = torch.lerp(memory["mean"], gradient, 1 - first)
         square = torch.lerp(memory["square"], gradient * gradient, 1 - second)
-        # Adam's corrections are in float64 here as everywhere.
+        # Adam's corrections are in float64, as in the optimizer.
         correct_mean, correct_root = 1 - first ** count.double(), (1 - second ** count.double()).sqrt()
         smooth = square > 0
         root = torch.where(smooth, torch.where(smooth, square, 1).sqrt(), 0) / correct_root.to(vector.dtype)

@@ -1,1 +1,1 @@
-"""Through what: how samples are coarse-grained before the discriminator sees them."""
+"""Filters: maps that remove detail from samples before the discriminator scores them."""

@@ -1,4 +1,4 @@
-"""The role of a filter: a loss of detail in whatever the discriminator sees, real or generated."""
+"""The base class of filters: maps that remove detail from real and generated samples for the discriminator."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ Strength = float | Schedule
 
 
 class Filter(ABC):
-    """A map A_λ on samples that keeps their shape, the same for real and generated ones.
+    """A shape-preserving map A_λ on samples, the same for real and generated samples.
 
-    A concrete filter is a frozen dataclass with `strengths`: one λ, or several, at each of which every sample is then
-    scored (an augmentation), the losses being averaged over them. Its randomness is an input (`draw`), so that the
-    same batch always gives the same loss.
+    A concrete filter is a frozen dataclass with `strengths`: one λ or several. With several, each sample is scored at
+    each λ (an augmentation), and the losses are averaged. Random numbers are inputs, drawn by `draw`, so that the same
+    batch always gives the same loss.
     """
 
     strengths: Strength | tuple[Strength, ...]
 
     @property
     def every(self) -> tuple[Strength, ...]:
-        """All strengths, be it one."""
-        return _several(self.strengths)
+        """All strengths, as a tuple."""
+        return _as_tuple(self.strengths)
 
     @property
     def scheduled(self) -> bool:
-        """Whether a strength changes over training."""
+        """Whether a strength changes during training."""
         return any(isinstance(strength, Schedule) for strength in self.every)
 
     def at(self, t: Tensor | None, dtype: torch.dtype | None = None) -> list[float | Tensor]:
-        """Return all strengths λ at the training's step `t`, int64 (); None where no strength is a schedule.
+        """Return all strengths λ at the training step `t`, int64 (); `t` may be None if no strength is a schedule.
 
         For samples of `dtype` float64, schedules compute in float64.
         """
@@ -44,7 +44,7 @@ class Filter(ABC):
         return [value(strength, t, dtype) for strength in self.every]
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Raise `InvalidValue` where samples of a shape, without the batch, cannot be filtered."""
+        """Raise `InvalidValue` if the filter does not support samples of a shape (without the batch dimension)."""
         del shape
 
     def draw(self, shape: torch.Size, generator: torch.Generator) -> dict[str, Tensor]:
@@ -54,18 +54,18 @@ class Filter(ABC):
 
     @abstractmethod
     def __call__(self, samples: Tensor, noise: dict[str, Tensor], strength: float | Tensor) -> Tensor:
-        """Return the samples filtered, in their shape (batch, …), differentiable.
+        """Return the filtered samples, (batch, …), differentiable with respect to the samples.
 
         Args:
-            samples: real or generated, (batch, …).
-            noise: as `draw` drew it.
-            strength: λ, one of `at`.
+            samples: real or generated samples, (batch, …).
+            noise: the random numbers of `draw`.
+            strength: λ, an element of `at`.
         """
 
 
 def require_strengths(strengths: Strength | tuple[Strength, ...]) -> None:
-    """Raise `InvalidValue` unless strengths are finite numbers ≥ 0 or schedules, and at least one."""
-    every = _several(strengths)
+    """Raise `InvalidValue` unless strengths are one or more finite numbers ≥ 0 or schedules."""
+    every = _as_tuple(strengths)
     allowed = "a finite number ≥ 0, a schedule, or several of these"
     require(len(every) > 0, "strengths", strengths, allowed)
     for strength in every:
@@ -77,5 +77,5 @@ def require_strengths(strengths: Strength | tuple[Strength, ...]) -> None:
         )
 
 
-def _several(strengths: Strength | tuple[Strength, ...]) -> tuple[Strength, ...]:
+def _as_tuple(strengths: Strength | tuple[Strength, ...]) -> tuple[Strength, ...]:
     return tuple(strengths) if isinstance(strengths, tuple | list) else (strengths,)

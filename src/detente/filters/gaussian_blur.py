@@ -1,4 +1,4 @@
-"""Images out of focus."""
+"""Gaussian blur of images."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor
 from detente.errors import require
 from detente.filters.base import Filter, Strength, require_strengths
 
-NOTHING = 1e-3  # pixels: at this width the neighbours' weight, exp(−½ 10⁶), is zero in any floating type
+NOTHING = 1e-3  # pixels; at this width the neighbours' weight, exp(−½ 10⁶), is zero in any floating-point type
 
 
 @dataclass(frozen=True)
 class GaussianBlur(Filter):
-    """Every pixel the mean of its surroundings, weighted with exp(−d²/2λ²), channel by channel; mirrored at the edges.
+    """Gaussian blur: each pixel becomes a mean with weights exp(−d²/2λ²), per channel, with mirrored edges.
 
-    The weights are products of one for rows and one for columns, so A_λ(x) = K x Kᵀ with a matrix K whose rows and
-    columns sum to one: no brightness is lost, and λ may change over training.
+    The weights factor into rows and columns, so A_λ(x) = K x Kᵀ, where the rows and columns of the matrix K sum to one.
+    The mean brightness does not change, and λ may change during training.
 
     Args:
-        strengths: λ ≥ 0 in pixels, or a schedule, or several of these; 0 changes nothing. Up to about the image's
-            size, where all that is left is its mean.
+        strengths: λ ≥ 0 in pixels, or a schedule, or several of these; 0 changes nothing. Useful up to about the
+            image's size, where only the mean remains.
 
     Source: NIPS 2017 submission on noisy discriminator gradients, eq. 9 (blur not specified there); mirrored edges as
         in `scipy.ndimage.gaussian_filter`.
@@ -48,11 +48,11 @@ class GaussianBlur(Filter):
 
 def _kernel(size: int, strength: float | Tensor, like: Tensor) -> Tensor:
     """Return K, (size, size), with the weights of a pixel and of its nearest mirror images."""
-    at = torch.arange(size, dtype=like.dtype, device=like.device)
+    position = torch.arange(size, dtype=like.dtype, device=like.device)
     width = torch.as_tensor(strength, dtype=like.dtype, device=like.device).clamp(min=NOTHING)
-    nearest = torch.stack((at.unsqueeze(1) - at, at.unsqueeze(1) + at + 1))
-    turns = 2 * size * torch.arange(-2, 3, dtype=like.dtype, device=like.device).reshape(5, 1, 1, 1)
-    weights = torch.exp(-0.5 * ((nearest + turns) / width).square()).sum((0, 1))
-    nothing = torch.finfo(like.dtype).tiny ** 0.5  # denormal numbers would take a product thirty times as long
-    weights = weights.where(weights > nothing, 0.0)
+    offsets = torch.stack((position.unsqueeze(1) - position, position.unsqueeze(1) + position + 1))
+    periods = 2 * size * torch.arange(-2, 3, dtype=like.dtype, device=like.device).reshape(5, 1, 1, 1)
+    weights = torch.exp(-0.5 * ((offsets + periods) / width).square()).sum((0, 1))
+    negligible = torch.finfo(like.dtype).tiny ** 0.5  # denormal numbers would make the product thirty times as slow
+    weights = weights.where(weights > negligible, 0.0)
     return weights / weights.sum(1, keepdim=True)

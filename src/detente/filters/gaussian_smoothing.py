@@ -1,4 +1,4 @@
-"""Samples moved by Gaussian noise: their distribution, convolved with a Gaussian."""
+"""Gaussian noise on samples, which convolves their distribution with a Gaussian."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from detente.filters.base import Filter, Strength, require_strengths
 
 @dataclass(frozen=True)
 class GaussianSmoothing(Filter):
-    """Noise on every sample: A_λ(x) = x + λ η, η ~ N(0, I), so that a density p becomes p ∗ N(0, λ²I).
+    """Gaussian noise on each sample: A_λ(x) = x + λ η, η ~ N(0, I), so that a density p becomes p ∗ N(0, λ²I).
 
-    Equal densities stay equal and different ones different, but those that do not overlap now do. For points, and for
-    any other samples too.
+    Equal densities stay equal and different densities stay different, but densities with disjoint supports now overlap.
+    Works for points and for any other samples.
 
     Args:
         strengths: λ ≥ 0 in the samples' unit, or a schedule, or several of these; 0 changes nothing.

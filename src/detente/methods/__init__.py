@@ -1,9 +1,9 @@
-"""The table of papers: each published method as its triple of field, scheme and optimizer, with the paper's defaults.
+"""Methods: each published method as a field, a scheme and an optimizer, with the paper's defaults.
 
-Most functions take `optimizer`, the name of a member of `detente.optimizers` or a built one, and `learning_rate`,
-which goes to a named optimizer (default: the one stated): one rate for all players, or one for each (two time-scales),
-by name or in the order of the game's players. The decorator `registered` says when to use a method, its limits and its
-memory; its docstring ends with `Source:`.
+Most functions have the arguments `optimizer` and `learning_rate`. `optimizer` is an optimizer, or the name of a member
+of `detente.optimizers`. `learning_rate` applies to a named optimizer: one rate for all players, or one per player (two
+time-scales), by name or in the order of the game's players; each docstring states the default. The decorator
+`registered` describes when to use a method, its limits and its memory; the docstring ends with `Source:`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def names() -> dict[str, Callable[..., Method]]:
-    """Return every method by name: the public functions of this folder's files that return a `Method`."""
+    """Return all methods by name: the public functions in this package's modules that return a `Method`."""
     return functions(__name__, Method)
 
 

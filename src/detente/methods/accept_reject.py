@@ -1,4 +1,4 @@
-"""Accept–reject min-max, with proposals by gradient and by chance."""
+"""Accept–reject min-max, with gradient proposals and with random proposals."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from detente.schemes.accept_reject import AcceptReject
 
 @registered(
     memory="Adam 2",
-    use="where alternating training cycles between modes",
-    limits="is slow where most proposals are rejected",
+    use="if alternating training cycles between modes",
+    limits="is slow if most proposals are rejected",
 )
 def accept_reject(
     ascent_steps: int = 6,
@@ -23,15 +23,16 @@ def accept_reject(
     optimizer: Optimizer | str = "adam",
     learning_rate: Rate = None,
 ) -> Method:
-    """Accept–reject min-max: the generator's move is kept only if it pays after the discriminator's answer to it.
+    """Accept–reject min-max: keep the generator's move only if it improves its loss after the discriminator responds.
 
     Args:
-        ascent_steps: the discriminator's moves in answer, ≥ 1; 6 for the mixture of Gaussians, 1 for images.
-        accept_every: steps 0, r, 2r, … are accepted in any case; 4 for the mixture, 5 for digits, 2 for CIFAR-10.
-        accept_anyway: probability of accepting in any case, in [0, 1], or a schedule (paper: e^(−t/τ)).
+        ascent_steps: number of the discriminator's moves in response, ≥ 1; 6 for the mixture of Gaussians, 1 for
+            images.
+        accept_every: r: always accept steps 0, r, 2r, …; 4 for the mixture, 5 for digits, 2 for CIFAR-10.
+        accept_anyway: probability of accepting without an improvement, in [0, 1], or a schedule (paper: e^(−t/τ)).
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate for everybody; default, with "adam", the mixture's 1e-3 for the
-            generator and 1e-4 for the discriminator; images 2e-4 for both.
+        learning_rate: rate of the named optimizer, for all players. Default for "adam": the mixture's 1e-3 for the
+            generator and 1e-4 for the discriminator; for images, the authors use 2e-4 for both. Otherwise 2e-4.
 
     Source: Mangoubi, Sachdeva & Vishnoi 2020 (arXiv:2006.12376), Algorithm 1, and their code for all defaults.
     """
@@ -43,8 +44,8 @@ def accept_reject(
 
 @registered(
     memory="–",
-    use="on test functions of a few numbers",
-    limits="rarely finds a descent among thousands of parameters",
+    use="for test functions of a few variables",
+    limits="rarely finds an improvement with thousands of parameters",
 )
 def random_proposal(
     spread: float = 0.5,
@@ -55,19 +56,19 @@ def random_proposal(
     optimizer: Optimizer | str = "sgd",
     learning_rate: Rate = None,
 ) -> Method:
-    """Accept–reject min-max with random proposals, for functions of a few numbers: a local search of x under max_y f.
+    """Accept–reject min-max with random proposals, for functions of a few variables: a local search for min_x max_y f.
 
     Args:
         spread: standard deviation of a proposal, > 0.
-        ascent_steps: the max player's moves in answer, at most, ≥ 1.
-        tolerance: slope at which the max player has answered, ≥ 0.
-        decrease: by how much the value must decrease, ≥ 0.
-        patience: rejections in a row after which nothing moves any more, ≥ 1; None: never.
+        ascent_steps: maximum number of the max player's moves in response, ≥ 1.
+        tolerance: gradient norm at which the max player stops, ≥ 0.
+        decrease: required decrease of the value, ≥ 0.
+        patience: number of consecutive rejections after which all moves stop, ≥ 1; None to never stop.
         optimizer: the max player's optimizer or its name.
-        learning_rate: the named optimizer's rate; default 0.05.
+        learning_rate: rate of the named optimizer; default 0.05.
 
     Source: Keswani, Mangoubi, Sachdeva & Vishnoi 2022, section 5 (test functions), and their code for all defaults.
     """
-    require_one_rate(learning_rate, "It is the max player's; the min player moves by chance")
+    require_one_rate(learning_rate, "It is the max player's rate; the min player moves at random")
     scheme = AcceptReject(ascent_steps, tolerance, decrease, spread=spread, patience=patience)
     return Method(Gradient(), scheme, named_optimizer(optimizer, learning_rate, 0.05))

@@ -1,4 +1,4 @@
-"""Later algorithms around Adam: optimism, extragradient, lookahead and averaging."""
+"""Methods based on Adam: optimism, extragradient, lookahead and averaging."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from detente.schemes.simultaneous import Simultaneous
 
 @registered(
     memory="Adam 2 + last move 1",
-    use="where Adam cycles and a step may not cost more",
+    use="if Adam cycles and a step must not cost more",
     limits="is less stable than extragradient at the same rate",
 )
 def optimistic_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.5, 0.9)) -> Method:
-    """Optimistic Adam: everybody moves at once by Adam's moves extrapolated one step.
+    """Optimistic Adam: all players move at once, with Adam's moves extrapolated by one step.
 
     Args:
-        learning_rate: everybody's rate; default 1e-4.
+        learning_rate: learning rate, for all players or per player; default 1e-4.
         betas: (β₁, β₂), each in [0, 1).
 
     Source: Daskalakis, Ilyas, Syrgkanis & Zeng 2018, Training GANs with Optimism (arXiv:1711.00141), Algorithm 1.
@@ -37,14 +37,15 @@ def optimistic_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.
 
 @registered(
     memory="Adam 2",
-    use="as `extragradient`, with its paper's betas and rates",
+    use="as `extragradient`, with the betas and rates of the paper",
     limits="as `extragradient`",
 )
 def extra_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.5, 0.9)) -> Method:
-    """ExtraAdam: extragradient with Adam for both half-steps, each on a batch of its own.
+    """ExtraAdam: extragradient with Adam for both half-steps, each on its own batch.
 
     Args:
-        learning_rate: everybody's rate; default the paper's 5e-5 for the generator and 5e-4 for the discriminator.
+        learning_rate: learning rate, for all players or per player; default 5e-5 for the generator and 5e-4 for the
+            discriminator, as in the paper.
         betas: (β₁, β₂), each in [0, 1).
 
     Source: Gidel et al. 2019, A Variational Inequality Perspective on GANs (arXiv:1802.10551), Algorithm 4.
@@ -55,8 +56,8 @@ def extra_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.5, 0.
 
 @registered(
     memory="Adam 2 + slow 1",
-    use="as a first remedy where alternating training cycles or is noisy",
-    limits="does not help where the inner method diverges within k steps",
+    use="as a first remedy if alternating training cycles or is noisy",
+    limits="does not help if the inner method diverges within k steps",
 )
 def lookahead(
     every: int = 5,
@@ -65,14 +66,14 @@ def lookahead(
     learning_rate: Rate = None,
     discriminator_turns: int = 1,
 ) -> Method:
-    """Lookahead-minmax: alternating training, pulled half-way back to where it was, every few steps.
+    """Lookahead-minmax: alternating training that is pulled half-way back to slow weights every few steps.
 
     Args:
         every: steps between pulls, ≥ 1; 5 on CIFAR-10, 1000 on MNIST, 5000 with extragradient.
-        step: how far the slow weights follow, in (0, 1].
-        optimizer: an optimizer or its name; "adam" alone is the paper's, with β₁ = 0 and β₂ = 0.9.
-        learning_rate: the named optimizer's rate; default 2e-4.
-        discriminator_turns: the discriminator's turns for each of the generator's, ≥ 1; 5 in the paper.
+        step: step size of the slow weights towards the fast ones, in (0, 1].
+        optimizer: an optimizer or its name; "adam" has the paper's β₁ = 0 and β₂ = 0.9.
+        learning_rate: rate of the named optimizer; default 2e-4.
+        discriminator_turns: turns of the discriminator per turn of the generator, ≥ 1; 5 in the paper.
 
     Source: Chavdarova et al. 2021, Taming GANs with Lookahead-Minmax (arXiv:2006.14567), Algorithm 1.
     """
@@ -83,7 +84,7 @@ def lookahead(
 @registered(
     memory="Adam 2 + slow 2",
     use="instead of `lookahead` in very long runs",
-    limits="does not pay in runs shorter than many times `nested_every`",
+    limits="has no benefit unless runs are many times longer than `nested_every`",
 )
 def nested_lookahead(
     every: int = 5,
@@ -93,15 +94,15 @@ def nested_lookahead(
     learning_rate: Rate = None,
     discriminator_turns: int = 1,
 ) -> Method:
-    """Nested Lookahead-minmax: the slow weights themselves are now and then pulled back.
+    """Nested Lookahead-minmax: the slow weights are also pulled back, at a longer interval.
 
     Args:
         every: steps between pulls, ≥ 1.
         nested_every: steps between pulls of the slow weights, a multiple of `every`; 10 000 in the code's example.
-        step: how far slow weights follow, in (0, 1].
-        optimizer: an optimizer or its name; "adam" alone is the paper's, with β₁ = 0 and β₂ = 0.9.
-        learning_rate: the named optimizer's rate; default 2e-4.
-        discriminator_turns: the discriminator's turns for each of the generator's, ≥ 1; 5 in the paper.
+        step: step size of the slow weights towards the fast ones, in (0, 1].
+        optimizer: an optimizer or its name; "adam" has the paper's β₁ = 0 and β₂ = 0.9.
+        learning_rate: rate of the named optimizer; default 2e-4.
+        discriminator_turns: turns of the discriminator per turn of the generator, ≥ 1; 5 in the paper.
 
     Source: Chavdarova et al. 2021, Taming GANs with Lookahead-Minmax (arXiv:2006.14567), and its code.
     """
@@ -112,7 +113,7 @@ def nested_lookahead(
 @registered(
     memory="Adam 2 + generator 1",
     use="nearly always, for the final samples",
-    limits="does not make the training itself converge",
+    limits="does not make the training converge",
 )
 def averaged(
     decay: float = 0.999,
@@ -122,15 +123,15 @@ def averaged(
     learning_rate: Rate = None,
     discriminator_turns: int = 1,
 ) -> Method:
-    """Alternating training, of which the generator's average is measured and sampled.
+    """Alternating training with an average of the generator for metrics and samples.
 
     Args:
-        decay: of the exponential average, in [0, 1).
+        decay: decay of the exponential average, in [0, 1).
         kind: "exponential" or "uniform".
-        start: first step that is averaged, ≥ 0.
+        start: first step that enters the average, ≥ 0.
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 2e-4.
-        discriminator_turns: the discriminator's turns for each of the generator's, ≥ 1.
+        learning_rate: rate of the named optimizer; default 2e-4.
+        discriminator_turns: turns of the discriminator per turn of the generator, ≥ 1.
 
     Source: Yazıcı et al. 2019, The Unusual Effectiveness of Averaging in GAN Training (arXiv:1806.04498).
     """
@@ -142,7 +143,7 @@ def averaged(
 def _alternating(
     optimizer: Optimizer | str, learning_rate: Rate, discriminator_turns: int
 ) -> tuple[Alternating, Optimizers]:
-    """Return alternating training, and Adam as Lookahead-minmax has it or the optimizer asked for."""
+    """Return the alternating scheme, and the requested optimizer; "adam" has the betas of Lookahead-minmax."""
     turns = {"discriminator": discriminator_turns} if discriminator_turns != 1 else {}
     if optimizer == "adam":
         return Alternating(turns=turns), with_rates(learning_rate, 2e-4, lambda rate: Adam(rate, (0.0, 0.9)))

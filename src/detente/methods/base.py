@@ -1,4 +1,4 @@
-"""What every method of the table has in common: optimizers by name or built, and their learning rates."""
+"""Common parts of methods: registration, optimizers by name, and learning rates per player."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from detente.optimizers.base import Optimizer
 from detente.registry import members
 from detente.schedule import Schedule
 
-# One learning rate for all players, or one for each (two time-scales): by name, or in the order of the game's players.
+# One learning rate for all players, or one per player (two time-scales), by name or in the order of the players.
 Rate = float | Schedule | Mapping[str, float | Schedule] | Sequence[float | Schedule] | None
 Optimizers = Optimizer | Mapping[str, Optimizer] | Sequence[Optimizer]
 Build = TypeVar("Build", bound=Callable[..., Any])
@@ -21,13 +21,13 @@ GAN_PLAYERS = ("generator", "discriminator")
 
 @dataclass(frozen=True)
 class Registration:
-    """What a method's row in the table of methods says, besides what its code tells.
+    """The texts of a method's row in the table of methods; the other columns are computed from its code.
 
     Args:
-        memory: what is kept between steps besides the parameters, in copies of them.
-        use: when to use it, as the end of a sentence.
-        limits: where it fails, or what it costs.
-        ring: settings of the game `ring` on which its cost is counted.
+        memory: memory between steps in addition to the parameters, in multiples of their size.
+        use: when to use the method, as the end of a sentence.
+        limits: when the method fails, or its cost.
+        ring: settings of the game `ring` for the computation of the cost.
     """
 
     memory: str
@@ -37,7 +37,7 @@ class Registration:
 
 
 def registered(memory: str, use: str, limits: str, **ring: Any) -> Callable[[Build], Build]:
-    """Return a decorator that gives a method's function its `registration`; arguments as `Registration` has them."""
+    """Return a decorator that sets the `registration` of a method's function; see `Registration` for the arguments."""
 
     def decorate(build: Build) -> Build:
         build.registration = Registration(memory, use, limits, ring)  # type: ignore[attr-defined]
@@ -47,40 +47,39 @@ def registered(memory: str, use: str, limits: str, **ring: Any) -> Callable[[Bui
 
 
 def with_rates(learning_rate: Rate, default: float, make: Callable[[Any], Optimizer]) -> Optimizers:
-    """Return the optimizer with a learning rate, or one optimizer for each player where each has its own rate.
+    """Return the optimizer with a learning rate, or one optimizer per player if each player has its own rate.
 
     Args:
-        learning_rate: one rate for all players, or one for each, by name or in the game's order; None for the default.
-        default: the rate where none is given.
-        make: returns the optimizer with one rate, a number or a schedule.
+        learning_rate: one rate for all players, or one per player, by name or in the game's order; None for the
+            default.
+        default: the default rate.
+        make: returns the optimizer for one rate, a number or a schedule.
 
     Raises:
-        InvalidValue: a rate that is neither a number nor a schedule, or no rate at all.
+        InvalidValue: a rate is neither a number nor a schedule, or there are no rates.
     """
     if learning_rate is None:
         return make(default)
     if isinstance(learning_rate, Mapping):
         require(len(learning_rate) > 0, "learning_rate", learning_rate, "a rate for each player")
-        return {str(player): _made(f"learning_rate.{player}", rate, make) for player, rate in learning_rate.items()}
+        return {str(player): _make(f"learning_rate.{player}", rate, make) for player, rate in learning_rate.items()}
     if isinstance(learning_rate, Sequence) and not isinstance(learning_rate, str):
         require(len(learning_rate) > 0, "learning_rate", learning_rate, "a rate for each player")
-        return tuple(_made(f"learning_rate[{index}]", rate, make) for index, rate in enumerate(learning_rate))
-    return _made("learning_rate", learning_rate, make)
+        return tuple(_make(f"learning_rate[{index}]", rate, make) for index, rate in enumerate(learning_rate))
+    return _make("learning_rate", learning_rate, make)
 
 
 def named_optimizer(optimizer: Optimizer | str, learning_rate: Rate, default: float) -> Optimizers:
-    """Return an optimizer as it was built, or the member of that name with `learning_rate`, or with the default.
+    """Return an optimizer unchanged, or for a name, the member of that name with `learning_rate` or the default.
 
-    Where each player has a learning rate of its own, each has an optimizer of its own.
+    If each player has its own learning rate, each has its own optimizer.
 
     Raises:
-        InvalidValue: there is no such optimizer, or one that was built is given another rate.
+        InvalidValue: the name is unknown, or an optimizer instance is combined with a learning rate.
     """
     if isinstance(optimizer, Optimizer):
         if learning_rate is not None:
-            raise InvalidValue(
-                "learning_rate", learning_rate, "nothing, since the optimizer that you built has its own"
-            )
+            raise InvalidValue("learning_rate", learning_rate, "None, since the optimizer that you passed has its own")
         return optimizer
     choices = {name: member for name, member in members("optimizers").items() if name != "clipped"}
     if not isinstance(optimizer, str):
@@ -91,10 +90,10 @@ def named_optimizer(optimizer: Optimizer | str, learning_rate: Rate, default: fl
 
 
 def gan_optimizers(optimizer: Optimizer | str, learning_rate: Rate, default: float) -> dict[str, Optimizer]:
-    """Return the generator's and the discriminator's optimizer, by name, as `named_optimizer` makes them.
+    """Return the optimizers of the generator and the discriminator by player, as in `named_optimizer`.
 
     Raises:
-        InvalidValue: as `named_optimizer`, or rates for other players.
+        InvalidValue: as in `named_optimizer`, or if there are rates for other players.
     """
     optimizers = named_optimizer(optimizer, learning_rate, default)
     if isinstance(optimizers, Optimizer):
@@ -111,22 +110,22 @@ def gan_optimizers(optimizer: Optimizer | str, learning_rate: Rate, default: flo
 
 
 def require_one_rate(learning_rate: Rate, hint: str, scheduled: bool = True) -> None:
-    """Raise `InvalidValue` where each player is given a learning rate of its own, and the method has one.
+    """Raise `InvalidValue` for learning rates per player, for a method that has only one rate.
 
     Args:
-        learning_rate: as the user gave it.
-        hint: whose rate it is, or where the other one is set.
+        learning_rate: the user's value.
+        hint: explains which player has this rate, or how to set the other player's rate.
         scheduled: whether the rate may be a schedule.
     """
-    several = isinstance(learning_rate, Mapping | Sequence) and not isinstance(learning_rate, str)
-    require(not several, "learning_rate", learning_rate, "one rate", hint)
+    per_player = isinstance(learning_rate, Mapping | Sequence) and not isinstance(learning_rate, str)
+    require(not per_player, "learning_rate", learning_rate, "one rate", hint)
     if learning_rate is not None:
         _require_rate("learning_rate", learning_rate)
         plain = scheduled or not isinstance(learning_rate, Schedule)
         require(plain, "learning_rate", learning_rate, "a finite number > 0", hint)
 
 
-def _made(field: str, rate: Any, make: Callable[[Any], Optimizer]) -> Optimizer:
+def _make(field: str, rate: Any, make: Callable[[Any], Optimizer]) -> Optimizer:
     _require_rate(field, rate)
     try:
         return make(rate)

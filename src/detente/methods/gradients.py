@@ -1,4 +1,4 @@
-"""Gradient methods in their classical orders, consensus optimisation, and WGAN's weight clipping."""
+"""Classical gradient methods, consensus optimisation, and WGAN's weight clipping."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from detente.schemes.simultaneous import Simultaneous
     limits="does not damp rotation: on the bilinear game, plain steps of any size spiral outwards",
 )
 def simultaneous(optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rate: Rate = None) -> Method:
-    """Simultaneous gradient descent (SimGA): everybody moves at once along the plain gradient.
+    """Simultaneous gradient descent (SimGA): all players move at once along the plain gradient.
 
     Args:
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 1e-4.
+        learning_rate: rate of the named optimizer; default 1e-4.
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Algorithm 1.
     """
@@ -38,7 +38,7 @@ def simultaneous(optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rat
 
 @registered(
     memory="Adam 2",
-    use="first; it is how GANs are usually trained",
+    use="first, since it is the usual training of GANs",
     limits="on the bilinear game, plain steps stay on a cycle",
 )
 def alternating(
@@ -47,13 +47,13 @@ def alternating(
     discriminator_turns: int = 1,
     order: tuple[str, ...] | None = None,
 ) -> Method:
-    """Alternating gradient descent (AltGA): the way GANs are usually trained.
+    """Alternating gradient descent (AltGA): the usual training of GANs.
 
     Args:
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 2e-4.
-        discriminator_turns: the discriminator's turns for each of the generator's, ≥ 1.
-        order: who moves first; default the discriminator.
+        learning_rate: rate of the named optimizer; default 2e-4.
+        discriminator_turns: turns of the discriminator per turn of the generator, ≥ 1.
+        order: the players in the order in which they move; default: the discriminator first.
 
     Source: Goodfellow et al. 2014, Algorithm 1; Radford et al. 2016 for the rate.
     """
@@ -64,31 +64,31 @@ def alternating(
 @registered(
     memory="Adam 2",
     use="instead of `alternating`, for a twelfth less work: samples are generated once, as in PyTorch's tutorial",
-    limits="the generator's turn has no noise of its own",
+    limits="the generator's turn has no independent noise",
 )
 def alternating_shared_batch(optimizer: Optimizer | str = "adam", learning_rate: Rate = None) -> Method:
-    """Alternating gradient descent as in PyTorch's tutorial: both turns on one batch, which is generated once.
+    """Alternating gradient descent as in PyTorch's tutorial: both turns use one batch, which is generated once.
 
     Args:
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 2e-4.
+        learning_rate: rate of the named optimizer; default 2e-4.
 
-    Source: Goodfellow et al. 2014, Algorithm 1, but for the second batch; Radford et al. 2016 for the rate.
+    Source: Goodfellow et al. 2014, Algorithm 1, except the second batch; Radford et al. 2016 for the rate.
     """
     return Method(Gradient(), SharedBatch(), named_optimizer(optimizer, learning_rate, 2e-4))
 
 
 @registered(
     memory="Adam 2",
-    use="when losses oscillate; there is no new setting to choose",
+    use="if losses oscillate; it adds no hyper-parameters",
     limits="each step evaluates the field twice",
 )
 def extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate = None) -> Method:
-    """Extragradient: look one step ahead, move from where you were; with Adam, ExtraAdam.
+    """Extragradient: a trial step, then a move from the original point; with Adam, this is ExtraAdam.
 
     Args:
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 2e-4.
+        learning_rate: rate of the named optimizer; default 2e-4.
 
     Source: Korpelevich 1976; Gidel et al. 2019 (arXiv:1802.10551), Algorithms 2 and 4.
     """
@@ -97,15 +97,15 @@ def extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate = Non
 
 @registered(
     memory="Adam 2 + last field 1",
-    use="for extragradient's effect with one evaluation per step",
+    use="for the effect of extragradient with one evaluation per step",
     limits="needs smaller steps than extragradient",
 )
 def past_extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate = None) -> Method:
-    """Extragradient from the past: the trial step reuses the last gradient, so a step costs one.
+    """Extragradient from the past: the trial step reuses the last gradient, so a step needs only one.
 
     Args:
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 2e-4.
+        learning_rate: rate of the named optimizer; default 2e-4.
 
     Source: Popov 1980; Gidel et al. 2019 (arXiv:1802.10551), section 3.2.
     """
@@ -118,11 +118,11 @@ def past_extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate 
     limits='is not "optimistic Adam": it extrapolates fields, not Adam\'s moves',
 )
 def optimistic(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -> Method:
-    """Optimistic mirror descent: the next gradient predicted from the last two.
+    """Optimistic mirror descent: steps along the next gradient, predicted from the last two.
 
     Args:
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 0.01.
+        learning_rate: rate of the named optimizer; default 0.01.
 
     Source: Daskalakis et al. 2018, Training GANs with Optimism (arXiv:1711.00141), eq. 6.
     """
@@ -131,18 +131,18 @@ def optimistic(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -
 
 @registered(
     memory="RMSProp 1",
-    use="on small and middle-sized networks, when the Jacobian's eigenvalues are mostly imaginary",
-    limits="is biased on mini-batches; a large strength also attracts to stationary points that are no minima",
+    use="for small and medium-sized networks, if the Jacobian's eigenvalues are mostly imaginary",
+    limits="is biased on mini-batches; a large strength also attracts to stationary points that are not minima",
 )
 def consensus(
     strength: float = 10.0, optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rate: Rate = None
 ) -> Method:
-    """Consensus optimisation: simultaneous gradient with the pull ∇ ½‖v‖² towards stationary points.
+    """Consensus optimisation: simultaneous gradient descent with a pull ∇ ½‖v‖² towards stationary points.
 
     Args:
         strength: γ, ≥ 0; 10 for the mixture, 0.1 or 10 for images.
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 1e-4.
+        learning_rate: rate of the named optimizer; default 1e-4.
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Algorithm 2.
     """
@@ -152,7 +152,7 @@ def consensus(
 @registered(
     memory="RMSProp 1",
     use='instead of consensus with BatchNorm: only the discriminator is regularised (`definition="code"`: 4)',
-    limits="does not damp the generator's own rotation",
+    limits="does not damp the rotation of the generator",
 )
 def smoothing(
     strength: float = 10.0,
@@ -160,13 +160,13 @@ def smoothing(
     optimizer: Optimizer | str = "rmsprop_tensorflow",
     learning_rate: Rate = None,
 ) -> Method:
-    """Consensus for the discriminator alone, which also works beside BatchNorm.
+    """Consensus optimisation for the discriminator only, which also works with BatchNorm.
 
     Args:
         strength: γ, ≥ 0.
         definition: the paper's regulariser ½‖v‖², or its code's ½‖v_G‖².
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 1e-4.
+        learning_rate: rate of the named optimizer; default 1e-4.
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, supplementary material.
     """
@@ -184,13 +184,13 @@ def wasserstein_clipping(
     optimizer: Optimizer | str = "rmsprop",
     learning_rate: Rate = None,
 ) -> Method:
-    """WGAN's training: five critic turns, the critic's weights clipped; to be used with the Wasserstein objective.
+    """WGAN's training: five turns of the critic with clipped weights; use it with the Wasserstein objective.
 
     Args:
-        bound: the critic's weights stay in [−bound, bound].
-        discriminator_turns: the critic's turns for each of the generator's, ≥ 1.
+        bound: clips the critic's weights to [−bound, bound].
+        discriminator_turns: turns of the critic per turn of the generator, ≥ 1.
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 5e-5.
+        learning_rate: rate of the named optimizer; default 5e-5.
 
     Source: Arjovsky, Chintala & Bottou 2017 (arXiv:1701.07875), Algorithm 1.
     """

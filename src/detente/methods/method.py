@@ -1,4 +1,4 @@
-"""A training method: which way, in what order, how far."""
+"""A training method: a field, a scheme and the optimizers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from detente.state import Info, State
 
 @dataclass(frozen=True)
 class Method:
-    """A field, a scheme and an optimizer: one published method of training is one such triple.
+    """A training method: a field, a scheme and an optimizer.
 
     Args:
-        field: which way does each player want to move?
-        scheme: in what order are fields evaluated and moves made?
-        optimizer: how far? One for everybody, or one per player, by name or in the order of the game's players.
+        field: the direction that each player moves against.
+        scheme: the order of field evaluations and moves.
+        optimizer: the optimizer of all players, or one per player, by name or in the order of the game's players.
     """
 
     field: Field
@@ -31,15 +31,15 @@ class Method:
     optimizer: Optimizer | Mapping[str, Optimizer] | Sequence[Optimizer]
 
     def optimizers(self, players: tuple[str, ...]) -> dict[str, Optimizer]:
-        """Return everybody's optimizer.
+        """Return the optimizer of each player.
 
         Raises:
-            InvalidValue: optimizers are named, and the names are not the game's players; or there are not as many.
+            InvalidValue: the names of the optimizers, or their number, do not match the game's players.
         """
         if isinstance(self.optimizer, Optimizer):
             return dict.fromkeys(players, self.optimizer)
         allowed = f"one optimizer for each of {', '.join(players)}"
-        hint = "Learning rates by player are optimizers by player"
+        hint = "A learning rate per player creates an optimizer per player"
         if not isinstance(self.optimizer, Mapping):
             names = [type(optimizer).__name__ for optimizer in self.optimizer]
             require(len(names) == len(players), "optimizer", names, allowed, hint)
@@ -48,10 +48,10 @@ class Method:
         return {name: self.optimizer[name] for name in players}
 
     def check(self, game: Game) -> None:
-        """Raise `InvalidValue` where the method cannot be played on a game, naming what does not fit."""
+        """Raise `InvalidValue` if the method does not support the game; the error names the reason."""
         optimizers = self.optimizers(game.players)
         for name, optimizer in optimizers.items():
-            allowed = "with this optimizer, a field that keeps a covariance of per-sample gradients for this player"
+            allowed = "with this optimizer, a field that estimates the covariance of this player's per-sample gradients"
             available = not optimizer.needs_covariance or name in self.field.covariance_of
             require(
                 available, "field", f"{type(self.field).__name__} for {name}", allowed, "e.g. the field `covariance`"
@@ -61,23 +61,23 @@ class Method:
         self.scheme.draws(game.players)
 
     def traceable(self, game: Game) -> bool:
-        """Return whether a step may be compiled and mapped over seeds."""
+        """Return whether a step can be compiled and mapped over seeds."""
         return game.traceable and self.field.traceable and self.scheme.traceable
 
     def draws(self, game: Game) -> int:
-        """Return how many batches one step uses."""
+        """Return the number of batches that one step uses."""
         return self.scheme.draws(game.players)
 
     def gradient_evaluations(self, game: Game) -> float:
-        """Return what one step costs, in gradients of one player's loss on one batch; on average, with preparation."""
+        """Return the average cost of a step with preparation, in gradients of one player's loss on one batch."""
         moves = self.scheme.gradient_evaluations(self.field, game.players)
         return moves * self.field.batches(game) + self.field.preparation(game)
 
     def initial(self, game: Game, generator: torch.Generator) -> State:
-        """Return the state before the first step, all that is random in it from `generator`.
+        """Return the state before the first step, with random numbers from `generator`.
 
         Raises:
-            InvalidValue: the method cannot be played on this game.
+            InvalidValue: the method does not support the game.
         """
         return self.beginning(game, *game.initial(generator), generator)
 
@@ -94,17 +94,17 @@ class Method:
         return State(torch.zeros((), dtype=torch.int64, device=device), vectors, buffers, memory)
 
     def prepare(self, game: Game, state: State, generator: torch.Generator) -> State:
-        """Return the state made ready for the next step: now and then a field looks at the whole set."""
+        """Return the state prepared for the next step; a field may need a pass over the whole dataset before it."""
         if not self.field.needs_preparation(game, state, generator):
             return state
         state = self.scheme.restart(state, generator)
         return replace(state, memory={**state.memory, "field": self.field.prepare(game, state)})
 
     def noise(self, game: Game, state: State, generator: torch.Generator) -> NoisePerBatch:
-        """Return the random numbers of one step beside its batches, a dictionary for each batch.
+        """Return the random numbers of one step in addition to its batches, one dictionary per batch.
 
-        They are standard normal ones, (n_i,), for the optimizers that want them; the first also holds what the scheme
-        draws.
+        They are standard normal numbers, (n_i,), for optimizers that need them; the first dictionary also holds the
+        scheme's random numbers.
         """
 
         def normal(vector: Tensor) -> Tensor:
@@ -118,14 +118,14 @@ class Method:
     def step(
         self, game: Game, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch = (), donate: bool = False
     ) -> tuple[State, Info]:
-        """Return the state after one step, and what is worth knowing about it. Pure, unless `donate`.
+        """Return the state after one step, and the statistics of the step. A pure function unless `donate` is true.
 
         Args:
             game: the game.
-            state: where it stands, made ready by `prepare`.
-            batches: as many batches as `draws` says.
-            noise: as `noise` draws it.
-            donate: nobody else holds the state, so that the step may overwrite it.
+            state: the current state, as returned by `prepare`.
+            batches: the step's batches; `draws` returns their number.
+            noise: the random numbers of `noise`.
+            donate: whether the step may overwrite the state, which the caller must then not use again.
         """
         context = StepContext(game, self.field, self.optimizers(game.players), donate and self.scheme.allows_in_place)
         state, info = self.scheme(context, state, batches, noise or ({},) * len(batches))

@@ -1,4 +1,4 @@
-"""Methods that look at how players answer one another: second derivatives across them, and imagined steps."""
+"""Methods that anticipate the opponent's response, with mixed second derivatives or simulated steps."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from detente.schemes.simultaneous import Simultaneous
 
 @registered(
     memory="RMSProp 1",
-    use="where consensus would settle at an unstable point",
-    limits="needs both Jv and Jᵀv in every step",
+    use="if consensus would converge to an unstable point",
+    limits="needs both Jv and Jᵀv in each step",
 )
 def symplectic_adjustment(
     strength: float = 1.0,
@@ -28,13 +28,13 @@ def symplectic_adjustment(
     optimizer: Optimizer | str = "rmsprop_tensorflow",
     learning_rate: Rate = None,
 ) -> Method:
-    """Symplectic gradient adjustment (SGA): the gradient turned against the game's rotation, v + λ Aᵀv.
+    """Symplectic gradient adjustment (SGA): the gradient corrected for the game's rotation, v + λ Aᵀv.
 
     Args:
         strength: λ, ≥ 0.
-        align: whether λ's sign is chosen at each step so that unstable fixed points repel.
+        align: whether to choose the sign of λ in each step so that unstable fixed points repel.
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 1e-4.
+        learning_rate: rate of the named optimizer; default 1e-4.
 
     Source: Balduzzi et al. 2018, The Mechanics of n-Player Differentiable Games (arXiv:1802.05642), Algorithm 1.
     """
@@ -44,16 +44,16 @@ def symplectic_adjustment(
 @registered(
     memory="last solution 1",
     use="for small zero-sum games with strong interaction",
-    limits="zero-sum games only; the cost counts ten products of conjugate gradients, most steps need fewer",
+    limits="zero-sum games only; the cost assumes ten conjugate-gradient iterations, but most steps need fewer",
     objective="minimax",
 )
 def competitive(learning_rate: float = 1e-3, iterations: int = 10, tolerance: float = 1e-6) -> Method:
-    """Competitive gradient descent (CGD): both step to the equilibrium of the local bilinear game.
+    """Competitive gradient descent (CGD): both players step to the equilibrium of the local bilinear game.
 
     Args:
         learning_rate: η, > 0, of both players and of the local game; the paper's examples use 0.2.
-        iterations: of conjugate gradients, at most, ≥ 1; each costs two gradients.
-        tolerance: of the local game's residual, relative, ≥ 0.
+        iterations: maximum number of conjugate-gradient iterations, ≥ 1; each costs two gradients.
+        tolerance: relative tolerance of the local game's residual, ≥ 0.
 
     Source: Schäfer & Anandkumar 2019, Competitive Gradient Descent (arXiv:1905.12103), Algorithm 1.
     """
@@ -68,12 +68,12 @@ def competitive(learning_rate: float = 1e-3, iterations: int = 10, tolerance: fl
     objective="minimax",
 )
 def adaptive_competitive(learning_rate: float = 1e-4, iterations: int = 10, tolerance: float = 1e-6) -> Method:
-    """Adaptive competitive gradient descent (ACGD): CGD with a rate for each parameter from second moments.
+    """Adaptive competitive gradient descent (ACGD): CGD with a rate per parameter, computed from second moments.
 
     Args:
         learning_rate: η, > 0, of both players and of the local game; 1e-4 for GANs.
-        iterations: of conjugate gradients, at most, ≥ 1; each costs two gradients.
-        tolerance: of the local game's residual, relative, ≥ 0.
+        iterations: maximum number of conjugate-gradient iterations, ≥ 1; each costs two gradients.
+        tolerance: relative tolerance of the local game's residual, ≥ 0.
 
     Source: Schäfer, Zheng & Anandkumar 2020, Implicit Competitive Regularization in GANs (arXiv:1910.05852).
     """
@@ -84,32 +84,33 @@ def adaptive_competitive(learning_rate: float = 1e-4, iterations: int = 10, tole
 
 @registered(
     memory="moments 1",
-    use="where the end must be a local minimax point",
+    use="if training must converge to a local minimax point",
     limits="zero-sum games only; needs large batches",
     objective="minimax",
 )
 def follow_the_ridge(
     learning_rate: float = 2e-4, damping: float = 1.0, iterations: int = 5, decay: float | None = 0.999
 ) -> Method:
-    """Follow the ridge: the discriminator also makes up for the generator's step, so only local minimax attracts.
+    """Follow the ridge: the discriminator compensates for the generator's step, so only local minimax points attract.
 
     Args:
         learning_rate: η, > 0, of both players.
-        damping: d of the solved system, ≥ 0; 0 is exact where the discriminator's curvature can be inverted.
-        iterations: of conjugate gradients, at most, ≥ 1; each costs two gradients.
-        decay: β of the preconditioner, in [0, 1); none for the plain method, as in the paper's small games (η = 0.05).
+        damping: d of the linear system, ≥ 0; 0 is exact if the discriminator's curvature can be inverted.
+        iterations: maximum number of conjugate-gradient iterations, ≥ 1; each costs two gradients.
+        decay: β of the preconditioner, in [0, 1), or None for the plain method, as in the paper's small games
+            (η = 0.05).
 
     Source: Wang, Zhang & Ba 2020, On Solving Minimax Optimization Locally (arXiv:1910.07512), Algorithm 1.
     """
-    require_one_rate(learning_rate, "The discriminator makes up for the generator's step, which has the same rate")
+    require_one_rate(learning_rate, "The discriminator compensates for the generator's step, which has the same rate")
     field = FollowTheRidge(damping=damping, iterations=iterations, decay=decay)
     return Method(field, Simultaneous(), SGD(learning_rate))
 
 
 @registered(
     memory="Adam 2",
-    use="against collapsing and cycling modes on small networks",
-    limits="holds K graphs of the discriminator's steps in memory at once",
+    use="against mode collapse and mode cycling in small networks",
+    limits="keeps the graphs of K discriminator steps in memory",
 )
 def unrolled(
     steps: int = 5,
@@ -117,19 +118,19 @@ def unrolled(
     learning_rate: float = 1e-4,
     generator_learning_rate: float = 1e-3,
 ) -> Method:
-    """Unrolled GAN: the generator's gradient goes through K imagined steps of the discriminator, which takes one.
+    """Unrolled GAN: the generator's gradient passes through K simulated steps of the discriminator, which takes one.
 
     Args:
         steps: K, ≥ 1.
-        inner: the imagined steps: "adam", as the real ones, or "gradient" (plain).
-        learning_rate: the discriminator's, of real and imagined steps, > 0.
-        generator_learning_rate: the generator's, > 0.
+        inner: the simulated steps: "adam", like the real steps, or "gradient" (plain).
+        learning_rate: rate of the discriminator's real and simulated steps, > 0.
+        generator_learning_rate: rate of the generator's steps, > 0.
 
     Source: Metz et al. 2017, Unrolled Generative Adversarial Networks (arXiv:1611.02163), section 2.2; the authors'
         code of the mixture for K, rates and Adam.
     """
     require_one_rate(
-        learning_rate, "It is the discriminator's; generator_learning_rate is the generator's", scheduled=False
+        learning_rate, "It is the discriminator's rate; generator_learning_rate is the generator's", scheduled=False
     )
     betas = (0.5, 0.999)
     optimizers = {"generator": Adam(generator_learning_rate, betas), "discriminator": Adam(learning_rate, betas)}

@@ -1,4 +1,4 @@
-"""R3GAN's way of training."""
+"""The training of R3GAN."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from detente.schemes.alternating import Alternating
 @registered(
     memory="Adam 2",
     use="as a strong current baseline for images, with the objective `relativistic` and the penalties R1 and R2",
-    limits="needs the second derivatives of its penalties",
+    limits="needs second derivatives for its penalties",
 )
 def r3gan(learning_rate: Rate = None) -> Method:
-    """R3GAN's training: Adam in turns without momentum; to be used with its objective and both of its penalties.
+    """R3GAN's training: alternating Adam without momentum; use it with R3GAN's objective and both penalties.
 
-    These belong to the game: the objective `relativistic` and the penalties `r1` and `r2`, both of one weight γ, whose
-    best value depends on the data. The authors also lower the rate, γ and raise β₂ (0.9 to 0.99) early in training;
-    here β₂ is the last one, and a schedule may be given for the rate.
+    These are settings of the game: the objective `relativistic` and the penalties `r1` and `r2`, with equal weights γ;
+    the best γ depends on the data. The authors also lower the rate and γ and raise β₂ (0.9 to 0.99) early in training.
+    This method uses the final β₂; the rate may be a schedule.
 
     Args:
         learning_rate: Adam's rate or a schedule; default 2e-4.

@@ -1,4 +1,4 @@
-"""SGAN: an ensemble of independent pairs teaches a global one."""
+"""SGAN: an ensemble of independent pairs trains a global pair."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detente.schemes.sgan import Sgan
 
 @registered(
     memory="N + 1 times Adam 2, N more pairs",
-    use="when single trainings collapse now and then, and the cost of N is acceptable",
+    use="if single trainings sometimes collapse, and N times the cost is acceptable",
     limits="is expensive: N = 5 pairs by default; with one messenger step it does not train the "
     "global pair of a DCGAN (try `messenger_steps` 5)",
 )
@@ -26,18 +26,18 @@ def sgan(
     learning_rate: Rate = None,
     messenger_steps: int | None = None,
 ) -> Method:
-    """SGAN: N pairs trained apart, and a global pair, which is what is measured and sampled, trained against them all.
+    """SGAN: N independent pairs, and a global pair for metrics and samples that is trained against all of them.
 
     Args:
         pairs: N, number of local pairs, ≥ 1; the paper uses 5 or 10.
-        discriminator_turns: I_D, a local discriminator's turns for each of its generator's, ≥ 1.
-        messenger_memory: whether messengers take over their originals' optimizer memory ("cloned") or none ("fresh").
+        discriminator_turns: I_D, turns of a local discriminator per turn of its generator, ≥ 1.
+        messenger_memory: the messengers' optimizer memory: "cloned" from the local discriminators or "fresh".
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 1e-5, the paper's for points and images alike, with Adam's
-            betas 0.5 and 0.999.
-        messenger_steps: a messenger's steps against the global generator, ≥ 1; default I_D, as in the paper. Five or
-            ten where the global generator learns nothing while the local ones do: a messenger that is cloned anew in
-            every step and takes one knows little of it (`detente reproduce sgan_dcgan`).
+        learning_rate: rate of the named optimizer; default 1e-5, as in the paper for both points and images, with
+            Adam's betas 0.5 and 0.999.
+        messenger_steps: steps of a messenger against the global generator, ≥ 1; default I_D, as in the paper. Use 5 or
+            10 if the global generator does not learn although the local ones do: each step clones new messengers, and
+            a single step adapts them little to the global generator (`detente reproduce sgan_dcgan`).
 
     Source: Chavdarova & Fleuret 2018 (arXiv:1712.02330), Algorithm 1; supplementary material for the rate.
     """
@@ -48,8 +48,8 @@ def sgan(
 
 @registered(
     memory="as `sgan`",
-    use="to see what sharing half of the parameters costs",
-    limits="is no cheaper than `sgan`; its authors found it worse for DCGANs",
+    use="to study the effect of sharing half of the parameters",
+    limits="is not cheaper than `sgan`; its authors found it worse for DCGANs",
 )
 def weight_shared_sgan(
     pairs: int = 5,
@@ -58,18 +58,18 @@ def weight_shared_sgan(
     optimizer: Optimizer | str = "adam",
     learning_rate: Rate = None,
 ) -> Method:
-    """Weight-shared SGAN (N-SW): SGAN whose networks have about half of their parameters in common.
+    """Weight-shared SGAN (N-SW): SGAN with about half of the parameters shared between the pairs.
 
     Args:
         pairs: N, number of local pairs, ≥ 1.
-        share: part of each network's parameters that all share, in [0, 1): the discriminators' first, the generators'
-            last.
+        share: fraction of each network's parameters that all pairs share, in [0, 1): the discriminators' first and the
+            generators' last.
         discriminator_turns: I_D, as in `sgan`, ≥ 1.
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 1e-5.
+        learning_rate: rate of the named optimizer; default 1e-5.
 
-    Source: Chavdarova & Fleuret 2018 (arXiv:1712.02330), section 4.1 and supplementary material (N-SW-). Which half is
-        shared and what moves it is our reading; see `Sgan`.
+    Source: Chavdarova & Fleuret 2018 (arXiv:1712.02330), section 4.1 and supplementary material (N-SW-). The choice of
+        the shared half and of the moves that change it is our reading; see `Sgan`.
     """
     scheme = Sgan(_local(discriminator_turns), pairs, True, discriminator_turns, share=share)
     return Method(Gradient(), scheme, named_optimizer(optimizer, learning_rate, 1e-5))
@@ -77,19 +77,19 @@ def weight_shared_sgan(
 
 @registered(
     memory="as `sgan`",
-    use="to see what messengers add",
+    use="to study the effect of the messengers",
     limits="is worse than `sgan`: the local discriminators have never seen the global generator",
 )
 def simplified_sgan(
     pairs: int = 5, discriminator_turns: int = 1, optimizer: Optimizer | str = "adam", learning_rate: Rate = None
 ) -> Method:
-    """Simplified SGAN: the global generator meets the local discriminators themselves, which have never seen it.
+    """Simplified SGAN: the global generator trains against the local discriminators, which are not trained against it.
 
     Args:
         pairs: N, number of local pairs, ≥ 1.
-        discriminator_turns: a local discriminator's turns for each of its generator's, ≥ 1.
+        discriminator_turns: turns of a local discriminator per turn of its generator, ≥ 1.
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 1e-5.
+        learning_rate: rate of the named optimizer; default 1e-5.
 
     Source: Chavdarova & Fleuret 2018 (arXiv:1712.02330), section 3.
     """

@@ -1,4 +1,4 @@
-"""Methods against the noise of mini-batches: variance reduction, the whole set, and consensus without bias."""
+"""Methods against the noise of mini-batches: variance reduction, full-batch gradients, and unbiased consensus."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from detente.schemes.simultaneous import Simultaneous
 
 @registered(
     memory="snapshot 1, its gradient 1",
-    use="for a stored set without BatchNorm, where noise keeps plain SGD from settling",
+    use="for a stored dataset without BatchNorm, if noise prevents plain SGD from converging",
     limits="does not replace Adam in deep networks; needs fixed latents",
     points=25_600,
 )
 def svrg(every: float = 1.0, optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -> Method:
-    """SVRG-GAN: both players' gradients corrected by those at a snapshot, where the whole set was looked at.
+    """SVRG-GAN: both players' gradients, corrected by those at a snapshot with a known full-batch gradient.
 
     Args:
-        every: m, epochs from snapshot to snapshot, > 0.
+        every: m, epochs between snapshots, > 0.
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 0.01 (the paper's for MNIST; 1e-4 for Fashion-MNIST).
+        learning_rate: rate of the named optimizer; default 0.01 (the paper's for MNIST; 1e-4 for Fashion-MNIST).
 
     Source: Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN, Algorithm 3.
     """
@@ -40,21 +40,22 @@ def svrg(every: float = 1.0, optimizer: Optimizer | str = "sgd", learning_rate: 
 
 @registered(
     memory="as `svrg`",
-    use="instead of `svrg` where time counts: both turns on one batch, as its Algorithm 3 is "
-    "printed (its authors' later code draws twice)",
+    use="instead of `svrg` to save time: both turns use one batch, as in the printed "
+    "Algorithm 3 (the authors' later code draws twice)",
     limits="as `svrg`",
     points=25_600,
 )
 def svrg_shared_batch(every: float = 1.0, optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -> Method:
-    """SVRG-GAN to the letter: the generator's turn uses the discriminator's latents again, and their samples.
+    """SVRG-GAN as printed: the generator's turn reuses the latents and samples of the discriminator's turn.
 
-    Line 14 of the printed Algorithm 3 has line 11's latents, though line 13 draws others, which the authors' later code
-    uses, as `svrg` does. Both gradients are right on average; this one's forward passes serve both turns.
+    Line 14 of the printed Algorithm 3 uses the latents of line 11, although line 13 draws new ones. The authors' later
+    code uses the new ones, as `svrg` does. Both gradients are unbiased; with this method, both turns share the forward
+    passes.
 
     Args:
-        every: m, epochs from snapshot to snapshot, > 0.
+        every: m, epochs between snapshots, > 0.
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 0.01.
+        learning_rate: rate of the named optimizer; default 0.01.
 
     Source: Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN, Algorithm 3 as printed.
     """
@@ -63,7 +64,7 @@ def svrg_shared_batch(every: float = 1.0, optimizer: Optimizer | str = "sgd", le
 
 @registered(
     memory="snapshot 1, D's gradient 1, Adam 2 of G",
-    use="as `svrg`, where the generator needs Adam's scaling",
+    use="as `svrg`, if the generator needs Adam's scaling",
     limits="as `svrg`",
     points=25_600,
 )
@@ -76,14 +77,14 @@ def svrg_discriminator(
     """SVRG-Discriminator-GAN: variance reduction for the discriminator, plain gradients with Adam for the generator.
 
     Args:
-        every: m, epochs from snapshot to snapshot, > 0.
-        optimizer: the discriminator's, or its name.
-        learning_rate: the named optimizer's rate; default 0.01.
-        generator_optimizer: the generator's; default Adam with rate 1e-4 and betas (0.5, 0.999).
+        every: m, epochs between snapshots, > 0.
+        optimizer: the discriminator's optimizer or its name.
+        learning_rate: rate of the named optimizer; default 0.01.
+        generator_optimizer: the generator's optimizer; default Adam with rate 1e-4 and betas (0.5, 0.999).
 
     Source: Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN, section 5.3 and figure 7a.
     """
-    require_one_rate(learning_rate, "It is the discriminator's; generator_optimizer has the generator's")
+    require_one_rate(learning_rate, "It is the discriminator's rate; generator_optimizer has the generator's")
     reduced = gan_optimizers(optimizer, learning_rate, 0.01)["discriminator"]
     plain = generator_optimizer or Adam(1e-4, (0.5, 0.999))
     field = VarianceReduced(every, players=("discriminator",))
@@ -92,7 +93,7 @@ def svrg_discriminator(
 
 @registered(
     memory="snapshot 1, its gradient 1",
-    use="for a stored set, where rotation and noise are both in the way",
+    use="for a stored dataset, if both rotation and noise prevent convergence",
     limits="as `svrg`",
     points=25_600,
 )
@@ -102,13 +103,15 @@ def svre(
     learning_rate: Rate = None,
     discriminator_learning_rate: Rate = None,
 ) -> Method:
-    """SVRE: extragradient with variance-reduced gradients, snapshots refreshed by chance.
+    """SVRE: extragradient with variance-reduced gradients and snapshots at random times.
 
     Args:
-        every: epochs from snapshot to snapshot on average, > 0; each step refreshes with probability 1/(steps of them).
+        every: average number of epochs between snapshots, > 0; each step takes one with probability 1/(steps of these
+            epochs).
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 0.01.
-        discriminator_learning_rate: a rate of the discriminator's own, for a named optimizer; the paper's images: 0.04.
+        learning_rate: rate of the named optimizer; default 0.01.
+        discriminator_learning_rate: a separate rate for the discriminator with a named optimizer; the paper's images:
+            0.04.
 
     Source: Chavdarova, Gidel, Fleuret & Lacoste-Julien 2019, Reducing Noise in GAN Training with Variance Reduced
         Extragradient (arXiv:1904.08598), Algorithm 1.
@@ -116,8 +119,8 @@ def svre(
     field = VarianceReduced(every, by_chance=True)
     if discriminator_learning_rate is None:
         return Method(field, Extragradient(), named_optimizer(optimizer, learning_rate, 0.01))
-    require_one_rate(learning_rate, "It is the generator's where discriminator_learning_rate is the discriminator's")
-    require_one_rate(discriminator_learning_rate, "It is the discriminator's")
+    require_one_rate(learning_rate, "It is the generator's rate; discriminator_learning_rate is the discriminator's")
+    require_one_rate(discriminator_learning_rate, "It is the discriminator's rate")
     shared = gan_optimizers(optimizer, learning_rate, 0.01)["generator"]
     discriminator_optimizer = gan_optimizers(optimizer, discriminator_learning_rate, 0.04)["discriminator"]
     return Method(field, Extragradient(), {"generator": shared, "discriminator": discriminator_optimizer})
@@ -125,7 +128,7 @@ def svre(
 
 @registered(
     memory="as `svre`, average 1",
-    use="instead of `svre` where its last iterate still moves around the solution",
+    use="instead of `svre` if its last iterate still moves around the solution",
     limits="as `svrg`",
     points=25_600,
 )
@@ -135,13 +138,13 @@ def svre_averaged(
     learning_rate: Rate = None,
     players: tuple[str, ...] = ("generator",),
 ) -> Method:
-    """SVRE, of which the uniform average of the iterates is measured and sampled.
+    """SVRE with the uniform average of its iterates for metrics and samples.
 
     Args:
-        every: epochs from snapshot to snapshot on average, > 0.
+        every: average number of epochs between snapshots, > 0.
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 0.01.
-        players: who is averaged.
+        learning_rate: rate of the named optimizer; default 0.01.
+        players: the players to average.
 
     Source: Chavdarova et al. 2019 (arXiv:1904.08598), section 3 and figure 2 (AVG-SVRE).
     """
@@ -151,20 +154,20 @@ def svre_averaged(
 
 @registered(
     memory="as `svre`, averages 1 of both",
-    use="instead of `svre` on games that are nearly bilinear",
-    limits="as `svrg`; the average of deep networks' weights over a long path is no useful network",
+    use="instead of `svre` for games that are nearly bilinear",
+    limits="as `svrg`; an average of deep networks' weights over a long path is not a useful network",
     points=25_600,
 )
 def svre_restarted(
     every: float = 1.0, probability: float = 0.1, optimizer: Optimizer | str = "sgd", learning_rate: Rate = None
 ) -> Method:
-    """Restarted SVRE: when a snapshot is taken, training now and then goes on from the average of its iterates.
+    """Restarted SVRE: at a snapshot, training may restart from the average of its iterates.
 
     Args:
-        every: epochs from snapshot to snapshot on average, > 0.
-        probability: of a restart at a snapshot, in [0, 1].
+        every: average number of epochs between snapshots, > 0.
+        probability: probability of a restart at a snapshot, in [0, 1].
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 0.01.
+        learning_rate: rate of the named optimizer; default 0.01.
 
     Source: Chavdarova et al. 2019 (arXiv:1904.08598), section 3; the probability from its code.
     """
@@ -174,16 +177,16 @@ def svre_restarted(
 
 @registered(
     memory="–",
-    use="to see what training does without noise; the cost is 2 for each of the set's parts (here 50 or 100 of them)",
-    limits="small sets only",
+    use="to study training without noise; the cost is 2 per batch of the dataset (here 50 or 100 of them)",
+    limits="small datasets only",
     points=25_600,
 )
 def full_batch(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -> Method:
-    """GD-GAN: alternating gradient descent on the whole stored set, without any noise.
+    """GD-GAN: alternating gradient descent on the whole stored dataset, without noise.
 
     Args:
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 0.01.
+        learning_rate: rate of the named optimizer; default 0.01.
 
     Source: Chavdarova, Stich, Jaggi & Fleuret 2018, SVRG-GAN, section 5.2.
     """
@@ -192,18 +195,18 @@ def full_batch(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -
 
 @registered(
     memory="RMSProp 1",
-    use="instead of consensus where batches must be small",
-    limits="is slow: per-sample second derivatives make a step ten times as long as consensus's",
+    use="instead of consensus if batches must be small",
+    limits="is slow: per-sample second derivatives make a step ten times as slow as with consensus",
 )
 def debiased_consensus(
     strength: float = 10.0, optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rate: Rate = None
 ) -> Method:
-    """Consensus optimisation with an estimate of ½‖v‖² that small batches do not bias.
+    """Consensus optimisation with an unbiased estimate of ½‖v‖² from small batches.
 
     Args:
         strength: γ, ≥ 0.
         optimizer: an optimizer or its name.
-        learning_rate: the named optimizer's rate; default 1e-4.
+        learning_rate: rate of the named optimizer; default 1e-4.
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Lemma 15 and the remark after it.
     """

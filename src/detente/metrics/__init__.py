@@ -1,1 +1,1 @@
-"""How good are the samples?"""
+"""Metrics: the quality of a game's samples or parameters, as one number."""

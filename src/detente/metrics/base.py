@@ -1,4 +1,4 @@
-"""The role of a metric: one number that says how good a game is at a state."""
+"""The base class of metrics: one number that measures a game at a state."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from detente.metrics.context import EvaluationContext
 
 
 class Metric(ABC):
-    """One number of a game at a state.
+    """One number that measures a game at a state.
 
-    A concrete metric is a frozen dataclass. It draws from `subject.generator` only, changes nothing, and returns NaN
-    where the number is not defined (for instance, samples that are not finite).
+    A concrete metric is a frozen dataclass. It draws random numbers only from `subject.generator`, changes nothing, and
+    returns NaN if the number is not defined (for instance, if samples are not finite).
 
-    `title` and `unit` are what a report writes beside it; `better` says which way is good; `routine` whether
-    it is quick enough to be measured along every training.
+    Reports show `title` and `unit`. `better` tells whether higher or lower values are better. `routine` tells whether
+    the metric is fast enough to be measured regularly during training.
     """
 
     title: ClassVar[str]
@@ -30,9 +30,9 @@ class Metric(ABC):
 
     @abstractmethod
     def __call__(self, subject: EvaluationContext) -> float:
-        """Return the number for `subject`, whose game it applies to."""
+        """Return the number for `subject`; the metric must apply to its game."""
 
 
 def nonnegative(value: float) -> float:
-    """Return the value, 0 where rounding made it negative, and NaN where it is NaN: `max(0.0, nan)` would be 0.0."""
+    """Return the value, or 0 if it is negative by rounding; NaN stays NaN, whereas `max(0.0, nan)` is 0.0."""
     return 0.0 if value < 0 else value

@@ -1,4 +1,4 @@
-"""How evenly a classifier finds the classes of a set among the samples."""
+"""The balance of classes among the samples, according to the data set's classifier."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from detente.metrics.features.extractor import cached_on_data, of_samples
 
 
 def class_histogram(probabilities: Tensor) -> Tensor:
-    """Return the share of samples whose likeliest class is k, (classes,) float64, of probabilities (count, classes).
+    """Return the share of samples with each likeliest class, (classes,) float64, from probabilities (count, classes).
 
-    All shares are NaN where a probability is, or where there is no sample.
+    All shares are NaN if a probability is NaN, or if there are no samples.
     """
     if not len(probabilities) or probabilities.isnan().any():  # NaN would count as the largest
         return torch.full((probabilities.shape[1],), math.nan, dtype=torch.float64)
@@ -33,22 +33,22 @@ def entropy(shares: Tensor) -> float:
 
 
 def total_variation(shares: Tensor, others: Tensor | None = None) -> float:
-    """Return ½ Σ_k |p_k − q_k|, 0 … 1, of shares p (K,) and q (K,), which is 1/K where it is not given."""
+    """Return ½ Σ_k |p_k − q_k|, 0 … 1, of shares p (K,) and q (K,); q = 1/K by default."""
     reference = torch.full_like(shares, 1 / len(shares)) if others is None else others
     return 0.5 * float((shares.double() - reference.double()).abs().sum())
 
 
-def _found(subject: EvaluationContext) -> Tensor | None:
-    """Return the histogram of the generated samples' classes, or None where samples are no numbers."""
+def _class_shares(subject: EvaluationContext) -> Tensor | None:
+    """Return the histogram of the generated samples' classes, or None if samples are not finite."""
     features = of_samples(subject, classifier.of(subject.data))
     return class_histogram(features.logits) if features.defined else None
 
 
-def _evenly(data: Any, classes: int) -> Tensor:
-    """Return equal shares of those classes that the set has, (classes,): all of them, if it is not restricted."""
+def _equal_shares(data: Any, classes: int) -> Tensor:
+    """Return equal shares for the classes present in the data, (classes,), and 0 for the others."""
     labels = data.arrays[1]
-    every = torch.arange(classes)
-    present = every if labels is None else cached_on_data(data, "classes that it has", lambda: labels.unique().cpu())
+    all_classes = torch.arange(classes)
+    present = all_classes if labels is None else cached_on_data(data, "classes", lambda: labels.unique().cpu())
     return torch.zeros(classes, dtype=torch.float64).index_fill(0, present, 1 / len(present))
 
 
@@ -56,7 +56,7 @@ def _evenly(data: Any, classes: int) -> Tensor:
 class ClassEntropy(Metric):
     """Entropy of the histogram of the classes that the data set's classifier finds among the samples.
 
-    −Σ_k p_k ln p_k,  p_k the share of samples whose likeliest class is k; between 0 and ln(number of classes)
+    −Σ_k p_k ln p_k,  p_k the share of samples with likeliest class k; between 0 and ln(number of classes)
 
     Source: Chavdarova et al. 2018, SVRG-GAN, section 4 (MNIST); argmax and nats as in the code of Chavdarova et al.
     2019 (SVRE).
@@ -70,17 +70,17 @@ class ClassEntropy(Metric):
         return classifier.fits(game)
 
     def __call__(self, subject: EvaluationContext) -> float:
-        shares = _found(subject)
+        shares = _class_shares(subject)
         return math.nan if shares is None else entropy(shares)
 
 
 @dataclass(frozen=True)
 class ClassTotalVariation(Metric):
-    """Total variation between the histogram of the classes that the classifier finds and equal shares of them all.
+    """Total variation between the histogram of the classes that the classifier finds and equal shares.
 
-    ½ Σ_k |p_k − 1/K|,  p_k the share of samples whose likeliest class is k; between 0 and 1
+    ½ Σ_k |p_k − 1/K|,  p_k the share of samples with likeliest class k; between 0 and 1
 
-    Of a set that is restricted to some classes, 1/K is the share of each of those, and 0 that of the others.
+    For data restricted to K of the classes, 1/K is the share of each of these, and 0 that of the others.
 
     Source: Chavdarova et al. 2018, SVRG-GAN, section 4 (MNIST); argmax as in the code of Chavdarova et al. 2019 (SVRE).
     """
@@ -93,5 +93,5 @@ class ClassTotalVariation(Metric):
         return classifier.fits(game)
 
     def __call__(self, subject: EvaluationContext) -> float:
-        shares = _found(subject)
-        return math.nan if shares is None else total_variation(shares, _evenly(subject.data, len(shares)))
+        shares = _class_shares(subject)
+        return math.nan if shares is None else total_variation(shares, _equal_shares(subject.data, len(shares)))

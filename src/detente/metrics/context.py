@@ -1,4 +1,4 @@
-"""What a measurement looks at: a game at a state, with samples that are drawn once and shared."""
+"""The input of metrics and diagnostics: a game at a state, with samples that are drawn once and shared."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from detente.game import Game
     from detente.state import State
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 class EvaluationContext:
-    """A game at a state, as metrics and diagnostics see it; neither is changed by looking.
+    """A game at a state, for metrics and diagnostics, which change neither.
 
     Args:
         game: the game.
-        state: the state, as a step returned it.
-        generator: source of the measurement's randomness; never the one that training draws from, so that a run with
+        state: the state after a step.
+        generator: source of randomness for the measurement. Do not pass training's generator, so that a run with
             measurements equals the run without.
         samples: number of samples that `samples` draws, at least 1.
     """
@@ -34,24 +34,24 @@ class EvaluationContext:
 
     @cached_property
     def samples(self) -> Tensor:
-        """Samples of the generator, (count, *shape), without gradient, drawn at the first look."""
+        """Samples of the generator, (count, *shape), without gradient, drawn at the first access."""
         with torch.no_grad():
             game: Any = self.game  # only games with a generator can be sampled
             return game.sample(self.state, self.count, self.generator)
 
     @property
     def data(self) -> Any:
-        """The data of the game, or None where it has none."""
+        """The data of the game, or None if it has none."""
         return getattr(self.game, "data", None)
 
-    def once(self, key: Hashable, compute: Callable[[], Found]) -> Found:
-        """Return what `compute` finds, computed at the first look under `key` and shared by all later ones."""
-        if key not in self._found:
-            self._found[key] = compute()
-        return self._found[key]
+    def once(self, key: Hashable, compute: Callable[[], Result]) -> Result:
+        """Return the result of `compute`, which runs once per `key`; later calls share the result."""
+        if key not in self._results:
+            self._results[key] = compute()
+        return self._results[key]
 
     @cached_property
-    def _found(self) -> dict[Hashable, Any]:
+    def _results(self) -> dict[Hashable, Any]:
         return {}
 
 

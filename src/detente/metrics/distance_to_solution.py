@@ -1,4 +1,4 @@
-"""How far the players are from a solution that is known."""
+"""The distance of the players to a known solution."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from detente.metrics.context import EvaluationContext
 
 @dataclass(frozen=True)
 class DistanceToSolution(Metric):
-    """Euclidean distance of all players' parameters together from the game's solution.
+    """Euclidean distance between the parameters of all players and the game's solution.
 
     sqrt(sum over players of |x_player - x*_player|²)
 

@@ -1,4 +1,4 @@
-"""Euclidean comparisons that rounding cannot decide: a matrix product, and differences where its error matters."""
+"""Euclidean distances that are fast and exact: a matrix product, and differences where its error matters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SPARE = 4  # neighbours beyond the k-th that are looked at, too
+SPARE = 4  # additional candidates for the k-th neighbour
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Points:
     Args:
         rows: the points, (n, d).
         centred: the points relative to a centre, (n, d).
-        squares: Σ centred², (n,); not finite where a point is not.
+        squares: Σ centred², (n,); not finite if the point is not.
     """
 
     rows: Tensor
@@ -26,7 +26,7 @@ class Points:
 
     @classmethod
     def around(cls, centre: Tensor, points: Tensor) -> Points:
-        """Return points, (n, d), and the same relative to a centre, (d,) float64."""
+        """Return points, (n, d), with their positions relative to a centre, (d,) float64."""
         rows = points.double()
         centred = rows - centre
         return cls(rows, centred, centred.square().sum(dim=1))
@@ -36,33 +36,33 @@ class Points:
 
     @property
     def rounding(self) -> float:
-        """Bound on the relative error of a squared distance by `squared_distances`, as a share of |x|² + |y|²."""
+        """Bound on the error of `squared_distances`, relative to |x|² + |y|²."""
         return 2 * (self.rows.shape[1] + 8) * torch.finfo(self.rows.dtype).eps
 
 
 def squared_distances(first: Points, second: Points) -> Tensor:
-    """Return |x|² + |y|² − 2 x·y, (n, m), by one matrix product: fast, with an error of `Points.rounding`."""
+    """Return |x|² + |y|² − 2 x·y, (n, m), from one matrix product: fast, with an error of `Points.rounding`."""
     first_ones, second_ones = torch.ones_like(first.squares), torch.ones_like(second.squares)
     augmented = torch.cat([-2 * first.centred, first.squares[:, None], first_ones[:, None]], dim=1)
     return augmented @ torch.cat([second.centred, second_ones[:, None], second.squares[:, None]], dim=1).T
 
 
 def distances(first: Tensor, second: Tensor) -> Tensor:
-    """Return √Σ(x − y)², (…, n, m), of (…, n, d) and (…, m, d): exact to rounding, equal for equal pairs, and slow."""
+    """Return √Σ(x − y)², (…, n, m), of (…, n, d) and (…, m, d): slow, but exact to rounding and reproducible."""
     return torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def within(first: Points, second: Points, radii: Tensor) -> Tensor:
-    """Return whether |x − y| ≤ radius, bool (n, m), decided by `distances` wherever the fast ones could be wrong.
+    """Return whether |x − y| ≤ radius, bool (n, m); `distances` decides wherever the fast distances could be wrong.
 
     Args:
         first: x, n points.
         second: y, m points.
-        radii: (n, 1), or (m,); from `distances`.
+        radii: (n, 1) or (m,), computed by `distances`.
     """
     squares = first.squares[:, None] if radii.dim() == 2 else second.squares
     limits = radii.square()
-    # Where |x − y|² is near the limit, |y|² ≤ 2|x|² + 2|x − y|², and the other way round.
+    # If |x − y|² is near the limit, |y|² ≤ 2|x|² + 2|x − y|², and vice versa.
     error = first.rounding * (3 * squares + 3 * limits)
     excess = squared_distances(first, second) - limits
     inside = excess <= 0
@@ -74,21 +74,21 @@ def within(first: Points, second: Points, radii: Tensor) -> Tensor:
 
 
 def distance_to_neighbour(points: Points, among: Points, count: int) -> Tensor:
-    """Return each point's distance from its k-th nearest other point, (n,), exactly as `distances` has it.
+    """Return the distance from each point to its k-th nearest other point, (n,), equal to that of `distances`.
 
     Args:
-        points: n points that are all in `among`.
+        points: n points, all contained in `among`.
         among: m > k points.
         count: k ≥ 1.
     """
     fast = squared_distances(points, among)
-    nearest, which = fast.topk(min(count + 1 + SPARE, len(among.rows)), dim=1, largest=False)
-    candidates = distances(points.rows[:, None], among.rows[which])[:, 0]
+    nearest, indices = fast.topk(min(count + 1 + SPARE, len(among.rows)), dim=1, largest=False)
+    candidates = distances(points.rows[:, None], among.rows[indices])[:, 0]
     kth = candidates.sort(dim=1).values[:, count]  # the nearest of all is the point itself
     if nearest.shape[1] < len(among.rows):
         limit = nearest[:, count]
         doubtful = nearest[:, -1] - limit <= 2 * points.rounding * (3 * points.squares + 3 * limit.clamp(min=0))
         if doubtful.any():
-            every = distances(points.rows[doubtful], among.rows)
-            kth[doubtful] = every.topk(count + 1, dim=1, largest=False).values[:, -1]
+            exact = distances(points.rows[doubtful], among.rows)
+            kth[doubtful] = exact.topk(count + 1, dim=1, largest=False).values[:, -1]
     return kth

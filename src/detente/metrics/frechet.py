@@ -1,4 +1,4 @@
-"""How far the Gaussians lie apart that have the moments of real and of generated features."""
+"""The Fréchet distance between real and generated features, each described by a Gaussian."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier, inception
 from detente.metrics.features.extractor import Extractor, cached_on_data, of_data, of_samples
 
-BLOCK = 192  # rows and columns that are multiplied at once, measured
-# Accuracy relative to the traces. Where eigenvalues may miss it, singular values are taken, in five times the time.
+BLOCK = 192  # rows and columns of one block product; the fastest size in measurements
+# Accuracy relative to the traces. If eigenvalues may miss it, use singular values, which take five times as long.
 ACCURACY, ACCURACY_OF_MANY, MANY = 1e-10, 1e-8, 512
 
 
@@ -31,7 +31,7 @@ class Moments:
         mean: μ, (features,).
         covariance: Σ, (features, features), symmetric and positive semidefinite.
 
-    Both are NaN, or infinite, where the features they were computed from are not finite, or fewer than two.
+    Both are NaN or infinite if the features are not finite, or fewer than two.
     """
 
     mean: Tensor
@@ -39,7 +39,7 @@ class Moments:
 
     @cached_property
     def factor(self) -> tuple[Tensor, bool]:
-        """A with AAᵀ = Σ, (features, rank), and whether it is lower triangular; computed at the first look."""
+        """A with AAᵀ = Σ, (features, rank), and whether it is lower triangular; computed at the first access."""
         size, precision = len(self.covariance), torch.finfo(self.covariance.dtype).eps
         lower, failed = torch.linalg.cholesky_ex(self.covariance)
         if not failed and lower.diagonal().square().min() > size * precision * self.covariance.diagonal().max():
@@ -50,39 +50,39 @@ class Moments:
 
     @property
     def finite(self) -> bool:
-        """Whether every number is finite."""
+        """Whether all numbers are finite."""
         return bool(self.mean.isfinite().all() and self.covariance.isfinite().all())
 
 
 def moments(features: Tensor) -> Moments:
-    """Return mean and unbiased covariance of features (count, features); NaN where fewer than two have none."""
+    """Return the mean and unbiased covariance of features (count, features); NaN for fewer than two samples."""
     require(features.dim() == 2, "features", tuple(features.shape), "a matrix, (count, features)")
     count, size = features.shape
     if count < 2:
         undefined = torch.full((size, size), math.nan, dtype=torch.float64, device=features.device)
         return Moments(undefined.diagonal(), undefined)
-    differences = features.double() - features[0].double()  # exact zeros where all samples are the same
+    differences = features.double() - features[0].double()  # exact zeros if all samples are equal
     shift = differences.mean(dim=0)
     centred = differences - shift
     return Moments(features[0].double() + shift, centred.T @ centred / (count - 1))
 
 
 def frechet_distance(first: Moments, second: Moments) -> float:
-    """Return the squared Fréchet (2-Wasserstein) distance of two Gaussians.
+    """Return the squared Fréchet (2-Wasserstein) distance between two Gaussians.
 
     |μ₁ − μ₂|² + tr Σ₁ + tr Σ₂ − 2 tr √(Σ₁Σ₂), where Σ₁Σ₂ has the eigenvalues of the symmetric AᵀΣ₂A, Σ₁ = AAᵀ
 
-    Covariances of less than full rank (fewer samples than features, features that are always 0) are no difficulty:
-    A has as many columns as the rank, and eigenvalues that are nothing but rounding errors count as 0. The root
-    magnifies the rounding of small eigenvalues: where that matters, tr √(Σ₁Σ₂) is the sum of the singular values of
-    AᵀB, Σ₂ = BBᵀ, which need no root.
+    Covariances may be rank-deficient (fewer samples than features, features that are always 0): A has as many columns
+    as the rank, and eigenvalues within rounding error count as 0. The square root amplifies the rounding errors of
+    small eigenvalues. If that matters, tr √(Σ₁Σ₂) is computed as the sum of the singular values of AᵀB, Σ₂ = BBᵀ,
+    which needs no root.
 
     Args:
-        first: of one distribution, the one that is used more often: its factor A is kept.
-        second: of the other, of as many features.
+        first: moments of one distribution; its factor A is cached, so pass the one that is used more often.
+        second: moments of the other distribution, with the same number of features.
 
     Returns:
-        The distance, ≥ 0; NaN where a moment is not finite.
+        The distance, ≥ 0; NaN if a moment is not finite.
 
     Raises:
         InvalidValue: the two have different numbers of features.
@@ -90,11 +90,11 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     Source: Dowson & Landau 1982; Heusel et al. 2017 (TTUR), equation 6.
     """
     sizes = len(first.mean), len(second.mean)
-    require(sizes[0] == sizes[1], "second", f"{sizes[1]} features", f"{sizes[0]} features, as many as the first has")
+    require(sizes[0] == sizes[1], "second", f"{sizes[1]} features", f"{sizes[0]} features, as in the first")
     if not (first.finite and second.finite):
         return math.nan
     traces = first.covariance.trace() + second.covariance.trace()
-    product = _between(first, second.covariance)
+    product = _congruence(first, second.covariance)
     if not product.isfinite().all():  # too large for float64
         return math.nan
     values = torch.linalg.eigvalsh(product)
@@ -108,16 +108,16 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     return nonnegative(float((first.mean - second.mean).square().sum() + traces - 2 * trace))
 
 
-def _between(first: Moments, covariance: Tensor) -> Tensor:
-    """Return AᵀΣA, (rank, rank), or of a triangular A its lower triangle alone, which is a third of the work.
+def _congruence(first: Moments, covariance: Tensor) -> Tensor:
+    """Return AᵀΣA, (rank, rank); only its lower triangle if A is triangular, which takes a third of the work.
 
-    Σ = H + Hᵀ, with H its lower triangle and half of the blocks on its diagonal, so that AᵀΣA = AᵀHA + (AᵀHA)ᵀ, where
-    HA is triangular, too.
+    Σ = H + Hᵀ, where H is its lower triangle with half of the diagonal blocks, so that AᵀΣA = AᵀHA + (AᵀHA)ᵀ, where
+    HA is also triangular.
     """
     factor, triangular = first.factor
     if not triangular:
         return factor.T @ covariance @ factor
-    product, half = (_odd_rows(covariance) for _ in range(2))
+    product, half = (_empty_padded(covariance) for _ in range(2))
     edges = [*range(0, len(factor), BLOCK), len(factor)]
     blocks = [slice(*pair) for pair in itertools.pairwise(edges)]
     for index, rows in enumerate(blocks):
@@ -133,14 +133,14 @@ def _between(first: Moments, covariance: Tensor) -> Tensor:
     return product
 
 
-def _odd_rows(like: Tensor) -> Tensor:
-    """Return an empty matrix whose rows do not begin a power of two apart, where the cache would lose them."""
+def _empty_padded(like: Tensor) -> Tensor:
+    """Return an empty matrix with rows that do not start a power of two apart, which would cause cache misses."""
     rows, columns = like.shape
     return like.new_empty(rows, columns + 8)[:, :columns]
 
 
-def _measured(subject: EvaluationContext, extractor: Extractor) -> float:
-    """Return the distance of the generated samples from the data, in the features of `extractor`."""
+def _distance_to_data(subject: EvaluationContext, extractor: Extractor) -> float:
+    """Return the distance between the generated samples and the data, in the features of `extractor`."""
     features = of_samples(subject, extractor)
     if not features.defined or len(features.features) < 2:
         return math.nan
@@ -148,7 +148,7 @@ def _measured(subject: EvaluationContext, extractor: Extractor) -> float:
 
 
 def real_moments(data: Data, extractor: Extractor) -> Moments:
-    """Return the moments of the features of up to 10,000 real samples, computed once."""
+    """Return the moments of the features of up to 10,000 real samples; computed once per data."""
     return cached_on_data(data, ("moments", extractor.key), lambda: moments(of_data(data, extractor)))
 
 
@@ -156,12 +156,12 @@ def real_moments(data: Data, extractor: Extractor) -> Moments:
 class ClassifierFrechetDistance(Metric):
     """Squared Fréchet distance between real and generated samples in the features of the data set's own classifier.
 
-    |μ − μ_g|² + tr(Σ + Σ_g − 2 √(ΣΣ_g)) of up to 10,000 real samples and the measurement's generated ones
+    |μ − μ_g|² + tr(Σ + Σ_g − 2 √(ΣΣ_g)) of up to 10,000 real samples and the generated samples of the measurement
 
-    Not FID, which takes the features of Inception: numbers compare only under one classifier and one number of
-    samples, of which fewer give larger distances.
+    This is not FID, which uses the features of Inception. Compare values only for the same classifier and the same
+    number of samples; fewer samples give larger distances.
 
-    Source: Heusel et al. 2017 (TTUR), equation 6, with the features of a classifier of the set, as Chavdarova et al.
+    Source: Heusel et al. 2017 (TTUR), equation 6, with the features of the data set's classifier, as Chavdarova et al.
     2021 (LAGAN) do for MNIST.
     """
 
@@ -173,19 +173,19 @@ class ClassifierFrechetDistance(Metric):
         return classifier.fits(game)
 
     def __call__(self, subject: EvaluationContext) -> float:
-        return _measured(subject, classifier.of(subject.data))
+        return _distance_to_data(subject, classifier.of(subject.data))
 
 
 @dataclass(frozen=True)
 class FID(Metric):
-    """Fréchet Inception Distance: between real and generated images in the features of Inception.
+    """Fréchet Inception Distance between real and generated images, in the features of Inception.
 
     |μ − μ_g|² + tr(Σ + Σ_g − 2 √(ΣΣ_g)), 2,048 features of the 2015 network, up to 10,000 real images
 
-    Published numbers take 50,000 generated images: give the measurement as many, and compare no others with them.
+    Published values use 50,000 generated images. To compare with them, use the same number of samples.
 
     Args:
-        weights: file of torch-fidelity's Inception weights; None for the one in torch's own cache.
+        weights: path of torch-fidelity's Inception weights; None for the file in torch's cache.
 
     Source: Heusel et al. 2017 (TTUR), equation 6; Obukhov et al. 2020 (torch-fidelity) for the network.
     """
@@ -201,4 +201,4 @@ class FID(Metric):
         return inception.fits(game)
 
     def __call__(self, subject: EvaluationContext) -> float:
-        return _measured(subject, inception.load(self.weights))
+        return _distance_to_data(subject, inception.load(self.weights))

@@ -1,4 +1,4 @@
-"""How sure a classifier is of each sample, and how many classes it sees in all of them: one number for both."""
+"""The Inception Score, which combines a classifier's confidence in each sample with the variety of its classes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from detente.metrics.features.extractor import Extractor, of_samples
 
 
 def inception_score(probabilities: Tensor, splits: int = 10) -> tuple[float, float]:
-    """Return the score of each of `splits` parts of the samples: mean, and standard deviation (of the population).
+    """Return the mean and the (population) standard deviation of the scores of `splits` parts of the samples.
 
     exp((1/m) Σ_i KL(p(·|x_i) ‖ p̄)),  p̄ = (1/m) Σ_i p(·|x_i) over the m samples of a part
 
     Args:
-        probabilities: of the classes for each sample, (count, classes), in an order without meaning.
-        splits: parts of as equal size as can be, 1 … count.
+        probabilities: class probabilities of each sample, (count, classes), in random order.
+        splits: number of parts, as equal in size as possible, 1 … count.
 
     Source: Salimans et al. 2016, section 4, and its code for the parts.
     """
@@ -42,7 +42,7 @@ def _require_splits(splits: int) -> None:
     require(type(splits) is int and splits >= 1, "splits", splits, "a whole number, at least 1")
 
 
-def _measured(subject: EvaluationContext, extractor: Extractor, splits: int) -> float:
+def _score(subject: EvaluationContext, extractor: Extractor, splits: int) -> float:
     features = of_samples(subject, extractor)
     return (
         inception_score(features.probabilities, splits)[0]
@@ -53,14 +53,14 @@ def _measured(subject: EvaluationContext, extractor: Extractor, splits: int) -> 
 
 @dataclass(frozen=True)
 class ClassifierScore(Metric):
-    """Inception Score by the data set's own classifier in the place of Inception.
+    """Inception Score with the data set's own classifier instead of Inception.
 
     exp(E_x KL(p(y|x) ‖ p(y))), between 1 and the number of classes; the mean over `splits` parts of the samples
 
-    Compare only numbers of one classifier, one number of samples and as many parts.
+    Compare values only for the same classifier, the same number of samples and the same number of parts.
 
     Args:
-        splits: into how many parts the samples are divided, at least 1.
+        splits: number of parts into which the samples are divided, at least 1.
 
     Source: Salimans et al. 2016, section 4; Chavdarova et al. 2018, SVRG-GAN, section 4 (on MNIST by a classifier).
     """
@@ -78,20 +78,20 @@ class ClassifierScore(Metric):
         return classifier.fits(game)
 
     def __call__(self, subject: EvaluationContext) -> float:
-        return _measured(subject, classifier.of(subject.data), self.splits)
+        return _score(subject, classifier.of(subject.data), self.splits)
 
 
 @dataclass(frozen=True)
 class InceptionScore(Metric):
-    """Inception Score: how sure Inception is of each image, and how many of ImageNet's classes it sees in all.
+    """Inception Score: Inception's confidence in each image combined with the variety of classes over all images.
 
     exp(E_x KL(p(y|x) ‖ p(y))), at least 1; the mean over `splits` parts of the images
 
-    Published numbers take 50,000 images in 10 parts, Mescheder et al. (2017) 6,400.
+    Published values use 50,000 images in 10 parts; Mescheder et al. (2017) use 6,400 images.
 
     Args:
-        splits: into how many parts the images are divided, at least 1.
-        weights: file of torch-fidelity's Inception weights; None for the one in torch's own cache.
+        splits: number of parts into which the images are divided, at least 1.
+        weights: path of torch-fidelity's Inception weights; None for the file in torch's cache.
 
     Source: Salimans et al. 2016, section 4; Obukhov et al. 2020 (torch-fidelity) for the network.
     """
@@ -111,4 +111,4 @@ class InceptionScore(Metric):
         return inception.fits(game)
 
     def __call__(self, subject: EvaluationContext) -> float:
-        return _measured(subject, inception.load(self.weights), self.splits)
+        return _score(subject, inception.load(self.weights), self.splits)

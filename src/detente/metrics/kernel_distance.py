@@ -1,4 +1,4 @@
-"""How far real and generated features lie apart by a kernel, without bias however few they are."""
+"""The kernel distance between real and generated features, unbiased for any number of samples."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def squared_discrepancy(real: Tensor, fake: Tensor) -> float:
 
     Σ_{i≠j} k(x_i, x_j)/(m(m−1)) + Σ_{i≠j} k(y_i, y_j)/(n(n−1)) − 2 Σ_{i,j} k(x_i, y_j)/(mn)
 
-    Functions of one point cancel in this sum, so it is the same with k(x, y) − k(x, c) − k(c, y) + k(c, c), c the mean
-    of all points, which loses no digits where features are far from the origin. With x = c + a, y = c + b, p = a·c/d,
-    r = b·c/d, q = a·b/d, s = c·c/d + 1 and t = s + p + r that is 3pr(s + t) + q(3t² + 3tq + q²).
+    Functions of a single point cancel in this sum. So k(x, y) may be replaced by k(x, y) − k(x, c) − k(c, y) + k(c, c),
+    where c is the mean of all points, which loses no digits if features are far from the origin. With x = c + a,
+    y = c + b, p = a·c/d, r = b·c/d, q = a·b/d, s = c·c/d + 1 and t = s + p + r this is 3pr(s + t) + q(3t² + 3tq + q²).
 
     Args:
         real: features x, (m, d), m ≥ 2; computed in float64.
         fake: features y, (n, d), n ≥ 2.
 
     Returns:
-        The estimate, which may be negative; NaN where a feature is not finite, or fewer than two are given of a set.
+        The estimate, which may be negative; NaN if a feature is not finite, or if a set has fewer than two.
 
     Source: Gretton et al. 2012, equation 3; Bińkowski et al. 2018, section 4 (the kernel).
     """
@@ -56,14 +56,14 @@ def squared_discrepancy(real: Tensor, fake: Tensor) -> float:
 def kernel_distance(
     real: Tensor, fake: Tensor, subsets: int, size: int, generator: torch.Generator
 ) -> tuple[float, float]:
-    """Return mean and standard deviation (of the population) of `squared_discrepancy` over random subsets.
+    """Return the mean and the (population) standard deviation of `squared_discrepancy` over random subsets.
 
     Args:
         real: features, (m, d).
         fake: features, (n, d).
-        subsets: how many pairs of subsets, at least 1.
-        size: of each subset, 2 … min(m, n), drawn without replacement.
-        generator: draws them.
+        subsets: number of pairs of subsets, at least 1.
+        size: size of each subset, 2 … min(m, n), drawn without replacement.
+        generator: source of randomness for the subsets.
 
     Source: Bińkowski et al. 2018, section 4.
     """
@@ -71,23 +71,24 @@ def kernel_distance(
     fewest = min(len(real), len(fake))
     require(2 <= size <= fewest, "size", size, f"a whole number, 2 … {fewest}, the number of samples")
 
-    def some(features: Tensor) -> Tensor:
+    def random_subset(features: Tensor) -> Tensor:
         return features[torch.randperm(len(features), generator=generator, device=generator.device).cpu()[:size]]
 
-    values = torch.tensor([squared_discrepancy(some(real), some(fake)) for _ in range(subsets)], dtype=torch.float64)
+    discrepancies = [squared_discrepancy(random_subset(real), random_subset(fake)) for _ in range(subsets)]
+    values = torch.tensor(discrepancies, dtype=torch.float64)
     return float(values.mean()), float(values.std(correction=0))
 
 
 @dataclass(frozen=True)
 class KID(Metric):
-    """Kernel Inception Distance: squared maximum mean discrepancy of Inception's features, without bias.
+    """Kernel Inception Distance: the unbiased squared maximum mean discrepancy of Inception's features.
 
     mean over `subsets` of E k(x, x') + E k(y, y') − 2 E k(x, y),  k(x, y) = (x·y/2048 + 1)³
 
     Args:
-        subsets: how many random subsets the mean is over, at least 1.
-        size: images in a subset, at least 2; all where there are fewer.
-        weights: file of torch-fidelity's Inception weights; None for the one in torch's own cache.
+        subsets: number of random subsets, at least 1.
+        size: number of images in a subset, at least 2; all images if there are fewer.
+        weights: path of torch-fidelity's Inception weights; None for the file in torch's cache.
 
     Source: Bińkowski et al. 2018 (Demystifying MMD GANs), section 4; Obukhov et al. 2020 (torch-fidelity).
     """

@@ -1,4 +1,4 @@
-"""Does a conditional generator make what it is asked for?"""
+"""The accuracy of a conditional generator: the fraction of samples that have the requested label."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from detente.game import Game
 from detente.metrics.base import Metric
 from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier
-from detente.metrics.features.extractor import PART, looked
+from detente.metrics.features.extractor import PART, extract
 
 
 def label_accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Return the share of samples, 0 … 1, whose likeliest class by `logits` (count, K) is their label, (count,).
+    """Return the fraction of samples with the likeliest class by `logits`, (count, K), equal to the label, (count,).
 
-    It is NaN where a logit is.
+    The result is NaN if a logit is NaN.
     """
     if logits.isnan().any():  # NaN would count as the largest
         return math.nan
@@ -29,16 +29,16 @@ def label_accuracy(logits: Tensor, labels: Tensor) -> float:
 
 @dataclass(frozen=True)
 class LabelAccuracy(Metric):
-    """Share of generated samples that the data set's classifier gives the label they were asked for.
+    """Percentage of generated samples that the data set's classifier assigns to the requested label.
 
-    100 · #{i : argmax_k p(k | G(z_i, y_i)) = y_i} / n,  each label asked for equally often
+    100 · #{i : argmax_k p(k | G(z_i, y_i)) = y_i} / n,  with each label requested equally often
 
     A perfect generator reaches the classifier's own accuracy.
 
     Source: Keswani, Mangoubi, Sachdeva, Vishnoi 2022, section 5, and the code of its conditional MNIST.
     """
 
-    title = "Samples of the label asked for"
+    title = "Samples with the requested label"
     unit = "%"
     better = "higher"
 
@@ -53,5 +53,5 @@ class LabelAccuracy(Metric):
         labels = present[torch.arange(subject.count) % len(present)]
         latents = torch.randn(subject.count, *game.latent_shape, generator=generator, device=generator.device)
         images = game.generate(subject.state, latents.to(device), labels.to(device))
-        outputs = looked(classifier.of(subject.data), images.split(PART))
+        outputs = extract(classifier.of(subject.data), images.split(PART))
         return 100 * label_accuracy(outputs.logits, labels) if outputs.defined else math.nan

@@ -1,4 +1,4 @@
-"""How likely real points are under a kernel density of generated ones, and what share of them is covered."""
+"""Log-likelihood and coverage of real points under a kernel density of generated points."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from detente.metrics.base import Metric
 from detente.metrics.context import EvaluationContext
 
 FOLDS = 5
-PART = 1024  # rows of a matrix of distances that are held at once
-FACTORS = 2.0 ** np.arange(-7, 7)  # of the median distance: AdaGAN's candidates
+PART = 1024  # rows of the distance matrix in memory at once
+FACTORS = 2.0 ** np.arange(-7, 7)  # candidate bandwidths, as multiples of the median distance, from AdaGAN
 
 
 @dataclass(frozen=True)
-class _ByDensity(Metric):
-    """What both numbers share: `count` points of a space of few dimensions, looked at only when asked for."""
+class _DensityMetric(Metric):
+    """The common part of both metrics: `count` points in few dimensions, measured only on request."""
 
     routine = False
 
@@ -33,18 +33,18 @@ class _ByDensity(Metric):
 
     def applies(self, game: Game) -> bool:
         shape = getattr(getattr(game, "data", None), "shape", ())
-        return len(shape) == 1 and shape[0] <= 10  # a kernel density says nothing in many dimensions
+        return len(shape) == 1 and shape[0] <= 10  # a kernel density is meaningless in many dimensions
 
 
 @dataclass(frozen=True)
-class LogLikelihood(_ByDensity):
-    """Mean log-density of real points under a Gaussian kernel density of generated ones.
+class LogLikelihood(_DensityMetric):
+    """Mean log-density of real points under a Gaussian kernel density of generated points.
 
-    (1/m) Σ_j log p̂(x_j),  p̂ from `count` generated points, bandwidth by five-fold cross-validation on them among the
-    median distance × 2^{−7 … 6}
+    (1/m) Σ_j log p̂(x_j),  p̂ from `count` generated points, with bandwidth by five-fold cross-validation on these
+    points among the median distance × 2^{−7 … 6}
 
     Args:
-        count: generated points that make the density, at least 10; the paper takes 500.
+        count: number of generated points for the density, at least 10; the paper uses 500.
 
     Source: Chavdarova & Fleuret 2018, SGAN, appendix 1.2 (cross-validated bandwidth, 500 samples).
     """
@@ -59,14 +59,13 @@ class LogLikelihood(_ByDensity):
 
 
 @dataclass(frozen=True)
-class Coverage(_ByDensity):
-    """Share of real points that lie where the generator puts its mass.
+class Coverage(_DensityMetric):
+    """Percentage of real points in the region where the generator has its mass.
 
-    100 · #{j : p̂(x_j) > t} / m,  t the 5 % quantile of p̂ over the generated points themselves, p̂ as for the
-    log-likelihood
+    100 · #{j : p̂(x_j) > t} / m,  t the 5 % quantile of p̂ over the generated points, p̂ as for the log-likelihood
 
     Args:
-        count: generated points that make the density, at least 10.
+        count: number of generated points for the density, at least 10.
 
     Source: Tolstikhin et al. 2017, AdaGAN, section 4 (its code for the 5 % quantile).
     """
@@ -80,8 +79,8 @@ class Coverage(_ByDensity):
         if not _defined(fake, real):
             return math.nan
         width = bandwidth(fake)
-        least = np.quantile(log_density(fake, fake, width), 0.05)
-        return 100 * float((log_density(fake, real, width) > least).mean())
+        threshold = np.quantile(log_density(fake, fake, width), 0.05)
+        return 100 * float((log_density(fake, real, width) > threshold).mean())
 
 
 def _points(subject: EvaluationContext, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +91,7 @@ def _points(subject: EvaluationContext, count: int) -> tuple[np.ndarray, np.ndar
 
 
 def _defined(fake: np.ndarray, real: np.ndarray) -> bool:
-    """Return whether there is a density: at least two generated points, and finite points only."""
+    """Return whether the density is defined: at least two generated points, and all points finite."""
     return len(fake) > 1 and bool(np.isfinite(fake).all() and np.isfinite(real).all())
 
 
@@ -112,12 +111,12 @@ def log_density(points: np.ndarray, at: np.ndarray, width: float) -> np.ndarray:
 
 
 def bandwidth(points: np.ndarray) -> float:
-    """Return the bandwidth among the candidates under which held-out points, (n, d) with n ≥ 2, are most likely."""
-    middle = max(float(np.median(pdist(points))), torch.finfo(torch.float32).tiny)
-    parts = np.arange(len(points)) % FOLDS  # generated points come in no order
+    """Return the candidate bandwidth that maximises the likelihood of held-out points; points are (n, d), n ≥ 2."""
+    median = max(float(np.median(pdist(points))), torch.finfo(torch.float32).tiny)
+    parts = np.arange(len(points)) % FOLDS  # generated points are in random order
     folds = [(points[parts != k], points[parts == k]) for k in range(min(FOLDS, len(points)))]
 
-    def held_out(width: float) -> float:
+    def held_out_likelihood(width: float) -> float:
         return sum(float(log_density(training, part, width).sum()) for training, part in folds)
 
-    return max((middle * FACTORS).tolist(), key=held_out)
+    return max((median * FACTORS).tolist(), key=held_out_likelihood)

@@ -1,4 +1,4 @@
-"""How many modes of a known mixture are found, and how many samples lie near one."""
+"""The number of modes of a known mixture that samples cover, and the fraction of samples near a mode."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from detente.metrics.context import EvaluationContext
 
 
 def _near_modes(samples: Tensor, mixture: Mixture, sigmas: float) -> Tensor:
-    """Return the nearest mode of every sample within `sigmas` standard deviations of it, (good samples,) int64."""
+    """Return the nearest mode of each sample within `sigmas` standard deviations of it, (near samples,) int64."""
     points = samples.flatten(1).double()
     centres = mixture.centres.to(points)
-    # the faster matrix product loses the digits that decide at small standard deviations
+    # The faster matrix product loses the digits that matter for small standard deviations.
     distances = torch.cdist(points, centres, compute_mode="donot_use_mm_for_euclid_dist")
     distance, mode = distances.min(dim=1)
     return mode[distance <= sigmas * mixture.standard_deviation]
@@ -32,16 +32,17 @@ def _require_sigmas(sigmas: float) -> None:
 
 @dataclass(frozen=True)
 class ModesCovered(Metric):
-    """Number of modes that enough samples lie near to.
+    """Number of modes with enough samples near them.
 
     #{k : at least `least` samples have k as their nearest mode and lie within sigmas * standard deviation of it}
 
-    The protocol of VEEGAN and PacGAN: 2,500 samples, 3 standard deviations (Euclidean distance), one sample is enough;
-    of a perfect generator in the plane 98.9 % of the samples count. A sample that is not finite is near no mode.
+    The protocol of VEEGAN and PacGAN uses 2,500 samples, 3 standard deviations (Euclidean distance), and one sample per
+    mode. For a perfect generator in the plane, 98.9 % of the samples count. A sample that is not finite is near no
+    mode.
 
     Args:
-        sigmas: how near, in standard deviations of a mode, above 0.
-        least: how many samples a mode needs, at least 1.
+        sigmas: largest distance from a mode, in standard deviations of the mode, above 0.
+        least: number of samples that a mode needs, at least 1.
 
     Source: Srivastava et al. (VEEGAN, 2017), section 5.1; Lin, Khetan, Fanti, Oh (PacGAN, 2018), section 4.1.
     """
@@ -68,7 +69,7 @@ class ModesCovered(Metric):
 
 @dataclass(frozen=True)
 class HighQualityFraction(Metric):
-    """Share of samples that lie near some mode ("high-quality samples").
+    """Percentage of samples near a mode ("high-quality samples").
 
     100 * #{samples within sigmas * standard deviation of their nearest mode} / #{samples}
 
@@ -76,7 +77,7 @@ class HighQualityFraction(Metric):
     near no mode.
 
     Args:
-        sigmas: how near, in standard deviations of a mode, above 0.
+        sigmas: largest distance from a mode, in standard deviations of the mode, above 0.
 
     Source: Srivastava et al. (VEEGAN, 2017), section 5.1; Lin, Khetan, Fanti, Oh (PacGAN, 2018), section 4.1.
     """

@@ -1,4 +1,4 @@
-"""How evenly the samples are spread over the modes of a known mixture."""
+"""The divergence between the samples' distribution over the modes of a known mixture and the true one."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from detente.metrics.context import EvaluationContext
 class ModeDivergence(Metric):
     """Jensen-Shannon divergence between the samples' histogram over modes and the modes' true weights.
 
-    JS(p, w) = KL(p | m)/2 + KL(w | m)/2, m = (p + w)/2; p_k = share of all samples whose nearest mode is k
+    JS(p, w) = KL(p | m)/2 + KL(w | m)/2, m = (p + w)/2; p_k = fraction of all samples with nearest mode k
 
-    Between 0 and ln 2 nats; a perfect generator reaches about (modes - 1)/(8 * samples). Samples count however far
-    they are from their mode, so read it beside the share of samples near a mode.
+    Between 0 and ln 2 nats; a perfect generator reaches about (modes - 1)/(8 * samples). Samples count at any distance
+    from their mode, so read it together with the percentage of samples near a mode.
 
     Source: Lin, Khetan, Fanti, Oh (PacGAN, 2018), section 4.1 (there: the reverse Kullback-Leibler divergence).
     """

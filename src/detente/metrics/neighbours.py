@@ -1,4 +1,4 @@
-"""Which samples lie among the real ones, and which real ones among the samples: balls that reach to neighbours."""
+"""Precision, recall, density and coverage of generated samples, from balls that reach to the k-th neighbour."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from detente.metrics.distances import Points, distance_to_neighbour, within
 from detente.metrics.features import classifier
 from detente.metrics.features.extractor import of_data, of_samples
 
-PART = 1024  # rows of a matrix of distances that are held at once
+PART = 1024  # rows of the distance matrix in memory at once
 
 
 class Shares(NamedTuple):
-    """How two sets of features lie among each other.
+    """The overlap of two sets of features.
 
     Args:
-        precision: share of generated features within a ball around a real one.
-        recall: share of real features within a ball around a generated one.
-        density: how many balls around real features a generated one lies within, over k.
-        coverage: share of balls around real features that a generated one lies within.
+        precision: fraction of generated features within a ball around a real feature.
+        recall: fraction of real features within a ball around a generated feature.
+        density: mean number of balls around real features that contain a generated feature, divided by k.
+        coverage: fraction of balls around real features that contain a generated feature.
     """
 
     precision: float
@@ -37,7 +37,7 @@ class Shares(NamedTuple):
 
 
 def neighbourhoods(real: Tensor, fake: Tensor, neighbours: int) -> Shares:
-    """Return precision, recall, density and coverage by balls that reach to the k-th nearest of their own kind.
+    """Return precision, recall, density and coverage from balls that reach to the k-th neighbour in the same set.
 
     precision = (1/n) Σ_j 1[∃i: |y_j − x_i| ≤ r_i],  recall the same with x and y exchanged,
     density = (1/kn) Σ_j Σ_i 1[|y_j − x_i| ≤ r_i],  coverage = (1/m) Σ_i 1[∃j: |y_j − x_i| ≤ r_i]
@@ -48,7 +48,7 @@ def neighbourhoods(real: Tensor, fake: Tensor, neighbours: int) -> Shares:
         neighbours: k, at least 1.
 
     Returns:
-        The shares; NaN where a feature is not finite.
+        The four numbers; NaN if a feature is not finite.
 
     Source: Kynkäänniemi et al. 2019, section 2; Naeem et al. 2020, equations 1 to 5.
     """
@@ -58,36 +58,38 @@ def neighbourhoods(real: Tensor, fake: Tensor, neighbours: int) -> Shares:
     x, y = Points.around(centre, real), Points.around(centre, fake)
     if not (x.squares.isfinite().all() and y.squares.isfinite().all()):
         return Shares(math.nan, math.nan, math.nan, math.nan)
-    reach, other_reach = _reach(x, neighbours), _reach(y, neighbours)
-    inside = torch.zeros(len(fake), dtype=torch.int64)  # how many balls around real features each generated one is in
+    real_radii, fake_radii = _neighbour_distances(x, neighbours), _neighbour_distances(y, neighbours)
+    ball_counts = torch.zeros(
+        len(fake), dtype=torch.int64
+    )  # balls around real features that contain each generated one
     recalled = covered = 0
     for start in range(0, len(real), PART):
         part = slice(start, start + PART)
-        balls = within(x[part], y, reach[part, None])
-        inside += balls.sum(dim=0)
+        balls = within(x[part], y, real_radii[part, None])
+        ball_counts += balls.sum(dim=0)
         covered += int(balls.any(dim=1).sum())
-        recalled += int(within(x[part], y, other_reach).any(dim=1).sum())
+        recalled += int(within(x[part], y, fake_radii).any(dim=1).sum())
     return Shares(
-        precision=float((inside > 0).double().mean()),
+        precision=float((ball_counts > 0).double().mean()),
         recall=recalled / len(real),
-        density=float(inside.double().mean()) / neighbours,
+        density=float(ball_counts.double().mean()) / neighbours,
         coverage=covered / len(real),
     )
 
 
-def _reach(points: Points, neighbours: int) -> Tensor:
-    """Return the distance of each point's k-th nearest other point, (n,)."""
+def _neighbour_distances(points: Points, neighbours: int) -> Tensor:
+    """Return the distance from each point to its k-th nearest other point, (n,)."""
     parts = (points[start : start + PART] for start in range(0, len(points.rows), PART))
     return torch.cat([distance_to_neighbour(part, points, neighbours) for part in parts])
 
 
 @dataclass(frozen=True)
-class _AmongNeighbours(Metric):
-    """What the four share: as many real as generated samples, in the features of the data set's own classifier."""
+class _NeighbourMetric(Metric):
+    """The common part of the four metrics: equal numbers of real and generated samples, features of the classifier."""
 
     unit = "%"
     better = "higher"
-    share: ClassVar[str]  # which of `Shares`
+    share: ClassVar[str]  # the name of a field of `Shares`
 
     neighbours: int = 3
 
@@ -112,15 +114,15 @@ class _AmongNeighbours(Metric):
 
 
 @dataclass(frozen=True)
-class FeaturePrecision(_AmongNeighbours):
-    """Share of generated samples that lie among the real ones in the classifier's features: are they good?
+class FeaturePrecision(_NeighbourMetric):
+    """Fraction of generated samples near real samples in the classifier's features, which measures their quality.
 
     100 · #{j : y_j within the k-th neighbour's distance of a real x_i} / n
 
-    Read it beside recall: samples that are all alike may lie in the wide ball of one odd real sample.
+    Read it together with recall: samples that are all alike may lie in the large ball of a single outlier.
 
     Args:
-        neighbours: k, at least 1; the paper takes 3.
+        neighbours: k, at least 1; the paper uses 3.
 
     Source: Kynkäänniemi et al. 2019, section 2.
     """
@@ -130,13 +132,13 @@ class FeaturePrecision(_AmongNeighbours):
 
 
 @dataclass(frozen=True)
-class FeatureRecall(_AmongNeighbours):
-    """Share of real samples that lie among the generated ones in the classifier's features: are they varied?
+class FeatureRecall(_NeighbourMetric):
+    """Fraction of real samples near generated samples in the classifier's features, which measures their variety.
 
     100 · #{i : x_i within the k-th neighbour's distance of a generated y_j} / m
 
     Args:
-        neighbours: k, at least 1; the paper takes 3.
+        neighbours: k, at least 1; the paper uses 3.
 
     Source: Kynkäänniemi et al. 2019, section 2.
     """
@@ -146,13 +148,13 @@ class FeatureRecall(_AmongNeighbours):
 
 
 @dataclass(frozen=True)
-class FeatureDensity(_AmongNeighbours):
-    """How many real samples' neighbourhoods a generated one lies within, against k; it may pass 100 %.
+class FeatureDensity(_NeighbourMetric):
+    """Mean number of real samples' neighbourhoods that contain a generated sample, relative to k; may exceed 100 %.
 
     100 · Σ_j #{i : y_j within the k-th neighbour's distance of x_i} / (kn)
 
     Args:
-        neighbours: k, at least 1; the paper takes 5.
+        neighbours: k, at least 1; the paper uses 5.
 
     Source: Naeem et al. 2020, equation 3.
     """
@@ -164,13 +166,13 @@ class FeatureDensity(_AmongNeighbours):
 
 
 @dataclass(frozen=True)
-class FeatureCoverage(_AmongNeighbours):
-    """Share of real samples with a generated one nearer than their k-th neighbour, in the classifier's features.
+class FeatureCoverage(_NeighbourMetric):
+    """Fraction of real samples with a generated sample nearer than their k-th neighbour, in the classifier's features.
 
     100 · #{i : some y_j within the k-th neighbour's distance of x_i} / m
 
     Args:
-        neighbours: k, at least 1; the paper takes 5.
+        neighbours: k, at least 1; the paper uses 5.
 
     Source: Naeem et al. 2020, equation 4.
     """

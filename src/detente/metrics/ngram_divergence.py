@@ -1,4 +1,4 @@
-"""How the short strings of generated text differ from those of real text."""
+"""The divergence between the n-grams of generated text and of real text."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from detente.metrics.context import EvaluationContext
 from detente.metrics.features.extractor import REAL, SEED, cached_on_data
 
 LONGEST = 4
-Shares = tuple[np.ndarray, np.ndarray]  # different n-grams as numbers, ascending, and their shares
+Shares = tuple[np.ndarray, np.ndarray]  # distinct n-grams as numbers, ascending, and their shares
 
 
 def ngram_shares(lines: np.ndarray, length: int) -> Shares:
-    """Return which n-grams occur in lines, and the share of each among all.
+    """Return the distinct n-grams of lines, and the share of each.
 
     Args:
-        lines: characters' numbers, (lines, characters), whole, 0 … 255.
-        length: n, 1 … 4 and at most the characters of a line.
+        lines: characters as integers, (lines, characters), 0 … 255.
+        length: n, 1 … 4, at most the number of characters in a line.
     """
     longest = min(LONGEST, lines.shape[1])
     require(1 <= length <= longest, "length", length, f"a whole number, 1 … {longest}")
@@ -39,29 +39,29 @@ def ngram_shares(lines: np.ndarray, length: int) -> Shares:
 def jensen_shannon(first: Shares, second: Shares) -> float:
     """Return KL(p ‖ m)/2 + KL(q ‖ m)/2 in nats, 0 … ln 2, m = (p + q)/2, of two distributions of n-grams.
 
-    It is NaN where one of them has no n-gram.
+    The result is NaN if one of them has no n-grams.
     """
     if not (len(first[0]) and len(second[0])):
         return math.nan
-    either = np.union1d(first[0], second[0])
-    both = np.zeros((2, len(either)))
-    for row, (grams, shares) in zip(both, (first, second), strict=True):
-        row[np.searchsorted(either, grams)] = shares
-    terms = both * np.log(np.where(both > 0, both, 1) / both.mean(axis=0))
-    return nonnegative(float(np.where(both > 0, terms, 0).sum()) / 2)
+    all_grams = np.union1d(first[0], second[0])
+    densities = np.zeros((2, len(all_grams)))
+    for row, (grams, shares) in zip(densities, (first, second), strict=True):
+        row[np.searchsorted(all_grams, grams)] = shares
+    terms = densities * np.log(np.where(densities > 0, densities, 1) / densities.mean(axis=0))
+    return nonnegative(float(np.where(densities > 0, terms, 0).sum()) / 2)
 
 
 @dataclass(frozen=True)
 class NgramDivergence(Metric):
-    """Jensen-Shannon divergence between the n-grams of generated and of real text, n = 4 unless said otherwise.
+    """Jensen-Shannon divergence between the n-grams of generated and of real text; n = 4 by default.
 
-    JS(p, q) = KL(p | m)/2 + KL(q | m)/2, m = (p + q)/2;  p, q the shares of each string of n characters in a row
+    JS(p, q) = KL(p | m)/2 + KL(q | m)/2, m = (p + q)/2;  p, q the shares of each string of n consecutive characters
 
-    Between 0 and ln 2 nats. Real text stands for itself by up to 10,000 lines; of few samples, also real ones have a
+    Between 0 and ln 2 nats. Up to 10,000 lines represent the real text. For few samples, even real text has a
     divergence above 0.
 
     Args:
-        length: n, characters in a string, 1 … 4.
+        length: n, the number of characters in a string, 1 … 4.
 
     Source: Gulrajani et al. 2017 (WGAN-GP), section 5.4 and its code (there: of characters, n = 1 … 4).
     """
@@ -77,7 +77,7 @@ class NgramDivergence(Metric):
 
     @property
     def title(self) -> str:  # pyright: ignore
-        """What a report writes beside it: which n-grams it counts."""
+        """The title in reports, with n."""
         return f"{self.length}-gram divergence"
 
     def applies(self, game: Game) -> bool:
@@ -94,6 +94,6 @@ class NgramDivergence(Metric):
 
 
 def _real_lines(data: Text) -> np.ndarray:
-    """Return up to 10,000 lines, always the same ones, as characters' numbers."""
+    """Return up to 10,000 lines, always the same, as integers."""
     rows = torch.randperm(data.size, generator=torch.Generator().manual_seed(SEED))[:REAL].sort().values
     return data.arrays[0][rows.numpy()]

@@ -1,4 +1,4 @@
-"""How many of stacked MNIST's thousand modes are found, and how evenly."""
+"""The number of stacked MNIST's 1,000 modes that samples cover, and how evenly they cover them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from detente.game import Game
 from detente.metrics.base import Metric, nonnegative
 from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier
-from detente.metrics.features.extractor import PART, looked
+from detente.metrics.features.extractor import PART, extract
 
 MODES = 1000
 
 
 def modes_found(modes: Tensor) -> int:
-    """Return how many different modes there are among those of the samples, (count,) int64."""
+    """Return the number of different modes among those of the samples, (count,) int64."""
     return len(modes.unique())
 
 
 def divergence_from_uniform(modes: Tensor, count: int = MODES) -> float:
-    """Return KL(p ‖ u) = Σ_k p_k ln(count · p_k) in nats, 0 … ln count, p_k the share of samples in mode k.
+    """Return KL(p ‖ u) = Σ_k p_k ln(count · p_k) in nats, 0 … ln count, where p_k is the fraction in mode k.
 
     Args:
-        modes: of the samples, (samples,) int64, each 0 … count − 1.
-        count: how many modes there are.
+        modes: the mode of each sample, (samples,) int64, each 0 … count − 1.
+        count: number of modes.
     """
     shares = torch.bincount(modes, minlength=count).double() / len(modes)
     return nonnegative(float(torch.xlogy(shares, count * shares).sum()))
@@ -45,12 +45,12 @@ def _fits(game: Game) -> bool:
 
 
 def _modes(subject: EvaluationContext) -> Tensor | None:
-    """Return 100 r + 10 g + b of each sample's three digits, (count,), or None where samples are no numbers."""
+    """Return 100 r + 10 g + b of each sample's three digits, (count,), or None if samples are not finite."""
     extractor = classifier.load(str(_classifier_name(subject.game)))
 
     def count_modes() -> Tensor | None:
         channels = subject.samples.flatten(0, 1)[:, None]
-        outputs = looked(extractor, channels.split(PART))
+        outputs = extract(extractor, channels.split(PART))
         digits = outputs.logits.argmax(dim=1).reshape(-1, 3)
         return digits @ digits.new_tensor([100, 10, 1]) if outputs.defined else None
 
@@ -59,9 +59,9 @@ def _modes(subject: EvaluationContext) -> Tensor | None:
 
 @dataclass(frozen=True)
 class StackedModes(Metric):
-    """Number of stacked MNIST's 1,000 modes among the samples, each channel's digit named by the digits' classifier.
+    """Number of stacked MNIST's 1,000 modes among the samples, with each channel classified by the digits' classifier.
 
-    #{(r, g, b) : the likeliest digits of some sample's channels}
+    #{(r, g, b) : the likeliest digits of the channels of a sample}
 
     A perfect generator reaches 1000 (1 − 0.999ⁿ) with n samples: 871 with 2,048, all with the paper's 26,000.
 
@@ -82,11 +82,11 @@ class StackedModes(Metric):
 
 @dataclass(frozen=True)
 class StackedDivergence(Metric):
-    """Kullback-Leibler divergence of the samples' histogram over stacked MNIST's 1,000 modes from equal shares.
+    """Kullback-Leibler divergence between the samples' histogram over stacked MNIST's 1,000 modes and equal shares.
 
-    Σ_k p_k ln(1000 p_k),  p_k the share of samples whose channels show the digits of mode k; between 0 and ln 1000
+    Σ_k p_k ln(1000 p_k),  p_k the fraction of samples in mode k; between 0 and ln 1000
 
-    A perfect generator reaches about 999/(2n) with n samples of many a mode, and 0.25 with 2,048.
+    A perfect generator reaches about 999/(2n) with n samples if each mode has many samples, and 0.25 with 2,048.
 
     Source: Metz et al. 2017, section 3.3.1; Lin et al. 2018 (PacGAN), section 4.2.
     """

@@ -1,1 +1,1 @@
-"""With what: generators and discriminators of the papers."""
+"""Networks: generators and discriminators from the papers."""

@@ -1,4 +1,4 @@
-"""What networks share: sizes looked at, initial weights, labels as vectors, convolutions padded as TensorFlow does."""
+"""Common parts of networks: checks of sizes, initial weights, one-hot labels, convolutions padded as in TensorFlow."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def draw_weights(
     generator: torch.Generator | None = None,
     gain: Callable[[nn.Module], float] = lambda layer: 1.0,
 ) -> None:
-    """Draw weights and biases of all layers anew, in place; statistics of BatchNorm start afresh.
+    """Initialise the weights and biases of all layers, in place, and reset the statistics of BatchNorm.
 
     Args:
-        network: holds linear layers, convolutions and BatchNorm.
+        network: a network of linear layers, convolutions and BatchNorm.
         initialisation: "pytorch" (weights and biases uniform within ±1/√fan_in), or, with zero biases, "normal"
             (N(0, 0.02²), BatchNorm's scales N(1, 0.02²)), "xavier_uniform" or "orthogonal".
-        generator: source of all numbers (default: torch's global one).
-        gain: factor of a layer's "xavier_uniform" or "orthogonal" weights.
+        generator: source of randomness; default: torch's global generator.
+        gain: returns the factor of a layer's "xavier_uniform" or "orthogonal" weights.
 
     Source: Glorot and Bengio 2010, equation 16 (xavier_uniform); Saxe et al. 2014 (orthogonal).
     """
@@ -44,7 +44,7 @@ def draw_weights(
             if initialisation == "normal":
                 layer.weight.normal_(1, 0.02, generator=generator)
         elif isinstance(layer, LAYERS):
-            # PyTorch counts fan_in on the weight's second axis, of transposed convolutions too.
+            # PyTorch computes fan_in from the weight's second axis, also for transposed convolutions.
             bound = 1 / math.sqrt(layer.weight[0].numel())
             if initialisation == "pytorch":
                 layer.weight.uniform_(-bound, bound, generator=generator)
@@ -60,62 +60,62 @@ def draw_weights(
 
 
 def one_hot(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-    """Return (batch, classes): 1 at the label, 0 elsewhere; torch's own looks at the values, and cannot be traced."""
+    """Return (batch, classes): 1 at the label, 0 elsewhere; unlike torch's function, this one can be traced."""
     return (labels.unsqueeze(1) == torch.arange(classes, device=labels.device)).to(dtype)
 
 
 def halved(side: int, times: int) -> list[int]:
-    """Return a side in pixels and what each halving, rounded up, leaves of it: 28, 14, 7, 4."""
+    """Return a side in pixels and the sides after each halving, rounded up: 28, 14, 7, 4."""
     return [-(-side // 2**time) for time in range(times + 1)]
 
 
 def same_convolution(inputs: int, outputs: int, kernel: int, side: int, bias: bool = True) -> list[nn.Module]:
-    """Return a convolution of stride 2 that pads as TensorFlow's "same" does: `side` pixels become ⌈side/2⌉.
+    """Return a convolution of stride 2 with TensorFlow's "same" padding: `side` pixels become ⌈side/2⌉.
 
-    Zeros are added so that (⌈side/2⌉ − 1) 2 + kernel pixels are there, half of them before the image; where their
-    number is odd, the one more comes after it. A symmetric padding would see the image shifted by a pixel.
+    Zeros pad the image to (⌈side/2⌉ − 1) 2 + kernel pixels, half of them before the image; if their number is odd, the
+    additional one comes after it. Symmetric padding would shift the image by a pixel.
 
     Args:
-        inputs: channels that come in.
-        outputs: channels that go out.
-        kernel: its side in pixels, at least 2.
-        side: of the images that come in, in pixels.
-        bias: whether the layer has one.
+        inputs: number of input channels.
+        outputs: number of output channels.
+        kernel: side of the kernel in pixels, at least 2.
+        side: side of the input images in pixels.
+        bias: whether the layer has a bias.
     """
-    before, after = _zeros(kernel, side)
+    before, after = _padding(kernel, side)
     if before == after:
         return [nn.Conv2d(inputs, outputs, kernel, 2, before, bias=bias)]
     return [nn.ZeroPad2d((before, after, before, after)), nn.Conv2d(inputs, outputs, kernel, 2, bias=bias)]
 
 
 def same_transposed(inputs: int, outputs: int, kernel: int, side: int, bias: bool = True) -> list[nn.Module]:
-    """Return the transpose of such a convolution, as TensorFlow's "same" has it: ⌈side/2⌉ pixels become `side`.
+    """Return the transpose of `same_convolution`, as in TensorFlow: ⌈side/2⌉ pixels become `side`.
 
     Args:
-        inputs: channels that come in.
-        outputs: channels that go out.
-        kernel: its side in pixels, at least 2.
-        side: of the images that go out, in pixels.
-        bias: whether the layer has one.
+        inputs: number of input channels.
+        outputs: number of output channels.
+        kernel: side of the kernel in pixels, at least 2.
+        side: side of the output images in pixels.
+        bias: whether the layer has a bias.
     """
-    before, after = _zeros(kernel, side)
+    before, after = _padding(kernel, side)
     layer = nn.ConvTranspose2d(inputs, outputs, kernel, 2, before, bias=bias)
     return [layer] if before == after else [layer, _Cropped(side)]
 
 
-def _zeros(kernel: int, side: int) -> tuple[int, int]:
-    """Return how many pixels of zeros come before and after the image in each direction."""
+def _padding(kernel: int, side: int) -> tuple[int, int]:
+    """Return the number of zero pixels before and after the image, per dimension."""
     total = (-(-side // 2) - 1) * 2 + kernel - side
     return total // 2, total - total // 2
 
 
 class _Cropped(nn.Module):
-    """The first pixels of each row and column."""
+    """Crops images to the first pixels of each row and column."""
 
     def __init__(self, side: int) -> None:
         super().__init__()
         self.side = side
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return images (batch, channels, side, side) of larger ones."""
+        """Return images (batch, channels, side, side) from larger ones."""
         return images[..., : self.side, : self.side]

@@ -1,4 +1,4 @@
-"""Fully connected networks for images of a class that is asked for: those of the conditional GAN."""
+"""Fully connected networks of the conditional GAN, for images with labels."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ IMAGE_PIECES, LABEL_PIECES, JOINT_PIECES = 5, 5, 4
 
 
 class ConditionalGenerator(nn.Module):
-    """Latent vector and label, each through a layer of its own, then one of both, to an image in [-1, 1].
+    """Maps a latent vector and a label to an image in [-1, 1]: one layer for each, then a joint layer.
 
     image = tanh(W f(W₃ [f(W₁ z), f(W₂ onehot(y))])),  f the ReLU, biases not shown.
 
-    As it stands it is the paper's network for MNIST without its dropout, and with tanh for images in [-1, 1] where the
-    paper has a sigmoid. A label outside 0 … classes - 1 counts as none. First weights are PyTorch's.
+    With its defaults this is the paper's network for MNIST without dropout, and with tanh for images in [-1, 1] instead
+    of the paper's sigmoid. A label outside 0 … classes - 1 counts as no label. Initial weights are PyTorch's.
 
     Args:
-        latent: numbers in one latent vector, at least 1.
+        latent: size of a latent vector, at least 1.
         classes: number of labels, at least 1.
-        channels: of the image, at least 1.
-        size: of the image in pixels, at least 1.
+        channels: channels of the image, at least 1.
+        size: side of the image in pixels, at least 1.
         latent_width: units of the latent vector's layer, at least 1.
         label_width: units of the label's layer, at least 1.
-        width: units of the layer of both, at least 1.
+        width: units of the joint layer, at least 1.
 
     Raises:
         InvalidValue: an argument is out of range.
@@ -55,31 +55,31 @@ class ConditionalGenerator(nn.Module):
         self.output = nn.Linear(width, math.prod(self.shape))
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
+        """Initialise all parameters again, in place, from `generator` (default: torch's global generator)."""
         draw_weights(self, "pytorch", generator)
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
         """Return images (batch, channels, size, size) in [-1, 1] from latents (batch, latent) and labels (batch,)."""
         condition = self.from_label(one_hot(labels, self.classes, latents.dtype))
-        both = torch.cat([relu(self.from_latent(latents)), relu(condition)], 1)
-        return torch.tanh(self.output(relu(self.joint(both)))).unflatten(1, self.shape)
+        features = torch.cat([relu(self.from_latent(latents)), relu(condition)], 1)
+        return torch.tanh(self.output(relu(self.joint(features)))).unflatten(1, self.shape)
 
 
 class ConditionalDiscriminator(nn.Module):
-    """Image and label, each through a maxout layer of its own, then one of both, to one logit.
+    """Maps an image and a label to one logit: one maxout layer for each, then a joint maxout layer.
 
     score = w · m₄([m₅(x), m₅(onehot(y))]),  m_k(h)_i = max_{j ≤ k} (W_j h + b_j)_i.
 
-    As it stands it is the paper's network for MNIST without its dropout, and without its sigmoid, which belongs to the
-    objective. A label outside 0 … classes - 1 counts as none. First weights are PyTorch's.
+    With its defaults this is the paper's network for MNIST without dropout, and without the sigmoid, which is part of
+    the objective. A label outside 0 … classes - 1 counts as no label. Initial weights are PyTorch's.
 
     Args:
         classes: number of labels, at least 1.
-        channels: of the image, at least 1.
-        size: of the image in pixels, at least 1.
+        channels: channels of the image, at least 1.
+        size: side of the image in pixels, at least 1.
         image_width: units of the image's layer, at least 1; 5 pieces each.
         label_width: units of the label's layer, at least 1; 5 pieces each.
-        width: units of the layer of both, at least 1; 4 pieces each.
+        width: units of the joint layer, at least 1; 4 pieces each.
 
     Raises:
         InvalidValue: an argument is out of range.
@@ -106,17 +106,17 @@ class ConditionalDiscriminator(nn.Module):
         self.output = nn.Linear(width, 1)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
+        """Initialise all parameters again, in place, from `generator` (default: torch's global generator)."""
         draw_weights(self, "pytorch", generator)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return logits (batch,) of images (batch, channels, size, size) and labels (batch,)."""
+        """Return logits (batch,) for images (batch, channels, size, size) and labels (batch,)."""
         condition = self.from_label(one_hot(labels, self.classes, images.dtype))
         return self.output(self.joint(torch.cat([self.from_image(images.flatten(1)), condition], 1))).squeeze(1)
 
 
 class _Maxout(nn.Module):
-    """The largest of several linear maps, unit by unit."""
+    """The maximum of several linear maps, for each unit."""
 
     def __init__(self, inputs: int, units: int, pieces: int) -> None:
         super().__init__()
@@ -124,5 +124,5 @@ class _Maxout(nn.Module):
         self.linear = nn.Linear(inputs, units * pieces)
 
     def forward(self, h: Tensor) -> Tensor:
-        """Return (batch, units) of (batch, inputs)."""
+        """Return (batch, units) from (batch, inputs)."""
         return self.linear(h).unflatten(1, self.shape).amax(2)

@@ -1,4 +1,4 @@
-"""Convolutions of 5×5 from a fully connected start, with and without BatchNorm: the DCGANs of The Numerics of GANs."""
+"""The DCGANs of The Numerics of GANs: 5×5 convolutions and a fully connected layer, with or without BatchNorm."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ KERNEL, SLOPE = 5, 0.2
 
 
 class ConvolutionalGenerator(nn.Module):
-    """A fully connected layer, then transposed convolutions, each doubling the side, to an image in [-1, 1].
+    """A fully connected layer, then transposed convolutions that double the side, to an image in [-1, 1].
 
     image = tanh(ConvT(… f(ConvT(f(W z))) …)), ConvT 5×5 of stride 2.
 
-    The names of the reference code, for images of 32 pixels: `dcgan3_nobn` has 3 layers and "relu", `dcgan4_nobn` 4
-    layers, `dcgan4` BatchNorm too, `…_cf` and `conv3`, `conv4` a constant width, `conv4` also 512 hidden units. Padding
-    is TensorFlow's "same", pixel for pixel. Weights start Xavier uniform, biases at zero. BatchNorm is PyTorch's, by
-    channel (the reference code has no scale in it and another decay); a layer before it has no bias.
+    The reference code has these names for images of 32 pixels: `dcgan3_nobn` has 3 layers and "relu"; `dcgan4_nobn` has
+    4 layers; `dcgan4` also has BatchNorm; `…_cf`, `conv3` and `conv4` have a constant width; `conv4` also has 512
+    hidden units. Padding equals TensorFlow's "same". Initial weights are Xavier uniform, initial biases are zero.
+    BatchNorm is PyTorch's, per channel (the reference code's has no scale and a different decay); a layer before it has
+    no bias.
 
     Args:
-        latent: numbers in one latent vector, at least 1.
-        channels: of the image, at least 1.
-        size: of the image in pixels, at least 2^layers.
-        width: channels of the last hidden layer, at least 1; twice as many in each layer before.
+        latent: size of a latent vector, at least 1.
+        channels: channels of the image, at least 1.
+        size: side of the image in pixels, at least 2^layers.
+        width: channels of the last hidden layer, at least 1; each earlier layer has twice as many as the next.
         layers: number of transposed convolutions, at least 1.
-        constant: all hidden layers have `width` channels.
-        hidden: units of one more fully connected layer at the start, or 0 for none.
-        batch_norm: whether BatchNorm follows each layer but the hidden fully connected one and the last.
+        constant: whether all hidden layers have `width` channels.
+        hidden: units of an additional fully connected layer at the start, or 0 for none.
+        batch_norm: whether BatchNorm follows each layer except the additional fully connected one and the last.
         activation: "leaky_relu" (slope 0.2) or "relu".
 
     Raises:
@@ -59,7 +60,7 @@ class ConvolutionalGenerator(nn.Module):
         if activation not in ACTIVATIONS:
             raise unknown("activation", activation, ACTIVATIONS)
 
-        def between(count: int) -> list[nn.Module]:
+        def normalise_and_activate(count: int) -> list[nn.Module]:
             normalised: list[nn.Module] = [nn.BatchNorm2d(count)] if batch_norm else []
             return [*normalised, nn.ReLU() if activation == "relu" else nn.LeakyReLU(SLOPE)]
 
@@ -68,13 +69,16 @@ class ConvolutionalGenerator(nn.Module):
         stack: list[nn.Module] = [nn.Linear(latent, hidden), nn.LeakyReLU(SLOPE)] if hidden else []
         stack += [nn.Linear(hidden or latent, math.prod(start), bias=not batch_norm), nn.Unflatten(1, start)]
         for before, after, side in zip(widths[::-1], widths[-2::-1], sides[-2::-1], strict=False):
-            stack += [*between(before), *same_transposed(before, after, KERNEL, side, bias=not batch_norm)]
-        stack += [*between(widths[0]), *same_transposed(widths[0], channels, KERNEL, size), nn.Tanh()]
+            stack += [
+                *normalise_and_activate(before),
+                *same_transposed(before, after, KERNEL, side, bias=not batch_norm),
+            ]
+        stack += [*normalise_and_activate(widths[0]), *same_transposed(widths[0], channels, KERNEL, size), nn.Tanh()]
         self.layers = nn.Sequential(*stack)
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
+        """Initialise all parameters again, in place, from `generator` (default: torch's global generator)."""
         draw_weights(self, "xavier_uniform", generator)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -83,21 +87,21 @@ class ConvolutionalGenerator(nn.Module):
 
 
 class ConvolutionalDiscriminator(nn.Module):
-    """Convolutions, each halving the side, then fully connected to one logit; leaky ReLU of slope 0.2 within.
+    """Convolutions that halve the side, then a fully connected layer to one logit; leaky ReLU of slope 0.2 between.
 
     score = w · f(Conv(… f(Conv(x)) …)), Conv 5×5 of stride 2.
 
-    The names of the reference code are those of the generator; `conv3` and `conv4` (figure 8) have 512 hidden units.
-    Padding, first weights and BatchNorm are as in the generator.
+    The reference code uses the same names as for the generator; `conv3` and `conv4` (figure 8) have 512 hidden units.
+    Padding, initial weights and BatchNorm are as in the generator.
 
     Args:
-        channels: of the image, at least 1.
-        size: of the image in pixels, at least 2^layers.
-        width: channels after the first layer, at least 1; twice as many after each layer that follows.
+        channels: channels of the image, at least 1.
+        size: side of the image in pixels, at least 2^layers.
+        width: channels after the first layer, at least 1; each later layer has twice as many as the previous one.
         layers: number of convolutions, at least 1.
-        constant: all layers have `width` channels.
-        hidden: units of one more fully connected layer before the last, or 0 for none.
-        batch_norm: whether BatchNorm follows each convolution but the first.
+        constant: whether all layers have `width` channels.
+        hidden: units of an additional fully connected layer before the last, or 0 for none.
+        batch_norm: whether BatchNorm follows each convolution except the first.
 
     Raises:
         InvalidValue: an argument is out of range.
@@ -131,22 +135,22 @@ class ConvolutionalDiscriminator(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
+        """Initialise all parameters again, in place, from `generator` (default: torch's global generator)."""
         draw_weights(self, "xavier_uniform", generator)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (batch,) of images (batch, channels, size, size)."""
+        """Return logits (batch,) for images (batch, channels, size, size)."""
         return self.layers(images).squeeze(1)
 
 
 def _widths(width: int, layers: int, constant: bool) -> list[int]:
-    """Return the channels of the hidden layers, from the image on."""
+    """Return the channels of the hidden layers, starting next to the image."""
     return [width * (1 if constant else 2**layer) for layer in range(layers)]
 
 
 def _check(channels: int, size: int, width: int, layers: int, hidden: int) -> None:
     """Raise `InvalidValue` for an argument out of range."""
     require_counts(channels=channels, width=width, layers=layers)
-    allowed = f"a whole number of at least {2**layers}, which {layers} halvings leave a pixel of"
+    allowed = f"a whole number of at least {2**layers}, which can be halved {layers} times"
     require(isinstance(size, int) and size >= 2**layers, "size", size, allowed)
-    require(isinstance(hidden, int) and hidden >= 0, "hidden", hidden, "a whole number of at least 0; 0 is none")
+    require(isinstance(hidden, int) and hidden >= 0, "hidden", hidden, "a whole number of at least 0; 0 for none")

@@ -10,7 +10,7 @@ from detente.networks.base import draw_weights, require_counts
 
 INITIALISATIONS = ("pytorch", "normal")
 
-# Layers from the input on, by image size: (factor of the width, kernel, stride, padding); factor 0 is the output.
+# Layers in order, by image size: (factor of the width, kernel, stride, padding); factor 0 marks the output layer.
 GENERATORS = {
     28: ((8, 3, 1, 0), (4, 4, 2, 1), (2, 4, 2, 0), (0, 4, 2, 1)),
     32: ((4, 4, 1, 0), (2, 4, 2, 1), (1, 4, 2, 1), (0, 4, 2, 1)),
@@ -24,19 +24,19 @@ DISCRIMINATORS = {
 
 
 class DcganGenerator(nn.Module):
-    """Transposed convolutions from a latent vector to an image in [-1, 1], ReLU within, tanh at the end.
+    """Transposed convolutions from a latent vector to an image in [-1, 1], with ReLU between and tanh at the end.
 
     image = tanh(ConvT(… relu(BN(ConvT(z))) …)).
 
-    With size 28, width 64, one channel and latent 128 this is table 1 of SVRG-GAN. No convolution has a bias, except
-    where BatchNorm is left out: there a bias takes the place of its shift.
+    With size 28, width 64, one channel and latent 128 this is table 1 of SVRG-GAN. Convolutions have no bias, except
+    with `batch_norm=False`, where a bias replaces the shift of BatchNorm.
 
     Args:
-        latent: numbers in one latent vector, at least 1.
-        channels: of the image, at least 1.
-        size: of the image in pixels: 28, 32 or 64.
+        latent: size of a latent vector, at least 1.
+        channels: channels of the image, at least 1.
+        size: side of the image in pixels: 28, 32 or 64.
         width: channels of the layer before the output (half of them at size 28), at least 1.
-        batch_norm: whether BatchNorm follows each convolution but the last.
+        batch_norm: whether BatchNorm follows each convolution except the last.
         initialisation: "pytorch", or "normal" for weights from N(0, 0.02²) and BatchNorm scales from N(1, 0.02²).
 
     Raises:
@@ -72,7 +72,7 @@ class DcganGenerator(nn.Module):
             self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
+        """Initialise all parameters again, in place, from `generator` (default: torch's global generator)."""
         draw_weights(self, self.initialisation, generator)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -81,18 +81,18 @@ class DcganGenerator(nn.Module):
 
 
 class DcganDiscriminator(nn.Module):
-    """Strided convolutions from an image to one logit, leaky ReLU of slope 0.2 within.
+    """Strided convolutions from an image to one logit, with leaky ReLU of slope 0.2 between.
 
     score = Conv(… leaky_relu(BN(Conv(leaky_relu(Conv(x))))) …).
 
-    With size 28, width 64 and one channel this is table 1 of SVRG-GAN without its sigmoid, which belongs to the
-    objective. No convolution has a bias, except where BatchNorm is left out: there a bias takes the place of its shift.
+    With size 28, width 64 and one channel this is table 1 of SVRG-GAN without its sigmoid, which is part of the
+    objective. Convolutions have no bias, except with `batch_norm=False`, where a bias replaces the shift of BatchNorm.
 
     Args:
-        channels: of the image, at least 1.
-        size: of the image in pixels: 28, 32 or 64.
+        channels: channels of the image, at least 1.
+        size: side of the image in pixels: 28, 32 or 64.
         width: channels after the first layer, at least 1.
-        batch_norm: whether BatchNorm follows each convolution but the first and the last.
+        batch_norm: whether BatchNorm follows each convolution except the first and the last.
         initialisation: "pytorch", or "normal" for weights from N(0, 0.02²) and BatchNorm scales from N(1, 0.02²).
 
     Raises:
@@ -126,11 +126,11 @@ class DcganDiscriminator(nn.Module):
             self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
+        """Initialise all parameters again, in place, from `generator` (default: torch's global generator)."""
         draw_weights(self, self.initialisation, generator)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (batch,) of images (batch, channels, size, size)."""
+        """Return logits (batch,) for images (batch, channels, size, size)."""
         return self.layers(images).reshape(images.shape[0])
 
 

@@ -15,19 +15,19 @@ INITIALISATIONS = ("xavier_uniform", "pytorch")
 
 
 class ImageMlpGenerator(nn.Module):
-    """Fully connected layers from a latent vector to an image in [-1, 1], leaky ReLU within, tanh at the end.
+    """Fully connected layers from a latent vector to an image in [-1, 1], with leaky ReLU between and tanh at the end.
 
     image = tanh(W f(… f(W₁ z + b₁) …) + b).
 
-    As it stands it is the network of the accept-reject papers for MNIST (Keras starts Xavier uniform); that of SGAN has
-    widths 512, 512, 512, slope 0.01 and PyTorch's first weights.
+    With its defaults this is the network of the accept-reject papers for MNIST (Keras uses Xavier uniform initial
+    weights); SGAN's network has widths 512, 512, 512, slope 0.01 and PyTorch's initial weights.
 
     Args:
-        latent: numbers in one latent vector, at least 1.
-        channels: of the image, at least 1.
-        size: of the image in pixels, at least 1.
+        latent: size of a latent vector, at least 1.
+        channels: channels of the image, at least 1.
+        size: side of the image in pixels, at least 1.
         widths: units of each hidden layer, at least 1 each.
-        slope: of the leaky ReLU below zero, at least 0.
+        slope: slope of the leaky ReLU below zero, at least 0.
         initialisation: "xavier_uniform" with zero biases, or "pytorch".
 
     Raises:
@@ -52,12 +52,14 @@ class ImageMlpGenerator(nn.Module):
         shape, self.initialisation = (channels, size, size), initialisation
         sizes = [latent, *widths]
         hidden = [[nn.Linear(a, b), nn.LeakyReLU(slope)] for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
-        within = [layer for pair in hidden for layer in pair]
-        self.layers = nn.Sequential(*within, nn.Linear(sizes[-1], math.prod(shape)), nn.Tanh(), nn.Unflatten(1, shape))
+        hidden_layers = [layer for pair in hidden for layer in pair]
+        self.layers = nn.Sequential(
+            *hidden_layers, nn.Linear(sizes[-1], math.prod(shape)), nn.Tanh(), nn.Unflatten(1, shape)
+        )
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
+        """Initialise all parameters again, in place, from `generator` (default: torch's global generator)."""
         draw_weights(self, self.initialisation, generator)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -66,20 +68,20 @@ class ImageMlpGenerator(nn.Module):
 
 
 class ImageMlpDiscriminator(nn.Module):
-    """Fully connected layers from an image to one logit, leaky ReLU and dropout within.
+    """Fully connected layers from an image to one logit, with leaky ReLU and dropout between.
 
     score = w · f(… f(W₁ x + b₁) …) + b.
 
-    As it stands it is the network of the accept-reject papers for MNIST without its sigmoid, which belongs to the
-    objective; that of SGAN has widths 512, 512, 512, slope 0.01, no dropout and PyTorch's first weights.
+    With its defaults this is the network of the accept-reject papers for MNIST without the sigmoid, which is part of
+    the objective; SGAN's network has widths 512, 512, 512, slope 0.01, no dropout and PyTorch's initial weights.
 
     Args:
-        channels: of the image, at least 1.
-        size: of the image in pixels, at least 1.
+        channels: channels of the image, at least 1.
+        size: side of the image in pixels, at least 1.
         widths: units of each hidden layer, at least 1 each.
-        slope: of the leaky ReLU below zero, at least 0.
-        dropout: chance of a unit to be left out, in each hidden layer but the last, at least 0 and below 1. Above 0
-            the game draws random numbers within and is not compiled.
+        slope: slope of the leaky ReLU below zero, at least 0.
+        dropout: dropout probability of each hidden layer except the last, at least 0 and below 1. If it is above 0, the
+            losses use random numbers, and the game is not compiled.
         initialisation: "xavier_uniform" with zero biases, or "pytorch".
 
     Raises:
@@ -112,11 +114,11 @@ class ImageMlpDiscriminator(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
+        """Initialise all parameters again, in place, from `generator` (default: torch's global generator)."""
         draw_weights(self, self.initialisation, generator)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (batch,) of images (batch, channels, size, size)."""
+        """Return logits (batch,) for images (batch, channels, size, size)."""
         return self.layers(images).squeeze(1)
 
 

@@ -1,4 +1,4 @@
-"""Any generator and discriminator of images, made conditional: the label goes in beside the latents, and the image."""
+"""Wrappers that make any image generator or discriminator conditional, with the label as an additional input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from detente.networks.base import one_hot, require_counts
 
 
 class _Labelled(nn.Module):
-    """A network that sees labels."""
+    """A network with labels as an additional input."""
 
     def __init__(self, network: nn.Module, classes: int = 10) -> None:
         super().__init__()
@@ -22,19 +22,19 @@ class _Labelled(nn.Module):
         self.network: Any = network
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, as `network` does, from `generator` (default: torch's global one)."""
+        """Initialise all parameters of `network` again, in place, from `generator` (default: torch's global one)."""
         self.network.reset_parameters(generator)
 
 
 class LabelledGenerator(_Labelled):
-    """A generator that is told the label behind the latent vector.
+    """A generator that receives the label appended to the latent vector.
 
     image = G([z, onehot(y)]).
 
-    A label outside 0 … classes - 1 counts as none.
+    A label outside 0 … classes - 1 counts as no label.
 
     Args:
-        network: G, from vectors of `latent` + `classes` numbers to images: `DcganGenerator(latent + classes)`, say.
+        network: G, from vectors of size `latent` + `classes` to images, for example `DcganGenerator(latent + classes)`.
         classes: number of labels, at least 1.
 
     Raises:
@@ -49,14 +49,14 @@ class LabelledGenerator(_Labelled):
 
 
 class LabelledDiscriminator(_Labelled):
-    """A discriminator that is told the label as further channels of the image.
+    """A discriminator that receives the label as additional channels of the image.
 
-    score = D([x, planes(y)]),  plane k filled with ones if y = k, and with zeros if not.
+    score = D([x, planes(y)]),  plane k filled with ones if y = k, and with zeros otherwise.
 
-    A label outside 0 … classes - 1 counts as none.
+    A label outside 0 … classes - 1 counts as no label.
 
     Args:
-        network: D, of images of `channels` + `classes` channels: `DcganDiscriminator(channels + classes)`, say.
+        network: D, for images of `channels` + `classes` channels, for example `DcganDiscriminator(channels + classes)`.
         classes: number of labels, at least 1.
 
     Raises:
@@ -66,6 +66,6 @@ class LabelledDiscriminator(_Labelled):
     """
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return logits, (batch,), of images, (batch, channels, height, width), and labels, (batch,)."""
+        """Return logits, (batch,), for images, (batch, channels, height, width), and labels, (batch,)."""
         planes = one_hot(labels, self.classes, images.dtype)[:, :, None, None]
         return self.network(torch.cat([images, planes.expand(-1, -1, *images.shape[2:])], 1))

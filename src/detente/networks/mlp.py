@@ -20,8 +20,8 @@ class MLP(nn.Module):
     h₀ = x,  hₖ = activation(Wₖ hₖ₋₁ + bₖ) for k = 1…depth,  output = W h_depth + b.
 
     Args:
-        inputs: numbers in one sample, at least 1.
-        outputs: numbers in one output, at least 1; a critic's single score stays a column, (batch, 1).
+        inputs: size of one sample, at least 1.
+        outputs: size of one output, at least 1; the single score of a critic has shape (batch, 1).
         width: units in each hidden layer, at least 1.
         depth: number of hidden layers, at least 0; 0 is a linear map.
         activation: "relu", "leaky_relu" or "tanh".
@@ -31,7 +31,7 @@ class MLP(nn.Module):
         gain: factor of the "xavier_uniform" and "orthogonal" weights, above 0.
 
     Raises:
-        InvalidValue: an argument is out of range, or a gain is given to "pytorch", which has none.
+        InvalidValue: an argument is out of range, or "pytorch" is combined with a gain, which it does not have.
 
     Source: Glorot and Bengio 2010, equation 16 (xavier_uniform); Saxe et al. 2014 (orthogonal).
     """
@@ -70,9 +70,9 @@ class MLP(nn.Module):
             self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all weights and biases anew, in place, from `generator` (default: torch's global one)."""
+        """Initialise all weights and biases again, in place, from `generator` (default: torch's global generator)."""
         draw_weights(self, self.initialisation, generator, lambda layer: self.gain)
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Return the outputs, (batch, outputs), of samples (batch, …) with `inputs` numbers each."""
+        """Return the outputs, (batch, outputs), for samples (batch, …) of size `inputs`."""
         return self.layers(samples.flatten(1))

@@ -1,4 +1,4 @@
-"""Residual networks whose blocks count for a tenth, for faces of 64 pixels: those of The Numerics of GANs."""
+"""The residual networks of The Numerics of GANs for faces of 64 pixels, with residuals scaled by 0.1."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ STAGES, KERNEL, SLOPE, SHARE = 4, 5, 0.2, 0.1
 
 
 class ScaledResnetGenerator(nn.Module):
-    """Transposed convolutions of one width, a residual block after each but the last, to an image in [-1, 1].
+    """Transposed convolutions of equal width to an image in [-1, 1], with a residual block after each except the last.
 
     h ← ConvT(f(h)),  h ← h + 0.1 Conv(f(Conv(f(h)))),  ConvT 5×5 of stride 2, Conv 3×3 with half the channels between.
 
-    No normalisation; f is the leaky ReLU of slope 0.2. Padding is TensorFlow's "same". Weights start Xavier uniform,
-    biases at zero.
+    There is no normalisation; f is the leaky ReLU of slope 0.2. Padding is TensorFlow's "same". Initial weights are
+    Xavier uniform, initial biases are zero.
 
     Args:
-        latent: numbers in one latent vector, at least 1.
-        channels: of the image, at least 1.
-        size: of the image in pixels, at least 16.
+        latent: size of a latent vector, at least 1.
+        channels: channels of the image, at least 1.
+        size: side of the image in pixels, at least 16.
         width: channels of all hidden layers, at least 2.
 
     Raises:
@@ -47,7 +47,7 @@ class ScaledResnetGenerator(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
+        """Initialise all parameters again, in place, from `generator` (default: torch's global generator)."""
         draw_weights(self, "xavier_uniform", generator)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -56,15 +56,16 @@ class ScaledResnetGenerator(nn.Module):
 
 
 class ScaledResnetDiscriminator(nn.Module):
-    """Convolutions of one width, a residual block after each, then fully connected to one logit.
+    """Convolutions of equal width with a residual block after each, then a fully connected layer to one logit.
 
     h ← Conv₅(f(h)),  h ← h + 0.1 Conv₃(f(Conv₃(f(h)))),  score = w · f(h).
 
-    As the generator; in the first block the channels between are not halved, as in the reference code.
+    Like the generator, but the first block does not halve the channels between its convolutions, as in the reference
+    code.
 
     Args:
-        channels: of the image, at least 1.
-        size: of the image in pixels, at least 16.
+        channels: channels of the image, at least 1.
+        size: side of the image in pixels, at least 16.
         width: channels of all hidden layers, at least 2.
 
     Raises:
@@ -85,16 +86,16 @@ class ScaledResnetDiscriminator(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
+        """Initialise all parameters again, in place, from `generator` (default: torch's global generator)."""
         draw_weights(self, "xavier_uniform", generator)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (batch,) of images (batch, channels, size, size)."""
+        """Return logits (batch,) for images (batch, channels, size, size)."""
         return self.layers(images).squeeze(1)
 
 
 class _Block(nn.Module):
-    """h + 0.1 Conv(f(Conv(f(h)))), 3×3, with fewer channels between."""
+    """h + 0.1 Conv(f(Conv(f(h)))), 3×3, with `between` channels between the convolutions."""
 
     def __init__(self, width: int, between: int) -> None:
         super().__init__()
@@ -106,7 +107,7 @@ class _Block(nn.Module):
         )
 
     def forward(self, h: Tensor) -> Tensor:
-        """Return images of features in the shape of those that came in."""
+        """Return features in the shape of `h`."""
         return h + SHARE * self.layers(h)
 
 

@@ -1,4 +1,4 @@
-"""Residual networks for images of 32 or 48 pixels, the discriminator's spectrally normalised: those of SNGAN."""
+"""The residual networks of SNGAN for images of 32 or 48 pixels, with spectral normalisation in the discriminator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detente.errors import require
 from detente.networks.base import draw_weights, require_counts
 from detente.networks.spectral_norm import spectral_norm
 
-# Factors of the width, by image size: of the start and each block; of each block, and whether it halves the side.
+# Factors of the width by image size: at the start and after each block; of each block, with whether it halves the side.
 GENERATORS = {32: (1, 1, 1, 1), 48: (8, 4, 2, 1)}
 DISCRIMINATORS = {
     32: ((1, True), (1, True), (1, False), (1, False)),
@@ -26,19 +26,20 @@ class SnganGenerator(nn.Module):
 
     h ← up(Conv₁(h)) + Conv₃(f(BN(Conv₃(up(f(BN(h))))))),  image = tanh(Conv₃(f(BN(h)))),  f the ReLU.
 
-    Weights start Xavier uniform, times √2 within blocks, biases at zero. For CIFAR-10 the size is 32 and the width 256,
-    for STL-10 48 and 64.
+    Initial weights are Xavier uniform, multiplied by √2 in blocks; initial biases are zero. For CIFAR-10 use size 32
+    and width 256, for STL-10 size 48 and width 64.
 
     Args:
-        latent: numbers in one latent vector, at least 1.
-        channels: of the image, at least 1.
-        size: of the image in pixels: 32 or 48.
-        width: channels of the last block, at least 1: of all at size 32; at 48, of the start eight times as many.
+        latent: size of a latent vector, at least 1.
+        channels: channels of the image, at least 1.
+        size: side of the image in pixels: 32 or 48.
+        width: channels of the last block, at least 1. At size 32 all blocks have as many; at size 48 the first layer
+            has eight times as many.
 
     Raises:
         InvalidValue: an argument is out of range.
 
-    Source: Miyato et al. 2018, Spectral Normalization for GANs, appendix B.4; first weights from its reference code.
+    Source: Miyato et al. 2018, Spectral Normalization for GANs, appendix B.4; initial weights from its reference code.
     """
 
     def __init__(self, latent: int = 128, channels: int = 3, size: int = 32, width: int = 256) -> None:
@@ -53,7 +54,7 @@ class SnganGenerator(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
+        """Initialise all parameters again, in place, from `generator` (default: torch's global generator)."""
         draw_weights(self, "xavier_uniform", generator, lambda layer: 1.0 if layer is self.output else _gain(layer))
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -63,23 +64,25 @@ class SnganGenerator(nn.Module):
 
 
 class SnganDiscriminator(nn.Module):
-    """Residual blocks, then the sum over all places to one logit; every layer has spectral norm 1.
+    """Residual blocks, then a sum over all positions to one logit; each layer has spectral norm 1.
 
-    h ← down(Conv₁(h) + Conv₃(f(Conv₃(f(h))))),  score = w · Σ f(h),  f the ReLU, left out before the first layer.
+    h ← down(Conv₁(h) + Conv₃(f(Conv₃(f(h))))),  score = w · Σ f(h),  f the ReLU, omitted before the first layer.
 
-    Weights start Xavier uniform, times √2 within blocks, biases at zero. For CIFAR-10 the size is 32 and the width 128,
-    for STL-10 48 and 64. In a block the channels change with its second convolution, as in the reference code.
+    Initial weights are Xavier uniform, multiplied by √2 in blocks; initial biases are zero. For CIFAR-10 use size 32
+    and width 128, for STL-10 size 48 and width 64. As in the reference code, the second convolution of a block changes
+    the number of channels.
 
     Args:
-        channels: of the image, at least 1.
-        size: of the image in pixels: 32 or 48.
-        width: channels of the first block, at least 1: of all at size 32; at 48 twice as many in each that follows.
-        iterations: power iterations at each call in training mode, at least 1.
+        channels: channels of the image, at least 1.
+        size: side of the image in pixels: 32 or 48.
+        width: channels of the first block, at least 1. At size 32 all blocks have as many; at size 48 each block has
+            twice as many as the previous one.
+        iterations: power iterations per call in training mode, at least 1.
 
     Raises:
         InvalidValue: an argument is out of range.
 
-    Source: Miyato et al. 2018, Spectral Normalization for GANs, appendix B.4; first weights from its reference code.
+    Source: Miyato et al. 2018, Spectral Normalization for GANs, appendix B.4; initial weights from its reference code.
     """
 
     def __init__(self, channels: int = 3, size: int = 32, width: int = 128, iterations: int = 1) -> None:
@@ -95,20 +98,20 @@ class SnganDiscriminator(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
+        """Initialise all parameters again, in place, from `generator` (default: torch's global generator)."""
         for layer in list(self.modules()):
-            if parametrize.is_parametrized(layer, "weight"):  # as at the start, plain
+            if parametrize.is_parametrized(layer, "weight"):  # restore the plain weights, as before normalisation
                 parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
         draw_weights(self, "xavier_uniform", generator, _gain)
         spectral_norm(self, self.iterations)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (batch,) of images (batch, channels, size, size)."""
+        """Return logits (batch,) for images (batch, channels, size, size)."""
         return self.output(relu(self.blocks(images)).sum((2, 3))).squeeze(1)
 
 
 class _Up(nn.Module):
-    """A block that doubles the side."""
+    """A block of the generator, which doubles the side."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -117,7 +120,7 @@ class _Up(nn.Module):
         self.between, self.second = nn.BatchNorm2d(outputs), nn.Conv2d(outputs, outputs, 3, padding=1)
 
     def forward(self, h: Tensor) -> Tensor:
-        """Return (batch, outputs, 2 side, 2 side) of (batch, inputs, side, side)."""
+        """Return (batch, outputs, 2 side, 2 side) from (batch, inputs, side, side)."""
         inner = self.first(_doubled(relu(self.before(h))))
         return _doubled(self.shortcut(h)) + self.second(relu(self.between(inner)))
 
@@ -134,21 +137,21 @@ class _Down(nn.Module):
         self.second = nn.Conv2d(between, outputs, 3, padding=1)
 
     def forward(self, h: Tensor) -> Tensor:
-        """Return (batch, outputs, side or side/2, …) of (batch, inputs, side, side)."""
+        """Return (batch, outputs, side or side/2, …) from (batch, inputs, side, side)."""
         inner = self.second(relu(self.first(h if self.starts else relu(h))))
-        # A convolution of 1×1 and a mean over places can change places: cheaper on fewer of them.
+        # A 1×1 convolution commutes with the mean over pixels, and is cheaper after it.
         h = avg_pool2d(h, 2) if self.halve else h
         inner = avg_pool2d(inner, 2) if self.halve else inner
         return inner + (h if self.shortcut is None else self.shortcut(h))
 
 
 def _doubled(images: Tensor) -> Tensor:
-    """Return each pixel four times, in a square."""
+    """Return images with each pixel repeated in a 2×2 square."""
     return images.repeat_interleave(2, -1).repeat_interleave(2, -2)
 
 
 def _gain(layer: nn.Module) -> float:
-    """Return the factor of a layer's first weights."""
+    """Return the factor of a layer's initial weights."""
     return math.sqrt(2) if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3) else 1.0
 
 

@@ -1,4 +1,4 @@
-"""Spectral normalisation as a pure function of weight and buffers, so that it works under `torch.func`."""
+"""Spectral normalisation as a pure function of weights and buffers, so that it works with `torch.func`."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from detente.errors import require
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-WARM_UP = 15  # iterations before first use, as in torch's own
+WARM_UP = 15  # iterations before the first use, as in torch's implementation
 
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
 def spectral_norm(module: Module, iterations: int = 1, generator: torch.Generator | None = None) -> Module:
-    """Divide the weight of every linear and convolutional layer of `module` by its largest singular value, in place.
+    """Divide the weight of each linear and convolutional layer of `module` by its largest singular value, in place.
 
     W̄ = W / σ(W),  v ← Wᵀu/‖Wᵀu‖,  u ← Wv/‖Wv‖,  σ(W) ≈ uᵀWv, iterated in training mode only.
 
-    As in the paper, u and v count as constants when W̄ is differentiated; that is exact to first order where they have
-    converged, and leaves out their change in second derivatives.
+    As in the paper, derivatives of W̄ treat u and v as constants. This is exact to first order if they have converged,
+    but second derivatives omit their change.
 
     Args:
-        module: a linear or convolutional layer, or a network that holds some.
-        iterations: power iterations at each call in training mode, at least 1.
-        generator: where the first u and v come from (default: one seeded with 0).
+        module: a linear or convolutional layer, or a network with such layers.
+        iterations: power iterations per call in training mode, at least 1.
+        generator: source of randomness for the initial u and v; default: a generator with seed 0.
 
     Returns:
-        `module` itself.
+        The module `module`.
 
     Raises:
-        InvalidValue: there is no such layer, one is normalised already, or `iterations` is below 1.
+        InvalidValue: there is no such layer, a layer is already normalised, or `iterations` is below 1.
 
     Source: Miyato et al. 2018, algorithm 1.
     """
@@ -54,9 +54,10 @@ def spectral_norm(module: Module, iterations: int = 1, generator: torch.Generato
 
 
 class _SpectralNormalisation(nn.Module):
-    """W ↦ W/σ(W), with the leading singular vectors (rows,) and (columns,) kept in buffers.
+    """W ↦ W/σ(W), with the leading singular vectors (rows,) and (columns,) in buffers.
 
-    Buffers are reassigned and never written into, so that `functional_call` returns them and nobody's copy changes.
+    Buffers are reassigned, never modified in place, so that `functional_call` returns them and other copies stay
+    unchanged.
     """
 
     left: Tensor

@@ -1,4 +1,4 @@
-"""Residual networks along a text: those of the character model of WGAN-GP."""
+"""The residual networks of WGAN-GP's character model, with convolutions along a text."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ KERNEL, SHARE = 5, 0.3
 
 
 class TextResnetGenerator(nn.Module):
-    """A fully connected layer, then residual blocks along the text, to the chances of each character at each place.
+    """A fully connected layer, then residual blocks along the text, to probabilities of characters at each position.
 
-    h ← h + 0.3 Conv(f(Conv(f(h)))),  text = softmax(Conv₁(h)) over the vocabulary;  Conv of 5 places, f the ReLU.
+    h ← h + 0.3 Conv(f(Conv(f(h)))),  text = softmax(Conv₁(h)) over the vocabulary;  Conv of size 5, f the ReLU.
 
-    Weights start Xavier uniform, times √2 in convolutions, biases at zero.
+    Initial weights are Xavier uniform, multiplied by √2 in convolutions; initial biases are zero.
 
     Args:
         vocabulary: number of characters, at least 1.
-        latent: numbers in one latent vector, at least 1.
-        length: of a text in characters, at least 1.
-        width: channels at each place, at least 1.
-        blocks: residual blocks, at least 1: 5 in WGAN-GP's code; SGAN speaks of 4.
+        latent: size of a latent vector, at least 1.
+        length: length of a text in characters, at least 1.
+        width: channels at each position, at least 1.
+        blocks: number of residual blocks, at least 1: 5 in WGAN-GP's code, 4 in SGAN's paper.
 
     Raises:
         InvalidValue: an argument is out of range.
 
-    Source: Gulrajani et al. 2017 (arXiv:1704.00028), section 5.3; sizes and first weights from its reference code.
+    Source: Gulrajani et al. 2017 (arXiv:1704.00028), section 5.3; sizes and initial weights from its reference code.
     """
 
     def __init__(self, vocabulary: int, latent: int = 128, length: int = 32, width: int = 512, blocks: int = 5) -> None:
@@ -45,31 +45,31 @@ class TextResnetGenerator(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
+        """Initialise all parameters again, in place, from `generator` (default: torch's global generator)."""
         draw_weights(self, "xavier_uniform", generator, _gain)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Return texts (batch, vocabulary, length), each place's numbers summing to 1, of latents (batch, latent)."""
+        """Return texts (batch, vocabulary, length), which sum to 1 at each position, from latents (batch, latent)."""
         return self.layers(latents)
 
 
 class TextResnetDiscriminator(nn.Module):
-    """Residual blocks along a text, then fully connected to one score.
+    """Residual blocks along a text, then a fully connected layer to one score.
 
-    h = Conv₁(x),  h ← h + 0.3 Conv(f(Conv(f(h)))),  score = w · h + b;  Conv of 5 places, f the ReLU.
+    h = Conv₁(x),  h ← h + 0.3 Conv(f(Conv(f(h)))),  score = w · h + b;  Conv of size 5, f the ReLU.
 
-    Weights start as in the generator.
+    Initial weights are as in the generator.
 
     Args:
         vocabulary: number of characters, at least 1.
-        length: of a text in characters, at least 1.
-        width: channels at each place, at least 1.
-        blocks: residual blocks, at least 1.
+        length: length of a text in characters, at least 1.
+        width: channels at each position, at least 1.
+        blocks: number of residual blocks, at least 1.
 
     Raises:
         InvalidValue: an argument is out of range.
 
-    Source: Gulrajani et al. 2017 (arXiv:1704.00028), section 5.3; sizes and first weights from its reference code.
+    Source: Gulrajani et al. 2017 (arXiv:1704.00028), section 5.3; sizes and initial weights from its reference code.
     """
 
     def __init__(self, vocabulary: int, length: int = 32, width: int = 512, blocks: int = 5) -> None:
@@ -84,11 +84,11 @@ class TextResnetDiscriminator(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, in place, from `generator` (default: torch's global one)."""
+        """Initialise all parameters again, in place, from `generator` (default: torch's global generator)."""
         draw_weights(self, "xavier_uniform", generator, _gain)
 
     def forward(self, texts: Tensor) -> Tensor:
-        """Return scores (batch,) of texts (batch, vocabulary, length): one-hot, or chances."""
+        """Return scores (batch,) for texts (batch, vocabulary, length): one-hot, or probabilities."""
         return self.layers(texts).squeeze(1)
 
 
@@ -105,10 +105,10 @@ class _Block(nn.Module):
         )
 
     def forward(self, h: Tensor) -> Tensor:
-        """Return features (batch, width, length) of such features."""
+        """Return features (batch, width, length) from features of the same shape."""
         return h + SHARE * self.layers(h)
 
 
 def _gain(layer: nn.Module) -> float:
-    """Return the factor of a layer's first weights."""
+    """Return the factor of a layer's initial weights."""
     return math.sqrt(2) if isinstance(layer, nn.Conv1d) else 1.0

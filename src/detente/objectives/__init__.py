@@ -1,1 +1,1 @@
-"""For what: the losses of the two players as functions of the discriminator's scores."""
+"""Objectives: the losses of the two players as functions of the discriminator's scores."""

@@ -1,4 +1,4 @@
-"""The role of an objective: two losses from discriminator scores; every player minimises its own."""
+"""The base class of objectives: two losses computed from discriminator scores; each player minimises its own."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from detente.errors import InvalidValue
 
 
 class Objective(ABC):
-    """What the two players of a GAN minimise, as a function of the discriminator's scores (logits).
+    """The losses of the two players of a GAN, as functions of the discriminator's scores (logits).
 
-    A concrete objective is a frozen dataclass. `zero_sum` promises that the two losses sum to zero;
-    `generator_needs_real` says that the generator's loss reads the scores of real samples too (every zero-sum
-    objective does, so that the promise holds for the values and not only for the gradients); `needs_logits` that
-    scores in [0, 1] make it another objective than it says.
+    A concrete objective is a frozen dataclass. `zero_sum` states that the two losses sum to zero.
+    `generator_needs_real` states that the generator's loss also uses the scores of real samples; this is true of every
+    zero-sum objective, so that the values sum to zero and not only the gradients. `needs_logits` states that the
+    objective is wrong for scores restricted to [0, 1].
     """
 
     zero_sum: ClassVar[bool] = False
@@ -25,15 +25,15 @@ class Objective(ABC):
 
     @abstractmethod
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return the discriminator's mean loss, (), from scores of real and of fake samples, each (batch,)."""
+        """Return the discriminator's mean loss, (), from the scores of real and fake samples, each (batch,)."""
 
     @abstractmethod
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        """Return the generator's mean loss, (), from scores, each (batch,); `real` is None where it is not needed."""
+        """Return the generator's mean loss, (), from scores, each (batch,); `real` is None if it is not needed."""
 
 
 class ZeroSum(Objective):
-    """An objective whose generator loses exactly what the discriminator wins: L_G = −L_D."""
+    """A zero-sum objective: the generator's loss is the negative of the discriminator's, L_G = −L_D."""
 
     zero_sum: ClassVar[bool] = True
     generator_needs_real: ClassVar[bool] = True
@@ -45,5 +45,5 @@ class ZeroSum(Objective):
             InvalidValue: `real` is None.
         """
         if real is None:
-            raise InvalidValue("real", real, "scores of real samples, which a zero-sum loss reads")
+            raise InvalidValue("real", real, "scores of real samples, which a zero-sum loss needs")
         return -self.discriminator_loss(real, fake)

@@ -1,4 +1,4 @@
-"""Variational bounds of f-divergences: each a zero-sum game whose best discriminator measures the divergence."""
+"""Variational bounds of f-divergences: zero-sum games in which the best discriminator measures the divergence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detente.objectives.base import ZeroSum
 
 
 class FDivergence(ZeroSum):
-    """A lower bound of D_f(p ‖ q) = E_q[f(p/q)], p the real and q the fake distribution, tight for T = f'(p/q).
+    """A lower bound of D_f(p ‖ q) = E_q[f(p/q)], where p is the real and q the fake distribution; tight at T = f'(p/q).
 
     L_D = -(E_real[g(s)] - E_fake[f*(g(s))]),  L_G = -L_D, with g mapping all of ℝ into the domain of f*.
 
@@ -27,16 +27,16 @@ class FDivergence(ZeroSum):
 
     @abstractmethod
     def conjugate(self, score: Tensor) -> Tensor:
-        """Return f*(g(s)), in the shape of `score`, simplified so that it does not cancel or overflow early."""
+        """Return f*(g(s)), in the shape of `score`, in a form that avoids cancellation and early overflow."""
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return E_fake[f*(g(s))] - E_real[g(s)], () in nats where f has a logarithm, from scores, each (batch,)."""
+        """Return E_fake[f*(g(s))] - E_real[g(s)], (), in nats if f has a logarithm, from scores, each (batch,)."""
         return self.conjugate(fake).mean() - self.activation(real).mean()
 
 
 @dataclass(frozen=True)
 class KullbackLeibler(FDivergence):
-    """KL(p ‖ q) = E_p[log(p/q)], which punishes a generator for missing modes.
+    """KL(p ‖ q) = E_p[log(p/q)], which penalises missing modes.
 
     f(u) = u log u,  f*(t) = exp(t - 1),  g(s) = s;  best score 1 + log(p/q).
 
@@ -54,7 +54,7 @@ class KullbackLeibler(FDivergence):
 
 @dataclass(frozen=True)
 class ReverseKullbackLeibler(FDivergence):
-    """KL(q ‖ p) = E_q[log(q/p)], which punishes a generator for samples where there is no data.
+    """KL(q ‖ p) = E_q[log(q/p)], which penalises samples where there are no data.
 
     f(u) = -log u,  f*(t) = -1 - log(-t),  g(s) = -exp(-s);  best score log(p/q).
 
@@ -112,8 +112,8 @@ class JensenShannon(FDivergence):
 
     f(u) = u log u - (u + 1) log((u + 1)/2),  f*(t) = -log(2 - exp(t)),  g(s) = log 2σ(s);  best score log(p/q).
 
-    This is the saturating GAN shifted by 2 log 2. The paper prints the integral with a factor ½ that its own f
-    does not have; this is f.
+    This is the saturating GAN shifted by 2 log 2. The paper prints the integral with a factor ½, which its f does not
+    have; this class uses f.
 
     Source: Nowozin, Cseke and Tomioka 2016, table of output activations.
     """

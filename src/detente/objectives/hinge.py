@@ -1,4 +1,4 @@
-"""A margin for the discriminator, a linear score for the generator."""
+"""The hinge objective: a margin for the discriminator, a linear score for the generator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detente.objectives.base import Objective
 
 @dataclass(frozen=True)
 class Hinge(Objective):
-    """Hinge losses of the discriminator, the negated mean score for the generator; not zero-sum.
+    """Hinge losses for the discriminator, the negative mean score for the generator; not zero-sum.
 
     L_D = E_real[max(0, 1 - s)] + E_fake[max(0, 1 + s)],  L_G = -E_fake[s].
 
@@ -27,5 +27,5 @@ class Hinge(Objective):
         return relu(1 - real).mean() + relu(1 + fake).mean()
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        """Return -E_fake[s], (), from scores, (batch,); `real` is not read."""
+        """Return -E_fake[s], (), from scores, (batch,); `real` is not used."""
         return -fake.mean()

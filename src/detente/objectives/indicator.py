@@ -1,4 +1,4 @@
-"""The linear objective with an unbounded critic, whose best value is 0 for equal distributions and ∞ otherwise."""
+"""The linear objective with an unbounded critic: its best value is 0 for equal distributions and ∞ otherwise."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Indicator(Objective):
 
     L_D = E_fake[s] - E_real[s],  L_G = -E_fake[s].
 
-    The gradients are those of `Wasserstein`; the generator's loss leaves out the real samples, as in the paper's code,
-    so the losses do not sum to zero though the game is zero-sum in its gradients.
+    The gradients are those of `Wasserstein`. As in the paper's code, the generator's loss omits the real samples, so
+    the losses do not sum to zero although the gradients are those of a zero-sum game.
 
     Source: Mescheder, Nowozin and Geiger 2017, section 2.1 and code (`indicator`).
     """
@@ -29,5 +29,5 @@ class Indicator(Objective):
         return fake.mean() - real.mean()
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        """Return -E_fake[s], (), from scores, (batch,); `real` is not read."""
+        """Return -E_fake[s], (), from scores, (batch,); `real` is not used."""
         return -fake.mean()

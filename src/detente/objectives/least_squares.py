@@ -1,4 +1,4 @@
-"""Regression of the scores to a label for real samples and one for fakes."""
+"""Least-squares regression of the scores to a label for real samples and another for fake samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detente.objectives.base import Objective
 
 @dataclass(frozen=True)
 class LeastSquares(Objective):
-    """Squared distance of the scores to labels; not zero-sum.
+    """Squared distance between scores and labels; not zero-sum.
 
     L_D = ½E_real[(s - b)²] + ½E_fake[(s - a)²],  L_G = ½E_fake[(s - c)²].
 
@@ -22,12 +22,12 @@ class LeastSquares(Objective):
     0-1 coding.
 
     Args:
-        real_label: b, any finite number but `fake_label`.
+        real_label: b, any finite number except `fake_label`.
         fake_label: a, finite.
-        generator_label: c, finite: the score that the generator wants for its samples.
+        generator_label: c, finite: the generator's target for the scores of its samples.
 
     Raises:
-        InvalidValue: a label is not finite, or the labels of real and of fake samples are equal.
+        InvalidValue: a label is not finite, or the labels of real and fake samples are equal.
 
     Source: Mao et al. 2017, equation 2.
     """
@@ -41,12 +41,12 @@ class LeastSquares(Objective):
     def __post_init__(self) -> None:
         for field in ("real_label", "fake_label", "generator_label"):
             require(math.isfinite(getattr(self, field)), field, getattr(self, field), "a finite number")
-        require(self.real_label != self.fake_label, "real_label", self.real_label, "any number but fake_label")
+        require(self.real_label != self.fake_label, "real_label", self.real_label, "any number except fake_label")
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return ½E_real[(s - b)²] + ½E_fake[(s - a)²], (), from scores, each (batch,)."""
         return 0.5 * (real - self.real_label).square().mean() + 0.5 * (fake - self.fake_label).square().mean()
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        """Return ½E_fake[(s - c)²], (), from scores, (batch,); `real` is not read."""
+        """Return ½E_fake[(s - c)²], (), from scores, (batch,); `real` is not used."""
         return 0.5 * (fake - self.generator_label).square().mean()

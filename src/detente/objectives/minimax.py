@@ -1,4 +1,4 @@
-"""The game of the original paper: the generator minimises what the discriminator maximises."""
+"""The objective of the original paper: the generator minimises what the discriminator maximises."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from detente.objectives.base import ZeroSum
 
 @dataclass(frozen=True)
 class Minimax(ZeroSum):
-    """Saturating, zero-sum GAN: cross-entropy of the discriminator, and its negative for the generator.
+    """Saturating, zero-sum GAN: cross-entropy for the discriminator, and its negative for the generator.
 
     L_D = -E_real[log σ(s)] - E_fake[log(1 - σ(s))],  L_G = -L_D.
 
-    The generator's gradient vanishes where the discriminator is sure that the samples are fake.
+    The generator's gradient vanishes if the discriminator is confident that the samples are fake.
 
     Source: Goodfellow et al. 2014, equation 1; `JS` in the code of Mescheder et al. 2017 has the same gradients.
     """

@@ -1,4 +1,4 @@
-"""The game that is played in practice: the generator maximises the probability of being taken for real."""
+"""The usual objective in practice: the generator maximises the probability that its samples look real."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class NonSaturating(Objective):
 
     L_D = -E_real[log σ(s)] - E_fake[log(1 - σ(s))],  L_G = -E_fake[log σ(s)].
 
-    Each sample pulls the generator the same way as in the saturating game, with weight 1 - σ(s) instead of σ(s).
+    Each sample's gradient has the same direction as in the saturating game, with weight 1 - σ(s) instead of σ(s).
 
     Source: Goodfellow et al. 2014, section 3.
     """
@@ -26,5 +26,5 @@ class NonSaturating(Objective):
         return -logsigmoid(real).mean() - logsigmoid(-fake).mean()
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        """Return -E_fake[log σ(s)], () in nats, from logits, (batch,); `real` is not read."""
+        """Return -E_fake[log σ(s)], () in nats, from logits, (batch,); `real` is not used."""
         return -logsigmoid(fake).mean()

@@ -1,4 +1,4 @@
-"""Real and generated samples judged in pairs."""
+"""The relativistic objective, which compares real and generated samples in pairs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from detente.objectives.base import Objective
 
 @dataclass(frozen=True)
 class Relativistic(Objective):
-    """Each real sample's score against that of one generated sample; not zero-sum.
+    """Compares the score of each real sample with that of one generated sample; not zero-sum.
 
     L_D = mean softplus(−(s_real − s_fake)),  L_G = mean softplus(−(s_fake − s_real)), over the pairs of a batch.
 
-    Only differences count, so no score need be large, and the generator's loss reads real samples too. Converges
-    with R1 and R2 penalties, not without.
+    Only differences matter, so scores need not be large, and the generator's loss also uses real samples. Training
+    converges with R1 and R2 penalties, but not without them.
 
     Source: Jolicoeur-Martineau 2018, The relativistic discriminator (arXiv:1807.00734), RSGAN; Huang et al.
         2024, The GAN is dead; long live the GAN! (R3GAN, arXiv:2501.05441), section 2, and the authors' code.
@@ -28,7 +28,7 @@ class Relativistic(Objective):
     generator_needs_real: ClassVar[bool] = True
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return mean softplus(s_fake − s_real), () in nats, from scores of as many real as fake samples, (batch,)."""
+        """Return mean softplus(s_fake − s_real), () in nats, from scores of real and fake samples, each (batch,)."""
         return softplus(fake - real).mean()
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
@@ -38,5 +38,5 @@ class Relativistic(Objective):
             InvalidValue: `real` is None.
         """
         if real is None:
-            raise InvalidValue("real", real, "scores of real samples, with which generated ones are paired")
+            raise InvalidValue("real", real, "scores of real samples, which are paired with generated samples")
         return softplus(real - fake).mean()

@@ -1,4 +1,4 @@
-"""The difference of mean scores: the Wasserstein-1 distance where the critic is 1-Lipschitz."""
+"""The difference of mean scores: the Wasserstein-1 distance if the critic is 1-Lipschitz."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from detente.objectives.base import ZeroSum
 
 @dataclass(frozen=True)
 class Wasserstein(ZeroSum):
-    """Zero-sum difference of mean scores; the critic needs a gradient penalty or clipped weights to be bounded.
+    """Zero-sum difference of mean scores; a gradient penalty or clipped weights must bound the critic.
 
     L_D = E_fake[s] - E_real[s],  L_G = -L_D.
 

@@ -1,1 +1,1 @@
-"""How far does a player move?"""
+"""Optimizers: the move that each player makes along the field."""

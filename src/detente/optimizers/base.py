@@ -1,4 +1,4 @@
-"""The role of an optimizer: how far does a player move?"""
+"""The base class of optimizers: the move that a player makes along the field."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ class Optimizer(ABC):
     Its memory holds tensors only.
     """
 
-    needs_noise: bool = False  # whether it wants standard normal numbers, (n,), at each call
-    needs_covariance: bool = (
-        False  # whether it wants the covariance of per-sample gradients, which the field must then keep
-    )
+    needs_noise: bool = False  # whether each call needs standard normal numbers, (n,)
+    needs_covariance: bool = False  # whether it needs the field's covariance of per-sample gradients
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -34,18 +32,18 @@ class Optimizer(ABC):
     def __call__(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the next vector, (n,), moved against `direction`, (n,), and the next memory. Pure.
+        """Return the next vector, (n,), moved against `direction`, (n,), and the next memory. A pure function.
 
         Args:
-            vector: where the player is, (n,).
-            direction: its block of the field, (n,).
-            memory: as left by the last call; where `needs_covariance`, also the field's estimate under "covariance".
-            t: the training's step, int64 (); schedules read it.
-            noise: standard normal numbers, (n,), where `needs_noise`.
+            vector: the player's parameters, (n,).
+            direction: the player's block of the field, (n,).
+            memory: the memory of the previous call; if `needs_covariance`, also the field's estimate as "covariance".
+            t: the training step, int64 (); schedules depend on it.
+            noise: standard normal numbers, (n,), if `needs_noise`.
         """
 
     def step_in_place(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return what a call returns, free to overwrite `vector` and `memory`, which nobody else holds."""
+        """Return the same as a call, but possibly overwrite `vector` and `memory`, which the caller must not reuse."""
         return self(vector, direction, memory, t, noise)

@@ -1,4 +1,4 @@
-"""Momentum with a thermostat, and with friction where the samples' gradients vary."""
+"""Langevin dynamics with momentum, a thermostat, and friction along the covariance of per-sample gradients."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from detente.schedule import Schedule, require_positive, value
 
 @dataclass(frozen=True)
 class CCADL(Optimizer):
-    """Covariance-controlled adaptive Langevin: the noise of mini-batches is dissipated where it arises.
+    """Covariance-controlled adaptive Langevin: friction dissipates the noise of mini-batches.
 
     p ← p − h v − h (h/2T) Σ p − h ξ p + √(2 A T h) η,  x ← x + h p,  ξ ← ξ + h (pᵀp/n − T),  Σ = I_t/B
 
-    with η ~ N(0, I) and Σ the covariance of the mean of B samples' gradients, of which the field `covariance` keeps
-    that of one, I_t. For small h the player's vectors are samples of the density ∝ exp(−L/T), also where the gradients'
-    noise is neither white nor constant. The paper has T = 1 and a sum over N samples, so that its Σ is N² I_t/B; for
-    their mean, T = 1/N. Stable only while h² Σ/2T and h ξ together stay below 2 in every direction.
+    with η ~ N(0, I). Σ is the covariance of the mean gradient of B samples; the field `covariance` estimates that of
+    one sample, I_t. For small h the player's vectors are samples of the density ∝ exp(−L/T), even if the noise of the
+    gradients is neither white nor constant. The paper has T = 1 and a sum over N samples, so that its Σ is N² I_t/B;
+    for a mean over samples, T = 1/N. The method is stable only while h² Σ/2T + h ξ < 2 in every direction.
 
-    Momentum begins at zero, not with a draw from N(0, T I), and x moves after p: only the first steps differ.
+    The momentum starts at zero instead of a draw from N(0, T I), and x moves after p; this affects only the first
+    steps.
 
     Args:
         learning_rate: h, > 0, or a schedule.
-        friction: A > 0, of the added noise and of the thermostat at first.
+        friction: A > 0, the coefficient of the added noise and the initial value of the thermostat.
         temperature: T, > 0, or a schedule.
-        samples: B, how many samples the game's batch has, ≥ 1.
+        samples: B, the number of samples in the game's batch, ≥ 1.
 
     Source: Shang, Zhu, Leimkuhler & Storkey 2015, Covariance-Controlled Adaptive Langevin Thermostat for Large-Scale
         Bayesian Sampling, algorithm 1.
@@ -60,8 +61,8 @@ class CCADL(Optimizer):
         assert noise is not None
         step, temperature = value(self.learning_rate, t, vector.dtype), value(self.temperature, t, vector.dtype)
         momentum, thermostat, covariance = memory["momentum"], memory["thermostat"], memory["covariance"]
-        varied = covariance * momentum if covariance.dim() == 1 else covariance @ momentum
-        drag = step * thermostat * momentum + step**2 / (2 * temperature * self.samples) * varied
+        product = covariance * momentum if covariance.dim() == 1 else covariance @ momentum
+        drag = step * thermostat * momentum + step**2 / (2 * temperature * self.samples) * product
         momentum = momentum - step * direction - drag + (2 * self.friction * temperature * step) ** 0.5 * noise
         thermostat = thermostat + step * (momentum.square().mean() - temperature)
         return vector + step * momentum, {"momentum": momentum, "thermostat": thermostat}

@@ -15,8 +15,8 @@ class Clipped(Optimizer):
     """Another optimizer's step, then every parameter clipped to a box: x ← min(max(x, −c), c).
 
     Args:
-        optimizer: whose step is taken.
-        bound: c, > 0; the WGAN paper uses 0.01, for the critic alone.
+        optimizer: the optimizer whose step to take.
+        bound: c, > 0; the WGAN paper uses 0.01, for the critic only.
 
     Source: Arjovsky, Chintala & Bottou 2017, Wasserstein GAN (arXiv:1701.07875), Algorithm 1.
     """
@@ -29,12 +29,12 @@ class Clipped(Optimizer):
 
     @property
     def needs_noise(self) -> bool:
-        """Whether the wrapped optimizer wants noise."""
+        """Whether the wrapped optimizer needs noise."""
         return self.optimizer.needs_noise
 
     @property
     def needs_covariance(self) -> bool:
-        """Whether the wrapped optimizer wants a covariance."""
+        """Whether the wrapped optimizer needs a covariance."""
         return self.optimizer.needs_covariance
 
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
@@ -51,6 +51,6 @@ class Clipped(Optimizer):
     def step_in_place(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return what a call returns, the wrapped optimizer free to overwrite."""
+        """Return the same as a call; the wrapped optimizer may overwrite `vector` and `memory`."""
         after_step, memory = self.optimizer.step_in_place(vector, direction, memory, t, noise)
         return after_step.clamp(-self.bound, self.bound), memory

@@ -1,4 +1,4 @@
-"""Gradient steps with noise that has the covariance of the samples' gradients."""
+"""Gradient steps with noise that has the covariance of the per-sample gradients."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from detente.schedule import Schedule, require_positive, value
 class Langevin(Optimizer):
     """Covariance-controlled Langevin dynamics: x ← x − ε v + √(2 ε T s) I_t^½ η, with η ~ N(0, I).
 
-    I_t is what the field `covariance` keeps; of a full one, I_t^½ is its Cholesky factor. Taken literally (T = s = 1)
-    the noise drowns the gradient of a mean loss: √(2 ε) times the deviation of one sample's gradient, against ε times
-    their mean, is √(2/ε) to one. The log likelihood of N samples has N times this gradient, and then ε stands for ε N,
-    which leaves a factor s = 1/N in front of the noise. With s = ε/(2 B) it has the size of what mini-batches of B
-    samples make by themselves.
+    I_t is the estimate of the field `covariance`; if it is a full matrix, I_t^½ is its Cholesky factor. Taken literally
+    (T = s = 1), the noise dominates the gradient of a mean loss: √(2 ε) times the deviation of one sample's gradient,
+    compared with ε times the mean gradient, is a ratio of √(2/ε). The log likelihood of N samples has N times this
+    gradient, so ε stands for ε N, which leaves a factor s = 1/N in front of the noise. With s = ε/(2 B) the noise is as
+    large as the noise of mini-batches of B samples.
 
     Args:
         learning_rate: ε, > 0, or a schedule.
-        temperature: T, > 0, or a schedule: how much of the noise is wanted; 1 is the source's.
-        scale: s, > 0, or a schedule: the factor 1/N of a mean loss; 1 is the source's formula as it stands.
-        jitter: white noise added to a full I_t before it is factored, as a share of its trace, ≥ 0, since V of B
-            samples has no more than B − 1 directions.
+        temperature: T, > 0, or a schedule: the strength of the noise; the source has 1.
+        scale: s, > 0, or a schedule: 1/N for a mean loss; 1 gives the source's formula literally.
+        jitter: multiple of the identity added to a full I_t before factorisation, relative to its trace, ≥ 0, since V
+            of B samples has rank B − 1 at most.
 
-    Source: NIPS 2017 submission on noisy discriminator gradients, eqs. 10 and 11 (T = s = 1); it is Welling & Teh 2011
-        with another covariance, and not CCAdL, which takes noise of this covariance out again.
+    Source: NIPS 2017 submission on noisy discriminator gradients, eqs. 10 and 11 (T = s = 1). This is Welling & Teh
+        2011 with another covariance. It is not CCAdL, which removes noise of this covariance.
     """
 
     needs_noise = True
@@ -48,7 +48,7 @@ class Langevin(Optimizer):
         require(math.isfinite(self.jitter) and self.jitter >= 0, "jitter", self.jitter, "a finite number ≥ 0")
 
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
-        """Return nothing: the covariance is the field's."""
+        """Return an empty memory; the covariance is in the field's memory."""
         del vector
         return {}
 
@@ -59,14 +59,14 @@ class Langevin(Optimizer):
         assert noise is not None
         rate = value(self.learning_rate, t, vector.dtype)
         size = 2 * rate * value(self.temperature, t, vector.dtype) * value(self.scale, t, vector.dtype)
-        return vector - rate * direction + size**0.5 * self._coloured(memory["covariance"], noise), {}
+        return vector - rate * direction + size**0.5 * self._coloured_noise(memory["covariance"], noise), {}
 
-    def _coloured(self, covariance: Tensor, noise: Tensor) -> Tensor:
+    def _coloured_noise(self, covariance: Tensor, noise: Tensor) -> Tensor:
         """Return I_t^½ η, (n,)."""
         if covariance.dim() == 1:
             return covariance.sqrt() * noise
-        # In float64: the rounding of float32 makes a matrix without full rank indefinite.
+        # float64, since rounding in float32 makes a rank-deficient matrix indefinite.
         wide = covariance.double()
-        added = self.jitter * wide.diagonal().sum() + torch.finfo(wide.dtype).tiny
-        factor, _ = torch.linalg.cholesky_ex(wide + added * torch.eye(len(wide), dtype=wide.dtype, device=wide.device))
+        jitter = self.jitter * wide.diagonal().sum() + torch.finfo(wide.dtype).tiny
+        factor, _ = torch.linalg.cholesky_ex(wide + jitter * torch.eye(len(wide), dtype=wide.dtype, device=wide.device))
         return (factor @ noise.double()).to(noise.dtype)

@@ -19,7 +19,7 @@ class Momentum(Optimizer):
     Args:
         learning_rate: η, > 0, or a schedule.
         momentum: μ, in (−1, 1); negative values damp the rotation of games.
-        nesterov: look ahead along the momentum.
+        nesterov: whether to use Nesterov momentum.
 
     Source: Polyak 1964; Nesterov 1983; `torch.optim.SGD`; negative momentum: Gidel et al. 2019 (arXiv:1807.04740).
     """

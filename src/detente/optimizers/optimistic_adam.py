@@ -1,4 +1,4 @@
-"""Adam's moves, extrapolated."""
+"""Adam with extrapolated moves."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from detente.schedule import Schedule, require_positive, value
 class OptimisticAdam(Optimizer):
     """Optimistic Adam: x ← x − 2 a_t + a_{t−1} with Adam's moves a_t = η m̂_t/(√ŝ_t + ε), and a_{−1} = a_0.
 
-    The first step is Adam's. One published code remembers a move that is two steps old, and another, by keeping the
-    gradient by reference, remembers the latest one; here it is the last one.
+    The first step is Adam's. Published implementations differ: one stores a move that is two steps old, and another
+    uses the current move because it stores the gradient by reference. This one uses the previous move.
 
     Args:
         learning_rate: η, > 0, or a schedule.
@@ -37,7 +37,7 @@ class OptimisticAdam(Optimizer):
         require(self.epsilon > 0, "epsilon", self.epsilon, "a number > 0")
 
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
-        """Return zero moments and no last move, (n,), and a count of calls, ()."""
+        """Return zero moments and a zero previous move, (n,), and the number of calls, ()."""
         return {
             "count": torch.zeros((), dtype=torch.int64, device=vector.device),
             **{name: torch.zeros_like(vector) for name in ("mean", "square", "last")},
@@ -51,7 +51,7 @@ class OptimisticAdam(Optimizer):
         count = memory["count"] + 1
         mean = torch.lerp(memory["mean"], direction, 1 - first)
         square = torch.lerp(memory["square"], direction * direction, 1 - second)
-        # In float64, as torch.optim's Adam: 1 − β₂ᵗ loses four digits in float32.
+        # float64, as in torch.optim: 1 − β₂ᵗ loses four digits in float32.
         correct_mean, correct_root = 1 - first ** count.double(), (1 - second ** count.double()).sqrt()
         step = (value(self.learning_rate, t, vector.dtype) / correct_mean).to(vector.dtype)
         move = step * mean / (square.sqrt() / correct_root.to(vector.dtype) + self.epsilon)

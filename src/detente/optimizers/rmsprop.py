@@ -1,4 +1,4 @@
-"""RMSProp in its two flavours, which differ by far more than taste in the first steps."""
+"""RMSProp in PyTorch's and in TensorFlow's variant, which differ strongly in the first steps."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from detente.schedule import Schedule, require_positive, value
 class RMSprop(Optimizer):
     """PyTorch's RMSProp: s ← α s + (1−α) v², x ← x − η v/(√s + ε), s starts at 0.
 
-    Its first steps are about η/√(1−α) = 10 η long, whatever the slope.
+    The first steps have length of about η/√(1−α) = 10 η per parameter, independent of the gradient.
 
     Args:
         learning_rate: η, > 0, or a schedule.
         smoothing: α, in [0, 1).
-        epsilon: ε, > 0, outside the root.
+        epsilon: ε, > 0, outside the square root.
 
     Source: Hinton 2012, lecture 6e; `torch.optim.RMSprop`.
     """
@@ -50,13 +50,13 @@ class RMSprop(Optimizer):
 class RMSpropTensorflow(Optimizer):
     """TensorFlow 1's RMSProp: s ← ρ s + (1−ρ) v², x ← x − η v/√(s + ε), s starts at 1.
 
-    Its first steps are short where the slope is small: the start at one is a warm-up. This is what The Numerics of
-    GANs was run with.
+    The first steps are short where the gradient is small: starting s at 1 acts as a warm-up. The Numerics of GANs used
+    this variant.
 
     Args:
         learning_rate: η, > 0, or a schedule.
         smoothing: ρ, in [0, 1).
-        epsilon: ε, > 0, inside the root.
+        epsilon: ε, > 0, inside the square root.
 
     Source: `tf.train.RMSPropOptimizer` (TensorFlow 1) with its defaults.
     """

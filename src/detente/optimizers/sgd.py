@@ -13,7 +13,7 @@ from detente.schedule import Schedule, require_positive, value
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """A step of constant length per unit of slope: x ← x − η v.
+    """Plain gradient descent: x ← x − η v.
 
     Args:
         learning_rate: η, > 0, or a schedule.
@@ -27,7 +27,7 @@ class SGD(Optimizer):
         require_positive("learning_rate", self.learning_rate)
 
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
-        """Return nothing: SGD remembers nothing."""
+        """Return an empty memory."""
         del vector
         return {}
 
@@ -40,7 +40,7 @@ class SGD(Optimizer):
     def step_in_place(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the same, written over `vector`."""
+        """Return the same as a call, but overwrite `vector`."""
         if not is_eager(vector, direction):
             return self(vector, direction, memory, t)
         return vector.sub_(value(self.learning_rate, t, vector.dtype) * direction), memory

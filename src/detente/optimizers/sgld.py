@@ -14,12 +14,12 @@ from detente.schedule import Schedule, require_positive, value
 class SGLD(Optimizer):
     """Stochastic gradient Langevin dynamics: x ← x − ε v + √(2 ε T) η, with η ~ N(0, I).
 
-    For small ε the player's vectors are samples of the density ∝ exp(−L/T), as far as the mini-batches' own noise is
-    small beside √(2 ε T). A loss that is a mean over N samples is the posterior's −log density divided by N: that
-    posterior needs T = 1/N.
+    For small ε the player's vectors are samples of the density ∝ exp(−L/T), if the noise of the mini-batches is small
+    compared with √(2 ε T). A loss that is a mean over N samples is the posterior's −log density divided by N, so that
+    posterior requires T = 1/N.
 
     Args:
-        learning_rate: ε, > 0, or a schedule (the paper's falls to zero).
+        learning_rate: ε, > 0, or a schedule (the paper's decreases to zero).
         temperature: T, > 0, or a schedule.
 
     Source: Welling & Teh 2011, Bayesian Learning via Stochastic Gradient Langevin Dynamics, eq. 4.
@@ -35,7 +35,7 @@ class SGLD(Optimizer):
         require_positive("temperature", self.temperature)
 
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
-        """Return nothing: SGLD remembers nothing."""
+        """Return an empty memory."""
         del vector
         return {}
 

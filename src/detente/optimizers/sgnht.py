@@ -1,4 +1,4 @@
-"""Momentum with a thermostat that takes out whatever noise the gradient has."""
+"""Langevin dynamics with momentum and a thermostat that removes the noise of the gradient."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class SGNHT(Optimizer):
 
     p ← p − h v − h ξ p + √(2 A T h) η,  x ← x + h p,  ξ ← ξ + h (pᵀp/n − T),  with η ~ N(0, I)
 
-    For small h the player's vectors are samples of the density ∝ exp(−L/T), also where the gradients are noisy, if the
-    noise is white and constant. The paper has T = 1 and a sum over N samples; for their mean, T = 1/N.
+    For small h the player's vectors are samples of the density ∝ exp(−L/T), even with noisy gradients, if their noise
+    is white and constant. The paper has T = 1 and a sum over N samples; for a mean over samples, T = 1/N.
 
-    Momentum begins at zero, not with a draw from N(0, T I): only the first steps differ.
+    The momentum starts at zero instead of a draw from N(0, T I); this affects only the first steps.
 
     Args:
         learning_rate: h, > 0, or a schedule.
-        friction: A > 0, of the added noise and of the thermostat at first.
+        friction: A > 0, the coefficient of the added noise and the initial value of the thermostat.
         temperature: T, > 0, or a schedule.
 
     Source: Ding, Fang, Babbush, Chen, Skeel & Neven 2014, Bayesian Sampling Using Stochastic Gradient Thermostats,

@@ -1,1 +1,1 @@
-"""Terms added to the discriminator's loss that look at the slope of its scores."""
+"""Penalties: terms of the discriminator's loss that depend on the gradient of its scores."""

@@ -1,4 +1,4 @@
-"""The role of a penalty: a term added to the discriminator's loss that looks at the slope of its scores."""
+"""The base class of penalties: terms of the discriminator's loss that depend on the gradient of its scores."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 class Penalty(ABC):
     """A term of the discriminator's loss computed from its input gradient.
 
-    A concrete penalty is a frozen dataclass with a `strength`. Its randomness is an input (`draw`), so that the same
-    batch always gives the same loss.
+    A concrete penalty is a frozen dataclass with a `strength`. Random numbers are inputs, drawn by `draw`, so that the
+    same batch always gives the same loss.
     """
 
     def draw(self, shape: torch.Size, generator: torch.Generator) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The slope of the scores in the neighbourhood of real samples, drawn to a target."""
+"""A penalty on the gradient norm of the scores near real samples."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from detente.penalties.base import Penalty
 
 @dataclass(frozen=True)
 class DRAGAN(Penalty):
-    """Squared distance of the gradient norm to a target, near real samples.
+    """Squared distance between the gradient norm and a target, near real samples.
 
-    λ E[(‖∇_x̂ s(x̂)‖₂ - target)²],  x̂ = x_real + δ, with δ by `perturbation`:
+    λ E[(‖∇_x̂ s(x̂)‖₂ - target)²],  x̂ = x_real + δ, where `perturbation` determines δ:
 
     - "paper": δ = spread · η, η ~ N(0, I), the paper's N(0, cI) with c = spread²;
-    - "code": δ = α · spread · std(x_real) · U, U ~ U[0, 1) for each number of a sample, α ~ U[0, 1) for each sample, as
-      in the authors' published code;
-    - "uniform": the same with α = 1, as in many later codes.
+    - "code": δ = α · spread · std(x_real) · U, U ~ U[0, 1) for each element of a sample, α ~ U[0, 1) for each sample,
+      as in the authors' published code;
+    - "uniform": the same with α = 1, as in many later implementations.
 
-    std is one number for the whole batch, with divisor n. U is not centred, so the neighbourhood of the last two lies
-    above the sample in every coordinate.
+    std is one number for the whole batch, with divisor n. U is not centred, so for "code" and "uniform" the
+    neighbourhood lies above the sample in every coordinate.
 
     Args:
         strength: λ, at least 0.
-        target: the norm that costs nothing, at least 0.
+        target: target of the gradient norm, at least 0.
         spread: size of the neighbourhood, at least 0: in standard deviations of the batch, or for "paper" in the
             samples' unit.
         perturbation: "uniform", "code" or "paper".
 
     Raises:
-        InvalidValue: a field is negative or not finite, or there is no such perturbation.
+        InvalidValue: a field is negative or not finite, or the perturbation is unknown.
 
     Source: Kodali et al. 2017, section 2.4; "code": DRAGAN.ipynb of github.com/kodalinaveen3/DRAGAN.
     """
@@ -66,7 +66,7 @@ class DRAGAN(Penalty):
     def __call__(
         self, score: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, noise: dict[str, Tensor]
     ) -> Tensor:
-        """Return λ E[(‖∇s(x̂)‖ - target)²], (), on real samples and the numbers that `draw` drew."""
+        """Return λ E[(‖∇s(x̂)‖ - target)²], (), for real samples and the random numbers of `draw`."""
         width = self.spread if self.perturbation == "paper" else self.spread * real.std(correction=0)
         if self.perturbation == "code":
             width = width * noise["mixing"].to(real.dtype).reshape(-1, *(1,) * (real.dim() - 1))
@@ -75,8 +75,8 @@ class DRAGAN(Penalty):
 
 
 def _norm(gradient: Tensor) -> Tensor:
-    """Return the norm of each sample's gradient, (batch,), whose own derivative at a zero gradient is zero."""
+    """Return the norm of each sample's gradient, (batch,), with derivative zero at a zero gradient."""
     squared = gradient.flatten(1).square().sum(1)
     positive = squared > 0
-    # sqrt has slope ∞ at 0, and ∞ · 0 would be NaN: its argument is replaced there before, its value after.
+    # sqrt has derivative ∞ at 0, and ∞ · 0 would be NaN, so replace both its argument and its value there.
     return torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)

@@ -1,4 +1,4 @@
-"""The slope of the scores between real and fake samples, drawn to a target."""
+"""A penalty on the gradient norm of the scores between real and fake samples."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from detente.penalties.base import Penalty
 
 @dataclass(frozen=True)
 class GradientPenalty(Penalty):
-    """WGAN-GP: squared distance of the gradient norm to a target, on lines from real to fake samples.
+    """WGAN-GP: squared distance between the gradient norm and a target, on lines from real to fake samples.
 
     λ E[(‖∇_x̂ s(x̂)‖₂ - target)²],  x̂ = ε x_real + (1 - ε) x_fake,  ε ~ U(0, 1), one ε per sample.
 
-    The norm runs over all dimensions of a sample. A discriminator with BatchNorm has no gradient of its own for each
-    sample, so the penalty then means something else.
+    The norm is over all dimensions of a sample. With BatchNorm in the discriminator, the score of a sample depends on
+    the whole batch, so the penalty has a different meaning.
 
     Args:
         strength: λ, at least 0.
-        target: the norm that costs nothing, at least 0.
+        target: target of the gradient norm, at least 0.
 
     Raises:
         InvalidValue: a field is negative or not finite; when called, real and fake batches differ in shape.
@@ -48,7 +48,7 @@ class GradientPenalty(Penalty):
     def __call__(
         self, score: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, noise: dict[str, Tensor]
     ) -> Tensor:
-        """Return λ E[(‖∇s(x̂)‖ - target)²], (), on samples (batch, …) and `mixing` (batch,)."""
+        """Return λ E[(‖∇s(x̂)‖ - target)²], (), for samples (batch, …) and `mixing` (batch,)."""
         require(
             real.shape == fake.shape, "fake", tuple(fake.shape), f"the shape of the real batch, {tuple(real.shape)}"
         )
@@ -58,8 +58,8 @@ class GradientPenalty(Penalty):
 
 
 def _norm(gradient: Tensor) -> Tensor:
-    """Return the norm of each sample's gradient, (batch,), whose own derivative at a zero gradient is zero."""
+    """Return the norm of each sample's gradient, (batch,), with derivative zero at a zero gradient."""
     squared = gradient.flatten(1).square().sum(1)
     positive = squared > 0
-    # sqrt has slope ∞ at 0, and ∞ · 0 would be NaN: its argument is replaced there before, its value after.
+    # sqrt has derivative ∞ at 0, and ∞ · 0 would be NaN, so replace both its argument and its value there.
     return torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)

@@ -1,4 +1,4 @@
-"""The squared slope of the scores at real samples."""
+"""The R1 penalty: the squared gradient norm of the scores at real samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class R1(Penalty):
 
     (γ/2) E_real[‖∇_x s(x)‖₂²].
 
-    The reference code multiplies by γ without the paper's ½: its `reg_param` 10 is a strength of 20 here.
+    The reference code omits the paper's factor ½: its `reg_param` of 10 corresponds to a strength of 20.
 
     Args:
         strength: γ, at least 0.
@@ -39,5 +39,5 @@ class R1(Penalty):
     def __call__(
         self, score: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, noise: dict[str, Tensor]
     ) -> Tensor:
-        """Return (γ/2) E_real[‖∇s(x)‖²], (), on real samples (batch, …)."""
+        """Return (γ/2) E_real[‖∇s(x)‖²], (), for real samples (batch, …)."""
         return 0.5 * self.strength * input_gradient(score, real).flatten(1).square().sum(1).mean()

@@ -1,4 +1,4 @@
-"""The squared slope of the scores at fake samples."""
+"""The R2 penalty: the squared gradient norm of the scores at fake samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class R2(Penalty):
 
     (γ/2) E_fake[‖∇_x s(x)‖₂²].
 
-    The reference code multiplies by γ without the paper's ½: its `reg_param` 10 is a strength of 20 here.
+    The reference code omits the paper's factor ½: its `reg_param` of 10 corresponds to a strength of 20.
 
     Args:
         strength: γ, at least 0.
@@ -39,5 +39,5 @@ class R2(Penalty):
     def __call__(
         self, score: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, noise: dict[str, Tensor]
     ) -> Tensor:
-        """Return (γ/2) E_fake[‖∇s(x)‖²], (), on fake samples (batch, …)."""
+        """Return (γ/2) E_fake[‖∇s(x)‖²], (), for fake samples (batch, …)."""
         return 0.5 * self.strength * input_gradient(score, fake).flatten(1).square().sum(1).mean()

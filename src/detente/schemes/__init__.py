@@ -1,1 +1,1 @@
-"""In what order are fields evaluated and moves made?"""
+"""Schemes: the order of field evaluations and moves in one training step."""

@@ -1,4 +1,4 @@
-"""Propose a move, let the other player answer it, and keep both only if that was worth it."""
+"""Propose a move of the min player, let the max player respond, and keep both moves only if the value improves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detente.schedule import Schedule, value
 from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext, select, step_info
 from detente.state import Info, State, Tree
 
-LONGEST_UNROLLED = 20  # a traced step holds every move of the ascent: with more, compiling would take minutes
+LONGEST_UNROLLED = 20  # a traced step contains every move of the ascent: with more, compiling would take minutes
 
 
 @dataclass(frozen=True)
@@ -24,25 +24,27 @@ class AcceptReject(Scheme):
     """Accept–reject min-max: x' = x − η v_x, w = k ascents of f(x', ·) from y; (x, y) ← (x', w) if f(x', w) < f(x, y).
 
     f = −L_y is the max player's value, which in a zero-sum game is the min player's loss. The first proposal is always
-    accepted, since nobody has answered x yet (the code's f_old is large at first). Later ones that do not decrease f by
-    more than δ are rejected, which restores both players, buffers and every memory, unless accepted anyway. Proposal
-    and ascents have a batch each; f(x, y) and f(x', w) are compared on the same batches, without differentiation.
+    accepted, since the max player has not responded to x yet (in the code, f_old is large at first). Later proposals
+    that do not decrease f by more than δ are rejected unless `accept_anyway` or `accept_every` applies. A rejection
+    restores both players, the buffers and all memory. The proposal and each ascent step use a batch each; f(x, y) and
+    f(x', w) are compared on the same batches, without differentiation.
 
-    The authors' code differs: it compares values on different batches, never rolls Adam's moments back, on the mixture
-    of Gaussians restores the generator alone and accepts where the discriminator's loss falls (the opposite rule), and
-    proposes with the non-saturating loss on images while it judges by f, as here with that objective.
+    The authors' code differs in four ways. It compares values on different batches. It never rolls Adam's moments
+    back. On the mixture of Gaussians it restores only the generator, and it accepts when the discriminator's loss falls
+    (the opposite rule). On images it proposes with the non-saturating loss but decides by f, as this scheme does with
+    that objective.
 
     Args:
-        ascent_steps: k, moves of the max player, ≥ 1; with `tolerance` at most so many.
-        tolerance: ε, ≥ 0: the max player stops where ‖v_y‖ ≤ ε, or where its moves end at the edge of the allowed set.
-        decrease: δ, ≥ 0: by how much f must decrease.
-        accept_anyway: probability of accepting in spite of that, in [0, 1], or a schedule (e^(−t/τ) is
-            `Exponential(1, 0.3679, τ)`; the code's slow one is `Annealed()`).
-        accept_every: steps 0, r, 2r, … are accepted in spite of that; None: none.
+        ascent_steps: k, moves of the max player, ≥ 1; with `tolerance` > 0, the maximum.
+        tolerance: ε, ≥ 0: the max player stops when ‖v_y‖ ≤ ε, or when it reaches the boundary of the allowed set.
+        decrease: δ, ≥ 0: the decrease of f required for acceptance.
+        accept_anyway: probability of accepting without this decrease, in [0, 1], or a schedule (e^(−t/τ) is
+            `Exponential(1, 0.3679, τ)`; the code's slow schedule is `Annealed()`).
+        accept_every: r: steps 0, r, 2r, … are accepted without this decrease; None for no such steps.
         evaluation_batches: number of batches over which f is averaged, ≥ 1.
-        spread: s, > 0: proposals are random, x' = x − s z with standard normal z; None: by gradient and optimizer.
-        patience: after so many rejections in a row, ≥ 1, nothing moves any more; None: never.
-        maximizer: the max player; default the second of the game's two.
+        spread: s, > 0: proposals are random, x' = x − s z with standard normal z; None to use gradient and optimizer.
+        patience: number of consecutive rejections, ≥ 1, after which all moves stop; None to never stop.
+        maximizer: the max player. Default: the second player of the game.
 
     Source: Mangoubi, Sachdeva & Vishnoi 2020 (arXiv:2006.12376), with its blog post From Theory to Practice; Keswani,
         Mangoubi, Sachdeva & Vishnoi 2022, A Convergent and Dimension-Independent Min-Max Optimization Algorithm.
@@ -73,29 +75,29 @@ class AcceptReject(Scheme):
 
     @property
     def traceable(self) -> bool:
-        """Whether the ascent is short enough to be written out."""
+        """Whether the ascent is short enough to be unrolled in a traced step."""
         return self.ascent_steps <= LONGEST_UNROLLED
 
     def check(self, game: Game, field: Field) -> None:
-        """Raise `InvalidValue` unless there are two players, the max player among them."""
+        """Raise `InvalidValue` unless the game has two players and the max player is one of them."""
         del field
         require(len(game.players) == 2, "game", game.players, "a game of two players")
         allowed = f"one of {', '.join(game.players)}, or None for the second"
         require(self.maximizer in (None, *game.players), "maximizer", self.maximizer, allowed)
 
     def draws(self, players: tuple[str, ...]) -> int:
-        """Return one batch for the proposal, one for each ascent, and those on which f is compared."""
+        """Return one batch for the proposal, one per ascent step, and those for the comparison of f."""
         del players
         return 1 + self.ascent_steps + self.evaluation_batches
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
-        """Return the cost of the proposal and of all ascents; values of f are no gradients, and not counted."""
+        """Return the cost of the proposal and of all ascent steps; values of f need no gradients and do not count."""
         minimizer, maximizer = self._sides(players)
         ascent = field.gradient_evaluations((maximizer,), players)
         return field.gradient_evaluations((minimizer,), players) + self.ascent_steps * ascent
 
     def random(self, vectors: Vectors, generator: torch.Generator) -> Noise:
-        """Return a uniform number, (), where chance may accept, and the random proposal, (n_x,), if it is one."""
+        """Return a uniform number, (), for `accept_anyway`, and standard normal numbers, (n_x,), for `spread`."""
         numbers: Noise = {}
         if self.accept_anyway != 0:
             numbers["accept"] = torch.rand((), generator=generator, device=generator.device)
@@ -105,35 +107,36 @@ class AcceptReject(Scheme):
         return numbers
 
     def initial(self, context: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
-        """Return the number of rejections in a row, where it matters."""
+        """Return zero consecutive rejections if there is a `patience`, otherwise empty memory."""
         device = next(iter(vectors.values())).device
         return {} if self.patience is None else {"rejections": torch.zeros((), dtype=torch.int64, device=device)}
 
     def __call__(
         self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
-        """Return the state after one proposal, kept or not."""
+        """Return the state after one proposal, accepted or rejected."""
         minimizer, maximizer = self._sides(context.game.players)
-        before, judged = state, batches[1 + self.ascent_steps :]
+        before, evaluation_batches = state, batches[1 + self.ascent_steps :]
         evaluation, state = context.evaluate(state, batches[0], (minimizer,))
         if self.spread is None:
             state = context.advance(state, evaluation.field, noise[0])
         else:
             proposal = state.vectors[minimizer] - self.spread * noise[0]["proposal"]
             state = replace(state, vectors=context.game.project({**state.vectors, minimizer: proposal}))
-        state, answer = self._answered(context, state, batches[1:], noise[1:], maximizer)
+        state, ascent_info = self._ascend(context, state, batches[1:], noise[1:], maximizer)
         old, new = (
-            -torch.stack([context.loss(at, batch, maximizer) for batch in judged]).mean(0) for at in (before, state)
+            -torch.stack([context.loss(at, batch, maximizer) for batch in evaluation_batches]).mean(0)
+            for at in (before, state)
         )
-        accepted, memory = self._accepted(before, new < old - self.decrease, noise[0])
+        accepted, memory = self._decide(before, new < old - self.decrease, noise[0])
         after = State(**select(accepted, state.tree(), before.tree()))
         after = after.after(memory={**after.memory, "scheme": memory})
         info = step_info(evaluation)
         extra = {"accepted": accepted.to(old.dtype), "value": old, "proposed_value": new}
         if self.patience is not None:
             extra["stopped"] = self._stopped(after).to(old.dtype)
-        norms = info.gradient_norm | answer.gradient_norm
-        return after, Info(info.losses | answer.losses, norms, extra=info.extra | answer.extra | extra)
+        norms = info.gradient_norm | ascent_info.gradient_norm
+        return after, Info(info.losses | ascent_info.losses, norms, extra=info.extra | ascent_info.extra | extra)
 
     def _sides(self, players: tuple[str, ...]) -> tuple[str, str]:
         """Return the min player and the max player."""
@@ -141,15 +144,15 @@ class AcceptReject(Scheme):
         return next(name for name in players if name != maximizer), maximizer
 
     def _stopped(self, state: State) -> Tensor:
-        """Return whether the patience is at its end, bool ()."""
+        """Return whether the number of consecutive rejections has reached `patience`, bool ()."""
         if self.patience is None:
             return torch.zeros_like(state.t, dtype=torch.bool)
         return state.memory["scheme"]["rejections"] >= self.patience
 
-    def _answered(
+    def _ascend(
         self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch, player: str
     ) -> tuple[State, Info]:
-        """Return the state after the max player's ascent, and what its last evaluation told."""
+        """Return the state after the max player's ascent, and the statistics of its last evaluation."""
         climbing, info = ~self._stopped(state), None
         for batch, noise_of_turn in zip(batches[: self.ascent_steps], noise, strict=False):
             evaluation, trial = context.evaluate(state, batch, (player,))
@@ -160,17 +163,17 @@ class AcceptReject(Scheme):
                 continue
             info = latest if info is None else Info(**select(climbing, latest.tree(), info.tree()))
             climbing = climbing & (latest.gradient_norm[player] > self.tolerance)
-            moved = State(**select(climbing, trial.tree(), state.tree()))
-            # Pushed against the edge of the allowed set, a player stands still with a slope that does not vanish.
-            climbing = climbing & (moved.vectors[player] != state.vectors[player]).any()
-            state = moved
+            next_state = State(**select(climbing, trial.tree(), state.tree()))
+            # At the boundary of the allowed set a player stops moving although its gradient does not vanish.
+            climbing = climbing & (next_state.vectors[player] != state.vectors[player]).any()
+            state = next_state
             if is_eager(climbing) and not bool(climbing):
                 break
         assert info is not None
         return state, info
 
-    def _accepted(self, before: State, better: Tensor, noise: Noise) -> tuple[Tensor, Tree]:
-        """Return whether the proposal is accepted, bool (), and the scheme's memory after that."""
+    def _decide(self, before: State, better: Tensor, noise: Noise) -> tuple[Tensor, Tree]:
+        """Return whether the proposal is accepted, bool (), and the scheme's new memory."""
         t, memory = before.t, before.memory["scheme"]
         accepted = better | (t == 0)
         if self.accept_every is not None:

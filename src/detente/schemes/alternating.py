@@ -1,4 +1,4 @@
-"""One after the other."""
+"""Players move one after the other."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from detente.state import Info, State
 
 @dataclass(frozen=True)
 class Alternating(Scheme):
-    """Players move in turn, each seeing the others' latest move, each turn on a batch of its own.
+    """Players move in turn, each with the others' latest parameters, and each turn uses its own batch.
 
     Args:
-        order: who moves first, second, …; default the game's players in reverse, so that in a GAN the discriminator
-            comes first, as in everybody's code (the text of The Numerics of GANs has the generator first).
-        turns: number of turns a step for the players named, ≥ 1; one for the others (WGAN: `{"discriminator": 5}`).
+        order: the players in the order in which they move. Default: the game's players in reverse, so that in a GAN the
+            discriminator moves first, as in published code (in the text of The Numerics of GANs, the generator does).
+        turns: number of turns per step, ≥ 1, by player; default 1 (WGAN: `{"discriminator": 5}`).
 
     Source: Goodfellow et al. 2014, Algorithm 1; Mescheder, Nowozin & Geiger 2017, Algorithm 3.
     """
@@ -36,23 +36,23 @@ class Alternating(Scheme):
             require(count >= 1, f"turns.{name}", count, "an integer ≥ 1")
 
     def sequence(self, players: tuple[str, ...]) -> tuple[str, ...]:
-        """Return whose turn it is, one name a turn."""
+        """Return the player of each turn."""
         order = turn_order(self.order, players)
         require(set(self.turns) <= set(players), "turns", dict(self.turns), f"players among {', '.join(players)}")
         return tuple(name for name in order for _ in range(self.turns.get(name, 1)))
 
     def draws(self, players: tuple[str, ...]) -> int:
-        """Return one batch a turn."""
+        """Return one batch per turn."""
         return len(self.sequence(players))
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
-        """Return one block of the field a turn."""
+        """Return one block of the field per turn."""
         return sum(field.gradient_evaluations((name,), players) for name in self.sequence(players))
 
     def __call__(
         self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
-        """Return the state after everybody's turns."""
+        """Return the state after the turns of all players."""
         evaluations = []
         for name, batch, noise_of_turn in zip(self.sequence(context.game.players), batches, noise, strict=True):
             evaluation, state = context.evaluate(state, batch, (name,))

@@ -1,4 +1,4 @@
-"""Train as ever, and measure an average of where the training has been."""
+"""Train with another scheme, and measure an average of its iterates."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ KINDS = ("exponential", "uniform")
 
 @dataclass(frozen=True)
 class Averaging(Wrapper):
-    """Iterates averaged beside the training: x̄ ← x̄ + w (x − x̄), w = 1 − β (exponential) or 1/(n + 1) (uniform).
+    """An average of the iterates, for evaluation: x̄ ← x̄ + w (x − x̄), w = 1 − β (exponential) or 1/(n + 1) (uniform).
 
-    The average is the iterate itself up to step `start`, so that it has no bias towards zero, and the n-th later step
-    enters with weight w. What is measured and sampled is the average; training never sees it. Floating-point buffers
-    are averaged in the same way, so that BatchNorm's statistics go with the averaged weights (many codes leave them
-    out); others are the latest. An average of unit vectors (spectral norm's) is one only where they hardly turn.
+    Up to step `start` the average equals the iterate, so it has no bias towards zero; the n-th later step enters with
+    weight w. Metrics and samples use the average; training does not. Floating-point buffers are averaged in the same
+    way, so that BatchNorm's statistics match the averaged weights (many codes omit this); other buffers are the latest.
+    An average of unit vectors (as in spectral norm) is a unit vector only approximately, if they change slowly.
 
     Args:
-        inner: whose steps are taken.
+        inner: the scheme to train with.
         kind: "exponential" or "uniform".
         decay: β, in [0, 1), for the exponential average.
-        players: who is averaged.
-        start: first step whose result is averaged, ≥ 0.
+        players: the players to average.
+        start: the first step that enters the average, ≥ 0.
 
     Source: Polyak & Juditsky 1992 (uniform); Yazıcı et al. 2019, The Unusual Effectiveness of Averaging in GAN
         Training (arXiv:1806.04498), eq. 2-3.
@@ -49,13 +49,13 @@ class Averaging(Wrapper):
         require(self.start >= 0, "start", self.start, "an integer ≥ 0")
 
     def check(self, game: Game, field: Field) -> None:
-        """Raise `InvalidValue` where one of `players` does not play."""
+        """Raise `InvalidValue` unless all `players` are players of the game."""
         valid = len(self.players) > 0 and set(self.players) <= set(game.players)
         require(valid, "players", self.players, f"one or more of {', '.join(game.players)}")
         super().check(game, field)
 
     def initial_memory(self, vectors: Vectors, buffers: Buffers) -> Tree:
-        """Return the initial point as its own average."""
+        """Return the initial point as the first average."""
         return {
             "vectors": {name: vectors[name].clone() for name in self.players},
             "buffers": {
@@ -64,10 +64,11 @@ class Averaging(Wrapper):
         }
 
     def afterwards(self, state: State, memory: Tree) -> tuple[State, Tree]:
-        """Return the state as it is, and the averages with it taken in."""
-        later = (state.t - self.start).clamp(min=0).double()
-        weight = 1 / (later + 1) if self.kind == "uniform" else torch.full_like(later, 1 - self.decay)
-        weight = torch.where(later == 0, 1.0, weight)
+        """Return the state unchanged, and the updated averages."""
+        steps_since_start = (state.t - self.start).clamp(min=0).double()
+        uniform = self.kind == "uniform"
+        weight = 1 / (steps_since_start + 1) if uniform else torch.full_like(steps_since_start, 1 - self.decay)
+        weight = torch.where(steps_since_start == 0, 1.0, weight)
 
         def mean(average: Tensor, latest: Tensor) -> Tensor:
             if not latest.is_floating_point():
@@ -83,7 +84,7 @@ class Averaging(Wrapper):
         }
 
     def eval_state(self, state: State) -> State:
-        """Return the state with averages in place of what was averaged."""
-        averages, shown = state.memory["scheme"], super().eval_state(state)
-        buffers = {name: averages["buffers"].get(name, current) for name, current in shown.buffers.items()}
-        return replace(shown, vectors={**shown.vectors, **averages["vectors"]}, buffers=buffers)
+        """Return the state with the averages of the averaged players."""
+        averages, inner_state = state.memory["scheme"], super().eval_state(state)
+        buffers = {name: averages["buffers"].get(name, current) for name, current in inner_state.buffers.items()}
+        return replace(inner_state, vectors={**inner_state.vectors, **averages["vectors"]}, buffers=buffers)

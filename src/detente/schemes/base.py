@@ -1,4 +1,4 @@
-"""The role of a scheme: in what order are fields evaluated and moves made?"""
+"""The base class of schemes: the order of field evaluations and moves in one training step."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from detente.optimizers.base import Optimizer
 from detente.state import Info, State, Tree, flatten, unflatten
 
 Noise = dict[str, Tensor]
-NoisePerBatch = tuple[Noise, ...]  # noise for the moves made with each batch of a step
+NoisePerBatch = tuple[Noise, ...]  # noise for the moves that belong to each batch of a step
 
 
 @dataclass(frozen=True)
 class StepContext:
-    """A game with a field and everybody's optimizer: the two moves out of which schemes are built.
+    """A game, a field and the players' optimizers, with the two operations of which schemes consist.
 
     Args:
-        game: who plays.
-        field: which way.
-        optimizers: how far, by player.
-        in_place: whether moves may overwrite the vectors and memory they start from, since nobody looks back.
+        game: the game.
+        field: the vector field.
+        optimizers: the optimizers, by player.
+        in_place: whether moves may overwrite the vectors and memory they start from, since nothing reads them later.
     """
 
     game: Game
@@ -39,7 +39,7 @@ class StepContext:
     in_place: bool = False
 
     def evaluate(self, state: State, batch: Batch, players: tuple[str, ...] | None = None) -> tuple[Evaluation, State]:
-        """Return the field at the state's point, and the state with the buffers and memory that this left."""
+        """Return the field at the state's point, and the state with updated buffers and field memory."""
         memory = state.memory["field"]
         evaluation, memory = self.field(
             self.game,
@@ -53,18 +53,18 @@ class StepContext:
 
     @torch.no_grad()
     def loss(self, state: State, batch: Batch, player: str) -> Tensor:
-        """Return one player's loss, (), at the state's point, without derivatives and without a trace in buffers."""
+        """Return one player's loss, (), at the state's point, without derivatives; buffers do not change."""
         losses, _ = self.game.losses(state.vectors, state.buffers, self.game.with_step(batch, state.t), (player,))
         return losses[player]
 
     def advance(self, state: State, directions: Vectors, noise: Noise, origin: Vectors | None = None) -> State:
-        """Return the state after each player with a direction has moved against it.
+        """Return the state after each player in `directions` has moved against its direction.
 
         Args:
-            state: whose memory is used.
-            directions: blocks of a field, (n_i,), of those who move.
-            noise: standard normal numbers, (n_i,), for the optimizers that want them; new ones for every move.
-            origin: from where they move (default: from where they are).
+            state: the current state; its memory is used.
+            directions: blocks of a field, (n_i,), of the players that move.
+            noise: standard normal numbers, (n_i,), for optimizers that need them; new ones for each move.
+            origin: the point from which the players move. Default: the state's point.
         """
         vectors, memory = dict(state.vectors), dict(state.memory["optimizers"])
         for name, direction in directions.items():
@@ -78,10 +78,10 @@ class StepContext:
 
 
 class Scheme(ABC):
-    """The order of evaluations and moves that makes one step.
+    """The order of field evaluations and moves in one step.
 
-    A concrete scheme is a frozen dataclass whose fields are its hyper-parameters. `allows_in_place` promises that it
-    never looks back at a point that it has moved from.
+    A concrete scheme is a frozen dataclass whose fields are its hyper-parameters. `allows_in_place` states that the
+    scheme never reads a point again after moving away from it.
     """
 
     allows_in_place: ClassVar[bool] = False
@@ -92,58 +92,58 @@ class Scheme(ABC):
         adopt(cls, {"forgets": "allows_in_place", "renewed": "restart", "evaluated": "eval_state"})
 
     def check(self, game: Game, field: Field) -> None:
-        """Raise `InvalidValue`, naming what does not fit, where the scheme cannot be played."""
+        """Raise `InvalidValue` if the scheme does not support the game or the field; the error names the reason."""
         del game, field
 
     def draws(self, players: tuple[str, ...]) -> int:
-        """Return how many batches one step uses."""
+        """Return the number of batches that one step uses."""
         del players
         return 1
 
     @abstractmethod
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
-        """Return what one step costs, in gradients of one player's loss on one batch."""
+        """Return the cost of one step, in gradients of one player's loss on one batch."""
 
     def random(self, vectors: Vectors, generator: torch.Generator) -> Noise:
-        """Return the scheme's own random numbers of one step, by name; they come with the first turn's noise."""
+        """Return the scheme's own random numbers of one step, by name; they are part of the first batch's noise."""
         del vectors, generator
         return {}
 
     def initial(self, context: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
-        """Return what the scheme remembers between steps (nothing, unless it says otherwise)."""
+        """Return the scheme's memory before the first step. Default: empty."""
         del context, vectors, buffers, generator
         return {}
 
     def restart(self, state: State, generator: torch.Generator) -> State:
-        """Return the state to go on from where the field is about to look at the whole set: the state itself.
+        """Return the state from which to continue when the field is about to prepare. Default: the state itself.
 
         Args:
-            state: where it stands.
-            generator: for a decision by chance.
+            state: the current state.
+            generator: source of randomness for random decisions.
         """
         del generator
         return state
 
     def eval_state(self, state: State) -> State:
-        """Return the state to be measured and sampled: the state itself, unless the scheme keeps a better one."""
+        """Return the state to use for metrics and samples. Default: the state itself."""
         return state
 
     @abstractmethod
     def __call__(
         self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
-        """Return the state after one step, and what is worth knowing about it. Pure.
+        """Return the state after one step, and the statistics of the step. A pure function.
 
         Args:
             context: game, field and optimizers.
-            state: where it stands.
-            batches: as many as `draws` says.
-            noise: for each batch, the optimizers' numbers of the moves made with it; first also what `random` drew.
+            state: the current state.
+            batches: the step's batches; `draws` returns their number.
+            noise: for each batch, the optimizers' noise for its moves; the first also holds the numbers of `random`.
         """
 
 
 def select(condition: Tensor, first: Tree, second: Tree) -> Tree:
-    """Return the first tree if the condition, bool (), holds, else the second, which has the same structure."""
+    """Return `first` if the condition, bool (), is true, otherwise `second`; both have the same structure."""
     if is_eager(condition):
         return first if bool(condition) else second
     flat_first, flat_second = flatten(first), flatten(second)
@@ -153,7 +153,7 @@ def select(condition: Tensor, first: Tree, second: Tree) -> Tree:
 
 
 def turn_order(order: tuple[str, ...] | None, players: tuple[str, ...]) -> tuple[str, ...]:
-    """Return who moves first, second, …: by default the players in reverse.
+    """Return the players in the order in which they move. Default: the players in reverse.
 
     Raises:
         InvalidValue: `order` does not name each player once.
@@ -164,7 +164,7 @@ def turn_order(order: tuple[str, ...] | None, players: tuple[str, ...]) -> tuple
 
 
 def step_info(*evaluations: Evaluation) -> Info:
-    """Return what evaluations tell, the latest word of each player."""
+    """Return the statistics of one or more evaluations; for each player, those of its latest evaluation."""
     info = Info({}, {}, extra={})
     for evaluation in evaluations:
         info.losses.update(evaluation.losses)

@@ -1,4 +1,4 @@
-"""Look one step ahead, then move from where you were."""
+"""Take a trial step, then move from the original point along the field at the trial point."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from detente.state import Info, State
 
 @dataclass(frozen=True)
 class Extragradient(Scheme):
-    """A trial step, then the real one with the field found there: x½ = x − η v(x; b₁), x ← x − η v(x½; b₂).
+    """A trial step, then a step along the field at the trial point: x½ = x − η v(x; b₁), x ← x − η v(x½; b₂).
 
-    The two batches are independent. An optimizer with memory updates it at both evaluations (so with Adam this is
-    ExtraAdam).
+    The two batches are independent. An optimizer with memory updates it at both evaluations, so with Adam this is
+    ExtraAdam.
 
     Source: Korpelevich 1976; Gidel et al. 2019, A Variational Inequality Perspective on GANs (arXiv:1802.10551),
         eq. 14 and Algorithms 2 and 4.
     """
 
     def draws(self, players: tuple[str, ...]) -> int:
-        """Return two batches: one for the trial, one for the step."""
+        """Return two batches: one for the trial step, one for the step."""
         del players
         return 2
 

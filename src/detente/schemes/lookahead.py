@@ -1,4 +1,4 @@
-"""Now and then a step back: towards where everybody was some steps ago."""
+"""Pull all players back, every few steps, towards their earlier parameters."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from detente.state import State, Tree
 class Lookahead(Wrapper):
     """Lookahead for games: every k steps, for all players at once, slow ← slow + α (fast − slow), then fast ← slow.
 
-    Nested, the same happens every k₂ steps with a copy that is slower still, after which all three are equal.
-    Optimizers' moments and buffers go on untouched. Slow weights start at the initial point; the authors' code makes
-    them at the first synchronisation, which is therefore without effect there.
+    If nested, the same happens every k₂ steps with a third, even slower copy, after which all three are equal. The
+    optimizers' moments and the buffers do not change. Slow weights start at the initial point; the authors' code
+    creates them at the first synchronisation, which therefore has no effect there.
 
     Args:
-        inner: whose steps are taken.
+        inner: the scheme that takes the fast steps.
         every: k, ≥ 1.
         step: α, in (0, 1].
-        nested_every: k₂, a multiple of k; None: not nested.
+        nested_every: k₂, a multiple of k, or None for no nesting.
 
     Source: Chavdarova, Pagliardini, Stich, Fleuret & Jaggi 2021, Taming GANs with Lookahead-Minmax (arXiv:2006.14567),
         Algorithm 1; nested as in its code; Zhang, Lucas, Hinton & Ba 2019 (arXiv:1907.08610).
@@ -41,24 +41,24 @@ class Lookahead(Wrapper):
         require(fits, "nested_every", self.nested_every, f"a multiple of `every`, {self.every}, or None")
 
     def initial_memory(self, vectors: Vectors, buffers: Buffers) -> Tree:
-        """Return the initial point as slow weights, and as slower ones where nested."""
+        """Return the initial point as the slow weights, and also as the slower ones if nested."""
         names = ("slow",) if self.nested_every is None else ("slow", "slower")
         return {name: {player: vector.clone() for player, vector in vectors.items()} for name in names}
 
     def afterwards(self, state: State, memory: Tree) -> tuple[State, Tree]:
-        """Return the state with fast weights pulled back where it is time."""
-        fast, slow = self._pulled(state.vectors, memory["slow"], state.t % self.every == 0)
+        """Return the state with the fast weights pulled back at every k-th step, and the slow weights."""
+        fast, slow = self._synchronised(state.vectors, memory["slow"], state.t % self.every == 0)
         if self.nested_every is None:
             return State(state.t, fast, state.buffers, state.memory), {"slow": slow}
         at_nested_step = state.t % self.nested_every == 0
-        fast, slower = self._pulled(fast, memory["slower"], at_nested_step)
+        fast, slower = self._synchronised(fast, memory["slower"], at_nested_step)
         slow = {name: torch.where(at_nested_step, slower[name], slow[name]) for name in slow}
         return State(state.t, fast, state.buffers, state.memory), {"slow": slow, "slower": slower}
 
-    def _pulled(self, fast: Vectors, slow: Vectors, pulls: torch.Tensor) -> tuple[Vectors, Vectors]:
-        """Return fast and slow weights after a synchronisation, if it is due."""
-        between = {name: torch.lerp(slow[name], fast[name], self.step) for name in fast}
+    def _synchronised(self, fast: Vectors, slow: Vectors, synchronise: torch.Tensor) -> tuple[Vectors, Vectors]:
+        """Return the fast and slow weights, synchronised if `synchronise`, bool (), is true."""
+        mixed = {name: torch.lerp(slow[name], fast[name], self.step) for name in fast}
         return (
-            {name: torch.where(pulls, between[name], fast[name]) for name in fast},
-            {name: torch.where(pulls, between[name], slow[name]) for name in fast},
+            {name: torch.where(synchronise, mixed[name], fast[name]) for name in fast},
+            {name: torch.where(synchronise, mixed[name], slow[name]) for name in fast},
         )

@@ -1,4 +1,4 @@
-"""Gradient steps with the next gradient predicted from the last two."""
+"""Steps along the next field, predicted from the last two fields."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from detente.state import Info, State, Tree
 class Optimistic(Scheme):
     """The field extrapolated by one step: x ← x − η (2 v_t − v_{t−1}), with v_{−1} = v_0.
 
-    Fields are extrapolated before the optimizer sees them; with SGD this is optimistic mirror descent. (Optimistic
-    Adam extrapolates Adam's moves instead and is another method.)
+    The scheme extrapolates the field before the optimizer receives it; with SGD this is optimistic mirror descent.
+    (Optimistic Adam extrapolates Adam's moves instead and is a different method.)
 
     Source: Daskalakis et al. 2018, Training GANs with Optimism (arXiv:1711.00141), eq. 6.
     """
@@ -27,7 +27,7 @@ class Optimistic(Scheme):
         return field.gradient_evaluations(players, players)
 
     def initial(self, context: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
-        """Return room for the last field."""
+        """Return zeros in place of the last field."""
         return {"last": {name: torch.zeros_like(vector) for name, vector in vectors.items()}}
 
     def __call__(
@@ -35,7 +35,7 @@ class Optimistic(Scheme):
     ) -> tuple[State, Info]:
         """Return the state after one optimistic step."""
         evaluation, state = context.evaluate(state, batches[0])
-        now, last = evaluation.field, state.memory["scheme"]["last"]
-        directions = {name: 2 * now[name] - torch.where(state.t == 0, now[name], last[name]) for name in now}
+        field, last = evaluation.field, state.memory["scheme"]["last"]
+        directions = {name: 2 * field[name] - torch.where(state.t == 0, field[name], last[name]) for name in field}
         state = context.advance(state, directions, noise[0])
-        return state.after(memory={**state.memory, "scheme": {"last": now}}), step_info(evaluation)
+        return state.after(memory={**state.memory, "scheme": {"last": field}}), step_info(evaluation)

@@ -1,4 +1,4 @@
-"""Pairs of a generator and a discriminator as SGAN keeps them: stacked, mixed, and with parameters in common."""
+"""SGAN's pairs of a generator and a discriminator: stacking, mixing, and sharing of parameters."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from detente.errors import require
 from detente.state import State, Tree, flatten, unflatten
 
 GENERATOR, DISCRIMINATOR = PLAYERS = ("generator", "discriminator")
-MEMORY_KEYS = ("field", "scheme", "optimizers")  # what a pair remembers, named as in a state's memory
+MEMORY_KEYS = ("field", "scheme", "optimizers")  # a pair's memory has the same keys as a state's memory
 
 
 def locals_of(state: State) -> list[State]:
-    """Return the local pairs of a state of SGAN as states of their own, as if each had been trained alone."""
+    """Return the local pairs of an SGAN state as separate states, as if each had been trained alone."""
     memory = state.memory["scheme"]
     while "locals" not in memory:
-        require("inner" in memory, "state", sorted(memory), "the state of a training with SGAN, or one around it")
+        require(
+            "inner" in memory, "state", sorted(memory), "the state of a training with SGAN, or with a wrapper around it"
+        )
         memory = memory["inner"]
     pairs = len(memory["locals"]["vectors"][GENERATOR])
     return [as_state(map_tensors(memory["locals"], itemgetter(n)), state.t) for n in range(pairs)]
 
 
-def with_player_of(pair: State, player: str, others: State, field: Tree) -> State:
-    """Return a pair in which one player is another pair's, parameters and buffers."""
-    vectors = {**pair.vectors, player: others.vectors[player]}
-    buffers = {name: (others if name == player else pair).buffers[name] for name in pair.buffers}
+def with_player_of(pair: State, player: str, other_pair: State, field: Tree) -> State:
+    """Return a pair with the parameters and buffers of one player taken from another pair."""
+    vectors = {**pair.vectors, player: other_pair.vectors[player]}
+    buffers = {name: (other_pair if name == player else pair).buffers[name] for name in pair.buffers}
     return State(pair.t, vectors, buffers, {**pair.memory, "field": field})
 
 
 def as_state(tree: Tree, t: Tensor) -> State:
-    """Return what is kept of a pair as a state of its own."""
+    """Return a stored pair as a state."""
     return State(t, tree["vectors"], tree["buffers"], {name: tree[name] for name in MEMORY_KEYS})
 
 
@@ -43,25 +45,25 @@ def shareable_parts(state: State) -> Tree:
 
 
 def map_tensors(tree: Tree, change: Callable[[Tensor], Tensor]) -> Tree:
-    """Return a tree with every tensor changed."""
+    """Return the tree with `change` applied to every tensor."""
     return {
         key: change(value) if isinstance(value, Tensor) else map_tensors(value, change) for key, value in tree.items()
     }
 
 
 def stack_trees(trees: list[Tree]) -> Tree:
-    """Return several trees as one, whose tensors have a row for each."""
+    """Return several trees as one; each tensor has one row per tree."""
     flats = [flatten(tree) for tree in trees]
     return unflatten({key: torch.stack([flat[key] for flat in flats]) for key in flats[0]}, trees[0])
 
 
 def with_shared_parameters(share: float, pair: Tree, other_pair: Tree) -> Tree:
-    """Return a pair's vectors, and optimizers' memory where there is any, with shared parameters from another pair.
+    """Return a pair's vectors, and the optimizers' memory if present, with shared parameters from another pair.
 
     Args:
-        share: part of each network's parameters, the discriminator's first and the generator's last.
-        pair: the pair, as `shareable_parts` shows it.
-        other_pair: the other pair, alike.
+        share: fraction of each network's parameters to share: the discriminator's first and the generator's last.
+        pair: the pair, as returned by `shareable_parts`.
+        other_pair: the other pair, in the same form.
     """
 
     def share_tensor(player: str, tensor: Tensor, other_tensor: Tensor) -> Tensor:

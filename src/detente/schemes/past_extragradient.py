@@ -1,4 +1,4 @@
-"""Extragradient at the price of one gradient: the trial step uses the last one."""
+"""Extragradient with one field evaluation per step: the trial step uses the previous field."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from detente.state import Info, State, Tree
 
 @dataclass(frozen=True)
 class PastExtragradient(Scheme):
-    """A trial step along the field last seen: x½ = x − η v_{t−½}, x ← x − η v_{t+½} with v_{t+½} = v(x½).
+    """A trial step along the previous field: x½ = x − η v_{t−½}, x ← x − η v_{t+½} with v_{t+½} = v(x½).
 
-    An optimizer with memory makes its last move again, at this step's learning rate: each field enters the memory
-    once, at the real step. So with Adam the trial points move as those of Optimistic Adam. (Algorithm 4 of Gidel et al.
-    lets the stored gradient enter Adam's moments a second time, at the trial step.) The first trial step has length
-    zero.
+    In the trial step, an optimizer with memory repeats its last move at the current learning rate: each field enters
+    the memory once, at the real step. So with Adam, the trial points move like those of Optimistic Adam. (In Algorithm
+    4 of Gidel et al. the stored gradient enters Adam's moments a second time, at the trial step.) The first trial step
+    has length zero.
 
     Source: Popov 1980; Gidel et al. 2019 (arXiv:1802.10551), eq. 17-18 (extrapolation from the past).
     """
@@ -29,7 +29,7 @@ class PastExtragradient(Scheme):
         return field.gradient_evaluations(players, players)
 
     def initial(self, context: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
-        """Return a zero field as the last one seen, and the optimizers' memory before they saw it."""
+        """Return zeros as the previous field, and the optimizers' memory before that field."""
         return {
             "last": {name: torch.zeros_like(vector) for name, vector in vectors.items()},
             "optimizers": {name: context.optimizers[name].initial(vector) for name, vector in vectors.items()},

@@ -1,4 +1,4 @@
-"""Restart, now and then, from the average of where the training has been."""
+"""Restart training from the average of its iterates, at random times."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from detente.state import State, Tree
 
 @dataclass(frozen=True)
 class Restarting(Wrapper):
-    """Averages that training goes on from: x ← x̄ with probability p whenever the field takes a new snapshot.
+    """Training restarts from an average: x ← x̄ with probability p whenever the field takes a new snapshot.
 
-    x̄ is the uniform average of everybody's iterates since the last restart, the point of restart among them; it is
-    also what is measured and sampled. The snapshot is then taken at x̄. Optimizers and buffers go on as they are. With
-    a field that never looks at the whole set there are no restarts, and x̄ is the uniform average of all iterates.
+    x̄ is the uniform average of all players' iterates since the last restart, including the point of restart. Metrics
+    and samples use x̄. At a restart the snapshot is taken at x̄; the optimizers' memory and the buffers do not change.
+    With a field that takes no snapshots there are no restarts, and x̄ is the uniform average of all iterates.
 
     Args:
-        inner: whose steps are taken.
+        inner: the scheme to train with.
         probability: p, in [0, 1].
 
     Source: Chavdarova et al. 2019, Reducing Noise in GAN Training with Variance Reduced Extragradient
@@ -34,21 +34,21 @@ class Restarting(Wrapper):
         require(0 <= self.probability <= 1, "probability", self.probability, "a number in [0, 1]")
 
     def initial_memory(self, vectors: Vectors, buffers: Buffers) -> Tree:
-        """Return the initial point as its own average."""
+        """Return the initial point as the first average."""
         del buffers
         return {"average": _copies(vectors), "count": torch.ones_like(next(iter(vectors.values()))[0]).double()}
 
     def restart(self, state: State, generator: torch.Generator) -> State:
-        """Return the state, or with probability p the average as a new beginning."""
+        """Return the state, or with probability p the state at the average."""
         state = super().restart(state, generator)
         if float(torch.rand((), generator=generator, device=generator.device)) >= self.probability:
             return state
-        own_memory = state.memory["scheme"]
-        memory = {**state.memory, "scheme": {**own_memory, "count": torch.ones_like(own_memory["count"])}}
-        return replace(state, vectors=_copies(own_memory["average"]), memory=memory)
+        scheme = state.memory["scheme"]
+        memory = {**state.memory, "scheme": {**scheme, "count": torch.ones_like(scheme["count"])}}
+        return replace(state, vectors=_copies(scheme["average"]), memory=memory)
 
     def afterwards(self, state: State, memory: Tree) -> tuple[State, Tree]:
-        """Return the state as it is, and the average with it taken in."""
+        """Return the state unchanged, and the updated average."""
         count = memory["count"] + 1
         average = {
             name: torch.lerp(mean, state.vectors[name], (1 / count).to(mean.dtype))
@@ -57,7 +57,7 @@ class Restarting(Wrapper):
         return state, {"average": average, "count": count}
 
     def eval_state(self, state: State) -> State:
-        """Return the state with averages in place of the iterates."""
+        """Return the state at the average."""
         return replace(super().eval_state(state), vectors=state.memory["scheme"]["average"])
 
 

@@ -1,6 +1,7 @@
-"""A global pair of networks trained against an ensemble of local pairs that never hear of it.
+"""A global pair of networks trained against an ensemble of local pairs that are independent of it.
 
-Long, because one step of Algorithm 1 is one thing, whether pairs step mapped, one by one or with parameters in common.
+This module is long because it holds all forms of one step of Algorithm 1: mapped, pair by pair, and with shared
+parameters.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from detente.schemes.pairs import (
 )
 from detente.state import Info, State, Tree, flatten, unflatten
 
-# Parameters of one pair up to which mapping saves time, since it pays the overhead of operations once for all pairs: 5
-# pairs of MLPs take 0.65 of the time at 2,000, 0.93 at 70,000, as long at 270,000, and more memory.
+# Up to this number of parameters per pair, mapping saves time, since all pairs share the overhead of each operation: 5
+# pairs of MLPs take 0.65 of the time at 2,000, 0.93 at 70,000 and the same time at 270,000, but more memory.
 MAPPED_UP_TO = 100_000
 
 
@@ -38,31 +39,34 @@ MAPPED_UP_TO = 100_000
 class Sgan(Scheme):
     """G₀ against all Dₙᵐˢᵍ, D₀ against all Gₙ: θ₀ moves along Σₙ ∇L_G(G₀, Dₙᵐˢᵍ), ψ₀ along Σₙ ∇L_D(Gₙ, D₀).
 
-    The state's own vectors are the global pair (G₀, D₀); `locals_of` gives the others. In a step, (a) every local pair
-    takes a step of `inner`; (b) messengers are cloned from the discriminators that this leaves; (c) each takes
+    The state's own vectors are the global pair (G₀, D₀); `locals_of` returns the local pairs. In a step, (a) each local
+    pair takes a step of `inner`; (b) a messenger is cloned from each local discriminator; (c) each messenger takes
     `messenger_steps` steps against G₀; (d) G₀ takes one step against the sum over the messengers; (e) D₀ takes one
-    against the sum over the local generators. Nothing global touches a local pair, not even Gₙ's BatchNorm statistics
-    in (e). G₀'s and D₀'s statistics are the mean over the passes of (d) and (e); the losses told are the sums.
+    against the sum over the local generators. The global pair never changes a local pair, not even Gₙ's BatchNorm
+    statistics in (e). G₀'s and D₀'s statistics are the mean over the passes of (d) and (e); the reported losses are the
+    sums.
 
-    Batches come pair by pair: for each, those of `inner`, one for each step of its messenger, one for its part of (d),
-    one for its part of (e), all new as in the paper's pseudocode. The moves in (d) and (e) take the noise of the first
-    pair's batches. Pairs are initialised one after the other: of modules instead of factories, all start alike.
+    Each pair has its own batches: those of `inner`, one per step of its messenger, one for its part of (d) and one for
+    its part of (e), all new as in the paper's pseudocode. The moves in (d) and (e) use the noise of the first pair's
+    batches. Pairs are initialised one after the other; if the game was given modules instead of factories, all pairs
+    start equal.
 
-    With `share` > 0 (the paper's SW) the first parameters of all discriminators and the last of all generators, those
-    next to the images, are one: pairs step in turn, each from the shared parameters, and the optimizer's memory of
-    them, that the pair before left. The global pair reads them and does not move them, so that still nothing global
-    touches a local pair. (The paper shares "approximately half" and leaves the rest open; this is our reading.)
+    With `share` > 0 (the paper's SW), the first parameters of all discriminators and the last of all generators, those
+    next to the images, are shared: pairs step in turn, each from the shared parameters, and the optimizer's memory of
+    them, that the previous pair left. The global pair uses the shared parameters but does not move them, so it still
+    never changes a local pair. (The paper shares "approximately half" and does not specify more; this is our reading.)
 
-    A step holds at most as many vectors again as the state's N + 1 pairs (each messenger is made when its turn comes),
-    unless networks are so small that all pairs make one mapped step.
+    A step needs at most as much additional memory for vectors as the state's N + 1 pairs (each messenger is created at
+    its turn), unless the networks are so small that all pairs make one mapped step.
 
     Args:
-        inner: how a local pair is trained; the paper alternates.
+        inner: the scheme of a local pair; the paper alternates.
         pairs: N, number of local pairs, ≥ 1; the paper uses 5 or 10.
-        messengers: False trains G₀ against the local discriminators themselves (the paper's simplified SGAN).
+        messengers: if False, G₀ trains against the local discriminators directly (the paper's simplified SGAN).
         messenger_steps: steps of a messenger against G₀, ≥ 1; the paper's I_D, the discriminator's turns.
-        messenger_memory: of the optimizer, "cloned" from the local discriminator's or "fresh"; the paper says nothing.
-        share: part of each network's parameters that all pairs share, in [0, 1).
+        messenger_memory: the messenger's optimizer memory: "cloned" from the local discriminator or "fresh"; the paper
+            does not specify it.
+        share: fraction of each network's parameters that all pairs share, in [0, 1).
 
     Source: Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330), Algorithm 1.
     """
@@ -83,58 +87,58 @@ class Sgan(Scheme):
 
     @property
     def allows_in_place(self) -> bool:
-        """Whether the local pairs' scheme never looks back; SGAN itself does not."""
+        """Whether the scheme of the local pairs allows it; SGAN itself does."""
         return self.inner.allows_in_place
 
     @property
     def traceable(self) -> bool:
-        """Whether the local pairs' scheme is."""
+        """Whether the scheme of the local pairs is traceable."""
         return self.inner.traceable
 
     def check(self, game: Game, field: Field) -> None:
-        """Refuse other players, and fields that look at the whole set or keep a covariance: a pair has no such turn."""
+        """Raise `InvalidValue` for other players, and for fields that prepare or estimate a covariance."""
         require(set(game.players) == set(PLAYERS), "game", game.players, "a game of a generator and a discriminator")
-        allowed = "with SGAN, a field that neither looks at the whole set nor keeps a covariance"
+        allowed = "with SGAN, a field that neither reads the whole dataset nor estimates a covariance"
         require(not (field.prepares or field.covariance_of), "field", type(field).__name__, allowed)
         self.inner.check(game, field)
 
     def draws(self, players: tuple[str, ...]) -> int:
-        """Return, for each pair: the inner scheme's, one for each messenger's step, and two for the global pair."""
+        """Return, for each pair: the inner scheme's batches, one per messenger step, and two for the global pair."""
         return self.pairs * (self.inner.draws(players) + self.messengers * self.messenger_steps + 2)
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
-        """Return, for each pair: the inner scheme's, the messenger's, and one block of G₀'s and of D₀'s."""
-        up, down = (field.gradient_evaluations((name,), players) for name in PLAYERS)
-        messenger = self.messengers * self.messenger_steps * down
-        return self.pairs * (self.inner.gradient_evaluations(field, players) + messenger + up + down)
+        """Return, for each pair: the cost of the inner scheme, of the messenger, and of a block each for G₀ and D₀."""
+        generator, discriminator = (field.gradient_evaluations((name,), players) for name in PLAYERS)
+        messenger = self.messengers * self.messenger_steps * discriminator
+        return self.pairs * (self.inner.gradient_evaluations(field, players) + messenger + generator + discriminator)
 
     def random(self, vectors: Vectors, generator: torch.Generator) -> Noise:
-        """Return the inner scheme's random numbers of every pair, (N, …)."""
+        """Return the inner scheme's random numbers for all pairs, (N, …)."""
         numbers = [self.inner.random(vectors, generator) for _ in range(self.pairs)]
         return {f"local.{name}": torch.stack([of_pair[name] for of_pair in numbers]) for name in numbers[0]}
 
     def initial(self, context: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
-        """Return the local pairs, (N, …), each as the inner scheme begins, and the field's memories of mixed pairs."""
+        """Return the initial local pairs, (N, …), and the field's memories for the global players in each pair."""
         device, pairs = vectors[GENERATOR].device, []
         for _ in range(self.pairs):
-            point, own_buffers = (
+            point, pair_buffers = (
                 map_tensors(tree, lambda tensor: tensor.to(device)) for tree in context.game.initial(generator)
             )
             optimizers = {name: optimizer.initial(point[name]) for name, optimizer in context.optimizers.items()}
             field, scheme = (
-                context.field.initial(context.game, point, own_buffers),
-                self.inner.initial(context, point, own_buffers, generator),
+                context.field.initial(context.game, point, pair_buffers),
+                self.inner.initial(context, point, pair_buffers, generator),
             )
             local = {
                 "vectors": point,
-                "buffers": own_buffers,
+                "buffers": pair_buffers,
                 "field": field,
                 "scheme": scheme,
                 "optimizers": optimizers,
             }
-            # A global player faces another opponent in each pair: a field that remembers does so for each.
+            # A global player has a different opponent in each pair, so the field needs a memory for each.
             field_memories = {
-                p: context.field.initial(context.game, {**point, p: vectors[p]}, own_buffers) for p in PLAYERS
+                p: context.field.initial(context.game, {**point, p: vectors[p]}, pair_buffers) for p in PLAYERS
             }
             if self.share and pairs:
                 local |= with_shared_parameters(self.share, local, pairs[0]["locals"])
@@ -153,7 +157,7 @@ class Sgan(Scheme):
         results = self._all_pairs_mapped(context, state, inner_noise, inputs) or self._all_pairs_in_turn(
             context, state, inner_noise, inputs
         )
-        # Counts (BatchNorm's of batches) are alike in all pairs.
+        # Integers (BatchNorm's count of batches) are equal in all pairs.
         sums, means = (
             results["sums"],
             map_tensors(results["means"], lambda x: x.mean(0) if x.is_floating_point() else x[0]),
@@ -168,7 +172,7 @@ class Sgan(Scheme):
         return state.after(), Info(sums["losses"], norms, extra=means["extra"])
 
     def _all_pairs_mapped(self, context: StepContext, state: State, inner_noise: Noise, inputs: list[Tree]) -> Tree:
-        """Return what all pairs come to by one mapped step, or nothing where that does not pay or cannot be."""
+        """Return the results of all pairs from one mapped step; empty if mapping is slower or not possible."""
         size = sum(vector.numel() for vector in state.vectors.values())
         if (
             self.share
@@ -176,7 +180,7 @@ class Sgan(Scheme):
             or not (context.game.traceable and context.field.traceable and self.traceable)
         ):
             return {}
-        # BatchNorm writes into its running statistics, which must be as many as what is written.
+        # BatchNorm writes into its running statistics, so each pair needs its own copy.
         buffers = map_tensors(state.buffers, lambda tensor: tensor.expand(self.pairs, *tensor.shape))
 
         def pair(memory: Tree, inner_noise: Noise, inputs: Tree, buffers: Buffers) -> Tree:
@@ -186,16 +190,16 @@ class Sgan(Scheme):
 
         try:
             results = torch.vmap(pair)(state.memory["scheme"], inner_noise, stack_trees(inputs), buffers)
-        except (RuntimeError, InvalidValue):  # a module that branches on its data; the game's own errors come again
+        except (RuntimeError, InvalidValue):  # a module branches on its data; the game's own errors are raised again
             return {}
         return {**results, "sums": map_tensors(results["sums"], lambda tensor: tensor.sum(0))}
 
     def _all_pairs_in_turn(self, context: StepContext, state: State, inner_noise: Noise, inputs: list[Tree]) -> Tree:
-        """Return what all pairs come to, one after the other, each written into its row of the whole at once."""
+        """Return the results of all pairs, computed one after the other; each is copied at once into its row."""
         memory = state.memory["scheme"]
         plain = is_eager(*flatten(memory).values())
         new_memory = memory if context.in_place and plain else map_tensors(memory, torch.empty_like)
-        whole, rows, sums, means = flatten(new_memory), [], {}, []
+        stacked, rows, sums, means = flatten(new_memory), [], {}, []
         pairs = [
             (map_tensors(memory, itemgetter(n)), map_tensors(inner_noise, itemgetter(n)), inputs[n])
             for n in range(self.pairs)
@@ -210,7 +214,7 @@ class Sgan(Scheme):
                 else self._pair(context, state, *inputs_of_pair)
             )
             for key, row in flatten(result["kept"]).items() if plain else ():
-                whole[key][n].copy_(row)
+                stacked[key][n].copy_(row)
             rows += [] if plain else [result["kept"]]
             sums = {key: sums.get(key, 0) + tensor for key, tensor in flatten(result["sums"]).items()}
             means.append(result["means"])
@@ -220,18 +224,18 @@ class Sgan(Scheme):
     def _local_steps_in_turn(
         self, context: StepContext, state: State, pairs: list[tuple[Tree, Noise, Tree]]
     ) -> list[tuple[State, Tree]]:
-        """Return all local pairs after their steps, each taken from the shared parameters of the pair before."""
+        """Return all local pairs after their steps; each starts from the previous pair's shared parameters."""
         stepped: list[tuple[State, Tree]] = []
-        for known, inner_noise, inputs in pairs:
-            local = known["locals"]
+        for memory, inner_noise, inputs in pairs:
+            local = memory["locals"]
             if stepped:
                 local = {**local, **with_shared_parameters(self.share, local, shareable_parts(stepped[-1][0]))}
-            stepped.append(self._local_step(context, state, {**known, "locals": local}, inner_noise, inputs))
+            stepped.append(self._local_step(context, state, {**memory, "locals": local}, inner_noise, inputs))
         last, after = shareable_parts(stepped[-1][0]), []
         for local, extra in stepped:
             shared = with_shared_parameters(self.share, shareable_parts(local), last)
-            memory = {**local.memory, "optimizers": shared["optimizers"]}
-            after.append((replace(local, vectors=shared["vectors"], memory=memory), extra))
+            local_memory = {**local.memory, "optimizers": shared["optimizers"]}
+            after.append((replace(local, vectors=shared["vectors"], memory=local_memory), extra))
         return after
 
     def _with_shared_of_locals(self, state: State, local: Vectors) -> State:
@@ -241,7 +245,7 @@ class Sgan(Scheme):
         )
 
     def _pair(self, context: StepContext, state: State, memory: Tree, inner_noise: Noise, inputs: Tree) -> Tree:
-        """Return what one pair keeps, and what it tells the global pair of `state`, which is not moved."""
+        """Return one pair's new memory, and its contribution to the global pair of `state`, which does not move."""
         return self._global_gradients(
             context, state, memory, *self._local_step(context, state, memory, inner_noise, inputs), inputs
         )
@@ -249,7 +253,7 @@ class Sgan(Scheme):
     def _local_step(
         self, context: StepContext, state: State, memory: Tree, inner_noise: Noise, inputs: Tree
     ) -> tuple[State, Tree]:
-        """Return a local pair after its step, and what that told."""
+        """Return a local pair after its step, and the statistics of the step."""
         batches, noise = (tuple(turn[name] for turn in inputs.values()) for name in ("batch", "noise"))
         count = self.inner.draws(context.game.players)
         first = ({**noise[0], **inner_noise}, *noise[1:count])
@@ -260,10 +264,10 @@ class Sgan(Scheme):
     def _global_gradients(
         self, context: StepContext, state: State, memory: Tree, local: State, extra: Tree, inputs: Tree
     ) -> Tree:
-        """Return what a pair keeps after its step, and what it tells the global pair, its messenger between them."""
+        """Return a pair's new memory after its step, and its contribution to the global pair, with its messenger."""
         batches, noise = (tuple(turn[name] for turn in inputs.values()) for name in ("batch", "noise"))
         count = self.inner.draws(context.game.players)
-        context = replace(context, in_place=False)  # a clone must not touch its original
+        context = replace(context, in_place=False)  # a clone must not change its original
         messenger = with_player_of(local, GENERATOR, state, local.memory["field"])
         if self.messenger_memory == "fresh":
             fresh = {name: context.optimizers[name].initial(vector) for name, vector in messenger.vectors.items()}
@@ -272,9 +276,9 @@ class Sgan(Scheme):
             evaluation, messenger = context.evaluate(messenger, batches[k], (DISCRIMINATOR,))
             messenger = context.advance(messenger, {DISCRIMINATOR: evaluation.field[DISCRIMINATOR]}, noise[k])
         evaluations = {}
-        for name, rival, batch in zip(PLAYERS, (messenger, local), batches[-2:], strict=True):
+        for name, opponent, batch in zip(PLAYERS, (messenger, local), batches[-2:], strict=True):
             evaluations[name] = context.evaluate(
-                with_player_of(rival, name, state, memory["facing"][name]), batch, (name,)
+                with_player_of(opponent, name, state, memory["facing"][name]), batch, (name,)
             )
         return {
             "kept": {

@@ -1,4 +1,4 @@
-"""One after the other, all on the same batch."""
+"""Players move one after the other, all on the same batch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from detente.state import Info, State
 
 @dataclass(frozen=True)
 class SharedBatch(Scheme):
-    """Players move in turn, each seeing the others' latest move, all turns on one batch.
+    """Players move in turn, each with the others' latest parameters, and all turns use one batch.
 
-    What a player who has yet to move makes of the batch is the same in every turn and made once: a GAN's generator is
-    called once a step, by 11/12 of `Alternating`'s work, and its layers remember the batch (BatchNorm) once.
+    The output of a player that has not moved yet is the same in each turn, so it is computed once. A GAN's generator
+    runs once per step, which leaves 11/12 of the work of `Alternating`, and its layers (BatchNorm) see the batch once.
 
     Args:
-        order: who moves first, second, …; default the game's players in reverse, in a GAN the discriminator first.
+        order: the players in the order in which they move. Default: the game's players in reverse, in a GAN the
+            discriminator first.
 
     Source: the loop of PyTorch's DCGAN tutorial, and of most codes since; Chavdarova, Stich, Jaggi & Fleuret 2018,
         SVRG-GAN, Algorithm 3 as printed, whose line 14 uses the latents of line 11.
@@ -31,23 +32,23 @@ class SharedBatch(Scheme):
     order: tuple[str, ...] | None = None
 
     def check(self, game: Game, field: Field) -> None:
-        """Raise `InvalidValue` where the order is not that of the game's players."""
+        """Raise `InvalidValue` unless `order` names each player of the game once."""
         turn_order(self.order, game.players)
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
-        """Return one block of the field a turn."""
+        """Return one block of the field per turn."""
         return sum(field.gradient_evaluations((name,), players) for name in players)
 
     def __call__(
         self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
-        """Return the state after everybody's turn."""
+        """Return the state after the turns of all players."""
         evaluations, order, before = [], turn_order(self.order, context.game.players), state.buffers
         settings = context.game.settings
         cache = ForwardCache(order) if "forward_cache" in settings.shortcuts else None
         context = replace(context, game=context.game.with_settings(replace(settings, forward_cache=cache)))
         for turn, name in enumerate(order):
-            # To those who have not moved yet, the batch is still new.
+            # Players that have not moved yet must not have the batch in their buffers.
             fresh = {player: named for player, named in before.items() if player in order[turn:]}
             state = replace(state, buffers={**state.buffers, **fresh})
             evaluation, state = context.evaluate(state, batches[0], (name,))

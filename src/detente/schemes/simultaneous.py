@@ -1,4 +1,4 @@
-"""Everybody moves at once."""
+"""All players move at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detente.state import Info, State
 
 @dataclass(frozen=True)
 class Simultaneous(Scheme):
-    """Every player moves from the same point on the same batch: x ← x − η v(x).
+    """All players move at once from the same point, on the same batch: x ← x − η v(x).
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Algorithm 1 (descent sign).
     """

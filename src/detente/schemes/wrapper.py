@@ -1,4 +1,4 @@
-"""A scheme around another one."""
+"""The base class of schemes that wrap another scheme."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from detente.state import Info, State, Tree
 
 @dataclass(frozen=True)
 class Wrapper(Scheme):
-    """A scheme around another one, which takes the other's step and then does something of its own.
+    """A scheme that takes a step of another scheme and then processes the result.
 
-    Its memory is its own, and under "inner" the other's.
+    Its memory holds its own values, and the inner scheme's memory under "inner".
 
     Args:
-        inner: whose steps are taken.
+        inner: the scheme whose steps to take.
     """
 
     inner: Scheme
 
     @property
     def allows_in_place(self) -> bool:
-        """Whether the inner scheme never looks back; what a wrapper keeps are copies."""
+        """Whether the inner scheme allows it; a wrapper's memory holds copies."""
         return self.inner.allows_in_place
 
     @property
@@ -36,15 +36,15 @@ class Wrapper(Scheme):
         return self.inner.traceable
 
     def check(self, game: Game, field: Field) -> None:
-        """Raise `InvalidValue` where the inner scheme cannot be played."""
+        """Raise `InvalidValue` if the inner scheme does not support the game or the field."""
         self.inner.check(game, field)
 
     def draws(self, players: tuple[str, ...]) -> int:
-        """Return as many batches as the inner scheme uses."""
+        """Return the number of batches that the inner scheme uses."""
         return self.inner.draws(players)
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
-        """Return what the inner scheme costs."""
+        """Return the cost of the inner scheme."""
         return self.inner.gradient_evaluations(field, players)
 
     def random(self, vectors: Vectors, generator: torch.Generator) -> Noise:
@@ -52,38 +52,38 @@ class Wrapper(Scheme):
         return self.inner.random(vectors, generator)
 
     def initial(self, context: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
-        """Return the inner scheme's memory beside this one's."""
+        """Return the inner scheme's memory and this scheme's own."""
         return {
             "inner": self.inner.initial(context, vectors, buffers, generator),
             **self.initial_memory(vectors, buffers),
         }
 
     def restart(self, state: State, generator: torch.Generator) -> State:
-        """Return the state from which the inner scheme would go on."""
+        """Return the state from which the inner scheme continues."""
         memory, inner = state.memory["scheme"], self.inner.restart(_inside(state), generator)
         return replace(inner, memory={**inner.memory, "scheme": {**memory, "inner": inner.memory["scheme"]}})
 
     def eval_state(self, state: State) -> State:
-        """Return what the inner scheme would have measured."""
+        """Return the state that the inner scheme uses for metrics and samples."""
         return replace(self.inner.eval_state(_inside(state)), memory=state.memory)
 
     @abstractmethod
     def initial_memory(self, vectors: Vectors, buffers: Buffers) -> Tree:
-        """Return what is initial_memory before the first step: copies, never the tensors themselves."""
+        """Return this scheme's own memory before the first step: copies of tensors, never the tensors themselves."""
 
     @abstractmethod
     def afterwards(self, state: State, memory: Tree) -> tuple[State, Tree]:
-        """Return the state to go on from, and what is initial_memory now.
+        """Return the state from which to continue, and this scheme's own new memory.
 
         Args:
-            state: as the inner scheme's step left it; its `t` is the number of steps taken.
-            memory: what was initial_memory.
+            state: the state after the inner scheme's step; its `t` is the number of steps so far.
+            memory: this scheme's own memory before the step.
         """
 
     def __call__(
         self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
-        """Return the state after the inner scheme's step and what follows it."""
+        """Return the state after the inner scheme's step and `afterwards`."""
         memory = state.memory["scheme"]
         state, info = self.inner(context, _inside(state), batches, noise)
         inner = state.memory["scheme"]
@@ -92,5 +92,5 @@ class Wrapper(Scheme):
 
 
 def _inside(state: State) -> State:
-    """Return a wrapper's state as the inner scheme knows it."""
+    """Return a wrapper's state with the inner scheme's memory only."""
     return replace(state, memory={**state.memory, "scheme": state.memory["scheme"]["inner"]})

@@ -1,4 +1,4 @@
-"""Features that metrics compare samples by: the digits' classifier, Inception."""
+"""Feature extractors for metrics: the data sets' classifiers, and Inception."""
 
 from detente.deprecated import lookup
 

@@ -1,4 +1,4 @@
-"""Classifiers of data sets: small networks that were trained once, kept in the cache, and used to score samples."""
+"""Classifiers of data sets: small networks that are trained once, stored in the cache, and used to score samples."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from detente.metrics.features.extractor import Seen
 
 
 class Network(nn.Module):
-    """Two convolutions, each with max pooling and ReLU, then a layer of features and one of classes.
+    """Two convolutions, each with max pooling and ReLU, then a feature layer and a class layer.
 
     logits = W₂ relu(W₁ relu(pool(conv₂ relu(pool(conv₁ x)))))
 
     Args:
-        channels, side, classes: of the images, side at least 4.
+        channels, side, classes: the images' channels, side in pixels (at least 4), and classes.
         width: channels after the first convolution; twice as many after the second.
-        features: numbers in the layer before the last.
+        features: units of the feature layer, the one before the last.
     """
 
     def __init__(self, channels: int, side: int, classes: int, width: int = 32, features: int = 96) -> None:
@@ -43,7 +43,7 @@ class Network(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the features, (n, features), of images (n, channels, side, side) in [-1, 1]."""
-        rows = images.to(memory_format=torch.channels_last)  # max pooling takes a third of the time in this order
+        rows = images.to(memory_format=torch.channels_last)  # max pooling takes a third of the time in this format
         half = max_pool2d(self.first(rows).contiguous(memory_format=torch.channels_last), 2).relu()
         quarter = max_pool2d(self.second(half), 2).relu()
         return self.embedding(quarter.flatten(1)).relu()
@@ -55,16 +55,16 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class Stated:
-    """What a classifier's file says about it.
+    """The metadata in a classifier's file.
 
     Args:
-        name: of the data set.
-        accuracy: share of the held-out images that are classified rightly.
-        held_out: how many those were.
-        trained_on, epochs, seed: how many images it was trained on, how often, and from what randomness.
-        data: SHA-256 of the images and labels it was trained on.
-        weights: SHA-256 of the file of its parameters.
-        shape, classes: of the images, (channels, side, side), and how many classes there are.
+        name: name of the data set.
+        accuracy: fraction of held-out images that are classified correctly.
+        held_out: number of held-out images.
+        trained_on, epochs, seed: number of training images, number of epochs, and the random seed.
+        data: SHA-256 of the training images and labels.
+        weights: SHA-256 of the file of parameters.
+        shape, classes: shape of the images, (channels, side, side), and number of classes.
     """
 
     name: str
@@ -80,24 +80,24 @@ class Stated:
 
 
 class Classifier:
-    """A trained classifier, in evaluation mode, and what is stated about it."""
+    """A trained classifier, in evaluation mode, and its metadata."""
 
     def __init__(self, network: Network, stated: Stated) -> None:
         self.network, self.stated = network.eval().requires_grad_(False), stated
 
     @property
     def key(self) -> str:
-        """Name and beginning of the parameters' checksum."""
+        """The name and the first digits of the parameters' checksum."""
         return f"classifier {self.stated.name} {self.stated.weights[:16]}"
 
     @property
     def accuracy(self) -> float:
-        """Share of the held-out images that it classifies rightly, 0 … 1."""
+        """The fraction of held-out images that it classifies correctly, 0 … 1."""
         return self.stated.accuracy
 
     @torch.no_grad()
     def look(self, images: Tensor) -> Seen:
-        """Return features and logits of images (n, C, H, W) in [-1, 1]; other sizes than its own are resized first."""
+        """Return features and logits of images (n, C, H, W) in [-1, 1]; resize images of a different size first."""
         side = self.stated.shape[-1]
         original, images = images, images.float()
         if tuple(images.shape[2:]) != (side, side):
@@ -116,21 +116,21 @@ class Classifier:
 
 
 def set_name(data: Any) -> str | None:
-    """Return the name of the set whose classifier knows `data`, or None. Its size and classes do not matter."""
+    """Return the name of the data set that determines the classifier of `data`, or None; ignore size and classes."""
     if isinstance(data, Digits):
         return "digits"
     return data.name.partition("-")[0] if isinstance(data, Prepared) else None
 
 
 def fits(game: Game) -> bool:
-    """Return whether there is a classifier for the data of `game`, trained on images of as many channels."""
+    """Return whether a classifier for the data of `game` exists, with the same number of channels."""
     data: Any = getattr(game, "data", None)
     name = set_name(data)
     return name is not None and exists(name) and load(name).stated.shape[0] == data.shape[0]
 
 
 def exists(name: str) -> bool:
-    """Return whether the classifier of the set of that name was trained."""
+    """Return whether the classifier of the data set `name` has been trained."""
     try:
         return all(file.is_file() for file in _files(name))
     except InvalidValue:  # no home directory
@@ -138,27 +138,31 @@ def exists(name: str) -> bool:
 
 
 def of(data: Any) -> Classifier:
-    """Return the classifier that knows `data`, or raise `InvalidValue`."""
+    """Return the classifier for `data`, or raise `InvalidValue`."""
     name = set_name(data)
     if name is None:
-        raise InvalidValue("data", type(data).__name__, "Digits, or Prepared images with labels", "Others have none")
+        raise InvalidValue(
+            "data", type(data).__name__, "Digits, or Prepared images with labels", "Other data have no classifier"
+        )
     return load(name)
 
 
 def load(name: str) -> Classifier:
-    """Return the classifier of the set of that name from the cache.
+    """Return the classifier of the data set `name` from the cache.
 
     Raises:
-        InvalidValue: it was not trained yet, or its files are damaged; with the command that trains it.
+        InvalidValue: it has not been trained, or its files are damaged; the error shows the command that trains it.
     """
     weights, command = _files(name)[0], f"detente data classifier {name}"
     if not exists(name):
-        raise InvalidValue("classifier", name, "the name of a set whose classifier is trained", f"Run once: {command}")
+        raise InvalidValue(
+            "classifier", name, "the name of a data set with a trained classifier", f"Run once: {command}"
+        )
     try:
         return _loaded(name, weights, weights.stat().st_mtime_ns)
-    except Exception as error:  # whatever a damaged file makes the readers raise
-        hint = f"Run again: {command} --overwrite. It says: {error}"
-        raise InvalidValue("classifier", name, "a classifier whose files are whole", hint) from error
+    except Exception as error:  # the readers raise many kinds of errors for damaged files
+        hint = f"Run again: {command} --overwrite. The error was: {error}"
+        raise InvalidValue("classifier", name, "a classifier with intact files", hint) from error
 
 
 @lru_cache(maxsize=8)
@@ -172,19 +176,19 @@ def _loaded(name: str, weights: Path, changed: int) -> Classifier:
 
 
 def save(network: Network, **stated: Any) -> Classifier:
-    """Keep a trained network and what is `Stated` of it (but the checksum), and return it as it is read back."""
-    weights, about = _files(stated["name"])
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    new = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in (weights, about)]
+    """Save a trained network and its metadata (`Stated` without the checksum), and return the loaded classifier."""
+    files = _files(stated["name"])
+    files[0].parent.mkdir(parents=True, exist_ok=True)
+    temporary_files = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in files]
     try:
-        save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, new[0])
-        checksum = hashlib.sha256(new[0].read_bytes()).hexdigest()
+        save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, temporary_files[0])
+        checksum = hashlib.sha256(temporary_files[0].read_bytes()).hexdigest()
         card = asdict(Stated(**stated, weights=checksum))
-        new[1].write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        for temporary, path in zip(new, (weights, about), strict=True):
+        temporary_files[1].write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        for temporary, path in zip(temporary_files, files, strict=True):
             os.replace(temporary, path)
     finally:
-        for temporary in new:
+        for temporary in temporary_files:
             temporary.unlink(missing_ok=True)
     return load(stated["name"])
 

@@ -1,4 +1,4 @@
-"""How the classifier of a data set is trained: a game of one player, who minimises the cross-entropy of the labels."""
+"""Training of a data set's classifier, as a game of one player that minimises the cross-entropy of the labels."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from detente.modules.layout import Layout
 from detente.optimizers.adam import Adam
 from detente.schedule import Cosine
 
-HELD_OUT = 0.2  # of a set that has no test split: 1,000 of the 5,000 digits
+HELD_OUT = 0.2  # fraction of a data set without a test split: 1,000 of the 5,000 digits
 TEST_SPLITS = ("test", "valid", "validation")
 PLAYER = "classifier"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and on what a classifier is trained.
+    """The settings for the training of a classifier.
 
     Args:
-        epochs: how often it sees each image.
-        shift: by up to so many pixels each image is moved every time, so that none is learnt by heart.
-        batch: images a step.
-        rate: learning rate of Adam at first; it falls to a hundredth along half a cosine.
+        epochs: number of epochs.
+        shift: largest random shift of each image in pixels, which prevents overfitting.
+        batch: images per step.
+        rate: initial learning rate of Adam; it decreases to a hundredth along half a cosine.
     """
 
     epochs: int = 10
@@ -53,14 +53,14 @@ RECIPES = {"digits": Recipe(epochs=20, batch=64), "fashion_mnist": Recipe(epochs
 
 
 class Recognition(Game):
-    """One player, the classifier, who minimises the cross-entropy of the labels, from a network's parameters on."""
+    """A game of one player, the classifier, that minimises the cross-entropy of the labels."""
 
     def __init__(self, network: Network) -> None:
         self.network, self.layout = network, Layout.of(trainable(network), PLAYER)
 
     @property
     def players(self) -> tuple[str, ...]:
-        """The classifier alone."""
+        """The classifier, the only player."""
         return (PLAYER,)
 
     def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
@@ -77,7 +77,7 @@ class Recognition(Game):
 
 
 def names() -> list[str]:
-    """Return the names of the sets that a classifier can be trained for: images with labels."""
+    """Return the names of the data sets for which a classifier can be trained: images with labels."""
     return ["digits", *(name for name, source in SOURCES.items() if source.kind == "images" and source.label)]
 
 
@@ -87,18 +87,18 @@ def train(
     recipe: Recipe | None = None,
     on_progress: Callable[[float, float], None] = lambda share, loss: None,
 ) -> Classifier:
-    """Train the classifier of a data set, test it on images it never saw, and keep it in the cache.
+    """Train the classifier of a data set, test it on held-out images, and save it in the cache.
 
     Args:
-        name: of the set: digits, or a prepared set of images with labels.
-        seed: of all that is random; on one machine, the same seed gives the same classifier.
-        recipe: how; None for what suits the set.
-        on_progress: called now and then with the share that is done, 0 … 1, and the loss.
+        name: name of the data set: digits, or a prepared data set of images with labels.
+        seed: random seed; on one machine, the same seed gives the same classifier.
+        recipe: settings of the training; None for the data set's default.
+        on_progress: called regularly with the completed fraction, 0 … 1, and the loss.
 
     Raises:
-        InvalidValue: no such set, not prepared yet, or without labels; a cache that cannot be written.
+        InvalidValue: the data set does not exist, is not prepared or has no labels, or the cache cannot be written.
     """
-    require_writable(classifier_folder())  # before a minute of training, not after
+    require_writable(classifier_folder())  # fail before the training, which takes a minute
     recipe = recipe or RECIPES.get(name, Recipe())
     (images, labels), held_out = _sets(name)
     generator = torch.Generator().manual_seed(seed)
@@ -106,7 +106,7 @@ def train(
     shape = tuple(images.shape[1:])
     network: Any = build(PLAYER, partial(Network, shape[0], shape[-1], classes), generator)
     game = Recognition(network)
-    vector = _trained(game, images, labels, recipe, generator, on_progress)
+    vector = _train_parameters(game, images, labels, recipe, generator, on_progress)
     write(network, game.layout, vector, {}, PLAYER)
     return save(
         network,
@@ -122,7 +122,7 @@ def train(
     )
 
 
-def _trained(
+def _train_parameters(
     game: Recognition,
     images: Tensor,
     labels: Tensor,
@@ -131,15 +131,15 @@ def _trained(
     on_progress: Callable[[float, float], None],
 ) -> Tensor:
     """Return the parameters after all epochs."""
-    a_pass = -(-len(images) // recipe.batch)
-    steps = recipe.epochs * a_pass
+    steps_per_epoch = -(-len(images) // recipe.batch)
+    steps = recipe.epochs * steps_per_epoch
     optimizer = Adam(Cosine(recipe.rate, recipe.rate / 100, steps), betas=(0.9, 0.999))
     vectors, buffers = game.initial(generator)
     memory = optimizer.initial(vectors[PLAYER])
     for epoch in range(recipe.epochs):
         order = torch.randperm(len(images), generator=generator).split(recipe.batch)
         for index, rows in enumerate(order):
-            step = epoch * a_pass + index
+            step = epoch * steps_per_epoch + index
             batch = {"real": _scaled(_shifted(images[rows], recipe.shift, generator)), "label": labels[rows]}
             evaluation = vector_field(game, vectors, buffers, batch)
             vector, memory = optimizer.step_in_place(
@@ -153,37 +153,39 @@ def _trained(
 
 @torch.no_grad()
 def accuracy(network: Network, images: Tensor, labels: Tensor) -> float:
-    """Return the share of images, (n, C, H, W) uint8, that a network classifies as their labels say."""
+    """Return the fraction of images, (n, C, H, W) uint8, that a network classifies correctly."""
     parts = zip(images.split(500), labels.split(500), strict=True)
-    right = sum(int((network(_scaled(part)).argmax(dim=1) == those).sum()) for part, those in parts)
-    return right / len(images)
+    correct = sum(int((network(_scaled(part)).argmax(dim=1) == part_labels).sum()) for part, part_labels in parts)
+    return correct / len(images)
 
 
 def _sets(name: str) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Return images, uint8, and labels to train on, and those held out."""
+    """Return the images, uint8, and labels for training, and those held out."""
     if name not in names():
         raise unknown("name", name, names())
     if name == "digits":
-        images, labels = _whole(Digits())
+        images, labels = _read_all(Digits())
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))  # the same for every seed
         test, training = order.split([round(HELD_OUT * len(order)), len(order) - round(HELD_OUT * len(order))])
         return (images[training], labels[training]), (images[test], labels[test])
     splits = open_set(name, "images").about["splits"]
     test = next((split for split in TEST_SPLITS if split in splits), None)
-    require("train" in splits and test is not None, "name", name, "a set with a split train and one to test on")
-    return _whole(Prepared(name)), _whole(Prepared(name, split=test))
+    require(
+        "train" in splits and test is not None, "name", name, "a data set with a split `train` and a split for tests"
+    )
+    return _read_all(Prepared(name)), _read_all(Prepared(name, split=test))
 
 
-def _whole(data: StoredData) -> tuple[Tensor, Tensor]:
-    """Return all images, uint8, and labels of a set."""
+def _read_all(data: StoredData) -> tuple[Tensor, Tensor]:
+    """Return all images, uint8, and labels of a data set."""
     store, labels = data.arrays
-    require(labels is not None, "name", type(data).__name__, "a set with labels")
+    require(labels is not None, "name", type(data).__name__, "a data set with labels")
     assert labels is not None
     return store if isinstance(store, Tensor) else torch.from_numpy(np.array(store)), labels
 
 
 def _shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Return images (n, C, H, W), each moved by −most … most pixels down and to the right; what is uncovered is 0."""
+    """Return images (n, C, H, W), each shifted down and right by −most … most pixels; new pixels are 0."""
     count, _, height, width = images.shape
     offsets = torch.randint(2 * most + 1, (2, count, 1), generator=generator)
     rows, columns = offsets[0] + torch.arange(height), offsets[1] + torch.arange(width)
@@ -193,7 +195,7 @@ def _shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
 
 
 def _scaled(images: Tensor) -> Tensor:
-    """Return images, uint8, as a set gives them: x / 127.5 − 1."""
+    """Return uint8 images scaled to [-1, 1], as data sets return them: x / 127.5 − 1."""
     return images.float().div_(127.5).sub_(1)
 
 

@@ -1,4 +1,4 @@
-"""The Inception network of 2015 as torch-fidelity has it: the features of FID and KID, the classes of the score."""
+"""The Inception network of 2015, from torch-fidelity: the features of FID and KID, and the classes of the score."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from detente.errors import InvalidValue
 from detente.game import Game
 from detente.metrics.features.extractor import Seen
 
-WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # torch-fidelity's own name for them
-SIDE = 32  # images of fewer pixels say nothing to a network for 299
+WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # torch-fidelity's name of the file
+SIDE = 32  # smaller images mean nothing to a network for 299 pixels
 
 
 class Inception:
-    """Inception's 2,048 features and 1,008 logits (without their bias) of images in red, green and blue.
+    """Inception's 2,048 features and 1,008 logits (without their bias) of RGB images.
 
     Args:
-        network: uint8 images (n, 3, H, W) to features and logits.
-        key: what tells it from every other extractor.
+        network: maps uint8 images (n, 3, H, W) to features and logits.
+        key: a unique name of this extractor.
     """
 
     def __init__(self, network: Any, key: str) -> None:
@@ -31,14 +31,14 @@ class Inception:
 
     @torch.no_grad()
     def look(self, images: Tensor) -> Seen:
-        """Return features and logits of images (n, 3, H, W) in [-1, 1], rounded to 256 levels as the network wants."""
+        """Return features and logits of images (n, 3, H, W) in [-1, 1], rounded to the network's 256 levels."""
         pixels = ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         features, logits = self.network.to(images.device)(pixels)
         return Seen.of(images, features, logits)
 
 
 def fits(game: Game) -> bool:
-    """Return whether the game's data are images in three colours, of 32 pixels at least."""
+    """Return whether the game's data are RGB images of at least 32 pixels a side."""
     shape = tuple(getattr(getattr(game, "data", None), "shape", ()))
     return len(shape) == 3 and shape[0] == 3 and min(shape[1:]) >= SIDE
 
@@ -47,36 +47,36 @@ def load(weights: str | None = None) -> Inception:
     """Return the network.
 
     Args:
-        weights: file of torch-fidelity's Inception weights; None for the one in torch's cache. Nothing is downloaded.
+        weights: path of torch-fidelity's Inception weights; None for the file in torch's cache. Nothing is downloaded.
 
     Raises:
-        ModuleNotFoundError: torch-fidelity cannot be imported; it says what to install.
-        InvalidValue: there is no such file.
+        ModuleNotFoundError: torch-fidelity cannot be imported; the error shows how to install it.
+        InvalidValue: the file does not exist.
     """
     kind = _network_class()
     file = Path(weights).expanduser() if weights else Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS
     if not file.is_file():
-        hint = f"Its address is torch_fidelity.feature_extractor_inceptionv3.URL_INCEPTION_V3; keep it as {file}"
+        hint = f"Download torch_fidelity.feature_extractor_inceptionv3.URL_INCEPTION_V3 and save it as {file}"
         raise InvalidValue("weights", str(file), f"torch-fidelity's file {WEIGHTS}", hint)
     return _loaded(kind, file, file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=1)
 def _loaded(kind: Any, file: Path, changed: int) -> Inception:
-    del changed  # only so that a file that was replaced is read again
+    del changed  # part of the cache's key, so that a replaced file is read again
     checksum = hashlib.sha256(file.read_bytes()).hexdigest()
     network = kind("inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(file))
     return Inception(network.eval(), f"inception {checksum[:16]}")
 
 
 def _network_class() -> Any:
-    """Return torch-fidelity's class, imported only when it is asked for."""
+    """Return torch-fidelity's class, imported only when needed."""
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3  # pyright: ignore
-    except (ImportError, RuntimeError, OSError) as error:  # a torchvision of another build raises any of these
-        first = str(error).partition("\n")[0]
+    except (ImportError, RuntimeError, OSError) as error:  # an incompatible torchvision raises any of these
+        first_line = str(error).partition("\n")[0]
         raise ModuleNotFoundError(
             "Inception's features need torch-fidelity, which cannot be imported: pip install 'detente[inception]', with"
-            f" a torchvision built for your torch {torch.__version__}. It says: {first}"
+            f" a torchvision built for your torch {torch.__version__}. The error was: {first_line}"
         ) from error
     return FeatureExtractorInceptionV3
