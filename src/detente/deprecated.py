@@ -141,7 +141,7 @@ NAMES = {  # today's name of something in a module of today, by its old name the
     "detente.metrics.context.Subject": "EvaluationContext",
     "detente.metrics.mode_coverage.GoodShare": "HighQualityFraction",
     "detente.metrics.features.Extractor": "detente.metrics.features.extractor.Extractor",
-    "detente.metrics.features.Seen": "detente.metrics.features.extractor.Seen",
+    "detente.metrics.features.Seen": "detente.metrics.features.extractor.Predictions",
     "detente.metrics.features.of_data": "detente.metrics.features.extractor.of_data",
     "detente.metrics.features.of_samples": "detente.metrics.features.extractor.of_samples",
     "detente.metrics.features.remembered": "detente.metrics.features.extractor.cached_on_data",

@@ -37,11 +37,11 @@ def test_training_is_repeatable_and_learns(few: None, own_cache: Path) -> None:
     shares: list[float] = []
     first = train("digits", 5, QUICK, lambda share, loss: shares.append(share))
     assert first.accuracy > 0.5 and shares == sorted(shares) and shares[-1] == 1
-    stated = first.stated
+    stated = first.card
     assert (stated.name, stated.seed, stated.trained_on, stated.held_out) == ("digits", 5, 300, 100)
     assert (stated.shape, stated.classes, stated.epochs) == ((1, 28, 28), 10, 3)
     again, other = train("digits", 5, QUICK), train("digits", 6, Recipe(epochs=1))
-    assert again.stated == stated and other.key != first.key
+    assert again.card == stated and other.key != first.key
     assert sorted(path.name for path in (own_cache / "classifiers").iterdir()) == ["digits.json", "digits.safetensors"]
 
 
@@ -77,7 +77,7 @@ def test_shifted_images_keep_their_pixels() -> None:
 
 
 def test_it_looks_in_evaluation_mode_at_images_of_any_size(random_classifier: Classifier, images: Tensor) -> None:
-    seen = random_classifier.look(images)
+    seen = random_classifier.predict(images)
     assert seen.features.shape == (60, 96) and seen.logits.shape == (60, 10) and not seen.features.requires_grad
     assert torch.equal(random_classifier.features(images), seen.features)
     torch.testing.assert_close(random_classifier.probabilities(images).sum(1), torch.ones(60, dtype=torch.float64))
@@ -85,9 +85,9 @@ def test_it_looks_in_evaluation_mode_at_images_of_any_size(random_classifier: Cl
     assert not random_classifier.network.training
     larger = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
     torch.testing.assert_close(
-        random_classifier.look(larger[..., :28, :28]), random_classifier.look(larger[..., :28, :28])
+        random_classifier.predict(larger[..., :28, :28]), random_classifier.predict(larger[..., :28, :28])
     )
-    assert random_classifier.look(larger).features.shape == (60, 96)
+    assert random_classifier.predict(larger).features.shape == (60, 96)
 
 
 def test_what_is_missing_or_damaged_is_named_with_the_command(random_classifier: Classifier, own_cache: Path) -> None:

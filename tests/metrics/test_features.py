@@ -11,7 +11,7 @@ from torch import Tensor
 from detente.data.arrays import Arrays
 from detente.data.gaussian_mixture import Ring
 from detente.metrics.features import extractor as features
-from detente.metrics.features.extractor import Seen, of_data, of_samples, real_parts
+from detente.metrics.features.extractor import Predictions, of_data, of_samples, real_parts
 
 
 class Counting:
@@ -20,9 +20,9 @@ class Counting:
     def __init__(self, key: str = "counting") -> None:
         self.key, self.shown = key, 0
 
-    def look(self, images: Tensor) -> Seen:
+    def predict(self, images: Tensor) -> Predictions:
         self.shown += len(images)
-        return Seen(images.flatten(1), images.flatten(1))
+        return Predictions(images.flatten(1), images.flatten(1))
 
 
 @pytest.fixture(autouse=True)

@@ -62,7 +62,7 @@ def _updates(progress: Progress, name: str) -> Callable[[float, float], None]:
 
 def sentence(trained: classifier.Classifier) -> str:
     """Return a classifier's accuracy and training in one line."""
-    stated = trained.stated
+    stated = trained.card
     return (
         f"{stated.name}: {100 * trained.accuracy:.2f} % of {stated.held_out:,} held-out images are classified "
         f"correctly, after {stated.epochs} epochs on {stated.trained_on:,} (seed {stated.seed})"

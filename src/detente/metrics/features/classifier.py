@@ -20,7 +20,7 @@ from detente.data.digits import Digits
 from detente.data.prepared import Prepared
 from detente.errors import InvalidValue, require
 from detente.game import Game
-from detente.metrics.features.extractor import Seen
+from detente.metrics.features.extractor import Predictions
 
 
 class Network(nn.Module):
@@ -54,7 +54,7 @@ class Network(nn.Module):
 
 
 @dataclass(frozen=True)
-class Stated:
+class ModelCard:
     """The metadata in a classifier's file.
 
     Args:
@@ -82,37 +82,37 @@ class Stated:
 class Classifier:
     """A trained classifier, in evaluation mode, and its metadata."""
 
-    def __init__(self, network: Network, stated: Stated) -> None:
-        self.network, self.stated = network.eval().requires_grad_(False), stated
+    def __init__(self, network: Network, card: ModelCard) -> None:
+        self.network, self.card = network.eval().requires_grad_(False), card
 
     @property
     def key(self) -> str:
         """The name and the first digits of the parameters' checksum."""
-        return f"classifier {self.stated.name} {self.stated.weights[:16]}"
+        return f"classifier {self.card.name} {self.card.weights[:16]}"
 
     @property
     def accuracy(self) -> float:
         """The fraction of held-out images that it classifies correctly, 0 … 1."""
-        return self.stated.accuracy
+        return self.card.accuracy
 
     @torch.no_grad()
-    def look(self, images: Tensor) -> Seen:
+    def predict(self, images: Tensor) -> Predictions:
         """Return features and logits of images (n, C, H, W) in [-1, 1]; resize images of a different size first."""
-        side = self.stated.shape[-1]
+        side = self.card.shape[-1]
         original, images = images, images.float()
         if tuple(images.shape[2:]) != (side, side):
             images = interpolate(images, (side, side), mode="bilinear", antialias=True)
         network = self.network.to(images.device)
         features = network.embed(images)
-        return Seen.of(original, features, network.last(features))
+        return Predictions.of(original, features, network.last(features))
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Return the probabilities of the classes, (n, K) float64, for images (n, C, H, W) in [-1, 1]."""
-        return self.look(images).probabilities
+        return self.predict(images).probabilities
 
     def features(self, images: Tensor) -> Tensor:
         """Return the features, (n, F) float32, of images (n, C, H, W) in [-1, 1]."""
-        return self.look(images).features
+        return self.predict(images).features
 
 
 def set_name(data: Any) -> str | None:
@@ -126,7 +126,7 @@ def fits(game: Game) -> bool:
     """Return whether a classifier for the data of `game` exists, with the same number of channels."""
     data: Any = getattr(game, "data", None)
     name = set_name(data)
-    return name is not None and exists(name) and load(name).stated.shape[0] == data.shape[0]
+    return name is not None and exists(name) and load(name).card.shape[0] == data.shape[0]
 
 
 def exists(name: str) -> bool:
@@ -167,30 +167,30 @@ def load(name: str) -> Classifier:
 
 @lru_cache(maxsize=8)
 def _loaded(name: str, weights: Path, changed: int) -> Classifier:
-    stated = _stated(name)
+    card = _read_card(name)
     checksum = hashlib.sha256(weights.read_bytes()).hexdigest()
-    require(checksum == stated.weights, "weights", checksum[:16], f"the checksum {stated.weights[:16]}")
-    network = Network(stated.shape[0], stated.shape[1], stated.classes)
+    require(checksum == card.weights, "weights", checksum[:16], f"the checksum {card.weights[:16]}")
+    network = Network(card.shape[0], card.shape[1], card.classes)
     network.load_state_dict(load_file(weights))
-    return Classifier(network, stated)
+    return Classifier(network, card)
 
 
-def save(network: Network, **stated: Any) -> Classifier:
-    """Save a trained network and its metadata (`Stated` without the checksum), and return the loaded classifier."""
-    files = _files(stated["name"])
+def save(network: Network, **metadata: Any) -> Classifier:
+    """Save a trained network and its metadata (`ModelCard` without the checksum), and return the loaded classifier."""
+    files = _files(metadata["name"])
     files[0].parent.mkdir(parents=True, exist_ok=True)
     temporary_files = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in files]
     try:
         save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, temporary_files[0])
         checksum = hashlib.sha256(temporary_files[0].read_bytes()).hexdigest()
-        card = asdict(Stated(**stated, weights=checksum))
+        card = asdict(ModelCard(**metadata, weights=checksum))
         temporary_files[1].write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         for temporary, path in zip(temporary_files, files, strict=True):
             os.replace(temporary, path)
     finally:
         for temporary in temporary_files:
             temporary.unlink(missing_ok=True)
-    return load(stated["name"])
+    return load(metadata["name"])
 
 
 def classifier_folder() -> Path:
@@ -203,6 +203,6 @@ def _files(name: str) -> tuple[Path, Path]:
     return folder / f"{name}.safetensors", folder / f"{name}.json"
 
 
-def _stated(name: str) -> Stated:
+def _read_card(name: str) -> ModelCard:
     card = json.loads(_files(name)[1].read_text(encoding="utf-8"))
-    return Stated(**{**card, "shape": tuple(card["shape"])})
+    return ModelCard(**{**card, "shape": tuple(card["shape"])})

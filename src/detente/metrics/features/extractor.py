@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 _results_by_data: Any = WeakIdKeyDictionary()  # data → results by key
 
 
-class Seen(NamedTuple):
+class Predictions(NamedTuple):
     """The outputs of an extractor for samples.
 
     Args:
@@ -41,7 +41,7 @@ class Seen(NamedTuple):
     logits: Tensor
 
     @classmethod
-    def of(cls, images: Tensor, features: Tensor, logits: Tensor) -> Seen:
+    def of(cls, images: Tensor, features: Tensor, logits: Tensor) -> Predictions:
         """Return features and logits of images (count, …), NaN if the image is not finite.
 
         Without this, a network may hide the problem: clamping turns infinity into a pixel, and ReLU −∞ into a feature.
@@ -68,12 +68,12 @@ class Extractor(Protocol):
         """A unique name of this network and its parameters."""
         ...
 
-    def look(self, images: Tensor) -> Seen:
+    def predict(self, images: Tensor) -> Predictions:
         """Return features and logits of images (count, channels, height, width) in [-1, 1]."""
         ...
 
 
-def of_samples(subject: EvaluationContext, extractor: Extractor) -> Seen:
+def of_samples(subject: EvaluationContext, extractor: Extractor) -> Predictions:
     """Return the outputs of `extractor` for the generated samples of `subject`, computed once for all metrics."""
     return subject.once(("seen", extractor.key), lambda: extract(extractor, subject.samples.split(PART)))
 
@@ -109,10 +109,10 @@ def real_parts(data: Data) -> Iterator[Tensor]:
 
 
 @torch.no_grad()
-def extract(extractor: Extractor, parts: Iterator[Tensor] | tuple[Tensor, ...]) -> Seen:
+def extract(extractor: Extractor, parts: Iterator[Tensor] | tuple[Tensor, ...]) -> Predictions:
     """Return the outputs of `extractor` for samples given in parts, on the CPU."""
-    outputs = [extractor.look(part) for part in parts]
-    return Seen(
+    outputs = [extractor.predict(part) for part in parts]
+    return Predictions(
         torch.cat([output.features for output in outputs]).cpu(), torch.cat([output.logits for output in outputs]).cpu()
     )
 

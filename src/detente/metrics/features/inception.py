@@ -12,7 +12,7 @@ from torch import Tensor
 
 from detente.errors import InvalidValue
 from detente.game import Game
-from detente.metrics.features.extractor import Seen
+from detente.metrics.features.extractor import Predictions
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # torch-fidelity's name of the file
 SIDE = 32  # smaller images mean nothing to a network for 299 pixels
@@ -30,11 +30,11 @@ class Inception:
         self.network, self.key = network, key
 
     @torch.no_grad()
-    def look(self, images: Tensor) -> Seen:
+    def predict(self, images: Tensor) -> Predictions:
         """Return features and logits of images (n, 3, H, W) in [-1, 1], rounded to the network's 256 levels."""
         pixels = ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         features, logits = self.network.to(images.device)(pixels)
-        return Seen.of(images, features, logits)
+        return Predictions.of(images, features, logits)
 
 
 def fits(game: Game) -> bool:
