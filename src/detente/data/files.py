@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detente.deprecated import lookup
 from detente.errors import InvalidValue
 
 SPLIT_WORDS = {  # split by name of a folder or file
@@ -117,3 +118,6 @@ class FolderLayout:
 def _folders_in(class_parents: Sequence[Path]) -> set[str]:
     entries = (entry for directory in class_parents for entry in os.scandir(directory) if entry.is_dir())
     return {entry.name for entry in entries if not entry.name.startswith((".", "__"))}
+
+
+__getattr__ = lookup(__name__)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detente.deprecated import lookup
 from detente.errors import require
 from detente.fields.base import Field
 from detente.fields.gradient import Gradient
@@ -93,3 +94,6 @@ def _sides(extent: Extent, resolution: int) -> tuple[Tensor, Tensor]:
     require(left < right and bottom < top, "extent", extent, "(xmin, xmax, ymin, ymax) with xmin < xmax, ymin < ymax")
     x = torch.linspace(left, right, resolution, dtype=torch.float64)
     return x, torch.linspace(bottom, top, resolution, dtype=torch.float64)
+
+
+__getattr__ = lookup(__name__)

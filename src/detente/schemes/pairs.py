@@ -8,6 +8,7 @@ from operator import itemgetter
 import torch
 from torch import Tensor
 
+from detente.deprecated import lookup
 from detente.errors import require
 from detente.state import State, Tree, flatten, unflatten
 
@@ -87,3 +88,6 @@ def with_shared_parameters(share: float, pair: Tree, other_pair: Tree) -> Tree:
         for kind in ("vectors", "optimizers")
         if kind in pair
     }
+
+
+__getattr__ = lookup(__name__)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from detente.data.base import StoredData
 from detente.data.prepared import Rows
+from detente.deprecated import lookup
 from detente.state import State
 from detente.training.progress import Progress
 from detente.training.run import Run
@@ -82,3 +83,6 @@ def prefetch_pays(run: Run) -> bool:
     data = getattr(run.game, "data", None)
     on_disk = isinstance(data, StoredData) and isinstance(data.arrays[0], (np.memmap, Rows))
     return on_disk and torch.device(run.device).type != "cpu"
+
+
+__getattr__ = lookup(__name__)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from detente.deprecated import lookup
 from detente.training.run import Run
 from detente.training.step import Steps
 
@@ -71,3 +72,6 @@ def choose_execution(run: Run) -> Execution:
 
 def _has_compiler() -> bool:
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+
+
+__getattr__ = lookup(__name__)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from detente.deprecated import lookup
 from detente.state import State
 from detente.training.run import Run
 from detente.training.step import state_to_device
@@ -41,3 +42,6 @@ def initial_progress(run: Run, seed: int) -> Progress:
     generator = torch.Generator().manual_seed(seed)
     state = state_to_device(run.method.initial(run.game, generator), run.device)
     return Progress(seed, state, generator.get_state())
+
+
+__getattr__ = lookup(__name__)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from detente.deprecated import lookup
+
 NAMES = ("SIGTERM", "SIGHUP")  # SIGHUP exists on POSIX systems only
 
 
@@ -61,3 +63,6 @@ def _with_handler(handler: object, numbers: list[int]) -> Iterator[None]:
     finally:
         for number, previous in previous_handlers.items():
             signal.signal(number, previous)
+
+
+__getattr__ = lookup(__name__)
