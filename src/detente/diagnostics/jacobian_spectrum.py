@@ -168,6 +168,9 @@ class Stability(Diagnostic):
 
     dense: int = 2500
 
+    def __post_init__(self) -> None:
+        require(self.dense >= 0, "dense", self.dense, "an integer ≥ 0")
+
     def __call__(self, context: DiagnosticContext) -> Diagnosis:
         """Return the largest stable step, what the eigenvalues mean, and the eigenvalues for the report."""
         spectrum = self._spectrum(context)
