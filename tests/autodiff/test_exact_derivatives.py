@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from detente import methods
@@ -218,3 +220,34 @@ def test_an_operation_that_torch_differentiates_once_is_refused_by_name() -> Non
     Stepper(game, methods.simultaneous()).step()
     with pytest.raises(InvalidValue, match="multi_margin_loss_backward.*as often as"):
         Stepper(game, methods.consensus()).step()
+
+
+class Square(torch.autograd.Function):
+    """x² with a derivative that torch takes for a constant."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return 2 * x * gradient
+
+
+class Squared(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return Square.apply(x)  # type: ignore[return-value]
+
+
+def test_a_function_that_is_once_differentiable_is_refused_where_it_is_differentiated_twice() -> None:
+    def game(**settings: Any) -> Adversarial:
+        discriminator = nn.Sequential(nn.Linear(2, 4), Squared(), nn.Linear(4, 1))
+        return Adversarial(nn.Linear(2, 2), discriminator, torch.rand(16, 2), 2, batch=4, **settings)
+
+    Stepper(game(), methods.alternating()).step()
+    for second_order, method in ((game(), methods.consensus()), (game(penalties=R1()), methods.alternating())):
+        with pytest.raises(InvalidValue, match="once_differentiable"):
+            Stepper(second_order, method).step()

@@ -95,7 +95,7 @@ def taped_gradients(
     """
     with exact(game, differentiable, forms):
         losses, new_buffers = game.losses(vectors, buffers, batch, players)
-    require_differentiable(game, losses.values(), False)
+    require_differentiable(game, losses.values(), differentiable)
     blocks = {}
     for name in players:
         if not losses[name].requires_grad:  # a loss that the player cannot change
@@ -106,8 +106,6 @@ def taped_gradients(
             losses[name], vectors[name], retain_graph=retain, create_graph=differentiable, materialize_grads=True
         )
         blocks[name] = block
-    if differentiable:
-        require_differentiable(game, blocks.values(), True)
     return Evaluation(blocks, losses, new_buffers)
 
 

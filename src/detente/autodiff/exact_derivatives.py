@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
@@ -34,6 +35,7 @@ _MAPPING = re.compile(r"Batching rule not implemented|vmap|functorch|torch\.func
 _DIFFERENTIABLE = "layers that torch can differentiate as often as the method and the penalties need"
 _FIRST_ORDER = "Replace this operation, or use a first-order method, such as `simultaneous`, without penalties"
 
+_ONCE_DIFFERENTIABLE = once_differentiable(lambda ctx: None).__code__  # the same for every function marked so
 _EXACT: ContextVar[bool] = ContextVar("exact", default=False)  # whether `exact` already replaced what is needed
 
 
@@ -123,28 +125,31 @@ def require_right_gradients(name: str, module: nn.Module) -> None:
     require(not wrong, name, wrong, "layers with correct gradients", "Use torch.nn.LocalResponseNorm instead")
 
 
-def require_differentiable(game: Game, results: Iterable[Tensor], differentiable: bool) -> None:
-    """Raise `InvalidValue` if results depend on a function marked with `once_differentiable`.
+def require_differentiable(game: Game, losses: Iterable[Tensor], differentiable: bool) -> None:
+    """Raise `InvalidValue` if losses to be differentiated twice depend on a function marked `once_differentiable`.
 
-    For such a function, `torch.autograd.grad` does not raise an error but omits a term. Each game is checked once for
-    its losses and once for its differentiable gradients.
+    They are differentiated twice by the method, if `differentiable`, or by the game's penalties. For such a function,
+    `torch.autograd.grad` does not raise an error but omits a term. Each game is checked once.
     """
     checked = game.memo.setdefault("checked for once_differentiable", set())
-    if differentiable in checked:
+    twice = differentiable or bool(getattr(game, "penalties", ()))
+    if twice in checked:
         return
     visited: set[object] = set()
-    queue = [result.grad_fn for result in results]
+    queue = [loss.grad_fn for loss in losses]
     while queue:
         node = queue.pop()
         if node is None or node in visited:
             continue
         visited.add(node)
-        if node.name() == "DelayedError":
+        function = getattr(node, "_forward_cls", None)  # of a custom torch.autograd.Function
+        once = getattr(getattr(function, "backward", None), "__code__", None) is _ONCE_DIFFERENTIABLE
+        if node.name() == "DelayedError" or (twice and once):
             raise InvalidValue(
                 type(game).__name__, "a function marked with @once_differentiable", _DIFFERENTIABLE, _FIRST_ORDER
             )
         queue += [input_node for input_node, _ in node.next_functions]
-    checked.add(differentiable)
+    checked.add(twice)
 
 
 @contextmanager
