@@ -72,7 +72,7 @@ def jacobian_of(game: Game) -> Turn:
 def without(game: Game, shortcut: str) -> Game:
     """Return a game that does not use a shortcut."""
     others = tuple(name for name in SHORTCUTS if name != shortcut)
-    return game.with_settings(replace(game.settings, shortcuts=others))
+    return game.with_settings(replace(game.evaluation_settings, shortcuts=others))
 
 
 def torchs(turn: Turn) -> Turn:

@@ -78,21 +78,21 @@ class Game(ABC):
     scheduled: bool = False
     solution: Vectors | None = None
     batch: int = 1
-    settings: EvaluationSettings = EvaluationSettings()
+    evaluation_settings: EvaluationSettings = EvaluationSettings()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         adopt(cls, {"dated": "with_step"})
 
     def with_settings(self, settings: EvaluationSettings) -> Self:
-        """Return the same game with other settings. `losses` must pass `self.settings` to each call of a module."""
-        _ = self.memo  # created before the copy, so that both share it
+        """Return the same game with other settings, which `losses` must pass to each call of a module."""
+        _ = self.evaluation_memo  # created before the copy, so that both share it
         game = copy.copy(self)
-        object.__setattr__(game, "settings", settings)
+        object.__setattr__(game, "evaluation_settings", settings)
         return game
 
     @cached_property
-    def memo(self) -> dict[Hashable, Any]:
+    def evaluation_memo(self) -> dict[Hashable, Any]:
         """Properties of the game that were found by evaluating it. Copies with other settings share this cache."""
         return {}
 

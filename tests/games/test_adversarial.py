@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
+from detente import methods
 from detente.errors import InvalidValue
 from detente.games.adversarial import Adversarial
+from detente.training.stepper import Stepper
 
 
 class Checkpointed(nn.Module):
@@ -26,3 +30,14 @@ class Checkpointed(nn.Module):
 def test_gradient_checkpointing_is_refused_where_it_would_go_wrong_silently(reentrant: bool) -> None:
     with pytest.raises(InvalidValue, match="checkpointing"):
         Adversarial(Checkpointed(reentrant), nn.Linear(2, 1), torch.randn(8, 2), 3, batch=4)
+
+
+def test_a_game_may_have_attributes_of_its_own_called_settings_and_memo() -> None:
+    class Own(Adversarial):
+        settings, memo = {"anything": 1}, "of the user's"
+
+    made = Own(nn.Linear(2, 2), nn.Linear(2, 1), torch.rand(16, 2), latent=2, batch=8)
+    choices: tuple[dict[str, Any], ...] = ({}, {"precision": "bfloat16"}, {"accumulate": 2})
+    for options in choices:
+        for method in (methods.consensus(), methods.alternating_shared_batch()):
+            Stepper(made, method, **options).step()

@@ -19,7 +19,7 @@ from detente.state import flatten, unflatten
 
 def parts_of(game: Game, batch: Batch) -> list[tuple[Batch, float]]:
     """Return the parts of a batch, each with its share of all samples up to and including this part."""
-    requested = game.settings.accumulate
+    requested = game.evaluation_settings.accumulate
     if requested == 1:
         return [(batch, 1.0)]
     samples = {name: tensor for name, tensor in batch.items() if tensor.dim()}
@@ -71,5 +71,5 @@ def averaged(
 def require_whole_batch(game: Game, what: str) -> None:
     """Raise `InvalidValue` if batches are split but a derivative needs the whole batch."""
     allowed = "1 with a field that differentiates the whole batch at once"
-    if (parts := game.settings.accumulate) > 1:
+    if (parts := game.evaluation_settings.accumulate) > 1:
         raise InvalidValue("accumulate", parts, allowed, f"This field computes {what}")

@@ -39,7 +39,7 @@ def jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk
 
 def _layered_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk: int) -> Tensor | None:
     """Return a matrix that is J unless samples mix, or None if linear layers do not hold all parameters."""
-    if "layered_jacobian" not in game.settings.shortcuts:
+    if "layered_jacobian" not in game.evaluation_settings.shortcuts:
         return None
     vectors = {name: vectors[name].detach().clone() for name in game.players}  # each in its own storage
     with torch.enable_grad():

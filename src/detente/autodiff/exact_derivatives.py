@@ -79,14 +79,14 @@ def _operations(order: int) -> Operations:
 
 def _may_call_replaced_functions(game: Game) -> bool:
     """Whether a game may call a replaced function: all games except those made of plain layers of torch.nn."""
-    if "may call replaced functions" not in game.memo:
+    if "may call replaced functions" not in game.evaluation_memo:
         modules = getattr(game, "modules", None)
         if isinstance(modules, Mapping):
             plain = all(_is_plain(part) for module in modules.values() for part in module.modules())
         else:
             plain = type(game).__module__.startswith("detente.games.")
-        game.memo["may call replaced functions"] = not plain
-    return game.memo["may call replaced functions"]
+        game.evaluation_memo["may call replaced functions"] = not plain
+    return game.evaluation_memo["may call replaced functions"]
 
 
 def _is_plain(part: nn.Module) -> bool:
@@ -131,7 +131,7 @@ def require_differentiable(game: Game, losses: Iterable[Tensor], differentiable:
     They are differentiated twice by the method, if `differentiable`, or by the game's penalties. For such a function,
     `torch.autograd.grad` does not raise an error but omits a term. Each game is checked once.
     """
-    checked = game.memo.setdefault("checked for once_differentiable", set())
+    checked = game.evaluation_memo.setdefault("checked for once_differentiable", set())
     twice = differentiable or bool(getattr(game, "penalties", ()))
     if twice in checked:
         return

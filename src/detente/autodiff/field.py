@@ -32,7 +32,7 @@ def vector_field(
         batch: one batch.
         players: players whose blocks are returned (default: all).
     """
-    requested, settings = players or game.players, game.settings
+    requested, settings = players or game.players, game.evaluation_settings
     if settings.accumulate > 1:
         # No cache, so that only one part's graph is in memory at a time.
         unsplit = game.with_settings(replace(settings, accumulate=1, forward_cache=None))

@@ -84,7 +84,7 @@ def _vector_jacobian(
     with torch.enable_grad():
         leaves = as_leaves(vectors, tuple(dict.fromkeys((*players, *columns))))
         on_cpu = all(vector.device.type == "cpu" for vector in vectors.values())  # where the closed form is faster
-        use = on_cpu and "batch_norm" in game.settings.shortcuts
+        use = on_cpu and "batch_norm" in game.evaluation_settings.shortcuts
         forms = batch_norm_in_closed_form(getattr(game, "modules", None)) if use else None
         evaluation = taped_gradients(game, leaves, buffers, batch, players, True, forms)
         rows = [evaluation.field[name] for name in players]

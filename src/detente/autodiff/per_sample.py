@@ -60,7 +60,8 @@ def gradient_covariance(
     size = next(len(tensor) for tensor in batch.values() if tensor.dim())
     if is_eager(*vectors.values(), *batch.values()):
         through_layers(game, player)
-    layers = game.memo.get(("linear layers", player)) if "layered_moments" in game.settings.shortcuts else None
+    use = "layered_moments" in game.evaluation_settings.shortcuts
+    layers = game.evaluation_memo.get(("linear layers", player)) if use else None
     if layers is not None:
         return _layered_covariance(game, player, vectors, buffers, batch, full, size, layers)
     evaluation, covariance = _sampled_covariance(game, player, vectors, buffers, batch, full, size)
@@ -121,9 +122,9 @@ def through_layers(game: Game, player: str) -> bool:
     per-sample gradients.
     """
     key = ("linear layers", player)
-    if key not in game.memo:
-        game.memo[key] = _find_layers(game, player)
-    return game.memo[key] is not None
+    if key not in game.evaluation_memo:
+        game.evaluation_memo[key] = _find_layers(game, player)
+    return game.evaluation_memo[key] is not None
 
 
 def _find_layers(game: Game, player: str) -> Layers | None:

@@ -350,7 +350,7 @@ class Adversarial(Game):
     @property
     def _module_settings(self) -> EvaluationSettings:
         """Settings of the modules' calls. Calls that draw random numbers are not cached."""
-        return replace(self.settings, forward_cache=None) if self.stochastic else self.settings
+        return replace(self.evaluation_settings, forward_cache=None) if self.stochastic else self.evaluation_settings
 
     def _score(
         self, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor, *conditioning: Tensor

@@ -41,8 +41,8 @@ def call(
         vector: their values, (layout.size,).
         buffers: its buffers by name; they are not changed.
         inputs: the module's inputs.
-        settings: precision, memory format and cache of forward passes; `self.settings` in a game's losses. Pass no
-            `forward_cache` for a module that draws random numbers.
+        settings: precision, memory format and cache of forward passes; in a game's losses, `self.evaluation_settings`.
+            Pass no `forward_cache` to a module that draws random numbers.
     """
     if (cache := settings.forward_cache) is not None:
         plain = replace(settings, forward_cache=None)

@@ -44,7 +44,7 @@ class SharedBatch(Scheme):
     ) -> tuple[State, Info]:
         """Return the state after the turns of all players."""
         evaluations, order, before = [], turn_order(self.order, context.game.players), state.buffers
-        settings = context.game.settings
+        settings = context.game.evaluation_settings
         cache = ForwardCache(order) if "forward_cache" in settings.shortcuts else None
         context = replace(context, game=context.game.with_settings(replace(settings, forward_cache=cache)))
         for turn, name in enumerate(order):

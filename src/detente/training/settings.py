@@ -59,7 +59,7 @@ def _try_setting(game: Game, method: Method, name: str, value: Any, size: int) -
     try:
         method.field(changed_game, vectors, buffers, few_samples, memory, game.players)
         unchanged = name == "precision" and _same_losses(game, changed_game, vectors, buffers, few_samples)
-        hint = "Its `losses` must pass `settings=self.settings` to each `detente.modules.call`"
+        hint = "Its `losses` must pass `settings=self.evaluation_settings` to each `detente.modules.call`"
         require(not unchanged, name, value, f"{getattr(DEFAULT, name)!r} for {type(game).__name__}", hint)
     except InvalidValue as error:
         raise InvalidValue(name, value, error.allowed, error.hint) from error
