@@ -1,0 +1,195 @@
+"""The games of examples/ under three methods at equal cost, and the autoencoder under several starts of its judge.
+
+    python -m benchmarks.games                      # all; about 25 minutes on one core
+    python -m benchmarks.games cyclegan --seeds 2   # one, smaller
+    python -m benchmarks.games starts               # how the autoencoder's discriminator is brought in
+    python -m benchmarks.games cost                 # a step against that of the ordinary loop
+
+Each method gets the same gradient evaluations, the same Adam and the same rates; none is tuned. A score is the mean over
+the last quarter of a run's forty measurements; methods are compared seed by seed, with Student's 95% interval.
+Results are written to runs/bench/games.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from scipy.stats import t as student
+
+import detente
+from benchmarks.games_by_hand import LOOPS
+from benchmarks.timing import interleave, threads
+from detente import methods
+from detente.methods.base import Rate
+
+ROOT = Path(__file__).parents[1]
+OUT = ROOT / "runs" / "bench" / "games.json"
+POINTS = 40  # measurements in a run
+METHODS = {"alternating": methods.alternating, "extragradient": methods.extragradient, "lookahead": methods.lookahead}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a game is trained with.
+
+    Args:
+        evaluations: gradient evaluations of each run.
+        rate: of all players, or by player.
+        times: arguments of the game that are numbers of steps, as shares of the run, so that they come at the same cost
+            under each method.
+        arguments: other arguments of the game.
+    """
+
+    evaluations: int
+    rate: Rate = 1e-3
+    times: Mapping[str, float] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+SETTINGS = {
+    "vq_autoencoder": Setting(1600, times={"start": 0.4, "ramp": 0.3, "judge_start": 0.0}),
+    "vocoder": Setting(800),
+    "cyclegan": Setting(1000),
+    "domain_adversarial": Setting(1800, times={"ramp": 0.5}),
+    "constrained": Setting(6000, rate={"classifier": 3e-3, "multipliers": 3e-2}),
+    "tabular_gan": Setting(6000),
+}
+STARTS = {
+    "no adversarial term": Setting(1600, times={"start": 0.4}, arguments={"weight": 0.0}),
+    "from the first step": Setting(1600, times={"start": 0.0}, arguments={"ramp": 1}),
+    "both at 40%": Setting(1600, times={"start": 0.4, "judge_start": 0.4}, arguments={"ramp": 1}),
+    "term at 40%, judge from the first step": Setting(1600, times={"start": 0.4}, arguments={"ramp": 1}),
+    "term ramped from 40% to 70%": SETTINGS["vq_autoencoder"],
+}
+
+
+def example(name: str) -> Any:
+    """Return a file of examples/ as a module."""
+    folder = str(ROOT / "examples")
+    sys.path[:] = [folder, *(path for path in sys.path if path != folder)]
+    return importlib.import_module(name)
+
+
+@cache
+def players(name: str) -> tuple[str, ...]:
+    """Return the players of an example's game."""
+    return example(name).game().players
+
+
+def method(name: str, rate: Rate) -> detente.Method:
+    """Return a method with Adam(0.5, 0.999) and a rate, the same for all methods."""
+    return replace(METHODS[name](), optimizer=methods.alternating(learning_rate=rate).optimizer)
+
+
+def curve(name: str, setting: Setting, label: str, seed: int) -> list[dict[str, float]]:
+    """Train, and return the scores at each of the measurements, with the share of the budget and the seconds so far."""
+    module, trained = example(name), method(label, setting.rate)
+    steps = int(setting.evaluations / trained.scheme.gradient_evaluations(trained.field, players(name)))
+    times = {key: max(int(share * steps), int(key == "ramp")) for key, share in setting.times.items()}
+    stepper = detente.Stepper(module.game(**times, **setting.arguments), trained, seed=seed)
+    points, seconds = [], 0.0
+    for point in range(POINTS):
+        begun = time.process_time()
+        for _ in range(steps * point // POINTS, steps * (point + 1) // POINTS):
+            stepper.step()
+        seconds += time.process_time() - begun
+        points.append({"share": (point + 1) / POINTS, "seconds": seconds, **module.scores(stepper.modules())})
+    return points
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean of independent values, and half the width of its 95% interval (Student's t)."""
+    if len(values) < 2:
+        return values[0], float("inf")
+    half = student.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    return statistics.fmean(values), float(half)
+
+
+def final(points: Sequence[Mapping[str, float]], score: str) -> float:
+    """Return the mean score over the last quarter of a run."""
+    return statistics.fmean(point[score] for point in points[-POINTS // 4 :])
+
+
+def table(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> Iterator[str]:
+    """Yield the lines of a table: each run's scores, and their differences from the first run's, seed by seed."""
+    reference = next(iter(curves))
+    scores = [key for key in next(iter(curves[reference].values()))[0] if key not in ("share", "seconds")]
+    headings = [text for score in scores for text in (score, f"{score} − that of {reference}")]
+    yield f"| run | {' | '.join(headings)} | seconds |"
+    yield f"| --- |{' ---: |' * (len(headings) + 1)}"
+    for label, by_seed in curves.items():
+        cells = []
+        for score in scores:
+            values = {seed: final(points, score) for seed, points in by_seed.items()}
+            cells.append("{:.3f} ± {:.3f}".format(*interval(list(values.values()))))
+            pairs = [value - final(curves[reference][seed], score) for seed, value in values.items()]
+            cells.append("" if label == reference else "{:+.3f} ± {:.3f}".format(*interval(pairs)))
+        seconds = statistics.fmean(points[-1]["seconds"] for points in by_seed.values())
+        yield f"| {label} | {' | '.join(cells)} | {seconds:.0f} |"
+
+
+def cost(names: Sequence[str], rounds: int = 41) -> dict[str, str]:
+    """Return the eager time of an alternating step in units of the ordinary loop's, by game: median and quartiles."""
+    ratios = {}
+    for name in names:
+        game = example(name).game()
+        rates = dict.fromkeys(game.players, 1e-3)
+        stepper = detente.Stepper(game, methods.alternating(learning_rate=rates))
+        modules = {key: part.train() if hasattr(part, "train") else part for key, part in stepper.modules().items()}
+        by_hand, batch = LOOPS[name](modules, rates), game.draw(torch.Generator().manual_seed(0))
+        candidates = {"detente": lambda s=stepper, b=batch: s.step(b), "loop": lambda s=by_hand, b=batch: s(b)}
+        timing = interleave(candidates, rounds=rounds)
+        ratio, processor = timing.ratio("detente", "loop"), timing.processor_ratio("detente", "loop")
+        loop = 1e3 * timing.median("loop")
+        ratios[name] = f"{ratio}; {processor} in CPU seconds; the loop takes {loop:.2f} ms"
+        print(f"{name}: {ratios[name]}", flush=True)
+    return ratios
+
+
+def save(results: Mapping[str, Any], out: Path) -> None:
+    """Add results to the file."""
+    stored = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({**stored, **results}, indent=1), encoding="utf-8")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run what the command line asks for, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[[], *SETTINGS, "starts", "cost"], help="default: all")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args(words)
+    with threads(1):
+        for name in options.names or [*SETTINGS, "starts", "cost"]:
+            if name == "cost":
+                save({"cost": cost(list(SETTINGS))}, options.out)
+                continue
+            runs = {label: (SETTINGS[name], label) for label in METHODS} if name != "starts" else starts()
+            game, curves = name if name != "starts" else "vq_autoencoder", {}
+            for label, (setting, by) in runs.items():
+                curves[label] = {str(seed): curve(game, setting, by, seed) for seed in range(options.seeds)}
+                save({name: curves}, options.out)
+            print(f"\n{name}\n", *table(curves), sep="\n", flush=True)
+
+
+def starts() -> dict[str, tuple[Setting, str]]:
+    """Return the runs of the autoencoder: each start of its discriminator under each method."""
+    pairs = {(start, by): setting for start, setting in STARTS.items() for by in METHODS}
+    first = next(iter(STARTS))
+    return {f"{start}, {by}": (s, by) for (start, by), s in pairs.items() if start != first or by == "alternating"}
+
+
+if __name__ == "__main__":
+    main()
