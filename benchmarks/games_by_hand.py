@@ -82,10 +82,11 @@ def vocoder(modules: Modules, rates: Rates) -> Step:
         with torch.no_grad():
             made = maker(features, source)
         scores = [(judge(sound)[-1], judge(made)[-1]) for judge in judges]
-        of_judges.step(sum(((1 - real).square().mean() + fake.square().mean() for real, fake in scores), start=torch.zeros(())))
+        losses = [(1 - real).square().mean() + fake.square().mean() for real, fake in scores]
+        of_judges.step(sum(losses[1:], losses[0]))
         of_judges.frozen()
         made = maker(features, source)
-        loss = 20 * (l1_loss(spectrum(made, 256), spectrum(sound, 256)) + l1_loss(spectrum(made, 128), spectrum(sound, 128)))
+        loss = 20 * sum(l1_loss(spectrum(made, size), spectrum(sound, size)) for size in (256, 128))
         for judge in judges:
             real, fake = judge(sound), judge(made)
             for one, other in zip(real, fake, strict=True):
@@ -154,7 +155,8 @@ def domain_adversarial(modules: Modules, rates: Rates, strength: float = 0.3, ra
 def constrained(modules: Modules, rates: Rates) -> Step:
     """Return the step of examples/constrained.py."""
     classifier, multipliers = modules["classifier"], modules["multipliers"].clone().requires_grad_()
-    of_classifier, of_multipliers = Adam(rates["classifier"], [classifier]), Adam(rates["multipliers"], vector=multipliers)
+    of_classifier = Adam(rates["classifier"], [classifier])
+    of_multipliers = Adam(rates["multipliers"], vector=multipliers)
 
     def excess(logits: Tensor, group: Tensor) -> Tensor:
         accepted = logits.sigmoid()

@@ -67,12 +67,13 @@ def game(weight: float = 0.1, start: int = 500, ramp: int = 500, judge_start: in
         }
 
     players = {"autoencoder": Autoencoder, "judge": judge}
-    return detente.Networks(players, losses, pixels(), batch=32, show=lambda net, batch: net.autoencoder(batch["real"])[0])
+    show = lambda net, batch: net.autoencoder(batch["real"])[0]  # noqa: E731
+    return detente.Networks(players, losses, pixels(), batch=32, show=show)
 
 
 @torch.no_grad()
 def scores(players: dict[str, nn.Module]) -> dict[str, float]:
-    """Return the mean error of test images' grey levels (0 … 2), and the part of neighbours' differences that is kept."""
+    """Return the mean error of test images' grey levels (0 … 2), and how much of neighbours' differences is kept."""
     x = torch.tensor(pixels("t10k")[:1000])[:, None] / 127.5 - 1
     reconstruction = players["autoencoder"](x)[0]
     made, real = (image.diff(dim=-1).abs().mean() for image in (reconstruction, x))

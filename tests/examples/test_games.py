@@ -55,7 +55,7 @@ def test_five_steps_are_those_of_an_ordinary_loop(example: ModuleType) -> None:
     game = example.game(**settings)
     rates = {player: 1e-3 + 1e-3 * index for index, player in enumerate(game.players)}
     stepper = detente.Stepper(game, methods.alternating(learning_rate=rates))
-    plain = {name: player.train() if isinstance(player, nn.Module) else player for name, player in stepper.modules().items()}
+    plain = {name: part.train() if isinstance(part, nn.Module) else part for name, part in stepper.modules().items()}
     step, generator = LOOPS[example.__name__](plain, rates, **settings), torch.Generator().manual_seed(1)
     before = {name: tensor.clone() for name, tensor in parameters(plain).items()}
     for _ in range(5):
@@ -63,5 +63,5 @@ def test_five_steps_are_those_of_an_ordinary_loop(example: ModuleType) -> None:
         stepper.step(batch)
         step(batch)
         for name, tensor in parameters(stepper.modules()).items():
-            torch.testing.assert_close(tensor, parameters(plain)[name], rtol=0, atol=1e-6, msg=lambda m: f"{name}: {m}")
+            torch.testing.assert_close(tensor, parameters(plain)[name], rtol=0, atol=1e-6)
     assert all(not torch.equal(before[name], tensor) for name, tensor in parameters(plain).items())
