@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from detente.autodiff.engines import is_transformed
 from detente.autodiff.exact_derivatives import exact_within
+from detente.errors import InvalidValue
 
 
 def output_gradient(output: Tensor, at: Tensor) -> Tensor:
@@ -31,7 +32,13 @@ def constant_gradient(loss: Tensor, at: Tensor) -> Tensor | None:
     Returns:
         The gradient, in the shape of `at`: zero if the loss does not depend on `at`, None if nothing on which `at`
         depends is being differentiated.
+
+    Raises:
+        InvalidValue: `torch.func` transforms the tensors, e.g. since seeds are mapped, so that there is no graph.
     """
+    if is_transformed(loss, at) or torch._C._functorch.maybe_current_level() is not None:  # pyright: ignore
+        allowed = "a tensor on autograd's graph, which neither steps mapped over seeds nor `torch.func` have"
+        raise InvalidValue("at", f"a tensor of shape {tuple(at.shape)}", allowed)
     if not (at.requires_grad and loss.requires_grad):
         return None
     (gradient,) = torch.autograd.grad(loss, at, retain_graph=True, materialize_grads=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from detente.errors import require
-from detente.filters.base import Filter
+from detente.filters.base import Filter, Strength
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class AdaptiveAugmentation(Filter):
     """Another filter, with a strength p that follows how sure the discriminator is of real samples.
 
     p ← p + sign(r_t - target) · images/length,  clamped to [0, 1],  r_t = E[sign D(x_real)] over `interval` evaluations
-    with that many images; p starts at 0.
+    with that many images.
 
     r_t is 1 where the discriminator recognises all (augmented) real samples, a sign of overfitting, and 0 where it
     guesses. p is the probability of the augmentations of `DiffAugment`, or the strength of any other filter, e.g. the
@@ -31,6 +31,7 @@ class AdaptiveAugmentation(Filter):
 
     Args:
         filter: a member of `detente.filters`; its own strengths are not used.
+        strengths: the initial p, one number in [0, 1].
         target: the value of r_t to hold, in [-1, 1].
         length: number of real images in which p can rise from 0 to 1, at least 1.
         interval: evaluations of the discriminator between two changes of p, at least 1.
@@ -43,30 +44,30 @@ class AdaptiveAugmentation(Filter):
     """
 
     filter: Filter
+    strengths: Strength | tuple[Strength, ...] = 0.0
     target: float = 0.6
     length: int = 500_000
     interval: int = 4
 
     def __post_init__(self) -> None:
         require(isinstance(self.filter, Filter), "filter", self.filter, "a member of detente.filters")
+        initial = isinstance(self.strengths, int | float) and 0 <= self.strengths <= 1
+        require(initial, "strengths", self.strengths, "one number in [0, 1], the initial p")
         require(-1 <= self.target <= 1, "target", self.target, "a number in [-1, 1]")
         require(self.length >= 1, "length", self.length, "an integer ≥ 1")
         require(self.interval >= 1, "interval", self.interval, "an integer ≥ 1")
-
-    @property
-    def strengths(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The initial p, 0."""
-        return 0.0
 
     def at(
         self, t: Tensor | None, dtype: torch.dtype | None = None, buffers: Mapping[str, Tensor] | None = None
     ) -> list[float | Tensor]:
         """Return `[p]`."""
-        return [buffers["augmentation"][0].to(dtype)] if buffers else [0.0]
+        return [buffers["augmentation"][0].to(dtype)] if buffers else super().at(t, dtype)
 
     def initial_buffers(self, like: Tensor) -> dict[str, Tensor]:
         """Return `{"augmentation": (4,)}`: p, and since its last change the sum of E[sign], evaluations and images."""
-        return {"augmentation": like.new_zeros(4, dtype=torch.promote_types(like.dtype, torch.float32))}
+        state = like.new_zeros(4, dtype=torch.promote_types(like.dtype, torch.float32))
+        state[0] = self.strengths
+        return {"augmentation": state}
 
     def updated_buffers(self, buffers: Mapping[str, Tensor], real: Any) -> dict[str, Tensor]:
         """Return the buffers after one evaluation of the discriminator, given its scores of real samples."""
