@@ -172,10 +172,16 @@ class Record:
             line["gradient_norm"] = {name: _number(norm) for name, norm in info.gradient_norm.items()}
             if info.extra:
                 line["extra"] = {name: _number(number) for name, number in info.extra.items()}
+            if info.terms:
+                line["terms"] = {
+                    f"{player}.{name}": _number(term)
+                    for player, named in info.terms.items()
+                    for name, term in named.items()
+                }
         if progress.seed in tick.metrics:
             line["metrics"] = {name: _number(number) for name, number in tick.metrics[progress.seed].items()}
         self._lines.write(json.dumps(line) + "\n")
-        for group in ("losses", "gradient_norm", "extra", "metrics"):
+        for group in ("losses", "terms", "gradient_norm", "extra", "metrics"):
             for name, number in line.get(group, {}).items():
                 if number is not None:
                     self._events.add_scalar(f"{group}/{name}/seed{progress.seed}", number, tick.step)
