@@ -28,6 +28,11 @@ class Penalty(ABC):
     memory: ClassVar[Mapping[str, Tensor]] = {}
 
     @property
+    def differentiates(self) -> bool:
+        """Whether the penalty is a function of the scores' gradient, so that losses are differentiated twice."""
+        return True
+
+    @property
     def scheduled(self) -> bool:
         """Whether the penalty depends on the step."""
         return is_scheduled(self)

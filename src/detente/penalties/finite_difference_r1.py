@@ -46,6 +46,11 @@ class FiniteDifferenceR1(Penalty):
         accepted = isinstance(self.spread, Schedule) or (math.isfinite(self.spread) and self.spread > 0)
         require(accepted, "spread", self.spread, "a finite number > 0, or a schedule")
 
+    @property
+    def differentiates(self) -> bool:
+        """False: the penalty only reads scores."""
+        return False
+
     def draw(self, shape: torch.Size, generator: torch.Generator) -> dict[str, Tensor]:
         """Return `{"direction": (batch, …)}`, standard normal: η."""
         return {"direction": torch.randn(shape, generator=generator, device=generator.device)}

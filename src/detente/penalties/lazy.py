@@ -47,6 +47,11 @@ class Lazy(Penalty):
         require(self.every >= 1, "every", self.every, "an integer ≥ 1")
 
     @property
+    def differentiates(self) -> bool:
+        """Whether the penalty itself does."""
+        return self.penalty.differentiates
+
+    @property
     def scheduled(self) -> bool:
         """True: the penalty depends on the step."""
         return True

@@ -51,6 +51,11 @@ class LeCam(Penalty):
         require_at_least_zero(self, "strength")
         require(0 <= self.decay < 1, "decay", self.decay, "a number in [0, 1)")
 
+    @property
+    def differentiates(self) -> bool:
+        """False: the penalty only reads scores."""
+        return False
+
     def initial_buffers(self, like: Tensor) -> dict[str, Tensor]:
         """Return `{"anchors": (3,)}`: decaying sums of the mean real scores, of the fake ones, and of the weights."""
         return {"anchors": like.new_zeros(3, dtype=torch.promote_types(like.dtype, torch.float32))}
