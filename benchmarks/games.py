@@ -3,7 +3,9 @@
     python -m benchmarks.games                      # all; about 25 minutes on one core
     python -m benchmarks.games cyclegan --seeds 2   # one, smaller
     python -m benchmarks.games starts               # how the autoencoder's discriminator is brought in
+    python -m benchmarks.games spectrum             # the field's eigenvalues before and after that
     python -m benchmarks.games cost                 # a step against that of the ordinary loop
+    python -m benchmarks.games picture              # docs/pictures/games.png, of the starts
 
 Each method gets the same gradient evaluations, the same Adam and the same rates; none is tuned. A score is the mean
 over the last quarter of a run's forty measurements. Methods are compared seed by seed, with Student's 95% interval.
@@ -25,16 +27,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib import pyplot
+from matplotlib.figure import Figure
 from scipy.stats import t as student
 
 import detente
 from benchmarks.games_by_hand import LOOPS
 from benchmarks.timing import interleave, threads
 from detente import methods
+from detente.diagnostics.jacobian_spectrum import leading_eigenvalues
 from detente.methods.base import Rate
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "runs" / "bench" / "games.json"
+PICTURE = ROOT / "docs" / "pictures" / "games.png"
+EXTRA = ("starts", "spectrum", "cost", "picture")
 POINTS = 40  # measurements in a run
 METHODS = {"alternating": methods.alternating, "extragradient": methods.extragradient, "lookahead": methods.lookahead}
 
@@ -139,6 +146,53 @@ def table(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> 
         yield f"| {label} | {' | '.join(cells)} | {seconds:.0f} |"
 
 
+def spectrum(seed: int) -> dict[str, dict[str, float]]:
+    """Return the outer eigenvalues of the autoencoder's field as its discriminator's term comes, and at the end.
+
+    The first two points have the same parameters and batch: only the term's weight differs, 0 and then 0.1.
+    """
+    setting = STARTS["term from 40%"]
+    steps = setting.evaluations // 2
+    start = int(0.4 * steps)
+    game = example("vq_autoencoder").game(start=start, ramp=1)
+    stepper, batch = detente.Stepper(game, method("alternating", 1e-3), seed=seed), game.draw(torch.Generator())
+    found = {}
+    for name, at, t in (("before", start, start), ("just after", start, start + 1), ("at the end", steps, steps)):
+        while int(stepper.state.t) < at:
+            stepper.step()
+        drawn = game.with_step(batch, torch.tensor(t))
+        values = {
+            which: leading_eigenvalues(game, stepper.state, drawn, 4, which, 1e-2).eigenvalues
+            for which in ("LM", "SR", "LI")
+        }
+        real, least, turning = values["LM"].real.max(), values["SR"].real.min(), values["LI"].imag.abs().max()
+        found[name] = {"largest Re λ": float(real), "smallest Re λ": float(least), "largest |Im λ|": float(turning)}
+        print(f"seed {seed}, {name}: {found[name]}", flush=True)
+    return found
+
+
+def picture(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> Figure:
+    """Return the autoencoder's scores over training, for each start of its discriminator: means over the seeds."""
+    figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    hues = dict(zip(STARTS, ("0.5", "tab:red", "tab:orange", "tab:blue", "tab:green"), strict=True))
+    dashes = {"alternating": "-", "extragradient": "--", "lookahead": ":"}
+    panels = (("error", "alternating"), ("detail", "alternating"), ("error", "the start at 40%, three methods"))
+    for ax, (score, title) in zip(axes, panels, strict=True):
+        for label, by_seed in curves.items():
+            start, _, by = label.rpartition(", ")
+            if by != "alternating" if title == "alternating" else start != "term and discriminator from 40%":
+                continue
+            means = [statistics.fmean(p[score] for p in points) for points in zip(*by_seed.values(), strict=True)]
+            shares = [100 * point["share"] for point in next(iter(by_seed.values()))]
+            name = start if title == "alternating" else by
+            ax.plot(shares, means, dashes[by], color=hues[start], label=name)
+        ax.set(xlabel="budget spent (%)", title=f"{score}: {title}")
+        ax.axvline(40, color="0.8", zorder=0)
+    axes[0].set_ylim(0.1, 0.25), axes[2].set_ylim(0.1, 0.25)
+    axes[1].legend(fontsize=7), axes[2].legend(fontsize=7)
+    return figure
+
+
 def cost(names: Sequence[str], rounds: int = 41) -> dict[str, str]:
     """Return the eager time of an alternating step in units of the ordinary loop's, by game: median and quartiles."""
     ratios = {}
@@ -167,14 +221,20 @@ def save(results: Mapping[str, Any], out: Path) -> None:
 def main(words: Sequence[str] | None = None) -> None:
     """Run what the command line asks for, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[[], *SETTINGS, "starts", "cost"], help="default: all")
+    parser.add_argument("names", nargs="*", choices=[[], *SETTINGS, *EXTRA], help="default: all")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(words)
     with threads(1):
-        for name in options.names or [*SETTINGS, "starts", "cost"]:
+        for name in options.names or [*SETTINGS, *EXTRA]:
             if name == "cost":
                 save({"cost": cost(list(SETTINGS))}, options.out)
+                continue
+            if name == "spectrum":
+                save({"spectrum": {str(seed): spectrum(seed) for seed in range(options.seeds)}}, options.out)
+                continue
+            if name == "picture":
+                picture(json.loads(options.out.read_text(encoding="utf-8"))["starts"]).savefig(PICTURE, dpi=120)
                 continue
             runs = {label: (SETTINGS[name], label) for label in METHODS} if name != "starts" else starts()
             game, curves = name if name != "starts" else "vq_autoencoder", {label: {} for label in runs}

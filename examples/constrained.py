@@ -66,9 +66,15 @@ def scores(players: dict) -> dict[str, float]:
     return {"violation": violation, "error": float(binary_cross_entropy_with_logits(logits, rows["accept"]))}
 
 
-if __name__ == "__main__":
+def main(steps: int = 2000) -> None:
+    """Train, and print scores and losses four times."""
     rates = {"classifier": 3e-3, "multipliers": 3e-2}
-    stepper = detente.Stepper(game(), detente.methods.alternating(learning_rate=rates))
-    for _ in range(8):
-        info = [stepper.step() for _ in range(250)][-1]
-        print(f"step {stepper.state.t}: {scores(stepper.modules())}, multipliers {stepper.modules()['multipliers']}")
+    stepper = detente.Stepper(game(), detente.methods.extragradient(learning_rate=rates))
+    for _ in range(4):
+        info = [stepper.step() for _ in range(steps // 4)][-1]
+        numbers = {**scores(stepper.modules()), **info.losses}
+        print(f"step {stepper.state.t}:", ", ".join(f"{name} {value:.3f}" for name, value in numbers.items()))
+
+
+if __name__ == "__main__":
+    main()

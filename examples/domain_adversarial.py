@@ -42,13 +42,15 @@ def game(strength: float = 0.3, ramp: int = 500) -> detente.Networks:
     """Return the game of three players. The features' gain by confusing the domains grows to `strength`."""
 
     def losses(net, batch, t):
-        source, target = net.features(batch["digit"]), net.features(batch["inverted"])
-        labels = lambda: cross_entropy(net.classifier(source), batch["label"])  # noqa: E731
+        source = net.features(batch["digit"])
+
+        def labels():
+            return cross_entropy(net.classifier(source), batch["label"])
 
         def domains():
-            logits = net.domain(torch.cat([source, target]))
-            truth = torch.cat([torch.zeros_like(source[:, :1]), torch.ones_like(target[:, :1])])
-            return binary_cross_entropy_with_logits(logits, truth)
+            logits = net.domain(torch.cat([source, net.features(batch["inverted"])]))
+            truth = torch.arange(2, device=logits.device, dtype=logits.dtype).repeat_interleave(len(source))
+            return binary_cross_entropy_with_logits(logits[:, 0], truth)
 
         return {
             "features": {"labels": labels, "domains": lambda: -strength * (t / ramp).clamp(max=1) * domains()},
@@ -73,8 +75,14 @@ def scores(players: dict[str, nn.Module]) -> dict[str, float]:
     return {"accuracy": 100 * float(inverted), "source accuracy": 100 * float(plain)}
 
 
-if __name__ == "__main__":
+def main(steps: int = 1000) -> None:
+    """Train, and print scores and losses four times."""
     stepper = detente.Stepper(game(), detente.methods.alternating(learning_rate=1e-3))
     for _ in range(4):
-        info = [stepper.step() for _ in range(250)][-1]
-        print(f"step {stepper.state.t}: {scores(stepper.modules())}, {info.losses}")
+        info = [stepper.step() for _ in range(steps // 4)][-1]
+        numbers = {**scores(stepper.modules()), **info.losses}
+        print(f"step {stepper.state.t}:", ", ".join(f"{name} {value:.3f}" for name, value in numbers.items()))
+
+
+if __name__ == "__main__":
+    main()

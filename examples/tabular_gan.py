@@ -83,8 +83,14 @@ def scores(players: dict[str, nn.Module]) -> dict[str, float]:
     return {"distance": float(distance), "accuracy": 100 * model.score(columns[400:].numpy(), labels[400:, 0].numpy())}
 
 
-if __name__ == "__main__":
+def main(steps: int = 2000) -> None:
+    """Train, and print scores and losses four times."""
     stepper = detente.Stepper(game(), detente.methods.alternating(learning_rate=1e-3))
     for _ in range(4):
-        info = [stepper.step() for _ in range(500)][-1]
-        print(f"step {stepper.state.t}: {scores(stepper.modules())}, {info.terms['discriminator']}")
+        info = [stepper.step() for _ in range(steps // 4)][-1]
+        numbers = {**scores(stepper.modules()), **info.terms["discriminator"]}
+        print(f"step {stepper.state.t}:", ", ".join(f"{name} {value:.3f}" for name, value in numbers.items()))
+
+
+if __name__ == "__main__":
+    main()

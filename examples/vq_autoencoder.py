@@ -80,8 +80,14 @@ def scores(players: dict[str, nn.Module]) -> dict[str, float]:
     return {"error": float(l1_loss(reconstruction, x)), "detail": float(made / real)}
 
 
-if __name__ == "__main__":
+def main(steps: int = 2000) -> None:
+    """Train, and print scores and losses four times."""
     stepper = detente.Stepper(game(), detente.methods.alternating(learning_rate=1e-3))
     for _ in range(4):
-        info = [stepper.step() for _ in range(500)][-1]
-        print(f"step {stepper.state.t}: {scores(stepper.modules())}, {info.terms['autoencoder']}")
+        info = [stepper.step() for _ in range(steps // 4)][-1]
+        numbers = {**scores(stepper.modules()), **info.terms["autoencoder"]}
+        print(f"step {stepper.state.t}:", ", ".join(f"{name} {value:.3f}" for name, value in numbers.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.games_by_hand import LOOPS as GAMES
 from detente import cli
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -29,7 +30,8 @@ def numbers(line: str) -> list[float]:
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"own_networks", "own_loop", "own_method", "own_data"}
+    own = {"own_networks", "own_loop", "own_method", "own_data"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == own | set(GAMES)  # the games: tests/examples/
 
 
 def test_own_networks(capsys: pytest.CaptureFixture[str]) -> None:
