@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -70,6 +71,8 @@ class Game(ABC):
         scheduled: whether the losses depend on the step; if so, each batch contains it as "t", ().
         solution: the equilibrium, or None if it is unknown.
         batch: number of samples in a drawn batch.
+        layouts: names and shapes of each player's tensors, a `detente.modules.layout.Layout`; a player whose vector
+            has no parts is left out.
         settings: how the losses are evaluated.
     """
 
@@ -78,6 +81,7 @@ class Game(ABC):
     scheduled: bool = False
     solution: Vectors | None = None
     batch: int = 1
+    layouts: Mapping[str, Any] = MappingProxyType({})
     evaluation_settings: EvaluationSettings = EvaluationSettings()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
