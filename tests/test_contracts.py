@@ -40,7 +40,7 @@ from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.optimizers.sgd import SGD
 from detente.registry import FOLDERS, members
-from detente.schedule import Cosine, Exponential, Linear
+from detente.schedules import Cosine, Exponential, Linear
 from detente.schemes.alternating import Alternating
 from detente.schemes.base import Scheme
 from detente.schemes.simultaneous import Simultaneous

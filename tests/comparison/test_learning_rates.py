@@ -16,7 +16,7 @@ from detente.game import Game
 from detente.games.presets.points import ring
 from detente.methods.method import Method
 from detente.optimizers.sgd import SGD
-from detente.schedule import Linear
+from detente.schedules import Linear
 from detente.schemes.alternating import Alternating
 
 RATES = {"generator": 1e-4, "discriminator": 4e-4}

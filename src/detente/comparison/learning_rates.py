@@ -12,7 +12,7 @@ import torch
 
 from detente.methods.method import Method
 from detente.optimizers.base import Optimizer
-from detente.schedule import Schedule, value
+from detente.schedules.base import Schedule, value
 
 SCHEDULED = ("start", "end")  # fields of a schedule that are rates
 RATE = re.compile(r"(?:.*_)?(?:learning|generator|discriminator|critic)_rate")  # names of settings of methods

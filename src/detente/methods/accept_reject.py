@@ -7,7 +7,7 @@ from detente.methods.base import Rate, named_optimizer, registered, require_one_
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
-from detente.schedule import Schedule
+from detente.schedules.base import Schedule
 from detente.schemes.accept_reject import AcceptReject
 
 

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from detente.deprecated import adopt
+from detente.errors import require
 from detente.modules.layout import Layout
+from detente.schedules.base import Schedule, value
 
 
 class Optimizer(ABC):
@@ -64,6 +67,38 @@ class Optimizer(ABC):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the same as a call, but possibly overwrite `vector` and `memory`, which the caller must not reuse."""
         return self(vector, direction, memory, t, noise)
+
+
+def decayed(weight_decay: float | Schedule, vector: Tensor, direction: Tensor, t: Tensor) -> Tensor:
+    """Return v + λ x: the direction with L² regularisation. With λ = 0, the direction itself.
+
+    Args:
+        weight_decay: λ, a number or a schedule.
+        vector: x, (n,).
+        direction: v, (n,).
+        t: the training step, int64 ().
+    """
+    if not isinstance(weight_decay, Schedule) and weight_decay == 0:
+        return direction
+    return direction + value(weight_decay, t, vector.dtype) * vector
+
+
+def mixed(average: Tensor, latest: Tensor, decay: float | Tensor) -> Tensor:
+    """Return β average + (1 − β) latest, for tensors (n,).
+
+    Args:
+        average: the running average.
+        latest: the latest value.
+        decay: β, a number or the value of a schedule, ().
+    """
+    weight = 1 - decay
+    return torch.lerp(average, latest, weight.to(average.dtype) if isinstance(weight, Tensor) else weight)
+
+
+def require_betas(betas: tuple[float | Schedule, float | Schedule]) -> None:
+    """Raise `InvalidValue` unless Adam's (β₁, β₂) are two numbers in [0, 1), or schedules."""
+    valid = len(betas) == 2 and all(isinstance(beta, Schedule) or 0 <= beta < 1 for beta in betas)
+    require(valid, "betas", betas, "two numbers in [0, 1), or schedules")
 
 
 @dataclass(frozen=True)

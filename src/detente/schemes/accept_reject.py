@@ -12,7 +12,7 @@ from detente.autodiff.tracing import is_eager
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schedule import Schedule, value
+from detente.schedules.base import Schedule, value
 from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext, select, step_info
 from detente.state import Info, State, Tree
 
