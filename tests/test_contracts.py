@@ -91,6 +91,8 @@ def special_arguments(name: str, folder: Path) -> dict[str, Any]:
         "arrays": {"samples": points()},
         "image_folder": {"path": folder},
         "prepared": {"name": "mnist-8", "folder": folder.parent / "sets"},
+        "piecewise": {"values": (0.1, 0.2), "boundaries": (3,)},
+        "piecewise_linear": {"values": (0.1, 0.2), "steps": (0, 3)},
     }.get(name, {})
 
 
@@ -128,7 +130,7 @@ def test_members_are_built_from_their_signatures(kind: str, name: str, folder: P
     member = members(kind)[name]
     built = build_member(name, member, folder)
     assert isinstance(built, member)
-    settings = ("objectives", "penalties", "filters", "fields", "schemes", "optimizers")
+    settings = ("objectives", "penalties", "filters", "fields", "schemes", "optimizers", "schedules")
     if dataclasses.is_dataclass(member) and kind in settings:
         assert built == build_member(name, member, folder), "equal settings, equal members"
         for field in dataclasses.fields(member):

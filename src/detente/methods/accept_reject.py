@@ -48,10 +48,10 @@ def accept_reject(
     limits="rarely finds an improvement with thousands of parameters",
 )
 def random_proposal(
-    spread: float = 0.5,
+    spread: float | Schedule = 0.5,
     ascent_steps: int = 100,
-    tolerance: float = 1e-3,
-    decrease: float = 0.03,
+    tolerance: float | Schedule = 1e-3,
+    decrease: float | Schedule = 0.03,
     patience: int | None = 20,
     optimizer: Optimizer | str = "sgd",
     learning_rate: Rate = None,

@@ -113,20 +113,17 @@ def gan_optimizers(optimizer: Optimizer | str, learning_rate: Rate, default: flo
     )
 
 
-def require_one_rate(learning_rate: Rate, hint: str, scheduled: bool = True) -> None:
+def require_one_rate(learning_rate: Rate, hint: str) -> None:
     """Raise `InvalidValue` for learning rates per player, for a method that has only one rate.
 
     Args:
         learning_rate: the user's value.
         hint: explains which player has this rate, or how to set the other player's rate.
-        scheduled: whether the rate may be a schedule.
     """
     per_player = isinstance(learning_rate, Mapping | Sequence) and not isinstance(learning_rate, str)
     require(not per_player, "learning_rate", learning_rate, "one rate", hint)
     if learning_rate is not None:
         _require_rate("learning_rate", learning_rate)
-        plain = scheduled or not isinstance(learning_rate, Schedule)
-        require(plain, "learning_rate", learning_rate, "a finite number > 0", hint)
 
 
 def _torch_optimizer(path: str, rate: Any) -> Torch:

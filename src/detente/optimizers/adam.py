@@ -81,13 +81,13 @@ class Adam(Optimizer):
         """Make the same step in place, with one fused kernel, which is faster than eight passes over a large vector."""
         if not self._has_kernel(vector, direction, *memory.values()):
             return self(vector, direction, memory, t)
-        count, moments = memory["count"] + 1, [memory["mean"], memory["square"]]
+        count = memory["count"] + 1
         rate = value(self.learning_rate, t, vector.dtype)
         settings: dict[str, Any] = {"lr": rate, "beta1": self.betas[0], "beta2": self.betas[1], "eps": self.epsilon}
         settings |= {"weight_decay": self.weight_decay, "amsgrad": self.amsgrad, "maximize": False}
         fused = torch._fused_adamw_ if self.decoupled else torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
-        largest = [memory["largest"]] if self.amsgrad else []
-        fused([vector], [direction], *([moment] for moment in moments), largest, [count.float()], **settings)
+        lists = [[vector], [direction], [memory["mean"]], [memory["square"]]]
+        fused(*lists, [memory["largest"]] if self.amsgrad else [], [count.float()], **settings)  # pyright: ignore
         return vector, {**memory, "count": count}
 
     def _has_kernel(self, *tensors: Tensor) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from detente.errors import require
@@ -52,7 +53,7 @@ class ClippedGradient(Wrapper):
     def _clip(self, direction: Tensor, t: Tensor) -> Tensor:
         if self.value is not None:
             bound = value(self.value, t, direction.dtype)
-            direction = direction.clamp(-bound, bound)
+            direction = torch.clamp(direction, -bound, bound)  # pyright: ignore[reportCallIssue, reportArgumentType]
         if self.norm is not None:
             share = value(self.norm, t, direction.dtype) / (direction.norm() + 1e-6)
             direction = direction * share.clamp(max=1.0).to(direction.dtype)

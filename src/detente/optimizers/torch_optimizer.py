@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,10 @@ class Torch(Optimizer):
     kind: Kind
     groups: Mapping[str, Mapping[str, Any]]
     settings: Mapping[str, Any]
+
+    if TYPE_CHECKING:  # set for a player; no settings, so no fields of the dataclass
+        _layout: Layout | None
+        _running: dict[Any, Any]
 
     def __init__(
         self, kind: Kind | str = "AdamW", groups: Mapping[str, Mapping[str, Any]] | None = None, **settings: Any
@@ -132,7 +136,7 @@ class _Constructed:
     def __init__(self, member: Torch, vector: Tensor, layout: Layout, moving: frozenset[str] = frozenset()) -> None:
         self.layout, self.name = layout, getattr(member.kind, "__qualname__", repr(member.kind))
         self.parameters = [nn.Parameter(piece) for piece in layout.unflatten(vector).values()]
-        self.names = dict(zip(self.parameters, layout.names, strict=True))
+        self.names: dict[Tensor, str] = dict(zip(self.parameters, layout.names, strict=True))
         groups = _groups(member, layout)
         parts = [{**_at(group, 0), "params": [self.parameters[i] for i in indices]} for group, indices in groups]
         try:
@@ -159,7 +163,7 @@ class _Constructed:
 
     def state(self) -> dict[str, Any]:
         """Return the state of every parameter by name, of the optimizer as a whole, and of its groups."""
-        state = self.optimizer.state
+        state: dict[Any, Any] = self.optimizer.state
         tree = {self.names[key] if isinstance(key, Tensor) else str(key): entries for key, entries in state.items()}
         for index, group in enumerate(self.optimizer.param_groups):
             own = {key: entry for key, entry in group.items() if key not in self.fixed and _varies(entry)}
@@ -362,7 +366,7 @@ def _resolved(kind: Kind | str) -> Kind:
     """
     found: Any = kind
     if isinstance(kind, str) and "." not in kind:
-        known = {name: item for name, item in vars(torch.optim).items() if _is_optimizer(item)}
+        known: dict[str, Any] = {name: item for name, item in vars(torch.optim).items() if _is_optimizer(item)}
         if kind not in known:
             raise unknown("kind", kind, known)
         found = known[kind]
@@ -372,9 +376,9 @@ def _resolved(kind: Kind | str) -> Kind:
         except Exception as error:  # a user's own module may raise anything
             allowed = "MODULE.NAME of a torch.optim.Optimizer that can be imported"
             raise InvalidValue("kind", kind, allowed, _line(error)) from error
-    valid = callable(found) and (not inspect.isclass(found) or _is_optimizer(found))
+    valid = _is_optimizer(found) if inspect.isclass(found) else callable(found)
     require(valid, "kind", kind, "a subclass of torch.optim.Optimizer, or its name or import path")
-    return found
+    return found  # pyright: ignore[reportReturnType]
 
 
 def _is_optimizer(item: object) -> bool:

@@ -92,7 +92,8 @@ class Torch(Schedule):
         """Return the value after ⌊t/every⌋ calls of `scheduler.step()`."""
         calls = torch.div(t, self.every, rounding_mode="floor").long().clamp(max=self.steps)
         table = self._table.to(t.device)
-        return (table if t.dtype == torch.float64 else table.float())[calls]
+        table = table if t.dtype == torch.float64 else table.float()
+        return table.index_select(0, calls.reshape(1)).reshape(())  # table[calls] cannot be traced
 
 
 def _resolved(kind: Kind | str) -> Kind:

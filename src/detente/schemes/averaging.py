@@ -11,6 +11,7 @@ from torch import Tensor
 from detente.errors import require, unknown
 from detente.fields.base import Field
 from detente.game import Buffers, Game, Vectors
+from detente.schedules.base import Schedule, require_fraction, value
 from detente.schemes.wrapper import Wrapper
 from detente.state import State, Tree
 
@@ -29,7 +30,7 @@ class Averaging(Wrapper):
     Args:
         inner: the scheme to train with.
         kind: "exponential" or "uniform".
-        decay: β, in [0, 1), for the exponential average.
+        decay: β, in [0, 1), or a schedule, for the exponential average.
         players: the players to average.
         start: the first step that enters the average, ≥ 0.
 
@@ -38,14 +39,14 @@ class Averaging(Wrapper):
     """
 
     kind: Literal["exponential", "uniform"] = "exponential"
-    decay: float = 0.999
+    decay: float | Schedule = 0.999
     players: tuple[str, ...] = ("generator",)
     start: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown("kind", self.kind, KINDS)
-        require(0 <= self.decay < 1, "decay", self.decay, "a number in [0, 1)")
+        require_fraction("decay", self.decay)
         require(self.start >= 0, "start", self.start, "an integer ≥ 0")
 
     def check(self, game: Game, field: Field) -> None:
@@ -67,7 +68,8 @@ class Averaging(Wrapper):
         """Return the state unchanged, and the updated averages."""
         steps_since_start = (state.t - self.start).clamp(min=0).double()
         uniform = self.kind == "uniform"
-        weight = 1 / (steps_since_start + 1) if uniform else torch.full_like(steps_since_start, 1 - self.decay)
+        decay = value(self.decay, state.t - 1, torch.float64)  # of the step that was just taken
+        weight = 1 / (steps_since_start + 1) if uniform else torch.ones_like(steps_since_start) * (1 - decay)
         weight = torch.where(steps_since_start == 0, 1.0, weight)
 
         def mean(average: Tensor, latest: Tensor) -> Tensor:
