@@ -137,6 +137,12 @@ def test_settings_may_be_schedules() -> None:
         assert torch.equal(point, expected)
 
 
+def test_settings_from_a_command_line_are_numbers_and_schedules() -> None:
+    found = Torch("AdamW", {"ndim<2": {"lr": "1e-3"}}, lr="cosine(1e-3, 0, 100)", weight_decay="1e-2")
+    assert found == Torch("AdamW", {"ndim<2": {"lr": 1e-3}}, lr=Cosine(1e-3, 0, 100), weight_decay=1e-2)
+    assert Torch("Muon", adjust_lr_fn="match_rms_adamw").settings == {"adjust_lr_fn": "match_rms_adamw"}
+
+
 # ---- Optimizers of other packages -----------------------------------------------------------------------------------
 
 
@@ -190,7 +196,7 @@ def test_states_of_other_packages(kind: type) -> None:
 @pytest.mark.parametrize("kind", ["Adam", "NAdam", "SGD", "Adafactor", Preconditioned, Adaptive], ids=str)
 def test_a_fresh_optimizer_continues_from_the_memory(kind: Any) -> None:
     """The memory is all there is: from any step, another instance takes the same steps, after a pickle too."""
-    settings = {"momentum": 0.9} if kind == "SGD" else {}
+    settings: dict[str, Any] = {"momentum": 0.9} if kind == "SGD" else {}
     named, loss = network()
     layout = Layout.of({key: p.data for key, p in named.items()})
     points, gradients = plain_loop(named, loss, torch.optim.SGD(list(named.values()), 0.1), 6)

@@ -18,6 +18,7 @@ from detente.errors import InvalidValue, require, unknown
 from detente.modules.layout import Layout
 from detente.optimizers.base import Optimizer
 from detente.schedules.base import Schedule, has_schedule, value
+from detente.schedules.text import from_text
 
 Kind = Callable[..., torch.optim.Optimizer]
 Memory = dict[str, Tensor]
@@ -41,7 +42,8 @@ class Torch(Optimizer):
         groups: settings of some parameters by a pattern of their names, such as `{"*.bias": {"weight_decay": 0.0}}`,
             or of their number of dimensions, such as `{"ndim<2": {"weight_decay": 0.0}}` for biases and the weights of
             normalization layers. If several patterns match a parameter, the last one wins.
-        settings: all other keywords are passed to the optimizer, such as `lr=1e-4`.
+        settings: all other keywords are passed to the optimizer, such as `lr=1e-4`. A schedule may be text, such as
+            `lr="cosine(1e-4, 0, 10000)"`.
 
     Raises:
         InvalidValue: the optimizer does not accept its settings, a pattern matches no parameter, or the optimizer needs
@@ -52,7 +54,7 @@ class Torch(Optimizer):
 
     traceable = False
 
-    kind: Kind
+    kind: str | Kind
     groups: Mapping[str, Mapping[str, Any]]
     settings: Mapping[str, Any]
 
@@ -63,8 +65,9 @@ class Torch(Optimizer):
     def __init__(
         self, kind: Kind | str = "AdamW", groups: Mapping[str, Mapping[str, Any]] | None = None, **settings: Any
     ) -> None:
-        self._set(kind=_resolved(kind), groups=dict(groups or {}), settings=settings, _layout=None, _running={})
-        valid = all(isinstance(group, Mapping) for group in self.groups.values())
+        given = {"groups": from_text(groups or {}), "settings": from_text(settings)}
+        self._set(kind=_resolved(kind), **given, _layout=None, _running={})
+        valid = isinstance(self.groups, Mapping) and all(isinstance(group, Mapping) for group in self.groups.values())
         require(valid, "groups", groups, 'settings by pattern, such as {"*.bias": {"weight_decay": 0.0}}')
         _Running(self, torch.ones(4), Layout(("weight",), ((2, 2),)))
 
@@ -140,7 +143,7 @@ class _Constructed:
         groups = _groups(member, layout)
         parts = [{**_at(group, 0), "params": [self.parameters[i] for i in indices]} for group, indices in groups]
         try:
-            optimizer = member.kind(parts, **_at(member.settings, 0))
+            optimizer = member.kind(parts, **_at(member.settings, 0))  # pyright: ignore[reportCallIssue]
         except Exception as error:  # an optimizer of another package may raise anything
             raise self.refusal("settings and parameters that it accepts", _line(error)) from error
         if not isinstance(optimizer, torch.optim.Optimizer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pkgutil
+from collections.abc import Mapping
 from typing import Any
 
 from detente.errors import InvalidValue, unknown
@@ -37,6 +38,29 @@ def parse(text: str) -> Schedule:
     if not isinstance(result, Schedule):
         raise InvalidValue("schedule", text, FORM)
     return result
+
+
+def from_text(setting: Any) -> Any:
+    """Return a setting with the text in it read as a number or a schedule, where it is one ("1e-3" is text in YAML).
+
+    Args:
+        setting: a value, or values in a mapping, list or tuple.
+
+    Raises:
+        InvalidValue: a text in the form of a call is not a schedule.
+    """
+    if isinstance(setting, Mapping):
+        return {key: from_text(part) for key, part in setting.items()}
+    if type(setting) in (list, tuple):
+        return type(setting)(from_text(part) for part in setting)
+    if not isinstance(setting, str):
+        return setting
+    if "(" in setting:
+        return parse(setting)
+    try:
+        return float(setting)
+    except ValueError:
+        return setting
 
 
 def _evaluated(node: ast.expr, text: str) -> Any:

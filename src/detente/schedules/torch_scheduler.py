@@ -15,6 +15,7 @@ from torch.optim import lr_scheduler
 
 from detente.errors import InvalidValue, require, unknown
 from detente.schedules.base import Schedule, require_finite, require_steps
+from detente.schedules.text import from_text
 
 Kind = Callable[..., Any]
 
@@ -45,7 +46,7 @@ class Torch(Schedule):
 
     precise = True
 
-    kind: Kind
+    kind: str | Kind
     lr: float
     steps: int
     every: int
@@ -61,7 +62,8 @@ class Torch(Schedule):
         key: str = "lr",
         **settings: Any,
     ) -> None:
-        given = {"kind": _resolved(kind), "lr": lr, "steps": steps, "every": every, "key": key, "settings": settings}
+        given = {"kind": _resolved(kind), "lr": lr, "steps": steps, "every": every, "key": key}
+        given["settings"] = from_text(settings)
         for name, setting in given.items():
             object.__setattr__(self, name, setting)
         require_finite(self, "lr")
@@ -77,7 +79,7 @@ class Torch(Schedule):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], self.lr, momentum=0.9)
         name = getattr(self.kind, "__name__", repr(self.kind))
         try:
-            scheduler = self.kind(optimizer, **self.settings)
+            scheduler = self.kind(optimizer, **self.settings)  # pyright: ignore[reportCallIssue]
             optimizer.step()
             values = [optimizer.param_groups[0][self.key]]
             for _ in range(self.steps):
