@@ -57,6 +57,7 @@ PARTS: dict[object, Callable[[], object]] = {
     Field: Gradient,
     int: lambda: 2,
     float: lambda: 0.5,
+    str: lambda: "distance_to_solution",
 }
 
 

@@ -111,6 +111,17 @@ class Method:
         state = self.scheme.restart(state, generator)
         return replace(state, memory={**state.memory, "field": self.field.prepare(game, state)})
 
+    def observe(self, state: State, metrics: Mapping[str, float]) -> State:
+        """Return the state after a measurement between two steps, for optimizers that react to metrics.
+
+        Args:
+            state: the current state.
+            metrics: the measured values, by name.
+        """
+        optimizers, memory = self.optimizers(tuple(state.vectors)), state.memory["optimizers"]
+        observed = {name: optimizers[name].observe(memory[name], metrics) for name in memory}
+        return replace(state, memory={**state.memory, "optimizers": observed})
+
     def noise(self, game: Game, state: State, generator: torch.Generator) -> NoisePerBatch:
         """Return the random numbers of one step in addition to its batches, one dictionary per batch.
 

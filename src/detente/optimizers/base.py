@@ -62,6 +62,16 @@ class Optimizer(ABC):
             noise: standard normal numbers, (n,), if `needs_noise`.
         """
 
+    def observe(self, memory: dict[str, Tensor], metrics: Mapping[str, float]) -> dict[str, Tensor]:
+        """Return the memory after a measurement between two steps. Default: unchanged.
+
+        Args:
+            memory: the memory of the previous call.
+            metrics: the measured values, by name.
+        """
+        del metrics
+        return memory
+
     def step_in_place(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -138,3 +148,7 @@ class Wrapper(Optimizer):
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
         """Return the wrapped optimizer's memory."""
         return self.optimizer.initial(vector)
+
+    def observe(self, memory: dict[str, Tensor], metrics: Mapping[str, float]) -> dict[str, Tensor]:
+        """Return the wrapped optimizer's memory after a measurement."""
+        return self.optimizer.observe(memory, metrics)
