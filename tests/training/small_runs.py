@@ -32,7 +32,7 @@ from detente.optimizers.clipped import Clipped
 from detente.optimizers.momentum import Momentum
 from detente.optimizers.sgd import SGD
 from detente.penalties.gradient_penalty import GradientPenalty
-from detente.schedule import Cosine
+from detente.schedules import Cosine
 from detente.schemes.alternating import Alternating
 from detente.schemes.simultaneous import Simultaneous
 from detente.training.loop import Progress, train
