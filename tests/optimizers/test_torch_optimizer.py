@@ -193,6 +193,20 @@ def test_states_of_other_packages(kind: type) -> None:
         assert torch.equal(point, expected)
 
 
+class Queue(torch.optim.SGD):
+    """An object in its state that is neither a tensor nor a number."""
+
+    def step(self, closure: Any = None) -> None:
+        for p in self.param_groups[0]["params"]:
+            self.state[p]["queue"] = {1, 2}
+        super().step(closure)
+
+
+def test_a_state_of_other_objects_is_refused_when_the_optimizer_is_built() -> None:
+    with pytest.raises(InvalidValue, match="optimizer: got 'Queue'; .*tensors and numbers. weight/queue is of .*set"):
+        Torch(Queue)
+
+
 @pytest.mark.parametrize("kind", ["Adam", "NAdam", "SGD", "Adafactor", Preconditioned, Adaptive], ids=str)
 def test_a_fresh_optimizer_continues_from_the_memory(kind: Any) -> None:
     """The memory is all there is: from any step, another instance takes the same steps, after a pickle too."""

@@ -25,6 +25,7 @@ Memory = dict[str, Tensor]
 
 TRIAL_STEPS = 3  # an optimizer's state has all its entries after so many steps
 STRUCTURE = "structure"  # the entry of the memory that says which entries of the state exist
+CONSTANTS = (str, type(None), torch.dtype, torch.device)  # what else the state may hold, as long as it stays the same
 DIMENSIONS = re.compile(r"ndim\s*(<=|>=|==|<|>)\s*(\d+)")
 COMPARISONS = {"<": operator.lt, "<=": operator.le, "==": operator.eq, ">=": operator.ge, ">": operator.gt}
 
@@ -192,9 +193,9 @@ class _Running(_Constructed):
     """An optimizer of torch that can take any step: its parameters, gradients and state are replaced before each."""
 
     def __init__(self, member: Torch, vector: Tensor, layout: Layout) -> None:
-        states, moving, self.overwrites_gradients = _trial(member, vector, layout, frozenset())
+        states, moving = _trial(member, vector, layout, frozenset())
         if moving:
-            states, _, _ = _trial(member, vector, layout, moving)
+            states, _ = _trial(member, vector, layout, moving)
         super().__init__(member, vector.clone(), layout, moving)
         self.moving = moving
         self.arrangements: list[dict[str, Any]] = []
@@ -204,6 +205,9 @@ class _Running(_Constructed):
             leaves = dict(_leaves(state))
             kinds = _kinds(leaves)
             for path, leaf in leaves.items():
+                if not _varies(leaf) and not isinstance(leaf, CONSTANTS):
+                    allowed = "an optimizer whose state consists of tensors and numbers"
+                    raise self.refusal(allowed, f"{path} is of the type {type(leaf).__name__}")
                 if isinstance(leaf, Tensor) and leaf.shape != getattr(examples.get(path, leaf), "shape", None):
                     raise self.refusal("an optimizer whose state keeps its shapes")
             if kinds not in self.kinds:
@@ -235,7 +239,8 @@ class _Running(_Constructed):
         for parameter, piece in zip(self.parameters, pieces, strict=True):
             parameter.data = piece
         self.set_state(self._arranged(self.arrangements[int(memory[STRUCTURE])], memory))
-        self.set_gradients(direction.clone() if self.overwrites_gradients else direction)
+        overwrites = not type(self.optimizer).__module__.startswith("torch.optim.")  # others may overwrite gradients
+        self.set_gradients(direction.clone() if overwrites else direction)
         for group, key, setting in self.scheduled:
             group[key] = _at(setting, t)
         self.optimizer.step()
@@ -259,27 +264,23 @@ class _Running(_Constructed):
 
 def _trial(
     member: Torch, vector: Tensor, layout: Layout, moving: frozenset[str]
-) -> tuple[list[dict[str, Any]], frozenset[str], bool]:
+) -> tuple[list[dict[str, Any]], frozenset[str]]:
     """Take the first steps of an optimizer, along a fixed direction.
 
     Returns:
-        Copies of the states before and after each step, the arguments of the constructor that a step changed, and
-        whether a step changed the gradients.
+        Copies of the states before and after each step, and the arguments of the constructor that a step changed.
     """
     trial = _Constructed(member, vector.clone(), layout, moving)
     before = [dict(group) for group in trial.optimizer.param_groups]
-    states, overwrites_gradients = [_copied(trial.state())], False
+    states = [_copied(trial.state())]
     for _ in range(TRIAL_STEPS):
-        direction = torch.linspace(-1.0, 1.0, len(vector), dtype=vector.dtype, device=vector.device)
-        unchanged = direction.clone()
-        trial.set_gradients(direction)
+        trial.set_gradients(torch.linspace(-1.0, 1.0, len(vector), dtype=vector.dtype, device=vector.device))
         try:
             with torch.random.fork_rng(devices=[]):
                 trial.optimizer.step()
         except Exception as error:  # an optimizer of another package may raise anything
             allowed = "an optimizer that takes dense gradients and needs no closure"
             raise trial.refusal(allowed, _line(error)) from error
-        overwrites_gradients |= not torch.equal(direction, unchanged)
         states.append(_copied(trial.state()))
     changed = {
         key
@@ -287,7 +288,7 @@ def _trial(
         for key in old
         if isinstance(old[key], int | float) and old[key] != new[key]
     }
-    return states, frozenset(changed), overwrites_gradients
+    return states, frozenset(changed)
 
 
 def _groups(member: Torch, layout: Layout) -> list[tuple[dict[str, Any], list[int]]]:
