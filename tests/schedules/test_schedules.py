@@ -164,7 +164,7 @@ def test_every_scheduler_of_torch_that_is_a_function_of_the_step_is_compared() -
 
 
 @pytest.mark.filterwarnings("ignore:.*EPOCH_DEPRECATION|.*epoch parameter.*:UserWarning")  # SequentialLR's own
-@pytest.mark.parametrize("kind", [*SCHEDULERS, composed, chained], ids=str)
+@pytest.mark.parametrize("kind", [*SCHEDULERS, composed, chained], ids=lambda kind: getattr(kind, "__name__", kind))
 def test_schedulers_of_torch(kind: Any) -> None:
     settings = SCHEDULERS.get(kind, {}) if isinstance(kind, str) else {}
     make = getattr(lr_scheduler, kind) if isinstance(kind, str) else kind
