@@ -1,6 +1,6 @@
 """The games of examples/ under three methods at equal cost, and the autoencoder under several starts of its judge.
 
-    python -m benchmarks.games                      # all; about 25 minutes on one core
+    python -m benchmarks.games                      # all; about half an hour on one core
     python -m benchmarks.games cyclegan --seeds 2   # one, smaller
     python -m benchmarks.games starts               # how the autoencoder's discriminator is brought in
     python -m benchmarks.games spectrum             # the field's eigenvalues before and after that
@@ -176,7 +176,7 @@ def picture(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -
     figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     hues = dict(zip(STARTS, ("0.5", "tab:red", "tab:orange", "tab:blue", "tab:green"), strict=True))
     dashes = {"alternating": "-", "extragradient": "--", "lookahead": ":"}
-    panels = (("error", "alternating"), ("detail", "alternating"), ("error", "the start at 40%, three methods"))
+    panels = (("error", "alternating"), ("detail", "alternating"), ("error", "term and discriminator from 40%"))
     for ax, (score, title) in zip(axes, panels, strict=True):
         for label, by_seed in curves.items():
             start, _, by = label.rpartition(", ")
@@ -188,8 +188,8 @@ def picture(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -
             ax.plot(shares, means, dashes[by], color=hues[start], label=name)
         ax.set(xlabel="budget spent (%)", title=f"{score}: {title}")
         ax.axvline(40, color="0.8", zorder=0)
-    axes[0].set_ylim(0.1, 0.25), axes[2].set_ylim(0.1, 0.25)
-    axes[1].legend(fontsize=7), axes[2].legend(fontsize=7)
+    axes[0].set_ylim(0.1, 0.25), axes[1].set_ylim(0.2, 1.5), axes[2].set_ylim(0.1, 0.25)
+    axes[1].legend(fontsize=7, loc="lower right"), axes[2].legend(fontsize=7)
     return figure
 
 
