@@ -41,7 +41,9 @@ def total(loss: Any) -> Any:
     return sum(total(term) for term in loss.values()) if isinstance(loss, dict) else loss
 
 
-def loop(modules: dict[str, Any], losses: Losses, batches: list[dict[str, Tensor]], scheme: str, optimizer: str) -> None:
+def loop(
+    modules: dict[str, Any], losses: Losses, batches: list[dict[str, Tensor]], scheme: str, optimizer: str
+) -> None:
     """Train modules in place: `batches` are those of all evaluations, one after the other."""
     parameters = {
         name: [p for p in player.parameters() if p.requires_grad] if isinstance(player, nn.Module) else [player]
@@ -288,7 +290,10 @@ def test_a_frozen_helper_and_frozen_parameters_do_not_move(scheme: str, optimize
         x = batch["x"]
         features = net.features if hasattr(net, "features") else frozen
         y = net.first(x)
-        return {"first": mse_loss(features(y), features(x)) - net.second(y).mean(), "second": net.second(y).square().mean()}
+        return {
+            "first": mse_loss(features(y), features(x)) - net.second(y).mean(),
+            "second": net.second(y).square().mean(),
+        }
 
     players = {"first": partly, "second": layers("plain", 5, 1)}
     require_equal_to_loop(players, losses, data(5), scheme, optimizer, frozen={"features": helper})
