@@ -66,7 +66,7 @@ def test_a_gan_as_networks_gives_the_same_bits(name: str, norm: bool) -> None:
         try:
             stepper = Stepper(game, methods.names()[name]())
         except InvalidValue as error:
-            refusals.append(str(error).replace("Networks", "Adversarial"))
+            refusals.append((error.field, str(error.value).replace("Networks", "Adversarial")))
             continue
         infos = [stepper.step() for _ in range(3)]
         results.append({**stepper.state.flat(), **infos[-1].losses})
@@ -102,7 +102,7 @@ class Plain(Game):
 
 
 def affine(vector: Tensor, x: Tensor, shapes: tuple[tuple[int, int], ...], norm: Any = None) -> Tensor:
-    """Return a network of linear layers with tanh, as torch.nn stores them in a vector: weight, bias, weight, …"""
+    """Return a network of linear layers with tanh, as torch.nn stores them in a vector: weight, bias, and so on."""
     at = 0
     for index, (n_out, n_in) in enumerate(shapes):
         weight, at = vector[at : at + n_out * n_in].view(n_out, n_in), at + n_out * n_in
@@ -193,6 +193,7 @@ def test_methods_of_any_players_play_the_game_as_the_game_of_vectors(name: str) 
     torch.testing.assert_close(first, second, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # inductor's own
 def test_mapped_and_compiled_steps_are_the_eager_ones() -> None:
     from detente.optimizers.adam import Adam
     from detente.schemes.alternating import Alternating

@@ -231,7 +231,7 @@ def test_three_players_one_of_them_a_tensor(scheme: str, optimizer: str) -> None
     def losses(net: Any, batch: Any, t: Tensor) -> dict[str, Any]:
         x = batch["x"]
         y = net.model(x)
-        constraint = (y.square().mean((0)) - 0.1)[:2]
+        constraint = (y.square().mean(0) - 0.1)[:2]
         return {
             "model": {"fit": mse_loss(y, x), "constraint": net.multipliers @ constraint + 0.1 * net.other(y).mean()},
             "multipliers": -(net.multipliers @ constraint),
