@@ -86,8 +86,8 @@ class Form:
 
     def __str__(self) -> str:
         """Return the kind of the batch and its entries."""
-        kind = "tensor" if isinstance(self.template, str) else type(self.template).__name__
-        return kind if kind == "tensor" else f"a {kind} with {', '.join(self.names)}"
+        names = "" if isinstance(self.template, str) else f"{type(self.template).__name__} with {', '.join(self.names)}"
+        return f"a {names or 'tensor'}"
 
 
 def _map(function: Callable[[str, Any], Any], value: Any, path: str = "") -> Any:
@@ -298,16 +298,20 @@ class _Stream(Batches):
     def position(self, generator: torch.Generator) -> bytes:
         if not self.restores or generator not in self._streams:
             return b""
-        content = io.BytesIO()
-        torch.save(self._streams[generator][0].state_dict(), content)
+        loader, content = self._streams[generator][0], io.BytesIO()
+        own = getattr(loader, "generator", None)  # which orders the following epochs; the loader's state omits it
+        torch.save((loader.state_dict(), own.get_state() if isinstance(own, torch.Generator) else None), content)
         return content.getvalue()
 
     def restore(self, generator: torch.Generator, position: bytes) -> None:
         if self.restores and position:
             loader = _copied(self.source)
-            loader.load_state_dict(torch.load(io.BytesIO(position), weights_only=True))
+            state, own = torch.load(io.BytesIO(position), weights_only=True)
+            loader.load_state_dict(state)
             with _seeded(generator.clone_state()):
                 self._start(generator, loader)
+            if own is not None:
+                loader.generator.set_state(own)
 
 
 def _copied(source: Any) -> Any:
