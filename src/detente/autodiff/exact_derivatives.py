@@ -52,7 +52,7 @@ def exact(game: Game, differentiable: bool, forms: AbstractContextManager | None
         operations, is_exact = {}, True
     else:
         # A game without the attribute `penalties` may differentiate inside its losses.
-        penalised = bool(getattr(game, "penalties", differentiable))
+        penalised = _penalises_gradients(game, differentiable)
         order = 1 + differentiable + penalised
         operations, is_exact = _operations(order), order > 1
     if differentiable and _normalizes_under_a_penalty(game):
@@ -101,12 +101,19 @@ def _is_plain(part: nn.Module) -> bool:
     return listed and not padded and not hooked and not isinstance(part, _EXCEPTIONS)
 
 
+def _penalises_gradients(game: Game, default: bool) -> bool:
+    """Whether a penalty of the game differentiates scores; `default` for a game without the attribute `penalties`."""
+    penalties = getattr(game, "penalties", None)
+    return default if penalties is None else any(getattr(penalty, "differentiates", True) for penalty in penalties)
+
+
 def _normalizes_under_a_penalty(game: Game) -> bool:
     """Whether a player may have both a penalty and BatchNorm, so that a penalty differentiates BatchNorm."""
-    modules, penalties = getattr(game, "modules", None), getattr(game, "penalties", None)
-    if not isinstance(modules, Mapping) or not (penalties or penalties is None):
+    modules = getattr(game, "modules", None)
+    if not _penalises_gradients(game, True) or not isinstance(modules, Mapping):
         return False
-    penalised = [modules["discriminator"]] if penalties and "discriminator" in modules else modules.values()
+    own = hasattr(game, "penalties") and "discriminator" in modules
+    penalised = [modules["discriminator"]] if own else modules.values()
     return any(isinstance(part, _BatchNorm) for module in penalised for part in module.modules())
 
 
@@ -137,7 +144,7 @@ def require_differentiable(game: Game, losses: Iterable[Tensor], differentiable:
     `torch.autograd.grad` does not raise an error but omits a term. Each game is checked once.
     """
     checked = game.evaluation_memo.setdefault("checked for once_differentiable", set())
-    twice = differentiable or bool(getattr(game, "penalties", ()))
+    twice = differentiable or _penalises_gradients(game, False)
     if twice in checked:
         return
     visited: set[object] = set()

@@ -71,6 +71,7 @@ class Run:
         require(all(0 <= seed < 2**32 for seed in self.seeds), "seeds", self.seeds, "integers ≥ 0, below 2³²")
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "each seed once")
         require(self.compile in ("auto", "on", "off"), "compile", self.compile, "'auto', 'on' or 'off'")
+        object.__setattr__(self, "method", self.method.playing(self.game))
         self.method.check(self.game)
         require_supported(self.settings, self.game, self.method)
         _require_device(self.device)
