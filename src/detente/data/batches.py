@@ -127,10 +127,12 @@ class Batches(ABC):
     Attributes:
         size: number of samples, or None if it is unknown.
         restores: whether training that is resumed continues with the same batches as without the interruption.
+        once: whether the batches end and cannot start again.
     """
 
     size: int | None = None
     restores: bool = True
+    once: bool = False
 
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> Any:
