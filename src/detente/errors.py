@@ -22,7 +22,7 @@ class InvalidValue(ValueError):
 
     def __init__(self, field: str, value: object, allowed: str, hint: str = "") -> None:
         self.field, self.value, self.allowed, self.hint = field, value, allowed, hint
-        shown = repr(value)
+        shown = " ".join(repr(value).split())
         shown = shown if len(shown) <= 120 else shown[:117] + "..."
         super().__init__(f"{field}: got {shown}; allowed: {allowed}" + (f". {hint}" if hint else ""))
 

@@ -23,7 +23,7 @@ SECONDS = 20.0  # the longest repetition of steps that seeks the layer
 
 
 def cause(run: Run, start: Progress, end: Progress, info: Info) -> str:
-    """Return what stopped being finite first, e.g. "autoencoder.perceptual is nan; first in layer autoencoder.decoder.3".
+    """Return what stopped being finite first, e.g. "model.perceptual is nan; first in layer model.decoder.3".
 
     The layer is found by repeating the steps since `start`, if they are short. Where the order of the data is not
     restored, they use other batches, and no layer is named if they do not diverge.
