@@ -87,7 +87,7 @@ def test_a_player_may_have_any_form(form: str) -> None:
         return {"first": call(net.first, batch["x"]).square().mean() + call(net["first"], batch["x"]).mean()}
 
     game = Networks({"first": player}, losses, DATA, batch=4)
-    stepper = Stepper(game, methods.simultaneous(learning_rate=0.1))
+    stepper = Stepper(game, Method(Gradient(), Simultaneous(), SGD(0.01)))  # small enough to descend
     before = stepper.state.vectors["first"].clone()
     values = [float(stepper.step(DATA).losses["first"]) for _ in range(20)]
     assert values[-1] < values[0] and not torch.equal(stepper.state.vectors["first"], before)
@@ -196,7 +196,7 @@ def test_memory_of_the_losses_passes_from_step_to_step() -> None:
     stepper = Stepper(game, methods.simultaneous(learning_rate=0.0001))
     expected = 1.0
     for _ in range(3):
-        expected = 0.5 * expected + 0.5 * float(stepper.modules()["first"](X).square().mean())
+        expected = 0.5 * expected + 0.5 * float(stepper.modules()["first"](X).detach().square().mean())
         stepper.step(DATA)
         assert float(stepper.state.buffers["memory"]["mean"]) == pytest.approx(expected, rel=1e-5)
 
