@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any, final
 
 Quantity = tuple[str, str]
-GROUPS = {"metrics": "Metrics", "losses": "Losses", "gradient_norm": "Gradient norms"}  # key in a line: heading
+GROUPS = {  # key in a line: heading
+    "metrics": "Metrics",
+    "losses": "Losses",
+    "terms": "Terms of the losses",
+    "gradient_norm": "Gradient norms",
+}
 
 
 @final
@@ -34,12 +39,13 @@ class RecordedTick:
 @final
 @dataclass(frozen=True)
 class SeedStatus:
-    """Status of one seed. `diverged_at` is the step at which it diverged, or None if it did not."""
+    """Status of one seed. `diverged_at` is the step at which it diverged, or None if it did not; `cause` says why."""
 
     status: str
     step: int
     seconds: float | None
     diverged_at: int | None = None
+    cause: str = ""
 
     @property
     def diverged(self) -> bool:
@@ -82,7 +88,7 @@ class RecordedRun:
 
 
 def quantities(runs: Sequence[RecordedRun]) -> list[Quantity]:
-    """Return every quantity that any run measured: metrics first, then losses, then gradient norms."""
+    """Return every quantity that any run measured: metrics first, then losses, their terms, and gradient norms."""
     unique = dict.fromkeys(q for run in runs for ticks in run.ticks.values() for tick in ticks for q in tick.values)
     order = list(GROUPS)
     return sorted(unique, key=lambda quantity: order.index(quantity[0]))
@@ -98,5 +104,8 @@ def describe_quantity(runs: Sequence[RecordedRun], quantity: Quantity) -> Record
     group, name = quantity
     if group == "metrics":
         return next(run.metrics[name] for run in runs if name in run.metrics)
+    if group == "terms":
+        player, _, term = name.partition(".")
+        return RecordedMetric(f"{player.replace('_', ' ').capitalize()}: {term}")
     kind = "loss" if group == "losses" else "gradient norm"
     return RecordedMetric(f"{name.replace('_', ' ').capitalize()}: {kind}")
