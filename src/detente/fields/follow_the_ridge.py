@@ -103,9 +103,7 @@ class FollowTheRidge(Field):
             lambda u: curvature(curvature(u)) + number(self.damping) * u, slope, None, self.iterations, self.tolerance
         )
         blocks[follower] = blocks[follower] - number(self.ratio) * ridge
-        evaluation = replace(
-            evaluation, field={n: blocks[n] for n in players}, losses={n: evaluation.losses[n] for n in players}
-        )
+        evaluation = replace(evaluation, field={n: blocks[n] for n in players}, losses=evaluation.losses_of(players))
         return evaluation, memory
 
     def _preconditioned(self, gradients: Vectors, memory: Tree, players: tuple[str, ...]) -> tuple[Vectors, Tree]:
