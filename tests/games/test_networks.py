@@ -99,6 +99,51 @@ def test_a_player_may_have_any_form(form: str) -> None:
         assert not isinstance(player, list) or isinstance(trained, nn.ModuleList)
 
 
+class Properties(nn.Module):
+    """A tied weight, a parametrized one, a property and a list of parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.other.weight = self.one.weight
+        self.normed, self.size = nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), 7
+        self.numbers = nn.ParameterList([torch.ones(2)])
+
+    @property
+    def twice(self) -> Tensor:
+        return 2 * self.one.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.one(x) + self.other(x)
+
+
+@pytest.mark.parametrize("name", ["tied", "parametrized", "property", "list"])
+def test_tensors_of_a_player_are_those_of_the_current_point(name: str) -> None:
+    read: dict[str, Callable[[Any], Tensor]] = {
+        "tied": lambda player: player.other.weight,
+        "parametrized": lambda player: player.normed.weight,
+        "property": lambda player: player.twice,
+        "list": lambda player: player.numbers[0],
+    }
+
+    def losses(net: Any, batch: Any) -> dict[str, Tensor]:
+        assert net.first.size == 7
+        return {"first": (read[name](net.first) - 1).square().sum()}
+
+    module = Properties().double()
+    stepper = Stepper(Networks({"first": module}, losses, DATA), Method(Gradient(), Simultaneous(), SGD(0.05)))
+    optimizer = torch.optim.SGD(module.parameters(), 0.05)
+    for _ in range(5):
+        info = stepper.step()
+        loss = (read[name](module) - 1).square().sum()
+        torch.testing.assert_close(info.losses["first"], loss.detach())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for key, tensor in module.state_dict().items():
+        torch.testing.assert_close(stepper.modules()["first"].state_dict()[key], tensor, rtol=1e-10, atol=1e-12)
+
+
 def test_factories_start_anew_for_each_seed_and_modules_do_not() -> None:
     game = Networks({"first": first, "second": second()}, losses, DATA)
     starts = [game.initial(torch.Generator().manual_seed(seed))[0] for seed in (0, 1, 0)]
