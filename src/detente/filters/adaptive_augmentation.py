@@ -26,6 +26,8 @@ class AdaptiveAugmentation(Filter):
     noise of `GaussianSmoothing`. As in the paper, p is changed when the discriminator is trained. The paper clamps p at
     0 only. Its own set of eighteen augmentations is not part of this package.
 
+    With gradient accumulation, a part of a batch counts as the batch, so that p changes more slowly.
+
     In losses of your own: `p = filter.at(t, buffers=memory)[0]` and `memory = filter.updated_buffers(memory, real)`,
     with `filter.initial_buffers(like)` at the start.
 
