@@ -86,7 +86,7 @@ def test_losses_of_maps_and_lists(discriminator: type[nn.Module]) -> None:
     fakes, reals = judge(generator(batch["latent"].double())), judge(real)
     if discriminator is Patches:
         fakes, reals = [fakes], [reals]
-    (slope,) = torch.autograd.grad(sum(scores.sum() for scores in reals), real)
+    (slope,) = torch.autograd.grad(torch.stack([scores.sum() for scores in reals]).sum(), real)
     pairs = list(zip(reals, fakes, strict=True))
     expected = sum(relu(1 - r).mean() + relu(1 + f).mean() for r, f in pairs) + 0.15 * slope.square().sum() / 4
     losses, _ = game.losses(vectors, buffers, batch)

@@ -83,13 +83,14 @@ def test_several_maps_have_exact_gradients_mapped_too(name: str) -> None:
 
 
 def test_outputs_that_are_no_scores() -> None:
-    real, fake = outputs(0), outputs(1)
+    real: Any = outputs(0)
+    fake: Any = outputs(1)
     with pytest.raises(InvalidValue, match="^fake: got '2 maps'; allowed: as many as for the real samples, 3"):
         Hinge().discriminator_loss(real, fake[:2])
     with pytest.raises(InvalidValue, match=r"^real: got \['str'\]; allowed: a tensor"):
-        Hinge().discriminator_loss([real[0], "features"], fake[:2])
+        Hinge().discriminator_loss((real[0], "features"), fake[:2])  # type: ignore[arg-type]
     with pytest.raises(InvalidValue, match=r"^fake: got \[\]"):
-        Hinge().generator_loss(None, [])
+        Hinge().generator_loss(None, fake[:0])
     with pytest.raises(InvalidValue, match="^real: got None"):
         Relativistic().generator_loss(None, fake)
 
