@@ -51,7 +51,7 @@ def as_logits(scores: Any, kind: Scores) -> Any:
         output = output if kind == "logits" else logits_of(output)
         return output.flatten() if output.numel() == len(output) else output
 
-    return tree_map_only(Tensor, logits, scores)
+    return logits(scores) if isinstance(scores, Tensor) else tree_map_only(Tensor, logits, scores)
 
 
 def mean_of_maps(scores: Any) -> Tensor:
