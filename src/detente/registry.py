@@ -53,6 +53,20 @@ def members(folder: str) -> dict[str, type]:
     return dict(sorted(table.items()))
 
 
+def lookup_member(folder: str) -> Callable[[str], Any]:
+    """Return a `__getattr__` for a folder's package, so that `from detente.penalties import R1` finds the class."""
+
+    def get(name: str) -> Any:
+        # Other names are files of the folder, which Python looks up in this way before it imports them.
+        if name[:1].isupper():
+            for member in members(folder).values():
+                if member.__name__ == name:
+                    return member
+        raise AttributeError(f"module 'detente.{folder}' has no attribute {name!r}")
+
+    return get
+
+
 @cache
 def functions(package: str, returned: type) -> dict[str, Callable[..., Any]]:
     """Return the public functions of a package whose return annotation is a given class, by name.

@@ -22,7 +22,7 @@ class Penalty(ABC):
     the sum of everything that the discriminator returns.
 
     A penalty may remember tensors, such as moving averages: `initial_buffers` are kept with the discriminator's
-    buffers, `at` receives them, and `updated_buffers` returns the next ones. A call never changes them.
+    buffers, `at` receives them, a call reads them in `memory`, and `updated_buffers` returns the next ones.
     """
 
     memory: ClassVar[Mapping[str, Tensor]] = {}
