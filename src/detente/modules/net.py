@@ -204,9 +204,15 @@ class PlayerCall:
 class DirectNet:
     """Stands in for `Net` while lazy layers are initialised: calls the modules themselves."""
 
-    def __init__(self, modules: Mapping[str, nn.Module], members: Mapping[str, tuple[str, str]], frozen: Any) -> None:
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        members: Mapping[str, tuple[str, str]],
+        frozen: Mapping[str, Any],
+        memory: Mapping[str, Tensor],
+    ) -> None:
         parts = {name: modules[player].get_submodule(part) for name, (player, part) in members.items()}
-        self.memory: dict[str, Tensor] = {}
+        self.memory = {name: tensor.clone() for name, tensor in memory.items()}
         self.__dict__ |= {
             name: part.value if isinstance(part, Vector) else _DirectPlayer(part)
             for name, part in {**modules, **parts}.items()

@@ -13,7 +13,8 @@ from detente.game import Game
 from detente.metrics.base import Metric
 from detente.metrics.context import EvaluationContext
 from detente.registry import members, name_of
-from detente.state import Info, flatten, unflatten
+from detente.state import Info, Tree, flatten, unflatten
+from detente.training.divergence import cause
 from detente.training.drawing import RandomInputs, random_inputs
 from detente.training.execution import choose_execution
 from detente.training.plateau import reduce_on_plateau, require_metrics
@@ -70,7 +71,7 @@ def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
             with _threads(execution.threads):
                 _compile(run, execution.steps, progress)
         while not run.is_over(now) and _active(progress):
-            before, next_step = now, run.next_event_step(now[0])
+            before, next_step, at_tick = now, run.next_event_step(now[0]), progress
             infos_by_seed: dict[int, list[Info]] = {seed: [] for seed in run.seeds}
             donate = False  # callers may still use the state of the last tick
             with _threads(execution.threads):
@@ -81,6 +82,7 @@ def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
                     for seed, info in infos.items():
                         infos_by_seed[seed].append(info)
                     now = now[0] + count, max(entry.seconds for entry in progress)
+                progress = _explained(run, at_tick, progress, infos_by_seed)
                 measures = run.event_between("measure", before, now) or run.is_over(now)
                 averaged = {seed: _average(infos) for seed, infos in infos_by_seed.items() if infos}
                 measured = _measure(run, metrics, progress) if measures else {}
@@ -149,6 +151,18 @@ def _advance(
     return progress_after, {entry.seed: info for entry, info in zip(active, infos, strict=True)}
 
 
+def _explained(
+    run: Run, before: Sequence[Progress], after: Sequence[Progress], infos: dict[int, list[Info]]
+) -> tuple[Progress, ...]:
+    """Return the progress after a tick, with the cause of each seed that has diverged since the last one."""
+    return tuple(
+        replace(entry, cause=cause(run, start, entry, infos[entry.seed][-1]))
+        if entry.diverged_at is not None and start.diverged_at is None
+        else entry
+        for start, entry in zip(before, after, strict=True)
+    )
+
+
 def _active(progress: Sequence[Progress]) -> list[Progress]:
     return [entry for entry in progress if entry.diverged_at is None]
 
@@ -156,8 +170,20 @@ def _active(progress: Sequence[Progress]) -> list[Progress]:
 def _average(infos: list[Info]) -> Info:
     """Return the mean over all steps of the infos of several chunks."""
     flats = [flatten(info.tree()) for info in infos]
-    mean = {key: torch.cat([flat[key] for flat in flats]).mean() for key in flats[0]}
-    return Info(**unflatten(mean, infos[0].tree()), gradient_evaluations=infos[0].gradient_evaluations)
+    # Terms may begin or end at a step.
+    names = dict.fromkeys(key for flat in flats for key in flat)
+    mean = {key: torch.cat([flat[key] for flat in flats if key in flat]).mean() for key in names}
+    tree = _merged([info.tree() for info in infos])
+    return Info(**unflatten(mean, tree), gradient_evaluations=infos[0].gradient_evaluations)
+
+
+def _merged(trees: Sequence[Tree]) -> Tree:
+    """Return nested dictionaries with the keys of all."""
+    merged: Tree = {}
+    for tree in trees:
+        for key, value in tree.items():
+            merged[key] = _merged([merged.get(key, {}), value]) if isinstance(value, dict) else value
+    return merged
 
 
 def _measure(run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...]) -> dict[int, dict[str, float]]:

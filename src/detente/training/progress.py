@@ -23,6 +23,7 @@ class Progress:
         random: state of the random generator, and the position in a stream of data if the game has one, uint8.
         seconds: time spent on steps (s), without measurements.
         diverged_at: first step with a loss or gradient that is not finite, or None.
+        cause: the first term that was not finite then, and the layer; empty if the seed has not diverged.
     """
 
     seed: int
@@ -30,6 +31,7 @@ class Progress:
     random: Tensor
     seconds: float = 0.0
     diverged_at: int | None = None
+    cause: str = ""
 
     @property
     def step(self) -> int:

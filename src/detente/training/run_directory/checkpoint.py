@@ -35,7 +35,7 @@ def save(folder: Path, progress: Sequence[Progress]) -> Path:
     for entry in progress:
         tensors |= {f"{entry.seed}/state/{key}": t.cpu().contiguous() for key, t in entry.state.flat().items()}
         tensors[f"{entry.seed}/random"] = entry.random
-        seeds[entry.seed] = {"seconds": entry.seconds, "diverged_at": entry.diverged_at}
+        seeds[entry.seed] = {"seconds": entry.seconds, "diverged_at": entry.diverged_at, "cause": entry.cause}
     step = max(entry.step for entry in progress)
     path = folder / f"step{step:09d}.safetensors"
     temporary = path.with_suffix(".tmp")
@@ -117,7 +117,8 @@ def _progress(path: Path, run: Run, seed: int, tensors: dict[str, Tensor], metad
         raise InvalidValue("checkpoint", str(path), "one of the same game, networks and method", hint)
     on_device = {key: tensors_of_seed[key].to(expected[key].device) for key in expected}
     state = State.from_flat(on_device, initial.state)
-    return Progress(seed, state, tensors[f"{seed}/random"], metadata["seconds"], metadata["diverged_at"])
+    diverged_at, cause = metadata["diverged_at"], metadata.get("cause", "")
+    return Progress(seed, state, tensors[f"{seed}/random"], metadata["seconds"], diverged_at, cause)
 
 
 def _shape_and_dtype(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:

@@ -219,6 +219,7 @@ class Record:
                 "step": seed_progress.step,
                 "seconds": seed_progress.seconds,
                 "diverged_at": seed_progress.diverged_at,
+                "cause": seed_progress.cause,
             }
             for seed_progress in progress
         }
