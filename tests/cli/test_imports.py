@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from detente.cli.entry_point import main
-from detente.cli.imports import imported
+from detente.cli.naming import find
 
 NETS = """
 import functools
@@ -133,7 +133,7 @@ def test_a_class_is_recorded_where_it_was_typed_and_resumed_from_anywhere(
 
 
 def test_a_path_may_go_through_a_class(nets: str) -> None:
-    assert imported(f"{nets}.Outer.Generator", "game.generator").__qualname__ == "Outer.Generator"
+    assert find("game.generator", f"{nets}.Outer.Generator", {}).__qualname__ == "Outer.Generator"
 
 
 def shown_from(text: str | bytes, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
