@@ -16,7 +16,8 @@ from typing import Any
 
 import yaml
 
-from detente.cli.naming import alternatives, find, in_words, members_for, parameters, reason
+from detente.cli.naming import alternatives, find, in_words, members_for, parameters
+from detente.cli.terminal import one_line
 from detente.errors import InvalidValue, unknown
 
 
@@ -30,16 +31,23 @@ class Unfit(Exception):
     """A value does not fit a type."""
 
 
+class Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which refuses a key that occurs twice in a mapping."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+        """Return the mapping, whose keys must differ."""
+        for index, (key, _) in enumerate(node.value):
+            if key.value in [other.value for other, _ in node.value[:index]]:
+                problem = f"the key {key.value!r} occurs twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 @dataclass(frozen=True)
 class Member:
-    """What a name or an import path stands for.
+    """What the name or import path of an option stands for; it makes a `kind`, or as a factory is itself the value.
 
-    Args:
-        field: the option.
-        path: the import path, for run.yaml.
-        target: the class, function or object.
-        settings: its arguments; None for an object, which is not called.
-        kind: the type of what it makes; None if it is a factory, which is itself the value.
+    `settings` are the arguments of the target, or None for an object, which is not called.
     """
 
     field: str
@@ -56,10 +64,10 @@ class Member:
         except InvalidValue as error:
             raise self.translated(error) from error
         except Exception as error:  # a user's own classes may raise anything, and so may torch at impossible sizes
-            problem = f"{type(error).__name__}: {reason(error)}"[:300]
+            problem = f"{type(error).__name__}: {one_line(error)}"[:300]
             raise InvalidValue(self.field, self.path, allowed, problem) from error
         if self.kind and not isinstance(made, self.kind):
-            allowed = f"a class or function that makes {in_words(self.kind)}"
+            allowed = f"a class or function that makes a {self.kind.__name__}"
             raise InvalidValue(self.field, self.path, allowed, f"It returned {in_words(type(made))}")
         return made
 
@@ -71,12 +79,11 @@ class Member:
             field = f"{self.field}.{field}"
         elif passed_on and "." not in field:  # the parameter of an inner part
             field = f"{self.field}.{passed_on[0]}"
-
-        def option(match: re.Match[str]) -> str:
-            text = f"--{self.field}.{match[1]} {match[2].lower()}"
-            return text if match[1] in settings and text not in error.hint else match[0]
-
-        allowed, hint = (re.sub(r"\b([a-z_]+)=\"?(\w+)\"?", option, text) for text in (error.allowed, error.hint))
+        names = "|".join(settings) or "$^"
+        allowed, hint = (
+            re.sub(rf"\b({names})=\"?(\w+)\"?", lambda match: f"--{self.field}.{match[1]} {match[2].lower()}", text)
+            for text in (error.allowed, error.hint)
+        )
         return InvalidValue(field, error.value, allowed, hint)
 
 
@@ -94,20 +101,30 @@ def plain(value: Any) -> Any:
     if isinstance(value, Member):
         settings = {"init_args": plain(value.settings)} if value.settings else {}
         return value.path if value.settings is None else {"class_path": value.path, **settings}
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [*map(plain, value)]
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
     return str(value) if isinstance(value, Path) else value
 
 
-def bind(field: str, annotation: Any, value: Any) -> Any:
-    """Return a value converted to a parameter's type, with a `Member` for everything that is to be built.
+def load(text: str) -> Any:
+    """Return the content of YAML, which must not contain itself, as in `&a [*a]`."""
+    content = yaml.load(text, Loader)
+    json.dumps(content, skipkeys=True, default=str)
+    return content
 
-    Args:
-        field: the option, e.g. `game.penalties`.
-        annotation: the parameter's type.
-        value: as YAML reads it, or a `Word`.
+
+def read(text: str) -> Any:
+    """Return a word of the command line as YAML reads it, or the word itself where YAML cannot."""
+    try:
+        return None if text == "None" else load(text)
+    except Exception:  # PyYAML raises more than its own errors
+        return str(text)
+
+
+def bind(field: str, annotation: Any, value: Any) -> Any:
+    """Return an option's value converted to a type, with a `Member` for everything that is to be built.
 
     Raises:
         InvalidValue: it does not fit; or a member does not exist, lacks a setting, or does not have it.
@@ -127,25 +144,25 @@ def bind(field: str, annotation: Any, value: Any) -> Any:
 def bind_all(
     field: str, known: Mapping[str, Parameter], values: Mapping[str, Any], others: bool = False, replaced: bool = False
 ) -> dict[str, Any]:
-    """Return the values of parameters, converted to their types, and the defaults of those without a value.
+    """Return the converted values of an option's parameters, with their defaults.
 
     Args:
-        field: the option whose parameters they are; empty for the options of a command.
-        known: the parameters.
+        field: the option; empty for the options of a command.
+        known: its parameters.
         values: the values by name.
         others: any other name is a parameter, too.
         replaced: a word replaced a file's member; of the file's values, those that do not fit are left out.
     """
     prefix, bound = f"{field}." if field else "", {}
-    for name, value in values.items():
-        if others and name not in known:
+    for name in [name for name in values if name not in known]:
+        value, typed = values[name], is_typed(values[name])
+        if others:
             bound[name] = bind(prefix + name, Any, value)
-        elif name not in known and not known:
+        elif not known:
             raise InvalidValue(prefix + name, value, "no settings")
-        elif name not in known and is_typed(value):
-            raise unknown("option", f"--{prefix}{name}", [f"--{prefix}{key}" for key in known])
-        elif name not in known and not replaced:
-            raise unknown(prefix + name, str(name), known)
+        elif typed or not replaced:
+            option, dashes = ("option", f"--{prefix}") if typed else (f"{prefix}{name}", "")
+            raise unknown(option, f"{dashes}{name}", [f"{dashes}{key}" for key in known])
     for name, parameter in known.items():
         if name in values:
             bound[name] = bind(prefix + name, parameter.annotation, values[name])
@@ -154,31 +171,6 @@ def bind_all(
         elif _is_plain(parameter.default):
             bound[name] = parameter.default
     return bound
-
-
-def read(text: str) -> Any:
-    """Return a word of the command line as YAML reads it, or the word itself where YAML cannot."""
-    try:
-        return None if text == "None" else load(text)
-    except Exception:  # PyYAML raises more than its own errors
-        return str(text)
-
-
-def load(text: str) -> Any:
-    """Return the content of YAML without keys that occur twice, and without what contains itself, as `&a [*a]`."""
-
-    class Loader(yaml.SafeLoader):
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict:
-            keys = [key for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-            for index, key in enumerate(keys):
-                if key.value in [other.value for other in keys[:index]]:
-                    problem = f"the key {key.value!r} occurs twice"
-                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            return super().construct_mapping(node, deep)
-
-    content = yaml.load(text, Loader)
-    json.dumps(content, skipkeys=True, default=str)
-    return content
 
 
 def is_typed(value: Any) -> bool:
@@ -209,34 +201,37 @@ def _convert(field: str, annotation: Any, value: Any) -> Any:
 
 
 def _as(field: str, kind: Any, value: Any, kinds: tuple[Any, ...]) -> Any:
-    """Return a value converted to one of the alternative types; `Unfit` if it cannot be."""
-    origin, parts = typing.get_origin(kind) or kind, typing.get_args(kind)
-    described = isinstance(value, dict) and "class_path" in value
+    """Return a value converted to one of the alternative types; raise `Unfit` if it cannot be."""
+    origin, parts = typing.get_origin(kind) or kind, typing.get_args(kind) or (Any, Any)
+    described, items = isinstance(value, dict) and "class_path" in value, value
     if kind in (Any, object) and not described:
         return str(value) if isinstance(value, str) else value
     if origin is typing.Literal:
         value = ("off", "on")[value] if isinstance(value, bool) and "on" in parts else value
-        return _require(value, value in parts and not isinstance(value, bool))
-    if kind is float and not isinstance(value, bool):  # 1e-3 is a string in YAML
+        if value in parts and not isinstance(value, bool):
+            return parts[parts.index(value)]
+    elif kind is float and not isinstance(value, bool):  # 1e-3 is a string in YAML
         with suppress(TypeError, ValueError, OverflowError):
-            return float(value)
-    if kind in (str, Path):
-        return kind(_require(value, isinstance(value, str)))
-    if kind in (bool, int, float, type(None)):
-        return _require(value, type(value) is kind)
-    if origin is Callable:
-        return _member(field, parts[1] if parts else object, value, kinds, factory=True)
-    if inspect.isclass(origin) and issubclass(origin, Mapping):
-        items = _require(value, isinstance(value, dict) and not described).items()
-        return {str(key): _convert(f"{field}.{key}", parts[1] if parts else Any, item) for key, item in items}
-    if inspect.isclass(origin) and issubclass(origin, Sequence) or origin is Iterable:
-        one = not isinstance(value, list | tuple) and value is not None and members_for(kind)
-        items = _require([value] if one else value, one or isinstance(value, list | tuple))
-        each = parts if origin is tuple and ... not in parts and parts else (parts or (Any,))[:1] * len(items)
-        _require(items, len(each) == len(items))
-        bound = [_convert(field, part, item) for part, item in zip(each, items, strict=True)]
-        return tuple(bound) if origin is tuple else bound
-    return _member(field, kind, value, kinds) if inspect.isclass(kind) or described else value
+            return float(value)  # type: ignore[arg-type]
+    elif kind in (str, Path) and isinstance(value, str) or type(value) is kind:
+        return Path(value) if kind is Path else str(value) if kind is str else value
+    elif kind in (bool, int, float, str, Path, type(None)):
+        pass
+    elif origin is Callable:
+        return _member(field, parts[1], value, kinds, factory=True)
+    elif inspect.isclass(origin) and issubclass(origin, Mapping):
+        if isinstance(value, dict) and not described:
+            return {str(key): _convert(f"{field}.{key}", parts[1], item) for key, item in value.items()}
+    elif inspect.isclass(origin) and issubclass(origin, Sequence) or origin is Iterable:
+        if value is not None and not isinstance(value, list | tuple) and members_for(kind):
+            items = [value]  # one member stands for a list of one
+        fixed = origin is tuple and ... not in parts and kind is not tuple
+        if isinstance(items, list | tuple) and (not fixed or len(parts) == len(items)):
+            each = zip(parts if fixed else parts[:1] * len(items), items, strict=True)
+            return (tuple if origin is tuple else list)(_convert(field, part, item) for part, item in each)
+    else:
+        return _member(field, kind, value, kinds) if inspect.isclass(kind) or described else value
+    raise Unfit
 
 
 def _member(field: str, kind: Any, value: Any, kinds: tuple[Any, ...], factory: bool = False) -> Member:
@@ -250,32 +245,26 @@ def _member(field: str, kind: Any, value: Any, kinds: tuple[Any, ...], factory: 
         raise InvalidValue(field, None, in_words(kind), f"Say which with --{field} NAME")
     if described.keys() - {"class_path", "init_args"} or not isinstance(path, str) or not isinstance(settings, dict):
         raise InvalidValue(field, value, "a name, or a mapping with class_path and init_args")
-    any_text = bare and (str in kinds or object in kinds)
-    _require(path, not (any_text and (str in kinds and path in table or os.path.exists(path))))
-    _require(path, not bare or path in table or "." in path and all(map(str.isidentifier, path.split("."))))
+    text = bare and (str in kinds or object in kinds)  # it may be a file, or any other word
+    named = path in table or "." in path and all(map(str.isidentifier, path.split(".")))
+    if bare and not named or text and (str in kinds and path in table or os.path.exists(path)):
+        raise Unfit
     try:
         target = find(field, path, table)
     except InvalidValue as error:
-        _require(path, not (any_text and isinstance(error.__cause__, ModuleNotFoundError | AttributeError)))
+        if text and isinstance(error.__cause__, ModuleNotFoundError | AttributeError):
+            raise Unfit from None
         raise
-    path = f"{target.__module__}.{target.__qualname__}" if path in table else str(path)
+    import_path = f"{target.__module__}.{target.__qualname__}" if path in table else str(path)
     role = kind if inspect.isclass(kind) and kind is not Any and object not in kinds else object
-    _require(target, not inspect.isclass(target) or issubclass(target, role))
-    if inspect.isclass(kind) and kind not in (object, Any) and isinstance(target, kind):
-        _require(target, not factory)  # a module, not a factory of modules
-    elif callable(target):
-        known, others = parameters(target)
-        replaced = isinstance(described["class_path"], Word)
-        return Member(
-            field, path, target, bind_all(field, known, settings, others, replaced), None if factory else role
-        )
-    elif object not in kinds:
-        what = "a module" if inspect.ismodule(target) else f"{type(target).__name__}, which cannot be called"
-        raise InvalidValue(field, path, "MODULE.NAME of a class or function that can be imported", f"It is {what}")
-    return Member(field, path, target, bind_all(field, {}, settings) or None)
-
-
-def _require(value: Any, fits: bool) -> Any:
-    if not fits:
+    is_object = inspect.isclass(kind) and kind not in (object, Any) and isinstance(target, kind)  # type: ignore[arg-type]
+    if inspect.isclass(target) and not issubclass(target, role) or is_object and factory:
         raise Unfit
-    return value
+    if callable(target) and not is_object:
+        known, others = parameters(target)
+        bound = bind_all(field, known, settings, others, replaced=isinstance(path, Word))
+        return Member(field, import_path, target, bound, None if factory else role)
+    if is_object or object in kinds:
+        return Member(field, import_path, target, bind_all(field, {}, settings) or None)
+    what = "a module" if inspect.ismodule(target) else f"{type(target).__name__}, which cannot be called"
+    raise InvalidValue(field, str(path), "MODULE.NAME of a class or function that can be imported", f"It is {what}")

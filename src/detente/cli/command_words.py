@@ -14,22 +14,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from detente.cli.binding import Word, bind_all, read
-from detente.cli.naming import Table, in_words, parameters
+from detente.cli.naming import in_words, parameters
 from detente.errors import InvalidValue, unknown
-from detente.registry import summary
 
 REQUIRED = Parameter.empty
 
 
 class Parser:
-    """Options with their types; `argparse` only writes the help page.
-
-    Args:
-        command: the command's name.
-        description: its description.
-        examples: further lines at the end of the help page.
-        usage: first line of the help page (default: lists the options).
-    """
+    """Options with their types, whose values are read from words; `argparse` only writes the help page."""
 
     def __init__(self, command: str, description: str, examples: str = "", usage: str | None = None) -> None:
         formatter = functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=28)
@@ -42,33 +34,19 @@ class Parser:
     def add(
         self, name: str, kind: Any, help: str, default: Any = REQUIRED, metavar: str | None = None, page: Any = None
     ) -> None:
-        """Add an option (`--steps`) or a positional argument (`run`).
-
-        Args:
-            name: with its dashes.
-            kind: its type; `bool` is a flag, and a list takes several words.
-            help: its description.
-            default: its value if it is missing (default: it is required).
-            metavar: name of the value on the help page.
-            page: its group on the help page.
-        """
-        key, required = name.removeprefix("--"), default is REQUIRED
+        """Add an option (`--steps`) or a positional argument (`run`); `bool` is a flag, a list takes several words."""
+        key = name.removeprefix("--")
         self.options[key] = Parameter("_", Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        nargs = "*" if _takes_several(kind) else None
         if key == name:
             self.positional[key] = help
-        several = "+" if key == name and required else "*"
-        nargs = several if _takes_several(kind) else "?" if key == name and not required else None
-        shape: dict[str, Any] = {"nargs": nargs, "metavar": metavar or ("N" if kind in (int, int | None) else None)}
-        shape = {"action": "store_true"} if kind is bool else shape
+            nargs = ("+" if nargs else None) if default is REQUIRED else nargs or "?"
+        metavar = metavar or ("N" if kind in (int, int | None) else None)
+        shape: dict[str, Any] = {"action": "store_true"} if kind is bool else {"nargs": nargs, "metavar": metavar}
         (page or self.page).add_argument(name, help=help.replace("%", "%%"), **shape)
 
     def parse(self, words: Sequence[str]) -> SimpleNamespace:
-        """Return the values of a command line, by option.
-
-        Raises:
-            InvalidValue: an option that does not exist, or a value that it does not take.
-            SystemExit: the help page was requested, and printed.
-        """
+        """Return the values of a command line, by option."""
         return self.values(dict(self.split(words)))
 
     def split(self, words: Sequence[str]) -> list[tuple[str, Any]]:
@@ -120,11 +98,9 @@ class Parser:
 def member_page(option: str, name: str, member: Callable[..., Any]) -> str:
     """Return the help page of one game or method: its description, its settings as options, its source."""
     docstring, described = inspect.getdoc(member) or "", documented(member)
-    source = re.search(r"^Source: .*(?:\n\s+.*)*", docstring, re.MULTILINE)
-    command = f"COMMAND --{option} {name}"
-    usage = f"detente {command} [--{option}.SETTING VALUE …]"
-    text = docstring.partition("\nArgs:\n")[0].strip()
-    parser = Parser(command, text, re.sub(r"\s+", " ", source[0]) if source else "", usage)
+    text, source = docstring.partition("\nArgs:\n")[0].strip(), re.search(r"^Source: .*(?:\n\s+.*)*", docstring, re.M)
+    usage = f"detente COMMAND --{option} {name} [--{option}.SETTING VALUE …]"
+    parser = Parser(option, text, " ".join(source[0].split()) if source else "", usage)
     for key, parameter in parameters(member)[0].items():
         metavar = "(required)" if parameter.default is REQUIRED else "VALUE"
         text = with_type(described.get(key, ""), parameter.annotation, parameter.default)
@@ -132,19 +108,11 @@ def member_page(option: str, name: str, member: Callable[..., Any]) -> str:
     return parser.page.format_help()
 
 
-def member_list(option: str, table: Table) -> str:
-    """Return the list of all games or methods, one line each."""
-    listed = [f"  {name:<{max(map(len, table))}}  {summary(member)}" for name, member in table.items()]
-    return "\n".join([f"--{option} takes one of these; --{option}.help NAME shows its settings.", "", *listed, ""])
-
-
 def documented(member: Callable[..., Any]) -> dict[str, str]:
     """Return the description of each argument in a docstring."""
     text = (inspect.getdoc(member) or "").partition("\nArgs:\n")[2].partition("\n\n")[0]
-    return {
-        name: " ".join(words.split()).rstrip(".")
-        for name, words in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", text, re.M)
-    }
+    arguments = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", text, re.M)
+    return {name: " ".join(words.split()).rstrip(".") for name, words in arguments}
 
 
 def with_type(text: str, annotation: Any, default: Any) -> str:

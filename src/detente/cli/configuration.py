@@ -10,12 +10,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import yaml
-
 from detente.cli.binding import Word, load, make, plain
-from detente.cli.command_words import Parser, documented, member_list, member_page, with_type
-from detente.cli.naming import find, members_for, parameters, reason
+from detente.cli.command_words import Parser, documented, member_page, with_type
+from detente.cli.display import print_members
+from detente.cli.naming import find, members_for, parameters
 from detente.cli.naming import named_methods as named_methods
+from detente.cli.terminal import one_line
 from detente.errors import InvalidValue, unknown
 from detente.training.run import Run
 from detente.training.run_directory.status import NOT_OPTIONS
@@ -29,15 +29,7 @@ MEMBERS = {"game": "ring", "method": "consensus"}  # options with settings of th
 def parser(
     command: str, description: str, examples: str = "", without: tuple[str, ...] = (), **defaults: Any
 ) -> Parser:
-    """Return a parser whose options are the fields of `Run`, with their documentation.
-
-    Args:
-        command: the command's name.
-        description: what it does, in one line.
-        examples: further lines at the end of the help page.
-        without: fields that are no options.
-        defaults: other defaults than those of `Run`.
-    """
+    """Return a parser whose options are the fields of `Run` but those `without`, with some other `defaults`."""
     required = "--game NAME" if without else "--game NAME [--method NAME]"
     usage = f"detente {command} {required} [--{'game' if without else 'method'}.SETTING VALUE …] [OPTION …]"
     command_parser = Parser(command, description, examples, usage)
@@ -57,19 +49,17 @@ def parser(
 
 
 def parse(command_parser: Parser, words: Sequence[str]) -> SimpleNamespace:
-    """Return the options of a command line, and of the configuration files that it names.
-
-    Raises:
-        InvalidValue: an option or a value that is not allowed.
-        SystemExit: a help page was requested, and printed.
-    """
+    """Return the options of a command line, and of the configuration files that it names."""
     pairs, known = command_parser.split(words), command_parser.options
     options: dict[str, Any] = {"method": DEFAULT_METHOD} if "method" in known else {}
     for name, value in pairs:
         owner, _, key = name.partition(".")
         if key == "help":
             table = members_for(parameters(Run)[0][owner].annotation)
-            print(member_page(owner, value, find(owner, value, table)) if value else member_list(owner, table), end="")
+            if value:
+                print(member_page(owner, value, find(owner, value, table)), end="")
+            else:
+                print_members(table, f"--{owner} takes one of these; --{owner}.help NAME shows its settings.")
             raise SystemExit(0)
         if name == "config":
             options |= {field: content for field, content in read_yaml(Path(value)).items() if field in known}
@@ -79,11 +69,7 @@ def parse(command_parser: Parser, words: Sequence[str]) -> SimpleNamespace:
 
 
 def build(command_parser: Parser, options: SimpleNamespace) -> Run:
-    """Return the run that parsed options describe.
-
-    Raises:
-        InvalidValue: what the run or its parts refuse.
-    """
+    """Return the run that parsed options describe; an error of the run or its parts names the option."""
     settings = {name: make(getattr(options, name)) for name in FIELDS}
     try:
         return Run(**settings)
@@ -91,7 +77,7 @@ def build(command_parser: Parser, options: SimpleNamespace) -> Run:
         raise _named_by_options(error, options, type(settings["game"]).__name__) from error
     except Exception as error:  # a user's own classes may raise anything
         paths = f"{options.game.path}, {options.method.path}"
-        message = f"{type(error).__name__}: {reason(error)}"[:300]
+        message = f"{type(error).__name__}: {one_line(error)}"[:300]
         raise InvalidValue("game, method", paths, "a game and a method that can be trained", message) from error
 
 
@@ -107,20 +93,17 @@ def rebuilt(content: dict[str, Any]) -> Run:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the options of a run that a file holds.
-
-    Raises:
-        InvalidValue: it cannot be read, is no mapping, or has a key that is no option.
-    """
-    allowed = "a readable YAML file, saved as UTF-8 or UTF-16"
+    """Return the options of a run that a file holds; an error says what is wrong with it, and where."""
     try:
         raw = path.read_bytes()
         content = load(raw.decode(json.detect_encoding(raw)))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or ""
-        problem = "a tab; YAML is indented with spaces" if "\\t" in problem else problem or "it cannot be read"
-        text = f"{problem} (line {mark.line + 1})" if mark else getattr(error, "strerror", None) or reason(error)
-        raise InvalidValue("config", str(path), allowed, text) from error
+    except Exception as error:  # PyYAML raises more than its own errors
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or getattr(error, "strerror", None) or one_line(error)
+        problem = "a tab; YAML is indented with spaces" if mark and "\\t" in problem else problem
+        where = f" (line {mark.line + 1})" if mark else ""
+        allowed = "a readable YAML file, saved as UTF-8 or UTF-16"
+        raise InvalidValue("config", str(path), allowed, problem + where) from error
     if not isinstance(content, dict):
         problem = "It is empty" if content is None else f"It is a {type(content).__name__}"
         raise InvalidValue("config", str(path), "a YAML file with option names and values", problem)

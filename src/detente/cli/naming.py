@@ -14,7 +14,10 @@ import typing
 from inspect import Parameter
 from typing import Any
 
+from torch import nn
+
 from detente import methods
+from detente.cli.terminal import one_line
 from detente.deprecated import current
 from detente.errors import InvalidValue, unknown
 from detente.game import Game
@@ -25,8 +28,8 @@ from detente.schedule import Schedule
 
 Table = dict[str, collections.abc.Callable[..., Any]]
 BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-NOUNS = {int: "integer", float: "number", str: "word", object: "path"}
-PHRASES = {bool: "true or false", type(None): "None"} | {
+NOUNS = {int: "integer", float: "number", str: "word", object: "path", Any: "value"}
+PHRASES = {bool: "true or false", type(None): "None", nn.Module: "an nn.Module"} | {
     role: f"a name from `detente list {role.__name__.lower()}s`, or MODULE.NAME of your own" for role in (Game, Method)
 }
 
@@ -77,12 +80,7 @@ def find(field: str, name: str, table: Table) -> Any:
         return found
     except Exception as error:  # a user's own module may raise anything
         allowed = "MODULE.NAME of a class or function that can be imported"
-        raise InvalidValue(field, str(name), allowed, reason(error)) from error
-
-
-def reason(error: BaseException) -> str:
-    """Return an error's message in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+        raise InvalidValue(field, str(name), allowed, one_line(error)) from error
 
 
 def parameters(called: Any) -> tuple[dict[str, Parameter], bool]:
@@ -100,10 +98,9 @@ def parameters(called: Any) -> tuple[dict[str, Parameter], bool]:
     known = {name: parameter for name, parameter in found.items() if parameter.kind in BY_NAME}
     for name, parameter in known.items():
         hint, field = hints.get(name, Any), getattr(inner, "__dataclass_fields__", {}).get(name)
-        made = field is not None and callable(field.default_factory)
-        default = field.default_factory() if made else parameter.default
-        hint = hint.type if isinstance(hint, dataclasses.InitVar) else hint
-        known[name] = parameter.replace(annotation=hint, default=default)
+        if field is not None and callable(field.default_factory):
+            parameter = parameter.replace(default=field.default_factory())
+        known[name] = parameter.replace(annotation=hint.type if isinstance(hint, dataclasses.InitVar) else hint)
     return known, any(parameter.kind is Parameter.VAR_KEYWORD for parameter in found.values())
 
 
