@@ -214,7 +214,7 @@ def _as(field: str, kind: Any, value: Any, kinds: tuple[Any, ...]) -> Any:
         with suppress(TypeError, ValueError, OverflowError):
             return float(value)  # type: ignore[arg-type]
     elif kind in (str, Path) and isinstance(value, str) or type(value) is kind:
-        return Path(value) if kind is Path else str(value) if kind is str else value
+        return Path(str(value)) if kind is Path else str(value) if kind is str else value
     elif kind in (bool, int, float, str, Path, type(None)):
         pass
     elif origin is Callable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
-import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -71,13 +71,13 @@ def find(field: str, name: str, table: Table) -> Any:
         raise unknown(field, str(name), table)
     sys.path[:0] = [] if "" in sys.path else [""]
     try:
-        first, *others = current(name).split(".")
-        found = importlib.import_module(first)
-        for part in others:
-            if hasattr(found, "__path__") and not hasattr(found, part):
-                importlib.import_module(f"{found.__name__}.{part}")
-            found = getattr(found, part)
-        return found
+        *modules, last = current(name).split(".")
+        found = importlib.import_module(modules[0])
+        for part in modules[1:]:  # a submodule before a function of the same name in the package's __init__
+            path = f"{found.__name__}.{part}"
+            is_module = hasattr(found, "__path__") and importlib.util.find_spec(path)
+            found = importlib.import_module(path) if is_module else getattr(found, part)
+        return getattr(found, last)
     except Exception as error:  # a user's own module may raise anything
         allowed = "MODULE.NAME of a class or function that can be imported"
         raise InvalidValue(field, str(name), allowed, one_line(error)) from error
@@ -116,6 +116,7 @@ def in_words(kind: Any, plural: bool = False) -> str:
         mapping = issubclass(origin, collections.abc.Mapping)
         of = in_words(parts[mapping], plural=True)
         return f"a mapping from names to {of}" if mapping else f"{'lists' if plural else 'a list'} of {of}"
-    noun = NOUNS.get(kind) or (name_of(kind).replace("_", " ") if inspect.isclass(kind) else "value")
+    kind = kind if inspect.isclass(kind) else Any
+    noun = NOUNS.get(kind) or name_of(kind).replace("_", " ")
     singular = PHRASES.get(kind) or f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
     return re.sub("y$", "ie", noun) + "s" if plural and kind not in PHRASES else singular
