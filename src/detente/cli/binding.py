@@ -157,17 +157,17 @@ def bind_all(
     for name in [name for name in values if name not in known]:
         value, typed = values[name], is_typed(values[name])
         if others:
-            bound[name] = bind(prefix + name, Any, value)
+            bound[name] = bind(f"{prefix}{name}", Any, value)
         elif not known:
-            raise InvalidValue(prefix + name, value, "no settings")
+            raise InvalidValue(f"{prefix}{name}", value, "no settings")
         elif typed or not replaced:
             option, dashes = ("option", f"--{prefix}") if typed else (f"{prefix}{name}", "")
             raise unknown(option, f"{dashes}{name}", [f"{dashes}{key}" for key in known])
     for name, parameter in known.items():
         if name in values:
-            bound[name] = bind(prefix + name, parameter.annotation, values[name])
+            bound[name] = bind(f"{prefix}{name}", parameter.annotation, values[name])
         elif parameter.default is parameter.empty:
-            raise InvalidValue(prefix + name, None, in_words(parameter.annotation), "It is required")
+            raise InvalidValue(f"{prefix}{name}", None, in_words(parameter.annotation), "It is required")
         elif _is_plain(parameter.default):
             bound[name] = parameter.default
     return bound
