@@ -16,7 +16,7 @@ import detente
 from detente import cli, methods
 from detente.autodiff import Evaluation, vector_field, vector_jacobian
 from detente.autodiff.accumulation import parts_of
-from detente.cli import configuration
+from detente.cli import configuration, recorded_runs
 from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
 from detente.fields.consensus import Consensus
@@ -394,6 +394,6 @@ def test_at_the_command_line_and_in_run_yaml(tmp_path: Path) -> None:
     assert cli.main([*words, str(out)]) == 0
     text = (out / "run.yaml").read_text(encoding="utf-8")
     assert "precision: bfloat16\n" in text and "accumulate: 2\n" in text
-    run = configuration.build(*configuration.from_directory(out))
+    run = configuration.build(*recorded_runs.from_directory(out))
     assert (run.precision, run.accumulate) == ("bfloat16", 2)
     assert cli.main(["resume", str(out), "--steps", "4"]) == 0

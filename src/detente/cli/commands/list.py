@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from detente.cli.command_words import Parser
-from detente.cli.display import console
+from detente.cli.display import console, print_members
 from detente.cli.naming import games, named_methods
 from detente.errors import InvalidValue, unknown
 from detente.methods.method import Method
@@ -38,12 +38,7 @@ def main(words: Sequence[str]) -> int:
         return 0
     for folder in [options.folder] if options.folder else folders:
         table = tables[folder]() if folder in tables else members(folder)
-        console.print(Text(folder, style="underline"))
-        for name, member in table.items():
-            line = Text.assemble("  ", (f"{name:<{max(map(len, table))}}", "bold"), f"  {summary(member)}")
-            # One line each: truncated in a terminal, whole in a file or a pipe.
-            whole = not console.is_terminal
-            console.print(line, no_wrap=True, overflow="ignore" if whole else "ellipsis", crop=not whole)
+        print_members(table, Text(folder, style="underline"))
     return 0
 
 
