@@ -12,19 +12,21 @@ from torch import Tensor
 
 from detente.errors import InvalidValue
 from detente.game import Game
-from detente.metrics.features.extractor import Predictions
+from detente.metrics.features.extractor import Extractor, Predictions
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # torch-fidelity's name of the file
 SIDE = 32  # smaller images mean nothing to a network for 299 pixels
 
 
-class Inception:
+class Inception(Extractor):
     """Inception's 2,048 features and 1,008 logits (without their bias) of RGB images.
 
     Args:
         network: maps uint8 images (n, 3, H, W) to features and logits.
         key: a unique name of this extractor.
     """
+
+    resizer = "bilinear, not antialiased, 299 pixels (TensorFlow 1)"
 
     def __init__(self, network: Any, key: str) -> None:
         self.network, self.key = network, key
@@ -41,6 +43,14 @@ def fits(game: Game) -> bool:
     """Return whether the game's data are RGB images of at least 32 pixels a side."""
     shape = tuple(getattr(getattr(game, "data", None), "shape", ()))
     return len(shape) == 3 and shape[0] == 3 and min(shape[1:]) >= SIDE
+
+
+def require_available(weights: str | None = None) -> None:
+    """Raise `InvalidValue` if torch-fidelity or the file of weights is missing."""
+    try:
+        load(weights)
+    except ModuleNotFoundError as error:
+        raise InvalidValue("metrics", "inception", "an environment with torch-fidelity", str(error)) from error
 
 
 def load(weights: str | None = None) -> Inception:

@@ -1,0 +1,210 @@
+"""Features by any network: a module, a function, or a file that holds a module, such as DINOv2."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from detente.data.base import Data
+from detente.errors import InvalidValue, require, unknown
+from detente.game import Game
+from detente.metrics.features import classifier, inception
+from detente.metrics.features.extractor import Extractor, Predictions
+from detente.metrics.features.named import imported
+from detente.modules.calling import copied
+
+Pixels = Literal["[-1, 1]", "[0, 1]", "imagenet"]
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels in [0, 1], as in torchvision
+FORMS = "a module, a function, the path of a file by torch.export.save or torch.jit.save, or MODULE.NAME of one"
+BUILT_IN = ("classifier", "inception")
+
+
+class FeatureNetwork(Extractor):
+    """Features of samples by any network.
+
+    features = network(resize(scale(x))), flattened to (count, features)
+
+    The network is copied and evaluated in evaluation mode, without gradient. DINOv2 (Oquab et al. 2023) wants
+    `size=224, pixels="imagenet"`.
+
+    Args:
+        network: samples (count, …) to features (count, …): a module; a function of a tensor; or the path of a file
+            written by `torch.export.save` (.pt2) or `torch.jit.save`.
+        weights: path of a state dict for `network`, a module. Default: its own parameters.
+        size: side to which images are resized, in pixels ≥ 1; bicubic and antialiased. Default: not resized.
+        pixels: what the network expects: pixels in "[-1, 1]" or "[0, 1]", or RGB standardized as for "imagenet".
+        channels: 3 repeats grey images for a network of RGB images. Default: 3 for "imagenet", otherwise unchanged.
+        name: its name in reports. Default: that of the file, class or function.
+
+    Raises:
+        InvalidValue: `network` is none of these, a file cannot be read, or a setting is invalid.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module | Callable[[Tensor], Tensor] | str | Path,
+        weights: str | Path | None = None,
+        size: int | None = None,
+        pixels: Pixels = "[-1, 1]",
+        channels: int | None = None,
+        name: str = "",
+    ) -> None:
+        require(size is None or (type(size) is int and size >= 1), "size", size, "a whole number of pixels, at least 1")
+        if pixels not in get_args(Pixels):
+            raise unknown("pixels", pixels, get_args(Pixels))
+        require(channels in (None, 1, 3), "channels", channels, "1, 3 or None")
+        self.size, self.pixels = size, pixels
+        self.channels = 3 if pixels == "imagenet" else channels
+        self.resizer = "" if size is None else f"bicubic, antialiased, {size} pixels"
+        self.on_disk = isinstance(network, str | Path)  # the code of others may change and their parameters not
+        if isinstance(network, str | Path):
+            require(weights is None, "weights", str(weights), "None, since the file holds the parameters")
+            self._module, default = load_module(network), Path(network).name
+        else:
+            require(callable(network), "extractor", network, FORMS)
+            self._module, default = _frozen_copy(network, weights), getattr(network, "__name__", "")
+        self.name = name or default or type(network).__name__
+        self.key = " ".join(filter(None, [self.name, _checksum(self._module), "" if pixels == "[-1, 1]" else pixels]))
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Predictions:
+        """Return the features of samples (count, …), images in [-1, 1]; there are no logits."""
+        module, prepared = self._module, self._prepared(images)
+        if isinstance(module, nn.Module):
+            tensors = [*module.parameters(), *module.buffers()]
+            dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
+            module, prepared = module.to(images.device), prepared.to(dtype)
+        try:
+            outputs = module(prepared)
+        except Exception as error:  # a user's network may raise anything
+            shape, reason = tuple(prepared.shape), " ".join(str(error).split())[:200]
+            allowed = f"a network for samples of shape {shape}"
+            raise InvalidValue("extractor", self.name, allowed, f"{type(error).__name__}: {reason}") from error
+        valid = isinstance(outputs, Tensor) and outputs.dim() >= 1 and len(outputs) == len(images)
+        shown = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        require(valid, "extractor", f"output {shown} of {self.name}", f"one tensor of features, ({len(images)}, …)")
+        features = outputs.reshape(len(images), -1).float()
+        return Predictions.of(images, features, features[:, :0])
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"FeatureNetwork({self.key}, {self.resizer or 'not resized'})"
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        if images.dim() != 4 or images.shape[1] not in (1, 3):
+            return images.float()
+        images = images.float()
+        if self.channels == 3 and images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)
+        if self.size is not None and tuple(images.shape[2:]) != (self.size, self.size):
+            images = interpolate(images, (self.size, self.size), mode="bicubic", antialias=True)
+        if self.pixels == "[-1, 1]":
+            return images
+        images = (images + 1) / 2
+        if self.pixels == "[0, 1]":
+            return images
+        mean, deviation = (images.new_tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
+        return (images - mean) / deviation
+
+
+def as_extractor(value: Any) -> Any:
+    """Return an extractor of any form as an `Extractor`, or the name of a built-in one.
+
+    Args:
+        value: an `Extractor`; a module or function; the path of a file; MODULE.NAME of one of these; "classifier" for
+            the data set's own; or "inception".
+
+    Raises:
+        InvalidValue: it is none of these.
+    """
+    if isinstance(value, Extractor) or value in BUILT_IN:
+        return value
+    if isinstance(value, str) and not Path(value).expanduser().exists():
+        dotted = "." in value and all(map(str.isidentifier, value.split(".")))
+        require(dotted, "extractor", value, f"{', '.join(BUILT_IN)}, or {FORMS}", "There is no such file")
+        found = imported(value, "extractor")
+        value = found() if isinstance(found, type) else found
+    return value if isinstance(value, Extractor) else FeatureNetwork(value)
+
+
+def extractor_for(value: Any, data: Data) -> Extractor:
+    """Return the extractor that the result of `as_extractor` stands for."""
+    if isinstance(value, Extractor):
+        return value
+    return inception.load() if value == "inception" else classifier.of(data)
+
+
+def missing(extractor: Any, game: Game) -> str:
+    """Return in words what features of real and generated samples lack: an extractor, or data for it; empty if none."""
+    if extractor == "classifier":
+        lacking = classifier.missing(game)
+        return lacking and f"{lacking}; or another extractor, extractor=FILE or MODULE.NAME"
+    if extractor == "inception":
+        return "" if inception.fits(game) else "it needs RGB images of at least 32 pixels a side"
+    return "" if isinstance(getattr(game, "data", None), Data) else "it needs real data"
+
+
+def load_module(path: str | Path) -> Any:
+    """Return the module in a file by `torch.export.save` or `torch.jit.save`. Pickled modules are not loaded.
+
+    Raises:
+        InvalidValue: the file does not exist, or holds something else.
+    """
+    file = Path(path).expanduser()
+    allowed = "a file that torch.export.save or torch.jit.save wrote"
+    require(file.is_file(), "extractor", str(path), allowed, "There is no such file")
+    names = zipfile.ZipFile(file).namelist() if zipfile.is_zipfile(file) else []
+    inside = {name.partition("/")[2] for name in names}
+    try:
+        if "archive_format" in inside:
+            return torch.export.load(file).module()
+        if "constants.pkl" in inside:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit
+                return torch.jit.load(file, map_location="cpu").eval()
+    except Exception as error:  # torch raises many kinds of errors for damaged files
+        hint = " ".join(str(error).split())[:200]
+        raise InvalidValue("extractor", str(path), allowed, f"It cannot be read: {hint}") from error
+    hint = "For a state dict, give its module too: FeatureNetwork(module, weights=PATH). Pickled modules are not loaded"
+    raise InvalidValue("extractor", str(path), allowed, hint)
+
+
+def _frozen_copy(module: Any, weights: str | Path | None) -> Any:
+    """Return a copy in evaluation mode, with the parameters of a state dict."""
+    if not isinstance(module, nn.Module):
+        require(weights is None, "weights", str(weights), "None, since the network is no module")
+        return module
+    module = copied(module)
+    if weights is not None:
+        try:
+            content = torch.load(Path(weights).expanduser(), map_location="cpu", weights_only=True)
+            module.load_state_dict(content)
+        except Exception as error:  # torch raises many kinds of errors
+            allowed = f"the path of a state dict of {type(module).__name__}"
+            hint = " ".join(str(error).split())[:200]
+            raise InvalidValue("weights", str(weights), allowed, hint) from error
+    return module.eval().requires_grad_(False)
+
+
+def _checksum(module: Any) -> str:
+    """Return 16 hexadecimal digits of a module's parameters, or of a function's code."""
+    digest = hashlib.sha256()
+    if isinstance(module, nn.Module):
+        for name, tensor in sorted(module.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
+            digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    else:
+        code = getattr(module, "__code__", None)
+        constants = [constant for constant in getattr(code, "co_consts", ()) if not hasattr(constant, "co_code")]
+        digest.update(b"" if code is None else code.co_code + repr((code.co_names, constants)).encode())
+    return digest.hexdigest()[:16]
