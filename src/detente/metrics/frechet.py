@@ -238,7 +238,8 @@ class FrechetDistance(Metric):
 
     Args:
         extractor: a module; a function of samples (count, …); the path of a file by `torch.export.save` or
-            `torch.jit.save`; MODULE.NAME of one of these; a `FeatureNetwork`; "inception"; or "classifier", that of the data set.
+            `torch.jit.save`; MODULE.NAME of one of these; a `FeatureNetwork`; "inception"; or the data set's own
+            "classifier".
         real: largest number of real samples, at least 2.
 
     Source: Heusel et al. 2017 (TTUR), equation 6; Stein et al. 2023, section 3, for DINOv2.

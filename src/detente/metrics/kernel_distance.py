@@ -146,7 +146,8 @@ class KernelDistance(Metric):
 
     Args:
         extractor: a module; a function of samples (count, …); the path of a file by `torch.export.save` or
-            `torch.jit.save`; MODULE.NAME of one of these; a `FeatureNetwork`; "inception"; or "classifier", that of the data set.
+            `torch.jit.save`; MODULE.NAME of one of these; a `FeatureNetwork`; "inception"; or the data set's own
+            "classifier".
         subsets: number of random subsets, at least 1.
         size: number of samples in a subset, at least 2; all samples if there are fewer.
         real: largest number of real samples, at least 2.

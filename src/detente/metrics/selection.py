@@ -41,7 +41,8 @@ def _as_metric(item: Any) -> Metric:
         return item
     if inspect.isclass(item) and issubclass(item, Metric):
         return _called(item, {}, item.__name__)
-    require(isinstance(item, str), "metrics", item, FORMS)
+    if not isinstance(item, str):
+        raise InvalidValue("metrics", item, FORMS)
     name, _, settings = item.partition(":")
     known = members("metrics")
     if name not in known and "." not in name.strip("."):

@@ -24,6 +24,7 @@ class Ranking:
         winner: the run with the best mean, if its interval overlaps no other run's; else None.
         overlapping: runs whose intervals overlap that of the best run.
         reason: why there is no winner; empty if there is one, or if there is nothing to compare.
+        measured: how the metric was measured, in words.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Ranking:
     winner: int | None = None
     overlapping: tuple[int, ...] = ()
     reason: str = ""
+    measured: str = ""
 
     @property
     def only_run(self) -> int | None:
@@ -52,7 +54,7 @@ def _ranking(runs: Sequence[RecordedRun], quantity: Quantity) -> Ranking:
     outcomes = tuple(final_outcome(run, quantity) for run in runs)
     intervals = {index: outcome.interval for index, outcome in enumerate(outcomes) if outcome.interval}
     if metric.better == "none" or not intervals:
-        return Ranking(metric.title, metric.unit, metric.better, outcomes)
+        return Ranking(metric.title, metric.unit, metric.better, outcomes, measured=metric.measured)
     means = {index: interval.mean for index, interval in intervals.items()}
     top = max(means.values()) if metric.better == "higher" else min(means.values())
     best = tuple(index for index, mean in means.items() if mean == top)
@@ -61,7 +63,9 @@ def _ranking(runs: Sequence[RecordedRun], quantity: Quantity) -> Ranking:
     overlapping = tuple(index for index, interval in others.items() if interval.overlaps(intervals[first]))
     reason = _no_winner_reason(runs, outcomes, first, overlapping)
     winner = first if others and not reason else None
-    return Ranking(metric.title, metric.unit, metric.better, outcomes, best, winner, overlapping, reason)
+    return Ranking(
+        metric.title, metric.unit, metric.better, outcomes, best, winner, overlapping, reason, metric.measured
+    )
 
 
 def _no_winner_reason(
