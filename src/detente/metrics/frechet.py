@@ -218,6 +218,9 @@ class FID(Metric):
     def applies(self, game: Game) -> bool:
         return inception.fits(game)
 
+    def missing(self, game: Game) -> str:
+        return inception.missing(game)
+
     def require_available(self) -> None:
         inception.require_available(self.weights)
 

@@ -118,6 +118,9 @@ class InceptionScore(Metric):
     def applies(self, game: Game) -> bool:
         return inception.fits(game)
 
+    def missing(self, game: Game) -> str:
+        return inception.missing(game)
+
     def require_available(self) -> None:
         inception.require_available(self.weights)
 

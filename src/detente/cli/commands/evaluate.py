@@ -30,7 +30,7 @@ examples:
   detente evaluate runs/cifar --metrics fid kid --n 50000
   detente evaluate runs/one --metrics log_likelihood coverage --step 1000
   detente evaluate runs/mine --metrics my_module.MyMetric
-  detente evaluate runs/mine --metrics frechet_distance:extractor=dinov2.pt2,real=50000 kernel_distance:extractor=dinov2.pt2
+  detente evaluate runs/mine --metrics frechet_distance:extractor=dinov2.pt2,real=50000
 
 `detente list metrics` says what each metric measures and needs. Training is not affected.
 """

@@ -45,6 +45,13 @@ def fits(game: Game) -> bool:
     return len(shape) == 3 and shape[0] == 3 and min(shape[1:]) >= SIDE
 
 
+def missing(game: Game) -> str:
+    """Return in words why Inception's features are not defined for the data of `game`; empty if they are."""
+    shape = getattr(getattr(game, "data", None), "shape", None)
+    found = "this game has no data" if shape is None else f"this game's data have shape {tuple(shape)}"
+    return "" if fits(game) else f"it needs RGB images of at least {SIDE} pixels a side, and {found}"
+
+
 def require_available(weights: str | None = None) -> None:
     """Raise `InvalidValue` if torch-fidelity or the file of weights is missing."""
     try:

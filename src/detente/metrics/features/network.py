@@ -150,7 +150,7 @@ def missing(extractor: Any, game: Game) -> str:
         lacking = classifier.missing(game)
         return lacking and f"{lacking}; or another extractor, extractor=FILE or MODULE.NAME"
     if extractor == "inception":
-        return "" if inception.fits(game) else "it needs RGB images of at least 32 pixels a side"
+        return inception.missing(game)
     return "" if isinstance(getattr(game, "data", None), Data) else "it needs real data"
 
 

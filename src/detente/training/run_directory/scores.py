@@ -41,7 +41,7 @@ def key_for(entries: dict[str, Any], name: str, metric: Metric, stamp: Stamp, tr
     """Return the key of a metric's values with one stamp, and describe it in `entries`.
 
     The key is the metric's name, unless the record has values with another stamp under this name. Then it also has the
-    number of samples, as in "fid samples=50000".
+    counts of real and generated samples that differ, as in "fid samples=50000".
 
     Args:
         entries: the content of metrics.json; changed.
@@ -50,8 +50,14 @@ def key_for(entries: dict[str, Any], name: str, metric: Metric, stamp: Stamp, tr
         stamp: how the values are measured.
         training: whether they are measured during training, which continues the values without a stamp.
     """
-    numbered = f"{name} samples={stamp.get('samples')}"
-    keys = itertools.chain([name, numbered], (f"{numbered} ({number})" for number in itertools.count(2)))
+    before = entries.get(name, NEW).get("stamp") or {}
+    counts = [
+        f"{count}={stamp[count]}"
+        for count in ("real", "samples")
+        if count in stamp and stamp[count] != before.get(count)
+    ]
+    other = " ".join([name, *counts])
+    keys = itertools.chain([name], [other] if counts else [], (f"{other} ({number})" for number in itertools.count(2)))
     free = (None, dict(stamp)) if training else (dict(stamp),)
     unused = (key for key in keys if "missing" in (entry := entries.get(key, NEW)) or entry.get("stamp") in free)
     key = next(unused)
