@@ -139,17 +139,18 @@ def tuning_table(runs: Sequence[RecordedRun], comparison: BaselineComparison) ->
 
 def _metric_column(runs: Sequence[RecordedRun], ranking: Ranking) -> Column:
     cells = [
-        _outcome_cell(outcome, len(run.seeds), best=ranking.winner == index)
+        _outcome_cell(outcome, len(run.seeds), ranking.winner == index, ranking.earlier.get(index))
         for index, (run, outcome) in enumerate(zip(runs, ranking.outcomes, strict=True))
     ]
     return Column(ranking.title, tuple(cells), ranking.unit, ranking.better, ranking.measured)
 
 
-def _outcome_cell(outcome: FinalValues, seeds: int, best: bool) -> Cell:
+def _outcome_cell(outcome: FinalValues, seeds: int, best: bool, earlier: int | None) -> Cell:
     if outcome.interval is None:
         return Cell(notes=("all diverged" if seeds and len(outcome.diverged) == seeds else "not measured",))
     total = "" if outcome.complete else f" of {seeds}"
-    return Cell(format_interval(outcome.interval), (f"n = {outcome.interval.n}{total}",), style="best" if best else "")
+    notes = (f"n = {outcome.interval.n}{total}", *([] if earlier is None else [f"at step {earlier:,}"]))
+    return Cell(format_interval(outcome.interval), notes, style="best" if best else "")
 
 
 def _status_counts(run: RecordedRun) -> tuple[StatusCount, ...]:

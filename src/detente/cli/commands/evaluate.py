@@ -50,6 +50,7 @@ def main(words: Sequence[str]) -> int:
         paths = find_runs(options.runs)
     except InvalidValue as error:
         raise InvalidValue("runs", error.value, error.allowed, error.hint) from error
+    measured = False
     for path in map(_shown, paths):
         run = configuration.build(*configuration.from_directory(path))
         with _Bar(path.name) as bar:
@@ -57,8 +58,10 @@ def main(words: Sequence[str]) -> int:
         console.print(_table(path, evaluation))
         for seed in evaluation.diverged:
             console.print(f"{path}: seed {seed} had diverged and was not measured.", soft_wrap=True)
-        for name, problem in _problems(evaluation).items():
-            console.print(f"{path}: {name} was not measured: {problem}", soft_wrap=True)
+        measured = measured or any(not s.problem for scores in evaluation.scores.values() for s in scores.values())
+    if not measured:
+        console.print("Nothing could be measured.")
+        return 1
     shown = " ".join(quoted(path) for path in options.runs)
     console.print(f"Recorded. Look at it: detente report {shown} --out page.html", soft_wrap=True)
     return 0
@@ -108,8 +111,3 @@ def _table(path: Path, evaluation: Evaluation) -> Table:
         finite = f" ({interval.n} of {len(scores)} seeds)" if interval and interval.n < len(scores) else ""
         table.add_row(name + arrows[metric.better], value + finite, describe_stamp(scores[0].stamp) if scores else "")
     return table
-
-
-def _problems(evaluation: Evaluation) -> dict[str, str]:
-    """Return why metrics could not be measured, by name."""
-    return {n: s.problem for scores in evaluation.scores.values() for n, s in scores.items() if s.problem}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import warnings
 import zipfile
@@ -71,8 +72,14 @@ class FeatureNetwork(Extractor):
         else:
             require(callable(network), "extractor", network, FORMS)
             self._module, default = _frozen_copy(network, weights), getattr(network, "__name__", "")
-        self.name = name or default or type(network).__name__
-        self.key = " ".join(filter(None, [self.name, _checksum(self._module), "" if pixels == "[-1, 1]" else pixels]))
+        self._checksum = _checksum(self._module)
+        self._set_name(name or default or type(network).__name__)
+
+    def named(self, name: str) -> FeatureNetwork:
+        """Return the same network under another name."""
+        renamed = copy.copy(self)
+        renamed._set_name(name)
+        return renamed
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Predictions:
@@ -99,6 +106,10 @@ class FeatureNetwork(Extractor):
 
     def __repr__(self) -> str:
         return f"FeatureNetwork({self.key}, {self.resizer or 'not resized'})"
+
+    def _set_name(self, name: str) -> None:
+        self.name = name
+        self.key = " ".join(filter(None, [name, self._checksum, "" if self.pixels == "[-1, 1]" else self.pixels]))
 
     def _prepared(self, images: Tensor) -> Tensor:
         if images.dim() != 4 or images.shape[1] not in (1, 3):
@@ -130,11 +141,15 @@ def as_extractor(value: Any) -> Any:
     if isinstance(value, Extractor) or value in BUILT_IN:
         return value
     if isinstance(value, str) and not Path(value).expanduser().exists():
-        dotted = "." in value and all(map(str.isidentifier, value.split(".")))
-        require(dotted, "extractor", value, f"{', '.join(BUILT_IN)}, or {FORMS}", "There is no such file")
-        found = imported(value, "extractor")
-        value = found() if isinstance(found, type) else found
-    return value if isinstance(value, Extractor) else FeatureNetwork(value)
+        try:
+            found = imported(value, "extractor")
+        except InvalidValue as error:
+            hint = f"There is no such file, and it cannot be imported: {error.hint}"
+            raise InvalidValue("extractor", value, f"{', '.join(BUILT_IN)}, {FORMS}", hint) from error
+        found = found() if isinstance(found, type) else found
+        extractor = found if isinstance(found, Extractor) else FeatureNetwork(found)
+        return extractor.named(value) if isinstance(extractor, FeatureNetwork) else extractor
+    return FeatureNetwork(value)
 
 
 def extractor_for(value: Any, data: Data) -> Extractor:

@@ -112,8 +112,8 @@ class Record:
         requested, reasons = select_applicable(self._requested, run.game)
         self.metrics = {**applicable(run.game), **requested}
         self._write_yaml({**configuration, **origin})
-        self._entries = {name: describe_metric(metric) for name, metric in self.metrics.items()}
-        self._entries |= {n: {**describe_metric(self._requested[n]), "missing": text} for n, text in reasons.items()}
+        self._entries = {name: describe_metric(name, metric) for name, metric in self.metrics.items()}
+        self._entries |= {n: {**describe_metric(n, self._requested[n]), "missing": text} for n, text in reasons.items()}
         self._entries |= read_entries(directory) if resume else {}
         self._keys = {name: name for name in self.metrics}
         write_entries(directory, self._entries)

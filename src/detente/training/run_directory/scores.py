@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from detente.metrics.base import Metric, Stamp
+from detente.registry import name_of
 from detente.training.measurement import Score
 from detente.training.run_directory.directory import write_text
 from detente.training.run_directory.lock import DirectoryLock
@@ -32,9 +33,17 @@ def write_entries(directory: Path, entries: Mapping[str, Any]) -> None:
     write_text(directory / FILE, json.dumps(entries, indent=1, ensure_ascii=False))
 
 
-def describe_metric(metric: Metric) -> dict[str, Any]:
-    """Return the title, the unit and the direction of a metric."""
-    return {"title": metric.title, "unit": metric.unit, "better": metric.better}
+def describe_metric(name: str, metric: Metric) -> dict[str, Any]:
+    """Return the title, the unit and the direction of a metric. The title also names settings, but no extractor.
+
+    Args:
+        name: its name in the record, such as "fid:real=50000".
+        metric: the metric.
+    """
+    title = metric.title or name_of(type(metric)).replace("_", " ").capitalize()
+    settings = [part for part in name.partition(":")[2].split(",") if part and not part.startswith("extractor=")]
+    title += f" ({', '.join(settings)})" if settings else ""
+    return {"title": title, "unit": metric.unit, "better": metric.better}
 
 
 def key_for(entries: dict[str, Any], name: str, metric: Metric, stamp: Stamp, training: bool = False) -> str:
@@ -61,7 +70,7 @@ def key_for(entries: dict[str, Any], name: str, metric: Metric, stamp: Stamp, tr
     free = (None, dict(stamp)) if training else (dict(stamp),)
     unused = (key for key in keys if "missing" in (entry := entries.get(key, NEW)) or entry.get("stamp") in free)
     key = next(unused)
-    entries[key] = {**describe_metric(metric), "metric": name, "stamp": dict(stamp)}
+    entries[key] = {**describe_metric(name, metric), "metric": name, "stamp": dict(stamp)}
     return key
 
 
