@@ -17,7 +17,16 @@ from detente.game import Game
 from detente.metrics.base import Metric, Stamp, nonnegative
 from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier, inception
-from detente.metrics.features.extractor import REAL, Extractor, cached_on_data, of_data, of_samples, real_count, stamp
+from detente.metrics.features.extractor import (
+    REAL,
+    Extractor,
+    cached_on_data,
+    identity,
+    of_data,
+    of_samples,
+    real_count,
+    stamp,
+)
 from detente.metrics.features.network import as_extractor, extractor_for, missing
 
 BLOCK = 192  # rows and columns of one block product; the fastest size in measurements
@@ -153,7 +162,7 @@ def real_moments(
     data: Data, extractor: Extractor, count: int = REAL, subject: EvaluationContext | None = None
 ) -> Moments:
     """Return the moments of the features of up to `count` real samples; computed once per data."""
-    key = ("moments", extractor.key if extractor.on_disk else extractor, real_count(data, count))
+    key = ("moments", identity(extractor), real_count(data, count))
     return cached_on_data(data, key, lambda: moments(of_data(data, extractor, count, subject)))
 
 

@@ -69,11 +69,13 @@ class Extractor(ABC):
         key: a unique name of this network and its parameters.
         resizer: how images are resized before the network, in words; empty if they are not.
         on_disk: whether real features may be stored on disk: whether the key identifies the network across processes.
+        scaled: whether images must be in [-1, 1]; otherwise, they come as the data have them.
     """
 
     key: str
     resizer: str = ""
     on_disk: bool = True
+    scaled: bool = True
 
     @abstractmethod
     def predict(self, images: Tensor) -> Predictions:
@@ -86,9 +88,9 @@ def of_samples(subject: EvaluationContext, extractor: Extractor) -> Predictions:
     def compute() -> Predictions:
         parts = subject.samples.split(PART)
         tracked = subject.track(parts, f"features of samples: {extractor.key}", len(parts))
-        return extract(extractor, (standardized(subject.data, part) for part in tracked))
+        return extract(extractor, (_scaled(extractor, subject.data, part) for part in tracked))
 
-    return subject.once(("features", _identity(extractor)), compute)
+    return subject.once(("features", identity(extractor)), compute)
 
 
 def of_data(data: Data, extractor: Extractor, count: int = REAL, subject: EvaluationContext | None = None) -> Tensor:
@@ -103,7 +105,7 @@ def of_data(data: Data, extractor: Extractor, count: int = REAL, subject: Evalua
         count: largest number of samples; a smaller set gives all of its samples.
         subject: shows the progress.
     """
-    key = ("features", _identity(extractor), real_count(data, count))
+    key = ("features", identity(extractor), real_count(data, count))
     return cached_on_data(data, key, lambda: _cached_on_disk(data, extractor, count, subject))
 
 
@@ -118,16 +120,16 @@ def stamp(subject: EvaluationContext, extractor: Extractor, real: int | None = N
     entries: dict[str, str | int] = {"extractor": extractor.key}
     if extractor.resizer:
         entries["resizer"] = extractor.resizer
-    if is_images(subject.data) and pixel_range(subject.data) != (-1, 1):
+    if extractor.scaled and is_images(subject.data) and pixel_range(subject.data) != (-1, 1):
         entries["pixels"] = "[{:g}, {:g}]".format(*pixel_range(subject.data))
     if real is not None:
         entries["real"] = real_count(subject.data, real)
     return {**entries, "samples": subject.count}
 
 
-def standardized(data: Data, samples: Tensor) -> Tensor:
-    """Return images in [-1, 1], whatever the range of the data's pixels; other samples unchanged."""
-    low, high = pixel_range(data) if is_images(data) else (-1.0, 1.0)
+def _scaled(extractor: Extractor, data: Data, samples: Tensor) -> Tensor:
+    """Return samples for an extractor: images in [-1, 1], whatever the range of the data's pixels."""
+    low, high = pixel_range(data) if extractor.scaled and is_images(data) else (-1.0, 1.0)
     return samples if (low, high) == (-1, 1) else (samples - low) * (2 / (high - low)) - 1
 
 
@@ -140,20 +142,20 @@ def extract(extractor: Extractor, parts: Iterable[Tensor]) -> Predictions:
     )
 
 
-def _identity(extractor: Extractor) -> object:
+def identity(extractor: Extractor) -> object:
     """Return what identifies a network in memory."""
-    return extractor.key if extractor.on_disk else extractor
+    return (extractor.key, extractor.resizer) if extractor.on_disk else extractor
 
 
 def _cached_on_disk(data: Data, extractor: Extractor, count: int, subject: EvaluationContext | None) -> Tensor:
     def compute() -> Tensor:
         parts, total = (part["real"] for part in real_parts(data, count)), -(-real_count(data, count) // PART)
         tracked = subject.track(parts, f"features of data: {extractor.key}", total) if subject else parts
-        return extract(extractor, (standardized(data, part) for part in tracked)).features
+        return extract(extractor, (_scaled(extractor, data, part) for part in tracked)).features
 
     if not extractor.on_disk:
         return compute()
-    digest = hashlib.sha256(extractor.key.encode())
+    digest = hashlib.sha256(f"{extractor.key} {extractor.resizer}".encode())
     for part in real_parts(data, count):
         digest.update(part["real"].cpu().contiguous().numpy().data)
     try:

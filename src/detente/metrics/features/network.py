@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.export.passes import move_to_device_pass
 from torch.nn.functional import interpolate
 
 from detente.data.base import Data
@@ -22,7 +23,7 @@ from detente.metrics.features.extractor import Extractor, Predictions
 from detente.metrics.features.named import imported
 from detente.modules.calling import copied
 
-Pixels = Literal["[-1, 1]", "[0, 1]", "imagenet"]
+Pixels = Literal["[-1, 1]", "[0, 1]", "imagenet", "unchanged"]
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels in [0, 1], as in torchvision
 FORMS = "a module, a function, the path of a file by torch.export.save or torch.jit.save, or MODULE.NAME of one"
 BUILT_IN = ("classifier", "inception")
@@ -41,7 +42,8 @@ class FeatureNetwork(Extractor):
             written by `torch.export.save` (.pt2) or `torch.jit.save`.
         weights: path of a state dict for `network`, a module. Default: its own parameters.
         size: side to which images are resized, in pixels ≥ 1; bicubic and antialiased. Default: not resized.
-        pixels: what the network expects: pixels in "[-1, 1]" or "[0, 1]", or RGB standardized as for "imagenet".
+        pixels: what the network expects: pixels in "[-1, 1]" or "[0, 1]", RGB standardized as for "imagenet", or images
+            "unchanged", as the data have them.
         channels: 3 repeats grey images for a network of RGB images. Default: 3 for "imagenet", otherwise unchanged.
         name: its name in reports. Default: that of the file, class or function.
 
@@ -66,13 +68,15 @@ class FeatureNetwork(Extractor):
         self.channels = 3 if pixels == "imagenet" else channels
         self.resizer = "" if size is None else f"bicubic, antialiased, {size} pixels"
         self.on_disk = isinstance(network, str | Path)  # the code of others may change and their parameters not
+        self.scaled = pixels != "unchanged"
         if isinstance(network, str | Path):
             require(weights is None, "weights", str(weights), "None, since the file holds the parameters")
             self._module, default = load_module(network), Path(network).name
+            self._checksum = hashlib.sha256(Path(network).expanduser().read_bytes()).hexdigest()[:16]
         else:
             require(callable(network), "extractor", network, FORMS)
             self._module, default = _frozen_copy(network, weights), getattr(network, "__name__", "")
-        self._checksum = _checksum(self._module)
+            self._checksum = _checksum(self._module)
         self._set_name(name or default or type(network).__name__)
 
     def named(self, name: str) -> FeatureNetwork:
@@ -84,11 +88,11 @@ class FeatureNetwork(Extractor):
     @torch.no_grad()
     def predict(self, images: Tensor) -> Predictions:
         """Return the features of samples (count, …), images in [-1, 1]; there are no logits."""
-        module, prepared = self._module, self._prepared(images)
+        module, prepared = _on(self._module, images.device), self._prepared(images)
         if isinstance(module, nn.Module):
             tensors = [*module.parameters(), *module.buffers()]
             dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
-            module, prepared = module.to(images.device), prepared.to(dtype)
+            prepared = prepared.to(dtype)
         try:
             outputs = module(prepared)
         except Exception as error:  # a user's network may raise anything
@@ -109,7 +113,8 @@ class FeatureNetwork(Extractor):
 
     def _set_name(self, name: str) -> None:
         self.name = name
-        self.key = " ".join(filter(None, [name, self._checksum, "" if self.pixels == "[-1, 1]" else self.pixels]))
+        settings = [self.pixels if self.pixels != "[-1, 1]" else "", "RGB" if self.channels == 3 else ""]
+        self.key = " ".join(filter(None, [name, self._checksum, *settings]))
 
     def _prepared(self, images: Tensor) -> Tensor:
         if images.dim() != 4 or images.shape[1] not in (1, 3):
@@ -119,7 +124,7 @@ class FeatureNetwork(Extractor):
             images = images.expand(-1, 3, -1, -1)
         if self.size is not None and tuple(images.shape[2:]) != (self.size, self.size):
             images = interpolate(images, (self.size, self.size), mode="bicubic", antialias=True)
-        if self.pixels == "[-1, 1]":
+        if self.pixels in ("[-1, 1]", "unchanged"):
             return images
         images = (images + 1) / 2
         if self.pixels == "[0, 1]":
@@ -182,7 +187,7 @@ def load_module(path: str | Path) -> Any:
     inside = {name.partition("/")[2] for name in names}
     try:
         if "archive_format" in inside:
-            return torch.export.load(file).module()
+            return Exported(torch.export.load(file))
         if "constants.pkl" in inside:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit
@@ -192,6 +197,33 @@ def load_module(path: str | Path) -> Any:
         raise InvalidValue("extractor", str(path), allowed, f"It cannot be read: {hint}") from error
     hint = "For a state dict, give its module too: FeatureNetwork(module, weights=PATH). Pickled modules are not loaded"
     raise InvalidValue("extractor", str(path), allowed, hint)
+
+
+class Exported(nn.Module):
+    """A module that `torch.export` wrote, which contains devices as constants."""
+
+    def __init__(self, program: torch.export.ExportedProgram) -> None:
+        super().__init__()
+        self.program, self.device = program, torch.device("cpu")
+        self.module = program.module()
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Return the features."""
+        return self.module(samples)
+
+    def on(self, device: torch.device) -> Exported:
+        """Move it to a device."""
+        if device != self.device:
+            self.program, self.device = move_to_device_pass(self.program, device), device
+            self.module = self.program.module()
+        return self
+
+
+def _on(module: Any, device: torch.device) -> Any:
+    """Return a network on a device."""
+    if isinstance(module, Exported):
+        return module.on(device)
+    return module.to(device) if isinstance(module, nn.Module) else module
 
 
 def _frozen_copy(module: Any, weights: str | Path | None) -> Any:
