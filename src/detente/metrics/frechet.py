@@ -225,7 +225,7 @@ class FID(Metric):
         require(type(self.real) is int and self.real >= 2, "real", self.real, "a whole number, at least 2")
 
     def applies(self, game: Game) -> bool:
-        return inception.fits(game)
+        return not self.missing(game)
 
     def missing(self, game: Game) -> str:
         return inception.missing(game)

@@ -116,7 +116,7 @@ class InceptionScore(Metric):
         _require_splits(self.splits)
 
     def applies(self, game: Game) -> bool:
-        return inception.fits(game)
+        return not self.missing(game)
 
     def missing(self, game: Game) -> str:
         return inception.missing(game)

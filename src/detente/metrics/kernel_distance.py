@@ -126,7 +126,7 @@ class KID(Metric):
         _require_sizes(self.subsets, self.size, self.real)
 
     def applies(self, game: Game) -> bool:
-        return inception.fits(game)
+        return not self.missing(game)
 
     def missing(self, game: Game) -> str:
         return inception.missing(game)

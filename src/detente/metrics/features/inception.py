@@ -13,6 +13,7 @@ from torch import Tensor
 from detente.errors import InvalidValue
 from detente.game import Game
 from detente.metrics.features.extractor import Extractor, Predictions
+from detente.metrics.features.real_samples import missing_range
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # torch-fidelity's name of the file
 SIDE = 32  # smaller images mean nothing to a network for 299 pixels
@@ -49,7 +50,10 @@ def missing(game: Game) -> str:
     """Return in words why Inception's features are not defined for the data of `game`; empty if they are."""
     shape = getattr(getattr(game, "data", None), "shape", None)
     found = "this game has no data" if shape is None else f"this game's data have shape {tuple(shape)}"
-    return "" if fits(game) else f"it needs RGB images of at least {SIDE} pixels a side, and {found}"
+    if not fits(game):
+        return f"it needs RGB images of at least {SIDE} pixels a side, and {found}"
+    data: Any = getattr(game, "data", None)
+    return missing_range(data)
 
 
 def require_available(weights: str | None = None) -> None:

@@ -68,6 +68,15 @@ def pixel_range(data: Data) -> Range:
     return cached_on_data(data, "pixel range", lambda: _pixel_range(data))
 
 
+def missing_range(data: Data) -> str:
+    """Return in words why images have no range of pixels; empty if they have one, or if samples are no images."""
+    try:
+        _ = pixel_range(data) if is_images(data) else None
+    except InvalidValue as error:
+        return f"it needs {error.allowed}, and this game's are {error.value}"
+    return ""
+
+
 def _pixel_range(data: Data) -> Range:
     if isinstance(data, StoredData) and data.arrays[0].dtype in (torch.uint8, np.uint8):
         return (-1.0, 1.0)  # as they are read
@@ -78,4 +87,4 @@ def _pixel_range(data: Data) -> Range:
         if least - slack <= low and high <= most + slack:
             return (least, most)
     allowed = "images in [-1, 1], [0, 1] or [0, 255]"
-    raise InvalidValue("data", f"images from {low:.3g} to {high:.3g}", allowed, "Do not standardize them")
+    raise InvalidValue("data", f"from {low:.3g} to {high:.3g}", allowed, "Do not standardize them")
