@@ -402,7 +402,9 @@ def test_non_finite_samples_have_no_good_value(name: str, how: str, straw) -> No
 def test_tiny_sets_are_measured_or_undefined(name: str, count: int, straw) -> None:
     data, samples = samples_for(name, 3)
     found = measured(name, samples[:count], data)
-    needs = dict.fromkeys(("classifier_frechet_distance", "frechet_distance", "kernel_distance", "fid", "kid"), 2)
+    needs: dict[str, int] = dict.fromkeys(
+        ("classifier_frechet_distance", "frechet_distance", "kernel_distance", "fid", "kid"), 2
+    )
     needs |= dict.fromkeys(("log_likelihood", "coverage"), 2)
     needs |= dict.fromkeys(("feature_precision", "feature_recall", "feature_density", "feature_coverage"), 4)
     needs |= dict.fromkeys(("classifier_score", "inception_score"), 10)

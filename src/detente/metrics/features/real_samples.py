@@ -42,7 +42,7 @@ def real_count(data: Data, count: int = REAL) -> int:
 def real_parts(data: Data, count: int = REAL) -> Iterator[dict[str, Tensor]]:
     """Yield up to `count` real samples with their labels, ≤ 128 at a time: always the same ones, in random order.
 
-    Each is a dictionary as from `Data.draw`. Of a larger count, the first samples are those of a smaller one.
+    Each is a dictionary as from `Data.draw`. Of a finite set, a larger count begins with the samples of a smaller one.
     """
     generator = torch.Generator().manual_seed(SEED)
     if isinstance(data, StoredData):
