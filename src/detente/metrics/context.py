@@ -12,7 +12,7 @@ from torch import Tensor
 from detente.data.base import Data
 from detente.deprecated import lookup
 from detente.errors import InvalidValue
-from detente.metrics.features.real_samples import REAL, real_parts
+from detente.metrics.features.real_samples import REAL, data_of, real_parts
 
 if TYPE_CHECKING:
     from detente.game import Game
@@ -79,8 +79,8 @@ class EvaluationContext:
 
     @property
     def data(self) -> Any:
-        """The data of the game, or None if it has none."""
-        return getattr(self.game, "data", None)
+        """The data of the game, or None if it has none. Those of a `DataLoader` are the samples in its batches."""
+        return data_of(self.game)
 
     def real(self, count: int = REAL) -> Tensor:
         """Return real samples, (≤ count, *shape) float32: always the same ones, in random order; all of a smaller set.

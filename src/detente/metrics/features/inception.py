@@ -13,7 +13,7 @@ from torch import Tensor
 from detente.errors import InvalidValue
 from detente.game import Game
 from detente.metrics.features.extractor import Extractor, Predictions
-from detente.metrics.features.real_samples import missing_range
+from detente.metrics.features.real_samples import data_of, missing_range
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # torch-fidelity's name of the file
 SIDE = 32  # smaller images mean nothing to a network for 299 pixels
@@ -42,18 +42,17 @@ class Inception(Extractor):
 
 def fits(game: Game) -> bool:
     """Return whether the game's data are RGB images of at least 32 pixels a side."""
-    shape = tuple(getattr(getattr(game, "data", None), "shape", ()))
+    shape = tuple(getattr(data_of(game), "shape", ()))
     return len(shape) == 3 and shape[0] == 3 and min(shape[1:]) >= SIDE
 
 
 def missing(game: Game) -> str:
     """Return in words why Inception's features are not defined for the data of `game`; empty if they are."""
-    shape = getattr(getattr(game, "data", None), "shape", None)
+    shape = getattr(data_of(game), "shape", None)
     found = "this game has no data" if shape is None else f"this game's data have shape {tuple(shape)}"
     if not fits(game):
         return f"it needs RGB images of at least {SIDE} pixels a side, and {found}"
-    data: Any = getattr(game, "data", None)
-    return missing_range(data)
+    return missing_range(data_of(game))
 
 
 def require_available(weights: str | None = None) -> None:

@@ -21,7 +21,7 @@ from detente.game import Game
 from detente.metrics.features import classifier, inception
 from detente.metrics.features.extractor import Extractor, Predictions
 from detente.metrics.features.named import imported
-from detente.metrics.features.real_samples import missing_range
+from detente.metrics.features.real_samples import data_of, missing_range
 from detente.modules.calling import copied
 
 Pixels = Literal["[-1, 1]", "[0, 1]", "imagenet", "unchanged"]
@@ -172,7 +172,7 @@ def missing(extractor: Any, game: Game) -> str:
         return lacking and f"{lacking}; or another extractor, extractor=FILE or MODULE.NAME"
     if extractor == "inception":
         return inception.missing(game)
-    data = getattr(game, "data", None)
+    data = data_of(game)
     if not isinstance(data, Data):
         return "it needs real data"
     return missing_range(data) if extractor.scaled else ""

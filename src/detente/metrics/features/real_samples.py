@@ -24,6 +24,55 @@ TOLERANCE = 0.01  # of a range, which resizing and JPEG exceed a little
 _results_by_data: Any = WeakIdKeyDictionary()  # data → results by key
 
 
+class BatchSamples(Data):
+    """Real samples from the batches of a game whose data are no `Data`, such as a `DataLoader`.
+
+    Args:
+        game: the game, with `batches`.
+        name: entry of the batches.
+        shape: shape of a sample, without the batch.
+    """
+
+    def __init__(self, game: Any, name: str, shape: tuple[int, ...]) -> None:
+        self._game, self._name, self._shape = game, name, shape
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    @property
+    def size(self) -> int | None:
+        return self._game.batches.size
+
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+        parts: list[Tensor] = []
+        while sum(map(len, parts)) < count:
+            parts.append(self._game.draw(generator)[self._name].float())
+        return {"real": torch.cat(parts)[:count]}
+
+
+def data_of(game: Any) -> Any:
+    """Return the real data of a game: its `data`, or the samples in its batches; None if there are none.
+
+    Of batches, the samples are the entry "real", or the only entry of floating-point numbers with an axis besides the
+    batch's. Batches that come only once are left to the training.
+    """
+    data, batches = getattr(game, "data", None), getattr(game, "batches", None)
+    if isinstance(data, Data) or batches is None:
+        return data
+    memo, key = game.evaluation_memo, "real samples of metrics"
+    if key not in memo:
+        memo[key] = None if getattr(batches, "once", False) else _batch_samples(game)
+    return memo[key]
+
+
+def _batch_samples(game: Any) -> BatchSamples | None:
+    batch = game.draw(torch.Generator().manual_seed(SEED))
+    candidates = {name: entry for name, entry in batch.items() if entry.is_floating_point() and entry.dim() > 1}
+    names = ["real"] if "real" in candidates else list(candidates)
+    return BatchSamples(game, names[0], tuple(candidates[names[0]].shape[1:])) if len(names) == 1 else None
+
+
 def cached_on_data(data: Data, key: Hashable, compute: Callable[[], Result]) -> Result:
     """Return the result of `compute` for `data`, which runs once per `key`."""
     if data not in _results_by_data:
@@ -36,7 +85,8 @@ def cached_on_data(data: Data, key: Hashable, compute: Callable[[], Result]) -> 
 
 def real_count(data: Data, count: int = REAL) -> int:
     """Return the number of samples that `real_parts` yields: `count`, or all samples of a smaller set."""
-    return min(count, data.size) if isinstance(data, StoredData) else count
+    finite = isinstance(data, StoredData | BatchSamples) and data.size is not None
+    return min(count, data.size or count) if finite else count
 
 
 def real_parts(data: Data, count: int = REAL) -> Iterator[dict[str, Tensor]]:
@@ -48,6 +98,11 @@ def real_parts(data: Data, count: int = REAL) -> Iterator[dict[str, Tensor]]:
     if isinstance(data, StoredData):
         for part in torch.randperm(data.size, generator=generator)[:count].split(PART):
             yield data.take(part)
+        return
+    count = real_count(data, count)
+    if isinstance(data, BatchSamples):  # at once, so that no batch is drawn twice or cut off
+        samples = data.draw(count, generator)["real"]
+        yield from ({"real": part} for part in samples.split(PART))
         return
     for start in range(0, count, PART):
         yield data.draw(min(PART, count - start), generator)
