@@ -49,6 +49,9 @@ def test_a_stamp_in_words() -> None:
     assert describe_differences(STAMP, [STAMP, {**STAMP, "samples": 7}]) == "2,048 generated samples"
     assert describe_differences(STAMP, [STAMP]) == "" and describe_stamp({}) == ""
     assert describe_differences({}, [{"samples": 7}]) == "otherwise measured"
+    mine, other = "my.net 1b380790f8d39564 RGB", "my.net 0000000000000000 RGB"
+    assert describe_differences({"extractor": mine}, [{"extractor": "conv 1b380790f8d39564"}]) == "my.net RGB"
+    assert describe_differences({"extractor": mine}, [{"extractor": other}]) == mine
 
 
 def test_equal_stamps_are_one_metric_whatever_the_key_in_the_record(scored) -> None:
