@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from detente.state import State as State
     from detente.training.loop import train as train
     from detente.training.run import Run as Run
+    from detente.training.run_directory.evaluation import evaluate as evaluate
     from detente.training.stepper import Stepper as Stepper
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ _MODULES = {
     "State": "state",
     "Stepper": "training.stepper",
     "compare": "comparison.compare",
+    "evaluate": "training.run_directory.evaluation",
     "train": "training.loop",
 }
 __all__ = [  # a literal list, which type checkers and editors require
@@ -48,6 +50,7 @@ __all__ = [  # a literal list, which type checkers and editors require
     "Stepper",
     "__version__",
     "compare",
+    "evaluate",
     "train",
 ]
 

@@ -166,7 +166,8 @@ def test_modules_see_bfloat16_and_losses_do_not() -> None:
 def test_what_is_measured_is_measured_in_float32() -> None:
     run = Run(ring(), PLAIN, 6, (0, 1), precision="bfloat16", compile="off", samples=32)
     tick = list(train(run))[-1]
-    exact = _measure(replace(run, precision="float32"), applicable(run.game), tick.progress)
+    scores = _measure(replace(run, precision="float32"), applicable(run.game), tick.progress)
+    exact = {seed: {name: score.value for name, score in by_name.items()} for seed, by_name in scores.items()}
     assert tick.metrics == exact and all(exact.values())
     plain = list(train(replace(run, precision="float32")))[-1]
     ends = [progress.state.vectors["generator"] for progress in (tick.progress[0], plain.progress[0])]

@@ -57,7 +57,7 @@ def trial_run(run: Run) -> Run:
     short_run = shorten(run, SHARE)
     steps = short_run.steps
     intervals = {"record_every": max(1, steps // 20), "measure_every": steps, "checkpoint_every": steps}
-    return replace(short_run, seeds=SEEDS, **intervals)
+    return replace(short_run, seeds=SEEDS, metrics=(), **intervals)
 
 
 def run_trial(run: Run, rate: float, track: Track = lambda ticks, run: ticks) -> Trial:

@@ -10,6 +10,8 @@ import torch
 from detente.errors import InvalidValue, require
 from detente.game import EvaluationSettings, Game, Precision
 from detente.methods.method import Method
+from detente.metrics.base import Metric
+from detente.metrics.selection import metrics_by_label
 from detente.training.settings import require_supported
 from detente.training.step import Compile
 
@@ -40,6 +42,8 @@ class Run:
         accumulate: number of parts of each batch, ≥ 1. They are evaluated one after the other and their gradients
             averaged, which divides the memory use by about this number.
         channels_last: use the channels-last memory format for images, which is faster on most GPUs.
+        metrics: metrics to measure in addition to the fast ones that apply to the game: names from `detente list
+            metrics`, such as "fid" or "fid:real=50000"; "my_module.MyMetric"; or objects.
     """
 
     game: Game
@@ -57,8 +61,10 @@ class Run:
     precision: Precision = "float32"
     accumulate: int = 1
     channels_last: bool = False
+    metrics: tuple[str | Metric, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", tuple(metrics_by_label(self.metrics).values()))
         for name in ("steps", "samples"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "an integer ≥ 1")
         for name in ("record_every", "measure_every", "checkpoint_every"):

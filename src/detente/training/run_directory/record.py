@@ -20,14 +20,16 @@ from PIL import Image
 
 import detente
 from detente.errors import InvalidValue, require
-from detente.metrics.base import Metric
+from detente.metrics.selection import metrics_by_label
 from detente.training import memory
 from detente.training.loop import Tick, applicable, train
+from detente.training.measurement import require_available, select_applicable
 from detente.training.progress import Progress
 from detente.training.run import Run
 from detente.training.run_directory import checkpoint
 from detente.training.run_directory.directory import clear, lock_directory, truncate_record, write_text
 from detente.training.run_directory.provenance import provenance, require_same
+from detente.training.run_directory.scores import describe_metric, key_for, read_entries, write_entries
 from detente.training.run_directory.snapshot import write_snapshot
 from detente.training.signals import ignore_signals
 
@@ -71,7 +73,8 @@ class Record:
 
     Raises:
         InvalidValue: the directory is not empty (without `resume` and `overwrite`), is not writable, or another process
-            writes into it; or the data have changed since the run was last trained.
+            writes into it; or the data have changed since the run was last trained; or a package or file is missing
+            that a metric needs.
     """
 
     def __init__(
@@ -83,6 +86,8 @@ class Record:
         overwrite: bool = False,
         changed_data: bool = False,
     ) -> None:
+        self._requested = metrics_by_label(run.metrics)
+        require_available(self._requested, run.game)
         self.lock = lock_directory(directory)
         try:
             self._open(run, directory, configuration, resume, overwrite, changed_data)
@@ -104,10 +109,14 @@ class Record:
             require_same(directory, origin, changed)
         else:
             clear(directory, overwrite)
-        self.metrics: dict[str, Metric] = applicable(run.game)
+        requested, reasons = select_applicable(self._requested, run.game)
+        self.metrics = {**applicable(run.game), **requested}
         self._write_yaml({**configuration, **origin})
-        metric_info = {name: {"title": m.title, "unit": m.unit, "better": m.better} for name, m in self.metrics.items()}
-        write_text(directory / "metrics.json", json.dumps(metric_info, indent=1))
+        self._entries = {name: describe_metric(name, metric) for name, metric in self.metrics.items()}
+        self._entries |= {n: {**describe_metric(n, self._requested[n]), "missing": text} for n, text in reasons.items()}
+        self._entries |= read_entries(directory) if resume else {}
+        self._keys = {name: name for name in self.metrics}
+        write_entries(directory, self._entries)
         truncate_record(directory, first_step)
         from torch.utils.tensorboard import SummaryWriter  # imported here because it takes a second
 
@@ -143,6 +152,7 @@ class Record:
 
     def write(self, tick: Tick) -> None:
         """Write one tick: lines, events, samples, and a checkpoint at its interval."""
+        self._describe_metrics(tick)
         for seed_progress in tick.progress:
             if seed_progress.seed in tick.infos or seed_progress.seed in tick.metrics:
                 self._write_line(tick, seed_progress)
@@ -157,6 +167,15 @@ class Record:
             self._saved_step = tick.step
         self._last_tick = tick
         self._write_status(tick.progress, _execution(tick), "running")
+
+    def _describe_metrics(self, tick: Tick) -> None:
+        """Write how the tick's metrics were measured, where metrics.json does not say so yet."""
+        before = dict(self._entries)
+        for name, stamp in tick.stamps.items():
+            if name in self.metrics:
+                self._keys[name] = key_for(self._entries, name, self.metrics[name], stamp, training=True)
+        if self._entries != before:
+            write_entries(self.directory, self._entries)
 
     def _write_line(self, tick: Tick, progress: Progress) -> None:
         info, cost = tick.infos.get(progress.seed), self.run.method.gradient_evaluations(self.run.game)
@@ -179,7 +198,9 @@ class Record:
                     for name, term in named.items()
                 }
         if progress.seed in tick.metrics:
-            line["metrics"] = {name: _number(number) for name, number in tick.metrics[progress.seed].items()}
+            line["metrics"] = {
+                self._keys.get(name, name): _number(number) for name, number in tick.metrics[progress.seed].items()
+            }
         self._lines.write(json.dumps(line) + "\n")
         for group in ("losses", "terms", "gradient_norm", "extra", "metrics"):
             for name, number in line.get(group, {}).items():
