@@ -12,7 +12,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from detente.cli import configuration
+from detente.cli import configuration, recorded_runs
 from detente.cli.command_words import Parser
 from detente.cli.display import console
 from detente.cli.terminal import quoted
@@ -52,7 +52,7 @@ def main(words: Sequence[str]) -> int:
         raise InvalidValue("runs", error.value, error.allowed, error.hint) from error
     measured = False
     for path in map(_shown, paths):
-        run = configuration.build(*configuration.from_directory(path))
+        run = configuration.build(*recorded_runs.from_directory(path))
         with _Bar(path.name) as bar:
             evaluation = evaluate(run, path, options.metrics, options.n, options.step, bar.track)
         console.print(_table(path, evaluation))
