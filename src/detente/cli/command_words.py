@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from detente.cli.binding import Word, bind
+from detente.cli.naming import alternatives
 from detente.cli.option_help import in_words
 from detente.cli.yaml_file import read
 from detente.errors import InvalidValue, unknown
@@ -118,7 +119,7 @@ class Parser:
 
 
 def _takes_several(kind: Any) -> bool:
-    return typing.get_origin(kind) in (list, tuple)
+    return any(typing.get_origin(part) in (list, tuple) for part in alternatives(kind))
 
 
 def _take(waiting: list[str], count: int | None = None) -> list[str]:

@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 import torch
 
 from detente.game import Game
+from detente.loggers.base import Logger
 from detente.metrics.base import Metric
 from detente.metrics.context import EvaluationContext
 from detente.registry import members, name_of
 from detente.state import Info, flatten, unflatten
 from detente.training.drawing import RandomInputs, random_inputs
 from detente.training.execution import choose_execution
+from detente.training.log_sessions import log_ticks
 from detente.training.progress import Progress, initial_progress
 from detente.training.run import Moment, Run
 from detente.training.step import Steps
@@ -49,13 +51,22 @@ class Tick:
         return _moment(self.progress)
 
 
-def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
+def train(run: Run, start: Sequence[Progress] | None = None, loggers: Sequence[Logger] | None = None) -> Iterator[Tick]:
     """Train every seed of a run, and yield a tick before the first step, every `record_every` steps and at the end.
 
     Args:
         run: the training run.
         start: progress of every seed to continue from. Default: start from the beginning.
+        loggers: services that the run's numbers and pictures are sent to. Default: those of the run, without
+            TensorBoard's default.
     """
+    loggers = run.loggers if loggers is None else loggers
+    ticks = _ticks(run, start)
+    return log_ticks(ticks, run, loggers, None if start is None else _moment(start)[0]) if loggers else ticks
+
+
+def _ticks(run: Run, start: Sequence[Progress] | None) -> Iterator[Tick]:
+    """Yield the ticks of `train`."""
     progress = tuple((initial_progress(run, seed) for seed in run.seeds) if start is None else start)
     execution, metrics = choose_execution(run), applicable(run.game)
     now = _moment(progress)

@@ -9,6 +9,7 @@ import torch
 
 from detente.errors import InvalidValue, require
 from detente.game import EvaluationSettings, Game, Precision
+from detente.loggers.base import Logger
 from detente.methods.method import Method
 from detente.training.settings import require_supported
 from detente.training.step import Compile
@@ -40,6 +41,8 @@ class Run:
         accumulate: number of parts of each batch, ≥ 1. They are evaluated one after the other and their gradients
             averaged, which divides the memory use by about this number.
         channels_last: use the channels-last memory format for images, which is faster on most GPUs.
+        loggers: services that the run's numbers and pictures are sent to; names from `detente list loggers`. Default:
+            TensorBoard event files in the run directory, if tensorboard is installed.
     """
 
     game: Game
@@ -57,6 +60,7 @@ class Run:
     precision: Precision = "float32"
     accumulate: int = 1
     channels_last: bool = False
+    loggers: tuple[Logger, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "samples"):
@@ -71,6 +75,8 @@ class Run:
         require(all(0 <= seed < 2**32 for seed in self.seeds), "seeds", self.seeds, "integers ≥ 0, below 2³²")
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "each seed once")
         require(self.compile in ("auto", "on", "off"), "compile", self.compile, "'auto', 'on' or 'off'")
+        for logger in self.loggers or ():
+            require(isinstance(logger, Logger), "loggers", logger, "members of `detente.loggers`, e.g. Wandb()")
         self.method.check(self.game)
         require_supported(self.settings, self.game, self.method)
         _require_device(self.device)

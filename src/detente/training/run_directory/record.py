@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import shlex
@@ -13,15 +12,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
-from PIL import Image
 
 import detente
 from detente.errors import InvalidValue, require
+from detente.loggers.base import LoggedRun
 from detente.metrics.base import Metric
 from detente.training import memory
+from detente.training.log_sessions import LogSessions, loggers_of, numbers_of
 from detente.training.loop import Tick, applicable, train
 from detente.training.progress import Progress
 from detente.training.run import Run
@@ -55,7 +54,7 @@ def train_into(
     """
     with Record(run, directory, configuration, resume, overwrite, changed_data) as record:
         _require_trainable(record)
-        yield from record.follow(train(run, record.start))
+        yield from record.follow(train(run, record.start, ()))  # the record logs the ticks
 
 
 class Record:
@@ -99,19 +98,18 @@ class Record:
         self.start = checkpoint.load(self.checkpoints, run) if resume and checkpoint.files(self.checkpoints) else None
         first_step = max(seed_progress.step for seed_progress in self.start) if self.start else -1
         require(first_step <= run.steps, "steps", run.steps, f"at least {first_step}, the step of the last checkpoint")
-        origin = provenance(run.game)
+        origin, loggers = provenance(run.game), loggers_of(run)
         if resume:
             require_same(directory, origin, changed)
         else:
             clear(directory, overwrite)
         self.metrics: dict[str, Metric] = applicable(run.game)
-        self._write_yaml({**configuration, **origin})
+        content = self._write_yaml({**configuration, **origin})
         metric_info = {name: {"title": m.title, "unit": m.unit, "better": m.better} for name, m in self.metrics.items()}
         write_text(directory / "metrics.json", json.dumps(metric_info, indent=1))
         truncate_record(directory, first_step)
-        from torch.utils.tensorboard import SummaryWriter  # imported here because it takes a second
-
-        self._events = SummaryWriter(str(directory / "events"), purge_step=first_step + 1)
+        logged = LoggedRun(directory.name, directory, content, first_step if self.start else None)
+        self._log_sessions = LogSessions(loggers, logged)
         self._lines = (directory / "metrics.jsonl").open("a", encoding="utf-8")
         self._last_tick: Tick | None = None
         # Progress of each seed at its last line.
@@ -122,18 +120,26 @@ class Record:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with ignore_signals():
+        try:
+            with ignore_signals():
+                self._end()
+        finally:
             try:
-                if self._last_tick is not None:
-                    if self._saved_step < self._last_tick.step:
-                        checkpoint.save(self.checkpoints, self._last_tick.progress)
-                    self._write_status(self._last_tick.progress, _execution(self._last_tick), "interrupted")
-                elif self.start is not None:  # killed between its last checkpoint and its last status
-                    self._write_status(self.start, self._last_execution(), "interrupted")
+                self._log_sessions.close(finished=error is None)  # may wait for a network, so Ctrl-C works here
             finally:
-                self._lines.close()
-                self._events.close()
                 self.lock.release()
+
+    def _end(self) -> None:
+        """Write the last checkpoint and the last status."""
+        try:
+            if self._last_tick is not None:
+                if self._saved_step < self._last_tick.step:
+                    checkpoint.save(self.checkpoints, self._last_tick.progress)
+                self._write_status(self._last_tick.progress, _execution(self._last_tick), "interrupted")
+            elif self.start is not None:  # killed between its last checkpoint and its last status
+                self._write_status(self.start, self._last_execution(), "interrupted")
+        finally:
+            self._lines.close()
 
     def follow(self, ticks: Iterator[Tick]) -> Iterator[Tick]:
         """Write and yield each tick."""
@@ -159,26 +165,17 @@ class Record:
         self._write_status(tick.progress, _execution(tick), "running")
 
     def _write_line(self, tick: Tick, progress: Progress) -> None:
-        info, cost = tick.infos.get(progress.seed), self.run.method.gradient_evaluations(self.run.game)
+        cost, groups = self.run.method.gradient_evaluations(self.run.game), numbers_of(tick, progress.seed)
         line: dict[str, Any] = {
             "seed": progress.seed,
             "step": tick.step,
             "gradient_evaluations": cost * tick.step,
             "seconds": progress.seconds,
             **self._step_cost(progress),
+            **groups,
         }
-        if info is not None:
-            line["losses"] = {name: _number(loss) for name, loss in info.losses.items()}
-            line["gradient_norm"] = {name: _number(norm) for name, norm in info.gradient_norm.items()}
-            if info.extra:
-                line["extra"] = {name: _number(number) for name, number in info.extra.items()}
-        if progress.seed in tick.metrics:
-            line["metrics"] = {name: _number(number) for name, number in tick.metrics[progress.seed].items()}
         self._lines.write(json.dumps(line) + "\n")
-        for group in ("losses", "gradient_norm", "extra", "metrics"):
-            for name, number in line.get(group, {}).items():
-                if number is not None:
-                    self._events.add_scalar(f"{group}/{name}/seed{progress.seed}", number, tick.step)
+        self._log_sessions.numbers(progress.seed, tick.step, groups)
 
     def _step_cost(self, progress: Progress) -> dict[str, float]:
         """Return the seconds per step since a seed's last line, and the peak memory so far."""
@@ -195,10 +192,7 @@ class Record:
     def _write_pictures(self, progress: Progress, step: int) -> None:
         state = self.run.method.scheme.eval_state(progress.state)
         for name, path in write_snapshot(self.run.game, state, self.directory, progress.seed, step).items():
-            if path.suffix == ".png":
-                with Image.open(path) as picture:
-                    pixels = np.atleast_3d(np.asarray(picture))
-                self._events.add_image(f"{name}/seed{progress.seed}", pixels, step, dataformats="HWC")
+            self._log_sessions.picture(progress.seed, step, name, path)
 
     def _write_status(self, progress: Sequence[Progress], execution: dict[str, str], unfinished: str) -> None:
         def status(seed_progress: Progress) -> str:
@@ -226,7 +220,8 @@ class Record:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {"execution": "", "fallback_reason": ""}
 
-    def _write_yaml(self, configuration: dict[str, Any]) -> None:
+    def _write_yaml(self, configuration: dict[str, Any]) -> dict[str, Any]:
+        """Write `run.yaml`, and return its content."""
         versions = {
             "detente": detente.__version__,
             "torch": str(torch.__version__),
@@ -241,15 +236,11 @@ class Record:
             "folder": os.getcwd(),
         }
         write_text(self.directory / "run.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+        return content
 
 
 def _execution(tick: Tick) -> dict[str, str]:
     return {"execution": tick.execution, "fallback_reason": tick.fallback_reason}
-
-
-def _number(value: Any) -> float | None:
-    number = float(value)
-    return number if math.isfinite(number) else None
 
 
 def _require_trainable(record: Record) -> None:

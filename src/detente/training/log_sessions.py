@@ -1,0 +1,161 @@
+"""Send the ticks of a run to its loggers; a logger that fails is dropped and never ends the run."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from detente.loggers.base import LoggedRun, Logger, Session
+from detente.loggers.tensorboard import Tensorboard
+from detente.registry import name_of
+from detente.training.progress import Progress
+from detente.training.run import Run
+from detente.training.run_directory.snapshot import write_snapshot
+
+if TYPE_CHECKING:
+    from detente.training.loop import Tick
+
+Result = TypeVar("Result")
+
+
+def loggers_of(run: Run) -> tuple[Logger, ...]:
+    """Return the loggers of a run with a directory: by default TensorBoard, if it is installed.
+
+    Raises:
+        InvalidValue: the package of a logger of the run is not installed.
+    """
+    if run.loggers is None:
+        default = Tensorboard()
+        return (default,) if default.is_installed() else ()
+    for logger in run.loggers:
+        logger.check()
+    return tuple(run.loggers)
+
+
+class LogSessions:
+    """The open sessions of several loggers. A session that raises an error is dropped with one warning.
+
+    Args:
+        loggers: the loggers.
+        run: the run that is logged.
+    """
+
+    def __init__(self, loggers: Iterable[Logger], run: LoggedRun) -> None:
+        self._sessions: list[tuple[str, Session]] = []
+        for logger in loggers:
+            name = name_of(type(logger))
+            session = _attempt(name, logger.open, run)
+            if session is not None:
+                self._sessions.append((name, session))
+
+    def numbers(self, seed: int, step: int, groups: Mapping[str, Any]) -> None:
+        """Log the finite numbers of one seed; `groups` are those of `numbers_of`."""
+        values = {f"{name}/seed{seed}": number for name, number in _finite_numbers(groups)}
+        if values:
+            self._each(lambda session: session.numbers(step, dict(values)))
+
+    def picture(self, seed: int, step: int, name: str, path: Path) -> None:
+        """Log a picture file of one seed; a file that is no picture is ignored."""
+        if path.suffix == ".png" and self._sessions:
+            with Image.open(path) as picture:
+                pixels = np.atleast_3d(np.asarray(picture))
+            self._each(lambda session: session.picture(step, f"{name}/seed{seed}", pixels.copy()))
+
+    def close(self, finished: bool) -> None:
+        """Close all sessions; `finished` is false if the run was interrupted."""
+        self._each(lambda session: session.close(finished))
+        self._sessions = []
+
+    def _each(self, use: Callable[[Session], None]) -> None:
+        def works(name: str, session: Session) -> bool:
+            return _attempt(name, lambda: use(session) or True) is not None
+
+        self._sessions = [entry for entry in self._sessions if works(*entry)]
+
+
+def _attempt(name: str, function: Callable[..., Result], *arguments: Any) -> Result | None:
+    """Return the result of a function, or None after a warning if it fails."""
+    try:
+        return function(*arguments)
+    except Exception as error:  # a service may raise anything; training must go on
+        reason = " ".join(str(error).split())[:200]
+        text = f"logger {name} stopped, training goes on: {type(error).__name__}{f': {reason}' if reason else ''}"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        return None
+
+
+def log_ticks(ticks: Iterator[Tick], run: Run, loggers: Sequence[Logger], first_step: int | None) -> Iterator[Tick]:
+    """Log and yield each tick of a run without a directory.
+
+    Args:
+        ticks: the ticks of the run.
+        run: the run.
+        loggers: the loggers.
+        first_step: step from which the run is continued; None for a new run.
+
+    Raises:
+        InvalidValue: the package of a logger is not installed.
+    """
+    for logger in loggers:
+        logger.check()
+    name = f"{type(run.game).__name__}-{type(run.method.field).__name__}".lower()
+    sessions, finished = LogSessions(loggers, LoggedRun(name, step=first_step)), False
+    try:
+        for tick in ticks:
+            for progress in tick.progress:
+                sessions.numbers(progress.seed, tick.step, numbers_of(tick, progress.seed))
+                if progress.seed in tick.metrics:
+                    _log_pictures(sessions, run, progress, tick.step)
+            yield tick
+        finished = True
+    finally:
+        sessions.close(finished)
+
+
+def _log_pictures(sessions: LogSessions, run: Run, progress: Progress, step: int) -> None:
+    state = run.method.scheme.eval_state(progress.state)
+    with TemporaryDirectory() as folder:
+        for name, path in write_snapshot(run.game, state, Path(folder), progress.seed, step).items():
+            sessions.picture(progress.seed, step, name, path)
+
+
+def numbers_of(tick: Tick, seed: int) -> dict[str, dict[str, Any]]:
+    """Return the numbers of one seed in a tick by group and name; None for a number that is not finite.
+
+    The groups are `losses`, `gradient_norm`, `terms` (of each player's loss), `extra` and `metrics`, if there are any.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    if (info := tick.infos.get(seed)) is not None:
+        groups["losses"], groups["gradient_norm"] = _numbers(info.losses), _numbers(info.gradient_norm)
+        for name in ("terms", "extra"):
+            if numbers := getattr(info, name, None):
+                groups[name] = _numbers(numbers)
+    if seed in tick.metrics:
+        groups["metrics"] = _numbers(tick.metrics[seed])
+    return groups
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _numbers(value) if isinstance(value, Mapping) else _number(value) for name, value in values.items()}
+
+
+def _number(value: Tensor | float) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _finite_numbers(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the numbers of nested mappings with their paths, joined with `/`; None is left out."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _finite_numbers(value, f"{prefix}{name}/")
+        elif value is not None:
+            yield f"{prefix}{name}", value
