@@ -21,6 +21,7 @@ from detente.training.log_sessions import log_ticks
 from detente.training.progress import Progress, initial_progress
 from detente.training.run import Moment, Run
 from detente.training.step import Steps
+from detente.training.stopping import Stopping, stop_seeds
 
 MEASUREMENT_SEED = 20_170_602  # offset of the seeds of measurements, so that they differ from those of training
 
@@ -68,12 +69,15 @@ def train(run: Run, start: Sequence[Progress] | None = None, loggers: Sequence[L
 def _ticks(run: Run, start: Sequence[Progress] | None) -> Iterator[Tick]:
     """Yield the ticks of `train`."""
     progress = tuple((initial_progress(run, seed) for seed in run.seeds) if start is None else start)
-    execution, metrics = choose_execution(run), applicable(run.game)
+    execution, metrics, rule = choose_execution(run), applicable(run.game), Stopping.of(run.stop_when, run.patience)
+    if rule is not None:
+        rule.check(metrics)
     now = _moment(progress)
     with random_inputs(run, progress) as inputs_by_seed:
         if start is None:
             with _threads(execution.threads):
                 measured = _measure(run, metrics, progress)
+            progress = stop_seeds(rule, progress, measured, metrics)
             yield Tick(0, progress, {}, measured, execution.description, execution.fallback_reason)
         if run.seconds is not None and execution.steps.compiled and not run.is_over(now) and _active(progress):
             with _threads(execution.threads):
@@ -90,9 +94,12 @@ def _ticks(run: Run, start: Sequence[Progress] | None) -> Iterator[Tick]:
                     for seed, info in infos.items():
                         infos_by_seed[seed].append(info)
                     now = now[0] + count, max(entry.seconds for entry in progress)
-                measures = run.event_between("measure", before, now) or run.is_over(now)
+                scheduled = run.event_between("measure", before, now)
+                measures = scheduled or run.is_over(now)
                 averaged = {seed: _average(infos) for seed, infos in infos_by_seed.items() if infos}
                 measured = _measure(run, metrics, progress) if measures else {}
+            if scheduled:  # a resumed run, which ends later, has no measurement at an end that is not scheduled
+                progress = stop_seeds(rule, progress, measured, metrics)
             yield Tick(now[0], progress, averaged, measured, execution.description, execution.fallback_reason)
 
 
@@ -157,7 +164,7 @@ def _advance(
 
 
 def _active(progress: Sequence[Progress]) -> list[Progress]:
-    return [entry for entry in progress if entry.diverged_at is None]
+    return [entry for entry in progress if entry.active]
 
 
 def _average(infos: list[Info]) -> Info:

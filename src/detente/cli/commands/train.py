@@ -71,6 +71,8 @@ def carry_out(
     for progress in last.progress if last else ():
         if progress.diverged_at is not None:
             console.print(f"Seed {progress.seed} diverged at step {progress.diverged_at}; its record ends there.")
+        if progress.stopped_at is not None:
+            console.print(f"Seed {progress.seed} stopped at step {progress.stopped_at} by --stop_when {run.stop_when}.")
     if last and last.fallback_reason:
         console.print(f"{directory}: steps ran eagerly: {last.fallback_reason}", soft_wrap=True)
     if not quiet:

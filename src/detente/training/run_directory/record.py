@@ -22,13 +22,14 @@ from detente.metrics.base import Metric
 from detente.training import memory
 from detente.training.log_sessions import LogSessions, loggers_of, numbers_of
 from detente.training.loop import Tick, applicable, train
-from detente.training.progress import Progress
+from detente.training.progress import Progress, initial_progress
 from detente.training.run import Run
 from detente.training.run_directory import checkpoint
 from detente.training.run_directory.directory import clear, lock_directory, truncate_record, write_text
 from detente.training.run_directory.provenance import provenance, require_same
 from detente.training.run_directory.snapshot import write_snapshot
 from detente.training.signals import ignore_signals
+from detente.training.stopping import Stopping
 
 
 def train_into(
@@ -99,11 +100,16 @@ class Record:
         first_step = max(seed_progress.step for seed_progress in self.start) if self.start else -1
         require(first_step <= run.steps, "steps", run.steps, f"at least {first_step}, the step of the last checkpoint")
         origin, loggers = provenance(run.game), loggers_of(run)
+        self.metrics: dict[str, Metric] = applicable(run.game)
+        self.rule = Stopping.of(run.stop_when, run.patience)
+        if self.rule is not None:
+            self.rule.check(self.metrics)
+        if self.start is None and run.warm_start is not None:  # checked before anything is written
+            initial_progress(run, run.seeds[0])
         if resume:
             require_same(directory, origin, changed)
         else:
             clear(directory, overwrite)
-        self.metrics: dict[str, Metric] = applicable(run.game)
         content = self._write_yaml({**configuration, **origin})
         metric_info = {name: {"title": m.title, "unit": m.unit, "better": m.better} for name, m in self.metrics.items()}
         write_text(directory / "metrics.json", json.dumps(metric_info, indent=1))
@@ -134,7 +140,7 @@ class Record:
         try:
             if self._last_tick is not None:
                 if self._saved_step < self._last_tick.step:
-                    checkpoint.save(self.checkpoints, self._last_tick.progress)
+                    self._save(self._last_tick)
                 self._write_status(self._last_tick.progress, _execution(self._last_tick), "interrupted")
             elif self.start is not None:  # killed between its last checkpoint and its last status
                 self._write_status(self.start, self._last_execution(), "interrupted")
@@ -155,14 +161,17 @@ class Record:
         self._lines.flush()
         if tick.metrics:
             for seed_progress in tick.progress:
-                if seed_progress.diverged_at is None:
+                if seed_progress.seed in tick.metrics:
                     self._write_pictures(seed_progress, tick.step)
         if self._last_tick is None or self.run.event_between("checkpoint", self._last_tick.moment, tick.moment):
             os.fsync(self._lines.fileno())
-            checkpoint.save(self.checkpoints, tick.progress)
-            self._saved_step = tick.step
+            self._save(tick)
         self._last_tick = tick
         self._write_status(tick.progress, _execution(tick), "running")
+
+    def _save(self, tick: Tick) -> None:
+        checkpoint.save(self.checkpoints, tick.progress, getattr(self.run.game, "layouts", None))
+        self._saved_step = tick.step
 
     def _write_line(self, tick: Tick, progress: Progress) -> None:
         cost, groups = self.run.method.gradient_evaluations(self.run.game), numbers_of(tick, progress.seed)
@@ -199,6 +208,7 @@ class Record:
             if seed_progress.diverged_at is not None:
                 return "diverged"
             at_end = self.run.is_over((seed_progress.step, seed_progress.seconds))
+            at_end = at_end or seed_progress.stopped_at is not None
             return "finished" if at_end and unfinished != "running" else unfinished
 
         seeds = {
@@ -207,11 +217,18 @@ class Record:
                 "step": seed_progress.step,
                 "seconds": seed_progress.seconds,
                 "diverged_at": seed_progress.diverged_at,
+                **self._stop(seed_progress),
             }
             for seed_progress in progress
         }
         status_file = {"seeds": seeds, **execution, "device": self.run.device}
         write_text(self.directory / "status.json", json.dumps(status_file, indent=1))
+
+    def _stop(self, progress: Progress) -> dict[str, Any]:
+        """Return when and why a seed stopped early; empty if it did not."""
+        if progress.stopped_at is None or self.rule is None:
+            return {}
+        return {"stopped_at": progress.stopped_at, "stopped_because": self.rule.reason(progress)}
 
     def _last_execution(self) -> dict[str, str]:
         try:
