@@ -20,7 +20,10 @@ FILES = sorted(SOURCE.rglob("*.py"))
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "core", "manager", "worker"}
 MAX_LINES = 400
 # Exceptions: file or folder, relative to src/detente, and why.
-LONGER = {"games/adversarial.py": "where a user's own modules and data enter, with every check of them"}
+LONGER = {
+    "games/networks.py": "where a user's own networks, losses and data enter, with the checks of them",
+    "modules/checks.py": "every check of a user's module, each of which calls copies of it",
+}
 USES_DERIVATIVES = {
     "autodiff/": "decides how to differentiate",
     "shortcuts/": "gives torch the derivatives of single layers; asks for none but a layer's third",
@@ -31,6 +34,8 @@ CUTS_THE_GRAPH = {
     "autodiff/": "makes the leaves of autograd's graph, and takes results off it",
     "modules/calling.py": "copies parameters into the user's own modules, off every graph",
     "modules/checks.py": "tries one module's gradient at a point, outside any game",
+    "modules/net.py": "copies a tensor that becomes a player",
+    "modules/players.py": "freezes modules that no player owns",
     "modules/object_graph.py": "copies tensors that a module keeps, on no graph",
     "games/adversarial.py": "looks at the graph of a discriminator's scores once, when the game is built",
     "networks/spectral_norm.py": "the singular vectors are constants by definition; no player is cut off",

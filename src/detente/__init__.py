@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from detente.errors import InvalidValue as InvalidValue
     from detente.game import Game as Game
     from detente.games.adversarial import Adversarial as Adversarial
+    from detente.games.networks import Networks as Networks
     from detente.methods.method import Method as Method
     from detente.state import Info as Info
     from detente.state import State as State
@@ -28,6 +29,7 @@ _MODULES = {
     "Info": "state",
     "InvalidValue": "errors",
     "Method": "methods.method",
+    "Networks": "games.networks",
     "Run": "training.run",
     "State": "state",
     "Stepper": "training.stepper",
@@ -40,6 +42,7 @@ __all__ = [  # a literal list, which type checkers and editors require
     "Info",
     "InvalidValue",
     "Method",
+    "Networks",
     "Run",
     "State",
     "Stepper",

@@ -70,7 +70,8 @@ class Game(ABC):
         scheduled: whether the losses depend on the step; if so, each batch contains it as "t", ().
         solution: the equilibrium, or None if it is unknown.
         batch: number of samples in a drawn batch.
-        settings: how the losses are evaluated.
+        restores_order: whether a resumed run draws the same batches as an uninterrupted one.
+        evaluation_settings: how the losses are evaluated.
     """
 
     zero_sum: bool = False
@@ -78,6 +79,7 @@ class Game(ABC):
     scheduled: bool = False
     solution: Vectors | None = None
     batch: int = 1
+    restores_order: bool = True
     evaluation_settings: EvaluationSettings = EvaluationSettings()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -150,6 +152,15 @@ class Game(ABC):
         """Yield each term of a game of finite `size` once, in batches of `count` (default: `batch`)."""
         del count
         raise InvalidValue("game", type(self).__name__, "a game whose losses are finite sums (a stored set of samples)")
+
+    def position(self, generator: torch.Generator) -> bytes:
+        """Return the position of a generator's batches in a stream of data; empty if its state determines them."""
+        del generator
+        return b""
+
+    def restore(self, generator: torch.Generator, position: bytes) -> None:
+        """Continue a generator's batches at a position in a stream of data."""
+        del generator, position
 
     def with_step(self, batch: Batch, t: Tensor) -> Batch:
         """Return the batch, with step `t`, int64 (), added if the losses depend on it."""

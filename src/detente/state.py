@@ -55,12 +55,14 @@ class Info:
         gradient_norm: Euclidean norm of each player's block of the field at its last evaluation, ().
         gradient_evaluations: cost of the step, in gradients of one player's loss on one batch.
         extra: additional statistics of the method (an acceptance, a noise level), ().
+        terms: the named terms of each player's loss, (), in games that name them.
     """
 
     losses: dict[str, Tensor]
     gradient_norm: dict[str, Tensor]
     gradient_evaluations: float = 0
     extra: dict[str, Tensor] = field(default_factory=dict)
+    terms: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     @property
     def finite(self) -> Tensor:
@@ -69,7 +71,7 @@ class Info:
 
     def tree(self) -> Tree:
         """Return the tensors as nested dictionaries."""
-        return {"losses": self.losses, "gradient_norm": self.gradient_norm, "extra": self.extra}
+        return {"losses": self.losses, "gradient_norm": self.gradient_norm, "extra": self.extra, "terms": self.terms}
 
 
 def flatten(tree: Tree, prefix: str = "") -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ from detente.loggers.base import LoggedRun, Logger, Session
 from detente.loggers.mlflow import MLflow
 from detente.loggers.tensorboard import Tensorboard
 from detente.loggers.wandb import Wandb
+from detente.state import Info
 from detente.training.log_sessions import numbers_of
 from detente.training.loop import Tick, train
 from detente.training.run import Run
@@ -200,18 +201,16 @@ def test_train_without_files_logs_the_same(unlogged: Path, tmp_path: Path, monke
 
 
 def test_terms_of_a_loss_are_logged() -> None:
-    """`Info.terms` comes with games of several terms; the numbers of a tick take it where it is."""
-    info = SimpleNamespace(
-        losses={"autoencoder": torch.tensor(3.0)},
-        gradient_norm={"autoencoder": torch.tensor(torch.inf)},
+    info = Info(
+        {"autoencoder": torch.tensor(3.0)},
+        {"autoencoder": torch.tensor(torch.inf)},
         terms={"autoencoder": {"l1": torch.tensor(1.0), "adversarial": torch.tensor(2.0)}},
-        extra={},
     )
-    tick = Tick(1, (), {0: info}, {}, "eager")  # type: ignore[arg-type]
+    tick = Tick(1, (), {0: info}, {}, "eager")
     assert numbers_of(tick, 0) == {
         "losses": {"autoencoder": 3.0},
         "gradient_norm": {"autoencoder": None},
-        "terms": {"autoencoder": {"l1": 1.0, "adversarial": 2.0}},
+        "terms": {"autoencoder.l1": 1.0, "autoencoder.adversarial": 2.0},
     }
 
 

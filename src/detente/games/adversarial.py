@@ -6,10 +6,9 @@ This file also contains all checks of the user's modules and data.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,30 +18,28 @@ from detente.data.arrays import as_data
 from detente.data.base import Data, StoredData
 from detente.errors import InvalidValue, require, unknown
 from detente.filters.base import Filter
-from detente.game import Batch, Buffers, EvaluationSettings, Game, Given, Vectors, named_tensors
+from detente.game import Batch, Buffers, Given, Vectors, named_tensors
+from detente.games.networks import Networks
 from detente.games.scores import Scores, logits_of, require_logits, require_probabilities
 from detente.modules.calling import (
     Build,
     build,
-    call,
     copied,
-    copy_buffers,
     evaluated,
     initialize_lazy_layers,
     is_traceable,
-    trainable,
     write,
 )
-from detente.modules.checks import examine, require_separate
-from detente.modules.layout import Layout
-from detente.modules.randomness import Source, generators_in, seeded
+from detente.modules.checks import examine
+from detente.modules.net import Net
+from detente.modules.randomness import generators_in, seeded
 from detente.objectives.base import Objective
 from detente.penalties.base import Penalty
 from detente.registry import members
 from detente.state import State
 
 
-class Adversarial(Game):
+class Adversarial(Networks):
     """A GAN: the generator maps latents to samples, the discriminator maps each sample to a score (logit).
 
     Both players can be any `nn.Module`; they are copied and never changed. A class or another factory is called again
@@ -107,21 +104,10 @@ class Adversarial(Game):
             filter.check(self.data.shape)
         self.filter, self.scheduled = filter, filter is not None and filter.scheduled
         self.zero_sum = self.objective.zero_sum and not self.penalties
-        self.builders: dict[str, Build] = {"generator": generator, "discriminator": discriminator}
-        self.moving: dict[str, tuple[str, ...]] = {}  # frozen parameters that a call changes
-        self.sources: list[Source] = []  # sources of the modules' random numbers, except torch's global generator
-        self.modules = {name: self._build(name, torch.Generator()) for name in self.builders}
-        require_separate(self.builders, self.modules)
-        self.layouts = {name: Layout.of(trainable(module), name) for name, module in self.modules.items()}
-        self.stochastic = False  # provisional: the check calls the modules
+        self._set_players({"generator": generator, "discriminator": discriminator})
         self.stochastic = self._check()
         pure = not self.stochastic and not any(self.moving.values())
         self.traceable = pure and all(is_traceable(module) for module in self.modules.values())
-
-    @property
-    def players(self) -> tuple[str, ...]:
-        """Generator and discriminator."""
-        return ("generator", "discriminator")
 
     @property
     def size(self) -> int | None:
@@ -156,15 +142,8 @@ class Adversarial(Game):
         for indices in torch.arange(self.size).split(count or self.batch):
             yield self.complete({**self.data.take(indices), "latent": self.latents[indices]}, generator)
 
-    @torch.no_grad()
-    def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
-        """Return parameters and buffers: newly initialised for a factory, otherwise the module's own."""
-        vectors, buffers = {}, {}
-        for name in self.builders:
-            module = self._build(name, generator)
-            vectors[name] = self.layouts[name].flatten(trainable(module))
-            buffers[name] = copy_buffers(module, self.moving.get(name, ()))
-        return vectors, buffers
+    def _built(self, generator: torch.Generator) -> dict[str, nn.Module]:
+        return {name: self._build(name, generator) for name in self.builders}
 
     def _build(self, name: str, generator: torch.Generator) -> nn.Module:
         module, zero_batch = build(name, self.builders[name], generator), self._zero_batch(2, torch.device("cpu"))
@@ -212,52 +191,41 @@ class Adversarial(Game):
             complete_batch["seed"] = torch.randint(2**62, (), generator=generator, device=generator.device)
         return complete_batch
 
-    def losses(
-        self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
-    ) -> tuple[dict[str, Tensor], Buffers]:
-        """Return the losses of `players` (default: both); scores that they do not need are not computed."""
-        requested = players or self.players
+    def _evaluate(self, net: Net, batch: Batch, players: tuple[str, ...]) -> dict[str, Tensor]:
+        """Return the losses of `players`; scores that they do not need are not computed."""
+        vectors = net._vectors
         real = batch["real"].to(vectors["discriminator"].dtype)
-        by_strength: list[dict[str, Tensor]] = []
-        with self._randomness(batch):
-            conditioning = self._conditioning(batch, "fake")
-            module, layout, vector = self.modules["generator"], self.layouts["generator"], vectors["generator"]
-            latents, settings = batch["latent"].to(vector.dtype), self._module_settings
-            fake, generator_buffers = call(
-                module, layout, vector, buffers["generator"], latents, *conditioning, settings=settings
-            )
-            fake, scored = fake.to(real.dtype), buffers["discriminator"]
-            for strength in self._strengths(batch, real.dtype):
-                losses, scored = self._losses(vectors, buffers, scored, real, fake, batch, strength, requested)
-                by_strength.append(losses)
-        mean = (
-            by_strength[0]
-            if len(by_strength) == 1
-            else {n: torch.stack([losses_at[n] for losses_at in by_strength]).mean(0) for n in by_strength[0]}
-        )
-        return mean, {"generator": generator_buffers, "discriminator": scored}
+        latents = batch["latent"].to(vectors["generator"].dtype)
+        fake = net.generator(latents, *self._conditioning(batch, "fake")).to(real.dtype)
+        by_strength = [
+            self._losses_at(net, real, fake, batch, strength, players)
+            for strength in self._strengths(batch, real.dtype)
+        ]
+        if len(by_strength) == 1:
+            return by_strength[0]
+        return {name: torch.stack([losses[name] for losses in by_strength]).mean(0) for name in by_strength[0]}
 
-    def _losses(
+    def _losses_at(
         self,
-        vectors: Vectors,
-        buffers: Buffers,
-        scored: dict[str, Tensor],
+        net: Net,
         real: Tensor,
         fake: Tensor,
         batch: Batch,
         strength: float | Tensor | None,
         requested: tuple[str, ...],
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the losses for samples filtered with one strength, and the discriminator's buffers."""
+    ) -> dict[str, Tensor]:
+        """Return the losses for samples filtered with one strength."""
         losses: dict[str, Tensor] = {}
-        filtered, real_scores = partial(self._filtered, batch, strength), None
+        filtered, score, real_scores = partial(self._filtered, batch, strength), net.discriminator, None
         real_conditioning, fake_conditioning = self._conditioning(batch, "real"), self._conditioning(batch, "fake")
         if "discriminator" in requested or self.objective.generator_needs_real:
-            real_scores, new_buffers = self._score(vectors, scored, filtered("real", real), *real_conditioning)
-            # When only the generator moves, a zero-sum loss uses real samples only for its value. They do not change
-            # the discriminator's buffers, since an ordinary loop does not use real samples in the generator's step.
-            scored = scored if "discriminator" not in requested and self.objective.zero_sum else new_buffers
-        fake_scores, scored = self._score(vectors, scored, filtered("fake", fake), *fake_conditioning)
+            buffers = net.buffers["discriminator"]
+            real_scores = self._as_logits(score(filtered("real", real), *real_conditioning))
+            if "discriminator" not in requested and self.objective.zero_sum:
+                # When only the generator moves, a zero-sum loss uses real samples only for its value. They do not
+                # change the discriminator's buffers, since an ordinary loop does not use them in the generator's step.
+                net.buffers["discriminator"] = buffers
+        fake_scores = self._as_logits(score(filtered("fake", fake), *fake_conditioning))
         if "generator" in requested:
             losses["generator"] = self.objective.generator_loss(real_scores, fake_scores)
         if "discriminator" in requested:
@@ -267,15 +235,10 @@ class Adversarial(Game):
                 noise = _entries_with_prefix(batch, f"penalty{index}.")
                 # A penalty's calls of the discriminator do not change its buffers.
                 loss = loss + penalty(
-                    lambda x: self._score(vectors, buffers["discriminator"], filtered("real", x), *real_conditioning)[
-                        0
-                    ],
-                    real,
-                    fake,
-                    noise,
+                    lambda x: self._as_logits(score.fixed(filtered("real", x), *real_conditioning)), real, fake, noise
                 )
             losses["discriminator"] = loss
-        return losses, scored
+        return losses
 
     def _strengths(self, batch: Batch, dtype: torch.dtype) -> Sequence[float | Tensor | None]:
         """Return the filter's strengths at the batch's step; (None,) if there is no filter."""
@@ -340,32 +303,11 @@ class Adversarial(Game):
         shapes = {"latent": self.latent_shape, "real": self.data.shape}
         return {name: torch.zeros(count, *shape, device=device) for name, shape in shapes.items()}
 
-    def _call(
-        self, player: str, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor, *conditioning: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        vector = vectors[player]
-        module, layout, settings = self.modules[player], self.layouts[player], self._module_settings
-        return call(module, layout, vector, buffers, x.to(vector.dtype), *conditioning, settings=settings)
-
-    @property
-    def _module_settings(self) -> EvaluationSettings:
-        """Settings of the modules' calls. Calls that draw random numbers are not cached."""
-        return replace(self.evaluation_settings, forward_cache=None) if self.stochastic else self.evaluation_settings
-
-    def _score(
-        self, vectors: Vectors, buffers: dict[str, Tensor], x: Tensor, *conditioning: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        scores, buffers = self._call("discriminator", vectors, buffers, x, *conditioning)
-        return self._as_logits(scores), buffers
+    def _call(self, player: str, vectors: Vectors, buffers: Buffers, x: Tensor, *conditioning: Tensor) -> Any:
+        return self._net(vectors, buffers)[player](x.to(vectors[player].dtype), *conditioning)
 
     def _as_logits(self, scores: Tensor) -> Tensor:
         return (scores if self.score_kind == "logits" else logits_of(scores)).flatten()
-
-    def _randomness(self, batch: Batch) -> AbstractContextManager:
-        """Return a context in which the batch's seed determines the modules' random numbers (dropout)."""
-        if not self.stochastic:
-            return nullcontext()
-        return seeded(int(batch["seed"]), batch["real"].device, self.sources)
 
     def _depends_on_pairing(self) -> bool:
         """Whether the objective depends on how real and fake scores are paired."""
@@ -375,6 +317,8 @@ class Adversarial(Game):
 
     def _check(self) -> bool:
         """Call and check both modules; return whether they draw random numbers."""
+        self.modules = self._built(torch.Generator())
+        self._set_layouts()
         vectors, buffers = self.initial(torch.Generator())
         device = vectors["generator"].device
         zero_batch = self._zero_batch(self.batch, device)  # the full batch size, since some modules only accept that
@@ -404,7 +348,7 @@ class Adversarial(Game):
         for player, source, name in (("generator", "fake", "latent"), ("discriminator", "real", "real")):
             require_right_gradients(player, self.modules[player])
             inputs = (zero_batch[name], *self._conditioning(zero_batch, source))
-            traits = examine(player, uncalled[player], self.layouts[player], self.builders[player], *inputs)
+            traits = examine(player, uncalled[player], self.layouts[player], self.builders[player], *inputs, noise=True)
             self.moving[player], stochastic = traits.moving, stochastic or traits.stochastic
             self.sources += [*traits.sources, *generators_in(self.modules[player])]
         self._check_scores(vectors, buffers, zero_batch)
@@ -419,7 +363,7 @@ class Adversarial(Game):
             x = scale * torch.empty_like(zero_batch["real"]).normal_(generator=generator)
             vectors_with_gradient = {**vectors, "discriminator": vectors["discriminator"].clone().requires_grad_()}
             with seeded(0, x.device):
-                return self._call("discriminator", vectors_with_gradient, buffers["discriminator"], x, *conditioning)[0]
+                return self._call("discriminator", vectors_with_gradient, buffers, x, *conditioning)
 
         if self.score_kind == "probabilities":
             require_probabilities(module, scores_at)
@@ -428,7 +372,7 @@ class Adversarial(Game):
 
     def _call_or_explain(self, player: str, vectors: Vectors, buffers: Buffers, *inputs: Tensor) -> Tensor:
         try:
-            output = self._call(player, vectors, buffers[player], *inputs)[0]
+            output = self._call(player, vectors, buffers, *inputs)
         except Exception as error:
             allowed = f"a module that accepts input of shape {', '.join(str(tuple(x.shape)) for x in inputs)}"
             first = str(error).partition("\n")[0]

@@ -63,7 +63,7 @@ class Session(ABC):
         Args:
             step: number of steps taken. Several seeds have the same step; it never decreases.
             values: finite numbers by name, e.g. `losses/generator/seed0`. The groups are `losses`, `gradient_norm`,
-                `terms` (`terms/PLAYER/NAME/seed0`), `extra` and `metrics`.
+                `terms` (`terms/PLAYER.TERM/seed0`), `extra` and `metrics`.
         """
 
     def picture(self, step: int, name: str, pixels: np.ndarray) -> None:  # noqa: B027 (optional)

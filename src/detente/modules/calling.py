@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,11 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from detente.errors import InvalidValue, require
 from detente.game import Batch, Buffers, EvaluationSettings, Game, Vectors
-from detente.modules.functional_call import functional_call
+from detente.modules.functional_call import EMPTY, functional_call
 from detente.modules.layout import Layout
 from detente.modules.object_graph import deep_copy
 from detente.modules.randomness import seeded
@@ -30,9 +32,9 @@ def call(
     layout: Layout,
     vector: Tensor,
     buffers: dict[str, Tensor],
-    *inputs: Tensor,
+    *inputs: Any,
     settings: EvaluationSettings = DEFAULT_SETTINGS,
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> tuple[Any, dict[str, Tensor]]:
     """Return `module(*inputs)`, computed with the parameters in `vector`, and the buffers after the call.
 
     Args:
@@ -44,25 +46,54 @@ def call(
         settings: precision, memory format and cache of forward passes; in a game's losses, `self.evaluation_settings`.
             Pass no `forward_cache` to a module that draws random numbers.
     """
+    return call_part(module, "", layout, vector, layout.unflatten, buffers, inputs, settings=settings)
+
+
+def call_part(
+    module: nn.Module,
+    part: str,
+    layout: Layout,
+    vector: Tensor,
+    views: Callable[[Tensor], dict[str, Tensor]],
+    buffers: dict[str, Tensor],
+    inputs: tuple[Any, ...],
+    keywords: Mapping[str, Any] = EMPTY,
+    settings: EvaluationSettings = DEFAULT_SETTINGS,
+) -> tuple[Any, dict[str, Tensor]]:
+    """Return the output of a module, or of its method or submodule `part`, and the buffers after the call.
+
+    Args:
+        module: as in `call`.
+        part: path of a method or submodule, as in `functional_call`; "" for the module itself.
+        layout: as in `call`.
+        vector: as in `call`.
+        views: returns the parameters by name as views of the vector.
+        buffers: as in `call`.
+        inputs: inputs: tensors, also nested in tuples, lists and dictionaries, or other values.
+        keywords: inputs by keyword.
+        settings: as in `call`.
+    """
     if (cache := settings.forward_cache) is not None:
         plain = replace(settings, forward_cache=None)
-        compute = partial(call, module, layout, vector, buffers, *inputs, settings=plain)
-        return cache.get(vector, (module, *buffers.values(), *inputs), compute)
+        compute = partial(call_part, module, part, layout, vector, views, buffers, inputs, keywords, plain)
+        key = (module, part, *buffers.values(), *tree_leaves((inputs, dict(keywords))))
+        return cache.get(vector, key, compute)
     # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm updates in place.
-    merged = {**layout.unflatten(vector), **{name: buffer.clone() for name, buffer in buffers.items()}}
+    merged = {**views(vector), **{name: buffer.clone() for name, buffer in buffers.items()}}
     merged |= {
         name: frozen for name, frozen in _frozen_on(module, layout, vector.device).items() if name not in buffers
     }
     if settings.channels_last:
         merged = {name: _channels_last(tensor) for name, tensor in merged.items()}
-        inputs = tuple(map(_channels_last, inputs))
+        inputs, keywords = tree_map_only(Tensor, _channels_last, (inputs, dict(keywords)))
     if settings.precision == "float32":
-        output = functional_call(module, merged, inputs)
+        output = functional_call(module, merged, inputs, keywords, part)
         return output, {name: merged[name] for name in buffers}
     with torch.autocast(vector.device.type, getattr(torch, settings.precision), cache_enabled=False):
-        output = functional_call(module, merged, inputs)
+        output = functional_call(module, merged, inputs, keywords, part)
     # The output and the buffers keep the precision of the parameters and the original buffers.
-    output = output.to(vector.dtype) if isinstance(output, Tensor) else output
+    reduced = getattr(torch, settings.precision)
+    output = tree_map_only(Tensor, lambda x: x.to(vector.dtype) if x.dtype == reduced else x, output)
     return output, {name: merged[name].to(buffer.dtype) for name, buffer in buffers.items()}
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
 
 from detente.autodiff import output_gradient
 from detente.errors import InvalidValue, require
 from detente.modules.calling import copied, copy_buffers, is_lazy, trainable, write
-from detente.modules.functional_call import functional_call
+from detente.modules.functional_call import EMPTY, functional_call, part_of
 from detente.modules.layout import Layout
 from detente.modules.object_graph import references, tensors_in
 from detente.modules.randomness import (
@@ -76,7 +76,16 @@ def require_separate(players: Mapping[str, object], modules: Mapping[str, nn.Mod
             require(owner == player, player, name, f"parameters that {owner} does not hold", hint)
 
 
-def examine(player: str, module: nn.Module, layout: Layout, original: object, *inputs: Tensor) -> Traits:
+def examine(
+    player: str,
+    module: nn.Module,
+    layout: Layout,
+    original: object,
+    *inputs: Any,
+    part: str = "",
+    keywords: Mapping[str, Any] = EMPTY,
+    noise: bool = False,
+) -> Traits:
     """Return the side effects of a module's calls; raise an error if a game cannot train the module correctly.
 
     Args:
@@ -84,13 +93,17 @@ def examine(player: str, module: nn.Module, layout: Layout, original: object, *i
         module: a module that has not been called since it was built; only copies of it are called here.
         layout: names and shapes of its trainable parameters.
         original: the user's module, which its copy must not refer to, or the user's factory.
-        inputs: inputs of a call; the first is replaced by random numbers.
+        inputs: inputs of a call: tensors, also nested in tuples, lists and dictionaries, or other values.
+        part: path of a method or submodule that is called instead of the module itself.
+        keywords: inputs by keyword.
+        noise: replace the first input, a tensor, by random numbers.
 
     Raises:
         InvalidValue: a game cannot train the module; the message names the reason.
     """
     try:
-        return _Examination(player, module, layout, original, inputs).result()
+        leaves, structure = tree_flatten((inputs, dict(keywords)))
+        return _Examination(player, module, layout, original, part, leaves, structure, noise).result()
     except InvalidValue:
         raise
     except Exception as error:
@@ -129,30 +142,45 @@ class _Reads(TorchDispatchMode):
 class _Differentiated(nn.Module):
     """Returns the gradient of the sum of a module's output, computed while its parameters are still replaced."""
 
-    def __init__(self, module: nn.Module, point: Tensor) -> None:
+    def __init__(self, module: nn.Module, part: str, point: Tensor) -> None:
         super().__init__()
-        self.module, self.point = module, (point,)
+        self.module, self.part, self.point = module, part, (point,)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return _gradient(self.module(*inputs), *self.point)
+    def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
+        called = part_of(self.module, self.part) if self.part else self.module
+        return _gradient(_joined(called(*inputs, **keywords)), *self.point)
 
 
 class _Examination:
     """Calls copies of one module and compares the results."""
 
     def __init__(
-        self, player: str, module: nn.Module, layout: Layout, original: object, inputs: tuple[Tensor, ...]
+        self,
+        player: str,
+        module: nn.Module,
+        layout: Layout,
+        original: object,
+        part: str,
+        inputs: list[Any],
+        structure: TreeSpec,
+        noise: bool,
     ) -> None:
         self.player, self.module, self.layout, self.original = player, module, layout, original
-        generator = torch.Generator(inputs[0].device).manual_seed(0)
+        self.part, self.structure = part, structure
+        tensors = [x for x in inputs if isinstance(x, Tensor)]
+        device = tensors[0].device if tensors else next(iter(trainable(module).values())).device
+        generator = torch.Generator(device).manual_seed(0)
         with torch.no_grad():
             vector = layout.flatten(trainable(module))
-            noise = torch.empty_like(vector).normal_(generator=generator)
-            self.initial, self.shifted = vector, 1.1 * vector + 0.01 * noise
-            shape = torch.empty_like(inputs[0])
-            self.x1, self.x2 = (
-                (shape.normal_(generator=generator).clone().to(vector.dtype), *inputs[1:]) for _ in range(2)
-            )
+            shift = torch.empty(vector.shape, dtype=vector.dtype, device=device).normal_(generator=generator)
+            self.initial, self.shifted = vector, 1.1 * vector + 0.01 * shift.to(vector.device)
+            if noise:
+                shape = torch.empty_like(inputs[0])
+                self.x1, self.x2 = (
+                    [shape.normal_(generator=generator).clone().to(vector.dtype), *inputs[1:]] for _ in range(2)
+                )
+            else:
+                self.x1, self.x2 = inputs, [0.9 * x if _is_floating(x) else x for x in inputs]
         self.frozen = tuple(name for name, parameter in module.named_parameters() if not parameter.requires_grad)
         self.memory = copy_buffers(module, self.frozen)
         self.named_sources = named_in_code(module)
@@ -184,11 +212,11 @@ class _Examination:
     def _sources(self, module: nn.Module) -> list[Source]:
         return [*self.global_sources, *generators_in(module)]
 
-    def _call(self, module: nn.Module, point: Tensor, inputs: tuple[Tensor, ...], watched: bool = True) -> _Call:
+    def _call(self, module: nn.Module, point: Tensor, inputs: list[Any], watched: bool = True) -> _Call:
         """Call a copy functionally; raise an error if it changes its parameters or its input, or replaces buffers."""
         leaf = point.detach().clone().requires_grad_()
         tensors = {**self.layout.unflatten(leaf), **{name: tensor.clone() for name, tensor in self.memory.items()}}
-        tensors_after, arguments = dict(tensors), tuple(x.clone() for x in inputs)
+        tensors_after, arguments = dict(tensors), [_cloned(x) for x in inputs]
         addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
         buffers = dict(module.named_buffers())
         reads = _Reads(self._forbidden_addresses(module) if watched else {})
@@ -196,13 +224,14 @@ class _Examination:
         with torch.enable_grad(), seeded(0, device, sources):
             before = [random_state(device), *map(state_of, sources)]
             with reads:
-                output = functional_call(module, tensors_after, arguments)
+                output = _joined(self._functional(module, tensors_after, arguments))
             after = [random_state(device), *map(state_of, sources)]
         read_name = next(iter(reads.read), None)
         hint = "Training cannot reach it there. Use a submodule, or a list, tuple or dictionary of parameters"
         allowed = "a module that reads parameters only from itself and its submodules"
         require(read_name is None, self.player, f"{type(module).__name__} reads {read_name}", allowed, hint)
-        written = any(not torch.equal(x, y) for x, y in zip(inputs, arguments, strict=True))
+        pairs = [(x, y) for x, y in zip(inputs, arguments, strict=True) if isinstance(x, Tensor)]
+        written = any(x.shape != y.shape or not bool(((x == y) | (x.isnan() & y.isnan())).all()) for x, y in pairs)
         hint = "The cause may be inplace=True in the first layer, or x.mul_(…). Use x.clone()"
         require(not written, self.player, f"{type(module).__name__} writes into its input", "unchanged input", hint)
         for name in self.layout.names:
@@ -279,10 +308,10 @@ class _Examination:
         """Whether a module called before, with the values then written into it, agrees with a functional call."""
         written = copied(self.module)
         with seeded(0, point.device, self._sources(written)):
-            written(*(x.clone() for x in self.x1))
+            self._direct(written, self.x1)
         write(written, self.layout, point, self.memory)
         with seeded(0, point.device, self._sources(written)):
-            output = written(*(x.clone() for x in self.x2))
+            output = _joined(self._direct(written, self.x2))
         buffers_after = copy_buffers(written, self.frozen)
         return _close(output, functional.output) and all(
             _close(buffers_after[name], functional.tensors[name]) for name in self.memory
@@ -318,13 +347,28 @@ class _Examination:
         if layers run again in the backward pass, which then use the parameters of the module itself.
         """
         module, point = copied(self.module), self.shifted.detach().clone().requires_grad_()
-        inputs = (self.x2[0].clone().requires_grad_(input_needs_gradient), *self.x2[1:])
+        inputs = [_cloned(x) for x in self.x2]
+        first = next((x for x in inputs if _is_floating(x)), None)
+        if first is not None:
+            first.requires_grad_(input_needs_gradient)
         tensors = {**self.layout.unflatten(point), **{name: tensor.clone() for name, tensor in self.memory.items()}}
         with torch.enable_grad(), seeded(0, point.device, self._sources(module)):
             if within:
                 tensors = {f"module.{name}": tensor for name, tensor in tensors.items()}
-                return functional_call(_Differentiated(module, point), tensors, inputs)
-            return _gradient(functional_call(module, tensors, inputs), inputs[0] if of_input else point)
+                arguments, keywords = tree_unflatten(inputs, self.structure)
+                return functional_call(_Differentiated(module, self.part, point), tensors, arguments, keywords)
+            output = _joined(self._functional(module, tensors, inputs))
+            return _gradient(output, first if of_input and first is not None else point)
+
+    def _functional(self, module: nn.Module, tensors: dict[str, Tensor], inputs: list[Any]) -> Any:
+        """Call a copy, or its part, with other parameters and buffers."""
+        arguments, keywords = tree_unflatten(inputs, self.structure)
+        return functional_call(module, tensors, arguments, keywords, self.part)
+
+    def _direct(self, module: nn.Module, inputs: list[Any]) -> Any:
+        """Call a copy, or its part, as an ordinary loop does."""
+        arguments, keywords = tree_unflatten([_cloned(x) for x in inputs], self.structure)
+        return (part_of(module, self.part) if self.part else module)(*arguments, **keywords)
 
     def _draws_in_evaluation(self) -> tuple[bool, ...]:
         """Return for each source of random numbers whether a call in evaluation mode draws from it."""
@@ -332,6 +376,26 @@ class _Examination:
             return self._call(copied(self.module).eval(), self.initial, self.x2, watched=False).drew
         except Exception:  # the evaluation itself will raise it
             return (False,) * (1 + len(self._sources(self.module)))
+
+
+def _is_floating(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _cloned(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def _joined(output: Any) -> Tensor:
+    """Return an output as one tensor: itself, or its floating-point tensors, flattened and concatenated."""
+    if isinstance(output, Tensor):
+        return output
+    tensors = [x for x in tree_leaves(output) if isinstance(x, Tensor)]
+    floating = [x.flatten() for x in tensors if x.is_floating_point()]
+    if not floating:
+        return torch.cat([x.flatten() for x in tensors]) if tensors else torch.zeros(())
+    dtype = floating[0].dtype
+    return torch.cat([x.to(dtype) for x in floating])
 
 
 def _gradient(output: Tensor, point: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,25 +20,37 @@ from detente.modules.object_graph import references
 
 Places = dict[str, list[tuple[dict[str, Any], str]]]  # by tensor name: dictionaries that hold the tensor, with keys
 
+EMPTY: Mapping[str, Any] = types.MappingProxyType({})
+
 _PLACES: WeakKeyDictionary[nn.Module, Places | None] = WeakKeyDictionary()
 _CONTAINERS: WeakKeyDictionary[nn.Module, list[tuple[str, Any, Any]]] = WeakKeyDictionary()
 
 
-def functional_call(module: nn.Module, tensors: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> Any:
+def functional_call(
+    module: nn.Module,
+    tensors: dict[str, Tensor],
+    inputs: tuple[Any, ...],
+    keywords: Mapping[str, Any] = EMPTY,
+    part: str = "",
+) -> Any:
     """Return `module(*inputs)`, computed with other parameters and buffers; the module's own are restored afterwards.
 
     Args:
         module: the module. It must hold the same tensors in the same layers at every call.
         tensors: parameters and buffers by their names in the module; a tensor that several layers share is replaced in
             all of them. After the call, the dictionary contains the tensors that the module held at the end.
-        inputs: inputs of the module.
+        inputs: positional inputs.
+        keywords: inputs by keyword.
+        part: path of a method or submodule to call instead of the module itself, such as "encode" or "0.decode".
     """
     if module not in _PLACES:
         _PLACES[module] = _places(module)
         _CONTAINERS[module] = _in_containers(module)
     places = _PLACES[module]
     if places is None:
-        return torch.func.functional_call(module, tensors, inputs)
+        if part:
+            module, tensors = _Part(module, part), {f"module.{name}": tensor for name, tensor in tensors.items()}
+        return torch.func.functional_call(module, tensors, inputs, dict(keywords))
     original: dict[str, Tensor] = {}
     replaced: list[tuple[Any, Any, Tensor]] = []
     try:
@@ -48,7 +61,7 @@ def functional_call(module: nn.Module, tensors: dict[str, Tensor], inputs: tuple
         for name, tensor in tensors.items():
             for owner, key in places[name]:
                 original[name], owner[key] = owner[key], tensor
-        return module(*inputs)
+        return (part_of(module, part) if part else module)(*inputs, **keywords)
     finally:
         for name, tensor in original.items():
             for owner, key in places[name]:
@@ -56,6 +69,26 @@ def functional_call(module: nn.Module, tensors: dict[str, Tensor], inputs: tuple
         for container, key, tensor in replaced:
             with suppress(IndexError):  # the call shortened the list
                 container[key] = tensor
+
+
+def part_of(module: nn.Module, path: str) -> Callable[..., Any]:
+    """Return the method or submodule at a path of attributes, or of keys of containers, separated by dots."""
+    value: Any = module
+    for name in path.split("."):
+        submodule = getattr(value, "_modules", {}).get(name)
+        value = getattr(value, name) if submodule is None else submodule
+    return value
+
+
+class _Part(nn.Module):
+    """A module whose call is a call of a part of another module."""
+
+    def __init__(self, module: nn.Module, part: str) -> None:
+        super().__init__()
+        self.module, self.part = module, part
+
+    def forward(self, *inputs: Any, **keywords: Any) -> Any:
+        return part_of(self.module, self.part)(*inputs, **keywords)
 
 
 def _places(module: nn.Module) -> Places | None:

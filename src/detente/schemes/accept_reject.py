@@ -136,7 +136,12 @@ class AcceptReject(Scheme):
         if self.patience is not None:
             extra["stopped"] = self._stopped(after).to(old.dtype)
         norms = info.gradient_norm | ascent_info.gradient_norm
-        return after, Info(info.losses | ascent_info.losses, norms, extra=info.extra | ascent_info.extra | extra)
+        return after, Info(
+            info.losses | ascent_info.losses,
+            norms,
+            extra=info.extra | ascent_info.extra | extra,
+            terms=info.terms | ascent_info.terms,
+        )
 
     def _sides(self, players: tuple[str, ...]) -> tuple[str, str]:
         """Return the min player and the max player."""

@@ -164,10 +164,18 @@ def turn_order(order: tuple[str, ...] | None, players: tuple[str, ...]) -> tuple
 
 
 def step_info(*evaluations: Evaluation) -> Info:
-    """Return the statistics of one or more evaluations; for each player, those of its latest evaluation."""
+    """Return the statistics of one or more evaluations; for each player, those of its latest evaluation.
+
+    In the losses of an evaluation, "player.term" is a term of a player's loss.
+    """
     info = Info({}, {}, extra={})
     for evaluation in evaluations:
-        info.losses.update(evaluation.losses)
+        for name, loss in evaluation.losses.items():
+            player, separator, term = name.partition(".")
+            if separator:
+                info.terms.setdefault(player, {})[term] = loss
+            else:
+                info.losses[name] = loss
         info.gradient_norm.update({name: block.norm() for name, block in evaluation.field.items()})
         info.extra.update(evaluation.extra)
     return info

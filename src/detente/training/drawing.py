@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -32,7 +33,12 @@ class RandomInputs:
     def __init__(self, run: Run, start: Progress, executor: Executor | None = None) -> None:
         self.run, self.executor = run, executor
         self.generator = torch.Generator()
-        self.generator.set_state(start.random)
+        size = self.generator.get_state().numel()
+        self.generator.set_state(start.random[:size])
+        run.game.restore(self.generator, start.random[size:].numpy().tobytes())
+        if start.step > 0 and not run.game.restores_order:
+            text = "the order of the data is not restored; torchdata's StatefulDataLoader would continue where it was"
+            warnings.warn(text, stacklevel=2)
         self._pending: deque[Future[tuple[Draw, Tensor]]] = deque()
 
     def take(self, state: State, count: int) -> tuple[list[Draw], Tensor]:
@@ -55,7 +61,12 @@ class RandomInputs:
             self._pending.append(executor.submit(self._draw, state))
 
     def _draw(self, state: State) -> tuple[Draw, Tensor]:
-        return draw(self.run.game, self.run.method, state, self.generator), self.generator.get_state()
+        step_draw = draw(self.run.game, self.run.method, state, self.generator)
+        position = self.run.game.position(self.generator)
+        random = self.generator.get_state()
+        if position:
+            random = torch.cat([random, torch.frombuffer(bytearray(position), dtype=torch.uint8)])
+        return step_draw, random
 
 
 @contextmanager

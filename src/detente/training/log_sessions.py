@@ -56,9 +56,14 @@ class LogSessions:
             if session is not None:
                 self._sessions.append((name, session))
 
-    def numbers(self, seed: int, step: int, groups: Mapping[str, Any]) -> None:
+    def numbers(self, seed: int, step: int, groups: Mapping[str, Mapping[str, float | None]]) -> None:
         """Log the finite numbers of one seed; `groups` are those of `numbers_of`."""
-        values = {f"{name}/seed{seed}": number for name, number in _finite_numbers(groups)}
+        values = {
+            f"{group}/{name}/seed{seed}": number
+            for group, named in groups.items()
+            for name, number in named.items()
+            if number is not None
+        }
         if values:
             self._each(lambda session: session.numbers(step, dict(values)))
 
@@ -127,35 +132,21 @@ def _log_pictures(sessions: LogSessions, run: Run, progress: Progress, step: int
             sessions.picture(progress.seed, step, name, path)
 
 
-def numbers_of(tick: Tick, seed: int) -> dict[str, dict[str, Any]]:
+def numbers_of(tick: Tick, seed: int) -> dict[str, dict[str, float | None]]:
     """Return the numbers of one seed in a tick by group and name; None for a number that is not finite.
 
-    The groups are `losses`, `gradient_norm`, `terms` (of each player's loss), `extra` and `metrics`, if there are any.
+    The groups are `losses`, `gradient_norm`, `extra`, `terms` (named player.term) and `metrics`, if there are any.
     """
-    groups: dict[str, dict[str, Any]] = {}
+    values: dict[str, dict[str, Any]] = {}
     if (info := tick.infos.get(seed)) is not None:
-        groups["losses"], groups["gradient_norm"] = _numbers(info.losses), _numbers(info.gradient_norm)
-        for name in ("terms", "extra"):
-            if numbers := getattr(info, name, None):
-                groups[name] = _numbers(numbers)
+        values = {"losses": info.losses, "gradient_norm": info.gradient_norm, "extra": info.extra}
+        named = {f"{player}.{name}": term for player, terms in info.terms.items() for name, term in terms.items()}
+        values = {name: group for name, group in {**values, "terms": named}.items() if group or name == "losses"}
     if seed in tick.metrics:
-        groups["metrics"] = _numbers(tick.metrics[seed])
-    return groups
-
-
-def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _numbers(value) if isinstance(value, Mapping) else _number(value) for name, value in values.items()}
+        values["metrics"] = tick.metrics[seed]
+    return {group: {name: _number(value) for name, value in named.items()} for group, named in values.items()}
 
 
 def _number(value: Tensor | float) -> float | None:
     number = float(value)
     return number if math.isfinite(number) else None
-
-
-def _finite_numbers(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the numbers of nested mappings with their paths, joined with `/`; None is left out."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _finite_numbers(value, f"{prefix}{name}/")
-        elif value is not None:
-            yield f"{prefix}{name}", value

@@ -21,7 +21,7 @@ class Progress:
     Args:
         seed: the random seed.
         state: state of the training.
-        random: state of the random generator, uint8.
+        random: state of the random generator, and the position in a stream of data if the game has one, uint8.
         seconds: time spent on steps (s), without measurements.
         diverged_at: first step with a loss or gradient that is not finite, or None.
         stopped_at: step of the measurement after which the seed stopped early, or None.

@@ -11,6 +11,7 @@ from torch import Tensor
 from detente.errors import require
 from detente.game import EvaluationSettings, Game, Precision
 from detente.games.adversarial import Adversarial
+from detente.games.networks import Networks
 from detente.methods.method import Method
 from detente.modules.calling import copied, modules_of
 from detente.state import Info, State
@@ -79,9 +80,10 @@ class Stepper:
         """Take one step and return its statistics.
 
         Args:
-            batch: for a GAN, real samples (batch, …), (samples, labels), or a dictionary with "real"; for another game,
-                a dictionary with the same keys as its `draw` returns. Values are tensors or NumPy arrays. Default:
-                the game draws a batch. If a step uses several batches, all contain these samples, with new latents.
+            batch: for a GAN, real samples (batch, …), (samples, labels), or a dictionary with "real"; for `Networks`,
+                a batch in the form of its data; for another game, a dictionary with the same keys as its `draw`
+                returns. Values are tensors or NumPy arrays. Default: the game draws a batch. If a step uses several
+                batches, all contain these samples, with new latents.
 
         Raises:
             InvalidValue: the batch has another form.
@@ -96,23 +98,27 @@ class Stepper:
             {name: norm[0] for name, norm in info.gradient_norm.items()},
             info.gradient_evaluations,
             {name: number[0] for name, number in info.extra.items()},
+            {player: {name: term[0] for name, term in named.items()} for player, named in info.terms.items()},
         )
 
     def sample(self, count: int) -> Tensor:
         """Return generated samples, (count, …), with the generator in evaluation mode; training is not affected."""
         generator = torch.Generator().manual_seed(int(self._state.t))
-        allowed = "a game with one generator, such as detente.Adversarial"
-        require(isinstance(self.game, Adversarial), "game", type(self.game).__name__, allowed)
-        assert isinstance(self.game, Adversarial)
+        allowed = "a game with one generator, such as detente.Adversarial, or detente.Networks(…, show=…)"
+        require(isinstance(self.game, Networks), "game", type(self.game).__name__, allowed)
+        assert isinstance(self.game, Networks)
         return self.game.sample(self.method.scheme.eval_state(self._state), count, generator)
 
     def modules(self) -> Any:
         """Return ordinary modules with the trained parameters, in evaluation mode.
 
-        For a GAN, return (generator, discriminator). For another game, return a dictionary by player: its module, a
-        tuple if it has several, or its vector (n_i,) if no module contains its parameters.
+        For `Adversarial`, return (generator, discriminator). For `Networks`, return a dictionary by player: its module,
+        or its tensor. For another game, return a dictionary by player: its module, a tuple if it has several, or its
+        vector (n_i,) if no module contains its parameters.
         """
         game = self.game
+        if isinstance(game, Networks) and not isinstance(game, Adversarial):
+            return game.trained(self.method.scheme.eval_state(self._state))
         if not isinstance(game, Adversarial):
             state = self.method.scheme.eval_state(self._state)
             batch = draw(game, self.method, state, torch.Generator().manual_seed(0)).batches[0]

@@ -72,8 +72,8 @@ def _values(game: Game, player: str, value: Any, vector: Tensor, buffers: Tensor
         return value.values(field, getattr(game, "layouts", {}).get(player), vector, buffers)
     value = value.state_dict() if isinstance(value, nn.Module) else value
     if isinstance(value, Tensor):
-        require(value.shape == vector.shape, field, tuple(value.shape), f"a vector of shape {tuple(vector.shape)}")
-        return value.to(vector), buffers
+        require(value.numel() == vector.numel(), field, tuple(value.shape), f"a tensor of {vector.numel()} numbers")
+        return value.reshape(-1).to(vector), buffers
     require(_is_state_dict(value), field, type(value).__name__, f"{FILES}, a state dictionary or a module")
     module = getattr(game, "modules", {}).get(player)
     if not isinstance(module, nn.Module):

@@ -1,0 +1,416 @@
+"""The game of any networks: any number of players, any losses, any batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from detente.autodiff.engines import as_leaf
+from detente.autodiff.exact_derivatives import require_right_gradients
+from detente.data.batches import Batches, Form, as_batches
+from detente.errors import require
+from detente.game import Batch, Buffers, EvaluationSettings, Game, Vectors
+from detente.games.terms import Losses, named_terms, require_scalar, takes_step, with_sums
+from detente.modules.calling import (
+    Build,
+    build,
+    copied,
+    copy_buffers,
+    evaluating,
+    is_lazy,
+    is_traceable,
+    trainable,
+    write,
+)
+from detente.modules.checks import examine, require_separate
+from detente.modules.functional_call import EMPTY
+from detente.modules.layout import Layout
+from detente.modules.net import Call, DirectNet, Net, Vector
+from detente.modules.players import builders_of, frozen_copy, members_of, require_names
+from detente.modules.randomness import NUMPY, PYTHON, Source, generators_in, random_state, same_state, seeded, state_of
+from detente.state import State
+
+Player = Build | Tensor | Sequence[Any] | Mapping[str, Any]
+_ZERO = torch.zeros((), dtype=torch.int64)
+
+
+class Networks(Game):
+    """A game of any networks, in which each player minimises a loss of your own.
+
+    ```python
+    def losses(net, batch, t):
+        x = batch["image"]
+        reconstruction = net.autoencoder(x)
+        fake, real = net.judge(reconstruction), net.judge(x)
+        return {
+            "autoencoder": {"l1": l1_loss(reconstruction, x), "adversarial": -fake.mean()},
+            "judge": {"hinge": relu(1 - real).mean() + relu(1 + fake).mean()},
+        }
+
+    game = Networks({"autoencoder": Autoencoder, "judge": Judge}, losses, data=loader)
+    ```
+
+    `net.<player>(…)` calls a player's module with its current parameters; it takes any inputs and returns what the
+    module returns. Methods and submodules are called alike (`net.autoencoder.encode(x)`, `net.judges[0](x)`).
+    `net.judge.slope(x)` is ‖∇ₓ D(x)‖ for each sample, for penalties. Never detach one player's output for another: each
+    loss is differentiated with respect to its own player only, and second-order methods need the whole graph.
+
+    A loss, or a term of it, may be a function without arguments. It is called only if its player moves, so that what
+    only this term needs costs nothing in the other players' turns:
+    `"perceptual": lambda: net.lpips(reconstruction, x)`.
+
+    Args:
+        players: the players by name. A player is a module, or a class or function that returns one; a list or
+            dictionary of these; or a tensor, such as Lagrange multipliers, for which `net.<player>` is the tensor.
+        losses: function of (net, batch, t), or (net, batch), that returns each player's loss: a scalar tensor or
+            number, or a dictionary of named terms, which are added and appear in `Info.terms`. `t` is the step,
+            int64 ().
+        data: batches: anything that `Adversarial` accepts, with "real" (and "label"), a `DataLoader` or another
+            iterable, a `Dataset`, a tuple or dictionary of tensors, or a function of a `torch.Generator`.
+        batch: samples in a batch, ≥ 1, where `data` does not fix it.
+        frozen: modules or functions that the losses call as `net.<name>` and that are not trained; modules are copied
+            and put into evaluation mode.
+        sides: groups of players by name, for methods of two players: a side moves as one player. Its loss is the one
+            under its own name, or the sum of its members' losses.
+        memory: initial tensors of the game's own memory by name. `losses` reads and replaces `net.memory["name"]`.
+        project: for players with constraints, a function from a player's tensor to the nearest feasible one.
+        show: function of (net, batch) that returns samples: images (n, channels, height, width) in [−1, 1], sound
+            (n, channels, time), or points (n, d); or a dictionary of these. Modules are in evaluation mode.
+        zero_sum: whether the losses of two players sum to zero.
+
+    Raises:
+        InvalidValue: `losses` names other players, returns something other than scalars, or a scalar without a
+            gradient; a module cannot be trained as a pure function; or an argument is invalid.
+    """
+
+    scheduled = True
+    batches: Batches | None = None  # subclasses may draw batches in another way
+    frozen: Mapping[str, Any] = EMPTY
+    members: Mapping[str, tuple[str, str]] = EMPTY
+    memory: Mapping[str, Tensor] = EMPTY
+    _project: Mapping[str, Callable[[Tensor], Tensor]] = EMPTY
+
+    def __init__(
+        self,
+        players: Mapping[str, Player],
+        losses: Losses,
+        data: Any,
+        batch: int = 64,
+        frozen: Mapping[str, Any] | None = None,
+        sides: Mapping[str, Sequence[str]] | None = None,
+        memory: Mapping[str, Tensor] | None = None,
+        project: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+        show: Callable[[Net, Any], Any] | None = None,
+        zero_sum: bool = False,
+    ) -> None:
+        require(batch >= 1, "batch", batch, "an integer ≥ 1")
+        require(
+            isinstance(players, Mapping) and len(players) > 0, "players", players, "a dictionary of modules by name"
+        )
+        require(callable(losses), "losses", losses, "a function of (net, batch, t)")
+        frozen, sides, project = dict(frozen or {}), dict(sides or {}), dict(project or {})
+        require_names([*players, *frozen, *sides])
+        self.batch, self.zero_sum, self.memory = batch, zero_sum, dict(memory or {})
+        self.frozen = {name: frozen_copy(name, helper) for name, helper in frozen.items()}
+        self.members = members_of(players, sides)
+        self._losses, self._takes_step, self._show = losses, takes_step(losses), show
+        for name, function in project.items():
+            require(name in players and callable(function), "project", name, f"functions for {', '.join(players)}")
+        self._project = project
+        self._set_players(builders_of(players, sides))
+        self.batches = as_batches(data)
+        self.data = getattr(self.batches, "data", self.batches)
+        self.restores_order = self.batches.restores
+        self.form = Form.of(self._example())
+        self._check_players(self.complete(self._example(), torch.Generator().manual_seed(0)))
+
+    def _example(self) -> Any:
+        """Return a batch of the data, always the same one."""
+        assert self.batches is not None
+        return self.batches.example(self.batch)
+
+    def _set_players(self, builders: dict[str, Build]) -> None:
+        """Build each player's module and its layout."""
+        self.builders = builders
+        self.moving: dict[str, tuple[str, ...]] = {}  # frozen parameters that a call changes
+        self.sources: list[Source] = []  # sources of the modules' random numbers, except torch's global generator
+        self.stochastic = False  # provisional: the check calls the modules
+        self.modules = {name: build(name, builder, torch.Generator()) for name, builder in builders.items()}
+
+    def _set_layouts(self) -> None:
+        require_separate(self.builders, self.modules)
+        self.layouts = {name: Layout.of(trainable(module), name) for name, module in self.modules.items()}
+
+    @property
+    def players(self) -> tuple[str, ...]:
+        """Names of the players, or of the sides."""
+        return tuple(self.builders)
+
+    @property
+    def randomness(self) -> str:
+        """Description of what draws random numbers in addition to the batch; empty if nothing does."""
+        return "a layer or a loss that draws random numbers" if self.stochastic else ""
+
+    @torch.no_grad()
+    def initial(self, generator: torch.Generator) -> tuple[Vectors, Buffers]:
+        """Return parameters and buffers: newly initialised for a factory, otherwise the module's own.
+
+        Raises:
+            InvalidValue: a factory returns a module with other parameters than before.
+        """
+        vectors, buffers = {}, {}
+        for name, module in self._built(generator).items():
+            shapes = {key: tuple(tensor.shape) for key, tensor in trainable(module).items()}
+            layout = self.layouts[name]
+            same = shapes == dict(zip(layout.names, layout.shapes, strict=True))
+            require(same, name, "parameters of other names or shapes at a second call", "the same parameters each time")
+            vectors[name] = layout.flatten(trainable(module))
+            buffers[name] = copy_buffers(module, self.moving.get(name, ()))
+        if self.memory:
+            device = next(iter(vectors.values())).device
+            buffers["memory"] = {name: tensor.to(device).clone() for name, tensor in self.memory.items()}
+        return vectors, buffers
+
+    def _built(self, generator: torch.Generator) -> dict[str, nn.Module]:
+        """Return a new module of each player, its lazy layers initialised."""
+        modules = {name: build(name, builder, generator) for name, builder in self.builders.items()}
+        if any(is_lazy(tensor) for module in modules.values() for tensor in (*module.parameters(), *module.buffers())):
+            drawn = self._example()
+            seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+            with ExitStack() as stack, seeded(seed, torch.device("cpu")):
+                for module in modules.values():
+                    stack.enter_context(evaluating(module))
+                net = cast(Net, DirectNet(modules, self.members, self.frozen))
+                self._terms(net, self.form.unflatten(self.complete(drawn, generator)), _ZERO, self.players)
+        return modules
+
+    def draw(self, generator: torch.Generator) -> Batch:
+        """Return the next batch, as named tensors."""
+        assert self.batches is not None
+        return self.complete(self.batches.draw(self.batch, generator), generator)
+
+    def complete(self, batch: Any, generator: torch.Generator) -> Batch:
+        """Return a batch of the user's in the form of the data's batches, as named tensors.
+
+        Args:
+            batch: tensors, arrays and numbers, nested as in the batches of the data. Additional entries and text are
+                ignored.
+            generator: draws the seed of the modules' random numbers, if they draw any.
+
+        Raises:
+            InvalidValue: the batch has another form.
+        """
+        tensors = self.form.flatten(batch)
+        if self.stochastic:
+            tensors["seed"] = torch.randint(2**62, (), generator=generator, device=generator.device)
+        return tensors
+
+    def losses(
+        self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
+    ) -> tuple[dict[str, Tensor], Buffers]:
+        """Return the loss, (), of each of `players` (default: all), its terms as "player.term", and the new buffers."""
+        requested = players or self.players
+        with self._randomness(batch):
+            net = self._net(vectors, buffers)
+            losses = self._evaluate(net, batch, requested)
+        after = net.buffers
+        if self.memory:
+            after["memory"] = {name: net.memory[name] for name in self.memory}
+        return losses, after
+
+    def _net(self, vectors: Vectors, buffers: Buffers, **options: Any) -> Net:
+        """Return the players at a point."""
+        frozen = self._frozen_on(next(iter(vectors.values())).device) if self.frozen else {}
+        return Net(self.modules, self.layouts, vectors, buffers, self._module_settings, frozen, self.members, **options)
+
+    def _frozen_on(self, device: torch.device) -> dict[str, Any]:
+        """Return the frozen modules on a device; they are moved once."""
+        key = ("frozen modules on", device)
+        if key not in self.evaluation_memo:
+            self.evaluation_memo[key] = {
+                name: copied(helper).to(device) if isinstance(helper, nn.Module) else helper
+                for name, helper in self.frozen.items()
+            }
+        return self.evaluation_memo[key]
+
+    def _evaluate(self, net: Net, batch: Batch, players: tuple[str, ...]) -> dict[str, Tensor]:
+        """Return the players' losses and terms at the point of `net`."""
+        return with_sums(self._terms(net, self.form.unflatten(batch), batch.get("t", _ZERO), players), net)
+
+    def _terms(self, net: Net, batch: Any, step: Tensor, players: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+        """Return the named terms of each of `players`, from the user's function; a loss without terms is named ""."""
+        returned = self._losses(net, batch, step) if self._takes_step else self._losses(net, batch)
+        allowed = f"a dictionary with the loss of {', '.join(self.players)}"
+        require(isinstance(returned, Mapping), "losses", type(returned).__name__, allowed)
+        others = [str(name) for name in returned if name not in (*self.players, *self.members)]
+        require(not others, "losses", ", ".join(others), allowed)
+        for player in self.players:
+            require(bool(self._sources(player, returned)), "losses", f"no loss for {player}", allowed)
+        terms: dict[str, dict[str, Any]] = {player: {} for player in players}
+        for player in players:
+            for source in self._sources(player, returned):
+                for name, value in named_terms(f"losses.{source}", returned[source]):
+                    path = ".".join(part for part in (source if source != player else "", name) if part)
+                    terms[player][path] = require_scalar(f"losses.{source}{'.' if name else ''}{name}", value)
+        return terms
+
+    def _sources(self, player: str, returned: Mapping[str, Any]) -> list[str]:
+        """Return the names under which a player's loss was returned: its own, or those of a side's members."""
+        if player in returned:
+            return [player]
+        return [name for name, (side, _) in self.members.items() if side == player and name in returned]
+
+    def project(self, vectors: Vectors) -> Vectors:
+        """Return the nearest feasible point, by the functions in `project`."""
+        if not self._project:
+            return vectors
+        projected = dict(vectors)
+        for name, function in self._project.items():
+            player, part = self.members.get(name, (name, ""))
+            layout, pieces = self.layouts[player], self.layouts[player].unflatten(projected[player])
+            key = f"{part}.value".strip(".")
+            require(key in pieces, "project", name, "players that are tensors")
+            projected[player] = layout.flatten({**pieces, key: function(pieces[key])})
+        return projected
+
+    def position(self, generator: torch.Generator) -> bytes:
+        """Return the position of the data's batches for a generator, in addition to its state."""
+        return b"" if self.batches is None else self.batches.position(generator)
+
+    def restore(self, generator: torch.Generator, position: bytes) -> None:
+        """Continue the data's batches for a generator at a position, if they can be."""
+        if self.batches is not None:
+            self.batches.restore(generator, position)
+
+    @torch.no_grad()
+    def show(self, state: State, batch: Batch) -> dict[str, Tensor]:
+        """Return the samples of the function `show` for a batch by name, with modules in evaluation mode.
+
+        Raises:
+            InvalidValue: the game has no function `show`.
+        """
+        require(self._show is not None, "show", None, "a function of (net, batch) in Networks(…, show=…)")
+        assert self._show is not None
+        with self._evaluation(state) as net:
+            shown = self._show(net, self.form.unflatten(batch))
+        return dict(shown) if isinstance(shown, Mapping) else {"samples": shown}
+
+    def sample(self, state: State, count: int, generator: torch.Generator) -> Tensor:
+        """Return `count` of the samples that the function `show` makes of drawn batches; the first kind, if several."""
+        parts, total = [], 0
+        while total < count:
+            batch = self.draw(generator)
+            batch = {name: tensor.to(state.t.device) for name, tensor in batch.items()}
+            samples = next(iter(self.show(state, batch).values()))
+            require(len(samples) > 0, "show", "no samples", "at least one sample for each batch")
+            parts.append(samples)
+            total += len(samples)
+        return torch.cat(parts)[:count]
+
+    @contextmanager
+    def _evaluation(self, state: State) -> Iterator[Net]:
+        """Yield the players at a state, in evaluation mode, always with the same random numbers."""
+        with ExitStack() as stack:
+            device = state.t.device
+            stack.enter_context(seeded(0, device, self.sources) if self.stochastic else nullcontext())
+            for module in self.modules.values():
+                stack.enter_context(evaluating(module))
+            yield self._net(state.vectors, state.buffers)
+
+    def trained(self, state: State) -> dict[str, Any]:
+        """Return copies of the players' modules with the parameters and buffers of a state, in evaluation mode.
+
+        Members of a side are entries of their own. A player that is a tensor is a tensor.
+        """
+        trained: dict[str, Any] = {}
+        for player in self.players:
+            module = copied(self.modules[player])
+            write(module, self.layouts[player], state.vectors[player], state.buffers[player], player)
+            module.eval()  # after writing, because some layers merge weights in evaluation mode
+            members = {name: part for name, (side, part) in self.members.items() if side == player}
+            if members:
+                trained |= {name: module.get_submodule(part) for name, part in members.items()}
+            else:
+                trained[player] = module
+        return {name: module.value.data if isinstance(module, Vector) else module for name, module in trained.items()}
+
+    @property
+    def _module_settings(self) -> EvaluationSettings:
+        """Settings of the modules' calls. Calls that draw random numbers are not cached."""
+        return replace(self.evaluation_settings, forward_cache=None) if self.stochastic else self.evaluation_settings
+
+    def _randomness(self, batch: Batch) -> AbstractContextManager:
+        """Return a context in which the batch's seed determines the random numbers of modules and losses."""
+        if not self.stochastic:
+            return nullcontext()
+        device = next((tensor.device for tensor in batch.values() if tensor.dim()), torch.device("cpu"))
+        return seeded(int(batch["seed"]), device, self.sources)
+
+    def _check_players(self, batch: Batch) -> None:
+        """Evaluate the losses on a batch, and check each module by the calls that they make."""
+        self.modules = self._built(torch.Generator())
+        self._set_layouts()
+        uncalled = {name: copied(module) for name, module in self.modules.items()}
+        vectors, buffers = self.initial(torch.Generator())
+        device = next(iter(vectors.values())).device
+        batch = {**{n: x.to(device) for n, x in batch.items()}, "t": torch.zeros((), dtype=torch.int64, device=device)}
+        first, calls, drew = self._recorded(vectors, buffers, batch)
+        for (player, part), call in calls.items():
+            if not tree_leaves((call.inputs, dict(call.keywords))):
+                continue  # a module that only returns its parameters has no input to check it with
+            module, layout, original = uncalled[player], self.layouts[player], self.builders[player]
+            traits = examine(player, module, layout, original, *call.inputs, part=part, keywords=call.keywords)
+            self.moving[player] = tuple(dict.fromkeys((*self.moving.get(player, ()), *traits.moving)))
+            drew, self.sources = drew or traits.stochastic, [*self.sources, *traits.sources]
+        for player, module in self.modules.items():
+            require_right_gradients(player, module)
+            self.sources += generators_in(module)
+        unique = {id(source): source for source in (PYTHON, NUMPY, *self.sources)} if drew else {}
+        self.stochastic, self.sources = drew, list(unique.values())
+        again, _, _ = self._recorded(*self.initial(torch.Generator()), batch)
+        for name, value in first.items():
+            same = torch.allclose(value, again[name], rtol=1e-3, equal_nan=True)
+            allowed = "losses that depend only on parameters, buffers, batch and step"
+            hint = "The cause may be a counter or another state in Python. Use net.memory for tensors that change"
+            require(same, f"losses.{name}", "a value that depends on earlier calls", allowed, hint)
+        pure = not self.stochastic and not any(self.moving.values())
+        self.traceable = pure and all(is_traceable(module) for module in self.modules.values())
+
+    def _recorded(
+        self, vectors: Vectors, buffers: Buffers, batch: Batch
+    ) -> tuple[dict[str, Tensor], dict[tuple[str, str], Call], bool]:
+        """Return losses and terms, the first call of each module or part, and whether random numbers were drawn.
+
+        Raises:
+            InvalidValue: a term is a tensor without a gradient that is not zero, or the losses use undeclared memory.
+        """
+        calls: dict[tuple[str, str], Call] = {}
+        leaves = {name: as_leaf(vector) for name, vector in vectors.items()}
+        device, sources = batch["t"].device, (PYTHON, NUMPY, *self.sources)
+
+        def record(player: str, call: Call) -> None:
+            copies = tree_map_only(Tensor, torch.clone, (call.inputs, dict(call.keywords)))
+            calls.setdefault((player, call.part), Call(call.part, *copies))
+
+        with seeded(0, device, sources), torch.enable_grad():
+            before = [random_state(device), *map(state_of, sources)]
+            net = self._net(leaves, buffers, record=record)
+            terms = self._terms(net, self.form.unflatten(batch), batch["t"], self.players)
+            after = [random_state(device), *map(state_of, sources)]
+        for player, named in terms.items():
+            for name, value in named.items():
+                constant = isinstance(value, Tensor) and not value.requires_grad and bool(value != 0)
+                hint = "The cause may be no_grad, detach or .item() before it. Return a constant as a Python number"
+                label = f"losses.{player}{'.' if name else ''}{name}"
+                require(not constant, label, "a tensor without a gradient", "a term that depends on parameters", hint)
+        undeclared = [name for name in net.memory if name not in self.memory]
+        allowed = f"memory declared in Networks(…, memory=…): {', '.join(self.memory) or 'none'}"
+        require(not undeclared, "net.memory", ", ".join(undeclared), allowed)
+        drew = any(not same_state(x, y) for x, y in zip(before, after, strict=True))
+        return with_sums(terms, net), calls, drew

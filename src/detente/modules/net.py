@@ -1,0 +1,250 @@
+"""The players' modules as pure functions, for one evaluation of a game's losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from detente.autodiff import input_gradient
+from detente.game import Buffers, EvaluationSettings, Vectors
+from detente.modules.calling import call_part
+from detente.modules.functional_call import EMPTY, part_of
+from detente.modules.layout import Layout
+
+Containers = nn.ModuleList | nn.ModuleDict | nn.Sequential
+
+
+class Vector(nn.Module):
+    """A player without a network: a tensor of numbers, such as Lagrange multipliers."""
+
+    def __init__(self, value: Tensor) -> None:
+        super().__init__()
+        self.value = nn.Parameter(value.detach().clone())
+
+    def forward(self) -> Tensor:
+        """Return the numbers."""
+        return self.value
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a module, or of its method or submodule `part`."""
+
+    part: str
+    inputs: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+
+
+class Net:
+    """The players of a game at a point: `net.<player>(…)` calls a player's module with its parameters there.
+
+    Calls are pure: parameters come from the players' vectors, and buffers (BatchNorm's statistics, a codebook) pass
+    from call to call and end up in `buffers`. A player may be called any number of times, in any order.
+
+    Args:
+        modules: each player's module.
+        layouts: the layout of each player's vector.
+        vectors: each player's parameters, (n_i,).
+        buffers: the modules' buffers, and the game's own memory under "memory".
+        settings: how modules are called.
+        frozen: modules that are called but not trained, by name.
+        members: players within a player, by name: the player, and the path of the member's module in it.
+        record: a function that gets each call before it is made.
+    """
+
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        layouts: Mapping[str, Layout],
+        vectors: Vectors,
+        buffers: Buffers,
+        settings: EvaluationSettings,
+        frozen: Mapping[str, Any] = EMPTY,
+        members: Mapping[str, tuple[str, str]] = EMPTY,
+        record: Callable[[str, Call], None] | None = None,
+    ) -> None:
+        self._modules, self._layouts, self._vectors, self._settings = modules, layouts, vectors, settings
+        self._initial_buffers, self._frozen, self._members, self._record = buffers, frozen, members, record
+        self._views: dict[str, dict[str, Tensor]] = {}
+        self.buffers = dict(buffers)
+        self.memory = dict(buffers.get("memory", {}))
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._modules:
+            module = self._modules[name]
+            return PlayerCall(self, name) if not isinstance(module, Vector) else self.parameters(name)["value"]
+        if name in self._members:
+            player, part = self._members[name]
+            vector = isinstance(part_of(self._modules[player], part), Vector)
+            return self.parameters(player)[f"{part}.value"] if vector else PlayerCall(self, player, part)
+        if name in self._frozen:
+            return self._frozen[name]
+        names = ", ".join((*self._modules, *self._members, *self._frozen, "memory"))
+        raise AttributeError(f"net.{name}: there is no such player or frozen module; there are {names}")
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+    def parameters(self, player: str) -> dict[str, Tensor]:
+        """Return a player's parameters by name, as views of its vector; all calls of an evaluation share them."""
+        if player not in self._views:
+            self._views[player] = self._layouts[player].unflatten(self._vectors[player])
+        return self._views[player]
+
+    def call(self, player: str, call: Call, update: bool = True) -> Any:
+        """Return the output of a call of a player; `update` states whether its buffers change."""
+        if self._record is not None:
+            self._record(player, call)
+        output, buffers = call_part(
+            self._modules[player],
+            call.part,
+            self._layouts[player],
+            self._vectors[player],
+            partial(self._views_of, player),
+            self.buffers[player] if update else self._initial_buffers[player],
+            call.inputs,
+            call.keywords,
+            self._settings,
+        )
+        if update:
+            self.buffers[player] = buffers
+        return output
+
+    def _views_of(self, player: str, vector: Tensor) -> dict[str, Tensor]:
+        return self.parameters(player) if vector is self._vectors[player] else self._layouts[player].unflatten(vector)
+
+
+class PlayerCall:
+    """A player's module, or a part of it, as a pure function at a point.
+
+    Methods and submodules are called in the same way: `net.autoencoder.encode(x)`, `net.judges[0](x)`. An attribute
+    that is a parameter or a buffer is the tensor at this point.
+    """
+
+    def __init__(self, net: Net, player: str, part: str = "", update: bool = True) -> None:
+        self._net, self._player, self._part, self._update = net, player, part, update
+
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        """Return the module's output: tensors, also nested in tuples, lists and dictionaries."""
+        return self._net.call(self._player, Call(self._part, inputs, keywords), self._update)
+
+    @property
+    def fixed(self) -> PlayerCall:
+        """The same function, whose calls start from the buffers before the evaluation and do not change them."""
+        return PlayerCall(self._net, self._player, self._part, update=False)
+
+    def gradient(self, x: Tensor, *others: Any, **keywords: Any) -> Tensor:
+        """Return the gradient of the sum of the outputs with respect to the first input, in the shape of x.
+
+        For a discriminator whose outputs depend only on their own sample, these are the gradients of each sample's
+        score, or of the sum of its scores. They can be differentiated again. Buffers do not change.
+        """
+
+        def total(at: Tensor) -> Tensor:
+            outputs = tree_leaves(self.fixed(at, *others, **keywords))
+            sums = [output.flatten().sum() for output in outputs if isinstance(output, Tensor)]
+            return torch.stack(sums)
+
+        return input_gradient(total, x)
+
+    def slope(self, x: Tensor, *others: Any, **keywords: Any) -> Tensor:
+        """Return ‖∇ₓ D(x)‖₂ for each sample, (batch,): the Euclidean norm of `gradient`."""
+        return self.gradient(x, *others, **keywords).flatten(1).norm(dim=1)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        path = f"{self._part}.{name}" if self._part else name
+        parameters = self._net.parameters(self._player)
+        if path in parameters:
+            return parameters[path]
+        if path in self._net.buffers[self._player]:
+            return self._net.buffers[self._player][path]
+        value = part_of(self._net._modules[self._player], path)
+        if isinstance(value, Containers | nn.Module) or callable(value):
+            return PlayerCall(self._net, self._player, path, self._update)
+        return value
+
+    def __getitem__(self, key: int | str) -> PlayerCall:
+        module = self._module()
+        if isinstance(key, int):
+            key = list(module._modules)[key]
+        return getattr(self, key)
+
+    def __len__(self) -> int:
+        return len(self._module()._modules)
+
+    def __iter__(self) -> Iterator[Any]:
+        names = list(self._module()._modules)
+        return iter(names) if isinstance(self._module(), nn.ModuleDict) else iter([self[name] for name in names])
+
+    def keys(self) -> list[str]:
+        """Return the names of the modules of a dictionary."""
+        return list(self._module()._modules)
+
+    def values(self) -> list[PlayerCall]:
+        """Return the modules of a dictionary."""
+        return [self[name] for name in self.keys()]
+
+    def items(self) -> list[tuple[str, PlayerCall]]:
+        """Return names and modules of a dictionary."""
+        return [(name, self[name]) for name in self.keys()]
+
+    def _module(self) -> nn.Module:
+        module = self._net._modules[self._player]
+        return part_of(module, self._part) if self._part else module  # pyright: ignore[reportReturnType]
+
+
+class DirectNet:
+    """Stands in for `Net` while lazy layers are initialised: calls the modules themselves."""
+
+    def __init__(self, modules: Mapping[str, nn.Module], members: Mapping[str, tuple[str, str]], frozen: Any) -> None:
+        parts = {name: modules[player].get_submodule(part) for name, (player, part) in members.items()}
+        self.memory: dict[str, Tensor] = {}
+        self.__dict__ |= {
+            name: part.value if isinstance(part, Vector) else _DirectPlayer(part)
+            for name, part in {**modules, **parts}.items()
+        }
+        self.__dict__ |= frozen
+
+    def __getitem__(self, name: str) -> Any:
+        return self.__dict__[name]
+
+
+class _DirectPlayer:
+    """Stands in for `PlayerCall`: calls a module itself, without derivatives."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        return self._module(*inputs, **keywords)
+
+    def gradient(self, x: Tensor, *others: Any, **keywords: Any) -> Tensor:
+        self._module(x, *others, **keywords)
+        return torch.zeros_like(x)
+
+    def slope(self, x: Tensor, *others: Any, **keywords: Any) -> Tensor:
+        return self.gradient(x, *others, **keywords).flatten(1).sum(1)
+
+    @property
+    def fixed(self) -> _DirectPlayer:
+        return self
+
+    def __getitem__(self, key: Any) -> _DirectPlayer:
+        return _DirectPlayer(self._module[key])
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([item if isinstance(item, str) else _DirectPlayer(item) for item in self._module])
+
+    def __len__(self) -> int:
+        return len(self._module)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
