@@ -42,7 +42,7 @@ def stepper(game: Any = None, steps: int = 3) -> Stepper:
 def mlps() -> Adversarial:
     """A game whose networks are built from a class, and from a class with arguments by position and by name."""
     return Adversarial(
-        partial(MLP, 3, 2, 4, depth=1), partial(MLP, inputs=2, outputs=1, width=4, depth=2), Ring(), latent=3, batch=8
+        partial(MLP, 3, 2, 8, depth=1), partial(MLP, inputs=2, outputs=1, width=16, depth=1), Ring(), latent=3, batch=8
     )
 
 
@@ -71,7 +71,7 @@ def test_the_configuration_says_what_was_exported(tmp_path: Path) -> None:
     assert written["players"]["generator"] == {
         "class_path": "detente.networks.mlp.MLP",
         "file": "generator.safetensors",
-        "arguments": {"inputs": 3, "outputs": 2, "width": 4, "depth": 1},
+        "arguments": {"inputs": 3, "outputs": 2, "width": 8, "depth": 1},
     }
     assert (written["step"], written["run"], written["versions"]["torch"]) == (3, "mine", str(torch.__version__))
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()

@@ -169,7 +169,8 @@ def _modules(trained: Stepper | nn.Module | Mapping[str, Any]) -> dict[str, Any]
     modules: Any = trained.modules() if isinstance(trained, Stepper) else trained
     if isinstance(modules, tuple) and isinstance(trained, Stepper):
         modules = dict(zip(trained.game.players, modules, strict=True))
-    require(isinstance(modules, Mapping), "trained", type(trained).__name__, "a Stepper, a module, or modules by name")
+    if not isinstance(modules, Mapping):
+        raise InvalidValue("trained", type(trained).__name__, "a Stepper, a module, or modules by name")
     parts: dict[str, Any] = {}
     for name, value in modules.items():
         several = isinstance(value, tuple)
