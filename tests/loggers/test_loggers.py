@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -212,6 +213,17 @@ def test_terms_of_a_loss_are_logged() -> None:
         "gradient_norm": {"autoencoder": None},
         "terms": {"autoencoder.l1": 1.0, "autoencoder.adversarial": 2.0},
     }
+
+
+def test_the_logger_of_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
+    code = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "MyLogger" in block)
+    (tmp_path / "documented_logger.py").write_text(code, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    words = "train --game bilinear --steps 2 --loggers documented_logger.MyLogger --out run".split()
+    assert cli.main(words) == 0
+    logged = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
+    assert [line.split()[0] for line in logged] == ["0", "1", "2"] and "losses/x/seed0" in logged[1]
 
 
 # ---- Settings -------------------------------------------------------------------------------------------------------
