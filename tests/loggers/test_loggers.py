@@ -266,6 +266,12 @@ def test_no_package_of_a_service_is_imported_by_naming_its_logger() -> None:
     assert {"wandb", "mlflow"} & sys.modules.keys() == set()
 
 
+def test_a_logger_that_opens_nothing_says_so(tmp_path: Path) -> None:
+    nothing = type("Nothing", (Logger,), {"open": lambda self, run: None})()
+    with pytest.warns(RuntimeWarning, match="logger nothing stopped.*open returned NoneType, not a Session"):
+        trained(replace(images(), loggers=(nothing,)), tmp_path / "run")
+
+
 # ---- Services, in place of which fake modules record the calls ------------------------------------------------------
 
 

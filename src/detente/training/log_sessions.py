@@ -52,7 +52,7 @@ class LogSessions:
         self._sessions: list[tuple[str, Session]] = []
         for logger in loggers:
             name = name_of(type(logger))
-            session = _attempt(name, logger.open, run)
+            session = _attempt(name, _opened, logger, run)
             if session is not None:
                 self._sessions.append((name, session))
 
@@ -84,6 +84,13 @@ class LogSessions:
             return _attempt(name, lambda: use(session) or True) is not None
 
         self._sessions = [entry for entry in self._sessions if works(*entry)]
+
+
+def _opened(logger: Logger, run: LoggedRun) -> Session:
+    session: object = logger.open(run)
+    if not isinstance(session, Session):
+        raise TypeError(f"open returned {type(session).__name__}, not a Session")
+    return session
 
 
 def _attempt(name: str, function: Callable[..., Result], *arguments: Any) -> Result | None:
