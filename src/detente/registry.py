@@ -22,6 +22,7 @@ FOLDERS = {
     "optimizers": "detente.optimizers.base.Optimizer",
     "schedules": "detente.schedules.base.Schedule",
     "metrics": "detente.metrics.base.Metric",
+    "loggers": "detente.loggers.base.Logger",
     "diagnostics": "detente.diagnostics.base.Diagnostic",
     "experiments": "detente.experiments.base.Experiment",
 }

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from detente.cli.binding import Word, bind_all, read
-from detente.cli.naming import in_words, parameters
+from detente.cli.naming import alternatives, in_words, parameters
 from detente.errors import InvalidValue, unknown
 
 REQUIRED = Parameter.empty
@@ -123,4 +123,4 @@ def with_type(text: str, annotation: Any, default: Any) -> str:
 
 
 def _takes_several(kind: Any) -> bool:
-    return typing.get_origin(kind) in (list, tuple)
+    return any(typing.get_origin(part) in (list, tuple) for part in alternatives(kind))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from detente.game import Game
+from detente.loggers.base import Logger
 from detente.metrics.base import Metric, Stamp
 from detente.metrics.context import EvaluationContext
 from detente.metrics.selection import metrics_by_label
@@ -19,11 +20,13 @@ from detente.state import Info, Tree, flatten, unflatten
 from detente.training.divergence import cause
 from detente.training.drawing import RandomInputs, random_inputs
 from detente.training.execution import Execution, choose_execution
+from detente.training.log_sessions import log_ticks
 from detente.training.measurement import Score, measure, measurement_generator, require_available, select_applicable
 from detente.training.plateau import reduce_on_plateau, require_metrics
 from detente.training.progress import Progress, initial_progress
 from detente.training.run import Moment, Run
 from detente.training.step import Steps
+from detente.training.stopping import Stopping, stop_seeds
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,10 @@ class Tick:
 
 
 def train(
-    run: Run, start: Sequence[Progress] | None = None, metrics: Iterable[str | Metric] | str | Metric = ()
+    run: Run,
+    start: Sequence[Progress] | None = None,
+    metrics: Iterable[str | Metric] | str | Metric = (),
+    loggers: Sequence[Logger] | None = None,
 ) -> Iterator[Tick]:
     """Train every seed of a run, and yield a tick before the first step, every `record_every` steps and at the end.
 
@@ -63,19 +69,32 @@ def train(
         run: the training run.
         start: progress of every seed to continue from. Default: start from the beginning.
         metrics: metrics to measure in addition to those of the run, as in `Run`.
+        loggers: services that the run's numbers and pictures are sent to. Default: those of the run, without
+            TensorBoard's default.
 
     Raises:
         InvalidValue: a package or file is missing that one of the run's metrics needs.
     """
     run = replace(run, metrics=(*run.metrics, *metrics_by_label(metrics).values()))
+    loggers = run.loggers if loggers is None else loggers
+    ticks = _ticks(run, start)
+    return log_ticks(ticks, run, loggers, None if start is None else _moment(start)[0]) if loggers else ticks
+
+
+def _ticks(run: Run, start: Sequence[Progress] | None) -> Iterator[Tick]:
+    """Yield the ticks of `train`."""
     progress = tuple((initial_progress(run, seed) for seed in run.seeds) if start is None else start)
-    execution, measured_metrics = choose_execution(run), {**applicable(run.game), **_requested(run)}
-    require_metrics(run, measured_metrics)
+    execution, metrics = choose_execution(run), {**applicable(run.game), **_requested(run)}
+    require_metrics(run, metrics)
+    rule = Stopping.of(run.stop_when, run.patience)
+    if rule is not None:
+        rule.check(metrics)
     now = _moment(progress)
     with random_inputs(run, progress) as inputs_by_seed:
         if start is None:
             with _threads(execution.threads):
-                measured = _measure(run, measured_metrics, progress)
+                measured = _measure(run, metrics, progress)
+            progress = stop_seeds(rule, progress, _values(measured), metrics)
             yield _tick(0, progress, {}, measured, execution)
         if run.seconds is not None and execution.steps.compiled and not run.is_over(now) and _active(progress):
             with _threads(execution.threads):
@@ -93,11 +112,13 @@ def train(
                         infos_by_seed[seed].append(info)
                     now = now[0] + count, max(entry.seconds for entry in progress)
                 progress = _explained(run, at_tick, progress, infos_by_seed)
-                measures = run.event_between("measure", before, now) or run.is_over(now)
+                scheduled = run.event_between("measure", before, now)
+                measures = scheduled or run.is_over(now)
                 averaged = {seed: _average(infos) for seed, infos in infos_by_seed.items() if infos}
-                measured = _measure(run, measured_metrics, progress) if measures else {}
-                if run.event_between("measure", before, now):  # the last measurement is not one of a longer run
+                measured = _measure(run, metrics, progress) if measures else {}
+                if scheduled:  # a resumed run, which ends later, has no measurement at an end that is not scheduled
                     progress = reduce_on_plateau(run, progress, _values(measured))
+                    progress = stop_seeds(rule, progress, _values(measured), metrics)
             yield _tick(now[0], progress, averaged, measured, execution)
 
 
@@ -174,7 +195,7 @@ def _explained(
 
 
 def _active(progress: Sequence[Progress]) -> list[Progress]:
-    return [entry for entry in progress if entry.diverged_at is None]
+    return [entry for entry in progress if entry.active]
 
 
 def _average(infos: list[Info]) -> Info:
