@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from detente.cli import configuration
+from detente.cli import recorded_runs
 from detente.cli.command_words import Parser
 from detente.cli.display import console
 from detente.errors import InvalidValue
@@ -38,7 +38,7 @@ def main(words: Sequence[str]) -> int:
     options = parser.parse(words)
     if options.to is None:
         raise InvalidValue("to", None, "a folder to write the modules into", "Say where with --to FOLDER")
-    run, trained = configuration.trained(options.run, options.seed, options.step)
+    run, trained = recorded_runs.trained(options.run, options.seed, options.step)
     stepper = Stepper(run.game, run.method)
     stepper.state = trained.state
     about = {"run": str(options.run), "seed": trained.seed}
