@@ -28,6 +28,8 @@ from detente.fields.base import Field
 from detente.fields.consensus import Consensus
 from detente.fields.covariance import Covariance
 from detente.fields.gradient import Gradient
+from detente.filters.base import Filter
+from detente.filters.gaussian_smoothing import GaussianSmoothing
 from detente.game import Game
 from detente.games import presets
 from detente.games.adversarial import Adversarial
@@ -39,6 +41,8 @@ from detente.networks.mlp import MLP
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.optimizers.sgd import SGD
+from detente.penalties.base import Penalty
+from detente.penalties.r1 import R1
 from detente.registry import FOLDERS, members
 from detente.schedule import Cosine, Exponential, Linear
 from detente.schemes.alternating import Alternating
@@ -55,6 +59,8 @@ PARTS: dict[object, Callable[[], object]] = {
     Optimizer: lambda: SGD(0.01),
     Scheme: Simultaneous,
     Field: Gradient,
+    Penalty: R1,
+    Filter: GaussianSmoothing,
     int: lambda: 2,
     float: lambda: 0.5,
 }
@@ -88,6 +94,7 @@ def special_arguments(name: str, folder: Path) -> dict[str, Any]:
         | {"discriminator": ConditionalDiscriminator(2, 1, 4, 2, 2, 2)},
         "labelled_generator": {"network": MLP(5, 2, 4, 1), "classes": 2},
         "labelled_discriminator": {"network": MLP(4, 1, 4, 1), "classes": 2},
+        "packed": {"network": MLP(4, 1, 4, 1)},
         "arrays": {"samples": points()},
         "image_folder": {"path": folder},
         "prepared": {"name": "mnist-8", "folder": folder.parent / "sets"},
@@ -425,7 +432,8 @@ PARTS_OF_A_GAN = [("objective", name) for name in members("objectives")] + [
 @pytest.mark.parametrize(("part", "name"), PARTS_OF_A_GAN, ids=lambda value: value)
 def test_objectives_and_penalties_mapped_and_traced(part: str, name: str, traced: list[int]) -> None:
     """All ways of carrying out agree, in the second order too, and zero-sum means that losses sum to zero."""
-    member = members("objectives" if part == "objective" else part)[name]()
+    kind = members("objectives" if part == "objective" else part)[name]
+    member = kind(**required_arguments(kind, {}))
     play = methods.consensus(0.1)
     game = small_gan(**{part: member})
     eager = run_steps(game, play, 2, 1)

@@ -16,10 +16,12 @@ import torch
 import yaml
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.functional import l1_loss
 from torch.nn.utils import parametrizations
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from detente import cli
+import detente
+from detente import cli, methods
 from detente.cli.entry_point import commands
 
 ROOT = Path(__file__).parents[1]
@@ -190,6 +192,25 @@ def test_modules_given_back_make_the_samples() -> None:
     latents = torch.randn(64, LATENT, generator=torch.Generator().manual_seed(int(stepper.state.t)))
     with torch.no_grad():
         torch.testing.assert_close(names["generator"](latents), names["fakes"])
+
+
+class Autoencoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 8), nn.ReLU(), head(8))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+def test_a_game_of_any_networks_runs_as_it_stands() -> None:
+    images = torch.rand(32, 1, SIDE, SIDE) * 2 - 1
+    loader = DataLoader([{"image": image} for image in images], batch_size=8, shuffle=True)
+    names = {"detente": detente, "methods": methods, "loader": loader, "relu": torch.relu, "l1_loss": l1_loss}
+    names |= {"Autoencoder": Autoencoder, "Judge": plain_discriminator}
+    exec(compile(blocks("python")[1], "README.md", "exec"), names)
+    assert set(names["info"].terms["autoencoder"]) == {"l1", "adversarial"}
+    assert isinstance(names["modules"]["autoencoder"], Autoencoder)
 
 
 # ---- From the shell ------------------------------------------------------------------------------------------------

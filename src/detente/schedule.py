@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
-from detente.errors import require
+from detente.errors import InvalidValue, require
+
+Part = TypeVar("Part")
 
 
 class Schedule(ABC):
@@ -142,3 +146,40 @@ def require_positive(field: str, setting: float | Schedule) -> None:
     """Raise `InvalidValue` unless a plain number is finite and positive."""
     if not isinstance(setting, Schedule):
         require(math.isfinite(setting) and setting > 0, field, setting, "a finite number > 0, or a schedule")
+
+
+def require_at_least_zero(part: object, *fields: str) -> None:
+    """Raise `InvalidValue` unless each field of a part is a schedule or a finite number ≥ 0."""
+    for field in fields:
+        setting = getattr(part, field)
+        accepted = isinstance(setting, Schedule) or (math.isfinite(setting) and setting >= 0)
+        require(accepted, field, setting, "a finite number ≥ 0, or a schedule")
+
+
+def is_scheduled(part: object) -> bool:
+    """Whether any attribute of a part of a game is a schedule."""
+    return any(isinstance(setting, Schedule) for setting in _attributes(part).values())
+
+
+def at_step(part: Part, t: Tensor, dtype: torch.dtype | None = None) -> Part:
+    """Return a copy of a part of a game with the values at step `t`, int64 (), in place of its schedules."""
+    part = copy.copy(part)
+    for name, setting in _attributes(part).items():
+        if isinstance(setting, Schedule):
+            object.__setattr__(part, name, value(setting, t, dtype))  # the part is a frozen dataclass
+    return part
+
+
+def number(field: str, setting: float | Schedule) -> float | Tensor:
+    """Return a setting that must be a number by now.
+
+    Raises:
+        InvalidValue: the setting is still a schedule, so that the step is unknown.
+    """
+    if isinstance(setting, Schedule):
+        raise InvalidValue(field, setting, "a number. A schedule needs the step: call `.at(t)` first")
+    return setting
+
+
+def _attributes(part: object) -> Mapping[str, Any]:
+    return getattr(part, "__dict__", {})

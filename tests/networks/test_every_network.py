@@ -17,6 +17,7 @@ from detente.networks.dcgan import DcganDiscriminator, DcganGenerator
 from detente.networks.image_mlp import ImageMlpDiscriminator, ImageMlpGenerator
 from detente.networks.labelled import LabelledDiscriminator, LabelledGenerator
 from detente.networks.mlp import MLP
+from detente.networks.packed import Packed
 from detente.networks.scaled_resnet import ScaledResnetDiscriminator, ScaledResnetGenerator
 from detente.networks.sngan import SnganDiscriminator, SnganGenerator
 from detente.networks.text_resnet import TextResnetDiscriminator, TextResnetGenerator
@@ -41,6 +42,7 @@ SMALL: dict[str, Case] = {
     "conditional_discriminator": (lambda: ConditionalDiscriminator(2, 1, 4, 3, 2, 4), (1, 4, 4), True),
     "labelled_generator": (lambda: LabelledGenerator(DcganGenerator(5, width=2), 2), (3,), True),
     "labelled_discriminator": (lambda: LabelledDiscriminator(DcganDiscriminator(3, width=2), 2), (1, 28, 28), True),
+    "packed": (lambda: Packed(DcganDiscriminator(2, width=2), 2), (1, 28, 28), False),
 }
 every_network = pytest.mark.parametrize("name", SMALL)
 

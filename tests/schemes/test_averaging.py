@@ -20,6 +20,7 @@ from detente.methods.method import Method
 from detente.networks.mlp import MLP
 from detente.optimizers.adam import Adam
 from detente.optimizers.sgd import SGD
+from detente.schedule import Linear
 from detente.schemes.alternating import Alternating
 from detente.schemes.averaging import Averaging
 from detente.schemes.lookahead import Lookahead
@@ -174,3 +175,41 @@ def test_an_average_begins_as_a_copy() -> None:
     average = state.memory["scheme"]["vectors"]["generator"]
     assert torch.equal(average, state.vectors["generator"]) and average is not state.vectors["generator"]
     assert average.data_ptr() != state.vectors["generator"].data_ptr()
+
+
+def test_half_life_and_ramp_up_are_those_of_stylegan2_and_edm() -> None:
+    """The line of `training_loop.py`, counted in images: batch 4, half-life 40 images, ramp-up 0.5."""
+    game, method = gan(), averaging(half_life=10.0, ramp_up=0.5)
+    states = walk(game, method, 30)
+    expected, images = states[0].vectors["generator"], 0
+    for state in states[1:]:
+        half_life = min(40, images * 0.5)
+        beta = 0.5 ** (4 / max(half_life, 1e-8))
+        expected = state.vectors["generator"].lerp(expected, beta)
+        images += 4
+    same(method.scheme.eval_state(states[-1]).vectors["generator"], expected, 1e-12)
+
+    plain = averaging(half_life=10.0)
+    found = plain.scheme.eval_state(walk(game, plain, 12)[-1]).vectors["generator"]
+    decay = averaging(decay=0.5**0.1)
+    same(found, decay.scheme.eval_state(walk(game, decay, 12)[-1]).vectors["generator"], 1e-13)
+
+
+def test_a_decay_on_a_schedule() -> None:
+    """The n-th move, at step n - 1, uses the schedule's value there, like a learning rate."""
+    game, method = gan(), averaging(decay=Linear(0.0, 0.8, 4))
+    states = walk(game, method, 6)
+    expected = states[0].vectors["generator"]
+    for step, state in enumerate(states[1:]):
+        expected = state.vectors["generator"].lerp(expected, min(0.2 * step, 0.8))
+    same(method.scheme.eval_state(states[-1]).vectors["generator"], expected, 1e-13)
+
+
+def test_half_lives_that_cannot_work() -> None:
+    for field, value in (("half_life", 0.0), ("half_life", -1.0), ("ramp_up", 0.05)):
+        with pytest.raises(InvalidValue, match=f"^{field}: got"):
+            averaging(**{field: value})
+    with pytest.raises(InvalidValue, match="^half_life: got 5.0; allowed: None, since the average is uniform"):
+        averaging(kind="uniform", half_life=5.0)
+    scheme = methods.averaged(half_life=100.0, ramp_up=0.05).scheme
+    assert scheme == Averaging(Alternating(), half_life=100.0, ramp_up=0.05)

@@ -52,7 +52,7 @@ def exact(game: Game, differentiable: bool, forms: AbstractContextManager | None
         operations, is_exact = {}, True
     else:
         # A game without the attribute `penalties` may differentiate inside its losses.
-        penalised = bool(getattr(game, "penalties", differentiable))
+        penalised = _penalises_gradients(game, differentiable)
         order = 1 + differentiable + penalised
         operations, is_exact = _operations(order), order > 1
     if differentiable and _normalizes_under_a_penalty(game):
@@ -97,10 +97,16 @@ def _is_plain(part: nn.Module) -> bool:
     return listed and not padded and not hooked and not isinstance(part, _EXCEPTIONS)
 
 
+def _penalises_gradients(game: Game, default: bool) -> bool:
+    """Whether a penalty of the game differentiates scores; `default` for a game without the attribute `penalties`."""
+    penalties = getattr(game, "penalties", None)
+    return default if penalties is None else any(getattr(penalty, "differentiates", True) for penalty in penalties)
+
+
 def _normalizes_under_a_penalty(game: Game) -> bool:
     """Whether the discriminator has both a penalty and BatchNorm, so that a penalty differentiates BatchNorm."""
     modules = getattr(game, "modules", None)
-    if not (getattr(game, "penalties", ()) and isinstance(modules, Mapping) and "discriminator" in modules):
+    if not (_penalises_gradients(game, False) and isinstance(modules, Mapping) and "discriminator" in modules):
         return False
     return any(isinstance(part, _BatchNorm) for part in modules["discriminator"].modules())
 
@@ -132,7 +138,7 @@ def require_differentiable(game: Game, losses: Iterable[Tensor], differentiable:
     `torch.autograd.grad` does not raise an error but omits a term. Each game is checked once.
     """
     checked = game.evaluation_memo.setdefault("checked for once_differentiable", set())
-    twice = differentiable or bool(getattr(game, "penalties", ()))
+    twice = differentiable or _penalises_gradients(game, False)
     if twice in checked:
         return
     visited: set[object] = set()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from detente.autodiff.engines import is_transformed
 from detente.autodiff.exact_derivatives import exact_within
+from detente.errors import InvalidValue
 
 
 def output_gradient(output: Tensor, at: Tensor) -> Tensor:
@@ -17,11 +20,37 @@ def output_gradient(output: Tensor, at: Tensor) -> Tensor:
     return gradient
 
 
-def input_gradient(score: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
+def constant_gradient(loss: Tensor, at: Tensor) -> Tensor | None:
+    """Return the gradient of a loss with respect to a tensor on its graph, as a constant; None if there is no graph.
+
+    The graph is kept, for the players' own gradients, and the result is not part of it.
+
+    Args:
+        loss: the loss, ().
+        at: a parameter, an output of a module, or any other tensor that the loss was computed from.
+
+    Returns:
+        The gradient, in the shape of `at`: zero if the loss does not depend on `at`, None if nothing on which `at`
+        depends is being differentiated.
+
+    Raises:
+        InvalidValue: `torch.func` transforms the tensors, e.g. since seeds are mapped, so that there is no graph.
+    """
+    if is_transformed(loss, at) or torch._C._functorch.maybe_current_level() is not None:  # pyright: ignore
+        allowed = "a tensor on autograd's graph, which neither steps mapped over seeds nor `torch.func` have"
+        raise InvalidValue("at", f"a tensor of shape {tuple(at.shape)}", allowed)
+    if not (at.requires_grad and loss.requires_grad):
+        return None
+    (gradient,) = torch.autograd.grad(loss, at, retain_graph=True, materialize_grads=True)
+    return gradient
+
+
+def input_gradient(score: Callable[[Tensor], Any], samples: Tensor) -> Tensor:
     """Return the gradient of each sample's score with respect to that sample; it can be differentiated again.
 
     Args:
-        score: a function from samples (batch, …) to scores (batch,), where each score depends only on its sample.
+        score: a function from samples (batch, …) to scores, where each score depends only on its sample: (batch,), or
+            maps of any shape, also several in lists, tuples and dictionaries; all scores of a sample are added.
         samples: points at which to differentiate, (batch, …).
 
     Returns:
@@ -29,9 +58,15 @@ def input_gradient(score: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor
     """
     if is_transformed(samples) or torch._C._functorch.maybe_current_level() is not None:  # pyright: ignore
         with exact_within():
-            return torch.func.grad(lambda x: score(x).sum())(samples)
+            return torch.func.grad(lambda x: _total(score(x)))(samples)
     with torch.enable_grad(), exact_within():
         # Samples that depend on a player's vector stay on the graph, since that player moves them.
         at = samples if samples.requires_grad else samples.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(score(at).sum(), at, create_graph=True, materialize_grads=True)
+        (gradient,) = torch.autograd.grad(_total(score(at)), at, create_graph=True, materialize_grads=True)
     return gradient
+
+
+def _total(scores: Any) -> Tensor:
+    """Return the sum of all scores, (), of a tensor or of several in lists, tuples and dictionaries."""
+    sums: list[Tensor] = [tensor.sum() for tensor in tree_leaves(scores)]
+    return sum(sums[1:], sums[0])

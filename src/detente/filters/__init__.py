@@ -1,1 +1,1 @@
-"""Filters: maps that remove detail from samples before the discriminator scores them."""
+"""Filters: maps of samples, applied before the discriminator scores them: less detail, noise, augmentations."""

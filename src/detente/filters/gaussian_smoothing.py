@@ -17,11 +17,14 @@ class GaussianSmoothing(Filter):
     Equal densities stay equal and different densities stay different, but densities with disjoint supports now overlap.
     Works for points and for any other samples.
 
+    With a schedule that ends at 0, this is instance noise: `GaussianSmoothing(Linear(0.1, 0.0, 20_000))`.
+
     Args:
         strengths: λ ≥ 0 in the samples' unit, or a schedule, or several of these; 0 changes nothing.
 
     Source: NIPS 2017 submission on noisy discriminator gradients, section 2 (coarse graining); as noise on the
-        discriminator's inputs: Sønderby et al. 2017 (arXiv:1610.04490).
+        discriminator's inputs: Sønderby et al. 2017 (arXiv:1610.04490), section 3.2, annealed there; Arjovsky and
+        Bottou 2017 (arXiv:1701.04862), section 3.
     """
 
     strengths: Strength | tuple[Strength, ...] = 0.1

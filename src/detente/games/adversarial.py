@@ -5,13 +5,14 @@ This file also contains all checks of the user's modules and data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from detente.autodiff.exact_derivatives import require_right_gradients
 from detente.data.arrays import as_data
@@ -28,6 +29,7 @@ from detente.modules.calling import (
     evaluated,
     initialize_lazy_layers,
     is_traceable,
+    trainable,
     write,
 )
 from detente.modules.checks import examine
@@ -48,7 +50,8 @@ class Adversarial(Networks):
     Args:
         generator: latents (batch, *latent) to samples (batch, …), a module or a factory.
         discriminator: samples (batch, …) to one score each, (batch,) or (batch, 1, …), a module or a factory. A
-            discriminator of p samples at a time (PacGAN) returns (batch / p,) scores.
+            discriminator of p samples at a time (PacGAN) returns (batch / p,) scores. It may also return maps of scores
+            (PatchGAN), (batch, channels, …), or several outputs in lists, tuples and dictionaries (multi-scale).
         data: real samples: a tensor, an array, a `torch.utils.data.Dataset`, a path, or a member of `detente.data`.
         latent: length of a latent vector, ≥ 1, or its shape, such as (100, 1, 1). Latents are standard normal.
         objective: losses of both players, a member of `detente.objectives` or its name.
@@ -102,10 +105,13 @@ class Adversarial(Networks):
         self.fixed_latents = fixed_latents
         if filter is not None:
             filter.check(self.data.shape)
-        self.filter, self.scheduled = filter, filter is not None and filter.scheduled
+        self.filter = filter
+        parts = (self.objective, *self.penalties, *([] if filter is None else [filter]))
+        self.scheduled = any(part.scheduled for part in parts)
         self.zero_sum = self.objective.zero_sum and not self.penalties
         self._set_players({"generator": generator, "discriminator": discriminator})
         self.stochastic = self._check()
+        self.memory = self._initial_memory()
         pure = not self.stochastic and not any(self.moving.values())
         self.traceable = pure and all(is_traceable(module) for module in self.modules.values())
 
@@ -119,6 +125,8 @@ class Adversarial(Networks):
         """Description of what draws random numbers in addition to samples and latents; empty if nothing does."""
         if self.stochastic:
             return "a layer that draws random numbers (dropout)"
+        if self.memory:
+            return f"memory, {', '.join(self.memory)}, which changes from evaluation to evaluation"
         if self._depends_on_pairing():
             return f"the objective {type(self.objective).__name__}, which pairs samples with latents at random"
         shape = torch.Size((1, *self.data.shape))
@@ -195,11 +203,12 @@ class Adversarial(Networks):
         """Return the losses of `players`; scores that they do not need are not computed."""
         vectors = net._vectors
         real = batch["real"].to(vectors["discriminator"].dtype)
+        objective, penalties = self._at_step(net, batch, real.dtype)
         latents = batch["latent"].to(vectors["generator"].dtype)
         fake = net.generator(latents, *self._conditioning(batch, "fake")).to(real.dtype)
         by_strength = [
-            self._losses_at(net, real, fake, batch, strength, players)
-            for strength in self._strengths(batch, real.dtype)
+            self._losses_at(net, real, fake, batch, strength, players, objective, penalties)
+            for strength in self._strengths(net, batch, real.dtype)
         ]
         if len(by_strength) == 1:
             return by_strength[0]
@@ -213,41 +222,76 @@ class Adversarial(Networks):
         batch: Batch,
         strength: float | Tensor | None,
         requested: tuple[str, ...],
+        objective: Objective,
+        penalties: Sequence[Penalty],
     ) -> dict[str, Tensor]:
         """Return the losses for samples filtered with one strength."""
         losses: dict[str, Tensor] = {}
         filtered, score, real_scores = partial(self._filtered, batch, strength), net.discriminator, None
         real_conditioning, fake_conditioning = self._conditioning(batch, "real"), self._conditioning(batch, "fake")
-        if "discriminator" in requested or self.objective.generator_needs_real:
+        if "discriminator" in requested or objective.generator_needs_real:
             buffers = net.buffers["discriminator"]
             real_scores = self._as_logits(score(filtered("real", real), *real_conditioning))
-            if "discriminator" not in requested and self.objective.zero_sum:
+            if "discriminator" not in requested and objective.zero_sum:
                 # When only the generator moves, a zero-sum loss uses real samples only for its value. They do not
                 # change the discriminator's buffers, since an ordinary loop does not use them in the generator's step.
                 net.buffers["discriminator"] = buffers
         fake_scores = self._as_logits(score(filtered("fake", fake), *fake_conditioning))
         if "generator" in requested:
-            losses["generator"] = self.objective.generator_loss(real_scores, fake_scores)
+            losses["generator"] = objective.generator_loss(real_scores, fake_scores)
         if "discriminator" in requested:
             assert real_scores is not None
-            loss = self.objective.discriminator_loss(real_scores, fake_scores)
-            for index, penalty in enumerate(self.penalties):
+            loss = objective.discriminator_loss(real_scores, fake_scores)
+            for index, penalty in enumerate(penalties):
                 noise = _entries_with_prefix(batch, f"penalty{index}.")
                 # A penalty's calls of the discriminator do not change its buffers.
                 loss = loss + penalty(
                     lambda x: self._as_logits(score.fixed(filtered("real", x), *real_conditioning)), real, fake, noise
                 )
             losses["discriminator"] = loss
+            self._remember(net, penalties, real_scores, fake_scores)
         return losses
 
-    def _strengths(self, batch: Batch, dtype: torch.dtype) -> Sequence[float | Tensor | None]:
+    def _at_step(self, net: Net, batch: Batch, dtype: torch.dtype) -> tuple[Objective, Sequence[Penalty]]:
+        """Return the objective and the penalties at the batch's step, with what they remember."""
+        if not (self.scheduled or self.memory):
+            return self.objective, self.penalties
+        if self.scheduled and "t" not in batch:
+            allowed = "a batch with the step under 't', since a setting of the game is a schedule"
+            raise InvalidValue("batch", sorted(batch), allowed)
+        t = batch["t"] if "t" in batch else torch.zeros((), dtype=torch.int64, device=batch["real"].device)
+        return self.objective.at(t, dtype), [
+            penalty.at(t, dtype, _entries_with_prefix(net.memory, f"penalty{index}."))
+            for index, penalty in enumerate(self.penalties)
+        ]
+
+    def _strengths(self, net: Net, batch: Batch, dtype: torch.dtype) -> Sequence[float | Tensor | None]:
         """Return the filter's strengths at the batch's step; (None,) if there is no filter."""
         if self.filter is None:
             return (None,)
-        if self.scheduled and "t" not in batch:
-            allowed = "a batch with the step under 't', since the filter's strength is a schedule"
-            raise InvalidValue("batch", sorted(batch), allowed)
-        return self.filter.at(batch.get("t"), dtype)
+        return self.filter.at(batch.get("t"), dtype, _entries_with_prefix(net.memory, "filter."))
+
+    def _initial_memory(self) -> dict[str, Tensor]:
+        """Return what the penalties and the filter remember before the first step."""
+        like = next(iter(trainable(self.modules["discriminator"]).values()))
+        remembered = [
+            (f"penalty{index}.", penalty.initial_buffers(like)) for index, penalty in enumerate(self.penalties)
+        ]
+        if self.filter is not None:
+            remembered.append(("filter.", self.filter.initial_buffers(like)))
+        return {f"{prefix}{name}": tensor for prefix, buffers in remembered for name, tensor in buffers.items()}
+
+    def _remember(self, net: Net, penalties: Sequence[Penalty], real_scores: Any, fake_scores: Any) -> None:
+        """Update what the penalties and the filter remember, after an evaluation of the discriminator's loss."""
+        if not self.memory:
+            return
+        for index, penalty in enumerate(penalties):
+            buffers = _entries_with_prefix(net.memory, f"penalty{index}.")
+            updated = penalty.updated_buffers(buffers, real_scores, fake_scores)
+            net.memory.update({f"penalty{index}.{name}": tensor for name, tensor in updated.items()})
+        if self.filter is not None:
+            updated = self.filter.updated_buffers(_entries_with_prefix(net.memory, "filter."), real_scores)
+            net.memory.update({f"filter.{name}": tensor for name, tensor in updated.items()})
 
     def _filtered(self, batch: Batch, strength: float | Tensor | None, source: str, samples: Tensor) -> Tensor:
         """Return samples after the filter, as passed to the discriminator."""
@@ -271,11 +315,13 @@ class Adversarial(Networks):
     def scores(self, state: State, samples: Tensor, *conditioning: Tensor) -> Tensor:
         """Return each sample's score (logit), (batch,), in evaluation mode, unfiltered. The state is not changed.
 
-        Samples that the discriminator scores together (PacGAN) all get their common score.
+        Samples that the discriminator scores together (PacGAN) all get their common score. Of a map, the score is the
+        mean over its elements; of several maps, the mean of their scores.
         """
         with self._evaluated("discriminator", state) as evaluate:
-            scores = evaluate(samples, *conditioning)
-        scores = self._as_logits(scores)
+            scores = self._as_logits(evaluate(samples, *conditioning))
+        if not isinstance(scores, Tensor) or scores.dim() > 1:
+            scores = torch.stack([one.reshape(len(one), -1).mean(1) for one in tree_leaves(scores)]).mean(0)
         return scores if len(scores) == len(samples) else scores.repeat_interleave(len(samples) // len(scores))
 
     @contextmanager
@@ -306,13 +352,20 @@ class Adversarial(Networks):
     def _call(self, player: str, vectors: Vectors, buffers: Buffers, x: Tensor, *conditioning: Tensor) -> Any:
         return self._net(vectors, buffers)[player](x.to(vectors[player].dtype), *conditioning)
 
-    def _as_logits(self, scores: Tensor) -> Tensor:
-        return (scores if self.score_kind == "logits" else logits_of(scores)).flatten()
+    def _as_logits(self, scores: Any) -> Any:
+        """Return scores as logits: (batch,) for one a sample, and maps of scores in their own shape."""
+
+        def logits(scores: Tensor) -> Tensor:
+            scores = scores if self.score_kind == "logits" else logits_of(scores)
+            return scores.flatten() if scores.numel() == len(scores) else scores
+
+        return tree_map_only(Tensor, logits, scores)
 
     def _depends_on_pairing(self) -> bool:
         """Whether the objective depends on how real and fake scores are paired."""
         real, fake = torch.tensor([[-1.0, 0.5, 2.0], [0.3, -2.0, 1.0]], dtype=torch.float64)
-        losses = (self.objective.discriminator_loss, self.objective.generator_loss)
+        objective = self.objective.at(torch.zeros(()))
+        losses = (objective.discriminator_loss, objective.generator_loss)
         return any(abs(float(loss(real, fake) - loss(real, fake.roll(1)))) > 1e-9 for loss in losses)
 
     def _check(self) -> bool:
@@ -330,20 +383,14 @@ class Adversarial(Networks):
             scores = self._call_or_explain(
                 "discriminator", vectors, buffers, zero_batch["real"], *self._conditioning(zero_batch, "real")
             )
+        require(isinstance(fake, Tensor), "generator", type(fake).__name__, "a module that returns one tensor")
         require(
             tuple(fake.shape[1:]) == self.data.shape,
             "generator",
             f"output of shape {tuple(fake.shape)}",
             f"samples of the data's shape, (batch, {', '.join(map(str, self.data.shape))})",
         )
-        one_each = scores.dim() > 0 and len(scores) == scores.numel() > min(1, self.batch - 1)
-        one_each = one_each and self.batch % scores.numel() == 0
-        require(
-            one_each,
-            "discriminator",
-            f"output of shape {tuple(scores.shape)} for {self.batch} samples",
-            "one score a sample, (batch,) or (batch, 1, …); or one score for each group of p samples, (batch / p,)",
-        )
+        self._check_shapes(scores)
         stochastic = False
         for player, source, name in (("generator", "fake", "latent"), ("discriminator", "real", "real")):
             require_right_gradients(player, self.modules[player])
@@ -351,36 +398,55 @@ class Adversarial(Networks):
             traits = examine(player, uncalled[player], self.layouts[player], self.builders[player], *inputs, noise=True)
             self.moving[player], stochastic = traits.moving, stochastic or traits.stochastic
             self.sources += [*traits.sources, *generators_in(self.modules[player])]
-        self._check_scores(vectors, buffers, zero_batch)
+        self._check_scores(vectors, buffers, zero_batch, len(tree_leaves(scores)))
         return stochastic
 
-    def _check_scores(self, vectors: Vectors, buffers: Buffers, zero_batch: Batch) -> None:
+    def _check_shapes(self, scores: Any) -> None:
+        """Raise an error unless the discriminator's outputs are scores, or maps of scores, of the samples."""
+        outputs = tree_leaves(scores)
+        tensors = len(outputs) > 0 and all(isinstance(output, Tensor) for output in outputs)
+        kinds = [type(output).__name__ for output in outputs]
+        require(tensors, "discriminator", kinds, "a module that returns a tensor, or several in lists or dictionaries")
+        for output in outputs:
+            count = output.shape[0] if output.dim() else 0
+            fits = count > min(1, self.batch - 1) and self.batch % count == 0
+            is_map = output.dim() > 2 or not isinstance(scores, Tensor)  # (batch, 10) alone is rather a classifier
+            require(
+                fits and (is_map or output.numel() == count),
+                "discriminator",
+                f"output of shape {tuple(output.shape)} for {self.batch} samples",
+                "one score a sample, (batch,) or (batch, 1, …); or one score for each group of p samples, (batch / p,)",
+                "Maps of scores are (batch, channels, …), or several outputs in a list",
+            )
+
+    def _check_scores(self, vectors: Vectors, buffers: Buffers, zero_batch: Batch, outputs: int) -> None:
         """Raise an error if the scores of samples at several scales contradict the argument `scores`."""
         generator = torch.Generator(zero_batch["real"].device).manual_seed(0)
         module, conditioning = self.modules["discriminator"], self._conditioning(zero_batch, "real")
 
-        def scores_at(scale: float) -> Tensor:
+        def scores_at(scale: float, index: int) -> Tensor:
             x = scale * torch.empty_like(zero_batch["real"]).normal_(generator=generator)
             vectors_with_gradient = {**vectors, "discriminator": vectors["discriminator"].clone().requires_grad_()}
             with seeded(0, x.device):
-                return self._call("discriminator", vectors_with_gradient, buffers, x, *conditioning)
+                scores = self._call("discriminator", vectors_with_gradient, buffers, x, *conditioning)
+            return tree_leaves(scores)[index]
 
-        if self.score_kind == "probabilities":
-            require_probabilities(module, scores_at)
-        else:
-            require_logits(module, scores_at, self.objective)
+        for index in range(outputs):
+            if self.score_kind == "probabilities":
+                require_probabilities(module, partial(scores_at, index=index))
+            else:
+                require_logits(module, partial(scores_at, index=index), self.objective)
 
-    def _call_or_explain(self, player: str, vectors: Vectors, buffers: Buffers, *inputs: Tensor) -> Tensor:
+    def _call_or_explain(self, player: str, vectors: Vectors, buffers: Buffers, *inputs: Tensor) -> Any:
         try:
             output = self._call(player, vectors, buffers, *inputs)
         except Exception as error:
             allowed = f"a module that accepts input of shape {', '.join(str(tuple(x.shape)) for x in inputs)}"
             first = str(error).partition("\n")[0]
             raise InvalidValue(player, type(self.modules[player]).__name__, allowed, first) from error
-        require(isinstance(output, Tensor), player, type(output).__name__, "a module that returns one tensor")
         return output
 
 
-def _entries_with_prefix(batch: Batch, prefix: str) -> Batch:
+def _entries_with_prefix(batch: Mapping[str, Tensor], prefix: str) -> Batch:
     """Return the entries whose names start with a prefix, which is removed."""
     return {name.removeprefix(prefix): number for name, number in batch.items() if name.startswith(prefix)}

@@ -35,6 +35,7 @@ class DiracGAN(Game):
         require(len(start) == 2, "start", list(start), "two numbers, θ and ψ")
         self.objective, self.penalty, self.start = objective or NonSaturating(), penalty, tuple(start)
         self.zero_sum = self.objective.zero_sum and penalty is None
+        self.scheduled = self.objective.scheduled or (penalty is not None and penalty.scheduled)
         self.solution = {"generator": torch.zeros(1).double(), "discriminator": torch.zeros(1).double()}
 
     @property
@@ -57,14 +58,18 @@ class DiracGAN(Game):
         self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
     ) -> tuple[dict[str, Tensor], Buffers]:
         """Return both losses, whichever are requested, since they are cheap."""
+        objective, penalty = self.objective, self.penalty
+        if self.scheduled:
+            objective = objective.at(batch["t"], torch.float64)
+            penalty = None if penalty is None else penalty.at(batch["t"], torch.float64)
         theta, psi = vectors["generator"], vectors["discriminator"]
         fake, real = psi * theta, psi * 0.0
         losses = {
-            "generator": self.objective.generator_loss(real, fake),
-            "discriminator": self.objective.discriminator_loss(real, fake),
+            "generator": objective.generator_loss(real, fake),
+            "discriminator": objective.discriminator_loss(real, fake),
         }
-        if self.penalty is not None:
+        if penalty is not None:
             score = lambda x: (x * psi).sum(1)  # noqa: E731 - samples (1, 1) to scores (1,)
             sample = theta.reshape(1, 1)
-            losses["discriminator"] = losses["discriminator"] + self.penalty(score, sample * 0.0, sample, batch)
+            losses["discriminator"] = losses["discriminator"] + penalty(score, sample * 0.0, sample, batch)
         return losses, buffers

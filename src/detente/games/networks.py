@@ -95,6 +95,7 @@ class Networks(Game):
     members: Mapping[str, tuple[str, str]] = EMPTY
     memory: Mapping[str, Tensor] = EMPTY
     _project: Mapping[str, Callable[[Tensor], Tensor]] = EMPTY
+    _show: Callable[[Net, Any], Any] | None = None
 
     def __init__(
         self,
@@ -128,7 +129,16 @@ class Networks(Game):
         self.data = getattr(self.batches, "data", self.batches)
         self.restores_order = self.batches.restores
         self.form = Form.of(self._example())
-        self._check_players(self.complete(self._example(), torch.Generator().manual_seed(0)))
+        self._check_players(self.example())
+
+    @property
+    def shows(self) -> bool:
+        """Whether the game has a function `show`."""
+        return self._show is not None
+
+    def example(self) -> Batch:
+        """Return a batch of the data, always the same one."""
+        return self.complete(self._example(), torch.Generator().manual_seed(0))
 
     def _example(self) -> Any:
         """Return a batch of the data, always the same one."""

@@ -10,6 +10,7 @@ from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.optimizers.optimistic_adam import OptimisticAdam
+from detente.schedule import Schedule
 from detente.schemes.alternating import Alternating
 from detente.schemes.averaging import Averaging
 from detente.schemes.extragradient import Extragradient
@@ -116,27 +117,32 @@ def nested_lookahead(
     limits="does not make the training converge",
 )
 def averaged(
-    decay: float = 0.999,
+    decay: float | Schedule = 0.999,
     kind: Literal["exponential", "uniform"] = "exponential",
     start: int = 0,
     optimizer: Optimizer | str = "adam",
     learning_rate: Rate = None,
     discriminator_turns: int = 1,
+    half_life: float | None = None,
+    ramp_up: float | None = None,
 ) -> Method:
     """Alternating training with an average of the generator for metrics and samples.
 
     Args:
-        decay: decay of the exponential average, in [0, 1).
+        decay: decay of the exponential average, in [0, 1), or a schedule.
         kind: "exponential" or "uniform".
         start: first step that enters the average, ≥ 0.
         optimizer: an optimizer or its name.
         learning_rate: rate of the named optimizer; default 2e-4.
         discriminator_turns: turns of the discriminator per turn of the generator, ≥ 1.
+        half_life: half-life of the exponential average in steps, > 0, instead of `decay`; default none.
+        ramp_up: the half-life is at most this share of the steps so far, 0.05 in StyleGAN2 and EDM; default none.
 
     Source: Yazıcı et al. 2019, The Unusual Effectiveness of Averaging in GAN Training (arXiv:1806.04498).
+        Half-life and ramp-up as in the codes of StyleGAN2-ADA and EDM.
     """
     turns = {"discriminator": discriminator_turns} if discriminator_turns != 1 else {}
-    scheme = Averaging(Alternating(turns=turns), kind, decay, start=start)
+    scheme = Averaging(Alternating(turns=turns), kind, decay, ("generator",), start, half_life, ramp_up)
     return Method(Gradient(), scheme, named_optimizer(optimizer, learning_rate, 2e-4))
 
 

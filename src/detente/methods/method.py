@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from detente.game import Batch, Buffers, Game, Vectors
 from detente.optimizers.base import Optimizer
 from detente.schemes.base import NoisePerBatch, Scheme, StepContext
 from detente.state import Info, State
+
+GAN_PLAYERS = ("generator", "discriminator")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,15 @@ class Method:
             return dict(zip(players, self.optimizer, strict=True))
         require(set(self.optimizer) == set(players), "optimizer", sorted(self.optimizer), allowed, hint)
         return {name: self.optimizer[name] for name in players}
+
+    def playing(self, game: Game) -> Method:
+        """Return the method for a game of two players of other names.
+
+        Where the method names "generator" and "discriminator", the result names the game's first and second player.
+        """
+        if len(game.players) != 2 or set(game.players) & set(GAN_PLAYERS):
+            return self
+        return _renamed(self, dict(zip(GAN_PLAYERS, game.players, strict=True)))
 
     def check(self, game: Game) -> None:
         """Raise `InvalidValue` if the method does not support the game; the error names the reason."""
@@ -130,3 +142,19 @@ class Method:
         context = StepContext(game, self.field, self.optimizers(game.players), donate and self.scheme.allows_in_place)
         state, info = self.scheme(context, state, batches, noise or ({},) * len(batches))
         return state, replace(info, gradient_evaluations=self.gradient_evaluations(game))
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """Return a value with players renamed in all strings, tuples and dictionaries that its settings contain."""
+    if isinstance(value, str):
+        return names.get(value, value)
+    if isinstance(value, Mapping):
+        return {names.get(key, key): _renamed(item, names) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_renamed(item, names) for item in value)
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    settings = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
+    changes = {name: _renamed(item, names) for name, item in settings.items()}
+    changes = {name: item for name, item in changes.items() if item is not settings[name] and item != settings[name]}
+    return replace(value, **changes) if changes else value

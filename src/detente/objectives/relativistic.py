@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from detente.errors import InvalidValue
+from detente.errors import InvalidValue, require
 from detente.objectives.base import Objective
 
 
@@ -17,6 +17,8 @@ class Relativistic(Objective):
     """Compares the score of each real sample with that of one generated sample; not zero-sum.
 
     L_D = mean softplus(−(s_real − s_fake)),  L_G = mean softplus(−(s_fake − s_real)), over the pairs of a batch.
+
+    Maps of scores are paired position by position, so both must have the same shape.
 
     Only differences matter, so scores need not be large, and the generator's loss also uses real samples. Training
     converges with R1 and R2 penalties, but not without them.
@@ -29,6 +31,7 @@ class Relativistic(Objective):
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return mean softplus(s_fake − s_real), () in nats, from scores of real and fake samples, each (batch,)."""
+        _require_pairs(real, fake)
         return softplus(fake - real).mean()
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
@@ -39,4 +42,10 @@ class Relativistic(Objective):
         """
         if real is None:
             raise InvalidValue("real", real, "scores of real samples, which are paired with generated samples")
+        _require_pairs(real, fake)
         return softplus(real - fake).mean()
+
+
+def _require_pairs(real: Tensor, fake: Tensor) -> None:
+    allowed = f"the shape of the real scores, {tuple(real.shape)}, since scores are compared in pairs"
+    require(real.shape == fake.shape, "fake", tuple(fake.shape), allowed)

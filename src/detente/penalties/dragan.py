@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from detente.autodiff import input_gradient
 from detente.errors import require
-from detente.penalties.base import Penalty
+from detente.penalties.base import Penalty, gradient_norm
+from detente.schedule import Schedule, number, require_at_least_zero
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class DRAGAN(Penalty):
     neighbourhood lies above the sample in every coordinate.
 
     Args:
-        strength: λ, at least 0.
-        target: target of the gradient norm, at least 0.
-        spread: size of the neighbourhood, at least 0: in standard deviations of the batch, or for "paper" in the
-            samples' unit.
+        strength: λ, at least 0, or a schedule.
+        target: target of the gradient norm, at least 0, or a schedule.
+        spread: size of the neighbourhood, at least 0, or a schedule: in standard deviations of the batch, or for
+            "paper" in the samples' unit.
         perturbation: "uniform", "code" or "paper".
 
     Raises:
@@ -42,15 +42,13 @@ class DRAGAN(Penalty):
     Source: Kodali et al. 2017, section 2.4; "code": DRAGAN.ipynb of github.com/kodalinaveen3/DRAGAN.
     """
 
-    strength: float = 10.0
-    target: float = 1.0
-    spread: float = 0.5
+    strength: float | Schedule = 10.0
+    target: float | Schedule = 1.0
+    spread: float | Schedule = 0.5
     perturbation: Literal["uniform", "code", "paper"] = "uniform"
 
     def __post_init__(self) -> None:
-        for field in ("strength", "target", "spread"):
-            value = getattr(self, field)
-            require(math.isfinite(value) and value >= 0, field, value, "a finite number of at least 0")
+        require_at_least_zero(self, "strength", "target", "spread")
         allowed = "uniform", "code", "paper"
         require(self.perturbation in allowed, "perturbation", self.perturbation, ", ".join(allowed))
 
@@ -63,20 +61,12 @@ class DRAGAN(Penalty):
             noise["mixing"] = torch.rand(shape[0], generator=generator, device=generator.device)
         return noise
 
-    def __call__(
-        self, score: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, noise: dict[str, Tensor]
-    ) -> Tensor:
+    def __call__(self, score: Callable[[Tensor], Any], real: Tensor, fake: Tensor, noise: dict[str, Tensor]) -> Tensor:
         """Return λ E[(‖∇s(x̂)‖ - target)²], (), for real samples and the random numbers of `draw`."""
-        width = self.spread if self.perturbation == "paper" else self.spread * real.std(correction=0)
+        spread = number("spread", self.spread)
+        width = spread if self.perturbation == "paper" else spread * real.std(correction=0)
         if self.perturbation == "code":
             width = width * noise["mixing"].to(real.dtype).reshape(-1, *(1,) * (real.dim() - 1))
         gradient = input_gradient(score, real + width * noise["perturbation"].to(real.dtype))
-        return self.strength * (_norm(gradient) - self.target).square().mean()
-
-
-def _norm(gradient: Tensor) -> Tensor:
-    """Return the norm of each sample's gradient, (batch,), with derivative zero at a zero gradient."""
-    squared = gradient.flatten(1).square().sum(1)
-    positive = squared > 0
-    # sqrt has derivative ∞ at 0, and ∞ · 0 would be NaN, so replace both its argument and its value there.
-    return torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)
+        distance = gradient_norm(gradient) - number("target", self.target)
+        return number("strength", self.strength) * distance.square().mean()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from detente.autodiff import input_gradient
 from detente.errors import require
-from detente.penalties.base import Penalty
+from detente.penalties.base import Penalty, gradient_norm
+from detente.schedule import Schedule, number, require_at_least_zero
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class GradientPenalty(Penalty):
     the whole batch, so the penalty has a different meaning.
 
     Args:
-        strength: λ, at least 0.
-        target: target of the gradient norm, at least 0.
+        strength: λ, at least 0, or a schedule.
+        target: target of the gradient norm, at least 0, or a schedule.
 
     Raises:
         InvalidValue: a field is negative or not finite; when called, real and fake batches differ in shape.
@@ -33,33 +34,22 @@ class GradientPenalty(Penalty):
     Source: Gulrajani et al. 2017, algorithm 1.
     """
 
-    strength: float = 10.0
-    target: float = 1.0
+    strength: float | Schedule = 10.0
+    target: float | Schedule = 1.0
 
     def __post_init__(self) -> None:
-        for field in ("strength", "target"):
-            value = getattr(self, field)
-            require(math.isfinite(value) and value >= 0, field, value, "a finite number of at least 0")
+        require_at_least_zero(self, "strength", "target")
 
     def draw(self, shape: torch.Size, generator: torch.Generator) -> dict[str, Tensor]:
         """Return `{"mixing": (batch,)}`, uniform on [0, 1)."""
         return {"mixing": torch.rand(shape[0], generator=generator, device=generator.device)}
 
-    def __call__(
-        self, score: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, noise: dict[str, Tensor]
-    ) -> Tensor:
+    def __call__(self, score: Callable[[Tensor], Any], real: Tensor, fake: Tensor, noise: dict[str, Tensor]) -> Tensor:
         """Return λ E[(‖∇s(x̂)‖ - target)²], (), for samples (batch, …) and `mixing` (batch,)."""
         require(
             real.shape == fake.shape, "fake", tuple(fake.shape), f"the shape of the real batch, {tuple(real.shape)}"
         )
         mixing = noise["mixing"].to(real.dtype).reshape(-1, *(1,) * (real.dim() - 1))
         gradient = input_gradient(score, mixing * real + (1 - mixing) * fake)
-        return self.strength * (_norm(gradient) - self.target).square().mean()
-
-
-def _norm(gradient: Tensor) -> Tensor:
-    """Return the norm of each sample's gradient, (batch,), with derivative zero at a zero gradient."""
-    squared = gradient.flatten(1).square().sum(1)
-    positive = squared > 0
-    # sqrt has derivative ∞ at 0, and ∞ · 0 would be NaN, so replace both its argument and its value there.
-    return torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)
+        distance = gradient_norm(gradient) - number("target", self.target)
+        return number("strength", self.strength) * distance.square().mean()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from detente.autodiff import input_gradient
-from detente.errors import require
 from detente.penalties.base import Penalty
+from detente.schedule import Schedule, number, require_at_least_zero
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class R2(Penalty):
     The reference code omits the paper's factor ½: its `reg_param` of 10 corresponds to a strength of 20.
 
     Args:
-        strength: γ, at least 0.
+        strength: γ, at least 0, or a schedule.
 
     Raises:
         InvalidValue: `strength` is negative or not finite.
@@ -30,14 +30,11 @@ class R2(Penalty):
     Source: Mescheder, Geiger and Nowozin 2018, section 4.1.
     """
 
-    strength: float = 10.0
+    strength: float | Schedule = 10.0
 
     def __post_init__(self) -> None:
-        allowed = "a finite number of at least 0"
-        require(math.isfinite(self.strength) and self.strength >= 0, "strength", self.strength, allowed)
+        require_at_least_zero(self, "strength")
 
-    def __call__(
-        self, score: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, noise: dict[str, Tensor]
-    ) -> Tensor:
+    def __call__(self, score: Callable[[Tensor], Any], real: Tensor, fake: Tensor, noise: dict[str, Tensor]) -> Tensor:
         """Return (γ/2) E_fake[‖∇s(x)‖²], (), for fake samples (batch, …)."""
-        return 0.5 * self.strength * input_gradient(score, fake).flatten(1).square().sum(1).mean()
+        return 0.5 * number("strength", self.strength) * input_gradient(score, fake).flatten(1).square().sum(1).mean()

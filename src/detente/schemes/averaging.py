@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from detente.errors import require, unknown
 from detente.fields.base import Field
 from detente.game import Buffers, Game, Vectors
+from detente.schedule import Schedule, value
 from detente.schemes.wrapper import Wrapper
 from detente.state import State, Tree
 
@@ -26,27 +28,43 @@ class Averaging(Wrapper):
     way, so that BatchNorm's statistics match the averaged weights (many codes omit this); other buffers are the latest.
     An average of unit vectors (as in spectral norm) is a unit vector only approximately, if they change slowly.
 
+    With a half-life h, β = 2^(−1/h); with a ramp-up r, β = 2^(−1/min(h, r t)) in step t, so that early averages forget
+    the first, poor iterates faster. StyleGAN2 and EDM count images: h steps are h · batch / 1000 kimg.
+
     Args:
         inner: the scheme to train with.
         kind: "exponential" or "uniform".
-        decay: β, in [0, 1), for the exponential average.
+        decay: β, in [0, 1), or a schedule, for the exponential average.
         players: the players to average.
         start: the first step that enters the average, ≥ 0.
+        half_life: h, in steps, > 0, instead of `decay`; StyleGAN2: 10 kimg, EDM: 500 kimg.
+        ramp_up: r, > 0, the half-life as a share of the steps so far, 0.05 in StyleGAN2 and EDM; None for no ramp-up.
 
     Source: Polyak & Juditsky 1992 (uniform); Yazıcı et al. 2019, The Unusual Effectiveness of Averaging in GAN
-        Training (arXiv:1806.04498), eq. 2-3.
+        Training (arXiv:1806.04498), eq. 2-3; half-life and ramp-up: code of StyleGAN2-ADA
+        (NVlabs/stylegan2-ada-pytorch, `training_loop.py`, `ema_kimg` and `ema_rampup`) and of EDM.
     """
 
     kind: Literal["exponential", "uniform"] = "exponential"
-    decay: float = 0.999
+    decay: float | Schedule = 0.999
     players: tuple[str, ...] = ("generator",)
     start: int = 0
+    half_life: float | None = None
+    ramp_up: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown("kind", self.kind, KINDS)
-        require(0 <= self.decay < 1, "decay", self.decay, "a number in [0, 1)")
+        decays = isinstance(self.decay, Schedule) or 0 <= self.decay < 1
+        require(decays, "decay", self.decay, "a number in [0, 1), or a schedule")
         require(self.start >= 0, "start", self.start, "an integer ≥ 0")
+        for field in ("half_life", "ramp_up"):
+            setting = getattr(self, field)
+            positive = setting is None or (math.isfinite(setting) and setting > 0)
+            require(positive, field, setting, "a finite number > 0, or None")
+        exponential = self.half_life is None or self.kind == "exponential"
+        require(exponential, "half_life", self.half_life, "None, since the average is uniform")
+        require(self.ramp_up is None or self.half_life is not None, "ramp_up", self.ramp_up, "None without a half_life")
 
     def check(self, game: Game, field: Field) -> None:
         """Raise `InvalidValue` unless all `players` are players of the game."""
@@ -66,8 +84,7 @@ class Averaging(Wrapper):
     def afterwards(self, state: State, memory: Tree) -> tuple[State, Tree]:
         """Return the state unchanged, and the updated averages."""
         steps_since_start = (state.t - self.start).clamp(min=0).double()
-        uniform = self.kind == "uniform"
-        weight = 1 / (steps_since_start + 1) if uniform else torch.full_like(steps_since_start, 1 - self.decay)
+        weight = 1 / (steps_since_start + 1) if self.kind == "uniform" else 1 - self._decay_after(state.t)
         weight = torch.where(steps_since_start == 0, 1.0, weight)
 
         def mean(average: Tensor, latest: Tensor) -> Tensor:
@@ -82,6 +99,17 @@ class Averaging(Wrapper):
                 for name, averages in memory["buffers"].items()
             },
         }
+
+    def _decay_after(self, t: Tensor) -> Tensor:
+        """Return β of the last step, float64 (); t, int64 (), is the number of steps so far."""
+        step = t - 1
+        if self.half_life is None:
+            decay = value(self.decay, step, torch.float64)
+            return torch.as_tensor(decay, dtype=torch.float64, device=t.device)
+        half_life = torch.full_like(step, self.half_life, dtype=torch.float64)
+        if self.ramp_up is not None:
+            half_life = torch.minimum(half_life, self.ramp_up * step.double())
+        return torch.exp2(-1 / half_life)  # 0 for the half-life 0 of the first step
 
     def eval_state(self, state: State) -> State:
         """Return the state with the averages of the averaged players."""

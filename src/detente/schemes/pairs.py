@@ -12,7 +12,7 @@ from detente.deprecated import lookup
 from detente.errors import require
 from detente.state import State, Tree, flatten, unflatten
 
-GENERATOR, DISCRIMINATOR = PLAYERS = ("generator", "discriminator")
+PLAYERS = ("generator", "discriminator")
 MEMORY_KEYS = ("field", "scheme", "optimizers")  # a pair's memory has the same keys as a state's memory
 
 
@@ -24,7 +24,7 @@ def locals_of(state: State) -> list[State]:
             "inner" in memory, "state", sorted(memory), "the state of a training with SGAN, or with a wrapper around it"
         )
         memory = memory["inner"]
-    pairs = len(memory["locals"]["vectors"][GENERATOR])
+    pairs = len(next(iter(memory["locals"]["vectors"].values())))
     return [as_state(map_tensors(memory["locals"], itemgetter(n)), state.t) for n in range(pairs)]
 
 
@@ -58,11 +58,12 @@ def stack_trees(trees: list[Tree]) -> Tree:
     return unflatten({key: torch.stack([flat[key] for flat in flats]) for key in flats[0]}, trees[0])
 
 
-def with_shared_parameters(share: float, pair: Tree, other_pair: Tree) -> Tree:
+def with_shared_parameters(share: float, discriminator: str, pair: Tree, other_pair: Tree) -> Tree:
     """Return a pair's vectors, and the optimizers' memory if present, with shared parameters from another pair.
 
     Args:
         share: fraction of each network's parameters to share: the discriminator's first and the generator's last.
+        discriminator: name of the discriminator.
         pair: the pair, as returned by `shareable_parts`.
         other_pair: the other pair, in the same form.
     """
@@ -72,7 +73,7 @@ def with_shared_parameters(share: float, pair: Tree, other_pair: Tree) -> Tree:
         count = int(share * size)
         if tensor.shape != (size,):
             return tensor
-        if player == DISCRIMINATOR:
+        if player == discriminator:
             return torch.cat([other_tensor[:count], tensor[count:]])
         return torch.cat([tensor[: size - count], other_tensor[size - count :]])
 

@@ -18,8 +18,6 @@ from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext
 from detente.schemes.pairs import (
-    DISCRIMINATOR,
-    GENERATOR,
     PLAYERS,
     as_state,
     map_tensors,
@@ -67,6 +65,7 @@ class Sgan(Scheme):
         messenger_memory: the messenger's optimizer memory: "cloned" from the local discriminator or "fresh"; the paper
             does not specify it.
         share: fraction of each network's parameters that all pairs share, in [0, 1).
+        players: names of the generator and the discriminator.
 
     Source: Chavdarova & Fleuret 2018, SGAN (arXiv:1712.02330), Algorithm 1.
     """
@@ -77,6 +76,7 @@ class Sgan(Scheme):
     messenger_steps: int = 1
     messenger_memory: Literal["cloned", "fresh"] = "cloned"
     share: float = 0.0
+    players: tuple[str, str] = PLAYERS
 
     def __post_init__(self) -> None:
         require(self.pairs >= 1, "pairs", self.pairs, "an integer ≥ 1")
@@ -97,7 +97,8 @@ class Sgan(Scheme):
 
     def check(self, game: Game, field: Field) -> None:
         """Raise `InvalidValue` for other players, and for fields that prepare or estimate a covariance."""
-        require(set(game.players) == set(PLAYERS), "game", game.players, "a game of a generator and a discriminator")
+        allowed = "a game of a generator and a discriminator, or of two sides"
+        require(set(game.players) == set(self.players), "game", game.players, allowed)
         allowed = "with SGAN, a field that neither reads the whole dataset nor estimates a covariance"
         require(not (field.prepares or field.covariance_of), "field", type(field).__name__, allowed)
         self.inner.check(game, field)
@@ -108,7 +109,7 @@ class Sgan(Scheme):
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         """Return, for each pair: the cost of the inner scheme, of the messenger, and of a block each for G₀ and D₀."""
-        generator, discriminator = (field.gradient_evaluations((name,), players) for name in PLAYERS)
+        generator, discriminator = (field.gradient_evaluations((name,), players) for name in self.players)
         messenger = self.messengers * self.messenger_steps * discriminator
         return self.pairs * (self.inner.gradient_evaluations(field, players) + messenger + generator + discriminator)
 
@@ -119,7 +120,7 @@ class Sgan(Scheme):
 
     def initial(self, context: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
         """Return the initial local pairs, (N, …), and the field's memories for the global players in each pair."""
-        device, pairs = vectors[GENERATOR].device, []
+        device, pairs = next(iter(vectors.values())).device, []
         for _ in range(self.pairs):
             point, pair_buffers = (
                 map_tensors(tree, lambda tensor: tensor.to(device)) for tree in context.game.initial(generator)
@@ -138,10 +139,10 @@ class Sgan(Scheme):
             }
             # A global player has a different opponent in each pair, so the field needs a memory for each.
             field_memories = {
-                p: context.field.initial(context.game, {**point, p: vectors[p]}, pair_buffers) for p in PLAYERS
+                p: context.field.initial(context.game, {**point, p: vectors[p]}, pair_buffers) for p in self.players
             }
             if self.share and pairs:
-                local |= with_shared_parameters(self.share, local, pairs[0]["locals"])
+                local |= with_shared_parameters(self.share, self.players[1], local, pairs[0]["locals"])
             pairs.append({"locals": local, "facing": field_memories})
         return stack_trees(pairs)
 
@@ -151,7 +152,7 @@ class Sgan(Scheme):
         """Return the state after a step of every pair, and one of the global pair."""
         count = len(batches) // self.pairs
         inner_noise = {name.removeprefix("local."): noise[0][name] for name in noise[0] if name.startswith("local.")}
-        noise = ({name: number for name, number in noise[0].items() if name in PLAYERS}, *noise[1:])
+        noise = ({name: number for name, number in noise[0].items() if name in self.players}, *noise[1:])
         turns = [{"batch": batch, "noise": numbers} for batch, numbers in zip(batches, noise, strict=True)]
         inputs = [{str(k): turns[n * count + k] for k in range(count)} for n in range(self.pairs)]
         results = self._all_pairs_mapped(context, state, inner_noise, inputs) or self._all_pairs_in_turn(
@@ -162,7 +163,7 @@ class Sgan(Scheme):
             results["sums"],
             map_tensors(results["means"], lambda x: x.mean(0) if x.is_floating_point() else x[0]),
         )
-        moves = zip(PLAYERS, noise[count - 2 : count], strict=True)
+        moves = zip(self.players, noise[count - 2 : count], strict=True)
         numbers = {name: turn[name] for name, turn in moves if name in turn}
         state = replace(state, buffers=means["buffers"], memory={**state.memory, "scheme": results["kept"]})
         state = context.advance(state, sums["field"], numbers)
@@ -229,11 +230,14 @@ class Sgan(Scheme):
         for memory, inner_noise, inputs in pairs:
             local = memory["locals"]
             if stepped:
-                local = {**local, **with_shared_parameters(self.share, local, shareable_parts(stepped[-1][0]))}
+                local = {
+                    **local,
+                    **with_shared_parameters(self.share, self.players[1], local, shareable_parts(stepped[-1][0])),
+                }
             stepped.append(self._local_step(context, state, {**memory, "locals": local}, inner_noise, inputs))
         last, after = shareable_parts(stepped[-1][0]), []
         for local, extra in stepped:
-            shared = with_shared_parameters(self.share, shareable_parts(local), last)
+            shared = with_shared_parameters(self.share, self.players[1], shareable_parts(local), last)
             local_memory = {**local.memory, "optimizers": shared["optimizers"]}
             after.append((replace(local, vectors=shared["vectors"], memory=local_memory), extra))
         return after
@@ -241,7 +245,10 @@ class Sgan(Scheme):
     def _with_shared_of_locals(self, state: State, local: Vectors) -> State:
         """Return the global pair with the local pairs' shared parameters."""
         return replace(
-            state, vectors=with_shared_parameters(self.share, {"vectors": state.vectors}, {"vectors": local})["vectors"]
+            state,
+            vectors=with_shared_parameters(self.share, self.players[1], {"vectors": state.vectors}, {"vectors": local})[
+                "vectors"
+            ],
         )
 
     def _pair(self, context: StepContext, state: State, memory: Tree, inner_noise: Noise, inputs: Tree) -> Tree:
@@ -268,28 +275,32 @@ class Sgan(Scheme):
         batches, noise = (tuple(turn[name] for turn in inputs.values()) for name in ("batch", "noise"))
         count = self.inner.draws(context.game.players)
         context = replace(context, in_place=False)  # a clone must not change its original
-        messenger = with_player_of(local, GENERATOR, state, local.memory["field"])
+        generator, discriminator = self.players
+        messenger = with_player_of(local, generator, state, local.memory["field"])
         if self.messenger_memory == "fresh":
             fresh = {name: context.optimizers[name].initial(vector) for name, vector in messenger.vectors.items()}
             messenger = replace(messenger, memory={**messenger.memory, "optimizers": fresh})
         for k in range(count, len(batches) - 2):
-            evaluation, messenger = context.evaluate(messenger, batches[k], (DISCRIMINATOR,))
-            messenger = context.advance(messenger, {DISCRIMINATOR: evaluation.field[DISCRIMINATOR]}, noise[k])
+            evaluation, messenger = context.evaluate(messenger, batches[k], (discriminator,))
+            messenger = context.advance(messenger, {discriminator: evaluation.field[discriminator]}, noise[k])
         evaluations = {}
-        for name, opponent, batch in zip(PLAYERS, (messenger, local), batches[-2:], strict=True):
+        for name, opponent, batch in zip(self.players, (messenger, local), batches[-2:], strict=True):
             evaluations[name] = context.evaluate(
                 with_player_of(opponent, name, state, memory["facing"][name]), batch, (name,)
             )
         return {
             "kept": {
                 "locals": {"vectors": local.vectors, "buffers": local.buffers, **local.memory},
-                "facing": {name: evaluations[name][1].memory["field"] for name in PLAYERS},
+                "facing": {name: evaluations[name][1].memory["field"] for name in self.players},
             },
             "sums": {
-                key: {name: vars(evaluations[name][0])[key][name] for name in PLAYERS} for key in ("field", "losses")
+                key: {name: vars(evaluations[name][0])[key][name] for name in self.players}
+                for key in ("field", "losses")
             },
             "means": {
-                "buffers": {name: evaluations[name][0].buffers[name] for name in state.buffers},
+                "buffers": {
+                    name: evaluations.get(name, evaluations[discriminator])[0].buffers[name] for name in state.buffers
+                },
                 "extra": extra,
             },
         }

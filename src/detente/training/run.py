@@ -96,6 +96,7 @@ class Run:
         Stopping.of(self.stop_when, self.patience)
         for logger in self.loggers or ():
             require(isinstance(logger, Logger), "loggers", logger, "members of `detente.loggers`, e.g. Wandb()")
+        object.__setattr__(self, "method", self.method.playing(self.game))
         self.method.check(self.game)
         require_supported(self.settings, self.game, self.method)
         _require_device(self.device)

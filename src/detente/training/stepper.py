@@ -48,7 +48,7 @@ class Stepper:
         device: str | torch.device | None = None,
     ) -> None:
         settings = EvaluationSettings(precision, accumulate, channels_last)
-        self.game, self.method = game, method
+        self.game, self.method = game, (method := method.playing(game))
         self.generator = torch.Generator().manual_seed(seed)
         self._state, self._state_exposed = state_to_device(method.initial(game, self.generator), device), True
         require_supported(settings, game, method)

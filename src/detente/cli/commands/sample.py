@@ -13,11 +13,12 @@ from torch import Tensor
 from detente.cli import configuration
 from detente.cli.command_words import Parser
 from detente.cli.display import console
+from detente.data.base import Data
 from detente.errors import InvalidValue, require
-from detente.games.adversarial import Adversarial
+from detente.games.networks import Networks
 from detente.report.scatter import scatter_picture
 from detente.training.progress import Progress
-from detente.training.run_directory.snapshot import image_grid
+from detente.training.run_directory.snapshot import image_grid, write_sound
 
 RANK = 70
 DESCRIPTION = "Draw samples from a trained generator: numbers into a file, or images and points into a picture."
@@ -41,7 +42,8 @@ def main(words: Sequence[str]) -> int:
     parser = Parser("sample", DESCRIPTION, EXAMPLES)
     parser.add("run", Path, "run directory")
     parser.add("--n", int, "number of samples (default: 64)", 64)
-    text = f"file to write: {FORMATS} (default: samples.png for images and points in the plane, otherwise samples.npy)"
+    text = f"file to write: {FORMATS}, or .wav for sound "
+    text += "(default: samples.png for images and points in the plane, samples.wav for sound, otherwise samples.npy)"
     parser.add("--out", Path, text, None)
     parser.add("--seed", int, "one of the run's seeds (default: the first)", None)
     parser.add("--latents", int, "seed of the latents (default: 0)", 0)
@@ -50,28 +52,38 @@ def main(words: Sequence[str]) -> int:
     require(options.n >= 1, "n", options.n, "an integer ≥ 1")
     run, trained = configuration.trained(options.run, options.seed, options.step)
     game = run.game
-    if not isinstance(game, Adversarial):
-        raise InvalidValue("run", str(options.run), "a run of a game with a generator")
+    if not isinstance(game, Networks):
+        raise InvalidValue("run", str(options.run), "a run of a game with a generator, or of Networks(…, show=…)")
     _require_finite(options.run, trained)
-    shape = game.data.shape
-    drawable = len(shape) == 3 or shape == (2,)
-    out = options.out or Path("samples.png" if drawable else "samples.npy")
-    if not drawable and out.suffix.lower() not in NUMBERS:
-        raise InvalidValue("out", str(out), f"a file of numbers, {', '.join(NUMBERS)}, for samples of shape {shape}")
     generator = torch.Generator().manual_seed(options.latents)
     samples = game.sample(run.method.scheme.eval_state(trained.state), options.n, generator).cpu()
+    shape = tuple(samples.shape[1:])
+    default = "samples.png" if len(shape) == 3 or shape == (2,) else "samples.wav" if len(shape) == 2 else "samples.npy"
+    out = options.out or Path(default)
+    suffix = out.suffix.lower()
+    if default != "samples.png" and suffix not in (*NUMBERS, Path(default).suffix):
+        raise InvalidValue("out", str(out), f"a file of numbers, {', '.join(NUMBERS)}, for samples of shape {shape}")
     try:
-        if out.suffix.lower() in NUMBERS:
-            NUMBERS[out.suffix.lower()](out, samples)
+        if suffix in NUMBERS:
+            NUMBERS[suffix](out, samples)
+        elif suffix == ".wav":
+            write_sound(out, samples)
         elif len(shape) == 3:
             image_grid(samples).save(out)
         else:
-            real = game.data.draw(options.n, torch.Generator().manual_seed(options.latents))["real"]
+            real = _real_points(game, options.n, options.latents)
             scatter_picture(samples.numpy(), real.numpy(), out)
     except (OSError, ValueError, RuntimeError) as error:
         raise InvalidValue("out", str(out), f"{FORMATS}, that can be written", str(error)) from error
     console.print(f"{out}: {options.n} samples of seed {trained.seed} at step {trained.step}", soft_wrap=True)
     return 0
+
+
+def _real_points(game: Networks, count: int, seed: int) -> Tensor:
+    """Return real points in the plane, (count, 2); none if the data are no points."""
+    if isinstance(game.data, Data) and game.data.shape == (2,):
+        return game.data.draw(count, torch.Generator().manual_seed(seed))["real"]
+    return torch.empty(0, 2)
 
 
 def _require_finite(directory: Path, trained: Progress) -> None:

@@ -1,8 +1,9 @@
-"""Save samples of a generator: points with the discriminator's level sets, or images as pictures."""
+"""Save samples of a game: points with the discriminator's level sets, images as pictures, or sound."""
 
 from __future__ import annotations
 
 import math
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,17 @@ from torch import Tensor
 
 from detente.game import Game
 from detente.games.adversarial import Adversarial
+from detente.games.networks import Networks
 from detente.state import State
 
-POINTS, IMAGES, RESOLUTION = 512, 64, 48
+POINTS, IMAGES, SOUNDS, RESOLUTION, GAP = 512, 64, 9, 48, 8
+SOUND_RATE = 16_000  # samples per second of WAV files
 ROWS, COLUMNS = 8, 10  # of an interpolation: pairs of latents, and images per pair
 LATENTS = 20_170_601  # seed of the latents, the same in all snapshots so that an image can be compared over time
 
 
 def write_snapshot(game: Game, state: State, directory: Path, seed: int, step: int) -> dict[str, Path]:
-    """Write samples of the generator at `state`, always with the same latents; a game without generator writes nothing.
+    """Write samples of a game at `state`, always with the same latents or batch; a game without samples writes nothing.
 
     Args:
         game: the game.
@@ -31,8 +34,11 @@ def write_snapshot(game: Game, state: State, directory: Path, seed: int, step: i
 
     Returns:
         The files by folder. `samples`: for points in the plane, `.npz` with `fake`, `real`, `levels` and `extent`; for
-        images, `.png`. `interpolations`, for images only: each row interpolates between two latents.
+        images, `.png`; for sound, `.wav` and a `.png` of its spectrograms. `interpolations`, for images of a GAN only:
+        each row interpolates between two latents.
     """
+    if isinstance(game, Networks) and game.shows:
+        return _write_shown(game, state, directory, seed, step)
     if not isinstance(game, Adversarial):
         return {}
     shape, generator = game.data.shape, torch.Generator().manual_seed(LATENTS)
@@ -57,6 +63,61 @@ def write_snapshot(game: Game, state: State, directory: Path, seed: int, step: i
     extent = np.array([-limit, limit, -limit, limit], dtype=np.float32)
     np.savez_compressed(path, fake=fake.numpy(), real=real.numpy(), levels=levels.numpy(), extent=extent)
     return {"samples": path}
+
+
+@torch.no_grad()
+def _write_shown(game: Networks, state: State, directory: Path, seed: int, step: int) -> dict[str, Path]:
+    """Write what a game shows of its example batch: several kinds of images side by side, sound, or points."""
+    batch = {name: tensor.to(state.t.device) for name, tensor in game.example().items()}
+    shown = game.show(state, game.with_step(batch, state.t))
+    folder, pictures = directory / "samples", []
+    for samples in (samples.cpu() for samples in shown.values()):
+        if samples.dim() == 4:
+            pictures.append(image_grid(samples[:IMAGES]))
+        elif samples.dim() == 3:
+            pictures.append(spectrograms(samples[:SOUNDS]))
+            write_sound(_path(folder, seed, step, ".wav"), samples[:SOUNDS])
+        elif samples.dim() == 2 and samples.shape[1] == 2 and not pictures:
+            path = _path(folder, seed, step, ".npz")
+            np.savez_compressed(path, fake=samples[:POINTS].numpy())
+            return {"samples": path}
+    if not pictures:
+        return {}
+    path = _path(folder, seed, step, ".png")
+    _side_by_side(pictures).save(path)
+    return {"samples": path}
+
+
+def _side_by_side(pictures: list[Image.Image]) -> Image.Image:
+    mode = "RGB" if any(picture.mode == "RGB" for picture in pictures) else "L"
+    size = sum(picture.width + GAP for picture in pictures) - GAP, max(picture.height for picture in pictures)
+    canvas, left = Image.new(mode, size, (255,) * 3 if mode == "RGB" else 255), 0
+    for picture in pictures:
+        canvas.paste(picture.convert(mode), (left, 0))
+        left += picture.width + GAP
+    return canvas
+
+
+def write_sound(path: Path, sounds: Tensor) -> None:
+    """Write sounds in [−1, 1], (n, channels, time), one after the other into a WAV file of 16 bits and 16 kHz."""
+    channels = sounds.shape[1]
+    values = (sounds.clamp(-1, 1).nan_to_num() * 32767).round().to(torch.int16)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(SOUND_RATE)
+        file.writeframes(values.permute(0, 2, 1).reshape(-1, channels).numpy().astype("<i2").tobytes())
+
+
+def spectrograms(sounds: Tensor) -> Image.Image:
+    """Return the spectrograms of the first channel of sounds, (n, channels, time), as one picture, 80 dB deep."""
+    window = min(256, sounds.shape[2])
+    spectra = torch.stft(
+        sounds[:, 0].float(), window, window // 4, window=torch.hann_window(window), return_complex=True
+    )
+    decibels = 20 * spectra.abs().clamp(min=1e-8).log10()
+    decibels = (decibels - decibels.amax()).clamp(min=-80) / 80  # from −1 to 0
+    return image_grid(2 * decibels.flip(1).unsqueeze(1) + 1)
 
 
 def image_grid(samples: Tensor, columns: int | None = None) -> Image.Image:

@@ -1,0 +1,33 @@
+"""Alternating training in which the discriminator waits while it is too far ahead."""
+
+from __future__ import annotations
+
+from detente.fields.gradient import Gradient
+from detente.methods.base import Rate, named_optimizer, registered
+from detente.methods.method import Method
+from detente.optimizers.base import Optimizer
+from detente.schedule import Schedule
+from detente.schemes.adaptive_turns import AdaptiveTurns
+
+
+@registered(
+    memory="Adam 2",
+    use="if the discriminator wins early and the generator's loss only grows",
+    limits="hides an imbalance that a penalty or other rates would remove; the threshold depends on the objective",
+)
+def adaptive_turns(
+    threshold: float | Schedule = 0.7, optimizer: Optimizer | str = "adam", learning_rate: Rate = None
+) -> Method:
+    """Alternating training, with turns of the discriminator only while its loss is at least a threshold.
+
+    Args:
+        threshold: least loss of the discriminator with which it moves, finite, or a schedule; the default is half the
+            loss of an undecided discriminator, 2 log 2, with the non-saturating objective.
+        optimizer: an optimizer or its name.
+        learning_rate: rate of the named optimizer; default 2e-4.
+
+    Source: Wu et al. 2016, 3D-GAN (arXiv:1610.07584), section 3.2; Larsen et al. 2016, Autoencoding beyond pixels
+        (arXiv:1512.09300), code; our threshold.
+    """
+    scheme = AdaptiveTurns({"discriminator": threshold})
+    return Method(Gradient(), scheme, named_optimizer(optimizer, learning_rate, 2e-4))
