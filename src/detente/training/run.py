@@ -95,7 +95,6 @@ class Run:
         require(all(0 <= seed < 2**32 for seed in self.seeds), "seeds", self.seeds, "integers ≥ 0, below 2³²")
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "each seed once")
         require(self.compile in ("auto", "on", "off"), "compile", self.compile, "'auto', 'on' or 'off'")
-        object.__setattr__(self, "method", self.method.playing(self.game))
         patient = self.patience is None or self.patience >= 1
         require(patient, "patience", self.patience, "an integer ≥ 1, or None")
         named = self.patience is None or self.stop_when is not None
@@ -103,6 +102,7 @@ class Run:
         Stopping.of(self.stop_when, self.patience)
         for logger in self.loggers or ():
             require(isinstance(logger, Logger), "loggers", logger, "members of `detente.loggers`, e.g. Wandb()")
+        object.__setattr__(self, "method", self.method.playing(self.game))
         self.method.check(self.game)
         require_supported(self.settings, self.game, self.method)
         _require_device(self.device)
