@@ -115,6 +115,7 @@ class Running(Constructed):
             states, _ = _trial(setup, vector, moving)
         super().__init__(setup, vector.clone(), moving)
         self.moving = moving
+        self.last: Any = (None, None)  # the vector and the memory that the last step returned
         self.arrangements: list[dict[str, Any]] = []
         self.kinds: list[dict[str, object]] = []
         examples: dict[str, Any] = {}
@@ -152,10 +153,14 @@ class Running(Constructed):
 
     def step(self, vector: Tensor, direction: Tensor, memory: Memory, t: Tensor) -> tuple[Tensor, Memory]:
         """Return the vector and the memory after one step; both are overwritten."""
-        pieces = self.layout.unflatten(vector).values()
-        for parameter, piece in zip(self.parameters, pieces, strict=True):
-            parameter.data = piece
-        self.set_state(self._arranged(self.arrangements[int(memory[STRUCTURE])], memory))
+        last_vector, last_memory = self.last
+        self.last = None, None
+        if vector is not last_vector:
+            for parameter, piece in zip(self.parameters, self.layout.unflatten(vector).values(), strict=True):
+                parameter.data = piece
+        if memory is not last_memory:  # otherwise its tensors are the optimizer's state already
+            self.set_state(self._arranged(self.arrangements[int(memory[STRUCTURE])], memory))
+        before = [parameter.data_ptr() for parameter in self.parameters]
         overwrites = not type(self.optimizer).__module__.startswith("torch.optim.")  # others may overwrite gradients
         self.set_gradients(direction.clone() if overwrites else direction)
         for group, key, setting in self.scheduled:
@@ -163,10 +168,10 @@ class Running(Constructed):
         self.optimizer.step()
         for parameter in self.parameters:
             parameter.grad = None
-        moved = [parameter.data for parameter in self.parameters]
-        if any(new.data_ptr() != piece.data_ptr() for new, piece in zip(moved, pieces, strict=True)):
-            vector = torch.cat([piece.reshape(-1) for piece in moved])  # the optimizer has replaced its parameters
-        return vector, self.memory(self.state())
+        if [parameter.data_ptr() for parameter in self.parameters] != before:  # the optimizer has replaced them
+            return torch.cat([parameter.data.reshape(-1) for parameter in self.parameters]), self.memory(self.state())
+        self.last = vector, self.memory(self.state())
+        return self.last
 
     def _arranged(self, example: Any, memory: Memory, path: str = "") -> Any:
         """Return the entries of a memory in the arrangement of an example."""
