@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from detente.errors import InvalidValue, unknown
 from detente.modules.layout import Layout
-from detente.schedules.base import Schedule, has_schedule, value
+from detente.schedules.base import Schedule, value
 
 Kind = Callable[..., torch.optim.Optimizer]
 Memory = dict[str, Tensor]
@@ -72,7 +72,7 @@ class Constructed:
             (part, key, setting)
             for part, (group, _) in zip(optimizer.param_groups, groups, strict=True)
             for key, setting in {**setup.settings, **group}.items()
-            if has_schedule(setting)
+            if _has_schedule(setting)
         ]
         # A group's numbers that are not arguments of the constructor belong to the state, like the d of Prodigy.
         self.fixed = {"params", "param_names", *optimizer.defaults} - moving | {key for _, key, _ in self.scheduled}
@@ -281,6 +281,10 @@ def _at(setting: Any, t: Any) -> Any:
     if isinstance(setting, Mapping):
         return {key: _at(part, t) for key, part in setting.items()}
     return type(setting)(_at(part, t) for part in setting) if type(setting) in (list, tuple) else setting
+
+
+def _has_schedule(setting: Any) -> bool:
+    return isinstance(setting, Schedule) or (type(setting) in (list, tuple) and any(map(_has_schedule, setting)))
 
 
 def one_line(error: Exception) -> str:

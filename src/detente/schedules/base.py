@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from detente.errors import require
+from detente.errors import InvalidValue, require
+
+Part = TypeVar("Part")
 
 
 class Schedule(ABC):
@@ -63,21 +66,33 @@ def value(setting: float | Schedule, t: Tensor, dtype: torch.dtype | None = None
     return setting(t.double() if setting.precise and dtype == torch.float64 else t)
 
 
-def values(settings: Any, t: Tensor, dtype: torch.dtype | None = None) -> Any:
-    """Return settings, nested in tuples, lists and mappings, with every schedule replaced by its value at step `t`."""
-    if isinstance(settings, Schedule):
-        return value(settings, t, dtype)
-    if isinstance(settings, Mapping):
-        return {key: values(setting, t, dtype) for key, setting in settings.items()}
-    return type(settings)(values(s, t, dtype) for s in settings) if type(settings) in (list, tuple) else settings
+def is_scheduled(part: object) -> bool:
+    """Whether any attribute of a part of a game or method is a schedule."""
+    return any(isinstance(setting, Schedule) for setting in _attributes(part).values())
 
 
-def has_schedule(settings: Any) -> bool:
-    """Return whether settings, nested in tuples, lists and mappings, contain a schedule."""
-    inside = settings.values() if isinstance(settings, Mapping) else settings
-    return isinstance(settings, Schedule) or (
-        isinstance(settings, list | tuple | Mapping) and any(has_schedule(setting) for setting in inside)
-    )
+def at_step(part: Part, t: Tensor, dtype: torch.dtype | None = None) -> Part:
+    """Return a copy of a part of a game or method with the values at step `t`, int64 (), in place of its schedules."""
+    part = copy.copy(part)
+    for name, setting in _attributes(part).items():
+        if isinstance(setting, Schedule):
+            object.__setattr__(part, name, value(setting, t, dtype))  # the part is a frozen dataclass
+    return part
+
+
+def number(field: str, setting: float | Schedule) -> float | Tensor:
+    """Return a setting that must be a number by now.
+
+    Raises:
+        InvalidValue: the setting is still a schedule, so that the step is unknown.
+    """
+    if isinstance(setting, Schedule):
+        raise InvalidValue(field, setting, "a number. A schedule needs the step: call `.at(t)` first")
+    return setting
+
+
+def _attributes(part: object) -> Mapping[str, Any]:
+    return getattr(part, "__dict__", {})
 
 
 def part(setting: float | Schedule, t: Tensor) -> Tensor:
@@ -103,10 +118,12 @@ def require_positive(field: str, setting: float | Schedule) -> None:
         require(math.isfinite(setting) and setting > 0, field, setting, "a finite number > 0, or a schedule")
 
 
-def require_not_negative(field: str, setting: float | Schedule) -> None:
-    """Raise `InvalidValue` unless a plain number is finite and not negative."""
-    if not isinstance(setting, Schedule):
-        require(math.isfinite(setting) and setting >= 0, field, setting, "a finite number ≥ 0, or a schedule")
+def require_at_least_zero(part: object, *fields: str) -> None:
+    """Raise `InvalidValue` unless each field of a part is a schedule or a finite number ≥ 0."""
+    for field in fields:
+        setting = getattr(part, field)
+        accepted = isinstance(setting, Schedule) or (math.isfinite(setting) and setting >= 0)
+        require(accepted, field, setting, "a finite number ≥ 0, or a schedule")
 
 
 def require_fraction(field: str, setting: float | Schedule) -> None:
