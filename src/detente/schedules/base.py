@@ -66,35 +66,6 @@ def value(setting: float | Schedule, t: Tensor, dtype: torch.dtype | None = None
     return setting(t.double() if setting.precise and dtype == torch.float64 else t)
 
 
-def is_scheduled(part: object) -> bool:
-    """Whether any attribute of a part of a game or method is a schedule."""
-    return any(isinstance(setting, Schedule) for setting in _attributes(part).values())
-
-
-def at_step(part: Part, t: Tensor, dtype: torch.dtype | None = None) -> Part:
-    """Return a copy of a part of a game or method with the values at step `t`, int64 (), in place of its schedules."""
-    part = copy.copy(part)
-    for name, setting in _attributes(part).items():
-        if isinstance(setting, Schedule):
-            object.__setattr__(part, name, value(setting, t, dtype))  # the part is a frozen dataclass
-    return part
-
-
-def number(field: str, setting: float | Schedule) -> float | Tensor:
-    """Return a setting that must be a number by now.
-
-    Raises:
-        InvalidValue: the setting is still a schedule, so that the step is unknown.
-    """
-    if isinstance(setting, Schedule):
-        raise InvalidValue(field, setting, "a number. A schedule needs the step: call `.at(t)` first")
-    return setting
-
-
-def _attributes(part: object) -> Mapping[str, Any]:
-    return getattr(part, "__dict__", {})
-
-
 def part(setting: float | Schedule, t: Tensor) -> Tensor:
     """Return the value of a part of a schedule, a number or a schedule, at the step that the schedule was called with.
 
@@ -118,12 +89,10 @@ def require_positive(field: str, setting: float | Schedule) -> None:
         require(math.isfinite(setting) and setting > 0, field, setting, "a finite number > 0, or a schedule")
 
 
-def require_at_least_zero(part: object, *fields: str) -> None:
-    """Raise `InvalidValue` unless each field of a part is a schedule or a finite number ≥ 0."""
-    for field in fields:
-        setting = getattr(part, field)
-        accepted = isinstance(setting, Schedule) or (math.isfinite(setting) and setting >= 0)
-        require(accepted, field, setting, "a finite number ≥ 0, or a schedule")
+def require_not_negative(field: str, setting: float | Schedule) -> None:
+    """Raise `InvalidValue` unless a plain number is finite and not negative."""
+    if not isinstance(setting, Schedule):
+        require(math.isfinite(setting) and setting >= 0, field, setting, "a finite number ≥ 0, or a schedule")
 
 
 def require_fraction(field: str, setting: float | Schedule) -> None:
@@ -143,3 +112,38 @@ def require_finite(owner: object, *fields: str) -> None:
 def require_steps(steps: int, field: str = "steps") -> None:
     """Raise `InvalidValue` unless a number of steps is at least 1."""
     require(steps >= 1, field, steps, "an integer ≥ 1")
+
+
+def require_at_least_zero(owner: object, *fields: str) -> None:
+    """Raise `InvalidValue` unless each field of a part of a game is a schedule or a finite number ≥ 0."""
+    for field in fields:
+        require_not_negative(field, getattr(owner, field))
+
+
+def is_scheduled(owner: object) -> bool:
+    """Whether any attribute of a part of a game is a schedule."""
+    return any(isinstance(setting, Schedule) for setting in _attributes(owner).values())
+
+
+def at_step(owner: Part, t: Tensor, dtype: torch.dtype | None = None) -> Part:
+    """Return a copy of a part of a game with the values at step `t`, int64 (), in place of its schedules."""
+    owner = copy.copy(owner)
+    for name, setting in _attributes(owner).items():
+        if isinstance(setting, Schedule):
+            object.__setattr__(owner, name, value(setting, t, dtype))  # the part is a frozen dataclass
+    return owner
+
+
+def number(field: str, setting: float | Schedule) -> float | Tensor:
+    """Return a setting that must be a number by now.
+
+    Raises:
+        InvalidValue: the setting is still a schedule, so that the step is unknown.
+    """
+    if isinstance(setting, Schedule):
+        raise InvalidValue(field, setting, "a number. A schedule needs the step: call `.at(t)` first")
+    return setting
+
+
+def _attributes(owner: object) -> Mapping[str, Any]:
+    return getattr(owner, "__dict__", {})
