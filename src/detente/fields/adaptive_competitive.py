@@ -80,5 +80,5 @@ class AdaptiveCompetitive(Field):
         roots = {name: (rate.to(s.dtype) / (s.sqrt() + self.epsilon)).sqrt() for name, s in square.items()}
         z, local = equilibrium(gradients, transposed, roots, memory["local"], self.iterations, self.tolerance)
         blocks = {name: roots[name] * z[name] / number("learning_rate", self.learning_rate) for name in players}
-        evaluation = replace(evaluation, field=blocks, losses={name: evaluation.losses[name] for name in players})
+        evaluation = replace(evaluation, field=blocks, losses=evaluation.losses_of(players))
         return evaluation, {"count": count, "square": square, "local": local}

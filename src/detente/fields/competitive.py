@@ -72,4 +72,4 @@ class Competitive(Field):
         roots = dict.fromkeys(game.players, root)
         z, memory = equilibrium(gradients, transposed, roots, memory, self.iterations, self.tolerance)
         blocks = {name: z[name] / root for name in players}
-        return replace(evaluation, field=blocks, losses={name: evaluation.losses[name] for name in players}), memory
+        return replace(evaluation, field=blocks, losses=evaluation.losses_of(players)), memory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -123,9 +123,10 @@ class Covariance(Field):
             covariances[name] = estimate
             prior = number("prior", self.prior)
             pull = prior * vectors[name] if isinstance(prior, Tensor) or prior else 0.0
-            blocks, losses = blocks | {name: evaluation.field[name] + pull}, losses | {name: evaluation.losses[name]}
+            blocks, losses = blocks | {name: evaluation.field[name] + pull}, losses | evaluation.losses_of((name,))
             variances = estimate if self.kind == "diagonal" else estimate.diagonal()
             extra["noise_level" if len(self.players) == 1 else f"noise_level_{name}"] = variances.mean().sqrt()
         ordered = {name: blocks[name] for name in players}
-        evaluation = Evaluation(ordered, {name: losses[name] for name in players}, buffers, extra)
+        evaluation = Evaluation(ordered, losses, buffers, extra)
+        evaluation = replace(evaluation, losses=evaluation.losses_of(players))
         return evaluation, {"covariance": covariances, "count": counts}

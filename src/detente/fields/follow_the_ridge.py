@@ -107,9 +107,7 @@ class FollowTheRidge(Field):
             self.tolerance,
         )
         blocks[follower] = blocks[follower] - number("ratio", self.ratio) * ridge
-        evaluation = replace(
-            evaluation, field={n: blocks[n] for n in players}, losses={n: evaluation.losses[n] for n in players}
-        )
+        evaluation = replace(evaluation, field={n: blocks[n] for n in players}, losses=evaluation.losses_of(players))
         return evaluation, memory
 
     def _preconditioned(self, gradients: Vectors, memory: Tree, players: tuple[str, ...]) -> tuple[Vectors, Tree]:

@@ -59,4 +59,4 @@ class Symplectic(Field):
             n = sum(vector.numel() for vector in vectors.values())
             strength = strength * (inner(v, backward) * inner(turn, backward) / n + self.epsilon).sign()
         blocks = {name: v[name] + strength * turn[name] for name in players}
-        return replace(evaluation, field=blocks, losses={name: evaluation.losses[name] for name in players}), memory
+        return replace(evaluation, field=blocks, losses=evaluation.losses_of(players)), memory

@@ -88,8 +88,9 @@ class Unrolled(Field):
             return evaluation, self._move(vectors[opponent], evaluation.field[opponent], memory)[1]
         point = vectors, buffers, batch
         evaluation, opponent_memory = unrolled_gradient(game, player, opponent, *point, self._move, memory, self.steps)
-        blocks, losses = ({name: tree[name] for name in players} for tree in (evaluation.field, evaluation.losses))
-        return Evaluation(blocks, losses, evaluation.buffers), opponent_memory if opponent in players else memory
+        blocks = {name: evaluation.field[name] for name in players}
+        evaluation = Evaluation(blocks, evaluation.losses_of(players), evaluation.buffers)
+        return evaluation, opponent_memory if opponent in players else memory
 
     def _move(self, vector: Tensor, gradient: Tensor, memory: Moments) -> tuple[Tensor, Moments]:
         """Return the opponent's parameters and moments after one step."""

@@ -10,7 +10,12 @@ from typing import Any, final
 from detente.report.stamps import describe_differences, describe_stamp
 
 Quantity = tuple[str, str]
-GROUPS = {"metrics": "Metrics", "losses": "Losses", "gradient_norm": "Gradient norms"}  # key in a line: heading
+GROUPS = {  # key in a line: heading
+    "metrics": "Metrics",
+    "losses": "Losses",
+    "terms": "Terms of the losses",
+    "gradient_norm": "Gradient norms",
+}
 
 
 @final
@@ -36,12 +41,13 @@ class RecordedTick:
 @final
 @dataclass(frozen=True)
 class SeedStatus:
-    """Status of one seed. `diverged_at` is the step at which it diverged, or None if it did not."""
+    """Status of one seed. `diverged_at` is the step at which it diverged, or None if it did not; `cause` says why."""
 
     status: str
     step: int
     seconds: float | None
     diverged_at: int | None = None
+    cause: str = ""
 
     @property
     def diverged(self) -> bool:
@@ -95,7 +101,7 @@ class RecordedRun:
 
 
 def quantities(runs: Sequence[RecordedRun]) -> list[Quantity]:
-    """Return every quantity that any run measured: metrics first, then losses, then gradient norms."""
+    """Return every quantity that any run measured: metrics first, then losses, their terms, and gradient norms."""
     unique = dict.fromkeys(q for run in runs for ticks in run.ticks.values() for tick in ticks for q in tick.values)
     order = list(GROUPS)
     return sorted(unique, key=lambda quantity: order.index(quantity[0]))
@@ -117,5 +123,8 @@ def describe_quantity(runs: Sequence[RecordedRun], quantity: Quantity) -> Record
         others = [other.stamp for run in runs for key, other in run.metrics.items() if other.title == metric.title]
         difference = describe_differences(metric.stamp, others)
         return replace(metric, title=f"{metric.title} ({difference})") if difference else metric
+    if group == "terms":
+        player, _, term = name.partition(".")
+        return RecordedMetric(f"{player.replace('_', ' ').capitalize()}: {term}")
     kind = "loss" if group == "losses" else "gradient norm"
     return RecordedMetric(f"{name.replace('_', ' ').capitalize()}: {kind}")

@@ -157,6 +157,10 @@ def _status_counts(run: RecordedRun) -> tuple[StatusCount, ...]:
     counts = []
     for status in dict.fromkeys(seed.status for seed in run.seeds.values()):
         seeds = {number: seed for number, seed in run.seeds.items() if seed.status == status}
-        notes = tuple(f"seed {n} at step {s.diverged_at or 0:,}" for n, s in seeds.items() if s.diverged)
+        notes = tuple(
+            f"seed {n} at step {s.diverged_at or 0:,}{': ' if s.cause else ''}{s.cause}"
+            for n, s in seeds.items()
+            if s.diverged
+        )
         counts.append(StatusCount(status, status if status in STATUSES else "unknown", len(seeds), notes))
     return tuple(counts)

@@ -164,5 +164,6 @@ def _seeds(
         status, diverged_at = str(entry.get("status") or "unknown"), _finite(entry.get("diverged_at"))
         diverged_at = step if diverged_at is None else int(diverged_at)
         status = "interrupted" if status == "running" and not alive else status
-        seeds[seed] = SeedStatus(status, step, seconds, diverged_at if status == "diverged" else None)
+        diverged, cause = status == "diverged", str(entry.get("cause") or "")
+        seeds[seed] = SeedStatus(status, step, seconds, diverged_at if diverged else None, cause if diverged else "")
     return seeds
