@@ -44,7 +44,7 @@ from detente.optimizers.sgd import SGD
 from detente.penalties.base import Penalty
 from detente.penalties.r1 import R1
 from detente.registry import FOLDERS, members
-from detente.schedule import Cosine, Exponential, Linear
+from detente.schedules import Cosine, Exponential, Linear
 from detente.schemes.alternating import Alternating
 from detente.schemes.base import Scheme
 from detente.schemes.simultaneous import Simultaneous
@@ -63,6 +63,7 @@ PARTS: dict[object, Callable[[], object]] = {
     Filter: GaussianSmoothing,
     int: lambda: 2,
     float: lambda: 0.5,
+    str: lambda: "distance_to_solution",
 }
 
 
@@ -98,6 +99,8 @@ def special_arguments(name: str, folder: Path) -> dict[str, Any]:
         "arrays": {"samples": points()},
         "image_folder": {"path": folder},
         "prepared": {"name": "mnist-8", "folder": folder.parent / "sets"},
+        "piecewise": {"values": (0.1, 0.2), "boundaries": (3,)},
+        "piecewise_linear": {"values": (0.1, 0.2), "steps": (0, 3)},
     }.get(name, {})
 
 
@@ -135,7 +138,7 @@ def test_members_are_built_from_their_signatures(kind: str, name: str, folder: P
     member = members(kind)[name]
     built = build_member(name, member, folder)
     assert isinstance(built, member)
-    settings = ("objectives", "penalties", "filters", "fields", "schemes", "optimizers")
+    settings = ("objectives", "penalties", "filters", "fields", "schemes", "optimizers", "schedules")
     if dataclasses.is_dataclass(member) and kind in settings:
         assert built == build_member(name, member, folder), "equal settings, equal members"
         for field in dataclasses.fields(member):

@@ -26,7 +26,7 @@ from detente.optimizers.clipped import Clipped
 from detente.optimizers.momentum import Momentum
 from detente.optimizers.rmsprop import RMSprop, RMSpropTensorflow
 from detente.optimizers.sgd import SGD
-from detente.schedule import Cosine, Exponential, Linear, Schedule
+from detente.schedules import Cosine, Exponential, Linear, Schedule
 from detente.schemes.simultaneous import Simultaneous
 from detente.training.step import draw
 

@@ -23,7 +23,7 @@ from detente.optimizers.rmsprop import RMSprop, RMSpropTensorflow
 from detente.optimizers.sgd import SGD
 from detente.optimizers.sgld import SGLD
 from detente.optimizers.sgnht import SGNHT
-from detente.schedule import Annealed, Cosine, Exponential, Linear, Schedule, value
+from detente.schedules import Annealed, Cosine, Exponential, Linear, Schedule, value
 
 FORMULAS: dict[str, tuple[Schedule, Callable[[int], float]]] = {
     "linear": (Linear(0.1, 0.013, 7), lambda t: 0.1 + (0.013 - 0.1) * min(t / 7, 1)),

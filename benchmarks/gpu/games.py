@@ -23,7 +23,7 @@ from detente.penalties.dragan import DRAGAN
 from detente.penalties.gradient_penalty import GradientPenalty
 from detente.penalties.r1 import R1
 from detente.penalties.r2 import R2
-from detente.schedule import Linear
+from detente.schedules import Linear
 from detente.state import State
 from detente.training.step import Draw, batch_to_device, draw, state_to_device
 

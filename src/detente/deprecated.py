@@ -75,6 +75,7 @@ MODULES = {
     "detente.report.standing": "detente.report.ranking",
     "detente.report.tables": "detente.report.results",
     "detente.report.pairs": "detente.report.paired_differences",
+    "detente.schedule": "detente.schedules",
     "detente.scores": "detente.games.scores",
     "detente.second_order": "detente.shortcuts.batch_norm",
     "detente.sharing": "detente.shortcuts.forward_cache",

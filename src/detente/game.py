@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -71,6 +72,8 @@ class Game(ABC):
         solution: the equilibrium, or None if it is unknown.
         batch: number of samples in a drawn batch.
         restores_order: whether a resumed run draws the same batches as an uninterrupted one.
+        layouts: names and shapes of each player's tensors, a `detente.modules.layout.Layout`; a player whose vector
+            has no parts is left out.
         evaluation_settings: how the losses are evaluated.
     """
 
@@ -80,6 +83,7 @@ class Game(ABC):
     solution: Vectors | None = None
     batch: int = 1
     restores_order: bool = True
+    layouts: Mapping[str, Any] = MappingProxyType({})
     evaluation_settings: EvaluationSettings = EvaluationSettings()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

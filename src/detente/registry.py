@@ -20,6 +20,7 @@ FOLDERS = {
     "fields": "detente.fields.base.Field",
     "schemes": "detente.schemes.base.Scheme",
     "optimizers": "detente.optimizers.base.Optimizer",
+    "schedules": "detente.schedules.base.Schedule",
     "metrics": "detente.metrics.base.Metric",
     "diagnostics": "detente.diagnostics.base.Diagnostic",
     "experiments": "detente.experiments.base.Experiment",
@@ -27,8 +28,8 @@ FOLDERS = {
 
 
 def name_of(member: type) -> str:
-    """Return the name of a member: its class name in snake case (`LeastSquares` → `least_squares`)."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", member.__name__).lower()
+    """Return the name of a member: its class name in snake case, such as `least_squares` and `adamw` (`AdamW`)."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][A-Za-z0-9])", "_", member.__name__).lower()
 
 
 @cache

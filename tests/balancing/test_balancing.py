@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from detente import autodiff, balancing
 from detente.errors import InvalidValue
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schedule import value
+from detente.schedules.base import value
 
 
 class Decoder(nn.Module):

@@ -21,7 +21,7 @@ from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.penalties.base import Penalty
 from detente.registry import members
-from detente.schedule import Linear, Schedule
+from detente.schedules import Linear, Schedule
 
 Switch = Literal["auto", "on", "off"]
 
@@ -86,7 +86,7 @@ def test_members_are_built_from_names_paths_and_mappings() -> None:
     linear = {"class_path": "linear", "init_args": {"start": 1, "end": "0.1", "steps": 5}}
     adam = bind("x", Optimizer, {"class_path": "adam", "init_args": {"learning_rate": linear}})
     assert make(adam) == Adam(Linear(1.0, 0.1, 5))
-    assert plain(adam)["init_args"]["learning_rate"]["class_path"] == "detente.schedule.Linear"
+    assert plain(adam)["init_args"]["learning_rate"]["class_path"] == "detente.schedules.linear.Linear"
     assert make(bind("x", Optimizer, plain(adam))) == make(adam)
     both = bind("x", Optimizer | Sequence[Optimizer] | Mapping[str, Optimizer], {"a": "adam", "b": "sgd"})
     assert isinstance(both, dict) and isinstance(make(both)["a"], Adam)

@@ -16,7 +16,7 @@ from detente.game import Game
 from detente.games.presets.points import ring
 from detente.methods.method import Method
 from detente.optimizers.sgd import SGD
-from detente.schedule import Linear
+from detente.schedules import Linear
 from detente.schemes.alternating import Alternating
 
 RATES = {"generator": 1e-4, "discriminator": 4e-4}
@@ -76,6 +76,17 @@ def test_a_step_moves_each_player_at_its_own_rate() -> None:
 def test_a_player_may_have_a_schedule() -> None:
     method = methods.alternating(learning_rate=[1e-4, Linear(4e-4, 1e-5, 10)])
     assert rates(method) == pytest.approx([1e-4, 4e-4])
+
+
+def test_the_rates_of_torchs_optimizers_and_of_any_schedule_are_read_and_multiplied() -> None:
+    assert rates(methods.alternating("torch.optim.AdamW", [1e-4, 4e-4])) == pytest.approx([1e-4, 4e-4])
+    torchs = {"class_path": "detente.optimizers.torch_optimizer.Torch", "init_args": {"kind": "AdamW", "lr": 1e-4}}
+    warm = {"class_path": "detente.schedules.warmup.Warmup", "init_args": {"schedule": 1e-4, "steps": 9, "start": 0.5}}
+    scaled = scale_rates({"class_path": "alternating", "init_args": {"optimizer": torchs}}, 2.0, 1.0)
+    assert scaled["init_args"]["optimizer"]["init_args"] == {"kind": "AdamW", "lr": 2e-4}
+    scaled = scale_rates({"class_path": "alternating", "init_args": {"learning_rate": warm}}, 2.0, 1.0)
+    product = {"class_path": "detente.schedules.combined.Product", "init_args": {"first": warm, "second": 2.0}}
+    assert scaled["init_args"]["learning_rate"] == product
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from detente.optimizers.langevin import Langevin
 from detente.optimizers.sgd import SGD
 from detente.penalties.dragan import DRAGAN
 from detente.penalties.gradient_penalty import GradientPenalty
-from detente.schedule import Linear
+from detente.schedules import Linear
 from detente.schemes.simultaneous import Simultaneous
 from detente.training.step import Steps, draw
 

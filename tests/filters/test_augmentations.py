@@ -14,7 +14,7 @@ from detente.errors import InvalidValue
 from detente.filters.adaptive_augmentation import AdaptiveAugmentation
 from detente.filters.diff_augment import DiffAugment
 from detente.filters.gaussian_smoothing import GaussianSmoothing
-from detente.schedule import Linear
+from detente.schedules.linear import Linear
 
 
 def images(channels: int = 3, height: int = 9, width: int = 12, count: int = 5) -> Tensor:

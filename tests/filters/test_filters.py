@@ -20,7 +20,7 @@ from detente.games.adversarial import Adversarial
 from detente.networks.mlp import MLP
 from detente.penalties.gradient_penalty import GradientPenalty
 from detente.penalties.r1 import R1
-from detente.schedule import Linear
+from detente.schedules import Linear
 from detente.training.step import Steps, draw
 
 

@@ -28,7 +28,7 @@ from detente.penalties.finite_difference_r1 import FiniteDifferenceR1
 from detente.penalties.lazy import Lazy
 from detente.penalties.le_cam import LeCam
 from detente.penalties.r1 import R1
-from detente.schedule import Linear
+from detente.schedules.linear import Linear
 from detente.state import State
 from detente.training.step import Steps, draw
 from detente.training.stepper import Stepper

@@ -23,7 +23,7 @@ from detente.objectives.non_saturating import NonSaturating
 from detente.objectives.relativistic import Relativistic
 from detente.penalties.r1 import R1
 from detente.registry import members
-from detente.schedule import Linear
+from detente.schedules.linear import Linear
 
 SHAPES = [(3, 1, 4, 5), (3, 1, 2, 2), (3, 7)]  # a PatchGAN at two scales, and one period of HiFi-GAN
 every_objective = pytest.mark.parametrize("name", members("objectives"))

@@ -18,7 +18,7 @@ from detente.optimizers.langevin import Langevin
 from detente.optimizers.sgd import SGD
 from detente.optimizers.sgld import SGLD
 from detente.optimizers.sgnht import SGNHT
-from detente.schedule import Linear
+from detente.schedules import Linear
 from detente.schemes.alternating import Alternating
 from detente.training.step import draw
 

@@ -14,7 +14,7 @@ from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.optimizers.optimistic_adam import OptimisticAdam
-from detente.schedule import Linear
+from detente.schedules import Linear
 from detente.schemes.extragradient import Extragradient
 from detente.schemes.simultaneous import Simultaneous
 

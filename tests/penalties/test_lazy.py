@@ -17,7 +17,7 @@ from detente.penalties.gradient_penalty import GradientPenalty
 from detente.penalties.lazy import Lazy
 from detente.penalties.le_cam import LeCam
 from detente.penalties.r1 import R1
-from detente.schedule import Linear
+from detente.schedules.linear import Linear
 from detente.training.step import Steps, draw
 
 REAL = torch.randn(4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

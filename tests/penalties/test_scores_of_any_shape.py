@@ -17,7 +17,7 @@ from detente.penalties.gradient_penalty import GradientPenalty
 from detente.penalties.le_cam import LeCam
 from detente.penalties.r1 import R1
 from detente.penalties.r2 import R2
-from detente.schedule import Linear
+from detente.schedules.linear import Linear
 
 GRADIENT = [GradientPenalty(), DRAGAN(), R1(), R2(), FiniteDifferenceR1()]
 

@@ -25,7 +25,7 @@ from detente.networks.mlp import MLP
 from detente.optimizers.adam import Adam
 from detente.optimizers.momentum import Momentum
 from detente.optimizers.sgd import SGD
-from detente.schedule import Annealed, Exponential, Schedule
+from detente.schedules import Annealed, Exponential, Schedule
 from detente.schemes.accept_reject import AcceptReject
 from detente.schemes.simultaneous import Simultaneous
 from detente.state import Info, State

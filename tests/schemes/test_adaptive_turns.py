@@ -18,7 +18,7 @@ from detente.games.quadratic import Bilinear
 from detente.methods.method import Method
 from detente.networks.mlp import MLP
 from detente.optimizers.adam import Adam
-from detente.schedule import Linear
+from detente.schedules.linear import Linear
 from detente.schemes.adaptive_turns import AdaptiveTurns
 from detente.schemes.alternating import Alternating
 from detente.training.step import draw

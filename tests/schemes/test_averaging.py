@@ -20,7 +20,7 @@ from detente.methods.method import Method
 from detente.networks.mlp import MLP
 from detente.optimizers.adam import Adam
 from detente.optimizers.sgd import SGD
-from detente.schedule import Linear
+from detente.schedules.linear import Linear
 from detente.schemes.alternating import Alternating
 from detente.schemes.averaging import Averaging
 from detente.schemes.lookahead import Lookahead

@@ -18,7 +18,7 @@ from detente.optimizers.momentum import Momentum
 from detente.optimizers.optimistic_adam import OptimisticAdam
 from detente.optimizers.rmsprop import RMSprop
 from detente.optimizers.sgd import SGD
-from detente.schedule import Linear
+from detente.schedules import Linear
 from detente.state import State
 
 J = np.array([[0.5, 0.3, 1.0], [0.3, 0.8, -0.4], [-0.7, 0.2, 0.6]])

@@ -28,11 +28,13 @@ from detente.game import Game
 from detente.games.adversarial import Adversarial
 from detente.games.quadratic import Bilinear
 from detente.methods.method import Method
+from detente.optimizers.base import Wrapper
 from detente.optimizers.clipped import Clipped
 from detente.optimizers.momentum import Momentum
+from detente.optimizers.reduce_on_plateau import ReduceOnPlateau
 from detente.optimizers.sgd import SGD
 from detente.penalties.gradient_penalty import GradientPenalty
-from detente.schedule import Cosine
+from detente.schedules import Cosine
 from detente.schemes.alternating import Alternating
 from detente.schemes.simultaneous import Simultaneous
 from detente.training.loop import Progress, train
@@ -66,8 +68,11 @@ def ring(*, batch_norm: bool = True, dropout: bool = False, penalty: bool = Fals
 
 
 def built(optimizer: type) -> Any:
-    """Return an optimizer with its defaults; the one that wraps, around momentum."""
-    return Clipped(Momentum(0.01), bound=0.3) if optimizer is Clipped else optimizer()
+    """Return an optimizer with its defaults; those that wrap, around momentum."""
+    if not issubclass(optimizer, Wrapper):
+        return optimizer()
+    required = {Clipped: {"bound": 0.3}, ReduceOnPlateau: {"metric": "modes_covered"}}
+    return optimizer(Momentum(0.01), **required.get(optimizer, {}))
 
 
 def inside(scheme: type) -> Any:

@@ -34,7 +34,7 @@ from detente.metrics.context import EvaluationContext
 from detente.modules.calling import seeded
 from detente.networks.spectral_norm import spectral_norm
 from detente.penalties.gradient_penalty import GradientPenalty
-from detente.schedule import Linear
+from detente.schedules import Linear
 from detente.training.loop import applicable
 from detente.training.settings import _try_setting
 from detente.training.step import draw, state_to_device

@@ -189,7 +189,7 @@ def test_auto_compiling_depends_on_the_run_alone_not_on_what_is_left_of_it(monke
         ({"compile": "maybe"}, "compile"),
         ({"device": "abacus"}, "device"),
         ({"method": methods.alternating(order=("x", "x"))}, "order"),
-        ({"method": methods.wasserstein_clipping()}, "optimizer"),
+        ({"method": methods.alternating(learning_rate={"a": 0.1, "b": 0.1})}, "optimizer"),
     ],
 )
 def test_a_run_that_cannot_be_is_refused_with_its_field(settings: dict[str, Any], field: str) -> None:

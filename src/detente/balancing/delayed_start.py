@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from detente.errors import require
-from detente.schedule import Schedule
+from detente.schedules.base import Schedule
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from detente.errors import unknown
 from detente.game import Game
 from detente.games import presets
 from detente.methods.method import Method
-from detente.registry import FOLDERS, members, name_of
-from detente.schedule import Schedule
+from detente.registry import FOLDERS, members
 
 Table = dict[str, Callable[..., Any]]
 
@@ -62,8 +61,6 @@ def _members_of(role: type) -> Table:
     tables = {Game: games, Method: named_methods}
     if role in tables:
         return tables[role]()
-    if role is Schedule:
-        return {name_of(kind): kind for kind in Schedule.__subclasses__()}
     for folder, path in FOLDERS.items():
         if path.endswith(f".{role.__name__}") and imported(path, folder) is role:
             return dict(members(folder))

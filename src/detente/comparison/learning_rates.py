@@ -12,10 +12,12 @@ import torch
 
 from detente.methods.method import Method
 from detente.optimizers.base import Optimizer
-from detente.schedule import Schedule, value
+from detente.schedules.base import Schedule, value
 
-SCHEDULED = ("start", "end")  # fields of a schedule that are rates
-RATE = re.compile(r"(?:.*_)?(?:learning|generator|discriminator|critic)_rate")  # names of settings of methods
+SCHEDULED = ("start", "end")  # fields of these schedules that are rates
+FROM_START = ("linear", "cosine", "exponential", "step", "polynomial")
+PRODUCT = "detente.schedules.combined.Product"
+RATE = re.compile(r"(?:.*_)?(?:learning|generator|discriminator|critic)_rate|lr")  # names of settings of methods
 
 
 def rates(method: Method) -> list[float]:
@@ -33,7 +35,8 @@ def scale_rates(method: Mapping[str, Any], factor: float, reference: float) -> d
 
     Args:
         method: nested configuration as in `run.yaml`, with `class_path` and `init_args`.
-        factor: multiplier of each explicit rate, > 0; of a schedule, its start and end are multiplied.
+        factor: multiplier of each explicit rate, > 0; of a schedule, its start and end are multiplied, or its product
+            with the factor is used.
         reference: the method's default rate, used where the configuration has none.
     """
     settings = dict(method.get("init_args") or {})
@@ -61,11 +64,13 @@ def rates_match(before: Sequence[float], after: Sequence[float], factor: float) 
 
 
 def _optimizer_rates(optimizer: Optimizer) -> Iterator[float]:
-    for field in fields(optimizer) if is_dataclass(optimizer) else ():
-        setting = getattr(optimizer, field.name)
+    named = (
+        {field.name: getattr(optimizer, field.name) for field in fields(optimizer)} if is_dataclass(optimizer) else {}
+    )
+    for name, setting in {**named, **named.get("settings", {})}.items():  # of a torch.optim.Optimizer
         if isinstance(setting, Optimizer):
             yield from _optimizer_rates(setting)
-        elif RATE.fullmatch(field.name) and isinstance(setting, float | int | Schedule):
+        elif RATE.fullmatch(name) and isinstance(setting, float | int | Schedule):
             yield float(value(setting, torch.zeros((), dtype=torch.int64)))
 
 
@@ -73,6 +78,8 @@ def _multiply(setting: Any, factor: float) -> Any:
     if isinstance(setting, Mapping):
         if "class_path" not in setting:  # a rate for each player
             return {player: _multiply(rate, factor) for player, rate in setting.items()}
+        if str(setting["class_path"]).rpartition(".")[2].lower() not in FROM_START:
+            return {"class_path": PRODUCT, "init_args": {"first": dict(setting), "second": factor}}
         arguments = setting.get("init_args") or {}
         return {
             **setting,

@@ -16,7 +16,7 @@ from detente.diagnostics.base import Diagnosis, Diagnostic, DiagnosticContext, S
 from detente.diagnostics.findings import spectrum_findings
 from detente.diagnostics.step_size_bound import step_size_bound
 from detente.errors import InvalidValue, require, unknown
-from detente.fields.base import Field
+from detente.fields.base import Field, number
 from detente.fields.consensus import Consensus
 from detente.fields.smoothing import Smoothing
 from detente.game import Batch, Game
@@ -61,7 +61,7 @@ def jacobian_spectrum(game: Game, state: State, batch: Batch, method: Method | N
     require(size <= LARGEST, "state", size, f"at most {LARGEST} parameters", "Use leading_eigenvalues for larger games")
     matrix = jacobian(game, state.vectors, state.buffers, batch).cpu()
     require(bool(matrix.isfinite().all()), "state", "a Jacobian that is not finite", "a point that has not diverged")
-    regularisation = None if method is None else _regularisation(method.field, matrix, game, state)
+    regularisation = None if method is None else _regularisation(method.field.at(state.t.cpu()), matrix, game, state)
     with_regulariser = None if regularisation is None else torch.linalg.eigvals(matrix + regularisation)
     return Spectrum(torch.linalg.eigvals(matrix), with_regulariser, size)
 
@@ -69,12 +69,12 @@ def jacobian_spectrum(game: Game, state: State, batch: Batch, method: Method | N
 def _regularisation(field: Field, matrix: Tensor, game: Game, state: State) -> Tensor | None:
     """Return w' − J at a stationary point, (n, n), or None if the field is v or its formula is not implemented."""
     if isinstance(field, Consensus):
-        return field.strength * (matrix.T @ matrix)
+        return number(field.strength) * (matrix.T @ matrix)
     if isinstance(field, Smoothing):
         mask = torch.cat([torch.full((len(state.vectors[n]),), float(n == field.player)) for n in game.players])
         mask = mask.to(matrix)[:, None]
         unmasked = matrix if field.definition == "paper" else matrix * (1 - mask)
-        return field.strength * mask * (matrix.T @ unmasked)
+        return number(field.strength) * mask * (matrix.T @ unmasked)
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -10,9 +9,10 @@ import torch
 
 from detente.autodiff import Evaluation, linearization
 from detente.errors import require
-from detente.fields.base import Field
+from detente.fields.base import Field, number
 from detente.fields.local_game import equilibrium, no_steps, require_zero_sum_pair
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.schedules.base import Schedule, require_positive
 from detente.state import Tree
 
 
@@ -26,7 +26,7 @@ class AdaptiveCompetitive(Field):
     the authors' code, ε is added before the bias correction, and s includes the gradient of the current step.
 
     Args:
-        learning_rate: η, > 0; must equal the rate of the plain steps. The authors' GANs use 1e-4.
+        learning_rate: η, > 0, or a schedule; must equal the rate of the plain steps. The authors' GANs use 1e-4.
         decay: β, in [0, 1).
         epsilon: ε, > 0.
         iterations: maximum number of conjugate-gradient iterations, ≥ 1; each costs two gradients.
@@ -39,15 +39,14 @@ class AdaptiveCompetitive(Field):
     # Mapping is possible but computes all iterations of both systems: 5 seeds of the ring took 7 times as long.
     traceable: ClassVar[bool] = False
 
-    learning_rate: float = 1e-4
+    learning_rate: float | Schedule = 1e-4
     decay: float = 0.99
     epsilon: float = 1e-5
     iterations: int = 10
     tolerance: float = 1e-6
 
     def __post_init__(self) -> None:
-        valid = math.isfinite(self.learning_rate) and self.learning_rate > 0
-        require(valid, "learning_rate", self.learning_rate, "a finite number > 0")
+        require_positive("learning_rate", self.learning_rate)
         require(0 <= self.decay < 1, "decay", self.decay, "a number in [0, 1)")
         require(self.epsilon > 0, "epsilon", self.epsilon, "a number > 0")
         require(self.iterations >= 1, "iterations", self.iterations, "an integer ≥ 1")
@@ -74,10 +73,12 @@ class AdaptiveCompetitive(Field):
         evaluation, transposed = linearization(game, vectors, buffers, batch)
         gradients = {name: evaluation.field[name] for name in game.players}
         count = memory["count"] + 1
-        rate = self.learning_rate * (1 - self.decay ** count.double()).sqrt()  # float64, like Adam's corrections
+        rate = (
+            number(self.learning_rate) * (1 - self.decay ** count.double()).sqrt()
+        )  # float64, like Adam's corrections
         square = {name: torch.lerp(memory["square"][name], v * v, 1 - self.decay) for name, v in gradients.items()}
         roots = {name: (rate.to(s.dtype) / (s.sqrt() + self.epsilon)).sqrt() for name, s in square.items()}
         z, local = equilibrium(gradients, transposed, roots, memory["local"], self.iterations, self.tolerance)
-        blocks = {name: roots[name] * z[name] / self.learning_rate for name in players}
+        blocks = {name: roots[name] * z[name] / number(self.learning_rate) for name in players}
         evaluation = replace(evaluation, field=blocks, losses={name: evaluation.losses[name] for name in players})
         return evaluation, {"count": count, "square": square, "local": local}

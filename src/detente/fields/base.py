@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from detente.autodiff import Evaluation, vector_field
 from detente.deprecated import adopt, lookup
 from detente.errors import require
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.schedules.base import Schedule, has_schedule, values
 from detente.state import State, Tree
 
 
@@ -20,7 +22,8 @@ class Field(ABC):
     """A vector field on the joint parameters, built from the game's losses and their derivatives.
 
     A concrete field is a frozen dataclass whose fields are its hyper-parameters. Players move *against* the field:
-    like a gradient, it points uphill.
+    like a gradient, it points uphill. A hyper-parameter may be a schedule if its docstring says so; the field reads it
+    as `number(self.strength)`, and a step evaluates `field.at(t, dtype)`.
 
     `traceable` states that the field can be compiled and mapped over seeds. `covariance_of` names the players for
     which the memory holds a covariance of per-sample gradients under "covariance", for optimizers that need one.
@@ -37,6 +40,21 @@ class Field(ABC):
     def covariance_of(self) -> tuple[str, ...]:
         """The players for which the memory holds a covariance of per-sample gradients. Default: none."""
         return ()
+
+    def at(self, t: Tensor, dtype: torch.dtype | None = None) -> Self:
+        """Return the field at one step, with the values of its schedules in their place.
+
+        Args:
+            t: the training step, int64 ().
+            dtype: dtype of the players' vectors.
+        """
+        scheduled = {name: setting for name, setting in vars(self).items() if has_schedule(setting)}
+        if not scheduled:
+            return self
+        field = copy.copy(self)
+        for name, setting in scheduled.items():
+            object.__setattr__(field, name, values(setting, t, dtype))
+        return field
 
     def check(self, game: Game) -> None:
         """Raise `InvalidValue` if the field is not defined on the game; the error names the reason."""
@@ -87,6 +105,13 @@ class Field(ABC):
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
     ) -> tuple[Evaluation, Tree]:
         """Return the field's blocks for `players` at a point, and the new memory. A pure function."""
+
+
+def number(setting: float | Schedule) -> float | Tensor:
+    """Return a hyper-parameter of a field that `Field.at` returned, which is not a schedule any more."""
+    require(not isinstance(setting, Schedule), "field", setting, "a field without schedules", "Call field.at(t) first")
+    assert not isinstance(setting, Schedule)
+    return setting
 
 
 def require_finite(game: Game) -> None:

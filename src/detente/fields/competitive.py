@@ -6,11 +6,14 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from torch import Tensor
+
 from detente.autodiff import Evaluation, linearization
 from detente.errors import require
-from detente.fields.base import Field
+from detente.fields.base import Field, number
 from detente.fields.local_game import equilibrium, no_steps, require_zero_sum_pair
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.schedules.base import Schedule, require_positive
 from detente.state import Tree
 
 
@@ -26,7 +29,7 @@ class Competitive(Field):
     players alternate in these two roles.
 
     Args:
-        learning_rate: η, > 0; must equal the rate of the plain steps.
+        learning_rate: η, > 0, or a schedule; must equal the rate of the plain steps.
         iterations: maximum number of conjugate-gradient iterations, ≥ 1; each costs two gradients.
         tolerance: tolerance of the residual, relative to the right-hand side, ≥ 0.
 
@@ -37,13 +40,12 @@ class Competitive(Field):
     # Mapping is possible but computes all iterations of both systems: 5 seeds of the ring took 7 times as long.
     traceable: ClassVar[bool] = False
 
-    learning_rate: float = 1e-3
+    learning_rate: float | Schedule = 1e-3
     iterations: int = 10
     tolerance: float = 1e-6
 
     def __post_init__(self) -> None:
-        valid = math.isfinite(self.learning_rate) and self.learning_rate > 0
-        require(valid, "learning_rate", self.learning_rate, "a finite number > 0")
+        require_positive("learning_rate", self.learning_rate)
         require(self.iterations >= 1, "iterations", self.iterations, "an integer ≥ 1")
         require(self.tolerance >= 0, "tolerance", self.tolerance, "a number ≥ 0")
 
@@ -65,7 +67,8 @@ class Competitive(Field):
         """Return w."""
         evaluation, transposed = linearization(game, vectors, buffers, batch)
         gradients = {name: evaluation.field[name] for name in game.players}
-        root = math.sqrt(self.learning_rate)
+        rate = number(self.learning_rate)
+        root = rate.sqrt() if isinstance(rate, Tensor) else math.sqrt(rate)
         roots = dict.fromkeys(game.players, root)
         z, memory = equilibrium(gradients, transposed, roots, memory, self.iterations, self.tolerance)
         blocks = {name: z[name] / root for name in players}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from detente.autodiff import Evaluation, vector_jacobian
-from detente.errors import require
-from detente.fields.base import Field
+from detente.fields.base import Field, number
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.schedules.base import Schedule, require_not_negative
 from detente.state import Tree
 
 
@@ -19,15 +19,15 @@ class Consensus(Field):
     Var[v_1]/(2B) (Lemma 15). With γ = 0 this is the gradient field.
 
     Args:
-        strength: γ, dimensionless, ≥ 0; the paper uses 10 for the mixture and 0.1 or 10 for images.
+        strength: γ, dimensionless, ≥ 0, or a schedule; the paper uses 10 for the mixture and 0.1 or 10 for images.
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Algorithm 2 and eq. 12 (descent sign).
     """
 
-    strength: float = 10.0
+    strength: float | Schedule = 10.0
 
     def __post_init__(self) -> None:
-        require(self.strength >= 0, "strength", self.strength, "a number ≥ 0")
+        require_not_negative("strength", self.strength)
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
         """Return one gradient per player for v, and one of ½‖v‖² per moving player."""
@@ -38,5 +38,5 @@ class Consensus(Field):
     ) -> tuple[Evaluation, Tree]:
         """Return w(x)."""
         evaluation, pull = vector_jacobian(game, vectors, buffers, batch, columns=players)
-        blocks = {name: evaluation.field[name] + self.strength * pull[name] for name in players}
+        blocks = {name: evaluation.field[name] + number(self.strength) * pull[name] for name in players}
         return replace(evaluation, field=blocks), memory

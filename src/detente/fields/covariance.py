@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +10,9 @@ from torch import Tensor, nn
 
 from detente.autodiff import Evaluation, gradient_covariance, through_layers, vector_field
 from detente.errors import require
-from detente.fields.base import Field, coupling_between_samples
+from detente.fields.base import Field, coupling_between_samples, number
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.schedules.base import Schedule, require_not_negative
 from detente.state import Tree
 
 LARGEST_FULL = 20_000  # parameters; the float32 matrix then takes 1.6 GB
@@ -34,8 +34,9 @@ class Covariance(Field):
         kind: "diagonal" for variances only, (n_i,), or "full" for the matrix, (n_i, n_i), up to 20,000 parameters.
         average: "running" is I_t as above, which settles to a constant; "instantaneous" is κ_t = 1, I_t = V(x_t),
             which was observed to allow larger steps.
-        prior: precision p ≥ 0 of a Gaussian prior log P(θ) = −p/2 ‖θ‖² of these players. Its −∇ log P = p θ is added to
-            the gradient of the mean loss in their blocks; V and the reported losses do not include it.
+        prior: precision p ≥ 0, or a schedule, of a Gaussian prior log P(θ) = −p/2 ‖θ‖² of these players. Its
+            −∇ log P = p θ is added to the gradient of the mean loss in their blocks; V and the reported losses do not
+            include it.
 
     Source: NIPS 2017 submission on noisy discriminator gradients, eqs. 10 and 11; the recursion is Ahn, Korattikara &
         Welling 2012 (arXiv:1206.6380); "instantaneous" after Wei & Shang 2025 (arXiv:2512.24515).
@@ -44,7 +45,7 @@ class Covariance(Field):
     players: tuple[str, ...] = ("discriminator",)
     kind: Literal["diagonal", "full"] = "diagonal"
     average: Literal["running", "instantaneous"] = "running"
-    prior: float = 0.0
+    prior: float | Schedule = 0.0
 
     def __post_init__(self) -> None:
         distinct = bool(self.players) and len(set(self.players)) == len(self.players)
@@ -52,7 +53,7 @@ class Covariance(Field):
         require(self.kind in ("diagonal", "full"), "kind", self.kind, "'diagonal' or 'full'")
         valid = self.average in ("running", "instantaneous")
         require(valid, "average", self.average, "'running' or 'instantaneous'")
-        require(math.isfinite(self.prior) and self.prior >= 0, "prior", self.prior, "a finite number ≥ 0")
+        require_not_negative("prior", self.prior)
 
     @property
     def covariance_of(self) -> tuple[str, ...]:
@@ -120,7 +121,8 @@ class Covariance(Field):
             if self.average == "running":
                 estimate = covariances[name] + (estimate - covariances[name]) / counts[name].to(estimate.dtype)
             covariances[name] = estimate
-            pull = self.prior * vectors[name] if self.prior else 0.0
+            prior = number(self.prior)
+            pull = prior * vectors[name] if isinstance(prior, Tensor) or prior else 0.0
             blocks, losses = blocks | {name: evaluation.field[name] + pull}, losses | {name: evaluation.losses[name]}
             variances = estimate if self.kind == "diagonal" else estimate.diagonal()
             extra["noise_level" if len(self.players) == 1 else f"noise_level_{name}"] = variances.mean().sqrt()

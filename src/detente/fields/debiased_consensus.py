@@ -8,8 +8,9 @@ import torch
 
 from detente.autodiff import Evaluation, vector_jacobian
 from detente.errors import require
-from detente.fields.base import Field, coupling_between_samples
+from detente.fields.base import Field, coupling_between_samples, number
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.schedules.base import Schedule, require_not_negative
 from detente.state import Tree
 
 NUMBERS_AT_ONCE = 2**24  # elements in one array of per-sample gradients
@@ -24,15 +25,15 @@ class DebiasedConsensus(Field):
     too large by Var[v_1]/(2B) on average. The per-sample derivatives take the time and memory of B networks.
 
     Args:
-        strength: γ, dimensionless, ≥ 0; the paper uses 10 for the mixture and 0.1 or 10 for images.
+        strength: γ, dimensionless, ≥ 0, or a schedule; the paper uses 10 for the mixture and 0.1 or 10 for images.
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Lemma 15 and the remark after it (descent sign).
     """
 
-    strength: float = 10.0
+    strength: float | Schedule = 10.0
 
     def __post_init__(self) -> None:
-        require(self.strength >= 0, "strength", self.strength, "a number ≥ 0")
+        require_not_negative("strength", self.strength)
 
     def check(self, game: Game) -> None:
         """Raise `InvalidValue` unless a batch has at least two samples that can be evaluated one by one."""
@@ -55,7 +56,7 @@ class DebiasedConsensus(Field):
         evaluation, together = vector_jacobian(game, vectors, buffers, batch, columns=players)
         per_sample_pulls = _mean_of_pulls(game, vectors, buffers, batch, players)
         pull = {name: (count * together[name] - per_sample_pulls[name]) / (count - 1) for name in players}
-        blocks = {name: evaluation.field[name] + self.strength * pull[name] for name in players}
+        blocks = {name: evaluation.field[name] + number(self.strength) * pull[name] for name in players}
         return replace(evaluation, field=blocks), memory
 
 

@@ -10,9 +10,10 @@ from torch import Tensor
 from detente.autodiff import Evaluation, linearization, vector_field
 from detente.autodiff.conjugate_gradient import conjugate_gradient
 from detente.errors import require
-from detente.fields.base import Field
+from detente.fields.base import Field, number
 from detente.fields.local_game import require_zero_sum_pair
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.schedules.base import Schedule, require_not_negative, require_positive
 from detente.state import Tree
 
 
@@ -30,8 +31,8 @@ class FollowTheRidge(Field):
     use plain gradient steps.
 
     Args:
-        ratio: η_x/η_y of the plain steps, > 0.
-        damping: d, ≥ 0, in units of H_yy²; 0 is exact if H_yy can be inverted.
+        ratio: η_x/η_y of the plain steps, > 0, or a schedule.
+        damping: d, ≥ 0, or a schedule, in units of H_yy²; 0 is exact if H_yy can be inverted.
         iterations: maximum number of conjugate-gradient iterations, ≥ 1; each costs two gradients.
         tolerance: tolerance of the residual, relative to the right-hand side, ≥ 0.
         leader: the player that moves first in the sequential game. Default: the first player, in a GAN the generator.
@@ -42,8 +43,8 @@ class FollowTheRidge(Field):
         (arXiv:1910.07512), Algorithm 1; the authors' code for the damping and the preconditioner.
     """
 
-    ratio: float = 1.0
-    damping: float = 1.0
+    ratio: float | Schedule = 1.0
+    damping: float | Schedule = 1.0
     iterations: int = 5
     tolerance: float = 1e-6
     leader: str | None = None
@@ -51,8 +52,8 @@ class FollowTheRidge(Field):
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        require(self.ratio > 0, "ratio", self.ratio, "a number > 0")
-        require(self.damping >= 0, "damping", self.damping, "a number ≥ 0")
+        require_positive("ratio", self.ratio)
+        require_not_negative("damping", self.damping)
         require(self.iterations >= 1, "iterations", self.iterations, "an integer ≥ 1")
         require(self.tolerance >= 0, "tolerance", self.tolerance, "a number ≥ 0")
         require(self.decay is None or 0 <= self.decay < 1, "decay", self.decay, "a number in [0, 1), or None")
@@ -99,9 +100,9 @@ class FollowTheRidge(Field):
         # J_yx = −(J_xy)ᵀ in a zero-sum game, and H_yy⁻¹ H_yx = J_yy⁻¹ J_yx.
         slope = curvature(-transposed({leader: blocks[leader]}, (follower,))[follower])
         ridge = conjugate_gradient(
-            lambda u: curvature(curvature(u)) + self.damping * u, slope, None, self.iterations, self.tolerance
+            lambda u: curvature(curvature(u)) + number(self.damping) * u, slope, None, self.iterations, self.tolerance
         )
-        blocks[follower] = blocks[follower] - self.ratio * ridge
+        blocks[follower] = blocks[follower] - number(self.ratio) * ridge
         evaluation = replace(
             evaluation, field={n: blocks[n] for n in players}, losses={n: evaluation.losses[n] for n in players}
         )

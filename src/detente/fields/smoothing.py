@@ -7,8 +7,9 @@ from typing import Literal
 
 from detente.autodiff import Evaluation, vector_field, vector_jacobian
 from detente.errors import require
-from detente.fields.base import Field
+from detente.fields.base import Field, number
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.schedules.base import Schedule, require_not_negative
 from detente.state import Tree
 
 
@@ -21,7 +22,7 @@ class Smoothing(Field):
     generator's gradient alone, R = ½‖v_G‖².
 
     Args:
-        strength: γ, dimensionless, ≥ 0.
+        strength: γ, dimensionless, ≥ 0, or a schedule.
         definition: "paper" (R = ½‖v‖²) or "code" (R = ½‖v_G‖²).
         player: the player to regularise; the others follow their plain gradient.
 
@@ -29,12 +30,12 @@ class Smoothing(Field):
         (consensus_gan/optimizer.py).
     """
 
-    strength: float = 10.0
+    strength: float | Schedule = 10.0
     definition: Literal["paper", "code"] = "paper"
     player: str = "discriminator"
 
     def __post_init__(self) -> None:
-        require(self.strength >= 0, "strength", self.strength, "a number ≥ 0")
+        require_not_negative("strength", self.strength)
         require(self.definition in ("paper", "code"), "definition", self.definition, "'paper' or 'code'")
 
     def check(self, game: Game) -> None:
@@ -60,5 +61,5 @@ class Smoothing(Field):
             plain = vector_field(game, vectors, buffers, batch, players)
             _, pull = vector_jacobian(game, vectors, buffers, batch, players=others, columns=(self.player,))
         blocks = {name: plain.field[name] for name in players}
-        blocks[self.player] = blocks[self.player] + self.strength * pull[self.player]
+        blocks[self.player] = blocks[self.player] + number(self.strength) * pull[self.player]
         return replace(plain, field=blocks), memory

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from detente.autodiff import Evaluation, field_products
 from detente.errors import require
-from detente.fields.base import Field
+from detente.fields.base import Field, number
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.schedules.base import Schedule, require_not_negative
 from detente.state import Tree
 
 
@@ -22,7 +23,7 @@ class Symplectic(Field):
     the number of parameter tensors, which a field does not have. n matters only near fixed points, where ε decides.
 
     Args:
-        strength: λ, dimensionless, ≥ 0.
+        strength: λ, dimensionless, ≥ 0, or a schedule.
         align: whether λ takes the sign above; if False, λ is always positive.
         epsilon: ε, ≥ 0; a weak preference for λ > 0.
 
@@ -30,12 +31,12 @@ class Symplectic(Field):
         Letcher et al. 2019, Differentiable Game Mechanics (arXiv:1905.04926), and both codes for the sign.
     """
 
-    strength: float = 1.0
+    strength: float | Schedule = 1.0
     align: bool = True
     epsilon: float = 0.1
 
     def __post_init__(self) -> None:
-        require(self.strength >= 0, "strength", self.strength, "a number ≥ 0")
+        require_not_negative("strength", self.strength)
         require(self.epsilon >= 0, "epsilon", self.epsilon, "a number ≥ 0")
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
@@ -53,7 +54,7 @@ class Symplectic(Field):
         def inner(first: Vectors, second: Vectors) -> Tensor:
             return sum((first[name] @ second[name] for name in game.players), start=v[game.players[0]].new_zeros(()))
 
-        strength: float | Tensor = self.strength
+        strength = number(self.strength)
         if self.align:
             n = sum(vector.numel() for vector in vectors.values())
             strength = strength * (inner(v, backward) * inner(turn, backward) / n + self.epsilon).sign()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +10,9 @@ from torch import Tensor
 
 from detente.autodiff import Evaluation, unrolled_gradient, vector_field
 from detente.errors import require
-from detente.fields.base import Field
+from detente.fields.base import Field, number
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.schedules.base import Schedule, require_positive
 from detente.state import Tree
 
 Moments = dict[str, Tensor]
@@ -29,7 +29,7 @@ class Unrolled(Field):
 
     Args:
         steps: K, ≥ 1; the paper's mixture: 5 or 10.
-        learning_rate: η of the opponent's steps, > 0.
+        learning_rate: η of the opponent's steps, > 0, or a schedule.
         inner: the opponent's steps: "gradient" (plain) or "adam".
         betas: Adam's (β₁, β₂), each in [0, 1).
         epsilon: Adam's ε, > 0.
@@ -40,7 +40,7 @@ class Unrolled(Field):
     """
 
     steps: int = 5
-    learning_rate: float = 1e-4
+    learning_rate: float | Schedule = 1e-4
     inner: Literal["gradient", "adam"] = "adam"
     betas: tuple[float, float] = (0.5, 0.999)
     epsilon: float = 1e-8
@@ -48,8 +48,7 @@ class Unrolled(Field):
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "steps", self.steps, "an integer ≥ 1")
-        valid = math.isfinite(self.learning_rate) and self.learning_rate > 0
-        require(valid, "learning_rate", self.learning_rate, "a finite number > 0")
+        require_positive("learning_rate", self.learning_rate)
         require(self.inner in ("gradient", "adam"), "inner", self.inner, "'gradient' or 'adam'")
         require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "two numbers in [0, 1)")
         require(self.epsilon > 0, "epsilon", self.epsilon, "a number > 0")
@@ -95,7 +94,7 @@ class Unrolled(Field):
     def _move(self, vector: Tensor, gradient: Tensor, memory: Moments) -> tuple[Tensor, Moments]:
         """Return the opponent's parameters and moments after one step."""
         if self.inner == "gradient":
-            return vector - self.learning_rate * gradient, memory
+            return vector - number(self.learning_rate) * gradient, memory
         first, second = self.betas
         count = memory["count"] + 1
         mean = torch.lerp(memory["mean"], gradient, 1 - first)
@@ -104,5 +103,5 @@ class Unrolled(Field):
         correct_mean, correct_root = 1 - first ** count.double(), (1 - second ** count.double()).sqrt()
         smooth = square > 0
         root = torch.where(smooth, torch.where(smooth, square, 1).sqrt(), 0) / correct_root.to(vector.dtype)
-        rate = (self.learning_rate / correct_mean).to(vector.dtype)
+        rate = (number(self.learning_rate) / correct_mean).to(vector.dtype)
         return vector - rate * mean / (root + self.epsilon), {"count": count, "mean": mean, "square": square}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from detente.errors import require
-from detente.schedule import Schedule, value
+from detente.schedules.base import Schedule, value
 
 Strength = float | Schedule
 

@@ -7,7 +7,7 @@ from detente.methods.base import Rate, named_optimizer, registered, require_one_
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
-from detente.schedule import Schedule
+from detente.schedules.base import Schedule
 from detente.schemes.accept_reject import AcceptReject
 
 
@@ -48,10 +48,10 @@ def accept_reject(
     limits="rarely finds an improvement with thousands of parameters",
 )
 def random_proposal(
-    spread: float = 0.5,
+    spread: float | Schedule = 0.5,
     ascent_steps: int = 100,
-    tolerance: float = 1e-3,
-    decrease: float = 0.03,
+    tolerance: float | Schedule = 1e-3,
+    decrease: float | Schedule = 0.03,
     patience: int | None = 20,
     optimizer: Optimizer | str = "sgd",
     learning_rate: Rate = None,

@@ -6,7 +6,7 @@ from detente.fields.gradient import Gradient
 from detente.methods.base import Rate, named_optimizer, registered
 from detente.methods.method import Method
 from detente.optimizers.base import Optimizer
-from detente.schedule import Schedule
+from detente.schedules.base import Schedule
 from detente.schemes.adaptive_turns import AdaptiveTurns
 
 

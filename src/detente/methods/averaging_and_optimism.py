@@ -10,7 +10,7 @@ from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.optimizers.optimistic_adam import OptimisticAdam
-from detente.schedule import Schedule
+from detente.schedules.base import Schedule
 from detente.schemes.alternating import Alternating
 from detente.schemes.averaging import Averaging
 from detente.schemes.extragradient import Extragradient
@@ -23,12 +23,14 @@ from detente.schemes.simultaneous import Simultaneous
     use="if Adam cycles and a step must not cost more",
     limits="is less stable than extragradient at the same rate",
 )
-def optimistic_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.5, 0.9)) -> Method:
+def optimistic_adam(
+    learning_rate: Rate = None, betas: tuple[float | Schedule, float | Schedule] = (0.5, 0.9)
+) -> Method:
     """Optimistic Adam: all players move at once, with Adam's moves extrapolated by one step.
 
     Args:
         learning_rate: learning rate, for all players or per player; default 1e-4.
-        betas: (β₁, β₂), each in [0, 1).
+        betas: (β₁, β₂), each in [0, 1) or a schedule.
 
     Source: Daskalakis, Ilyas, Syrgkanis & Zeng 2018, Training GANs with Optimism (arXiv:1711.00141), Algorithm 1.
     """
@@ -41,13 +43,13 @@ def optimistic_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.
     use="as `extragradient`, with the betas and rates of the paper",
     limits="as `extragradient`",
 )
-def extra_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.5, 0.9)) -> Method:
+def extra_adam(learning_rate: Rate = None, betas: tuple[float | Schedule, float | Schedule] = (0.5, 0.9)) -> Method:
     """ExtraAdam: extragradient with Adam for both half-steps, each on its own batch.
 
     Args:
         learning_rate: learning rate, for all players or per player; default 5e-5 for the generator and 5e-4 for the
             discriminator, as in the paper.
-        betas: (β₁, β₂), each in [0, 1).
+        betas: (β₁, β₂), each in [0, 1) or a schedule.
 
     Source: Gidel et al. 2019, A Variational Inequality Perspective on GANs (arXiv:1802.10551), Algorithm 4.
     """
@@ -62,7 +64,7 @@ def extra_adam(learning_rate: Rate = None, betas: tuple[float, float] = (0.5, 0.
 )
 def lookahead(
     every: int = 5,
-    step: float = 0.5,
+    step: float | Schedule = 0.5,
     optimizer: Optimizer | str = "adam",
     learning_rate: Rate = None,
     discriminator_turns: int = 1,
@@ -71,7 +73,7 @@ def lookahead(
 
     Args:
         every: steps between pulls, ≥ 1; 5 on CIFAR-10, 1000 on MNIST, 5000 with extragradient.
-        step: step size of the slow weights towards the fast ones, in (0, 1].
+        step: step size of the slow weights towards the fast ones, in (0, 1], or a schedule.
         optimizer: an optimizer or its name; "adam" has the paper's β₁ = 0 and β₂ = 0.9.
         learning_rate: rate of the named optimizer; default 2e-4.
         discriminator_turns: turns of the discriminator per turn of the generator, ≥ 1; 5 in the paper.
@@ -90,7 +92,7 @@ def lookahead(
 def nested_lookahead(
     every: int = 5,
     nested_every: int = 10_000,
-    step: float = 0.5,
+    step: float | Schedule = 0.5,
     optimizer: Optimizer | str = "adam",
     learning_rate: Rate = None,
     discriminator_turns: int = 1,
@@ -100,7 +102,7 @@ def nested_lookahead(
     Args:
         every: steps between pulls, ≥ 1.
         nested_every: steps between pulls of the slow weights, a multiple of `every`; 10 000 in the code's example.
-        step: step size of the slow weights towards the fast ones, in (0, 1].
+        step: step size of the slow weights towards the fast ones, in (0, 1], or a schedule.
         optimizer: an optimizer or its name; "adam" has the paper's β₁ = 0 and β₂ = 0.9.
         learning_rate: rate of the named optimizer; default 2e-4.
         discriminator_turns: turns of the discriminator per turn of the generator, ≥ 1; 5 in the paper.

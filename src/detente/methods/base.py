@@ -8,9 +8,10 @@ from numbers import Real
 from typing import Any, TypeVar
 
 from detente.errors import InvalidValue, require, unknown
-from detente.optimizers.base import Optimizer
+from detente.optimizers.base import Optimizer, Wrapper
+from detente.optimizers.torch_optimizer import Torch
 from detente.registry import members
-from detente.schedule import Schedule
+from detente.schedules.base import Schedule
 
 # One learning rate for all players, or one per player (two time-scales), by name or in the order of the players.
 Rate = float | Schedule | Mapping[str, float | Schedule] | Sequence[float | Schedule] | None
@@ -72,7 +73,8 @@ def with_rates(learning_rate: Rate, default: float, make: Callable[[Any], Optimi
 def named_optimizer(optimizer: Optimizer | str, learning_rate: Rate, default: float) -> Optimizers:
     """Return an optimizer unchanged, or for a name, the member of that name with `learning_rate` or the default.
 
-    If each player has its own learning rate, each has its own optimizer.
+    A name with a dot is the import path of a `torch.optim.Optimizer`, such as "torch.optim.AdamW". If each player has
+    its own learning rate, each has its own optimizer.
 
     Raises:
         InvalidValue: the name is unknown, or an optimizer instance is combined with a learning rate.
@@ -81,9 +83,11 @@ def named_optimizer(optimizer: Optimizer | str, learning_rate: Rate, default: fl
         if learning_rate is not None:
             raise InvalidValue("learning_rate", learning_rate, "None, since the optimizer that you passed has its own")
         return optimizer
-    choices = {name: member for name, member in members("optimizers").items() if name != "clipped"}
+    choices = {n: kind for n, kind in members("optimizers").items() if not issubclass(kind, Wrapper | Torch)}
     if not isinstance(optimizer, str):
         raise InvalidValue("optimizer", optimizer, f"an optimizer, or one of {', '.join(choices)}")
+    if "." in optimizer:
+        return with_rates(learning_rate, default, lambda rate: _torch_optimizer(optimizer, rate))
     if optimizer not in choices:
         raise unknown("optimizer", optimizer, choices)
     return with_rates(learning_rate, default, lambda rate: choices[optimizer](learning_rate=rate))
@@ -109,20 +113,24 @@ def gan_optimizers(optimizer: Optimizer | str, learning_rate: Rate, default: flo
     )
 
 
-def require_one_rate(learning_rate: Rate, hint: str, scheduled: bool = True) -> None:
+def require_one_rate(learning_rate: Rate, hint: str) -> None:
     """Raise `InvalidValue` for learning rates per player, for a method that has only one rate.
 
     Args:
         learning_rate: the user's value.
         hint: explains which player has this rate, or how to set the other player's rate.
-        scheduled: whether the rate may be a schedule.
     """
     per_player = isinstance(learning_rate, Mapping | Sequence) and not isinstance(learning_rate, str)
     require(not per_player, "learning_rate", learning_rate, "one rate", hint)
     if learning_rate is not None:
         _require_rate("learning_rate", learning_rate)
-        plain = scheduled or not isinstance(learning_rate, Schedule)
-        require(plain, "learning_rate", learning_rate, "a finite number > 0", hint)
+
+
+def _torch_optimizer(path: str, rate: Any) -> Torch:
+    try:
+        return Torch(path, lr=rate)
+    except InvalidValue as error:
+        raise InvalidValue("optimizer", path, error.allowed, error.hint) from error
 
 
 def _make(field: str, rate: Any, make: Callable[[Any], Optimizer]) -> Optimizer:
@@ -130,6 +138,8 @@ def _make(field: str, rate: Any, make: Callable[[Any], Optimizer]) -> Optimizer:
     try:
         return make(rate)
     except InvalidValue as error:
+        if error.field == "optimizer":
+            raise
         raise InvalidValue(field, rate, error.allowed, error.hint) from error
 
 

@@ -11,6 +11,7 @@ from detente.methods.base import Rate, gan_optimizers, named_optimizer, register
 from detente.methods.method import Method
 from detente.optimizers.base import Optimizer
 from detente.optimizers.clipped import Clipped
+from detente.schedules.base import Schedule
 from detente.schemes.alternating import Alternating
 from detente.schemes.extragradient import Extragradient
 from detente.schemes.optimistic import Optimistic
@@ -135,12 +136,12 @@ def optimistic(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -
     limits="is biased on mini-batches; a large strength also attracts to stationary points that are not minima",
 )
 def consensus(
-    strength: float = 10.0, optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rate: Rate = None
+    strength: float | Schedule = 10.0, optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rate: Rate = None
 ) -> Method:
     """Consensus optimisation: simultaneous gradient descent with a pull ∇ ½‖v‖² towards stationary points.
 
     Args:
-        strength: γ, ≥ 0; 10 for the mixture, 0.1 or 10 for images.
+        strength: γ, ≥ 0, or a schedule; 10 for the mixture, 0.1 or 10 for images.
         optimizer: an optimizer or its name.
         learning_rate: rate of the named optimizer; default 1e-4.
 
@@ -155,7 +156,7 @@ def consensus(
     limits="does not damp the rotation of the generator",
 )
 def smoothing(
-    strength: float = 10.0,
+    strength: float | Schedule = 10.0,
     definition: Literal["paper", "code"] = "paper",
     optimizer: Optimizer | str = "rmsprop_tensorflow",
     learning_rate: Rate = None,
@@ -163,7 +164,7 @@ def smoothing(
     """Consensus optimisation for the discriminator only, which also works with BatchNorm.
 
     Args:
-        strength: γ, ≥ 0.
+        strength: γ, ≥ 0, or a schedule.
         definition: the paper's regulariser ½‖v‖², or its code's ½‖v_G‖².
         optimizer: an optimizer or its name.
         learning_rate: rate of the named optimizer; default 1e-4.

@@ -13,7 +13,7 @@ from detente.optimizers.ccadl import CCADL
 from detente.optimizers.langevin import Langevin
 from detente.optimizers.sgld import SGLD
 from detente.optimizers.sgnht import SGNHT
-from detente.schedule import Schedule
+from detente.schedules.base import Schedule
 from detente.schemes.alternating import Alternating
 
 GENERATOR_RATE = 1e-3  # Adam's rate for the generator of the mixture; the sources do not state one

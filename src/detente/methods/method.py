@@ -59,6 +59,13 @@ class Method:
             return self
         return _renamed(self, dict(zip(GAN_PLAYERS, game.players, strict=True)))
 
+    def _optimizers(self, game: Game) -> dict[str, Optimizer]:
+        """Return the optimizer of each player for the layout of its vector."""
+        return {
+            name: optimizer.for_layout(game.layouts[name]) if name in game.layouts else optimizer
+            for name, optimizer in self.optimizers(game.players).items()
+        }
+
     def check(self, game: Game) -> None:
         """Raise `InvalidValue` if the method does not support the game; the error names the reason."""
         optimizers = self.optimizers(game.players)
@@ -68,13 +75,17 @@ class Method:
             require(
                 available, "field", f"{type(self.field).__name__} for {name}", allowed, "e.g. the field `covariance`"
             )
+            users = [user for user, other in optimizers.items() if other is optimizer]
+            optimizer.check({user: game.layouts[user] for user in users if user in game.layouts})
         self.field.check(game)
         self.scheme.check(game, self.field)
         self.scheme.draws(game.players)
 
     def traceable(self, game: Game) -> bool:
         """Return whether a step can be compiled and mapped over seeds."""
-        return game.traceable and self.field.traceable and self.scheme.traceable
+        optimizers = self.optimizers(game.players).values()
+        parts = (game, self.field, self.scheme, *optimizers)
+        return all(part.traceable for part in parts)
 
     def draws(self, game: Game) -> int:
         """Return the number of batches that one step uses."""
@@ -96,7 +107,7 @@ class Method:
     def beginning(self, game: Game, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> State:
         """Return the state before the first step, from given parameters and buffers."""
         self.check(game)
-        context = StepContext(game, self.field, self.optimizers(game.players))
+        context = StepContext(game, self.field, self._optimizers(game))
         memory = {
             "field": self.field.initial(game, vectors, buffers),
             "scheme": self.scheme.initial(context, vectors, buffers, generator),
@@ -111,6 +122,17 @@ class Method:
             return state
         state = self.scheme.restart(state, generator)
         return replace(state, memory={**state.memory, "field": self.field.prepare(game, state)})
+
+    def observe(self, state: State, metrics: Mapping[str, float]) -> State:
+        """Return the state after a measurement between two steps, for optimizers that react to metrics.
+
+        Args:
+            state: the current state.
+            metrics: the measured values, by name.
+        """
+        optimizers, memory = self.optimizers(tuple(state.vectors)), state.memory["optimizers"]
+        observed = {name: optimizers[name].observe(memory[name], metrics) for name in memory}
+        return replace(state, memory={**state.memory, "optimizers": observed})
 
     def noise(self, game: Game, state: State, generator: torch.Generator) -> NoisePerBatch:
         """Return the random numbers of one step in addition to its batches, one dictionary per batch.
@@ -139,7 +161,7 @@ class Method:
             noise: the random numbers of `noise`.
             donate: whether the step may overwrite the state, which the caller must then not use again.
         """
-        context = StepContext(game, self.field, self.optimizers(game.players), donate and self.scheme.allows_in_place)
+        context = StepContext(game, self.field, self._optimizers(game), donate and self.scheme.allows_in_place)
         state, info = self.scheme(context, state, batches, noise or ({},) * len(batches))
         return state, replace(info, gradient_evaluations=self.gradient_evaluations(game))
 

@@ -11,6 +11,7 @@ from detente.methods.base import Rate, gan_optimizers, named_optimizer, register
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
+from detente.schedules.base import Schedule
 from detente.schemes.alternating import Alternating
 from detente.schemes.averaging import Averaging
 from detente.schemes.extragradient import Extragradient
@@ -159,13 +160,16 @@ def svre_averaged(
     points=25_600,
 )
 def svre_restarted(
-    every: float = 1.0, probability: float = 0.1, optimizer: Optimizer | str = "sgd", learning_rate: Rate = None
+    every: float = 1.0,
+    probability: float | Schedule = 0.1,
+    optimizer: Optimizer | str = "sgd",
+    learning_rate: Rate = None,
 ) -> Method:
     """Restarted SVRE: at a snapshot, training may restart from the average of its iterates.
 
     Args:
         every: average number of epochs between snapshots, > 0.
-        probability: probability of a restart at a snapshot, in [0, 1].
+        probability: probability of a restart at a snapshot, in [0, 1], or a schedule.
         optimizer: an optimizer or its name.
         learning_rate: rate of the named optimizer; default 0.01.
 
@@ -199,7 +203,7 @@ def full_batch(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -
     limits="is slow: per-sample second derivatives make a step ten times as slow as with consensus",
 )
 def debiased_consensus(
-    strength: float = 10.0, optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rate: Rate = None
+    strength: float | Schedule = 10.0, optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rate: Rate = None
 ) -> Method:
     """Consensus optimisation with an unbiased estimate of ½‖v‖² from small batches.
 

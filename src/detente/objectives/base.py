@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from detente.errors import InvalidValue, require
-from detente.schedule import at_step, is_scheduled
+from detente.schedules.base import at_step, is_scheduled
 
 Scores = Any  # a tensor of any shape, or tensors nested in lists, tuples and dictionaries
 LOSSES = ("discriminator_loss", "generator_loss")

@@ -9,7 +9,7 @@ from torch.nn.functional import logsigmoid, softplus
 
 from detente.errors import require
 from detente.objectives.base import Objective
-from detente.schedule import Schedule, number
+from detente.schedules.base import Schedule, number
 
 
 @dataclass(frozen=True)

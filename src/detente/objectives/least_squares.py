@@ -10,7 +10,7 @@ from torch import Tensor
 
 from detente.errors import require
 from detente.objectives.base import Objective
-from detente.schedule import Schedule, number
+from detente.schedules.base import Schedule, number
 
 
 @dataclass(frozen=True)

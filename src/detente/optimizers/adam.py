@@ -1,17 +1,17 @@
-"""Adam."""
+"""Adam, AMSGrad and AdamW."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from detente.autodiff.tracing import is_eager
 from detente.errors import require
-from detente.optimizers.base import Optimizer
-from detente.schedule import Schedule, require_positive, value
+from detente.optimizers.base import Optimizer, decayed, mixed, require_betas
+from detente.schedules.base import Schedule, require_not_negative, require_positive, value
 
 
 @dataclass(frozen=True)
@@ -20,57 +20,96 @@ class Adam(Optimizer):
 
     Args:
         learning_rate: η, > 0, or a schedule.
-        betas: (β₁, β₂), each in [0, 1); GANs are usually trained with β₁ = 0.5 or 0.
+        betas: (β₁, β₂), each in [0, 1) or a schedule; GANs are usually trained with β₁ = 0.5 or 0.
         epsilon: ε, > 0.
+        weight_decay: λ, ≥ 0, or a schedule: L² regularisation, v ← v + λx before everything else. For decoupled weight
+            decay, use `AdamW`.
+        amsgrad: whether √ŝ uses the largest s so far (AMSGrad), which keeps steps from growing again.
 
-    Source: Kingma & Ba 2015 (arXiv:1412.6980), Algorithm 1; `torch.optim.Adam`.
+    Source: Kingma & Ba 2015 (arXiv:1412.6980), Algorithm 1; Reddi, Kale & Kumar 2018 (arXiv:1904.09237), Algorithm 2,
+        for AMSGrad; `torch.optim.Adam`.
     """
 
+    decoupled: ClassVar[bool] = False
+
     learning_rate: float | Schedule = 1e-4
-    betas: tuple[float, float] = (0.5, 0.999)
+    betas: tuple[float | Schedule, float | Schedule] = (0.5, 0.999)
     epsilon: float = 1e-8
+    weight_decay: float | Schedule = 0.0
+    amsgrad: bool = False
 
     def __post_init__(self) -> None:
         require_positive("learning_rate", self.learning_rate)
-        require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "two numbers in [0, 1)")
+        require_betas(self.betas)
         require(self.epsilon > 0, "epsilon", self.epsilon, "a number > 0")
+        require_not_negative("weight_decay", self.weight_decay)
 
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
         """Return zero moments, (n,), and the number of calls, ()."""
+        moments = ("mean", "square", "largest") if self.amsgrad else ("mean", "square")
         return {
             "count": torch.zeros((), dtype=torch.int64, device=vector.device),
-            "mean": torch.zeros_like(vector),
-            "square": torch.zeros_like(vector),
+            **{name: torch.zeros_like(vector) for name in moments},
         }
 
     def __call__(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return x − η m̂/(√ŝ + ε)."""
-        if is_eager(vector, direction, *memory.values()):
+        if self._has_kernel(vector, direction, *memory.values()):
             copies = {name: tensor.clone() for name, tensor in memory.items()}
             return self.step_in_place(vector.clone(), direction, copies, t)
-        first, second = self.betas
-        count = memory["count"] + 1
+        first, second = (value(beta, t, vector.dtype) for beta in self.betas)
         rate = value(self.learning_rate, t, vector.dtype)
-        mean = torch.lerp(memory["mean"], direction, 1 - first)
-        square = torch.lerp(memory["square"], direction * direction, 1 - second)
+        if self.decoupled:
+            vector = vector * (1 - rate * value(self.weight_decay, t, vector.dtype))
+        else:
+            direction = decayed(self.weight_decay, vector, direction, t)
+        count = memory["count"] + 1
+        mean = mixed(memory["mean"], direction, first)
+        square = mixed(memory["square"], direction * direction, second)
+        largest = {"largest": torch.maximum(memory["largest"], square)} if self.amsgrad else {}
         # float64, as in torch.optim: 1 − β₂ᵗ loses four digits in float32.
         correct_mean, correct_root = 1 - first ** count.double(), (1 - second ** count.double()).sqrt()
         step = (rate / correct_mean).to(vector.dtype)
-        root = square.sqrt().div_(correct_root.to(vector.dtype)).add_(self.epsilon)
-        return vector - step * (mean / root), {"count": count, "mean": mean, "square": square}
+        root = largest.get("largest", square).sqrt().div_(correct_root.to(vector.dtype)).add_(self.epsilon)
+        return vector - step * (mean / root), {"count": count, "mean": mean, "square": square, **largest}
 
     def step_in_place(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Make the same step in place, with one fused kernel, which is faster than eight passes over a large vector."""
-        if not is_eager(vector, direction, *memory.values()):
+        if not self._has_kernel(vector, direction, *memory.values()):
             return self(vector, direction, memory, t)
-        count, mean, square = memory["count"] + 1, memory["mean"], memory["square"]
+        count = memory["count"] + 1
         rate = value(self.learning_rate, t, vector.dtype)
         settings: dict[str, Any] = {"lr": rate, "beta1": self.betas[0], "beta2": self.betas[1], "eps": self.epsilon}
-        disabled: dict[str, Any] = {"weight_decay": 0.0, "amsgrad": False, "maximize": False}
-        fused = torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
-        fused([vector], [direction], [mean], [square], [], [count.float()], **settings, **disabled)
-        return vector, {"count": count, "mean": mean, "square": square}
+        settings |= {"weight_decay": self.weight_decay, "amsgrad": self.amsgrad, "maximize": False}
+        fused = torch._fused_adamw_ if self.decoupled else torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
+        lists = [[vector], [direction], [memory["mean"]], [memory["square"]]]
+        fused(*lists, [memory["largest"]] if self.amsgrad else [], [count.float()], **settings)  # pyright: ignore
+        return vector, {**memory, "count": count}
+
+    def _has_kernel(self, *tensors: Tensor) -> bool:
+        """Whether torch's fused kernel can make the step: on ordinary tensors, with numbers as settings."""
+        numbers = not any(isinstance(setting, Schedule) for setting in (*self.betas, self.weight_decay))
+        return numbers and is_eager(*tensors)
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay: x ← x − η λ x, then Adam's step along v.
+
+    Args:
+        learning_rate: η, > 0, or a schedule.
+        betas: (β₁, β₂), each in [0, 1) or a schedule.
+        epsilon: ε, > 0.
+        weight_decay: λ, ≥ 0, or a schedule. It applies to all parameters; for groups of parameters, use `Torch`.
+        amsgrad: whether √ŝ uses the largest s so far (AMSGrad).
+
+    Source: Loshchilov & Hutter 2019 (arXiv:1711.05101), Algorithm 2; `torch.optim.AdamW`.
+    """
+
+    decoupled: ClassVar[bool] = True
+
+    weight_decay: float | Schedule = 0.01

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from detente.errors import require
 from detente.optimizers.base import Optimizer
-from detente.schedule import Schedule, require_positive, value
+from detente.schedules.base import Schedule, require_positive, value
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from detente.errors import require
-from detente.optimizers.base import Optimizer
+from detente.optimizers.base import Wrapper
 
 
 @dataclass(frozen=True)
-class Clipped(Optimizer):
+class Clipped(Wrapper):
     """Another optimizer's step, then every parameter clipped to a box: x ← min(max(x, −c), c).
+
+    To clip gradients instead of parameters, use `ClippedGradient`.
 
     Args:
         optimizer: the optimizer whose step to take.
@@ -21,25 +23,10 @@ class Clipped(Optimizer):
     Source: Arjovsky, Chintala & Bottou 2017, Wasserstein GAN (arXiv:1701.07875), Algorithm 1.
     """
 
-    optimizer: Optimizer
     bound: float = 0.01
 
     def __post_init__(self) -> None:
         require(self.bound > 0, "bound", self.bound, "a number > 0")
-
-    @property
-    def needs_noise(self) -> bool:
-        """Whether the wrapped optimizer needs noise."""
-        return self.optimizer.needs_noise
-
-    @property
-    def needs_covariance(self) -> bool:
-        """Whether the wrapped optimizer needs a covariance."""
-        return self.optimizer.needs_covariance
-
-    def initial(self, vector: Tensor) -> dict[str, Tensor]:
-        """Return the wrapped optimizer's memory."""
-        return self.optimizer.initial(vector)
 
     def __call__(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from detente.errors import require
-from detente.optimizers.base import Optimizer
-from detente.schedule import Schedule, require_positive, value
+from detente.optimizers.base import Optimizer, mixed, require_betas
+from detente.schedules.base import Schedule, require_positive, value
 
 
 @dataclass(frozen=True)
@@ -21,19 +21,19 @@ class OptimisticAdam(Optimizer):
 
     Args:
         learning_rate: η, > 0, or a schedule.
-        betas: (β₁, β₂), each in [0, 1).
+        betas: (β₁, β₂), each in [0, 1) or a schedule.
         epsilon: ε, > 0.
 
     Source: Daskalakis, Ilyas, Syrgkanis & Zeng 2018, Training GANs with Optimism (arXiv:1711.00141), Algorithm 1.
     """
 
     learning_rate: float | Schedule = 1e-4
-    betas: tuple[float, float] = (0.5, 0.9)
+    betas: tuple[float | Schedule, float | Schedule] = (0.5, 0.9)
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
         require_positive("learning_rate", self.learning_rate)
-        require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "two numbers in [0, 1)")
+        require_betas(self.betas)
         require(self.epsilon > 0, "epsilon", self.epsilon, "a number > 0")
 
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
@@ -47,10 +47,10 @@ class OptimisticAdam(Optimizer):
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return x − 2 a_t + a_{t−1}."""
-        first, second = self.betas
+        first, second = (value(beta, t, vector.dtype) for beta in self.betas)
         count = memory["count"] + 1
-        mean = torch.lerp(memory["mean"], direction, 1 - first)
-        square = torch.lerp(memory["square"], direction * direction, 1 - second)
+        mean = mixed(memory["mean"], direction, first)
+        square = mixed(memory["square"], direction * direction, second)
         # float64, as in torch.optim: 1 − β₂ᵗ loses four digits in float32.
         correct_mean, correct_root = 1 - first ** count.double(), (1 - second ** count.double()).sqrt()
         step = (value(self.learning_rate, t, vector.dtype) / correct_mean).to(vector.dtype)

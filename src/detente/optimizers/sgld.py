@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from detente.optimizers.base import Optimizer
-from detente.schedule import Schedule, require_positive, value
+from detente.schedules.base import Schedule, require_positive, value
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from detente.optimizers.base import Optimizer
-from detente.schedule import Schedule, require_positive, value
+from detente.schedules.base import Schedule, require_positive, value
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from detente.schedule import at_step, is_scheduled
+from detente.schedules.base import at_step, is_scheduled
 
 
 class Penalty(ABC):

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from detente.errors import require
 from detente.penalties.base import Penalty
-from detente.schedule import Schedule, number, require_at_least_zero
+from detente.schedules.base import Schedule, number, require_at_least_zero
 
 
 @dataclass(frozen=True)

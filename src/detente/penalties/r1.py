@@ -10,7 +10,7 @@ from torch import Tensor
 
 from detente.autodiff import input_gradient
 from detente.penalties.base import Penalty
-from detente.schedule import Schedule, number, require_at_least_zero
+from detente.schedules.base import Schedule, number, require_at_least_zero
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from detente.autodiff.tracing import is_eager
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schedule import Schedule, value
+from detente.schedules.base import Schedule, require_not_negative, value
 from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext, select, step_info
 from detente.state import Info, State, Tree
 
@@ -36,13 +36,15 @@ class AcceptReject(Scheme):
 
     Args:
         ascent_steps: k, moves of the max player, ≥ 1; with `tolerance` > 0, the maximum.
-        tolerance: ε, ≥ 0: the max player stops when ‖v_y‖ ≤ ε, or when it reaches the boundary of the allowed set.
-        decrease: δ, ≥ 0: the decrease of f required for acceptance.
+        tolerance: ε, ≥ 0, or a schedule: the max player stops when ‖v_y‖ ≤ ε, or when it reaches the boundary of the
+            allowed set.
+        decrease: δ, ≥ 0, or a schedule: the decrease of f required for acceptance.
         accept_anyway: probability of accepting without this decrease, in [0, 1], or a schedule (e^(−t/τ) is
             `Exponential(1, 0.3679, τ)`; the code's slow schedule is `Annealed()`).
         accept_every: r: steps 0, r, 2r, … are accepted without this decrease; None for no such steps.
         evaluation_batches: number of batches over which f is averaged, ≥ 1.
-        spread: s, > 0: proposals are random, x' = x − s z with standard normal z; None to use gradient and optimizer.
+        spread: s, > 0, or a schedule: proposals are random, x' = x − s z with standard normal z; None to use gradient
+            and optimizer.
         patience: number of consecutive rejections, ≥ 1, after which all moves stop; None to never stop.
         maximizer: the max player. Default: the second player of the game.
 
@@ -51,12 +53,12 @@ class AcceptReject(Scheme):
     """
 
     ascent_steps: int = 6
-    tolerance: float = 0.0
-    decrease: float = 0.0
+    tolerance: float | Schedule = 0.0
+    decrease: float | Schedule = 0.0
     accept_anyway: float | Schedule = 0.0
     accept_every: int | None = None
     evaluation_batches: int = 1
-    spread: float | None = None
+    spread: float | Schedule | None = None
     patience: int | None = None
     maximizer: str | None = None
 
@@ -65,12 +67,11 @@ class AcceptReject(Scheme):
             number = getattr(self, name)
             require(number is None or number >= 1, name, number, "an integer ≥ 1")
         for name in ("tolerance", "decrease"):
-            number = getattr(self, name)
-            require(math.isfinite(number) and number >= 0, name, number, "a finite number ≥ 0")
+            require_not_negative(name, getattr(self, name))
         anyway, spread = self.accept_anyway, self.spread
         probable = isinstance(anyway, Schedule) or 0 <= anyway <= 1
         require(probable, "accept_anyway", anyway, "a probability, in [0, 1], or a schedule")
-        positive = spread is None or (math.isfinite(spread) and spread > 0)
+        positive = spread is None or isinstance(spread, Schedule) or (math.isfinite(spread) and spread > 0)
         require(positive, "spread", spread, "a finite number > 0, or None for proposals by gradient")
 
     @property
@@ -116,19 +117,20 @@ class AcceptReject(Scheme):
     ) -> tuple[State, Info]:
         """Return the state after one proposal, accepted or rejected."""
         minimizer, maximizer = self._sides(context.game.players)
+        dtype = state.vectors[minimizer].dtype
         before, evaluation_batches = state, batches[1 + self.ascent_steps :]
         evaluation, state = context.evaluate(state, batches[0], (minimizer,))
         if self.spread is None:
             state = context.advance(state, evaluation.field, noise[0])
         else:
-            proposal = state.vectors[minimizer] - self.spread * noise[0]["proposal"]
+            proposal = state.vectors[minimizer] - value(self.spread, state.t, dtype) * noise[0]["proposal"]
             state = replace(state, vectors=context.game.project({**state.vectors, minimizer: proposal}))
         state, ascent_info = self._ascend(context, state, batches[1:], noise[1:], maximizer)
         old, new = (
             -torch.stack([context.loss(at, batch, maximizer) for batch in evaluation_batches]).mean(0)
             for at in (before, state)
         )
-        accepted, memory = self._decide(before, new < old - self.decrease, noise[0])
+        accepted, memory = self._decide(before, new < old - value(self.decrease, state.t, dtype), noise[0])
         after = State(**select(accepted, state.tree(), before.tree()))
         after = after.after(memory={**after.memory, "scheme": memory})
         info = step_info(evaluation)
@@ -167,7 +169,8 @@ class AcceptReject(Scheme):
                 state, info = trial, latest
                 continue
             info = latest if info is None else Info(**select(climbing, latest.tree(), info.tree()))
-            climbing = climbing & (latest.gradient_norm[player] > self.tolerance)
+            tolerance = value(self.tolerance, state.t, state.vectors[player].dtype)
+            climbing = climbing & (latest.gradient_norm[player] > tolerance)
             next_state = State(**select(climbing, trial.tree(), state.tree()))
             # At the boundary of the allowed set a player stops moving although its gradient does not vanish.
             climbing = climbing & (next_state.vectors[player] != state.vectors[player]).any()

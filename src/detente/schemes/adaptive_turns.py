@@ -10,7 +10,7 @@ from dataclasses import field as dataclass_field
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Game
-from detente.schedule import Schedule, value
+from detente.schedules.base import Schedule, value
 from detente.schemes.base import NoisePerBatch, Scheme, StepContext, select, step_info, turn_order
 from detente.state import Info, State
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from detente.errors import require, unknown
 from detente.fields.base import Field
 from detente.game import Buffers, Game, Vectors
-from detente.schedule import Schedule, value
+from detente.schedules.base import Schedule, require_fraction, value
 from detente.schemes.wrapper import Wrapper
 from detente.state import State, Tree
 
@@ -55,8 +55,7 @@ class Averaging(Wrapper):
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown("kind", self.kind, KINDS)
-        decays = isinstance(self.decay, Schedule) or 0 <= self.decay < 1
-        require(decays, "decay", self.decay, "a number in [0, 1), or a schedule")
+        require_fraction("decay", self.decay)
         require(self.start >= 0, "start", self.start, "an integer ≥ 0")
         for field in ("half_life", "ramp_up"):
             setting = getattr(self, field)

@@ -41,7 +41,8 @@ class StepContext:
     def evaluate(self, state: State, batch: Batch, players: tuple[str, ...] | None = None) -> tuple[Evaluation, State]:
         """Return the field at the state's point, and the state with updated buffers and field memory."""
         memory = state.memory["field"]
-        evaluation, memory = self.field(
+        field = self.field.at(state.t, next(iter(state.vectors.values())).dtype)
+        evaluation, memory = field(
             self.game,
             state.vectors,
             state.buffers,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from detente.errors import require
 from detente.game import Buffers, Vectors
+from detente.schedules.base import Schedule, value
 from detente.schemes.wrapper import Wrapper
 from detente.state import State, Tree
 
@@ -23,7 +25,7 @@ class Lookahead(Wrapper):
     Args:
         inner: the scheme that takes the fast steps.
         every: k, ≥ 1.
-        step: α, in (0, 1].
+        step: α, in (0, 1], or a schedule.
         nested_every: k₂, a multiple of k, or None for no nesting.
 
     Source: Chavdarova, Pagliardini, Stich, Fleuret & Jaggi 2021, Taming GANs with Lookahead-Minmax (arXiv:2006.14567),
@@ -31,12 +33,13 @@ class Lookahead(Wrapper):
     """
 
     every: int = 5
-    step: float = 0.5
+    step: float | Schedule = 0.5
     nested_every: int | None = None
 
     def __post_init__(self) -> None:
         require(self.every >= 1, "every", self.every, "an integer ≥ 1")
-        require(0 < self.step <= 1, "step", self.step, "a number in (0, 1]")
+        valid = isinstance(self.step, Schedule) or 0 < self.step <= 1
+        require(valid, "step", self.step, "a number in (0, 1], or a schedule")
         fits = self.nested_every is None or (self.nested_every >= 1 and self.nested_every % self.every == 0)
         require(fits, "nested_every", self.nested_every, f"a multiple of `every`, {self.every}, or None")
 
@@ -47,17 +50,23 @@ class Lookahead(Wrapper):
 
     def afterwards(self, state: State, memory: Tree) -> tuple[State, Tree]:
         """Return the state with the fast weights pulled back at every k-th step, and the slow weights."""
-        fast, slow = self._synchronised(state.vectors, memory["slow"], state.t % self.every == 0)
+        step = value(self.step, state.t - 1, next(iter(state.vectors.values())).dtype)  # of the step just taken
+        fast, slow = self._synchronised(state.vectors, memory["slow"], state.t % self.every == 0, step)
         if self.nested_every is None:
             return State(state.t, fast, state.buffers, state.memory), {"slow": slow}
         at_nested_step = state.t % self.nested_every == 0
-        fast, slower = self._synchronised(fast, memory["slower"], at_nested_step)
+        fast, slower = self._synchronised(fast, memory["slower"], at_nested_step, step)
         slow = {name: torch.where(at_nested_step, slower[name], slow[name]) for name in slow}
         return State(state.t, fast, state.buffers, state.memory), {"slow": slow, "slower": slower}
 
-    def _synchronised(self, fast: Vectors, slow: Vectors, synchronise: torch.Tensor) -> tuple[Vectors, Vectors]:
+    def _synchronised(
+        self, fast: Vectors, slow: Vectors, synchronise: Tensor, step: float | Tensor
+    ) -> tuple[Vectors, Vectors]:
         """Return the fast and slow weights, synchronised if `synchronise`, bool (), is true."""
-        mixed = {name: torch.lerp(slow[name], fast[name], self.step) for name in fast}
+        mixed = {
+            name: torch.lerp(slow[name], fast[name], step.to(fast[name].dtype) if isinstance(step, Tensor) else step)
+            for name in fast
+        }
         return (
             {name: torch.where(synchronise, mixed[name], fast[name]) for name in fast},
             {name: torch.where(synchronise, mixed[name], slow[name]) for name in fast},

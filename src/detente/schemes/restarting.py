@@ -8,6 +8,7 @@ import torch
 
 from detente.errors import require
 from detente.game import Buffers, Vectors
+from detente.schedules.base import Schedule, value
 from detente.schemes.wrapper import Wrapper
 from detente.state import State, Tree
 
@@ -22,16 +23,17 @@ class Restarting(Wrapper):
 
     Args:
         inner: the scheme to train with.
-        probability: p, in [0, 1].
+        probability: p, in [0, 1], or a schedule.
 
     Source: Chavdarova et al. 2019, Reducing Noise in GAN Training with Variance Reduced Extragradient
         (arXiv:1904.08598), restarted SVRE; p from its code.
     """
 
-    probability: float = 0.1
+    probability: float | Schedule = 0.1
 
     def __post_init__(self) -> None:
-        require(0 <= self.probability <= 1, "probability", self.probability, "a number in [0, 1]")
+        valid = isinstance(self.probability, Schedule) or 0 <= self.probability <= 1
+        require(valid, "probability", self.probability, "a number in [0, 1], or a schedule")
 
     def initial_memory(self, vectors: Vectors, buffers: Buffers) -> Tree:
         """Return the initial point as the first average."""
@@ -41,7 +43,8 @@ class Restarting(Wrapper):
     def restart(self, state: State, generator: torch.Generator) -> State:
         """Return the state, or with probability p the state at the average."""
         state = super().restart(state, generator)
-        if float(torch.rand((), generator=generator, device=generator.device)) >= self.probability:
+        probability = float(value(self.probability, state.t))
+        if float(torch.rand((), generator=generator, device=generator.device)) >= probability:
             return state
         scheme = state.memory["scheme"]
         memory = {**state.memory, "scheme": {**scheme, "count": torch.ones_like(scheme["count"])}}

@@ -179,6 +179,7 @@ class Sgan(Scheme):
             self.share
             or size > MAPPED_UP_TO
             or not (context.game.traceable and context.field.traceable and self.traceable)
+            or not all(optimizer.traceable for optimizer in context.optimizers.values())
         ):
             return {}
         # BatchNorm writes into its running statistics, so each pair needs its own copy.

@@ -16,6 +16,7 @@ from detente.registry import members, name_of
 from detente.state import Info, flatten, unflatten
 from detente.training.drawing import RandomInputs, random_inputs
 from detente.training.execution import choose_execution
+from detente.training.plateau import reduce_on_plateau, require_metrics
 from detente.training.progress import Progress, initial_progress
 from detente.training.run import Moment, Run
 from detente.training.step import Steps
@@ -58,6 +59,7 @@ def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
     """
     progress = tuple((initial_progress(run, seed) for seed in run.seeds) if start is None else start)
     execution, metrics = choose_execution(run), applicable(run.game)
+    require_metrics(run, metrics)
     now = _moment(progress)
     with random_inputs(run, progress) as inputs_by_seed:
         if start is None:
@@ -82,6 +84,8 @@ def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
                 measures = run.event_between("measure", before, now) or run.is_over(now)
                 averaged = {seed: _average(infos) for seed, infos in infos_by_seed.items() if infos}
                 measured = _measure(run, metrics, progress) if measures else {}
+                if run.event_between("measure", before, now):  # the last measurement is not one of a longer run
+                    progress = reduce_on_plateau(run, progress, measured)
             yield Tick(now[0], progress, averaged, measured, execution.description, execution.fallback_reason)
 
 

@@ -57,7 +57,8 @@ def _try_setting(game: Game, method: Method, name: str, value: Any, size: int) -
     memory = method.field.initial(game, vectors, buffers)
     changed_game = game.with_settings(replace(DEFAULT, **{name: 2 if name == "accumulate" else value}))
     try:
-        method.field(changed_game, vectors, buffers, few_samples, memory, game.players)
+        field = method.field.at(torch.zeros((), dtype=torch.int64, device=device))
+        field(changed_game, vectors, buffers, few_samples, memory, game.players)
         unchanged = name == "precision" and _same_losses(game, changed_game, vectors, buffers, few_samples)
         hint = "Its `losses` must pass `settings=self.evaluation_settings` to each `detente.modules.call`"
         require(not unchanged, name, value, f"{getattr(DEFAULT, name)!r} for {type(game).__name__}", hint)

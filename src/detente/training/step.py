@@ -104,11 +104,13 @@ class Steps:
         self.game, self.method, self.chunk = game, method, chunk
         traceable = method.traceable(game)
         self.compiled, self.mapped = compiled and traceable, mapped and traceable
-        reason = (
-            "the method branches on values or reads the whole data set"
-            if game.traceable
-            else "a layer draws random numbers or writes in place"
-        )
+        optimizers = method.optimizers(game.players).values()
+        if not game.traceable:
+            reason = "a layer draws random numbers or writes in place"
+        elif not all(optimizer.traceable for optimizer in optimizers):
+            reason = "an optimizer of torch.optim runs eagerly"
+        else:
+            reason = "the method branches on values or reads the whole data set"
         self.fallback_reason = "" if traceable else reason
         self._graphs: dict[tuple, Graph] = {}
 

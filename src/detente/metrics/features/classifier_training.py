@@ -25,7 +25,7 @@ from detente.metrics.features.classifier import Classifier, Network, classifier_
 from detente.modules.calling import build, call, trainable, write
 from detente.modules.layout import Layout
 from detente.optimizers.adam import Adam
-from detente.schedule import Cosine
+from detente.schedules.cosine import Cosine
 
 HELD_OUT = 0.2  # fraction of a data set without a test split: 1,000 of the 5,000 digits
 TEST_SPLITS = ("test", "valid", "validation")
