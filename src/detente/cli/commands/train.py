@@ -72,6 +72,8 @@ def carry_out(
         if progress.diverged_at is not None:
             why = f" ({progress.cause})" if progress.cause else ""
             console.print(f"Seed {progress.seed} diverged at step {progress.diverged_at}{why}; its record ends there.")
+        if progress.stopped_at is not None:
+            console.print(f"Seed {progress.seed} stopped at step {progress.stopped_at} by --stop_when {run.stop_when}.")
     if last and last.fallback_reason:
         console.print(f"{directory}: steps ran eagerly: {last.fallback_reason}", soft_wrap=True)
     if not quiet:
