@@ -14,7 +14,7 @@ from detente.training.export import Format, export
 from detente.training.run_directory.description import read_configuration
 from detente.training.stepper import Stepper
 
-RANK = 75
+RANK = 77
 DESCRIPTION = "Export a run's trained modules: safetensors with a config.json, or programs of torch.export."
 EXAMPLES = """\
 examples:
