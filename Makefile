@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 PIP_QUIET := --quiet --quiet --disable-pip-version-check --no-input
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check bench bench-peers results docs clean
+.PHONY: help demo test test-fast test-matrix check bench bench-peers results docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ test: $(STAMP)  ## run the tests, on two processes (RECORD=1: and write which ar
 
 test-fast: $(STAMP)  ## run the tests but those of tests/slow.txt, in about a minute
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --tb=short -m "not slow"
+
+test-matrix: $(STAMP)  ## install the wheel beside several Pythons and PyTorches, and use it (WRITE=1: docs/compatibility.md)
+	@$(BIN)/python .ci/test_matrix.py $(if $(WRITE),--write) $(if $(PYTHONS),--pythons $(PYTHONS)) $(if $(TORCH),--torch $(TORCH))
 
 check: $(STAMP)  ## formatting, lint, types, import layers
 	@command -v node >/dev/null || { echo "make check needs node (pyright runs on it); install it with your system's packages" >&2; exit 1; }
@@ -53,5 +56,5 @@ docs: $(STAMP)  ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove environments, caches and built pages; runs/ stays
-	@rm -rf .venv .peers site build src/*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .peers .matrix site build src/*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from detente import deprecated, methods
 from detente.autodiff import vector_jacobian
-from detente.cli import configuration
+from detente.cli import configuration, recorded_runs
 from detente.games.quadratic import Bilinear
 from detente.optimizers.base import Optimizer
 from detente.optimizers.sgd import SGD
@@ -78,5 +78,5 @@ def test_a_run_yaml_with_old_class_paths_is_read(tmp_path: Path) -> None:
         "steps": 5,
     }
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    run = configuration.build(*configuration.from_directory(tmp_path))
+    run = configuration.build(*recorded_runs.from_directory(tmp_path))
     assert run.steps == 5 and run.method == methods.lookahead(every=3)

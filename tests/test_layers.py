@@ -21,7 +21,6 @@ BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "core", "manager
 MAX_LINES = 400
 # Exceptions: file or folder, relative to src/detente, and why.
 LONGER = {
-    "games/adversarial.py": "the GAN: its batches, losses, penalties and filters, with the checks of its modules",
     "games/networks.py": "where a user's own networks, losses and data enter, with the checks of them",
     "modules/checks.py": "every check of a user's module, each of which calls copies of it",
 }

@@ -292,7 +292,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, str]] = {
     ),
     "negative rate": (lambda: methods.alternating(learning_rate=-1.0), "learning_rate", "> 0"),
     "players of another game": (
-        lambda: detente.Stepper(Bilinear(), methods.wasserstein_clipping()),
+        lambda: detente.Stepper(Bilinear(), methods.alternating(learning_rate={"a": 0.1, "b": 0.1})),
         "optimizer",
         "x, y",
     ),

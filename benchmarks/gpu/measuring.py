@@ -16,7 +16,7 @@ from benchmarks.gpu.command import run_command
 from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.games import relative_difference
 from detente.autodiff import jacobian
-from detente.cli import configuration
+from detente.cli import recorded_runs
 from detente.diagnostics.gradient_statistics import gradient_statistics
 from detente.diagnostics.jacobian_spectrum import leading_eigenvalues
 from detente.diagnostics.path_angle import path_angle
@@ -74,7 +74,7 @@ def _classifier() -> None:
 
 def _metrics(findings: Findings, directory: Path) -> None:
     """Compare every metric of the last state on the device and on the CPU."""
-    run, trained = configuration.trained(directory)
+    run, trained = recorded_runs.trained(directory)
     state = run.method.scheme.eval_state(trained.state)
     for name, kind in members("metrics").items():
         if name in ("fid", "kid", "inception_score"):  # their network is not available here
@@ -99,7 +99,7 @@ def _metric_value(metric: Metric, game: Game, state: State) -> float:
 
 
 def _diagnostics(findings: Findings, ring: Path, digits: Path) -> None:
-    run, trained = configuration.trained(ring)
+    run, trained = recorded_runs.trained(ring)
     game, state = run.game, trained.state
 
     def device_difference(
@@ -127,7 +127,7 @@ def _diagnostics(findings: Findings, ring: Path, digits: Path) -> None:
     findings.add_difference("dense Jacobian of the ring", device_difference(dense_jacobian, state, game), 1e-3)
     findings.add_difference("field along a path", device_difference(field_along_path, state, game), 1e-3)
     findings.add_difference("gradient statistics", device_difference(statistics, state, game), 1e-3)
-    digits_run, digits_training = configuration.trained(digits)
+    digits_run, digits_training = recorded_runs.trained(digits)
 
     def leading_moduli(state: State, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         return leading_eigenvalues(digits_run.game, state, batch, 3).eigenvalues.abs()

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from detente.methods.method import Method as Method
     from detente.state import Info as Info
     from detente.state import State as State
+    from detente.training.export import export as export
+    from detente.training.export import load_exported as load_exported
     from detente.training.loop import train as train
     from detente.training.run import Run as Run
+    from detente.training.run_directory.evaluation import evaluate as evaluate
     from detente.training.stepper import Stepper as Stepper
 
 __version__ = "0.1.0"
@@ -34,6 +37,9 @@ _MODULES = {
     "State": "state",
     "Stepper": "training.stepper",
     "compare": "comparison.compare",
+    "evaluate": "training.run_directory.evaluation",
+    "export": "training.export",
+    "load_exported": "training.export",
     "train": "training.loop",
 }
 __all__ = [  # a literal list, which type checkers and editors require
@@ -48,6 +54,9 @@ __all__ = [  # a literal list, which type checkers and editors require
     "Stepper",
     "__version__",
     "compare",
+    "evaluate",
+    "export",
+    "load_exported",
     "train",
 ]
 

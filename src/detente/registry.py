@@ -22,6 +22,7 @@ FOLDERS = {
     "optimizers": "detente.optimizers.base.Optimizer",
     "schedules": "detente.schedules.base.Schedule",
     "metrics": "detente.metrics.base.Metric",
+    "loggers": "detente.loggers.base.Logger",
     "diagnostics": "detente.diagnostics.base.Diagnostic",
     "experiments": "detente.experiments.base.Experiment",
 }
@@ -51,6 +52,20 @@ def members(folder: str) -> dict[str, type]:
             if member.__module__ == file.__name__ and not member.__name__.startswith("_"):
                 table[name_of(member)] = member
     return dict(sorted(table.items()))
+
+
+def lookup_member(folder: str) -> Callable[[str], Any]:
+    """Return a `__getattr__` for a folder's package, so that `from detente.penalties import R1` finds the class."""
+
+    def get(name: str) -> Any:
+        # Other names are files of the folder, which Python looks up in this way before it imports them.
+        if name[:1].isupper():
+            for member in members(folder).values():
+                if member.__name__ == name:
+                    return member
+        raise AttributeError(f"module 'detente.{folder}' has no attribute {name!r}")
+
+    return get
 
 
 @cache

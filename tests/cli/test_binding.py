@@ -20,6 +20,7 @@ from detente.objectives.base import Objective
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.penalties.base import Penalty
+from detente.registry import members
 from detente.schedules import Linear, Schedule
 
 Switch = Literal["auto", "on", "off"]
@@ -70,7 +71,7 @@ def test_a_value_is_converted_to_the_type(annotation: Any, value: Any, expected:
         (tuple[float, float], "[1]", "a list of numbers"),
         (tuple[int, ...], "3", "a list of integers"),
         (Mapping[str, int], "{a: b}", "a mapping from names to integers"),
-        (Sequence[Penalty], "r11", "dragan, gradient_penalty, r1, r2. Did you mean 'r1'?"),
+        (Sequence[Penalty], "r11", f"{', '.join(members('penalties'))}. Did you mean 'r1'?"),
         (float | Schedule, "liner", "a number or a schedule. Did you mean 'linear'?"),
         (Optimizer, "torch.nn.Linear", "an optimizer"),
     ],

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from detente import cli
 from detente import registry as catalogue
 from detente.cli.commands import compare, resume, train
+from detente.cli.configuration import FIELDS
 from detente.cli.entry_point import commands
-from detente.cli.naming import games, hints, named_methods
-from detente.cli.yaml_file import FIELDS
+from detente.cli.naming import games, named_methods, parameters
 
 OPTIONS = sorted(
     {
@@ -39,8 +39,8 @@ OPTIONS = sorted(
         "method.help",
         "runs",
     }
-    | {f"game.{key}" for game in games().values() for key in hints(game)}
-    | {f"method.{key}" for method in named_methods().values() for key in hints(method)}
+    | {f"game.{key}" for game in games().values() for key in parameters(game)[0]}
+    | {f"method.{key}" for method in named_methods().values() for key in parameters(method)[0]}
     | {"game.objective.alpha", "method.optimizer.betas", "method.optimizer.learning_rate.start", "game.data.modes"}
 )
 NAMES = sorted(

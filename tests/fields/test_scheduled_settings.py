@@ -141,7 +141,7 @@ def test_a_schedule_that_nobody_evaluated_is_named() -> None:
     game, field = gan(), Consensus(Linear(0.1, 2.0, 3))
     vectors, buffers = game.initial(torch.Generator())
     batch = game.draw(torch.Generator().manual_seed(0))
-    with pytest.raises(InvalidValue, match=r"field: .*Call field.at\(t\) first"):
+    with pytest.raises(InvalidValue, match=r"strength: .*call `.at\(t\)` first"):
         field(game, vectors, buffers, batch, {}, game.players)
 
 

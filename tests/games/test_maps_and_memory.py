@@ -11,12 +11,16 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, relu
 
 from detente import autodiff, methods
+from detente.data.arrays import Arrays
 from detente.errors import InvalidValue
 from detente.filters.adaptive_augmentation import AdaptiveAugmentation
 from detente.filters.diff_augment import DiffAugment
 from detente.filters.gaussian_smoothing import GaussianSmoothing
+from detente.game import EvaluationSettings
 from detente.games.adversarial import Adversarial
+from detente.games.conditional import Conditional
 from detente.methods.method import Method
+from detente.networks.conditional import ConditionalDiscriminator, ConditionalGenerator
 from detente.networks.mlp import MLP
 from detente.objectives.hinge import Hinge
 from detente.objectives.label_smoothing import LabelSmoothing
@@ -82,7 +86,7 @@ def test_losses_of_maps_and_lists(discriminator: type[nn.Module]) -> None:
     fakes, reals = judge(generator(batch["latent"].double())), judge(real)
     if discriminator is Patches:
         fakes, reals = [fakes], [reals]
-    (slope,) = torch.autograd.grad(sum(scores.sum() for scores in reals), real)
+    (slope,) = torch.autograd.grad(torch.stack([scores.sum() for scores in reals]).sum(), real)
     pairs = list(zip(reals, fakes, strict=True))
     expected = sum(relu(1 - r).mean() + relu(1 + f).mean() for r, f in pairs) + 0.15 * slope.square().sum() / 4
     losses, _ = game.losses(vectors, buffers, batch)
@@ -302,3 +306,38 @@ def test_hinge_is_still_one_number_to_the_last_bit() -> None:
     for name in plain.players:
         assert torch.equal(found[0].field[name], found[1].field[name])
         assert torch.equal(found[0].losses[name], found[1].losses[name])
+
+
+def test_le_cam_reads_the_scores_of_the_batch() -> None:
+    """Generated samples with their own labels and their own noise, and no further calls of the discriminator."""
+    images, labels = torch.rand(16, 1, 4, 4, generator=torch.Generator().manual_seed(0)) - 0.5, torch.arange(16) % 2
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        modules = (
+            ConditionalGenerator(3, 2, 1, 4, 3, 4, 5).double(),
+            ConditionalDiscriminator(2, 1, 4, 3, 2, 4).double(),
+        )
+    parts: dict[str, Any] = {"filter": GaussianSmoothing(0.5), "batch": 4}
+    plain = Conditional(*modules, Arrays(images, labels), 3, **parts)
+    game = Conditional(*modules, Arrays(images, labels), 3, penalties=LeCam(2.0), **parts)
+    vectors, buffers, batch = point(game)
+    anchors = torch.tensor([0.3, -0.2, 0.5]).double()
+    real = batch["real"].double() + 0.5 * batch["filter.real.noise"].double()
+    fake = game.modules["generator"](batch["latent"].double(), batch["fake_label"])
+    fake = game.modules["discriminator"](
+        fake + 0.5 * batch["filter.fake.noise"].double(), batch["fake_label"]
+    ).flatten()
+    real = game.modules["discriminator"](real, batch["label"]).flatten()
+    expected = 2 * (relu(real + 0.4).square().mean() + relu(0.6 - fake).square().mean())
+    found = game.losses(vectors, {**buffers, "memory": {"penalty0.anchors": anchors}}, batch)[0]["discriminator"]
+    torch.testing.assert_close(found - plain.losses(vectors, buffers, batch)[0]["discriminator"], expected)
+
+
+def test_anchors_of_a_batch_in_parts_are_those_of_the_batch() -> None:
+    game = point_gan(penalties=LeCam(0.5))
+    vectors, buffers, batch = point(game)
+    buffers = {**buffers, "memory": {"penalty0.anchors": torch.tensor([0.3, -0.2, 0.5]).double()}}
+    in_parts = game.with_settings(EvaluationSettings(accumulate=2))
+    found = [autodiff.vector_field(one, vectors, buffers, batch) for one in (in_parts, game)]
+    torch.testing.assert_close(found[0].buffers["memory"], found[1].buffers["memory"])
+    torch.testing.assert_close(found[0].field, found[1].field)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from detente.data.arrays import Arrays
+from detente.data.base import Data
 from detente.data.gaussian_mixture import Ring
-from detente.metrics.features import extractor as features
-from detente.metrics.features.extractor import Predictions, of_data, of_samples, real_parts
+from detente.metrics.features.extractor import Extractor, Predictions, of_data, of_samples, real_parts
 
 
-class Counting:
+class Counting(Extractor):
     """An extractor that counts the samples it was shown."""
 
     def __init__(self, key: str = "counting") -> None:
@@ -35,6 +35,10 @@ def points(count: int) -> Tensor:
     return torch.arange(3.0 * count).reshape(count, 3)
 
 
+def reals(data: Data, count: int = 10_000) -> Tensor:
+    return torch.cat([part["real"] for part in real_parts(data, count)])
+
+
 def test_samples_are_looked_at_once(subject_of) -> None:
     extractor, subject = Counting(), subject_of(Ring(), points(300))
     first = of_samples(subject, extractor)
@@ -46,16 +50,16 @@ def test_samples_are_looked_at_once(subject_of) -> None:
 
 def test_real_samples_are_the_same_ones_in_random_order() -> None:
     data = Arrays(points(300))
-    parts = [torch.cat(list(real_parts(one))) for one in (data, data, Arrays(points(300)))]
+    parts = [reals(one) for one in (data, data, Arrays(points(300)))]
     assert torch.equal(parts[0], parts[1]) and torch.equal(parts[0], parts[2])
     assert not torch.equal(parts[0], points(300)) and torch.equal(parts[0].sort(0).values, points(300))
 
 
-def test_of_large_sets_and_those_without_end_ten_thousand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "REAL", 1000)
-    large = torch.cat(list(real_parts(Arrays(points(3000)))))
+def test_of_large_sets_and_those_without_end_as_many_as_asked() -> None:
+    large = reals(Arrays(points(3000)), 1000)
     assert large.shape == (1000, 3) and len(large.unique(dim=0)) == 1000 and large.max() > 6000
-    endless = [torch.cat(list(real_parts(Ring()))) for _ in range(2)]
+    assert torch.equal(reals(Arrays(points(3000)), 200), large[:200])
+    endless = [reals(Ring(), 1000) for _ in range(2)]
     assert endless[0].shape == (1000, 2) and torch.equal(*endless)
 
 

@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
+import detente.filters
 import detente.objectives
+import detente.penalties
 from detente.errors import InvalidValue
+from detente.filters.diff_augment import DiffAugment
 from detente.objectives.base import Objective
 from detente.objectives.features import feature_matching
 from detente.objectives.hinge import Hinge
@@ -18,6 +21,7 @@ from detente.objectives.label_smoothing import LabelSmoothing
 from detente.objectives.least_squares import LeastSquares
 from detente.objectives.non_saturating import NonSaturating
 from detente.objectives.relativistic import Relativistic
+from detente.penalties.r1 import R1
 from detente.registry import members
 from detente.schedules.linear import Linear
 
@@ -83,13 +87,14 @@ def test_several_maps_have_exact_gradients_mapped_too(name: str) -> None:
 
 
 def test_outputs_that_are_no_scores() -> None:
-    real, fake = outputs(0), outputs(1)
+    real: Any = outputs(0)
+    fake: Any = outputs(1)
     with pytest.raises(InvalidValue, match="^fake: got '2 maps'; allowed: as many as for the real samples, 3"):
         Hinge().discriminator_loss(real, fake[:2])
     with pytest.raises(InvalidValue, match=r"^real: got \['str'\]; allowed: a tensor"):
-        Hinge().discriminator_loss([real[0], "features"], fake[:2])
+        Hinge().discriminator_loss((real[0], "features"), fake[:2])  # type: ignore[arg-type]
     with pytest.raises(InvalidValue, match=r"^fake: got \[\]"):
-        Hinge().generator_loss(None, [])
+        Hinge().generator_loss(None, fake[:0])
     with pytest.raises(InvalidValue, match="^real: got None"):
         Relativistic().generator_loss(None, fake)
 
@@ -150,8 +155,11 @@ def test_a_label_on_a_schedule(kind: Any) -> None:
         objective.discriminator_loss(real, fake)
 
 
-def test_objectives_by_class_name() -> None:
+def test_members_by_class_name() -> None:
     assert detente.objectives.Hinge is Hinge and detente.objectives.LabelSmoothing is LabelSmoothing
     assert detente.objectives.feature_matching is feature_matching
-    with pytest.raises(AttributeError, match="Hing"):
-        _ = detente.objectives.Hing
+    assert detente.penalties.R1 is R1 and detente.filters.DiffAugment is DiffAugment
+    for package in (detente.objectives, detente.penalties, detente.filters):
+        for name in ("Hing", "hing", "_Hidden"):
+            with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute '{name}'"):
+                getattr(package, name)

@@ -20,6 +20,7 @@ from detente.schedules import (
     Annealed,
     Constant,
     Cosine,
+    DelayedStart,
     Exponential,
     Linear,
     Piecewise,
@@ -61,6 +62,8 @@ FORMULAS: dict[str, tuple[Schedule, Callable[[int], float]]] = {
     "piecewise_linear": (PiecewiseLinear((1.0, 0.1, 0.4), (2, 5, 9)), between),
     "warmup": (Warmup(0.2, 5, 0.1), lambda t: 0.2 * line(t, 0.1, 1, 5)),
     "warmup of another": (Warmup(Step(1.0, 0.5, 3), 5), lambda t: 0.5 ** (t // 3) * line(t, 0, 1, 5)),
+    "delayed_start": (DelayedStart(3, weight=0.8), lambda t: 0.8 if t >= 3 else 0.0),
+    "delayed_start with a ramp": (DelayedStart(3, 4, 2.0), lambda t: 2.0 * min(max(t - 3, 0) / 4, 1)),
     "sum": (Linear(0.1, 0.3, 5) + Constant(0.2), lambda t: line(t, 0.1, 0.3, 5) + 0.2),
     "product": (2 * Linear(0.1, 0.3, 5) * Linear(1, 0, 9), lambda t: 2 * line(t, 0.1, 0.3, 5) * line(t, 1, 0, 9)),
     "sequential": (

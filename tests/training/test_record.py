@@ -71,7 +71,8 @@ def test_one_line_a_seed_a_tick(directory: Path) -> None:
             assert line["losses"].keys() == line["gradient_norm"].keys() == {"generator", "discriminator"}
     described = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
     assert described.keys() == found[0]["metrics"].keys() != set()
-    assert all(metric.keys() == {"title", "unit", "better"} for metric in described.values())
+    assert all(metric.keys() == {"title", "unit", "better", "metric", "stamp"} for metric in described.values())
+    assert described["modes_covered"]["stamp"] == {"samples": SMALL.samples}
 
 
 def test_status_tells_how_it_ended(directory: Path) -> None:

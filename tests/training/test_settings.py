@@ -16,7 +16,7 @@ import detente
 from detente import cli, methods
 from detente.autodiff import Evaluation, vector_field, vector_jacobian
 from detente.autodiff.accumulation import parts_of
-from detente.cli import configuration
+from detente.cli import configuration, recorded_runs
 from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
 from detente.fields.consensus import Consensus
@@ -166,7 +166,8 @@ def test_modules_see_bfloat16_and_losses_do_not() -> None:
 def test_what_is_measured_is_measured_in_float32() -> None:
     run = Run(ring(), PLAIN, 6, (0, 1), precision="bfloat16", compile="off", samples=32)
     tick = list(train(run))[-1]
-    exact = _measure(replace(run, precision="float32"), applicable(run.game), tick.progress)
+    scores = _measure(replace(run, precision="float32"), applicable(run.game), tick.progress)
+    exact = {seed: {name: score.value for name, score in by_name.items()} for seed, by_name in scores.items()}
     assert tick.metrics == exact and all(exact.values())
     plain = list(train(replace(run, precision="float32")))[-1]
     ends = [progress.state.vectors["generator"] for progress in (tick.progress[0], plain.progress[0])]
@@ -394,6 +395,6 @@ def test_at_the_command_line_and_in_run_yaml(tmp_path: Path) -> None:
     assert cli.main([*words, str(out)]) == 0
     text = (out / "run.yaml").read_text(encoding="utf-8")
     assert "precision: bfloat16\n" in text and "accumulate: 2\n" in text
-    run = configuration.build(*configuration.from_directory(out))
+    run = configuration.build(*recorded_runs.from_directory(out))
     assert (run.precision, run.accumulate) == ("bfloat16", 2)
     assert cli.main(["resume", str(out), "--steps", "4"]) == 0

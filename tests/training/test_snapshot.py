@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from detente.data.arrays import Arrays
 from detente.games.adversarial import Adversarial
 from detente.games.conditional import Conditional
+from detente.metrics.base import Metric
 from detente.metrics.context import EvaluationContext
 from detente.state import State
 from detente.training import loop
@@ -173,11 +174,12 @@ def test_measurements_look_at_the_same_latents_at_every_step(monkeypatch: pytest
     """And at others for every seed, none of them those that training draws."""
     drawn: list[Tensor] = []
 
-    def metric(subject: EvaluationContext) -> float:
-        drawn.append(torch.randn(50, generator=subject.generator))
-        return 0.0
+    class Probe(Metric):
+        def __call__(self, subject: EvaluationContext) -> float:
+            drawn.append(torch.randn(50, generator=subject.generator))
+            return 0.0
 
-    monkeypatch.setattr(loop, "applicable", lambda game: {"probe": metric})
+    monkeypatch.setattr(loop, "applicable", lambda game: {"probe": Probe()})
     run = Run(ring(), PLAIN, steps=4, seeds=(0, 1), measure_every=2, compile="off", samples=4)
     looked_at = last(run)
     assert len(drawn) == 6

@@ -44,7 +44,7 @@ class Evaluation:
 
     Args:
         field: block of each evaluated player, (n_i,).
-        losses: loss of each evaluated player, ().
+        losses: loss of each evaluated player, (), and in games that name them its terms, "player.term".
         buffers: the modules' buffers after the evaluation.
         extra: additional statistics for `Info`, ().
     """
@@ -53,6 +53,12 @@ class Evaluation:
     losses: dict[str, Tensor]
     buffers: Buffers
     extra: dict[str, Tensor] = dataclass_field(default_factory=dict)
+
+    def losses_of(self, players: tuple[str, ...]) -> dict[str, Tensor]:
+        """Return the losses of some players, in their order, and the terms of these, "player.term"."""
+        return {
+            name: loss for player in players for name, loss in self.losses.items() if name.partition(".")[0] == player
+        }
 
 
 def is_transformed(*tensors: Tensor) -> bool:

@@ -78,11 +78,15 @@ def _operations(order: int) -> Operations:
 
 
 def _may_call_replaced_functions(game: Game) -> bool:
-    """Whether a game may call a replaced function: all games except those made of plain layers of torch.nn."""
+    """Whether a game may call a replaced function: all games except those made of plain layers of torch.nn.
+
+    Losses of the user's own, in a game without the attribute `penalties`, may call any function.
+    """
     if "may call replaced functions" not in game.evaluation_memo:
         modules = getattr(game, "modules", None)
         if isinstance(modules, Mapping):
             plain = all(_is_plain(part) for module in modules.values() for part in module.modules())
+            plain = plain and hasattr(game, "penalties")
         else:
             plain = type(game).__module__.startswith("detente.games.")
         game.evaluation_memo["may call replaced functions"] = not plain
@@ -104,11 +108,13 @@ def _penalises_gradients(game: Game, default: bool) -> bool:
 
 
 def _normalizes_under_a_penalty(game: Game) -> bool:
-    """Whether the discriminator has both a penalty and BatchNorm, so that a penalty differentiates BatchNorm."""
+    """Whether a player may have both a penalty and BatchNorm, so that a penalty differentiates BatchNorm."""
     modules = getattr(game, "modules", None)
-    if not (_penalises_gradients(game, False) and isinstance(modules, Mapping) and "discriminator" in modules):
+    if not _penalises_gradients(game, True) or not isinstance(modules, Mapping):
         return False
-    return any(isinstance(part, _BatchNorm) for part in modules["discriminator"].modules())
+    own = hasattr(game, "penalties") and "discriminator" in modules
+    penalised = [modules["discriminator"]] if own else modules.values()
+    return any(isinstance(part, _BatchNorm) for module in penalised for part in module.modules())
 
 
 class _Replaced(TorchFunctionMode):

@@ -56,7 +56,7 @@ def unrolled_gradient(
 
     def unrolled_loss(
         x: Tensor,
-    ) -> tuple[Tensor, tuple[Tensor, Vectors, dict[str, Tensor], Buffers, dict[str, Tensor]]]:
+    ) -> tuple[Tensor, tuple[dict[str, Tensor], Vectors, dict[str, Tensor], Buffers, dict[str, Tensor]]]:
         point, optimizer_memory, first_step = (
             {**as_leaves(vectors, () if mapped else (opponent,)), player: x},
             memory,
@@ -74,18 +74,18 @@ def unrolled_gradient(
                 first_step or (blocks, losses, new_buffers, optimizer_memory),
             )
         with exact(game, False):
-            loss = game.losses(point, buffers, batch, (player,))[0][player]
+            ahead = game.losses(point, buffers, batch, (player,))[0]
         assert first_step is not None
-        return loss, (loss, *first_step)
+        return ahead[player], (ahead, *first_step)
 
     if mapped:
-        block, (loss, blocks, losses, new_buffers, optimizer_memory) = torch.func.grad(unrolled_loss, has_aux=True)(
+        block, (ahead, blocks, losses, new_buffers, optimizer_memory) = torch.func.grad(unrolled_loss, has_aux=True)(
             vectors[player]
         )
     else:
         with torch.enable_grad():
             x = as_leaves(vectors, (player,))[player]
-            loss, (_, blocks, losses, new_buffers, optimizer_memory) = unrolled_loss(x)
+            loss, (ahead, blocks, losses, new_buffers, optimizer_memory) = unrolled_loss(x)
             (block,) = products_with_rows([loss], [x], [torch.ones_like(loss)])
-    result = Evaluation({**blocks, player: block}, {**losses, player: loss}, new_buffers)
+    result = Evaluation({**blocks, player: block}, {**losses, **ahead}, new_buffers)
     return off_graph(result), {name: tensor.detach() for name, tensor in optimizer_memory.items()}

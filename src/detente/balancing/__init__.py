@@ -5,6 +5,6 @@ These are functions of tensors, to be called in losses of your own:
     weight = balancing.adaptive_weight(reconstruction_loss, adversarial_loss, at=reconstruction)
 """
 
-from detente.balancing.delayed_start import DelayedStart as DelayedStart
 from detente.balancing.gradient_norms import Balancer as Balancer
 from detente.balancing.gradient_ratio import adaptive_weight as adaptive_weight
+from detente.schedules.delayed_start import DelayedStart as DelayedStart

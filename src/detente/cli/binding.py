@@ -1,21 +1,23 @@
-"""Values of options checked and converted against the types of parameters, and built."""
+"""Values of options: read as YAML, converted to the types of parameters, and built."""
 
 from __future__ import annotations
 
-import collections.abc
 import inspect
+import json
 import os
 import re
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
-from detente.cli.imports import parameters, reason
-from detente.cli.naming import alternatives, members_for, named
-from detente.cli.option_help import in_words
-from detente.cli.yaml_file import read
+import yaml
+
+from detente.cli.naming import alternatives, find, in_words, members_for, parameters
+from detente.cli.terminal import one_line
 from detente.errors import InvalidValue, unknown
 
 
@@ -29,43 +31,68 @@ class Unfit(Exception):
     """A value does not fit a type."""
 
 
+class Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which refuses a key that occurs twice in a mapping."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+        """Return the mapping, whose keys must differ."""
+        for index, (key, _) in enumerate(node.value):
+            if key.value in [other.value for other, _ in node.value[:index]]:
+                problem = f"the key {key.value!r} occurs twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 @dataclass(frozen=True)
 class Member:
-    """A part that a name or an import path stands for.
+    """What the name or import path of an option stands for; it makes a `kind`, or as a factory is itself the value.
 
-    Args:
-        field: the option.
-        path: the import path, for run.yaml.
-        target: the class, function or object.
-        settings: its arguments; None for an object, which is not called.
-        factory: the callable itself is the value, e.g. to make a module for every seed.
+    `settings` are the arguments of the target, or None for an object, which is not called.
     """
 
     field: str
     path: str
     target: Any
     settings: dict[str, Any] | None
-    factory: bool
+    kind: type | None = None
 
     def call(self) -> Any:
         """Return what the target makes; an error names the option."""
-        settings = {name: make(value) for name, value in (self.settings or {}).items()}
+        settings, allowed = make(self.settings), "a class or function that can be called with these settings"
         try:
-            return self.target(**settings)
+            made = self.target(**settings)
         except InvalidValue as error:
-            raise prefixed(error, self) from error
+            raise self.translated(error) from error
         except Exception as error:  # a user's own classes may raise anything, and so may torch at impossible sizes
-            allowed = "a class or function that can be called with these settings"
-            message = f"{type(error).__name__}: {reason(error)}"[:300]
-            raise InvalidValue(self.field, self.path, allowed, message) from error
+            problem = f"{type(error).__name__}: {one_line(error)}"[:300]
+            raise InvalidValue(self.field, self.path, allowed, problem) from error
+        if self.kind and not isinstance(made, self.kind):
+            allowed = f"a class or function that makes a {self.kind.__name__}"
+            raise InvalidValue(self.field, self.path, allowed, f"It returned {in_words(type(made))}")
+        return made
+
+    def translated(self, error: InvalidValue) -> InvalidValue:
+        """Return an error of the target with options in place of the names of its parameters."""
+        settings, field = self.settings or {}, error.field
+        passed_on = [name for name, value in settings.items() if isinstance(value, str) and value == error.value]
+        if re.split(r"[.\[]", field)[0] in settings:
+            field = f"{self.field}.{field}"
+        elif passed_on and "." not in field:  # the parameter of an inner part
+            field = f"{self.field}.{passed_on[0]}"
+        names = "|".join(settings) or "$^"
+        allowed, hint = (
+            re.sub(rf"\b({names})=\"?(\w+)\"?", lambda match: f"--{self.field}.{match[1]} {match[2].lower()}", text)
+            for text in (error.allowed, error.hint)
+        )
+        return InvalidValue(field, error.value, allowed, hint)
 
 
 def make(value: Any) -> Any:
     """Return a bound value with every member built."""
     if isinstance(value, Member):
-        return value.target if value.settings is None else value.call if value.factory else value.call()
+        return value.target if value.settings is None else value.call() if value.kind else value.call
     if isinstance(value, list | tuple):
-        return type(value)(make(item) for item in value)
+        return type(value)(map(make, value))
     return {key: make(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
@@ -74,209 +101,170 @@ def plain(value: Any) -> Any:
     if isinstance(value, Member):
         settings = {"init_args": plain(value.settings)} if value.settings else {}
         return value.path if value.settings is None else {"class_path": value.path, **settings}
+    if isinstance(value, list | tuple):
+        return [*map(plain, value)]
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
 
 
-def bind(field: str, annotation: Any, value: Any) -> Any:
-    """Return a value converted to a parameter's type, with a `Member` for everything that is to be built.
+def load(text: str) -> Any:
+    """Return the content of YAML, which must not contain itself, as in `&a [*a]`."""
+    content = yaml.load(text, Loader)
+    json.dumps(content, skipkeys=True, default=str)
+    return content
 
-    Args:
-        field: the option, e.g. `game.penalties`.
-        annotation: the parameter's type.
-        value: as YAML reads it, or a `Word`.
+
+def read(text: str) -> Any:
+    """Return a word of the command line as YAML reads it, or the word itself where YAML cannot."""
+    try:
+        return None if text == "None" else load(text)
+    except Exception:  # PyYAML raises more than its own errors
+        return str(text)
+
+
+def bind(field: str, annotation: Any, value: Any) -> Any:
+    """Return an option's value converted to a type, with a `Member` for everything that is to be built.
 
     Raises:
         InvalidValue: it does not fit; or a member does not exist, lacks a setting, or does not have it.
     """
-    try:
+    with suppress(Unfit):
         return _convert(field, annotation, value)
-    except Unfit:
-        if isinstance(value, dict) and _typed(value.get("init_args")):
-            option = f"--{field}.{next(iter(value['init_args']))}"
-            raise InvalidValue("option", option, f"--{field} with {in_words(annotation)}") from None
-        table = members_for(annotation) if isinstance(value, str) and value.isidentifier() else {}
-        error = unknown(field, str(value), table)
-        if not table or float in alternatives(annotation):
-            error = InvalidValue(field, str(value) if _typed(value) else value, in_words(annotation), error.hint)
-        raise error from None
+    if isinstance(value, dict) and is_typed(value.get("init_args")):
+        option = f"--{field}.{next(iter(value['init_args']))}"
+        raise InvalidValue("option", option, f"--{field} with {in_words(annotation)}")
+    table = members_for(annotation) if isinstance(value, str) and value.isidentifier() else {}
+    error = unknown(field, str(value), table)
+    if table and float not in alternatives(annotation):
+        raise error
+    raise InvalidValue(field, str(value) if is_typed(value) else value, in_words(annotation), error.hint)
 
 
-def prefixed(error: InvalidValue, member: Member) -> InvalidValue:
-    """Return an error of a member with options in place of the names of its parameters."""
-    settings = member.settings or {}
-    equal = [name for name, value in settings.items() if isinstance(value, str) and value == error.value]
-    field = error.field
-    if re.split(r"[.\[]", field)[0] in settings:
-        field = f"{member.field}.{field}"
-    elif equal and "." not in field:  # the parameter of an inner part, to which this setting was passed on
-        field = f"{member.field}.{equal[0]}"
-
-    def option(match: re.Match[str]) -> str:
-        text = f"--{member.field}.{match[1]} {match[2].lower()}"
-        return text if match[1] in settings and text not in error.hint else match[0]
-
-    allowed, hint = (re.sub(r"\b([a-z_]+)=\"?(\w+)\"?", option, text) for text in (error.allowed, error.hint))
-    return InvalidValue(field, error.value, allowed, hint)
-
-
-def members_in(value: Any) -> Iterator[Member]:
-    """Yield every member in a bound value, outer ones first."""
-    if isinstance(value, Member):
-        yield value
-        value = value.settings
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
-        yield from members_in(item)
-
-
-def _convert(field: str, annotation: Any, value: Any) -> Any:
-    kinds = alternatives(annotation)
-    if str in kinds and isinstance(value, dict) and isinstance(value.get("class_path"), Word):
-        value = value if _typed(value.get("init_args")) else value["class_path"]
-    if type(None) in kinds and (value is None or isinstance(value, str) and read(value) is None):
-        return None
-    for kind in kinds:
-        try:
-            return _as(field, kind, value, kinds)
-        except Unfit:
-            continue
-    raise Unfit
-
-
-def _as(field: str, kind: Any, value: Any, kinds: Sequence[Any]) -> Any:
-    """Return a value converted to one type of the alternatives."""
-    origin, inside = typing.get_origin(kind) or kind, typing.get_args(kind)
-    if isinstance(value, str):
-        if kind in (str, Path, object) or (origin is typing.Literal and value in inside):
-            return Path(value) if kind is Path else str(value)
-        content = read(value)
-        value = value if isinstance(content, str) and kind is not Any else content
-    described = isinstance(value, dict) and "class_path" in value
-    if origin is typing.Literal:
-        value = ("off", "on")[value] if isinstance(value, bool) and "on" in inside else value
-        return _require(value, value in inside and not isinstance(value, bool))
-    if kind in (Any, object) and not described:
-        return value
-    if kind is float and (isinstance(value, str) or type(value) is int):  # 1e-3 is a string in YAML
-        try:
-            return float(value)
-        except (ValueError, OverflowError):
-            raise Unfit from None
-    if kind in (bool, int, float, str, Path, type(None)):
-        return _require(value, type(value) is kind)
-    if origin is collections.abc.Callable:
-        return _member(field, inside[1] if inside else object, value, kinds, factory=True)
-    if _is_subclass(origin, Mapping):
-        items = _require(value, isinstance(value, dict) and not described).items()
-        return {str(key): _convert(f"{field}.{key}", inside[1] if inside else Any, item) for key, item in items}
-    if _is_subclass(origin, Sequence) or origin is Iterable:
-        return _items(field, origin, inside or (Any,), value)
-    return _member(field, kind, value, kinds) if inspect.isclass(kind) or described else value
-
-
-def _items(field: str, origin: Any, inside: tuple[Any, ...], value: Any) -> Any:
-    if not isinstance(value, list | tuple):
-        if not members_for(inside[0]) or value is None:
-            raise Unfit
-        value = [value]  # one member stands for a list of one
-    fixed = origin is tuple and ... not in inside and inside != (Any,)
-    if fixed and len(value) != len(inside):
-        raise Unfit
-    bound = [_convert(field, inside[index if fixed else 0], item) for index, item in enumerate(value)]
-    return tuple(bound) if origin is tuple else bound
-
-
-def _member(field: str, kind: Any, value: Any, kinds: Sequence[Any], factory: bool = False) -> Member:
-    """Return the member that a name, an import path or a mapping with `class_path` stands for."""
-    path, settings, table = value, {}, members_for(kind)
-    if isinstance(value, dict) and "class_path" in value:
-        path, settings = value["class_path"], value.get("init_args") or {}
-        if path is None and settings:
-            raise InvalidValue(field, None, in_words(kind), f"Say which with --{field} NAME")
-        if set(value) - {"class_path", "init_args"} or not isinstance(path, str) or not isinstance(settings, dict):
-            raise InvalidValue(field, value, "a name, or a mapping with class_path and init_args")
-    elif not isinstance(value, str):
-        raise Unfit
-    any_text = path is value and (str in kinds or object in kinds)
-    if any_text and (str in kinds and path in table or os.path.exists(path)):
-        raise Unfit
-    if path is value and path not in table and ("." not in path or not all(map(str.isidentifier, path.split(".")))):
-        raise Unfit
-    try:
-        target = named(field, path, table)
-    except InvalidValue as error:
-        if any_text and isinstance(error.__cause__, ModuleNotFoundError | AttributeError):
-            raise Unfit from None
-        raise
-    import_path = f"{target.__module__}.{target.__qualname__}" if path in table else str(path)
-    role = kind if inspect.isclass(kind) and object not in kinds else object
-    if inspect.isclass(target) and not issubclass(target, role):
-        raise Unfit
-    if inspect.isclass(kind) and kind is not object and isinstance(target, kind):
-        if factory:
-            raise Unfit  # a module, not a factory of modules
-    elif callable(target):
-        bound = _settings(field, target, settings, isinstance(path, Word))
-        return Member(field, import_path, target, bound, factory)
-    elif object not in kinds:
-        what = "a module" if inspect.ismodule(target) else f"{type(target).__name__}, which cannot be called"
-        raise InvalidValue(field, str(path), "MODULE.NAME of a class or function that can be imported", f"It is {what}")
-    return Member(field, import_path, target, _settings(field, object, settings, False) or None, factory=False)
-
-
-def _settings(field: str, target: Any, settings: dict[str, Any], replaced: bool) -> dict[str, Any]:
-    """Return a member's settings, bound and with its defaults.
+def bind_all(
+    field: str, known: Mapping[str, Parameter], values: Mapping[str, Any], others: bool = False, replaced: bool = False
+) -> dict[str, Any]:
+    """Return the converted values of an option's parameters, with their defaults.
 
     Args:
-        field: the member's option.
-        target: what is to be called.
-        settings: the settings by name.
-        replaced: a word replaced a file's member; of the file's settings, those that do not fit are left out.
+        field: the option; empty for the options of a command.
+        known: its parameters.
+        values: the values by name.
+        others: any other name is a parameter, too.
+        replaced: a word replaced a file's member; of the file's values, those that do not fit are left out.
     """
-    known, takes_others = parameters(target)
-    bound: dict[str, Any] = {}
-    for name, value in settings.items():
-        if name in known or (replaced and not takes_others and not _typed(value)):
-            continue
-        if takes_others:
-            bound[name] = bind(f"{field}.{name}", Any, value)
+    prefix, bound = f"{field}." if field else "", {}
+    for name in [name for name in values if name not in known]:
+        value, typed = values[name], is_typed(values[name])
+        if others:
+            bound[name] = bind(f"{prefix}{name}", Any, value)
         elif not known:
-            raise InvalidValue(f"{field}.{name}", value, "no settings")
-        elif _typed(value):
-            raise unknown("option", f"--{field}.{name}", [f"--{field}.{key}" for key in known])
-        else:
-            raise unknown(f"{field}.{name}", str(name), known)
+            raise InvalidValue(f"{prefix}{name}", value, "no settings")
+        elif typed or not replaced:
+            option, dashes = ("option", f"--{prefix}") if typed else (f"{prefix}{name}", "")
+            raise unknown(option, f"{dashes}{name}", [f"{dashes}{key}" for key in known])
     for name, parameter in known.items():
-        if name in settings:
-            bound[name] = bind(f"{field}.{name}", parameter.annotation, settings[name])
+        if name in values:
+            bound[name] = bind(f"{prefix}{name}", parameter.annotation, values[name])
         elif parameter.default is parameter.empty:
-            raise InvalidValue(f"{field}.{name}", None, in_words(parameter.annotation), "It is required")
+            raise InvalidValue(f"{prefix}{name}", None, in_words(parameter.annotation), "It is required")
         elif _is_plain(parameter.default):
             bound[name] = parameter.default
     return bound
 
 
-def _typed(value: Any) -> bool:
+def is_typed(value: Any) -> bool:
     """Return whether a value, or something in it, was typed at the command line."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return isinstance(value, Word) or any(map(_typed, inside))
+    return isinstance(value, Word) or any(map(is_typed, inside))
 
 
 def _is_plain(value: Any) -> bool:
     """Return whether YAML can hold a value."""
     if type(value) in (list, tuple, dict):
         return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
-    return value is None or type(value) in (bool, int, float, str) or isinstance(value, Path)
+    return isinstance(value, bool | int | float | str | Path | None)
 
 
-def _is_subclass(kind: Any, base: type) -> bool:
-    return inspect.isclass(kind) and issubclass(kind, base)
+def _convert(field: str, annotation: Any, value: Any) -> Any:
+    kinds = alternatives(annotation)
+    if str in kinds and isinstance(value, dict) and isinstance(value.get("class_path"), Word):
+        value = value if is_typed(value.get("init_args")) else value["class_path"]
+    content = read(value) if isinstance(value, str) else value
+    if content is None and type(None) in kinds:
+        return None
+    for kind in kinds:
+        for candidate in (value, content) if isinstance(value, str) and kind is not Any else (content,):
+            with suppress(Unfit):
+                return _as(field, kind, candidate, kinds)
+    raise Unfit
 
 
-def _require(value: Any, fits: bool) -> Any:
-    if not fits:
+def _as(field: str, kind: Any, value: Any, kinds: tuple[Any, ...]) -> Any:
+    """Return a value converted to one of the alternative types; raise `Unfit` if it cannot be."""
+    origin, parts = typing.get_origin(kind) or kind, typing.get_args(kind) or (Any, Any)
+    described, items = isinstance(value, dict) and "class_path" in value, value
+    if kind in (Any, object) and not described:
+        return str(value) if isinstance(value, str) else value
+    if origin is typing.Literal:
+        value = ("off", "on")[value] if isinstance(value, bool) and "on" in parts else value
+        if value in parts and not isinstance(value, bool):
+            return parts[parts.index(value)]
+    elif kind is float and not isinstance(value, bool):  # 1e-3 is a string in YAML
+        with suppress(TypeError, ValueError, OverflowError):
+            return float(value)  # type: ignore[arg-type]
+    elif kind in (str, Path) and isinstance(value, str) or type(value) is kind:
+        return Path(str(value)) if kind is Path else str(value) if kind is str else value
+    elif kind in (bool, int, float, str, Path, type(None)):
+        pass
+    elif origin is Callable:
+        return _member(field, parts[1], value, kinds, factory=True)
+    elif inspect.isclass(origin) and issubclass(origin, Mapping):
+        if isinstance(value, dict) and not described:
+            return {str(key): _convert(f"{field}.{key}", parts[1], item) for key, item in value.items()}
+    elif inspect.isclass(origin) and issubclass(origin, Sequence) or origin is Iterable:
+        if value is not None and not isinstance(value, list | tuple) and members_for(kind):
+            items = [value]  # one member stands for a list of one
+        fixed = origin is tuple and ... not in parts and kind is not tuple
+        if isinstance(items, list | tuple) and (not fixed or len(parts) == len(items)):
+            each = zip(parts if fixed else parts[:1] * len(items), items, strict=True)
+            return (tuple if origin is tuple else list)(_convert(field, part, item) for part, item in each)
+    else:
+        return _member(field, kind, value, kinds) if inspect.isclass(kind) or described else value
+    raise Unfit
+
+
+def _member(field: str, kind: Any, value: Any, kinds: tuple[Any, ...], factory: bool = False) -> Member:
+    """Return the member that a name, an import path or a mapping with `class_path` stands for."""
+    bare, table = isinstance(value, str), members_for(kind)
+    described = {"class_path": value} if bare else value
+    if not isinstance(described, dict) or "class_path" not in described:
         raise Unfit
-    return value
+    path, settings = described["class_path"], described.get("init_args") or {}
+    if path is None and settings:
+        raise InvalidValue(field, None, in_words(kind), f"Say which with --{field} NAME")
+    if described.keys() - {"class_path", "init_args"} or not isinstance(path, str) or not isinstance(settings, dict):
+        raise InvalidValue(field, value, "a name, or a mapping with class_path and init_args")
+    text = bare and (str in kinds or object in kinds)  # it may be a file, or any other word
+    named = path in table or "." in path and all(map(str.isidentifier, path.split(".")))
+    if bare and not named or text and (str in kinds and path in table or os.path.exists(path)):
+        raise Unfit
+    try:
+        target = find(field, path, table)
+    except InvalidValue as error:
+        if text and isinstance(error.__cause__, ModuleNotFoundError | AttributeError):
+            raise Unfit from None
+        raise
+    import_path = f"{target.__module__}.{target.__qualname__}" if path in table else str(path)
+    role = kind if inspect.isclass(kind) and kind is not Any and object not in kinds else object
+    is_object = inspect.isclass(kind) and kind not in (object, Any) and isinstance(target, kind)  # type: ignore[arg-type]
+    if inspect.isclass(target) and not issubclass(target, role) or is_object and factory:
+        raise Unfit
+    if callable(target) and not is_object:
+        known, others = parameters(target)
+        bound = bind_all(field, known, settings, others, replaced=isinstance(path, Word))
+        return Member(field, import_path, target, bound, None if factory else role)
+    if is_object or object in kinds:
+        return Member(field, import_path, target, bind_all(field, {}, settings) or None)
+    what = "a module" if inspect.ismodule(target) else f"{type(target).__name__}, which cannot be called"
+    raise InvalidValue(field, str(path), "MODULE.NAME of a class or function that can be imported", f"It is {what}")

@@ -1,29 +1,26 @@
-"""From words and YAML files to a `Run`, and from a run directory back to its `Run`."""
+"""From words and YAML files to a `Run`."""
 
 from __future__ import annotations
 
 import inspect
-import sys
+import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from detente.cli.binding import Word, make, members_in, plain, prefixed
-from detente.cli.command_words import Parser
-from detente.cli.imports import hints, parameters, reason
-from detente.cli.naming import games as games
-from detente.cli.naming import members_for, named
+from detente.cli.binding import Word, load, make, plain
+from detente.cli.command_words import Parser, documented, member_page, with_type
+from detente.cli.display import print_members
+from detente.cli.naming import find, members_for, parameters
 from detente.cli.naming import named_methods as named_methods
-from detente.cli.option_help import contents, documented, page, with_type
-from detente.cli.yaml_file import FIELDS, options_of, read_yaml
-from detente.errors import InvalidValue, require
-from detente.game import Game
-from detente.training.progress import Progress
+from detente.cli.terminal import one_line
+from detente.errors import InvalidValue, unknown
 from detente.training.run import Run
-from detente.training.run_directory import checkpoint
-from detente.training.run_directory.description import built_in_python, read_configuration
+from detente.training.run_directory.status import NOT_OPTIONS
 
+FIELDS = tuple(field.name for field in fields(Run))
 DEFAULT_METHOD = "alternating"  # how GANs are usually trained
 METAVARS = {"game": "NAME", "method": "NAME", "seeds": "N", "seconds": "S"}
 MEMBERS = {"game": "ring", "method": "consensus"}  # options with settings of their own, and an example of each
@@ -32,15 +29,7 @@ MEMBERS = {"game": "ring", "method": "consensus"}  # options with settings of th
 def parser(
     command: str, description: str, examples: str = "", without: tuple[str, ...] = (), **defaults: Any
 ) -> Parser:
-    """Return a parser whose options are the fields of `Run`, with their documentation.
-
-    Args:
-        command: the command's name.
-        description: what it does, in one line.
-        examples: further lines at the end of the help page.
-        without: fields that are no options.
-        defaults: other defaults than those of `Run`.
-    """
+    """Return a parser whose options are the fields of `Run` but those `without`, with some other `defaults`."""
     required = "--game NAME" if without else "--game NAME [--method NAME]"
     usage = f"detente {command} {required} [--{'game' if without else 'method'}.SETTING VALUE …] [OPTION …]"
     command_parser = Parser(command, description, examples, usage)
@@ -52,53 +41,43 @@ def parser(
         if name in MEMBERS:
             example = f"show the settings of one {name} as options, e.g. --{name}.help {MEMBERS[name]}"
             group.add_argument(f"--{name}.help", nargs="?", metavar="NAME", help=example)
-        if name in without:
-            continue
-        if name not in MEMBERS and parameter.annotation is not bool:
+        elif parameter.annotation is not bool:
             text = with_type(text, parameter.annotation, default)
-        command_parser.add(f"--{name}", parameter.annotation, text, default, METAVARS.get(name), group)
+        if name not in without:
+            command_parser.add(f"--{name}", parameter.annotation, text, default, METAVARS.get(name), group)
     return command_parser
 
 
 def parse(command_parser: Parser, words: Sequence[str]) -> SimpleNamespace:
-    """Return the options of a command line, and of the configuration files that it names.
-
-    Raises:
-        InvalidValue: an option or a value that is not allowed.
-        SystemExit: a help page was requested, and printed.
-    """
-    pairs = command_parser.split(words)
-    options: dict[str, Any] = {}
+    """Return the options of a command line, and of the configuration files that it names."""
+    pairs, known = command_parser.split(words), command_parser.options
+    options: dict[str, Any] = {"method": DEFAULT_METHOD} if "method" in known else {}
     for name, value in pairs:
         owner, _, key = name.partition(".")
         if key == "help":
-            table = members_for(hints(Run)[owner])
-            print(page(owner, value, named(owner, value, table)) if value else contents(owner, table))
+            table = members_for(parameters(Run)[0][owner].annotation)
+            if value:
+                print(member_page(owner, value, find(owner, value, table)), end="")
+            else:
+                print_members(table, f"--{owner} takes one of these; --{owner}.help NAME shows its settings.")
             raise SystemExit(0)
         if name == "config":
-            content = read_yaml(Path(value))
-            options |= {field: content[field] for field in content if field in command_parser.kinds}
-    if "method" in command_parser.kinds:
-        options.setdefault("method", DEFAULT_METHOD)
+            options |= {field: content for field, content in read_yaml(Path(value)).items() if field in known}
     for name, value in sorted(pairs, key=lambda pair: pair[0].count(".")):  # members before their settings
         _put(options, name, value)
     return command_parser.values(options)
 
 
 def build(command_parser: Parser, options: SimpleNamespace) -> Run:
-    """Return the run that parsed options describe.
-
-    Raises:
-        InvalidValue: what the run or its parts refuse.
-    """
+    """Return the run that parsed options describe; an error of the run or its parts names the option."""
     settings = {name: make(getattr(options, name)) for name in FIELDS}
     try:
         return Run(**settings)
     except InvalidValue as error:
-        raise _named_by_options(error, options, settings["game"]) from error
+        raise _named_by_options(error, options, type(settings["game"]).__name__) from error
     except Exception as error:  # a user's own classes may raise anything
         paths = f"{options.game.path}, {options.method.path}"
-        message = f"{type(error).__name__}: {reason(error)}"[:300]
+        message = f"{type(error).__name__}: {one_line(error)}"[:300]
         raise InvalidValue("game, method", paths, "a game and a method that can be trained", message) from error
 
 
@@ -110,59 +89,42 @@ def resolved(command_parser: Parser, options: SimpleNamespace) -> dict[str, Any]
 def rebuilt(content: dict[str, Any]) -> Run:
     """Return the run that resolved options describe."""
     command_parser = parser("run", "")
-    return build(command_parser, command_parser.values(options_of(content)))
+    return build(command_parser, command_parser.values(_options_of(content)))
 
 
-def from_directory(directory: Path) -> tuple[Parser, SimpleNamespace]:
-    """Return the parser and the options of the run in a directory.
-
-    Raises:
-        InvalidValue: the directory holds no run, or one whose game was made in Python.
-    """
-    path, allowed = directory / "run.yaml", "a directory that `detente train` wrote"
-    require(path.is_file(), "run", str(directory), allowed)
-    if built_in_python(read_configuration(directory)):
-        hint = "A Python call such as detente.compare made this one; the same call goes on with it"
-        raise InvalidValue("run", str(directory), allowed, hint)
-    folder = str(read_configuration(directory).get("folder") or "")
-    if folder and folder not in sys.path:
-        sys.path.append(folder)  # where the user's own modules were when the run started
-    command_parser = parser("run", "")
-    return command_parser, parse(command_parser, ["--config", str(path)])
-
-
-def checkpointed_steps(directory: Path) -> list[int]:
-    """Return the steps of the checkpoints in a run directory, ascending."""
-    return [checkpoint.step_of(path) for path in checkpoint.files(directory / "checkpoints")]
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the options of a run that a file holds; an error says what is wrong with it, and where."""
+    try:
+        raw = path.read_bytes()
+        content = load(raw.decode(json.detect_encoding(raw)))
+    except Exception as error:  # PyYAML raises more than its own errors
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or getattr(error, "strerror", None) or one_line(error)
+        problem = "a tab; YAML is indented with spaces" if mark and "\\t" in problem else problem
+        where = f" (line {mark.line + 1})" if mark else ""
+        allowed = "a readable YAML file, saved as UTF-8 or UTF-16"
+        raise InvalidValue("config", str(path), allowed, problem + where) from error
+    if not isinstance(content, dict):
+        problem = "It is empty" if content is None else f"It is a {type(content).__name__}"
+        raise InvalidValue("config", str(path), "a YAML file with option names and values", problem)
+    return _options_of(content)
 
 
-def trained(directory: Path, seed: int | None = None, step: int | None = None) -> tuple[Run, Progress]:
-    """Return the run in a directory, and a checkpoint of a seed (default: the last of the first seed).
-
-    Raises:
-        InvalidValue: the directory has no run, no complete checkpoint, no such seed, or no checkpoint of that step.
-    """
-    run = build(*from_directory(directory))
-    if step is None:
-        loaded = checkpoint.load(directory / "checkpoints", run)
-    else:
-        paths = {checkpoint.step_of(path): path for path in checkpoint.files(directory / "checkpoints")}
-        steps = ", ".join(map(str, paths)) or "none"
-        require(step in paths, "step", step, f"a step with a checkpoint: {steps}")
-        loaded = checkpoint.read(paths[step], run)
-    by_seed = {progress.seed: progress for progress in loaded}
-    seed = run.seeds[0] if seed is None else seed
-    require(seed in by_seed, "seed", seed, f"one of {', '.join(map(str, by_seed))}")
-    return run, by_seed[seed]
+def _options_of(content: dict[str, Any]) -> dict[str, Any]:
+    options = {key: value for key, value in content.items() if key not in NOT_OPTIONS and value is not None}
+    for key in options:
+        if key not in FIELDS:
+            raise unknown("config", key, FIELDS)
+    return options
 
 
-def _named_by_options(error: InvalidValue, options: SimpleNamespace, game: Game) -> InvalidValue:
+def _named_by_options(error: InvalidValue, options: SimpleNamespace, game: str) -> InvalidValue:
     """Return an error of a run with options, and the game's name, in place of Python's names."""
-    for member in members_in([options.method, options.game]):
-        error = prefixed(error, member)
+    for member in (options.method, options.game):
+        error = member.translated(error)
     field, value, hint = error.field, error.value, error.hint
     if field == "game" and isinstance(value, str):
-        value = value.replace(type(game).__name__, options.game.path.rpartition(".")[2])
+        value = value.replace(game, options.game.path.rpartition(".")[2])
     if "." not in field and field not in FIELDS:
         field = f"method ({field})"
     if "fixed_latents=True" in hint:  # a game without this parameter

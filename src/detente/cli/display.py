@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from detente.cli.terminal import Console
+from detente.registry import summary
 from detente.report.comparison import compare_to_baseline
 from detente.report.comparison_text import comparison_sentences, describe_pair, describe_tests, tuning_lines
 from detente.report.formatting import format_interval
@@ -22,6 +24,16 @@ from detente.training.loop import Tick
 from detente.training.run import Run
 
 console = Console()
+
+
+def print_members(table: Mapping[str, object], heading: str | Text) -> None:
+    """Print a heading, and each member's name with the first line of its docstring."""
+    console.print(heading)
+    for name, member in table.items():
+        line = Text.assemble("  ", (f"{name:<{max(map(len, table))}}", "bold"), f"  {summary(member)}")
+        # One line each: truncated in a terminal, whole in a file or a pipe.
+        whole = not console.is_terminal
+        console.print(line, no_wrap=True, overflow="ignore" if whole else "ellipsis", crop=not whole)
 
 
 def with_progress_bar(ticks: Iterator[Tick], run: Run, name: str, target: Console = console) -> Iterator[Tick]:

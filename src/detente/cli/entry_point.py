@@ -10,7 +10,7 @@ from types import ModuleType
 
 import detente
 import detente.cli.commands as packages
-from detente.cli.terminal import flush, silence, streams
+from detente.cli.terminal import flush, one_line, silence, streams
 from detente.errors import InvalidValue, unknown
 from detente.training.signals import exit_status, raise_on_termination
 
@@ -43,7 +43,7 @@ def _status(words: list[str]) -> int:
     except InvalidValue as error:
         if debug:
             raise
-        _complain(_one_line(error))
+        _complain(one_line(error))
         return 2
     except KeyboardInterrupt as interrupt:
         _complain("interrupted")
@@ -57,12 +57,12 @@ def _status(words: list[str]) -> int:
         if debug:
             raise
         allowed = "a file that can be read or written"
-        _complain(_one_line(InvalidValue("file", error.filename, allowed, error.strerror or str(error))))
+        _complain(one_line(InvalidValue("file", error.filename, allowed, error.strerror or str(error))))
         return 2
     except Exception as error:
         if debug:
             raise
-        _complain(f"{type(error).__name__}: {_one_line(error)} (--debug shows where)")
+        _complain(f"{type(error).__name__}: {one_line(error)} (--debug shows where)")
         return 1
 
 
@@ -106,7 +106,3 @@ def _complain(text: str) -> None:
         print(f"detente: {text}", file=sys.stderr, flush=True)
     except OSError:  # the exit status still tells
         silence(sys.stderr)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or "no reason given"

@@ -1,23 +1,36 @@
-"""Names on the command line and in YAML files: games, methods, and their parts."""
+"""Names on the command line: games, methods and their parts, import paths of a user's own, and types in words."""
 
 from __future__ import annotations
 
+import collections.abc
+import dataclasses
+import importlib.util
 import inspect
+import pkgutil
+import re
+import sys
 import types
 import typing
-from collections.abc import Callable
+from inspect import Parameter
 from typing import Any
 
+from torch import nn
+
 from detente import methods
-from detente.cli.imports import hints as hints
-from detente.cli.imports import imported
-from detente.errors import unknown
+from detente.cli.terminal import one_line
+from detente.deprecated import current
+from detente.errors import InvalidValue, unknown
 from detente.game import Game
 from detente.games import presets
 from detente.methods.method import Method
-from detente.registry import FOLDERS, members
+from detente.registry import FOLDERS, members, name_of
 
-Table = dict[str, Callable[..., Any]]
+Table = dict[str, collections.abc.Callable[..., Any]]
+BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+NOUNS = {int: "integer", float: "number", str: "word", object: "path", Any: "value"}
+PHRASES = {bool: "true or false", type(None): "None", nn.Module: "an nn.Module"} | {
+    role: f"a name from `detente list {role.__name__.lower()}s`, or MODULE.NAME of your own" for role in (Game, Method)
+}
 
 
 def games() -> Table:
@@ -30,38 +43,77 @@ def named_methods() -> Table:
     return {**methods.names(), "method": Method}
 
 
-def members_for(annotation: Any) -> Table:
+def members_for(kind: Any) -> Table:
     """Return by name the members that fit a parameter's type, e.g. every penalty for `Sequence[Penalty]`."""
-    if inspect.isclass(annotation) and typing.get_origin(annotation) is None:
-        return _members_of(annotation)
-    inside = typing.get_args(annotation) if typing.get_origin(annotation) is not typing.Literal else ()
-    return {name: member for kind in inside for name, member in members_for(kind).items()}
+    if parts := typing.get_args(kind):
+        return {name: member for part in parts for name, member in members_for(part).items()}
+    if kind in (Game, Method):
+        return games() if kind is Game else named_methods()
+    for folder, path in FOLDERS.items():
+        if path.endswith(f".{getattr(kind, '__name__', None)}") and pkgutil.resolve_name(path) is kind:
+            return dict(members(folder))
+    return {}
 
 
-def alternatives(annotation: Any) -> tuple[Any, ...]:
+def alternatives(kind: Any) -> tuple[Any, ...]:
     """Return the types of a union, or the one type."""
-    united = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    return typing.get_args(annotation) if united else (annotation,)
+    return typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
 
 
-def named(field: str, name: str, table: Table) -> Any:
-    """Return what a name or an import path stands for.
-
-    Raises:
-        InvalidValue: no such name, or nothing that can be imported; the message names `field`, the option.
-    """
+def find(field: str, name: str, table: Table) -> Any:
+    """Return what a name of a table or an import path stands for; a user's modules are in the current directory."""
     if name in table:
         return table[name]
     if "." not in name.strip("."):
         raise unknown(field, str(name), table)
-    return imported(name, field)
+    sys.path[:0] = [] if "" in sys.path else [""]
+    try:
+        *modules, last = current(name).split(".")
+        found = importlib.import_module(modules[0])
+        for part in modules[1:]:  # a submodule before a function of the same name in the package's __init__
+            path = f"{found.__name__}.{part}"
+            is_module = hasattr(found, "__path__") and importlib.util.find_spec(path)
+            found = importlib.import_module(path) if is_module else getattr(found, part)
+        return getattr(found, last)
+    except Exception as error:  # a user's own module may raise anything
+        allowed = "MODULE.NAME of a class or function that can be imported"
+        raise InvalidValue(field, str(name), allowed, one_line(error)) from error
 
 
-def _members_of(role: type) -> Table:
-    tables = {Game: games, Method: named_methods}
-    if role in tables:
-        return tables[role]()
-    for folder, path in FOLDERS.items():
-        if path.endswith(f".{role.__name__}") and imported(path, folder) is role:
-            return dict(members(folder))
-    return {}
+def parameters(called: Any) -> tuple[dict[str, Parameter], bool]:
+    """Return the keyword parameters of a callable, with their types, and whether it takes any other keyword."""
+    inner = getattr(called, "func", called)  # of a functools.partial
+    initialized = inspect.isclass(inner) and not dataclasses.is_dataclass(inner)
+    try:
+        found = inspect.signature(called).parameters
+    except (TypeError, ValueError):  # written in C
+        return {}, True
+    try:
+        hints = typing.get_type_hints(inner.__init__ if initialized else inner)
+    except Exception:  # a user's own annotations may name anything
+        hints = {}
+    known = {name: parameter for name, parameter in found.items() if parameter.kind in BY_NAME}
+    for name, parameter in known.items():
+        hint, field = hints.get(name, Any), getattr(inner, "__dataclass_fields__", {}).get(name)
+        if field is not None and callable(field.default_factory):
+            parameter = parameter.replace(default=field.default_factory())
+        known[name] = parameter.replace(annotation=hint.type if isinstance(hint, dataclasses.InitVar) else hint)
+    return known, any(parameter.kind is Parameter.VAR_KEYWORD for parameter in found.values())
+
+
+def in_words(kind: Any, plural: bool = False) -> str:
+    """Return a type in words: `float | Schedule | None` → "a number, a schedule or None"."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Literal, typing.Union, types.UnionType):
+        words = dict.fromkeys(repr(part) if origin is typing.Literal else in_words(part, plural) for part in parts)
+        return " or ".join(filter(None, [", ".join([*words][:-1]), [*words][-1]]))
+    if origin is collections.abc.Callable:
+        return "MODULE.NAME of a class or function that makes one"
+    if parts:
+        mapping = issubclass(origin, collections.abc.Mapping)
+        of = in_words(parts[mapping], plural=True)
+        return f"a mapping from names to {of}" if mapping else f"{'lists' if plural else 'a list'} of {of}"
+    kind = kind if inspect.isclass(kind) else Any
+    noun = NOUNS.get(kind) or name_of(kind).replace("_", " ")
+    singular = PHRASES.get(kind) or f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    return re.sub("y$", "ie", noun) + "s" if plural and kind not in PHRASES else singular

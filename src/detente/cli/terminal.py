@@ -117,6 +117,11 @@ def flush() -> None:
             silence(stream)
 
 
+def one_line(error: BaseException) -> str:
+    """Return an error's message in one line; the name of its class if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def quoted(path: Path | str) -> str:
     """Return a path quoted for a shell, also with spaces or a leading hyphen."""
     text = str(path)

@@ -57,7 +57,9 @@ def trial_run(run: Run) -> Run:
     short_run = shorten(run, SHARE)
     steps = short_run.steps
     intervals = {"record_every": max(1, steps // 20), "measure_every": steps, "checkpoint_every": steps}
-    return replace(short_run, seeds=SEEDS, **intervals)
+    # A trial is not logged, and its only measurement is its last.
+    options = {"metrics": (), "loggers": None, "stop_when": None, "patience": None}
+    return replace(short_run, seeds=SEEDS, **options, **intervals)
 
 
 def run_trial(run: Run, rate: float, track: Track = lambda ticks, run: ticks) -> Trial:

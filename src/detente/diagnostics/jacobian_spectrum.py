@@ -16,13 +16,14 @@ from detente.diagnostics.base import Diagnosis, Diagnostic, DiagnosticContext, S
 from detente.diagnostics.findings import spectrum_findings
 from detente.diagnostics.step_size_bound import step_size_bound
 from detente.errors import InvalidValue, require, unknown
-from detente.fields.base import Field, number
+from detente.fields.base import Field
 from detente.fields.consensus import Consensus
 from detente.fields.smoothing import Smoothing
 from detente.game import Batch, Game
 from detente.methods.method import Method
 from detente.optimizers.base import Optimizer
 from detente.optimizers.sgd import SGD
+from detente.schedules.base import number
 from detente.state import State
 
 Which = Literal["LM", "LR", "SR", "LI"]
@@ -69,12 +70,12 @@ def jacobian_spectrum(game: Game, state: State, batch: Batch, method: Method | N
 def _regularisation(field: Field, matrix: Tensor, game: Game, state: State) -> Tensor | None:
     """Return w' − J at a stationary point, (n, n), or None if the field is v or its formula is not implemented."""
     if isinstance(field, Consensus):
-        return number(field.strength) * (matrix.T @ matrix)
+        return number("strength", field.strength) * (matrix.T @ matrix)
     if isinstance(field, Smoothing):
         mask = torch.cat([torch.full((len(state.vectors[n]),), float(n == field.player)) for n in game.players])
         mask = mask.to(matrix)[:, None]
         unmasked = matrix if field.definition == "paper" else matrix * (1 - mask)
-        return number(field.strength) * mask * (matrix.T @ unmasked)
+        return number("strength", field.strength) * mask * (matrix.T @ unmasked)
     return None
 
 

@@ -9,10 +9,10 @@ import torch
 
 from detente.autodiff import Evaluation, linearization
 from detente.errors import require
-from detente.fields.base import Field, number
+from detente.fields.base import Field
 from detente.fields.local_game import equilibrium, no_steps, require_zero_sum_pair
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schedules.base import Schedule, require_positive
+from detente.schedules.base import Schedule, number, require_positive
 from detente.state import Tree
 
 
@@ -74,11 +74,11 @@ class AdaptiveCompetitive(Field):
         gradients = {name: evaluation.field[name] for name in game.players}
         count = memory["count"] + 1
         rate = (
-            number(self.learning_rate) * (1 - self.decay ** count.double()).sqrt()
+            number("learning_rate", self.learning_rate) * (1 - self.decay ** count.double()).sqrt()
         )  # float64, like Adam's corrections
         square = {name: torch.lerp(memory["square"][name], v * v, 1 - self.decay) for name, v in gradients.items()}
         roots = {name: (rate.to(s.dtype) / (s.sqrt() + self.epsilon)).sqrt() for name, s in square.items()}
         z, local = equilibrium(gradients, transposed, roots, memory["local"], self.iterations, self.tolerance)
-        blocks = {name: roots[name] * z[name] / number(self.learning_rate) for name in players}
-        evaluation = replace(evaluation, field=blocks, losses={name: evaluation.losses[name] for name in players})
+        blocks = {name: roots[name] * z[name] / number("learning_rate", self.learning_rate) for name in players}
+        evaluation = replace(evaluation, field=blocks, losses=evaluation.losses_of(players))
         return evaluation, {"count": count, "square": square, "local": local}

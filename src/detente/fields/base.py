@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
@@ -14,7 +13,7 @@ from detente.autodiff import Evaluation, vector_field
 from detente.deprecated import adopt, lookup
 from detente.errors import require
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schedules.base import Schedule, has_schedule, values
+from detente.schedules.base import at_step, is_scheduled
 from detente.state import State, Tree
 
 
@@ -23,7 +22,7 @@ class Field(ABC):
 
     A concrete field is a frozen dataclass whose fields are its hyper-parameters. Players move *against* the field:
     like a gradient, it points uphill. A hyper-parameter may be a schedule if its docstring says so; the field reads it
-    as `number(self.strength)`, and a step evaluates `field.at(t, dtype)`.
+    as `number("strength", self.strength)`, and a step evaluates `field.at(t, dtype)`.
 
     `traceable` states that the field can be compiled and mapped over seeds. `covariance_of` names the players for
     which the memory holds a covariance of per-sample gradients under "covariance", for optimizers that need one.
@@ -48,13 +47,7 @@ class Field(ABC):
             t: the training step, int64 ().
             dtype: dtype of the players' vectors.
         """
-        scheduled = {name: setting for name, setting in vars(self).items() if has_schedule(setting)}
-        if not scheduled:
-            return self
-        field = copy.copy(self)
-        for name, setting in scheduled.items():
-            object.__setattr__(field, name, values(setting, t, dtype))
-        return field
+        return at_step(self, t, dtype) if is_scheduled(self) else self
 
     def check(self, game: Game) -> None:
         """Raise `InvalidValue` if the field is not defined on the game; the error names the reason."""
@@ -105,13 +98,6 @@ class Field(ABC):
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
     ) -> tuple[Evaluation, Tree]:
         """Return the field's blocks for `players` at a point, and the new memory. A pure function."""
-
-
-def number(setting: float | Schedule) -> float | Tensor:
-    """Return a hyper-parameter of a field that `Field.at` returned, which is not a schedule any more."""
-    require(not isinstance(setting, Schedule), "field", setting, "a field without schedules", "Call field.at(t) first")
-    assert not isinstance(setting, Schedule)
-    return setting
 
 
 def require_finite(game: Game) -> None:

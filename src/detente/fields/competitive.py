@@ -10,10 +10,10 @@ from torch import Tensor
 
 from detente.autodiff import Evaluation, linearization
 from detente.errors import require
-from detente.fields.base import Field, number
+from detente.fields.base import Field
 from detente.fields.local_game import equilibrium, no_steps, require_zero_sum_pair
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schedules.base import Schedule, require_positive
+from detente.schedules.base import Schedule, number, require_positive
 from detente.state import Tree
 
 
@@ -67,9 +67,9 @@ class Competitive(Field):
         """Return w."""
         evaluation, transposed = linearization(game, vectors, buffers, batch)
         gradients = {name: evaluation.field[name] for name in game.players}
-        rate = number(self.learning_rate)
+        rate = number("learning_rate", self.learning_rate)
         root = rate.sqrt() if isinstance(rate, Tensor) else math.sqrt(rate)
         roots = dict.fromkeys(game.players, root)
         z, memory = equilibrium(gradients, transposed, roots, memory, self.iterations, self.tolerance)
         blocks = {name: z[name] / root for name in players}
-        return replace(evaluation, field=blocks, losses={name: evaluation.losses[name] for name in players}), memory
+        return replace(evaluation, field=blocks, losses=evaluation.losses_of(players)), memory

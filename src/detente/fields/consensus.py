@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from detente.autodiff import Evaluation, vector_jacobian
-from detente.fields.base import Field, number
+from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schedules.base import Schedule, require_not_negative
+from detente.schedules.base import Schedule, number, require_at_least_zero
 from detente.state import Tree
 
 
@@ -27,7 +27,7 @@ class Consensus(Field):
     strength: float | Schedule = 10.0
 
     def __post_init__(self) -> None:
-        require_not_negative("strength", self.strength)
+        require_at_least_zero(self, "strength")
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
         """Return one gradient per player for v, and one of ½‖v‖² per moving player."""
@@ -38,5 +38,5 @@ class Consensus(Field):
     ) -> tuple[Evaluation, Tree]:
         """Return w(x)."""
         evaluation, pull = vector_jacobian(game, vectors, buffers, batch, columns=players)
-        blocks = {name: evaluation.field[name] + number(self.strength) * pull[name] for name in players}
+        blocks = {name: evaluation.field[name] + number("strength", self.strength) * pull[name] for name in players}
         return replace(evaluation, field=blocks), memory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from detente.autodiff import Evaluation, gradient_covariance, through_layers, vector_field
 from detente.errors import require
-from detente.fields.base import Field, coupling_between_samples, number
+from detente.fields.base import Field, coupling_between_samples
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schedules.base import Schedule, require_not_negative
+from detente.schedules.base import Schedule, number, require_at_least_zero
 from detente.state import Tree
 
 LARGEST_FULL = 20_000  # parameters; the float32 matrix then takes 1.6 GB
@@ -53,7 +53,7 @@ class Covariance(Field):
         require(self.kind in ("diagonal", "full"), "kind", self.kind, "'diagonal' or 'full'")
         valid = self.average in ("running", "instantaneous")
         require(valid, "average", self.average, "'running' or 'instantaneous'")
-        require_not_negative("prior", self.prior)
+        require_at_least_zero(self, "prior")
 
     @property
     def covariance_of(self) -> tuple[str, ...]:
@@ -121,11 +121,12 @@ class Covariance(Field):
             if self.average == "running":
                 estimate = covariances[name] + (estimate - covariances[name]) / counts[name].to(estimate.dtype)
             covariances[name] = estimate
-            prior = number(self.prior)
+            prior = number("prior", self.prior)
             pull = prior * vectors[name] if isinstance(prior, Tensor) or prior else 0.0
-            blocks, losses = blocks | {name: evaluation.field[name] + pull}, losses | {name: evaluation.losses[name]}
+            blocks, losses = blocks | {name: evaluation.field[name] + pull}, losses | evaluation.losses_of((name,))
             variances = estimate if self.kind == "diagonal" else estimate.diagonal()
             extra["noise_level" if len(self.players) == 1 else f"noise_level_{name}"] = variances.mean().sqrt()
         ordered = {name: blocks[name] for name in players}
-        evaluation = Evaluation(ordered, {name: losses[name] for name in players}, buffers, extra)
+        evaluation = Evaluation(ordered, losses, buffers, extra)
+        evaluation = replace(evaluation, losses=evaluation.losses_of(players))
         return evaluation, {"covariance": covariances, "count": counts}

@@ -8,9 +8,9 @@ import torch
 
 from detente.autodiff import Evaluation, vector_jacobian
 from detente.errors import require
-from detente.fields.base import Field, coupling_between_samples, number
+from detente.fields.base import Field, coupling_between_samples
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schedules.base import Schedule, require_not_negative
+from detente.schedules.base import Schedule, number, require_at_least_zero
 from detente.state import Tree
 
 NUMBERS_AT_ONCE = 2**24  # elements in one array of per-sample gradients
@@ -33,7 +33,7 @@ class DebiasedConsensus(Field):
     strength: float | Schedule = 10.0
 
     def __post_init__(self) -> None:
-        require_not_negative("strength", self.strength)
+        require_at_least_zero(self, "strength")
 
     def check(self, game: Game) -> None:
         """Raise `InvalidValue` unless a batch has at least two samples that can be evaluated one by one."""
@@ -56,7 +56,7 @@ class DebiasedConsensus(Field):
         evaluation, together = vector_jacobian(game, vectors, buffers, batch, columns=players)
         per_sample_pulls = _mean_of_pulls(game, vectors, buffers, batch, players)
         pull = {name: (count * together[name] - per_sample_pulls[name]) / (count - 1) for name in players}
-        blocks = {name: evaluation.field[name] + number(self.strength) * pull[name] for name in players}
+        blocks = {name: evaluation.field[name] + number("strength", self.strength) * pull[name] for name in players}
         return replace(evaluation, field=blocks), memory
 
 

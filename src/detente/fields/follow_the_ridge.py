@@ -10,10 +10,10 @@ from torch import Tensor
 from detente.autodiff import Evaluation, linearization, vector_field
 from detente.autodiff.conjugate_gradient import conjugate_gradient
 from detente.errors import require
-from detente.fields.base import Field, number
+from detente.fields.base import Field
 from detente.fields.local_game import require_zero_sum_pair
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schedules.base import Schedule, require_not_negative, require_positive
+from detente.schedules.base import Schedule, number, require_at_least_zero, require_positive
 from detente.state import Tree
 
 
@@ -53,7 +53,7 @@ class FollowTheRidge(Field):
 
     def __post_init__(self) -> None:
         require_positive("ratio", self.ratio)
-        require_not_negative("damping", self.damping)
+        require_at_least_zero(self, "damping")
         require(self.iterations >= 1, "iterations", self.iterations, "an integer ≥ 1")
         require(self.tolerance >= 0, "tolerance", self.tolerance, "a number ≥ 0")
         require(self.decay is None or 0 <= self.decay < 1, "decay", self.decay, "a number in [0, 1), or None")
@@ -100,12 +100,14 @@ class FollowTheRidge(Field):
         # J_yx = −(J_xy)ᵀ in a zero-sum game, and H_yy⁻¹ H_yx = J_yy⁻¹ J_yx.
         slope = curvature(-transposed({leader: blocks[leader]}, (follower,))[follower])
         ridge = conjugate_gradient(
-            lambda u: curvature(curvature(u)) + number(self.damping) * u, slope, None, self.iterations, self.tolerance
+            lambda u: curvature(curvature(u)) + number("damping", self.damping) * u,
+            slope,
+            None,
+            self.iterations,
+            self.tolerance,
         )
-        blocks[follower] = blocks[follower] - number(self.ratio) * ridge
-        evaluation = replace(
-            evaluation, field={n: blocks[n] for n in players}, losses={n: evaluation.losses[n] for n in players}
-        )
+        blocks[follower] = blocks[follower] - number("ratio", self.ratio) * ridge
+        evaluation = replace(evaluation, field={n: blocks[n] for n in players}, losses=evaluation.losses_of(players))
         return evaluation, memory
 
     def _preconditioned(self, gradients: Vectors, memory: Tree, players: tuple[str, ...]) -> tuple[Vectors, Tree]:

@@ -7,9 +7,9 @@ from typing import Literal
 
 from detente.autodiff import Evaluation, vector_field, vector_jacobian
 from detente.errors import require
-from detente.fields.base import Field, number
+from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schedules.base import Schedule, require_not_negative
+from detente.schedules.base import Schedule, number, require_at_least_zero
 from detente.state import Tree
 
 
@@ -35,7 +35,7 @@ class Smoothing(Field):
     player: str = "discriminator"
 
     def __post_init__(self) -> None:
-        require_not_negative("strength", self.strength)
+        require_at_least_zero(self, "strength")
         require(self.definition in ("paper", "code"), "definition", self.definition, "'paper' or 'code'")
 
     def check(self, game: Game) -> None:
@@ -61,5 +61,5 @@ class Smoothing(Field):
             plain = vector_field(game, vectors, buffers, batch, players)
             _, pull = vector_jacobian(game, vectors, buffers, batch, players=others, columns=(self.player,))
         blocks = {name: plain.field[name] for name in players}
-        blocks[self.player] = blocks[self.player] + number(self.strength) * pull[self.player]
+        blocks[self.player] = blocks[self.player] + number("strength", self.strength) * pull[self.player]
         return replace(plain, field=blocks), memory

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from detente.autodiff import Evaluation, field_products
 from detente.errors import require
-from detente.fields.base import Field, number
+from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schedules.base import Schedule, require_not_negative
+from detente.schedules.base import Schedule, number, require_at_least_zero
 from detente.state import Tree
 
 
@@ -36,7 +36,7 @@ class Symplectic(Field):
     epsilon: float = 0.1
 
     def __post_init__(self) -> None:
-        require_not_negative("strength", self.strength)
+        require_at_least_zero(self, "strength")
         require(self.epsilon >= 0, "epsilon", self.epsilon, "a number ≥ 0")
 
     def gradient_evaluations(self, moving: tuple[str, ...], players: tuple[str, ...]) -> int:
@@ -54,9 +54,9 @@ class Symplectic(Field):
         def inner(first: Vectors, second: Vectors) -> Tensor:
             return sum((first[name] @ second[name] for name in game.players), start=v[game.players[0]].new_zeros(()))
 
-        strength = number(self.strength)
+        strength = number("strength", self.strength)
         if self.align:
             n = sum(vector.numel() for vector in vectors.values())
             strength = strength * (inner(v, backward) * inner(turn, backward) / n + self.epsilon).sign()
         blocks = {name: v[name] + strength * turn[name] for name in players}
-        return replace(evaluation, field=blocks, losses={name: evaluation.losses[name] for name in players}), memory
+        return replace(evaluation, field=blocks, losses=evaluation.losses_of(players)), memory

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from detente.autodiff import Evaluation, unrolled_gradient, vector_field
 from detente.errors import require
-from detente.fields.base import Field, number
+from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schedules.base import Schedule, require_positive
+from detente.schedules.base import Schedule, number, require_positive
 from detente.state import Tree
 
 Moments = dict[str, Tensor]
@@ -88,13 +88,14 @@ class Unrolled(Field):
             return evaluation, self._move(vectors[opponent], evaluation.field[opponent], memory)[1]
         point = vectors, buffers, batch
         evaluation, opponent_memory = unrolled_gradient(game, player, opponent, *point, self._move, memory, self.steps)
-        blocks, losses = ({name: tree[name] for name in players} for tree in (evaluation.field, evaluation.losses))
-        return Evaluation(blocks, losses, evaluation.buffers), opponent_memory if opponent in players else memory
+        blocks = {name: evaluation.field[name] for name in players}
+        evaluation = Evaluation(blocks, evaluation.losses_of(players), evaluation.buffers)
+        return evaluation, opponent_memory if opponent in players else memory
 
     def _move(self, vector: Tensor, gradient: Tensor, memory: Moments) -> tuple[Tensor, Moments]:
         """Return the opponent's parameters and moments after one step."""
         if self.inner == "gradient":
-            return vector - number(self.learning_rate) * gradient, memory
+            return vector - number("learning_rate", self.learning_rate) * gradient, memory
         first, second = self.betas
         count = memory["count"] + 1
         mean = torch.lerp(memory["mean"], gradient, 1 - first)
@@ -103,5 +104,5 @@ class Unrolled(Field):
         correct_mean, correct_root = 1 - first ** count.double(), (1 - second ** count.double()).sqrt()
         smooth = square > 0
         root = torch.where(smooth, torch.where(smooth, square, 1).sqrt(), 0) / correct_root.to(vector.dtype)
-        rate = (number(self.learning_rate) / correct_mean).to(vector.dtype)
+        rate = (number("learning_rate", self.learning_rate) / correct_mean).to(vector.dtype)
         return vector - rate * mean / (root + self.epsilon), {"count": count, "mean": mean, "square": square}

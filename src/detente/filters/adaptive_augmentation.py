@@ -26,6 +26,8 @@ class AdaptiveAugmentation(Filter):
     noise of `GaussianSmoothing`. As in the paper, p is changed when the discriminator is trained. The paper clamps p at
     0 only. Its own set of eighteen augmentations is not part of this package.
 
+    With gradient accumulation, a part of a batch counts as the batch, so that p changes more slowly.
+
     In losses of your own: `p = filter.at(t, buffers=memory)[0]` and `memory = filter.updated_buffers(memory, real)`,
     with `filter.initial_buffers(like)` at the start.
 
@@ -65,9 +67,8 @@ class AdaptiveAugmentation(Filter):
 
     def initial_buffers(self, like: Tensor) -> dict[str, Tensor]:
         """Return `{"augmentation": (4,)}`: p, and since its last change the sum of E[sign], evaluations and images."""
-        state = like.new_zeros(4, dtype=torch.promote_types(like.dtype, torch.float32))
-        state[0] = self.strengths
-        return {"augmentation": state}
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return {"augmentation": torch.tensor([self.strengths, 0.0, 0.0, 0.0], dtype=dtype, device=like.device)}
 
     def updated_buffers(self, buffers: Mapping[str, Tensor], real: Any) -> dict[str, Tensor]:
         """Return the buffers after one evaluation of the discriminator, given its scores of real samples."""

@@ -23,7 +23,7 @@ class Filter(ABC):
     each λ (an augmentation), and the losses are averaged. Random numbers are inputs, drawn by `draw`, so that the same
     batch always gives the same loss.
 
-    A filter may remember tensors, such as a strength that adapts: `initial_buffers` are kept with the discriminator's
+    A filter may remember tensors, such as a strength that adapts: `initial_buffers` are part of the state's
     buffers, `at` receives them, and `updated_buffers` returns the next ones. A call never changes them.
     """
 

@@ -5,14 +5,14 @@ This file also contains all checks of the user's modules and data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves
 
 from detente.autodiff.exact_derivatives import require_right_gradients
 from detente.data.arrays import as_data
@@ -21,7 +21,8 @@ from detente.errors import InvalidValue, require, unknown
 from detente.filters.base import Filter
 from detente.game import Batch, Buffers, Given, Vectors, named_tensors
 from detente.games.networks import Networks
-from detente.games.scores import Scores, logits_of, require_logits, require_probabilities
+from detente.games.parts import at_step, initial_memory, updated_memory, with_prefix, without_prefix
+from detente.games.scores import Scores, as_logits, mean_of_maps, require_logits, require_probabilities, require_scores
 from detente.modules.calling import (
     Build,
     build,
@@ -99,7 +100,8 @@ class Adversarial(Networks):
             raise unknown("objective", objective, members("objectives"))
         self.objective: Objective = members("objectives")[objective]() if isinstance(objective, str) else objective
         self.penalties = (penalties,) if isinstance(penalties, Penalty) else tuple(penalties)
-        self.latent, self.batch, self.score_kind = latent, batch, scores
+        self.latent, self.batch = latent, batch
+        self.score_kind: Scores = scores
         finite = isinstance(self.data, StoredData) or not fixed_latents
         require(finite, "fixed_latents", fixed_latents, "False, since this data is not a finite set of samples")
         self.fixed_latents = fixed_latents
@@ -111,7 +113,8 @@ class Adversarial(Networks):
         self.zero_sum = self.objective.zero_sum and not self.penalties
         self._set_players({"generator": generator, "discriminator": discriminator})
         self.stochastic = self._check()
-        self.memory = self._initial_memory()
+        like = next(iter(trainable(self.modules["discriminator"]).values()))
+        self.memory = initial_memory(self.penalties, self.filter, like)
         pure = not self.stochastic and not any(self.moving.values())
         self.traceable = pure and all(is_traceable(module) for module in self.modules.values())
 
@@ -190,11 +193,11 @@ class Adversarial(Networks):
         complete_batch = {**batch, "latent": latent}
         for index, penalty in enumerate(self.penalties):
             noise = penalty.draw(real.shape, generator)
-            complete_batch.update({f"penalty{index}.{name}": number for name, number in noise.items()})
+            complete_batch |= with_prefix(f"penalty{index}.", noise)
         if self.filter is not None:
             for source, count in (("real", len(real)), ("fake", len(latent))):
                 noise = self.filter.draw(torch.Size((count, *self.data.shape)), generator)
-                complete_batch.update({f"filter.{source}.{name}": number for name, number in noise.items()})
+                complete_batch |= with_prefix(f"filter.{source}.", noise)
         if self.stochastic:
             complete_batch["seed"] = torch.randint(2**62, (), generator=generator, device=generator.device)
         return complete_batch
@@ -203,7 +206,7 @@ class Adversarial(Networks):
         """Return the losses of `players`; scores that they do not need are not computed."""
         vectors = net._vectors
         real = batch["real"].to(vectors["discriminator"].dtype)
-        objective, penalties = self._at_step(net, batch, real.dtype)
+        objective, penalties = at_step(self.objective, self.penalties, batch, net.memory, self.scheduled, real.dtype)
         latents = batch["latent"].to(vectors["generator"].dtype)
         fake = net.generator(latents, *self._conditioning(batch, "fake")).to(real.dtype)
         by_strength = [
@@ -242,62 +245,34 @@ class Adversarial(Networks):
         if "discriminator" in requested:
             assert real_scores is not None
             loss = objective.discriminator_loss(real_scores, fake_scores)
-            for index, penalty in enumerate(penalties):
-                noise = _entries_with_prefix(batch, f"penalty{index}.")
-                # A penalty's calls of the discriminator do not change its buffers.
-                loss = loss + penalty(
-                    lambda x: self._as_logits(score.fixed(filtered("real", x), *real_conditioning)), real, fake, noise
-                )
-            losses["discriminator"] = loss
-            self._remember(net, penalties, real_scores, fake_scores)
-        return losses
 
-    def _at_step(self, net: Net, batch: Batch, dtype: torch.dtype) -> tuple[Objective, Sequence[Penalty]]:
-        """Return the objective and the penalties at the batch's step, with what they remember."""
-        if not (self.scheduled or self.memory):
-            return self.objective, self.penalties
-        if self.scheduled and "t" not in batch:
-            allowed = "a batch with the step under 't', since a setting of the game is a schedule"
-            raise InvalidValue("batch", sorted(batch), allowed)
-        t = batch["t"] if "t" in batch else torch.zeros((), dtype=torch.int64, device=batch["real"].device)
-        return self.objective.at(t, dtype), [
-            penalty.at(t, dtype, _entries_with_prefix(net.memory, f"penalty{index}."))
-            for index, penalty in enumerate(self.penalties)
-        ]
+            def scores_of(known: dict[int, Any], x: Tensor) -> Any:
+                # A penalty's calls of the discriminator do not change its buffers.
+                if id(x) in known:
+                    return known[id(x)]
+                return self._as_logits(score.fixed(filtered("real", x), *real_conditioning))
+
+            of_batch = {id(real): real_scores, id(fake): fake_scores}
+            for index, penalty in enumerate(penalties):
+                noise = without_prefix(f"penalty{index}.", batch)
+                known = {} if penalty.differentiates else of_batch
+                loss = loss + penalty(partial(scores_of, known), real, fake, noise)
+            losses["discriminator"] = loss
+            if self.memory:
+                net.memory = updated_memory(penalties, self.filter, net.memory, real_scores, fake_scores)
+        return losses
 
     def _strengths(self, net: Net, batch: Batch, dtype: torch.dtype) -> Sequence[float | Tensor | None]:
         """Return the filter's strengths at the batch's step; (None,) if there is no filter."""
         if self.filter is None:
             return (None,)
-        return self.filter.at(batch.get("t"), dtype, _entries_with_prefix(net.memory, "filter."))
-
-    def _initial_memory(self) -> dict[str, Tensor]:
-        """Return what the penalties and the filter remember before the first step."""
-        like = next(iter(trainable(self.modules["discriminator"]).values()))
-        remembered = [
-            (f"penalty{index}.", penalty.initial_buffers(like)) for index, penalty in enumerate(self.penalties)
-        ]
-        if self.filter is not None:
-            remembered.append(("filter.", self.filter.initial_buffers(like)))
-        return {f"{prefix}{name}": tensor for prefix, buffers in remembered for name, tensor in buffers.items()}
-
-    def _remember(self, net: Net, penalties: Sequence[Penalty], real_scores: Any, fake_scores: Any) -> None:
-        """Update what the penalties and the filter remember, after an evaluation of the discriminator's loss."""
-        if not self.memory:
-            return
-        for index, penalty in enumerate(penalties):
-            buffers = _entries_with_prefix(net.memory, f"penalty{index}.")
-            updated = penalty.updated_buffers(buffers, real_scores, fake_scores)
-            net.memory.update({f"penalty{index}.{name}": tensor for name, tensor in updated.items()})
-        if self.filter is not None:
-            updated = self.filter.updated_buffers(_entries_with_prefix(net.memory, "filter."), real_scores)
-            net.memory.update({f"filter.{name}": tensor for name, tensor in updated.items()})
+        return self.filter.at(batch.get("t"), dtype, without_prefix("filter.", net.memory))
 
     def _filtered(self, batch: Batch, strength: float | Tensor | None, source: str, samples: Tensor) -> Tensor:
         """Return samples after the filter, as passed to the discriminator."""
         if self.filter is None or strength is None:
             return samples
-        return self.filter(samples, _entries_with_prefix(batch, f"filter.{source}."), strength)
+        return self.filter(samples, without_prefix(f"filter.{source}.", batch), strength)
 
     def sample(self, state: State, count: int, generator: torch.Generator) -> Tensor:
         """Return generated samples, (count, …), from the generator in evaluation mode. The state is not changed."""
@@ -319,9 +294,7 @@ class Adversarial(Networks):
         mean over its elements; of several maps, the mean of their scores.
         """
         with self._evaluated("discriminator", state) as evaluate:
-            scores = self._as_logits(evaluate(samples, *conditioning))
-        if not isinstance(scores, Tensor) or scores.dim() > 1:
-            scores = torch.stack([one.reshape(len(one), -1).mean(1) for one in tree_leaves(scores)]).mean(0)
+            scores = mean_of_maps(self._as_logits(evaluate(samples, *conditioning)))
         return scores if len(scores) == len(samples) else scores.repeat_interleave(len(samples) // len(scores))
 
     @contextmanager
@@ -353,13 +326,7 @@ class Adversarial(Networks):
         return self._net(vectors, buffers)[player](x.to(vectors[player].dtype), *conditioning)
 
     def _as_logits(self, scores: Any) -> Any:
-        """Return scores as logits: (batch,) for one a sample, and maps of scores in their own shape."""
-
-        def logits(scores: Tensor) -> Tensor:
-            scores = scores if self.score_kind == "logits" else logits_of(scores)
-            return scores.flatten() if scores.numel() == len(scores) else scores
-
-        return tree_map_only(Tensor, logits, scores)
+        return as_logits(scores, self.score_kind)
 
     def _depends_on_pairing(self) -> bool:
         """Whether the objective depends on how real and fake scores are paired."""
@@ -390,7 +357,7 @@ class Adversarial(Networks):
             f"output of shape {tuple(fake.shape)}",
             f"samples of the data's shape, (batch, {', '.join(map(str, self.data.shape))})",
         )
-        self._check_shapes(scores)
+        require_scores(scores, self.batch)
         stochastic = False
         for player, source, name in (("generator", "fake", "latent"), ("discriminator", "real", "real")):
             require_right_gradients(player, self.modules[player])
@@ -400,24 +367,6 @@ class Adversarial(Networks):
             self.sources += [*traits.sources, *generators_in(self.modules[player])]
         self._check_scores(vectors, buffers, zero_batch, len(tree_leaves(scores)))
         return stochastic
-
-    def _check_shapes(self, scores: Any) -> None:
-        """Raise an error unless the discriminator's outputs are scores, or maps of scores, of the samples."""
-        outputs = tree_leaves(scores)
-        tensors = len(outputs) > 0 and all(isinstance(output, Tensor) for output in outputs)
-        kinds = [type(output).__name__ for output in outputs]
-        require(tensors, "discriminator", kinds, "a module that returns a tensor, or several in lists or dictionaries")
-        for output in outputs:
-            count = output.shape[0] if output.dim() else 0
-            fits = count > min(1, self.batch - 1) and self.batch % count == 0
-            is_map = output.dim() > 2 or not isinstance(scores, Tensor)  # (batch, 10) alone is rather a classifier
-            require(
-                fits and (is_map or output.numel() == count),
-                "discriminator",
-                f"output of shape {tuple(output.shape)} for {self.batch} samples",
-                "one score a sample, (batch,) or (batch, 1, …); or one score for each group of p samples, (batch / p,)",
-                "Maps of scores are (batch, channels, …), or several outputs in a list",
-            )
 
     def _check_scores(self, vectors: Vectors, buffers: Buffers, zero_batch: Batch, outputs: int) -> None:
         """Raise an error if the scores of samples at several scales contradict the argument `scores`."""
@@ -445,8 +394,3 @@ class Adversarial(Networks):
             first = str(error).partition("\n")[0]
             raise InvalidValue(player, type(self.modules[player]).__name__, allowed, first) from error
         return output
-
-
-def _entries_with_prefix(batch: Mapping[str, Tensor], prefix: str) -> Batch:
-    """Return the entries whose names start with a prefix, which is removed."""
-    return {name.removeprefix(prefix): number for name, number in batch.items() if name.startswith(prefix)}

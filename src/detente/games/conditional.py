@@ -21,7 +21,7 @@ class Conditional(Adversarial):
     labels.
 
     The modules are called as `generator(latents, labels)` and `discriminator(samples, labels)`, labels (batch,) int64.
-    The generator's labels are drawn for every batch, also with fixed latents. Penalties always use the labels of the
+    The generator's labels are drawn for every batch, also with fixed latents. Gradient penalties use the labels of the
     real samples, also where they evaluate the discriminator at generated samples or between real and generated ones.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -12,18 +12,19 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from detente.autodiff.engines import as_leaf
-from detente.autodiff.exact_derivatives import require_right_gradients
+from detente.autodiff.exact_derivatives import refusing, require_right_gradients
+from detente.autodiff.tracing import is_eager
 from detente.data.batches import Batches, Form, as_batches
-from detente.errors import require
+from detente.errors import InvalidValue, failure, require
 from detente.game import Batch, Buffers, EvaluationSettings, Game, Vectors
-from detente.games.terms import Losses, named_terms, require_scalar, takes_step, with_sums
+from detente.games.terms import Losses, require_gradients, takes_step, terms_of, with_sums
 from detente.modules.calling import (
     Build,
     build,
     copied,
     copy_buffers,
     evaluating,
-    is_lazy,
+    has_lazy_layers,
     is_traceable,
     trainable,
     write,
@@ -37,7 +38,28 @@ from detente.modules.randomness import NUMPY, PYTHON, Source, generators_in, ran
 from detente.state import State
 
 Player = Build | Tensor | Sequence[Any] | Mapping[str, Any]
-_ZERO = torch.zeros((), dtype=torch.int64)
+_FIRST, _LATER = torch.zeros((), dtype=torch.int64), torch.tensor(10**6)  # steps at which losses are tried
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What an evaluation of the losses gave.
+
+    Args:
+        terms: the terms of each player's loss.
+        losses: losses and terms by name.
+        leaves: the players' vectors on autograd's graph.
+        memory: the game's own memory afterwards.
+        calls: the first call of each module or part.
+        drew: whether random numbers were drawn.
+    """
+
+    terms: dict[str, dict[str, Any]]
+    losses: dict[str, Tensor]
+    leaves: Vectors
+    memory: dict[str, Tensor]
+    calls: dict[tuple[str, str], Call]
+    drew: bool
 
 
 class Networks(Game):
@@ -120,7 +142,7 @@ class Networks(Game):
         self.batch, self.zero_sum, self.memory = batch, zero_sum, dict(memory or {})
         self.frozen = {name: frozen_copy(name, helper) for name, helper in frozen.items()}
         self.members = members_of(players, sides)
-        self._losses, self._takes_step, self._show = losses, takes_step(losses), show
+        self._losses, self._arguments, self._show = losses, 2 + takes_step(losses), show
         for name, function in project.items():
             require(name in players and callable(function), "project", name, f"functions for {', '.join(players)}")
         self._project = project
@@ -143,7 +165,7 @@ class Networks(Game):
     def _example(self) -> Any:
         """Return a batch of the data, always the same one."""
         assert self.batches is not None
-        return self.batches.example(self.batch)
+        return _without_error(self.batches.example, self.batch)
 
     def _set_players(self, builders: dict[str, Build]) -> None:
         """Build each player's module and its layout."""
@@ -190,20 +212,25 @@ class Networks(Game):
     def _built(self, generator: torch.Generator) -> dict[str, nn.Module]:
         """Return a new module of each player, its lazy layers initialised."""
         modules = {name: build(name, builder, generator) for name, builder in self.builders.items()}
-        if any(is_lazy(tensor) for module in modules.values() for tensor in (*module.parameters(), *module.buffers())):
-            drawn = self._example()
+        for step in (_FIRST, _LATER):  # some players may play later
+            if not any(map(has_lazy_layers, modules.values())):
+                break
+            batch = self.form.unflatten(self.complete(self._example(), generator))
             seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
             with ExitStack() as stack, seeded(seed, torch.device("cpu")):
                 for module in modules.values():
                     stack.enter_context(evaluating(module))
-                net = cast(Net, DirectNet(modules, self.members, self.frozen))
-                self._terms(net, self.form.unflatten(self.complete(drawn, generator)), _ZERO, self.players)
+                net = cast(Net, DirectNet(modules, self.members, self.frozen, self.memory))
+                self._terms(net, batch, step, self.players)
+        for name, module in modules.items():
+            allowed = "lazy layers that the losses call"
+            require(not has_lazy_layers(module), name, "lazy layers without a shape", allowed)
         return modules
 
     def draw(self, generator: torch.Generator) -> Batch:
         """Return the next batch, as named tensors."""
         assert self.batches is not None
-        return self.complete(self.batches.draw(self.batch, generator), generator)
+        return self.complete(_without_error(self.batches.draw, self.batch, generator), generator)
 
     def complete(self, batch: Any, generator: torch.Generator) -> Batch:
         """Return a batch of the user's in the form of the data's batches, as named tensors.
@@ -251,30 +278,22 @@ class Networks(Game):
 
     def _evaluate(self, net: Net, batch: Batch, players: tuple[str, ...]) -> dict[str, Tensor]:
         """Return the players' losses and terms at the point of `net`."""
-        return with_sums(self._terms(net, self.form.unflatten(batch), batch.get("t", _ZERO), players), net)
+        return with_sums(self._terms(net, self.form.unflatten(batch), batch.get("t", _FIRST), players), net)
 
     def _terms(self, net: Net, batch: Any, step: Tensor, players: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         """Return the named terms of each of `players`, from the user's function; a loss without terms is named ""."""
-        returned = self._losses(net, batch, step) if self._takes_step else self._losses(net, batch)
-        allowed = f"a dictionary with the loss of {', '.join(self.players)}"
-        require(isinstance(returned, Mapping), "losses", type(returned).__name__, allowed)
-        others = [str(name) for name in returned if name not in (*self.players, *self.members)]
-        require(not others, "losses", ", ".join(others), allowed)
-        for player in self.players:
-            require(bool(self._sources(player, returned)), "losses", f"no loss for {player}", allowed)
-        terms: dict[str, dict[str, Any]] = {player: {} for player in players}
-        for player in players:
-            for source in self._sources(player, returned):
-                for name, value in named_terms(f"losses.{source}", returned[source]):
-                    path = ".".join(part for part in (source if source != player else "", name) if part)
-                    terms[player][path] = require_scalar(f"losses.{source}{'.' if name else ''}{name}", value)
-        return terms
-
-    def _sources(self, player: str, returned: Mapping[str, Any]) -> list[str]:
-        """Return the names under which a player's loss was returned: its own, or those of a side's members."""
-        if player in returned:
-            return [player]
-        return [name for name, (side, _) in self.members.items() if side == player and name in returned]
+        try:
+            with refusing(self):
+                returned = self._losses(*(net, batch, step)[: self._arguments])
+                return terms_of(returned, self.players, self.members, players)
+        except (InvalidValue, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            if not is_eager(step):  # mapped and traced steps fall back to eager ones, which raise it again
+                raise
+            lookup = isinstance(error, KeyError | IndexError | TypeError | AttributeError)
+            hint = f"The batch is {self.form}" if lookup else ""
+            raise failure("losses", error, "losses without an error", hint) from error
 
     def project(self, vectors: Vectors) -> Vectors:
         """Return the nearest feasible point, by the functions in `project`."""
@@ -286,7 +305,12 @@ class Networks(Game):
             layout, pieces = self.layouts[player], self.layouts[player].unflatten(projected[player])
             key = f"{part}.value".strip(".")
             require(key in pieces, "project", name, "players that are tensors")
-            projected[player] = layout.flatten({**pieces, key: function(pieces[key])})
+            value = function(pieces[key])
+            same = isinstance(value, Tensor) and value.shape == pieces[key].shape
+            require(
+                same, f"project.{name}", value, f"a function that returns a tensor of shape {tuple(pieces[key].shape)}"
+            )
+            projected[player] = layout.flatten({**pieces, key: value})
         return projected
 
     def position(self, generator: torch.Generator) -> bytes:
@@ -314,8 +338,9 @@ class Networks(Game):
     def sample(self, state: State, count: int, generator: torch.Generator) -> Tensor:
         """Return `count` of the samples that the function `show` makes of drawn batches; the first kind, if several."""
         parts, total = [], 0
+        assert self.batches is not None
         while total < count:
-            batch = self.draw(generator)
+            batch = self.complete(_without_error(self.batches.peek, self.batch, generator), generator)
             batch = {name: tensor.to(state.t.device) for name, tensor in batch.items()}
             samples = next(iter(self.show(state, batch).values()))
             require(len(samples) > 0, "show", "no samples", "at least one sample for each batch")
@@ -363,14 +388,20 @@ class Networks(Game):
         return seeded(int(batch["seed"]), device, self.sources)
 
     def _check_players(self, batch: Batch) -> None:
-        """Evaluate the losses on a batch, and check each module by the calls that they make."""
+        """Evaluate the losses on a batch, and check them and each module by the calls that they make."""
         self.modules = self._built(torch.Generator())
         self._set_layouts()
         uncalled = {name: copied(module) for name, module in self.modules.items()}
         vectors, buffers = self.initial(torch.Generator())
+        self.project(vectors)
         device = next(iter(vectors.values())).device
-        batch = {**{n: x.to(device) for n, x in batch.items()}, "t": torch.zeros((), dtype=torch.int64, device=device)}
-        first, calls, drew = self._recorded(vectors, buffers, batch)
+        batch = {**{name: tensor.to(device) for name, tensor in batch.items()}, "t": _FIRST.to(device)}
+        inputs = {"the batch": batch, **{f"the buffers of {name}": named for name, named in buffers.items()}}
+        versions = {name: [tensor._version for tensor in tensors.values()] for name, tensors in inputs.items()}
+        trial = self._try(vectors, buffers, batch)
+        drew, calls = trial.drew, trial.calls
+        if {player for player, _ in calls} != set(self.players):  # some may play later, or are tensors
+            calls = {**self._try(vectors, buffers, {**batch, "t": _LATER.to(device)}).calls, **calls}
         for (player, part), call in calls.items():
             if not tree_leaves((call.inputs, dict(call.keywords))):
                 continue  # a module that only returns its parameters has no input to check it with
@@ -378,28 +409,30 @@ class Networks(Game):
             traits = examine(player, module, layout, original, *call.inputs, part=part, keywords=call.keywords)
             self.moving[player] = tuple(dict.fromkeys((*self.moving.get(player, ()), *traits.moving)))
             drew, self.sources = drew or traits.stochastic, [*self.sources, *traits.sources]
+        for name, tensors in inputs.items():
+            written = [tensor._version for tensor in tensors.values()] != versions[name]
+            hint = "Use x.clone(), or operations that are not in place"
+            require(not written, "losses", f"losses that write into {name}", "unchanged tensors", hint)
+        require_gradients(trial.terms, trial.losses, trial.leaves)
+        undeclared = [name for name in trial.memory if name not in self.memory]
+        allowed = f"memory declared in Networks(…, memory=…): {', '.join(self.memory) or 'none'}"
+        require(not undeclared, "net.memory", ", ".join(undeclared), allowed)
         for player, module in self.modules.items():
             require_right_gradients(player, module)
             self.sources += generators_in(module)
         unique = {id(source): source for source in (PYTHON, NUMPY, *self.sources)} if drew else {}
         self.stochastic, self.sources = drew, list(unique.values())
-        again, _, _ = self._recorded(*self.initial(torch.Generator()), batch)
-        for name, value in first.items():
-            same = torch.allclose(value, again[name], rtol=1e-3, equal_nan=True)
+        again = self._try(*self.initial(torch.Generator()), batch).losses
+        for name, value in trial.losses.items():
+            same = name in again and torch.allclose(value, again[name], rtol=1e-3, equal_nan=True)
             allowed = "losses that depend only on parameters, buffers, batch and step"
             hint = "The cause may be a counter or another state in Python. Use net.memory for tensors that change"
             require(same, f"losses.{name}", "a value that depends on earlier calls", allowed, hint)
         pure = not self.stochastic and not any(self.moving.values())
         self.traceable = pure and all(is_traceable(module) for module in self.modules.values())
 
-    def _recorded(
-        self, vectors: Vectors, buffers: Buffers, batch: Batch
-    ) -> tuple[dict[str, Tensor], dict[tuple[str, str], Call], bool]:
-        """Return losses and terms, the first call of each module or part, and whether random numbers were drawn.
-
-        Raises:
-            InvalidValue: a term is a tensor without a gradient that is not zero, or the losses use undeclared memory.
-        """
+    def _try(self, vectors: Vectors, buffers: Buffers, batch: Batch) -> Trial:
+        """Return what an evaluation of the losses gives, calls and draws."""
         calls: dict[tuple[str, str], Call] = {}
         leaves = {name: as_leaf(vector) for name, vector in vectors.items()}
         device, sources = batch["t"].device, (PYTHON, NUMPY, *self.sources)
@@ -413,14 +446,15 @@ class Networks(Game):
             net = self._net(leaves, buffers, record=record)
             terms = self._terms(net, self.form.unflatten(batch), batch["t"], self.players)
             after = [random_state(device), *map(state_of, sources)]
-        for player, named in terms.items():
-            for name, value in named.items():
-                constant = isinstance(value, Tensor) and not value.requires_grad and bool(value != 0)
-                hint = "The cause may be no_grad, detach or .item() before it. Return a constant as a Python number"
-                label = f"losses.{player}{'.' if name else ''}{name}"
-                require(not constant, label, "a tensor without a gradient", "a term that depends on parameters", hint)
-        undeclared = [name for name in net.memory if name not in self.memory]
-        allowed = f"memory declared in Networks(…, memory=…): {', '.join(self.memory) or 'none'}"
-        require(not undeclared, "net.memory", ", ".join(undeclared), allowed)
         drew = any(not same_state(x, y) for x, y in zip(before, after, strict=True))
-        return with_sums(terms, net), calls, drew
+        return Trial(terms, with_sums(terms, net), leaves, net.memory, calls, drew)
+
+
+def _without_error(draw: Callable[..., Any], *arguments: Any) -> Any:
+    """Return the batch that a source draws; an exception in the user's data becomes one line."""
+    try:
+        return draw(*arguments)
+    except InvalidValue:
+        raise
+    except Exception as error:
+        raise failure("data", error, "data that can be read without an error") from error

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from detente.errors import InvalidValue, require
 from detente.objectives.base import Objective
@@ -41,6 +42,42 @@ def logits_of(probabilities: Tensor) -> Tensor:
     epsilon = torch.finfo(probabilities.dtype).eps
     p = probabilities.clamp(epsilon, 1 - epsilon)
     return p.log() - (-p).log1p()
+
+
+def as_logits(scores: Any, kind: Scores) -> Any:
+    """Return a discriminator's outputs as logits: (batch,) for one a sample, and maps of scores in their own shape."""
+
+    def logits(output: Tensor) -> Tensor:
+        output = output if kind == "logits" else logits_of(output)
+        return output.flatten() if output.numel() == len(output) else output
+
+    return logits(scores) if isinstance(scores, Tensor) else tree_map_only(Tensor, logits, scores)
+
+
+def mean_of_maps(scores: Any) -> Tensor:
+    """Return the mean of each sample's scores, (batch,): over a map, and then over the maps."""
+    if isinstance(scores, Tensor) and scores.dim() == 1:
+        return scores
+    return torch.stack([output.reshape(len(output), -1).mean(1) for output in tree_leaves(scores)]).mean(0)
+
+
+def require_scores(scores: Any, batch: int) -> None:
+    """Raise `InvalidValue` unless a discriminator's outputs are scores, or maps of scores, of `batch` samples."""
+    outputs = tree_leaves(scores)
+    tensors = len(outputs) > 0 and all(isinstance(output, Tensor) for output in outputs)
+    kinds = [type(output).__name__ for output in outputs]
+    require(tensors, "discriminator", kinds, "a module that returns a tensor, or several in lists or dictionaries")
+    for output in outputs:
+        count = output.shape[0] if output.dim() else 0
+        fits = count > min(1, batch - 1) and batch % count == 0
+        is_map = output.dim() > 2 or not isinstance(scores, Tensor)  # (batch, 10) alone is rather a classifier
+        require(
+            fits and (is_map or output.numel() == count),
+            "discriminator",
+            f"output of shape {tuple(output.shape)} for {batch} samples",
+            "one score a sample, (batch,) or (batch, 1, …); or one score for each group of p samples, (batch / p,)",
+            "Maps of scores are (batch, channels, …), or several outputs in a list",
+        )
 
 
 def require_probabilities(module: nn.Module, scores_at: Callable[[float], Tensor]) -> None:

@@ -32,6 +32,33 @@ def takes_step(losses: Losses) -> bool:
     return count >= 3 or several
 
 
+def terms_of(
+    returned: Any, players: tuple[str, ...], members: Mapping[str, tuple[str, str]], requested: tuple[str, ...]
+) -> dict[str, dict[str, Any]]:
+    """Return the named terms of each of the `requested` players; a loss without terms is named "".
+
+    Args:
+        returned: what the user's function returned.
+        players: names of all players.
+        members: the side of each member of a side, and its path, by name.
+        requested: the players whose loss is needed; functions of others are not called.
+    """
+    allowed = f"a dictionary with the loss of {', '.join(players)}"
+    require(isinstance(returned, Mapping), "losses", type(returned).__name__, allowed)
+    others = [str(name) for name in returned if name not in (*players, *members)]
+    require(not others, "losses", ", ".join(others), allowed)
+    terms: dict[str, dict[str, Any]] = {player: {} for player in requested}
+    for player in players:
+        names = [name for name, (side, _) in members.items() if side == player and name in returned]
+        names = [player] if player in returned else names
+        require(len(names) > 0, "losses", f"no loss for {player}", allowed)
+        for source in names if player in requested else ():
+            for name, value in named_terms(f"losses.{source}", returned[source]):
+                path = ".".join(part for part in (source if source != player else "", name) if part)
+                terms[player][path] = require_scalar(f"losses.{source}{'.' if name else ''}{name}", value)
+    return terms
+
+
 def named_terms(field: str, value: Any) -> list[tuple[str, Any]]:
     """Return a loss as named terms, after calling functions; the name of a loss without terms is empty."""
     value = value() if callable(value) and not isinstance(value, Tensor) else value
@@ -61,3 +88,42 @@ def with_sums(terms: Mapping[str, Mapping[str, Any]], net: Net) -> dict[str, Ten
         if tuple(named) != ("",):
             losses |= {f"{player}.{name or 'loss'}": value for name, value in zip(named, values, strict=True)}
     return losses
+
+
+def require_gradients(
+    terms: Mapping[str, Mapping[str, Any]], losses: Mapping[str, Tensor], leaves: Mapping[str, Tensor]
+) -> None:
+    """Raise `InvalidValue` if a term has no gradient, or a loss does not depend on its player's own parameters.
+
+    Args:
+        terms: each player's terms: tensors on autograd's graph, or numbers, which are constants.
+        losses: each player's loss.
+        leaves: each player's vector.
+    """
+    for player, named in terms.items():
+        for name, value in named.items():
+            constant = isinstance(value, Tensor) and not value.requires_grad and bool(value != 0)
+            hint = "The cause may be no_grad, detach or .item() before it. Return a constant as a Python number"
+            label = f"losses.{player}{'.' if name else ''}{name}"
+            require(not constant, label, "a tensor without a gradient", "a term that depends on parameters", hint)
+        constant = not losses[player].requires_grad
+        value = float(losses[player]) if constant else "a loss that does not depend on them"
+        valid = value == 0 if constant else _depends_on(losses[player], leaves[player])
+        allowed = f"a loss that depends on the parameters of {player}"
+        hint = f"0 for a player that does not move yet. Is net.{player} called, and its output not detached?"
+        require(valid, f"losses.{player}", value, allowed, hint)
+
+
+def _depends_on(loss: Tensor, leaf: Tensor) -> bool:
+    """Whether a leaf of autograd's graph is reached from a loss."""
+    visited: set[Any] = set()
+    queue: list[Any] = [loss.grad_fn]
+    while queue:
+        node = queue.pop()
+        if node is None or node in visited:
+            continue
+        if getattr(node, "variable", None) is leaf:
+            return True
+        visited.add(node)
+        queue += [source for source, _ in node.next_functions]
+    return False

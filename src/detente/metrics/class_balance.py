@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from detente.game import Game
-from detente.metrics.base import Metric, nonnegative
+from detente.metrics.base import Metric, Stamp, nonnegative
 from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier
-from detente.metrics.features.extractor import cached_on_data, of_samples
+from detente.metrics.features.extractor import cached_on_data, of_samples, stamp
 
 
 def class_histogram(probabilities: Tensor) -> Tensor:
@@ -53,7 +53,23 @@ def _equal_shares(data: Any, classes: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ClassEntropy(Metric):
+class _ClassBalance(Metric):
+    """The common part of both metrics: the classes of generated samples."""
+
+    needs = "images, the data set's classifier"
+
+    def applies(self, game: Game) -> bool:
+        return classifier.fits(game)
+
+    def missing(self, game: Game) -> str:
+        return classifier.missing(game)
+
+    def stamp(self, subject: EvaluationContext) -> Stamp:
+        return stamp(subject, classifier.of(subject.data))
+
+
+@dataclass(frozen=True)
+class ClassEntropy(_ClassBalance):
     """Entropy of the histogram of the classes that the data set's classifier finds among the samples.
 
     −Σ_k p_k ln p_k,  p_k the share of samples with likeliest class k; between 0 and ln(number of classes)
@@ -66,16 +82,13 @@ class ClassEntropy(Metric):
     unit = "nats"
     better = "higher"
 
-    def applies(self, game: Game) -> bool:
-        return classifier.fits(game)
-
     def __call__(self, subject: EvaluationContext) -> float:
         shares = _class_shares(subject)
         return math.nan if shares is None else entropy(shares)
 
 
 @dataclass(frozen=True)
-class ClassTotalVariation(Metric):
+class ClassTotalVariation(_ClassBalance):
     """Total variation between the histogram of the classes that the classifier finds and equal shares.
 
     ½ Σ_k |p_k − 1/K|,  p_k the share of samples with likeliest class k; between 0 and 1
@@ -88,9 +101,6 @@ class ClassTotalVariation(Metric):
     title = "Total variation of the classes to uniform"
     unit = ""
     better = "lower"
-
-    def applies(self, game: Game) -> bool:
-        return classifier.fits(game)
 
     def __call__(self, subject: EvaluationContext) -> float:
         shares = _class_shares(subject)

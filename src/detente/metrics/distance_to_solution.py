@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from detente.game import Game
-from detente.metrics.base import Metric
+from detente.metrics.base import Metric, Stamp
 from detente.metrics.context import EvaluationContext
 
 
@@ -22,9 +22,13 @@ class DistanceToSolution(Metric):
     title = "Distance to the solution"
     unit = ""
     better = "lower"
+    needs = "a game with a known solution"
 
     def applies(self, game: Game) -> bool:
         return getattr(game, "solution", None) is not None
+
+    def stamp(self, subject: EvaluationContext) -> Stamp:
+        return {}
 
     def __call__(self, subject: EvaluationContext) -> float:
         vectors, solution = subject.state.vectors, subject.game.solution or {}

@@ -6,6 +6,7 @@ import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,10 +14,20 @@ from torch import Tensor
 from detente.data.base import Data
 from detente.errors import require
 from detente.game import Game
-from detente.metrics.base import Metric, nonnegative
+from detente.metrics.base import Metric, Stamp, nonnegative
 from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier, inception
-from detente.metrics.features.extractor import Extractor, cached_on_data, of_data, of_samples
+from detente.metrics.features.extractor import (
+    REAL,
+    Extractor,
+    cached_on_data,
+    identity,
+    of_data,
+    of_samples,
+    real_count,
+    stamp,
+)
+from detente.metrics.features.network import as_extractor, extractor_for, missing
 
 BLOCK = 192  # rows and columns of one block product; the fastest size in measurements
 # Accuracy relative to the traces. If eigenvalues may miss it, use singular values, which take five times as long.
@@ -139,17 +150,20 @@ def _empty_padded(like: Tensor) -> Tensor:
     return like.new_empty(rows, columns + 8)[:, :columns]
 
 
-def _distance_to_data(subject: EvaluationContext, extractor: Extractor) -> float:
+def _distance_to_data(subject: EvaluationContext, extractor: Extractor, real: int = REAL) -> float:
     """Return the distance between the generated samples and the data, in the features of `extractor`."""
     features = of_samples(subject, extractor)
     if not features.defined or len(features.features) < 2:
         return math.nan
-    return frechet_distance(real_moments(subject.data, extractor), moments(features.features))
+    return frechet_distance(real_moments(subject.data, extractor, real, subject), moments(features.features))
 
 
-def real_moments(data: Data, extractor: Extractor) -> Moments:
-    """Return the moments of the features of up to 10,000 real samples; computed once per data."""
-    return cached_on_data(data, ("moments", extractor.key), lambda: moments(of_data(data, extractor)))
+def real_moments(
+    data: Data, extractor: Extractor, count: int = REAL, subject: EvaluationContext | None = None
+) -> Moments:
+    """Return the moments of the features of up to `count` real samples; computed once per data."""
+    key = ("moments", identity(extractor), real_count(data, count))
+    return cached_on_data(data, key, lambda: moments(of_data(data, extractor, count, subject)))
 
 
 @dataclass(frozen=True)
@@ -168,9 +182,16 @@ class ClassifierFrechetDistance(Metric):
     title = "Fréchet distance on the classifier's features"
     unit = ""
     better = "lower"
+    needs = "images, the data set's classifier, ≥ 2 samples"
 
     def applies(self, game: Game) -> bool:
         return classifier.fits(game)
+
+    def missing(self, game: Game) -> str:
+        return classifier.missing(game)
+
+    def stamp(self, subject: EvaluationContext) -> Stamp:
+        return stamp(subject, classifier.of(subject.data), REAL)
 
     def __call__(self, subject: EvaluationContext) -> float:
         return _distance_to_data(subject, classifier.of(subject.data))
@@ -180,12 +201,13 @@ class ClassifierFrechetDistance(Metric):
 class FID(Metric):
     """Fréchet Inception Distance between real and generated images, in the features of Inception.
 
-    |μ − μ_g|² + tr(Σ + Σ_g − 2 √(ΣΣ_g)), 2,048 features of the 2015 network, up to 10,000 real images
+    |μ − μ_g|² + tr(Σ + Σ_g − 2 √(ΣΣ_g)), 2,048 features of the 2015 network
 
-    Published values use 50,000 generated images. To compare with them, use the same number of samples.
+    Published values use 50,000 generated images and all real ones. To compare with them, use the same numbers.
 
     Args:
         weights: path of torch-fidelity's Inception weights; None for the file in torch's cache.
+        real: largest number of real images, at least 2.
 
     Source: Heusel et al. 2017 (TTUR), equation 6; Obukhov et al. 2020 (torch-fidelity) for the network.
     """
@@ -193,12 +215,73 @@ class FID(Metric):
     title = "Fréchet Inception Distance"
     unit = ""
     better = "lower"
+    needs = "RGB images of at least 32 pixels a side, Inception (torch-fidelity), ≥ 2 samples"
     routine = False
 
     weights: str | None = None
+    real: int = REAL
+
+    def __post_init__(self) -> None:
+        require(type(self.real) is int and self.real >= 2, "real", self.real, "a whole number, at least 2")
 
     def applies(self, game: Game) -> bool:
-        return inception.fits(game)
+        return not self.missing(game)
+
+    def missing(self, game: Game) -> str:
+        return inception.missing(game)
+
+    def require_available(self) -> None:
+        inception.require_available(self.weights)
+
+    def stamp(self, subject: EvaluationContext) -> Stamp:
+        return stamp(subject, inception.load(self.weights), self.real)
 
     def __call__(self, subject: EvaluationContext) -> float:
-        return _distance_to_data(subject, inception.load(self.weights))
+        return _distance_to_data(subject, inception.load(self.weights), self.real)
+
+
+@dataclass(frozen=True)
+class FrechetDistance(Metric):
+    """Squared Fréchet distance between real and generated samples in the features of any network, such as DINOv2.
+
+    |μ − μ_g|² + tr(Σ + Σ_g − 2 √(ΣΣ_g)), features of `extractor`
+
+    This is not FID. Compare values only for the same extractor, resizer and numbers of samples.
+
+    Args:
+        extractor: a module; a function of samples (count, …); the path of a file by `torch.export.save` or
+            `torch.jit.save`; MODULE.NAME of one of these; a `FeatureNetwork`; "inception"; or the data set's own
+            "classifier".
+        real: largest number of real samples, at least 2.
+
+    Source: Heusel et al. 2017 (TTUR), equation 6; Stein et al. 2023, section 3, for DINOv2.
+    """
+
+    title = "Fréchet distance of features"
+    unit = ""
+    better = "lower"
+    needs = "real data, an extractor of features (extractor=FILE or MODULE.NAME), ≥ 2 samples"
+    routine = False
+
+    extractor: Any = "classifier"
+    real: int = REAL
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "extractor", as_extractor(self.extractor))
+        require(type(self.real) is int and self.real >= 2, "real", self.real, "a whole number, at least 2")
+
+    def applies(self, game: Game) -> bool:
+        return not self.missing(game)
+
+    def missing(self, game: Game) -> str:
+        return missing(self.extractor, game)
+
+    def require_available(self) -> None:
+        if self.extractor == "inception":
+            inception.require_available()
+
+    def stamp(self, subject: EvaluationContext) -> Stamp:
+        return stamp(subject, extractor_for(self.extractor, subject.data), self.real)
+
+    def __call__(self, subject: EvaluationContext) -> float:
+        return _distance_to_data(subject, extractor_for(self.extractor, subject.data), self.real)

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from detente.errors import require
 from detente.game import Game
-from detente.metrics.base import Metric
+from detente.metrics.base import Metric, Stamp
 from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier, inception
-from detente.metrics.features.extractor import Extractor, of_samples
+from detente.metrics.features.extractor import Extractor, of_samples, stamp
 
 
 def inception_score(probabilities: Tensor, splits: int = 10) -> tuple[float, float]:
@@ -68,6 +68,7 @@ class ClassifierScore(Metric):
     title = "Inception Score by the data set's classifier"
     unit = ""
     better = "higher"
+    needs = "images, the data set's classifier, ≥ 10 samples"
 
     splits: int = 10
 
@@ -76,6 +77,12 @@ class ClassifierScore(Metric):
 
     def applies(self, game: Game) -> bool:
         return classifier.fits(game)
+
+    def missing(self, game: Game) -> str:
+        return classifier.missing(game)
+
+    def stamp(self, subject: EvaluationContext) -> Stamp:
+        return stamp(subject, classifier.of(subject.data))
 
     def __call__(self, subject: EvaluationContext) -> float:
         return _score(subject, classifier.of(subject.data), self.splits)
@@ -99,6 +106,7 @@ class InceptionScore(Metric):
     title = "Inception Score"
     unit = ""
     better = "higher"
+    needs = "RGB images of at least 32 pixels a side, Inception (torch-fidelity), ≥ 10 samples"
     routine = False
 
     splits: int = 10
@@ -108,7 +116,16 @@ class InceptionScore(Metric):
         _require_splits(self.splits)
 
     def applies(self, game: Game) -> bool:
-        return inception.fits(game)
+        return not self.missing(game)
+
+    def missing(self, game: Game) -> str:
+        return inception.missing(game)
+
+    def require_available(self) -> None:
+        inception.require_available(self.weights)
+
+    def stamp(self, subject: EvaluationContext) -> Stamp:
+        return stamp(subject, inception.load(self.weights))
 
     def __call__(self, subject: EvaluationContext) -> float:
         return _score(subject, inception.load(self.weights), self.splits)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from detente.errors import require
 from detente.game import Game
-from detente.metrics.base import Metric
+from detente.metrics.base import Metric, Stamp
 from detente.metrics.context import EvaluationContext
 from detente.metrics.features import inception
-from detente.metrics.features.extractor import of_data, of_samples
+from detente.metrics.features.extractor import REAL, Extractor, of_data, of_samples, stamp
+from detente.metrics.features.network import as_extractor, extractor_for, missing
 
 
 def squared_discrepancy(real: Tensor, fake: Tensor) -> float:
@@ -79,6 +81,21 @@ def kernel_distance(
     return float(values.mean()), float(values.std(correction=0))
 
 
+def _require_sizes(subsets: int, size: int, real: int) -> None:
+    require(type(subsets) is int and subsets >= 1, "subsets", subsets, "a whole number, at least 1")
+    require(type(size) is int and size >= 2, "size", size, "a whole number, at least 2")
+    require(type(real) is int and real >= 2, "real", real, "a whole number, at least 2")
+
+
+def _distance_to_data(subject: EvaluationContext, extractor: Extractor, subsets: int, size: int, real: int) -> float:
+    features = of_samples(subject, extractor)
+    real_features = of_data(subject.data, extractor, real, subject)
+    size = min(size, len(features.features), len(real_features))
+    if not features.defined or size < 2:
+        return math.nan
+    return kernel_distance(real_features, features.features, subsets, size, subject.generator)[0]
+
+
 @dataclass(frozen=True)
 class KID(Metric):
     """Kernel Inception Distance: the unbiased squared maximum mean discrepancy of Inception's features.
@@ -89,6 +106,7 @@ class KID(Metric):
         subsets: number of random subsets, at least 1.
         size: number of images in a subset, at least 2; all images if there are fewer.
         weights: path of torch-fidelity's Inception weights; None for the file in torch's cache.
+        real: largest number of real images, at least 2.
 
     Source: Bińkowski et al. 2018 (Demystifying MMD GANs), section 4; Obukhov et al. 2020 (torch-fidelity).
     """
@@ -96,23 +114,78 @@ class KID(Metric):
     title = "Kernel Inception Distance"
     unit = ""
     better = "lower"
+    needs = "RGB images of at least 32 pixels a side, Inception (torch-fidelity), ≥ 2 samples"
     routine = False
 
     subsets: int = 100
     size: int = 1000
     weights: str | None = None
+    real: int = REAL
 
     def __post_init__(self) -> None:
-        require(type(self.subsets) is int and self.subsets >= 1, "subsets", self.subsets, "a whole number, at least 1")
-        require(type(self.size) is int and self.size >= 2, "size", self.size, "a whole number, at least 2")
+        _require_sizes(self.subsets, self.size, self.real)
 
     def applies(self, game: Game) -> bool:
-        return inception.fits(game)
+        return not self.missing(game)
+
+    def missing(self, game: Game) -> str:
+        return inception.missing(game)
+
+    def require_available(self) -> None:
+        inception.require_available(self.weights)
+
+    def stamp(self, subject: EvaluationContext) -> Stamp:
+        return stamp(subject, inception.load(self.weights), self.real)
 
     def __call__(self, subject: EvaluationContext) -> float:
-        extractor = inception.load(self.weights)
-        features, real = of_samples(subject, extractor), of_data(subject.data, extractor)
-        size = min(self.size, len(features.features), len(real))
-        if not features.defined or size < 2:
-            return math.nan
-        return kernel_distance(real, features.features, self.subsets, size, subject.generator)[0]
+        return _distance_to_data(subject, inception.load(self.weights), self.subsets, self.size, self.real)
+
+
+@dataclass(frozen=True)
+class KernelDistance(Metric):
+    """Kernel distance between real and generated samples in the features of any network, such as DINOv2.
+
+    mean over `subsets` of E k(x, x') + E k(y, y') − 2 E k(x, y),  k(x, y) = (x·y/d + 1)³, d features of `extractor`
+
+    Args:
+        extractor: a module; a function of samples (count, …); the path of a file by `torch.export.save` or
+            `torch.jit.save`; MODULE.NAME of one of these; a `FeatureNetwork`; "inception"; or the data set's own
+            "classifier".
+        subsets: number of random subsets, at least 1.
+        size: number of samples in a subset, at least 2; all samples if there are fewer.
+        real: largest number of real samples, at least 2.
+
+    Source: Bińkowski et al. 2018 (Demystifying MMD GANs), section 4.
+    """
+
+    title = "Kernel distance of features"
+    unit = ""
+    better = "lower"
+    needs = "real data, an extractor of features (extractor=FILE or MODULE.NAME), ≥ 2 samples"
+    routine = False
+
+    extractor: Any = "classifier"
+    subsets: int = 100
+    size: int = 1000
+    real: int = REAL
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "extractor", as_extractor(self.extractor))
+        _require_sizes(self.subsets, self.size, self.real)
+
+    def applies(self, game: Game) -> bool:
+        return not self.missing(game)
+
+    def missing(self, game: Game) -> str:
+        return missing(self.extractor, game)
+
+    def require_available(self) -> None:
+        if self.extractor == "inception":
+            inception.require_available()
+
+    def stamp(self, subject: EvaluationContext) -> Stamp:
+        return stamp(subject, extractor_for(self.extractor, subject.data), self.real)
+
+    def __call__(self, subject: EvaluationContext) -> float:
+        extractor = extractor_for(self.extractor, subject.data)
+        return _distance_to_data(subject, extractor, self.subsets, self.size, self.real)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from detente.game import Game
-from detente.metrics.base import Metric
+from detente.metrics.base import Metric, Stamp
 from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier
-from detente.metrics.features.extractor import PART, extract
+from detente.metrics.features.extractor import PART, extract, stamp
 
 
 def label_accuracy(logits: Tensor, labels: Tensor) -> float:
@@ -41,10 +41,17 @@ class LabelAccuracy(Metric):
     title = "Samples with the requested label"
     unit = "%"
     better = "higher"
+    needs = "a conditional game, images with labels, the data set's classifier"
 
     def applies(self, game: Game) -> bool:
         generate: Any = getattr(game, "generate", None)
         return generate is not None and "labels" in inspect.signature(generate).parameters and classifier.fits(game)
+
+    def missing(self, game: Game) -> str:
+        return super().missing(game) if classifier.fits(game) else classifier.missing(game)
+
+    def stamp(self, subject: EvaluationContext) -> Stamp:
+        return stamp(subject, classifier.of(subject.data))
 
     def __call__(self, subject: EvaluationContext) -> float:
         game: Any = subject.game

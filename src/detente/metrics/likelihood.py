@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from detente.errors import require
 from detente.game import Game
-from detente.metrics.base import Metric
+from detente.metrics.base import Metric, Stamp
 from detente.metrics.context import EvaluationContext
 
 FOLDS = 5
@@ -24,6 +24,7 @@ FACTORS = 2.0 ** np.arange(-7, 7)  # candidate bandwidths, as multiples of the m
 class _DensityMetric(Metric):
     """The common part of both metrics: `count` points in few dimensions, measured only on request."""
 
+    needs = "data of at most 10 numbers a sample, ≥ 2 samples"
     routine = False
 
     count: int = 500
@@ -34,6 +35,9 @@ class _DensityMetric(Metric):
     def applies(self, game: Game) -> bool:
         shape = getattr(getattr(game, "data", None), "shape", ())
         return len(shape) == 1 and shape[0] <= 10  # a kernel density is meaningless in many dimensions
+
+    def stamp(self, subject: EvaluationContext) -> Stamp:
+        return {"real": subject.count, "samples": min(self.count, subject.count)}
 
 
 @dataclass(frozen=True)

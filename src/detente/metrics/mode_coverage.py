@@ -37,8 +37,7 @@ class ModesCovered(Metric):
     #{k : at least `least` samples have k as their nearest mode and lie within sigmas * standard deviation of it}
 
     The protocol of VEEGAN and PacGAN uses 2,500 samples, 3 standard deviations (Euclidean distance), and one sample per
-    mode. For a perfect generator in the plane, 98.9 % of the samples count. A sample that is not finite is near no
-    mode.
+    mode. For a perfect generator in the plane, 98.9 % of the samples count.
 
     Args:
         sigmas: largest distance from a mode, in standard deviations of the mode, above 0.
@@ -50,6 +49,7 @@ class ModesCovered(Metric):
     title = "Modes covered"
     unit = "modes"
     better = "higher"
+    needs = "data with known modes"
 
     sigmas: float = 3.0
     least: int = 1
@@ -62,6 +62,8 @@ class ModesCovered(Metric):
         return isinstance(getattr(game, "data", None), Mixture)
 
     def __call__(self, subject: EvaluationContext) -> float:
+        if not subject.samples.isfinite().all():
+            return math.nan
         near_mode = _near_modes(subject.samples, subject.data, self.sigmas)
         counts = torch.bincount(near_mode, minlength=len(subject.data.centres))
         return float((counts >= self.least).sum())
@@ -73,8 +75,7 @@ class HighQualityFraction(Metric):
 
     100 * #{samples within sigmas * standard deviation of their nearest mode} / #{samples}
 
-    A perfect generator in the plane reaches 100 * (1 - exp(-sigmas²/2)), 98.9 % at 3. A sample that is not finite is
-    near no mode.
+    A perfect generator in the plane reaches 100 * (1 - exp(-sigmas²/2)), 98.9 % at 3.
 
     Args:
         sigmas: largest distance from a mode, in standard deviations of the mode, above 0.
@@ -85,6 +86,7 @@ class HighQualityFraction(Metric):
     title = "Samples near a mode"
     unit = "%"
     better = "higher"
+    needs = "data with known modes"
 
     sigmas: float = 3.0
 
@@ -95,6 +97,8 @@ class HighQualityFraction(Metric):
         return isinstance(getattr(game, "data", None), Mixture)
 
     def __call__(self, subject: EvaluationContext) -> float:
+        if not subject.samples.isfinite().all():
+            return math.nan
         return 100 * len(_near_modes(subject.samples, subject.data, self.sigmas)) / len(subject.samples)
 
 

@@ -28,6 +28,7 @@ class ModeDivergence(Metric):
     title = "Mode divergence"
     unit = "nats"
     better = "lower"
+    needs = "data with known modes"
 
     def applies(self, game: Game) -> bool:
         return isinstance(getattr(game, "data", None), Mixture)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from detente.errors import require
 from detente.game import Game
-from detente.metrics.base import Metric
+from detente.metrics.base import Metric, Stamp
 from detente.metrics.context import EvaluationContext
 from detente.metrics.distances import Points, distance_to_neighbour, within
-from detente.metrics.features import classifier
-from detente.metrics.features.extractor import of_data, of_samples
+from detente.metrics.features import inception
+from detente.metrics.features.extractor import of_data, of_samples, real_count, stamp
+from detente.metrics.features.network import as_extractor, extractor_for, missing
 
 PART = 1024  # rows of the distance matrix in memory at once
 
@@ -85,29 +86,44 @@ def _neighbour_distances(points: Points, neighbours: int) -> Tensor:
 
 @dataclass(frozen=True)
 class _NeighbourMetric(Metric):
-    """The common part of the four metrics: equal numbers of real and generated samples, features of the classifier."""
+    """The common part of the four metrics: equal numbers of real and generated samples."""
 
     unit = "%"
     better = "higher"
+    needs = "images, the data set's classifier or another extractor, > k samples"
     share: ClassVar[str]  # the name of a field of `Shares`
 
     neighbours: int = 3
+    extractor: Any = "classifier"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "extractor", as_extractor(self.extractor))
         whole = type(self.neighbours) is int and self.neighbours >= 1
         require(whole, "neighbours", self.neighbours, "a whole number, at least 1")
 
     def applies(self, game: Game) -> bool:
-        return classifier.fits(game)
+        return not self.missing(game)
+
+    def missing(self, game: Game) -> str:
+        return missing(self.extractor, game)
+
+    def require_available(self) -> None:
+        if self.extractor == "inception":
+            inception.require_available()
+
+    def stamp(self, subject: EvaluationContext) -> Stamp:
+        count = min(subject.count, real_count(subject.data))
+        entries = stamp(subject, extractor_for(self.extractor, subject.data), count)
+        return {**entries, "samples": count}
 
     def __call__(self, subject: EvaluationContext) -> float:
-        extractor = classifier.of(subject.data)
-        features, real = of_samples(subject, extractor), of_data(subject.data, extractor)
+        extractor = extractor_for(self.extractor, subject.data)
+        features, real = of_samples(subject, extractor), of_data(subject.data, extractor, subject=subject)
         count = min(len(features.features), len(real))
         if not features.defined or count <= self.neighbours:
             return math.nan
         shares = subject.once(
-            ("neighbourhoods", extractor.key, self.neighbours),
+            ("neighbourhoods", extractor, self.neighbours),
             lambda: neighbourhoods(real[:count], features.features[:count], self.neighbours),
         )
         return 100 * getattr(shares, self.share)
@@ -115,7 +131,7 @@ class _NeighbourMetric(Metric):
 
 @dataclass(frozen=True)
 class FeaturePrecision(_NeighbourMetric):
-    """Fraction of generated samples near real samples in the classifier's features, which measures their quality.
+    """Fraction of generated samples near real samples in a network's features, which measures their quality.
 
     100 · #{j : y_j within the k-th neighbour's distance of a real x_i} / n
 
@@ -123,6 +139,7 @@ class FeaturePrecision(_NeighbourMetric):
 
     Args:
         neighbours: k, at least 1; the paper uses 3.
+        extractor: network of the features, as for `frechet_distance`.
 
     Source: Kynkäänniemi et al. 2019, section 2.
     """
@@ -133,12 +150,13 @@ class FeaturePrecision(_NeighbourMetric):
 
 @dataclass(frozen=True)
 class FeatureRecall(_NeighbourMetric):
-    """Fraction of real samples near generated samples in the classifier's features, which measures their variety.
+    """Fraction of real samples near generated samples in a network's features, which measures their variety.
 
     100 · #{i : x_i within the k-th neighbour's distance of a generated y_j} / m
 
     Args:
         neighbours: k, at least 1; the paper uses 3.
+        extractor: network of the features, as for `frechet_distance`.
 
     Source: Kynkäänniemi et al. 2019, section 2.
     """
@@ -155,6 +173,7 @@ class FeatureDensity(_NeighbourMetric):
 
     Args:
         neighbours: k, at least 1; the paper uses 5.
+        extractor: network of the features, as for `frechet_distance`.
 
     Source: Naeem et al. 2020, equation 3.
     """
@@ -167,12 +186,13 @@ class FeatureDensity(_NeighbourMetric):
 
 @dataclass(frozen=True)
 class FeatureCoverage(_NeighbourMetric):
-    """Fraction of real samples with a generated sample nearer than their k-th neighbour, in the classifier's features.
+    """Fraction of real samples with a generated sample nearer than their k-th neighbour, in a network's features.
 
     100 · #{i : some y_j within the k-th neighbour's distance of x_i} / m
 
     Args:
         neighbours: k, at least 1; the paper uses 5.
+        extractor: network of the features, as for `frechet_distance`.
 
     Source: Naeem et al. 2020, equation 4.
     """

@@ -11,9 +11,9 @@ import torch
 from detente.data.text import Text
 from detente.errors import require
 from detente.game import Game
-from detente.metrics.base import Metric, nonnegative
+from detente.metrics.base import Metric, Stamp, nonnegative
 from detente.metrics.context import EvaluationContext
-from detente.metrics.features.extractor import REAL, SEED, cached_on_data
+from detente.metrics.features.extractor import REAL, SEED, cached_on_data, real_count
 
 LONGEST = 4
 Shares = tuple[np.ndarray, np.ndarray]  # distinct n-grams as numbers, ascending, and their shares
@@ -68,6 +68,7 @@ class NgramDivergence(Metric):
 
     unit = "nats"
     better = "lower"
+    needs = "text"
 
     length: int = LONGEST
 
@@ -83,6 +84,9 @@ class NgramDivergence(Metric):
     def applies(self, game: Game) -> bool:
         data = getattr(game, "data", None)
         return isinstance(data, Text) and data.shape[1] >= self.length
+
+    def stamp(self, subject: EvaluationContext) -> Stamp:
+        return {"real": real_count(subject.data), "samples": subject.count}
 
     def __call__(self, subject: EvaluationContext) -> float:
         if not subject.samples.isfinite().all():

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from detente.data.stacked_mnist import StackedMnist
 from detente.game import Game
-from detente.metrics.base import Metric, nonnegative
+from detente.metrics.base import Metric, Stamp, nonnegative
 from detente.metrics.context import EvaluationContext
 from detente.metrics.features import classifier
-from detente.metrics.features.extractor import PART, extract
+from detente.metrics.features.extractor import PART, extract, stamp
 
 MODES = 1000
 
@@ -58,7 +58,20 @@ def _modes(subject: EvaluationContext) -> Tensor | None:
 
 
 @dataclass(frozen=True)
-class StackedModes(Metric):
+class _StackedMetric(Metric):
+    """The common part of both metrics: the modes of generated samples by the classifier of single digits."""
+
+    needs = "stacked digits, the classifier of single digits"
+
+    def applies(self, game: Game) -> bool:
+        return _fits(game)
+
+    def stamp(self, subject: EvaluationContext) -> Stamp:
+        return stamp(subject, classifier.load(str(_classifier_name(subject.game))))
+
+
+@dataclass(frozen=True)
+class StackedModes(_StackedMetric):
     """Number of stacked MNIST's 1,000 modes among the samples, with each channel classified by the digits' classifier.
 
     #{(r, g, b) : the likeliest digits of the channels of a sample}
@@ -72,16 +85,13 @@ class StackedModes(Metric):
     unit = "modes"
     better = "higher"
 
-    def applies(self, game: Game) -> bool:
-        return _fits(game)
-
     def __call__(self, subject: EvaluationContext) -> float:
         modes = _modes(subject)
         return math.nan if modes is None else float(modes_found(modes))
 
 
 @dataclass(frozen=True)
-class StackedDivergence(Metric):
+class StackedDivergence(_StackedMetric):
     """Kullback-Leibler divergence between the samples' histogram over stacked MNIST's 1,000 modes and equal shares.
 
     Σ_k p_k ln(1000 p_k),  p_k the fraction of samples in mode k; between 0 and ln 1000
@@ -94,9 +104,6 @@ class StackedDivergence(Metric):
     title = "Divergence of stacked digits from uniform"
     unit = "nats"
     better = "lower"
-
-    def applies(self, game: Game) -> bool:
-        return _fits(game)
 
     def __call__(self, subject: EvaluationContext) -> float:
         modes = _modes(subject)

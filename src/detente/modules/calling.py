@@ -16,7 +16,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from detente.errors import InvalidValue, require
+from detente.errors import InvalidValue, failure, require
 from detente.game import Batch, Buffers, EvaluationSettings, Game, Vectors
 from detente.modules.functional_call import EMPTY, functional_call
 from detente.modules.layout import Layout
@@ -209,7 +209,10 @@ def build(name: str, builder: Build, generator: torch.Generator) -> nn.Module:
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # where a factory may put a module
     with torch.random.fork_rng(gpus), seeded(seed, torch.device("cpu")):
         torch.manual_seed(seed)
-        module = builder()
+        try:
+            module = builder()
+        except Exception as error:
+            raise failure(name, error, "a class or function without arguments that returns an nn.Module") from error
     require(isinstance(module, nn.Module), name, builder, allowed)
     return _dense(module)
 
@@ -227,6 +230,11 @@ def is_lazy(tensor: Tensor) -> bool:
     return isinstance(tensor, (UninitializedParameter, UninitializedBuffer))
 
 
+def has_lazy_layers(module: nn.Module) -> bool:
+    """Whether a module has a lazy layer that has not been called yet."""
+    return any(map(is_lazy, (*module.parameters(), *module.buffers())))
+
+
 def initialize_lazy_layers(
     name: str, module: nn.Module, generator: torch.Generator, inputs: tuple[Tensor, ...]
 ) -> nn.Module:
@@ -235,9 +243,9 @@ def initialize_lazy_layers(
     Raises:
         InvalidValue: the module does not accept the inputs; `name` is the field in the message.
     """
-    tensors = (*module.parameters(), *module.buffers())
-    if not any(map(is_lazy, tensors)):
+    if not has_lazy_layers(module):
         return module
+    tensors = (*module.parameters(), *module.buffers())
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     device, dtype = tensors[0].device, tensors[0].dtype
     try:

@@ -336,6 +336,9 @@ class _Examination:
         hint = "The backward pass would run layers again with other parameters. To save memory: accumulate, precision"
         allowed = "a module without gradient checkpointing"
         require(not recomputes, self.player, type(self.module).__name__, allowed, hint)
+        called = part_of(self.module, self.part) if self.part else self.module
+        if not isinstance(called, nn.Module) or not trainable(called):
+            return  # a method, or a layer without parameters, may have an output that depends on none
         hint = "The cause may be no_grad, detach or NumPy in forward. An ordinary loop would raise an error"
         value = f"{type(self.module).__name__}, whose output does not require grad"
         require(fresh.output.requires_grad, self.player, value, "an output that depends on the parameters", hint)

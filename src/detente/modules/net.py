@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +17,6 @@ from detente.game import Buffers, EvaluationSettings, Vectors
 from detente.modules.calling import call_part
 from detente.modules.functional_call import EMPTY, part_of
 from detente.modules.layout import Layout
-
-Containers = nn.ModuleList | nn.ModuleDict | nn.Sequential
 
 
 class Vector(nn.Module):
@@ -166,15 +165,26 @@ class PlayerCall:
             return parameters[path]
         if path in self._net.buffers[self._player]:
             return self._net.buffers[self._player][path]
-        value = part_of(self._net._modules[self._player], path)
-        if isinstance(value, Containers | nn.Module) or callable(value):
+        owner = self._module()
+        value = getattr(owner, "_modules", {}).get(name)
+        value = getattr(owner, name) if value is None else value
+        if not isinstance(value, Tensor) and (isinstance(value, nn.Module) or callable(value)):
             return PlayerCall(self._net, self._player, path, self._update)
+        # A tied parameter, or what a property computes, such as a parametrized weight, is read during a call.
+        if isinstance(value, Tensor) and name in getattr(owner, "_parameters", {}):
+            return self._part_call("__getattr__")(name)
+        if isinstance(inspect.getattr_static(type(owner), name, None), property):
+            return self._part_call("__getattribute__")(name)
         return value
+
+    def _part_call(self, name: str) -> PlayerCall:
+        path = f"{self._part}.{name}" if self._part else name
+        return PlayerCall(self._net, self._player, path, self._update)
 
     def __getitem__(self, key: int | str) -> PlayerCall:
         module = self._module()
         if isinstance(key, int):
-            key = list(module._modules)[key]
+            key = list(module._modules or module._parameters)[key]
         return getattr(self, key)
 
     def __len__(self) -> int:
@@ -204,9 +214,15 @@ class PlayerCall:
 class DirectNet:
     """Stands in for `Net` while lazy layers are initialised: calls the modules themselves."""
 
-    def __init__(self, modules: Mapping[str, nn.Module], members: Mapping[str, tuple[str, str]], frozen: Any) -> None:
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        members: Mapping[str, tuple[str, str]],
+        frozen: Mapping[str, Any],
+        memory: Mapping[str, Tensor],
+    ) -> None:
         parts = {name: modules[player].get_submodule(part) for name, (player, part) in members.items()}
-        self.memory: dict[str, Tensor] = {}
+        self.memory = {name: tensor.clone() for name, tensor in memory.items()}
         self.__dict__ |= {
             name: part.value if isinstance(part, Vector) else _DirectPlayer(part)
             for name, part in {**modules, **parts}.items()

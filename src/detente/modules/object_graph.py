@@ -141,7 +141,7 @@ def deep_copy(module: nn.Module) -> nn.Module:
             memo[id(value)] = UninitializedBuffer(False, value.device, value.dtype)  # pyright: ignore
         elif isinstance(value, Tensor) and _left_by_tracing(value):
             memo[id(value)] = None
-        elif isinstance(value, Tensor) and not value.is_leaf:
+        elif isinstance(value, Tensor) and _is_computed(value):
             memo[id(value)] = copy.deepcopy(value.detach(), memo)
     functions = {id(r.value): r.value for r in all_references if isinstance(r.value, types.FunctionType)}
     rebuilt = [function for function in functions.values() if _refers_to_tensors(function)]
@@ -165,6 +165,14 @@ def deep_copy(module: nn.Module) -> nn.Module:
         duplicate.__kwdefaults__ = copy.deepcopy(function.__kwdefaults__, memo)
         vars(duplicate).update(copy.deepcopy(vars(function), memo))
     return result
+
+
+def _is_computed(tensor: Tensor) -> bool:
+    """Whether a tensor is on a graph. Torch does not say of a view whose base was overwritten, as by an optimizer."""
+    try:
+        return not tensor.is_leaf
+    except RuntimeError:
+        return True
 
 
 def _fills_storage(tensor: Tensor) -> bool:

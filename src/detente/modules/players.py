@@ -15,7 +15,7 @@ from detente.modules.net import Net, Vector
 
 def require_names(names: Sequence[Any]) -> None:
     """Raise `InvalidValue` unless all names can be attributes of `Net`, and none occurs twice."""
-    taken = {"buffers", "memory", *vars(Net)}
+    taken = sorted({"buffers", "memory", *vars(Net)})
     for index, name in enumerate(names):
         valid = isinstance(name, str) and name.isidentifier() and not name.startswith("_")
         allowed = f"distinct names that are valid in Python, other than {', '.join(n for n in taken if n[0] != '_')}"

@@ -11,7 +11,7 @@ from torch import Tensor
 from detente.autodiff.tracing import is_eager
 from detente.errors import require
 from detente.optimizers.base import Optimizer, decayed, mixed, require_betas
-from detente.schedules.base import Schedule, require_not_negative, require_positive, value
+from detente.schedules.base import Schedule, require_at_least_zero, require_positive, value
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Adam(Optimizer):
         require_positive("learning_rate", self.learning_rate)
         require_betas(self.betas)
         require(self.epsilon > 0, "epsilon", self.epsilon, "a number > 0")
-        require_not_negative("weight_decay", self.weight_decay)
+        require_at_least_zero(self, "weight_decay")
 
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
         """Return zero moments, (n,), and the number of calls, ()."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from detente.errors import require
 from detente.optimizers.base import Optimizer, decayed
-from detente.schedules.base import Schedule, require_not_negative, require_positive, value
+from detente.schedules.base import Schedule, require_at_least_zero, require_positive, value
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Momentum(Optimizer):
         require_positive("learning_rate", self.learning_rate)
         valid = isinstance(self.momentum, Schedule) or -1 < self.momentum < 1
         require(valid, "momentum", self.momentum, "a number in (-1, 1), or a schedule")
-        require_not_negative("weight_decay", self.weight_decay)
+        require_at_least_zero(self, "weight_decay")
 
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
         """Return a zero momentum, (n,)."""

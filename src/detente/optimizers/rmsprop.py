@@ -9,7 +9,7 @@ from torch import Tensor
 
 from detente.errors import require
 from detente.optimizers.base import Optimizer, decayed, mixed
-from detente.schedules.base import Schedule, require_fraction, require_not_negative, require_positive, value
+from detente.schedules.base import Schedule, require_at_least_zero, require_fraction, require_positive, value
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RMSprop(Optimizer):
     weight_decay: float | Schedule = 0.0
 
     def __post_init__(self) -> None:
-        require_not_negative("weight_decay", self.weight_decay)
+        require_at_least_zero(self, "weight_decay")
         _check(self.learning_rate, self.smoothing, self.epsilon)
 
     def initial(self, vector: Tensor) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from detente.autodiff.tracing import is_eager
 from detente.optimizers.base import Optimizer, decayed
-from detente.schedules.base import Schedule, require_not_negative, require_positive, value
+from detente.schedules.base import Schedule, require_at_least_zero, require_positive, value
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         require_positive("learning_rate", self.learning_rate)
-        require_not_negative("weight_decay", self.weight_decay)
+        require_at_least_zero(self, "weight_decay")
 
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
         """Return an empty memory."""

@@ -21,8 +21,8 @@ class Penalty(ABC):
     dictionaries: the score of a sample is then the *sum* of all its scores, as in the usual codes, which differentiate
     the sum of everything that the discriminator returns.
 
-    A penalty may remember tensors, such as moving averages: `initial_buffers` are kept with the discriminator's
-    buffers, `at` receives them, and `updated_buffers` returns the next ones. A call never changes them.
+    A penalty may remember tensors, such as moving averages: `initial_buffers` are part of the state's
+    buffers, `at` receives them, a call reads them in `memory`, and `updated_buffers` returns the next ones.
     """
 
     memory: ClassVar[Mapping[str, Tensor]] = {}

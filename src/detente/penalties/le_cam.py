@@ -30,7 +30,7 @@ class LeCam(Penalty):
     For maps of scores, expectations are also over all elements; for several maps, the terms of the maps are added, and
     all have the same anchors, their mean over the maps.
 
-    In losses of your own: `term = lecam.at(t, buffers=anchors).regularization(real, fake)` and
+    In losses of your own: `term = le_cam.at(t, buffers=anchors).regularization(real, fake)` and
     `anchors = lecam.updated_buffers(anchors, real, fake)`, with `lecam.initial_buffers(like)` at the start.
 
     Args:

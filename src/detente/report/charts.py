@@ -57,6 +57,7 @@ def _curve_chart(runs: Sequence[RecordedRun], quantity: Quantity) -> dict[str, A
         "title": metric.title,
         "unit": metric.unit,
         "better": metric.better,
+        "measured": metric.measured,
         "logarithmic": positive and max(means) > WIDE_RATIO * min(means),
         "ranges": [
             _vertical_range(curves.values(), float),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import final
 
-from detente.report.recorded_run import Quantity, RecordedRun, describe_quantity, metric_quantities
+from detente.report.recorded_run import Quantity, RecordedRun, RecordedTick, describe_quantity, metric_quantities
 from detente.report.statistics import FinalValues, final_outcome
 
 
@@ -24,6 +24,8 @@ class Ranking:
         winner: the run with the best mean, if its interval overlaps no other run's; else None.
         overlapping: runs whose intervals overlap that of the best run.
         reason: why there is no winner; empty if there is one, or if there is nothing to compare.
+        measured: how the metric was measured, in words.
+        earlier: step of the last value, by run, where the run has later values of other metrics.
     """
 
     title: str
@@ -34,6 +36,8 @@ class Ranking:
     winner: int | None = None
     overlapping: tuple[int, ...] = ()
     reason: str = ""
+    measured: str = ""
+    earlier: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def only_run(self) -> int | None:
@@ -50,9 +54,10 @@ def rankings(runs: Sequence[RecordedRun]) -> list[Ranking]:
 def _ranking(runs: Sequence[RecordedRun], quantity: Quantity) -> Ranking:
     metric = describe_quantity(runs, quantity)
     outcomes = tuple(final_outcome(run, quantity) for run in runs)
+    earlier = {index: step for index, run in enumerate(runs) if (step := _earlier_step(run, quantity)) is not None}
     intervals = {index: outcome.interval for index, outcome in enumerate(outcomes) if outcome.interval}
     if metric.better == "none" or not intervals:
-        return Ranking(metric.title, metric.unit, metric.better, outcomes)
+        return Ranking(metric.title, metric.unit, metric.better, outcomes, measured=metric.measured, earlier=earlier)
     means = {index: interval.mean for index, interval in intervals.items()}
     top = max(means.values()) if metric.better == "higher" else min(means.values())
     best = tuple(index for index, mean in means.items() if mean == top)
@@ -61,7 +66,29 @@ def _ranking(runs: Sequence[RecordedRun], quantity: Quantity) -> Ranking:
     overlapping = tuple(index for index, interval in others.items() if interval.overlaps(intervals[first]))
     reason = _no_winner_reason(runs, outcomes, first, overlapping)
     winner = first if others and not reason else None
-    return Ranking(metric.title, metric.unit, metric.better, outcomes, best, winner, overlapping, reason)
+    return Ranking(
+        metric.title,
+        metric.unit,
+        metric.better,
+        outcomes,
+        best,
+        winner,
+        overlapping,
+        reason,
+        metric.measured,
+        earlier,
+    )
+
+
+def _earlier_step(run: RecordedRun, quantity: Quantity) -> int | None:
+    """Return the step of the quantity's last value if other metrics have later ones, otherwise None."""
+    steps = [(t.step, quantity in t.values) for ticks in run.ticks.values() for t in ticks if _has_metrics(t)]
+    last, own = max((step for step, _ in steps), default=0), [step for step, measured in steps if measured]
+    return max(own) if own and max(own) < last else None
+
+
+def _has_metrics(tick: RecordedTick) -> bool:
+    return any(group == "metrics" for group, _ in tick.values)
 
 
 def _no_winner_reason(

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
+from detente.report.stamps import describe_differences, describe_stamp
+
 Quantity = tuple[str, str]
-GROUPS = {"metrics": "Metrics", "losses": "Losses", "gradient_norm": "Gradient norms"}  # key in a line: heading
+GROUPS = {  # key in a line: heading
+    "metrics": "Metrics",
+    "losses": "Losses",
+    "terms": "Terms of the losses",
+    "gradient_norm": "Gradient norms",
+}
 
 
 @final
@@ -34,12 +41,13 @@ class RecordedTick:
 @final
 @dataclass(frozen=True)
 class SeedStatus:
-    """Status of one seed. `diverged_at` is the step at which it diverged, or None if it did not."""
+    """Status of one seed. `diverged_at` is the step at which it diverged, or None if it did not; `cause` says why."""
 
     status: str
     step: int
     seconds: float | None
     diverged_at: int | None = None
+    cause: str = ""
 
     @property
     def diverged(self) -> bool:
@@ -50,17 +58,27 @@ class SeedStatus:
 @final
 @dataclass(frozen=True)
 class RecordedMetric:
-    """Title, unit and direction of a metric; `better` is ``higher``, ``lower`` or ``none``."""
+    """Title, unit and direction of a metric, and how it was measured; `better` is ``higher``, ``lower`` or ``none``."""
 
     title: str
     unit: str = ""
     better: str = "none"
+    stamp: Mapping[str, str | int] = field(default_factory=dict)
+
+    @property
+    def measured(self) -> str:
+        """How it was measured, in words; empty if that was not recorded."""
+        return describe_stamp(self.stamp)
 
 
 @final
 @dataclass(frozen=True)
 class RecordedRun:
-    """One run directory, without its samples and spectra."""
+    """One run directory, without its samples and spectra.
+
+    A metric's name includes its stamp, so that values that were measured in different ways are different quantities.
+    `unmeasured` gives the reason for each metric, by title, that the run asked for and that does not apply to its game.
+    """
 
     name: str
     path: Path
@@ -70,6 +88,7 @@ class RecordedRun:
     metrics: Mapping[str, RecordedMetric] = field(default_factory=dict)
     execution: str = ""
     notes: tuple[str, ...] = ()
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def diverged(self) -> tuple[int, ...]:
@@ -82,7 +101,7 @@ class RecordedRun:
 
 
 def quantities(runs: Sequence[RecordedRun]) -> list[Quantity]:
-    """Return every quantity that any run measured: metrics first, then losses, then gradient norms."""
+    """Return every quantity that any run measured: metrics first, then losses, their terms, and gradient norms."""
     unique = dict.fromkeys(q for run in runs for ticks in run.ticks.values() for tick in ticks for q in tick.values)
     order = list(GROUPS)
     return sorted(unique, key=lambda quantity: order.index(quantity[0]))
@@ -94,9 +113,18 @@ def metric_quantities(runs: Sequence[RecordedRun]) -> list[Quantity]:
 
 
 def describe_quantity(runs: Sequence[RecordedRun], quantity: Quantity) -> RecordedMetric:
-    """Return title, unit and direction of a quantity; those of a metric come from the first run that describes it."""
+    """Return title, unit and direction of a quantity; those of a metric come from the first run that describes it.
+
+    If there are metrics of the same title with other stamps, the title also names the difference.
+    """
     group, name = quantity
     if group == "metrics":
-        return next(run.metrics[name] for run in runs if name in run.metrics)
+        metric = next(run.metrics[name] for run in runs if name in run.metrics)
+        others = [other.stamp for run in runs for key, other in run.metrics.items() if other.title == metric.title]
+        difference = describe_differences(metric.stamp, others)
+        return replace(metric, title=f"{metric.title} ({difference})") if difference else metric
+    if group == "terms":
+        player, _, term = name.partition(".")
+        return RecordedMetric(f"{player.replace('_', ' ').capitalize()}: {term}")
     kind = "loss" if group == "losses" else "gradient norm"
     return RecordedMetric(f"{name.replace('_', ' ').capitalize()}: {kind}")

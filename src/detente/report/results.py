@@ -62,12 +62,13 @@ class Cell:
 @final
 @dataclass(frozen=True)
 class Column:
-    """One column of a table: its heading and one cell for each run."""
+    """One column of a table: its heading, with how a metric was measured, and one cell for each run."""
 
     title: str
     cells: tuple[Cell, ...]
     unit: str = ""
     better: str = "none"
+    measured: str = ""
 
 
 @final
@@ -120,7 +121,7 @@ def paired_table(runs: Sequence[RecordedRun], rankings: Sequence[Ranking], compa
             text, *notes = describe_pair(row[index]) if index in row else [""]
             style = "best" if index in row and row[index].conclusion == "better" else ""
             cells.append(Cell(text, tuple(notes), style))
-        columns.append(Column(ranking.title, tuple(cells), ranking.unit))
+        columns.append(Column(ranking.title, tuple(cells), ranking.unit, measured=ranking.measured))
     return RunTable(f"Against {runs[comparison.baseline].name}, seed by seed", indices, tuple(columns))
 
 
@@ -138,23 +139,28 @@ def tuning_table(runs: Sequence[RecordedRun], comparison: BaselineComparison) ->
 
 def _metric_column(runs: Sequence[RecordedRun], ranking: Ranking) -> Column:
     cells = [
-        _outcome_cell(outcome, len(run.seeds), best=ranking.winner == index)
+        _outcome_cell(outcome, len(run.seeds), ranking.winner == index, ranking.earlier.get(index))
         for index, (run, outcome) in enumerate(zip(runs, ranking.outcomes, strict=True))
     ]
-    return Column(ranking.title, tuple(cells), ranking.unit, ranking.better)
+    return Column(ranking.title, tuple(cells), ranking.unit, ranking.better, ranking.measured)
 
 
-def _outcome_cell(outcome: FinalValues, seeds: int, best: bool) -> Cell:
+def _outcome_cell(outcome: FinalValues, seeds: int, best: bool, earlier: int | None) -> Cell:
     if outcome.interval is None:
         return Cell(notes=("all diverged" if seeds and len(outcome.diverged) == seeds else "not measured",))
     total = "" if outcome.complete else f" of {seeds}"
-    return Cell(format_interval(outcome.interval), (f"n = {outcome.interval.n}{total}",), style="best" if best else "")
+    notes = (f"n = {outcome.interval.n}{total}", *([] if earlier is None else [f"at step {earlier:,}"]))
+    return Cell(format_interval(outcome.interval), notes, style="best" if best else "")
 
 
 def _status_counts(run: RecordedRun) -> tuple[StatusCount, ...]:
     counts = []
     for status in dict.fromkeys(seed.status for seed in run.seeds.values()):
         seeds = {number: seed for number, seed in run.seeds.items() if seed.status == status}
-        notes = tuple(f"seed {n} at step {s.diverged_at or 0:,}" for n, s in seeds.items() if s.diverged)
+        notes = tuple(
+            f"seed {n} at step {s.diverged_at or 0:,}{': ' if s.cause else ''}{s.cause}"
+            for n, s in seeds.items()
+            if s.diverged
+        )
         counts.append(StatusCount(status, status if status in STATUSES else "unknown", len(seeds), notes))
     return tuple(counts)

@@ -51,12 +51,19 @@ def read_run(path: Path, name: str) -> RecordedRun:
     configuration = _mapping(_load(path / "run.yaml", notes))
     status = _mapping(_load(path / "status.json", notes))
     descriptions = _mapping(_load(path / "metrics.json", notes))
-    ticks = _read_ticks(path / "metrics.jsonl", notes)
-    metrics = {key: _metric(key, descriptions.get(key)) for key in _metric_names(ticks)}
+    identities = {key: _identity(key, _mapping(entry)) for key, entry in descriptions.items()}
+    ticks = _read_ticks(path / "metrics.jsonl", notes, identities)
+    keys = {identity: key for key, identity in identities.items()}
+    metrics = {name: _metric(keys.get(name, name), descriptions.get(keys.get(name, name))) for name in _names(ticks)}
+    unmeasured = {
+        _metric(key, entry).title: str(_mapping(entry)["missing"])
+        for key, entry in descriptions.items()
+        if "missing" in _mapping(entry)
+    }
     seeds = _seeds(_mapping(status.get("seeds")), ticks, alive=holder_of(path) is not None)
     parts = [status.get("device"), _threads(status.get("threads")), status.get("execution")]
     execution = ", ".join(str(part) for part in parts if part)
-    return RecordedRun(name, path, configuration, seeds, ticks, metrics, execution, tuple(notes))
+    return RecordedRun(name, path, configuration, seeds, ticks, metrics, execution, tuple(notes), unmeasured)
 
 
 def _is_run(path: Path) -> bool:
@@ -90,7 +97,18 @@ def _finite(value: object) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _read_ticks(path: Path, notes: list[str]) -> dict[int, list[RecordedTick]]:
+def _identity(key: str, description: Mapping[str, Any]) -> str:
+    """Return the name of a metric with its stamp: the same in every run that measured it in the same way."""
+    stamp = _stamp(description)
+    return f"{description.get('metric', key)} {json.dumps(stamp, sort_keys=True)}" if stamp else key
+
+
+def _stamp(description: Mapping[str, Any]) -> dict[str, str | int]:
+    entries = _mapping(description.get("stamp")).items()
+    return {key: value for key, value in entries if isinstance(value, str | int) and not isinstance(value, bool)}
+
+
+def _read_ticks(path: Path, notes: list[str], identities: Mapping[str, str]) -> dict[int, list[RecordedTick]]:
     if not path.is_file():
         notes.append(f"{path.name} is missing.")
         return {}
@@ -106,7 +124,11 @@ def _read_ticks(path: Path, notes: list[str]) -> dict[int, list[RecordedTick]]:
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             broken.append(line_number)
             continue
-        values = {(group, key): _finite(v) for group in GROUPS for key, v in _mapping(record.get(group)).items()}
+        values = {
+            (group, identities.get(key, key) if group == "metrics" else key): _finite(value)
+            for group in GROUPS
+            for key, value in _mapping(record.get(group)).items()
+        }
         cost, seconds, memory = (_finite(record.get(k)) for k in ("gradient_evaluations", "seconds", "memory_mib"))
         # A resumed run writes the steps after its checkpoint a second time; the later line counts.
         by_seed.setdefault(seed, {})[step] = RecordedTick(step, cost, seconds, values, memory)
@@ -116,7 +138,7 @@ def _read_ticks(path: Path, notes: list[str]) -> dict[int, list[RecordedTick]]:
     return {seed: [ticks[step] for step in sorted(ticks)] for seed, ticks in sorted(by_seed.items())}
 
 
-def _metric_names(ticks: Mapping[int, Sequence[RecordedTick]]) -> Iterable[str]:
+def _names(ticks: Mapping[int, Sequence[RecordedTick]]) -> Iterable[str]:
     return {key: None for line in ticks.values() for tick in line for group, key in tick.values if group == "metrics"}
 
 
@@ -124,7 +146,8 @@ def _metric(key: str, description: object) -> RecordedMetric:
     entry = _mapping(description)
     title = entry.get("title") or key.replace("_", " ").capitalize()
     better = entry.get("better")
-    return RecordedMetric(str(title), str(entry.get("unit") or ""), better if better in ("higher", "lower") else "none")
+    better = better if better in ("higher", "lower") else "none"
+    return RecordedMetric(str(title), str(entry.get("unit") or ""), better, _stamp(entry))
 
 
 def _seeds(
@@ -141,5 +164,6 @@ def _seeds(
         status, diverged_at = str(entry.get("status") or "unknown"), _finite(entry.get("diverged_at"))
         diverged_at = step if diverged_at is None else int(diverged_at)
         status = "interrupted" if status == "running" and not alive else status
-        seeds[seed] = SeedStatus(status, step, seconds, diverged_at if status == "diverged" else None)
+        diverged, cause = status == "diverged", str(entry.get("cause") or "")
+        seeds[seed] = SeedStatus(status, step, seconds, diverged_at if diverged else None, cause if diverged else "")
     return seeds

@@ -66,23 +66,6 @@ def value(setting: float | Schedule, t: Tensor, dtype: torch.dtype | None = None
     return setting(t.double() if setting.precise and dtype == torch.float64 else t)
 
 
-def values(settings: Any, t: Tensor, dtype: torch.dtype | None = None) -> Any:
-    """Return settings, nested in tuples, lists and mappings, with every schedule replaced by its value at step `t`."""
-    if isinstance(settings, Schedule):
-        return value(settings, t, dtype)
-    if isinstance(settings, Mapping):
-        return {key: values(setting, t, dtype) for key, setting in settings.items()}
-    return type(settings)(values(s, t, dtype) for s in settings) if type(settings) in (list, tuple) else settings
-
-
-def has_schedule(settings: Any) -> bool:
-    """Return whether settings, nested in tuples, lists and mappings, contain a schedule."""
-    inside = settings.values() if isinstance(settings, Mapping) else settings
-    return isinstance(settings, Schedule) or (
-        isinstance(settings, list | tuple | Mapping) and any(has_schedule(setting) for setting in inside)
-    )
-
-
 def part(setting: float | Schedule, t: Tensor) -> Tensor:
     """Return the value of a part of a schedule, a number or a schedule, at the step that the schedule was called with.
 

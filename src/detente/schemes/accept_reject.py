@@ -12,7 +12,7 @@ from detente.autodiff.tracing import is_eager
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schedules.base import Schedule, require_not_negative, value
+from detente.schedules.base import Schedule, require_at_least_zero, value
 from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext, select, step_info
 from detente.state import Info, State, Tree
 
@@ -67,7 +67,7 @@ class AcceptReject(Scheme):
             number = getattr(self, name)
             require(number is None or number >= 1, name, number, "an integer ≥ 1")
         for name in ("tolerance", "decrease"):
-            require_not_negative(name, getattr(self, name))
+            require_at_least_zero(self, name)
         anyway, spread = self.accept_anyway, self.spread
         probable = isinstance(anyway, Schedule) or 0 <= anyway <= 1
         require(probable, "accept_anyway", anyway, "a probability, in [0, 1], or a schedule")

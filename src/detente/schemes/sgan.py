@@ -12,11 +12,12 @@ from typing import Literal
 
 import torch
 
+from detente.autodiff import Evaluation
 from detente.autodiff.tracing import is_eager
 from detente.errors import InvalidValue, require, unknown
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext
+from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext, step_info
 from detente.schemes.pairs import (
     PLAYERS,
     as_state,
@@ -169,8 +170,7 @@ class Sgan(Scheme):
         state = context.advance(state, sums["field"], numbers)
         if self.share:
             state = self._with_shared_of_locals(state, map_tensors(results["kept"]["locals"]["vectors"], itemgetter(0)))
-        norms = {name: block.norm() for name, block in sums["field"].items()}
-        return state.after(), Info(sums["losses"], norms, extra=means["extra"])
+        return state.after(), step_info(Evaluation(sums["field"], sums["losses"], {}, means["extra"]))
 
     def _all_pairs_mapped(self, context: StepContext, state: State, inner_noise: Noise, inputs: list[Tree]) -> Tree:
         """Return the results of all pairs from one mapped step; empty if mapping is slower or not possible."""
@@ -295,8 +295,10 @@ class Sgan(Scheme):
                 "facing": {name: evaluations[name][1].memory["field"] for name in self.players},
             },
             "sums": {
-                key: {name: vars(evaluations[name][0])[key][name] for name in self.players}
-                for key in ("field", "losses")
+                "field": {name: evaluations[name][0].field[name] for name in self.players},
+                "losses": {
+                    key: loss for name in self.players for key, loss in evaluations[name][0].losses_of((name,)).items()
+                },
             },
             "means": {
                 "buffers": {

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from detente.game import Game
-from detente.metrics.base import Metric
+from detente.loggers.base import Logger
+from detente.metrics.base import Metric, Stamp
 from detente.metrics.context import EvaluationContext
+from detente.metrics.selection import metrics_by_label
 from detente.registry import members, name_of
-from detente.state import Info, flatten, unflatten
+from detente.state import Info, Tree, flatten, unflatten
+from detente.training.divergence import cause
 from detente.training.drawing import RandomInputs, random_inputs
-from detente.training.execution import choose_execution
+from detente.training.execution import Execution, choose_execution
+from detente.training.log_sessions import log_ticks
+from detente.training.measurement import Score, measure, measurement_generator, require_available, select_applicable
 from detente.training.plateau import reduce_on_plateau, require_metrics
 from detente.training.progress import Progress, initial_progress
 from detente.training.run import Moment, Run
 from detente.training.step import Steps
-
-MEASUREMENT_SEED = 20_170_602  # offset of the seeds of measurements, so that they differ from those of training
+from detente.training.stopping import Stopping, stop_seeds
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Tick:
         metrics: metrics by seed; empty between measurements.
         execution: how the steps are executed, as text.
         fallback_reason: why steps run eagerly although compiled or mapped steps were selected; empty otherwise.
+        stamps: how each metric was measured, see `Metric.stamp`.
     """
 
     step: int
@@ -43,6 +49,7 @@ class Tick:
     metrics: dict[int, dict[str, float]]
     execution: str
     fallback_reason: str = ""
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
     @property
     def moment(self) -> Moment:
@@ -50,27 +57,50 @@ class Tick:
         return _moment(self.progress)
 
 
-def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
+def train(
+    run: Run,
+    start: Sequence[Progress] | None = None,
+    metrics: Iterable[str | Metric] | str | Metric = (),
+    loggers: Sequence[Logger] | None = None,
+) -> Iterator[Tick]:
     """Train every seed of a run, and yield a tick before the first step, every `record_every` steps and at the end.
 
     Args:
         run: the training run.
         start: progress of every seed to continue from. Default: start from the beginning.
+        metrics: metrics to measure in addition to those of the run, as in `Run`.
+        loggers: services that the run's numbers and pictures are sent to. Default: those of the run, without
+            TensorBoard's default.
+
+    Raises:
+        InvalidValue: a package or file is missing that one of the run's metrics needs.
     """
+    run = replace(run, metrics=(*run.metrics, *metrics_by_label(metrics).values()))
+    loggers = run.loggers if loggers is None else loggers
+    ticks = _ticks(run, start)
+    return log_ticks(ticks, run, loggers, None if start is None else _moment(start)[0]) if loggers else ticks
+
+
+def _ticks(run: Run, start: Sequence[Progress] | None) -> Iterator[Tick]:
+    """Yield the ticks of `train`."""
     progress = tuple((initial_progress(run, seed) for seed in run.seeds) if start is None else start)
-    execution, metrics = choose_execution(run), applicable(run.game)
+    execution, metrics = choose_execution(run), {**applicable(run.game), **_requested(run)}
     require_metrics(run, metrics)
+    rule = Stopping.of(run.stop_when, run.patience)
+    if rule is not None:
+        rule.check(metrics)
     now = _moment(progress)
     with random_inputs(run, progress) as inputs_by_seed:
         if start is None:
             with _threads(execution.threads):
                 measured = _measure(run, metrics, progress)
-            yield Tick(0, progress, {}, measured, execution.description, execution.fallback_reason)
+            progress = stop_seeds(rule, progress, _values(measured), metrics)
+            yield _tick(0, progress, {}, measured, execution)
         if run.seconds is not None and execution.steps.compiled and not run.is_over(now) and _active(progress):
             with _threads(execution.threads):
                 _compile(run, execution.steps, progress)
         while not run.is_over(now) and _active(progress):
-            before, next_step = now, run.next_event_step(now[0])
+            before, next_step, at_tick = now, run.next_event_step(now[0]), progress
             infos_by_seed: dict[int, list[Info]] = {seed: [] for seed in run.seeds}
             donate = False  # callers may still use the state of the last tick
             with _threads(execution.threads):
@@ -81,12 +111,15 @@ def train(run: Run, start: Sequence[Progress] | None = None) -> Iterator[Tick]:
                     for seed, info in infos.items():
                         infos_by_seed[seed].append(info)
                     now = now[0] + count, max(entry.seconds for entry in progress)
-                measures = run.event_between("measure", before, now) or run.is_over(now)
+                progress = _explained(run, at_tick, progress, infos_by_seed)
+                scheduled = run.event_between("measure", before, now)
+                measures = scheduled or run.is_over(now)
                 averaged = {seed: _average(infos) for seed, infos in infos_by_seed.items() if infos}
                 measured = _measure(run, metrics, progress) if measures else {}
-                if run.event_between("measure", before, now):  # the last measurement is not one of a longer run
-                    progress = reduce_on_plateau(run, progress, measured)
-            yield Tick(now[0], progress, averaged, measured, execution.description, execution.fallback_reason)
+                if scheduled:  # a resumed run, which ends later, has no measurement at an end that is not scheduled
+                    progress = reduce_on_plateau(run, progress, _values(measured))
+                    progress = stop_seeds(rule, progress, _values(measured), metrics)
+            yield _tick(now[0], progress, averaged, measured, execution)
 
 
 def _compile(run: Run, steps: Steps, progress: tuple[Progress, ...]) -> None:
@@ -149,25 +182,71 @@ def _advance(
     return progress_after, {entry.seed: info for entry, info in zip(active, infos, strict=True)}
 
 
+def _explained(
+    run: Run, before: Sequence[Progress], after: Sequence[Progress], infos: dict[int, list[Info]]
+) -> tuple[Progress, ...]:
+    """Return the progress after a tick, with the cause of each seed that has diverged since the last one."""
+    return tuple(
+        replace(entry, cause=cause(run, start, entry, infos[entry.seed][-1]))
+        if entry.diverged_at is not None and start.diverged_at is None
+        else entry
+        for start, entry in zip(before, after, strict=True)
+    )
+
+
 def _active(progress: Sequence[Progress]) -> list[Progress]:
-    return [entry for entry in progress if entry.diverged_at is None]
+    return [entry for entry in progress if entry.active]
 
 
 def _average(infos: list[Info]) -> Info:
     """Return the mean over all steps of the infos of several chunks."""
     flats = [flatten(info.tree()) for info in infos]
-    mean = {key: torch.cat([flat[key] for flat in flats]).mean() for key in flats[0]}
-    return Info(**unflatten(mean, infos[0].tree()), gradient_evaluations=infos[0].gradient_evaluations)
+    # Terms may begin or end at a step.
+    names = dict.fromkeys(key for flat in flats for key in flat)
+    mean = {key: torch.cat([flat[key] for flat in flats if key in flat]).mean() for key in names}
+    tree = _merged([info.tree() for info in infos])
+    return Info(**unflatten(mean, tree), gradient_evaluations=infos[0].gradient_evaluations)
 
 
-def _measure(run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...]) -> dict[int, dict[str, float]]:
-    """Return all metrics of every active seed, computed with a separate random generator.
+def _merged(trees: Sequence[Tree]) -> Tree:
+    """Return nested dictionaries with the keys of all."""
+    merged: Tree = {}
+    for tree in trees:
+        for key, value in tree.items():
+            merged[key] = _merged([merged.get(key, {}), value]) if isinstance(value, dict) else value
+    return merged
 
-    Its seed is the same at every step, so metrics change because the generator changes, not because of other latents.
-    """
+
+def _requested(run: Run) -> dict[str, Metric]:
+    """Return the metrics that the run asks for and that apply to its game; warn about the others."""
+    requested = metrics_by_label(run.metrics)
+    require_available(requested, run.game)
+    applying, reasons = select_applicable(requested, run.game)
+    for name, reason in reasons.items():
+        warnings.warn(f"{name} is not measured: {reason}", stacklevel=3)
+    return applying
+
+
+def _measure(run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...]) -> dict[int, dict[str, Score]]:
+    """Return all metrics of every active seed, computed with a separate random generator."""
     measured = {}
     for entry in _active(progress):
-        generator = torch.Generator().manual_seed(MEASUREMENT_SEED + entry.seed)
-        context = EvaluationContext(run.game, run.method.scheme.eval_state(entry.state), generator, run.samples)
-        measured[entry.seed] = {name: float(metric(context)) for name, metric in metrics.items()}
+        state, generator = run.method.scheme.eval_state(entry.state), measurement_generator(entry.seed)
+        measured[entry.seed] = measure(metrics, EvaluationContext(run.game, state, generator, run.samples))
     return measured
+
+
+def _values(measured: dict[int, dict[str, Score]]) -> dict[int, dict[str, float]]:
+    return {seed: {name: score.value for name, score in scores.items()} for seed, scores in measured.items()}
+
+
+def _tick(
+    step: int,
+    progress: tuple[Progress, ...],
+    infos: dict[int, Info],
+    measured: dict[int, dict[str, Score]],
+    execution: Execution,
+) -> Tick:
+    values = _values(measured)
+    stamps = {n: score.stamp for scores in measured.values() for n, score in scores.items() if not score.problem}
+    return Tick(step, progress, infos, values, execution.description, execution.fallback_reason, stamps)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from detente.errors import InvalidValue, require
 from detente.game import EvaluationSettings, Game, Precision
+from detente.loggers.base import Logger
 from detente.methods.method import Method
+from detente.metrics.base import Metric
+from detente.metrics.selection import metrics_by_label
 from detente.training.settings import require_supported
 from detente.training.step import Compile
+from detente.training.stopping import Stopping
 
 Moment = tuple[int, float]  # number of steps, seconds they took
 EVENTS_PER_RUN = {"record": 200, "measure": 20, "checkpoint": 10}  # default number of events in a run
@@ -40,6 +47,17 @@ class Run:
         accumulate: number of parts of each batch, ≥ 1. They are evaluated one after the other and their gradients
             averaged, which divides the memory use by about this number.
         channels_last: use the channels-last memory format for images, which is faster on most GPUs.
+        metrics: metrics to measure in addition to the fast ones that apply to the game: names from `detente list
+            metrics`, such as "fid" or "fid:real=50000"; "my_module.MyMetric"; or objects.
+        loggers: services that the run's numbers and pictures are sent to; names from `detente list loggers`. Default:
+            TensorBoard event files in the run directory, if tensorboard is installed.
+        stop_when: metric that can stop a seed before its last step: "METRIC < NUMBER" or "METRIC > NUMBER" stops it
+            when the metric passes the number; with `patience`, "METRIC" is enough. Default: no early stopping.
+        patience: number of consecutive measurements without a better value of the metric in `stop_when`, ≥ 1, after
+            which a seed stops. Default: no limit.
+        warm_start: trained parameters to start from instead of new ones: a run directory, a folder of `detente export`,
+            a file with a state dictionary for each player, or a mapping from players to any of these or to a state
+            dictionary. Default: new parameters.
     """
 
     game: Game
@@ -57,8 +75,14 @@ class Run:
     precision: Precision = "float32"
     accumulate: int = 1
     channels_last: bool = False
+    metrics: tuple[str | Metric, ...] = ()
+    loggers: tuple[Logger, ...] | None = None
+    stop_when: str | None = None
+    patience: int | None = None
+    warm_start: Mapping[str, Any] | Path | str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", tuple(metrics_by_label(self.metrics).values()))
         for name in ("steps", "samples"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "an integer ≥ 1")
         for name in ("record_every", "measure_every", "checkpoint_every"):
@@ -71,6 +95,13 @@ class Run:
         require(all(0 <= seed < 2**32 for seed in self.seeds), "seeds", self.seeds, "integers ≥ 0, below 2³²")
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "each seed once")
         require(self.compile in ("auto", "on", "off"), "compile", self.compile, "'auto', 'on' or 'off'")
+        patient = self.patience is None or self.patience >= 1
+        require(patient, "patience", self.patience, "an integer ≥ 1, or None")
+        named = self.patience is None or self.stop_when is not None
+        require(named, "patience", self.patience, "None without a metric", "Name the metric in stop_when")
+        Stopping.of(self.stop_when, self.patience)
+        for logger in self.loggers or ():
+            require(isinstance(logger, Logger), "loggers", logger, "members of `detente.loggers`, e.g. Wandb()")
         object.__setattr__(self, "method", self.method.playing(self.game))
         self.method.check(self.game)
         require_supported(self.settings, self.game, self.method)

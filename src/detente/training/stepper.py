@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -76,6 +77,26 @@ class Stepper:
     def state(self, state: State) -> None:
         self._state, self._state_exposed = state, True
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next step needs, for `torch.save`: the state and the random generator."""
+        position = torch.tensor([*self.game.position(self.generator)], dtype=torch.uint8)  # of the game's own data
+        return {"state": self.state.flat(), "random": self.generator.get_state(), "position": position}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue exactly where `state_dict` was called, with the same game and method.
+
+        Raises:
+            InvalidValue: the state belongs to another game or method.
+        """
+        saved, own = dict(state_dict["state"]), self.state.flat()
+        different = [name for name in sorted(saved.keys() | own.keys()) if _shape(saved, name) != _shape(own, name)]
+        allowed = "a state of the same game and method"
+        require(not different, "state_dict", different[0] if different else "", allowed)
+        on_device = {name: saved[name].to(tensor.device) for name, tensor in own.items()}
+        self.state = State.from_flat(on_device, self.state)
+        self.generator.set_state(state_dict["random"].cpu())
+        self.game.restore(self.generator, bytes(state_dict["position"].tolist()))
+
     def step(self, batch: Any = None) -> Info:
         """Take one step and return its statistics.
 
@@ -135,3 +156,7 @@ class Stepper:
         count = self.method.draws(game)
         batches = tuple(batch_to_device(game.complete(batch, self.generator), device) for _ in range(count))
         return Draw(batches, draw_noise(game, self.method, self._state, self.generator))
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str) -> object:
+    return (tensors[name].shape, tensors[name].dtype) if name in tensors else None

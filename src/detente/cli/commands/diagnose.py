@@ -10,7 +10,7 @@ import torch
 from rich.table import Table
 from rich.text import Text
 
-from detente.cli import configuration
+from detente.cli import recorded_runs
 from detente.cli.command_words import Parser
 from detente.cli.display import console
 from detente.diagnostics.base import Diagnosis, DiagnosticContext
@@ -38,7 +38,7 @@ def main(words: Sequence[str]) -> int:
 
 def diagnosis(directory: Path, seed: int | None = None, batches: int = 16, count: int = 6) -> list[Table | str]:
     """Return a table and sentences about the last checkpoint of a run, and write its spectrum to the directory."""
-    run, trained = configuration.trained(directory, seed)
+    run, trained = recorded_runs.trained(directory, seed)
     if trained.diverged_at is not None:
         run_seed = f"{directory}, seed {trained.seed}, which diverged at step {trained.diverged_at}"
         raise InvalidValue("run", run_seed, "a training that has not diverged")

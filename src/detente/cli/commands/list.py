@@ -11,15 +11,18 @@ from rich.table import Table
 from rich.text import Text
 
 from detente.cli.command_words import Parser
-from detente.cli.display import console
+from detente.cli.display import console, print_members
 from detente.cli.naming import games, named_methods
 from detente.errors import InvalidValue, unknown
 from detente.methods.method import Method
+from detente.metrics.base import Metric
 from detente.registry import FOLDERS, members, summary
 
 RANK = 20
-DESCRIPTION = "List the members of every folder; methods with their cost and when to use them."
-EXAMPLES = "examples:\n  detente list\n  detente list methods"
+DESCRIPTION = (
+    "List the members of every folder; methods with their cost and when to use them, metrics with their needs."
+)
+EXAMPLES = "examples:\n  detente list\n  detente list methods\n  detente list metrics"
 WIDE = 130  # smallest width of a terminal with five columns
 COST = "gradients a step"
 
@@ -36,14 +39,12 @@ def main(words: Sequence[str]) -> int:
     if options.folder == "methods":
         _print_methods(named_methods())
         return 0
+    if options.folder == "metrics":
+        _print_metrics(members("metrics"))
+        return 0
     for folder in [options.folder] if options.folder else folders:
         table = tables[folder]() if folder in tables else members(folder)
-        console.print(Text(folder, style="underline"))
-        for name, member in table.items():
-            line = Text.assemble("  ", (f"{name:<{max(map(len, table))}}", "bold"), f"  {summary(member)}")
-            # One line each: truncated in a terminal, whole in a file or a pipe.
-            whole = not console.is_terminal
-            console.print(line, no_wrap=True, overflow="ignore" if whole else "ellipsis", crop=not whole)
+        print_members(table, Text(folder, style="underline"))
     return 0
 
 
@@ -77,6 +78,28 @@ def cost(member: Callable[..., Any]) -> tuple[str, str]:
         return "—", f"it needs {error.allowed}"
 
 
+def _print_metrics(metrics: dict[str, type[Metric]]) -> None:
+    head = ("metric", "better", "what it measures", "what it needs")
+    rows = [(name, kind.better, summary(kind), kind.needs) for name, kind in metrics.items()]
+    notes = [
+        "Every training measures those that are fast and apply to its game; --metrics NAME … adds others, also "
+        "MODULE.NAME of yours, with settings as in fid:real=50000.",
+        "detente evaluate runs/x --metrics NAME … measures them on a checkpoint.",
+    ]
+    if console.is_terminal:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0 if console.width >= WIDE else 1, 0), show_edge=False)
+        table.add_column(head[0], style="bold", no_wrap=True)
+        table.add_column(head[1], no_wrap=True)
+        for column, ratio in zip(head[2:], (3, 2), strict=True):
+            table.add_column(column, ratio=ratio, overflow="fold")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
+    else:
+        _print_lines(head, rows)
+    _print_notes(notes)
+
+
 def _print_methods(methods: dict[str, Callable[..., Any]]) -> None:
     rows, reasons = [], {}
     for name, member in methods.items():
@@ -92,10 +115,19 @@ def _print_methods(methods: dict[str, Callable[..., Any]]) -> None:
     head = ("method", COST, "what it is", "use it", "paper")
     if console.is_terminal:
         console.print(_table(head, rows))
-    else:  # whole lines, for a file or a pipe
-        widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-        for row in (head, *rows):
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    else:
+        _print_lines(head, rows)
+    _print_notes(notes)
+
+
+def _print_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print whole lines, for a file or a pipe."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row in (head, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_notes(notes: Sequence[str]) -> None:
     for note in notes:
         console.print(note, soft_wrap=not console.is_terminal, style="dim", markup=False)
 

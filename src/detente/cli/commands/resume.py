@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from detente.cli import configuration
+from detente.cli import configuration, recorded_runs
 from detente.cli.command_words import Parser
 from detente.cli.commands.train import carry_out
 
@@ -22,7 +22,7 @@ def main(words: Sequence[str]) -> int:
     parser.add("--seconds", float, "train each seed for so many seconds in all", None)
     parser.add("--changed-data", bool, "continue although the data have changed", False)
     options = parser.parse(words)
-    recorded = configuration.from_directory(options.run)
+    recorded = recorded_runs.from_directory(options.run)
     run = configuration.build(*recorded).until(options.steps, options.seconds)
     changed = ("steps", "seconds", "record_every", "measure_every", "checkpoint_every")
     content = configuration.resolved(*recorded) | {name: getattr(run, name) for name in changed}

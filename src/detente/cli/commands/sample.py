@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from detente.cli import configuration
+from detente.cli import recorded_runs
 from detente.cli.command_words import Parser
 from detente.cli.display import console
 from detente.data.base import Data
@@ -50,7 +50,7 @@ def main(words: Sequence[str]) -> int:
     parser.add("--step", int, "from the checkpoint of this step (default: the last)", None)
     options = parser.parse(words)
     require(options.n >= 1, "n", options.n, "an integer ≥ 1")
-    run, trained = configuration.trained(options.run, options.seed, options.step)
+    run, trained = recorded_runs.trained(options.run, options.seed, options.step)
     game = run.game
     if not isinstance(game, Networks):
         raise InvalidValue("run", str(options.run), "a run of a game with a generator, or of Networks(…, show=…)")
@@ -97,9 +97,9 @@ def _require_finite(directory: Path, trained: Progress) -> None:
 
 def _finite_checkpoint(directory: Path, trained: Progress) -> str:
     """Return a hint that names the last finite checkpoint of the same seed, if there is one."""
-    for step in reversed(configuration.checkpointed_steps(directory)):
+    for step in reversed(recorded_runs.checkpointed_steps(directory)):
         if step < trained.step:
-            _, earlier = configuration.trained(directory, trained.seed, step)
+            _, earlier = recorded_runs.trained(directory, trained.seed, step)
             if all(bool(vector.isfinite().all()) for vector in earlier.state.vectors.values()):
                 return f"The checkpoint of step {step} is finite: --step {step}"
     return "No earlier checkpoint is finite either; a smaller learning rate may help"

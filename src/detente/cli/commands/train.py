@@ -70,7 +70,10 @@ def carry_out(
         raise InvalidValue("out", str(directory), "a directory that can be written to", hint) from error
     for progress in last.progress if last else ():
         if progress.diverged_at is not None:
-            console.print(f"Seed {progress.seed} diverged at step {progress.diverged_at}; its record ends there.")
+            why = f" ({progress.cause})" if progress.cause else ""
+            console.print(f"Seed {progress.seed} diverged at step {progress.diverged_at}{why}; its record ends there.")
+        if progress.stopped_at is not None:
+            console.print(f"Seed {progress.seed} stopped at step {progress.stopped_at} by --stop_when {run.stop_when}.")
     if last and last.fallback_reason:
         console.print(f"{directory}: steps ran eagerly: {last.fallback_reason}", soft_wrap=True)
     if not quiet:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial.distance import pdist
-from sklearn.model_selection import GridSearchCV
-from sklearn.neighbors import KernelDensity
 
 from detente import methods
+from detente.errors import InvalidValue
 from detente.experiments.base import Claim, Experiment, Findings, Track
 from detente.experiments.support.interval_estimate import Estimate
 from detente.experiments.support.sgan_toys import (
@@ -146,6 +145,12 @@ def _density(samples: np.ndarray) -> np.ndarray:
     """Return a kernel density on the grid, with a cross-validated bandwidth as in `Coverage`."""
     if not np.isfinite(samples).all():
         return np.zeros((round(len(score_grid()) ** 0.5),) * 2)
+    try:  # imported here because only this figure needs it
+        from sklearn.model_selection import GridSearchCV
+        from sklearn.neighbors import KernelDensity
+    except ModuleNotFoundError as error:
+        allowed, hint = "an experiment whose package is installed; scikit-learn is not", "detente[reproduce]"
+        raise InvalidValue("experiment", "sgan_coverage", allowed, f'pip install "{hint}"') from error
     bandwidths = {"bandwidth": list(max(float(np.median(pdist(samples))), 1e-6) * FACTORS)}
     search = GridSearchCV(KernelDensity(), bandwidths, cv=FOLDS).fit(samples)
     density = np.exp(search.score_samples(score_grid().numpy()))

@@ -20,7 +20,7 @@ from detente.data.digits import Digits
 from detente.data.prepared import Prepared
 from detente.errors import InvalidValue, require
 from detente.game import Game
-from detente.metrics.features.extractor import Predictions
+from detente.metrics.features.extractor import Extractor, Predictions
 
 
 class Network(nn.Module):
@@ -79,16 +79,13 @@ class ModelCard:
     classes: int
 
 
-class Classifier:
+class Classifier(Extractor):
     """A trained classifier, in evaluation mode, and its metadata."""
 
     def __init__(self, network: Network, card: ModelCard) -> None:
         self.network, self.card = network.eval().requires_grad_(False), card
-
-    @property
-    def key(self) -> str:
-        """The name and the first digits of the parameters' checksum."""
-        return f"classifier {self.card.name} {self.card.weights[:16]}"
+        self.key = f"classifier {card.name} {card.weights[:16]}"
+        self.resizer = f"bilinear, antialiased, {card.shape[-1]} pixels"
 
     @property
     def accuracy(self) -> float:
@@ -127,6 +124,17 @@ def fits(game: Game) -> bool:
     data: Any = getattr(game, "data", None)
     name = set_name(data)
     return name is not None and exists(name) and load(name).card.shape[0] == data.shape[0]
+
+
+def missing(game: Game) -> str:
+    """Return in words why there is no classifier for the data of `game`; empty if there is one."""
+    data: Any = getattr(game, "data", None)
+    name = set_name(data)
+    if name is None:
+        return "it needs images of a data set by name, which have a classifier, e.g. digits"
+    if not exists(name):
+        return f"it needs the data set's classifier; run once: detente data classifier {name}"
+    return "" if fits(game) else f"the classifier of {name} has another number of channels"
 
 
 def exists(name: str) -> bool:

@@ -7,26 +7,28 @@ import hashlib
 import math
 import os
 import tempfile
-from collections.abc import Callable, Hashable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
-from detente.data.base import Data, StoredData
+from detente.data.base import Data
 from detente.data.cache import cache
-from detente.metrics.context import EvaluationContext
+from detente.metrics.features.real_samples import PART as PART
+from detente.metrics.features.real_samples import REAL as REAL
+from detente.metrics.features.real_samples import SEED as SEED
+from detente.metrics.features.real_samples import cached_on_data as cached_on_data
+from detente.metrics.features.real_samples import is_images, pixel_range, real_count
+from detente.metrics.features.real_samples import real_parts as real_parts
 
-REAL = 10_000  # largest number of real samples that represent a data set
-SEED = 20_170_601  # determines these samples and their order
-PART = 128  # samples in one call of an extractor
+if TYPE_CHECKING:
+    from detente.metrics.context import EvaluationContext
+
 LARGEST_FILE = 2**27  # largest number of bytes of features stored on disk
-
-Result = TypeVar("Result")
-_results_by_data: Any = WeakIdKeyDictionary()  # data → results by key
 
 
 class Predictions(NamedTuple):
@@ -34,7 +36,7 @@ class Predictions(NamedTuple):
 
     Args:
         features: (count, features), float32.
-        logits: (count, classes), float32.
+        logits: (count, classes), float32; no classes if the network is no classifier.
     """
 
     features: Tensor
@@ -60,56 +62,79 @@ class Predictions(NamedTuple):
         return bool(self.features.isfinite().all() and self.logits.isfinite().all())
 
 
-class Extractor(Protocol):
-    """A trained network that turns images into features and logits."""
+class Extractor(ABC):
+    """A trained network that turns samples into features and logits.
 
-    @property
-    def key(self) -> str:
-        """A unique name of this network and its parameters."""
-        ...
+    Attributes:
+        key: a unique name of this network and its parameters.
+        resizer: how images are resized before the network, in words; empty if they are not.
+        on_disk: whether real features may be stored on disk: whether the key identifies the network across processes.
+        scaled: whether images must be in [-1, 1]; otherwise, they come as the data have them.
+    """
 
+    key: str
+    resizer: str = ""
+    on_disk: bool = True
+    scaled: bool = True
+
+    @abstractmethod
     def predict(self, images: Tensor) -> Predictions:
-        """Return features and logits of images (count, channels, height, width) in [-1, 1]."""
-        ...
+        """Return features and logits of samples (count, …); of images, in [-1, 1]."""
 
 
 def of_samples(subject: EvaluationContext, extractor: Extractor) -> Predictions:
     """Return the outputs of `extractor` for the generated samples of `subject`, computed once for all metrics."""
-    return subject.once(("seen", extractor.key), lambda: extract(extractor, subject.samples.split(PART)))
+
+    def compute() -> Predictions:
+        parts = subject.samples.split(PART)
+        tracked = subject.track(parts, f"features of samples: {extractor.key}", len(parts))
+        return extract(extractor, (_scaled(extractor, subject.data, part) for part in tracked))
+
+    return subject.once(("features", identity(extractor)), compute)
 
 
-def of_data(data: Data, extractor: Extractor) -> Tensor:
-    """Return the features of up to 10,000 real samples, (count, features) float32, in random order.
+def of_data(data: Data, extractor: Extractor, count: int = REAL, subject: EvaluationContext | None = None) -> Tensor:
+    """Return the features of up to `count` real samples, (≤ count, features) float32, in random order.
 
     The samples are the same at every call. The features are computed once; they stay in memory as long as `data`, and
     in the cache's folder `features`, under a checksum of the samples and the extractor's key.
+
+    Args:
+        data: the data set.
+        extractor: the network.
+        count: largest number of samples; a smaller set gives all of its samples.
+        subject: shows the progress.
     """
-    return cached_on_data(data, ("features", extractor.key), lambda: _cached_on_disk(data, extractor))
+    key = ("features", identity(extractor), real_count(data, count))
+    return cached_on_data(data, key, lambda: _cached_on_disk(data, extractor, count, subject))
 
 
-def cached_on_data(data: Data, key: Hashable, compute: Callable[[], Result]) -> Result:
-    """Return the result of `compute` for `data`, which runs once per `key`."""
-    if data not in _results_by_data:
-        _results_by_data[data] = {}
-    entries = _results_by_data[data]
-    if key not in entries:
-        entries[key] = compute()
-    return entries[key]
+def stamp(subject: EvaluationContext, extractor: Extractor, real: int | None = None) -> dict[str, str | int]:
+    """Return how a number on an extractor's features is measured, see `Metric.stamp`.
+
+    Args:
+        subject: what is measured.
+        extractor: the network.
+        real: largest number of real samples; None if the metric uses none.
+    """
+    entries: dict[str, str | int] = {"extractor": extractor.key}
+    if extractor.resizer:
+        entries["resizer"] = extractor.resizer
+    if extractor.scaled and is_images(subject.data) and pixel_range(subject.data) != (-1, 1):
+        entries["pixels"] = "[{:g}, {:g}]".format(*pixel_range(subject.data))
+    if real is not None:
+        entries["real"] = real_count(subject.data, real)
+    return {**entries, "samples": subject.count}
 
 
-def real_parts(data: Data) -> Iterator[Tensor]:
-    """Yield up to 10,000 real samples, (≤ 128, *shape) at a time: always the same samples, in random order."""
-    generator = torch.Generator().manual_seed(SEED)
-    if isinstance(data, StoredData):
-        for part in torch.randperm(data.size, generator=generator)[:REAL].split(PART):
-            yield data.take(part)["real"]
-        return
-    for start in range(0, REAL, PART):
-        yield data.draw(min(PART, REAL - start), generator)["real"]
+def _scaled(extractor: Extractor, data: Data, samples: Tensor) -> Tensor:
+    """Return samples for an extractor: images in [-1, 1], whatever the range of the data's pixels."""
+    low, high = pixel_range(data) if extractor.scaled and is_images(data) else (-1.0, 1.0)
+    return samples if (low, high) == (-1, 1) else (samples - low) * (2 / (high - low)) - 1
 
 
 @torch.no_grad()
-def extract(extractor: Extractor, parts: Iterator[Tensor] | tuple[Tensor, ...]) -> Predictions:
+def extract(extractor: Extractor, parts: Iterable[Tensor]) -> Predictions:
     """Return the outputs of `extractor` for samples given in parts, on the CPU."""
     outputs = [extractor.predict(part) for part in parts]
     return Predictions(
@@ -117,17 +142,29 @@ def extract(extractor: Extractor, parts: Iterator[Tensor] | tuple[Tensor, ...]) 
     )
 
 
-def _cached_on_disk(data: Data, extractor: Extractor) -> Tensor:
-    digest = hashlib.sha256(extractor.key.encode())
-    for part in real_parts(data):
-        digest.update(part.cpu().contiguous().numpy().data)
+def identity(extractor: Extractor) -> object:
+    """Return what identifies a network in memory."""
+    return (extractor.key, extractor.resizer) if extractor.on_disk else extractor
+
+
+def _cached_on_disk(data: Data, extractor: Extractor, count: int, subject: EvaluationContext | None) -> Tensor:
+    def compute() -> Tensor:
+        parts, total = (part["real"] for part in real_parts(data, count)), -(-real_count(data, count) // PART)
+        tracked = subject.track(parts, f"features of data: {extractor.key}", total) if subject else parts
+        return extract(extractor, (_scaled(extractor, data, part) for part in tracked)).features
+
+    if not extractor.on_disk:
+        return compute()
+    digest = hashlib.sha256(f"{extractor.key} {extractor.resizer}".encode())
+    for part in real_parts(data, count):
+        digest.update(part["real"].cpu().contiguous().numpy().data)
     try:
         file = cache() / "features" / f"{digest.hexdigest()[:40]}.npy"
     except RuntimeError:  # no home directory
-        return extract(extractor, real_parts(data)).features
+        return compute()
     with contextlib.suppress(OSError, ValueError, EOFError):  # missing, unreadable or damaged: compute again
         return torch.from_numpy(np.load(file, allow_pickle=False))
-    features = extract(extractor, real_parts(data)).features
+    features = compute()
     if features.nbytes <= LARGEST_FILE:
         with contextlib.suppress(OSError):  # the result does not depend on a writable cache
             _write(file, features.numpy())

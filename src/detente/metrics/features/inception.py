@@ -12,19 +12,22 @@ from torch import Tensor
 
 from detente.errors import InvalidValue
 from detente.game import Game
-from detente.metrics.features.extractor import Predictions
+from detente.metrics.features.extractor import Extractor, Predictions
+from detente.metrics.features.real_samples import data_of, missing_range
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # torch-fidelity's name of the file
 SIDE = 32  # smaller images mean nothing to a network for 299 pixels
 
 
-class Inception:
+class Inception(Extractor):
     """Inception's 2,048 features and 1,008 logits (without their bias) of RGB images.
 
     Args:
         network: maps uint8 images (n, 3, H, W) to features and logits.
         key: a unique name of this extractor.
     """
+
+    resizer = "bilinear, not antialiased, 299 pixels (TensorFlow 1)"
 
     def __init__(self, network: Any, key: str) -> None:
         self.network, self.key = network, key
@@ -39,8 +42,25 @@ class Inception:
 
 def fits(game: Game) -> bool:
     """Return whether the game's data are RGB images of at least 32 pixels a side."""
-    shape = tuple(getattr(getattr(game, "data", None), "shape", ()))
+    shape = tuple(getattr(data_of(game), "shape", ()))
     return len(shape) == 3 and shape[0] == 3 and min(shape[1:]) >= SIDE
+
+
+def missing(game: Game) -> str:
+    """Return in words why Inception's features are not defined for the data of `game`; empty if they are."""
+    shape = getattr(data_of(game), "shape", None)
+    found = "this game has no data" if shape is None else f"this game's data have shape {tuple(shape)}"
+    if not fits(game):
+        return f"it needs RGB images of at least {SIDE} pixels a side, and {found}"
+    return missing_range(data_of(game))
+
+
+def require_available(weights: str | None = None) -> None:
+    """Raise `InvalidValue` if torch-fidelity or the file of weights is missing."""
+    try:
+        load(weights)
+    except ModuleNotFoundError as error:
+        raise InvalidValue("metrics", "inception", "an environment with torch-fidelity", str(error)) from error
 
 
 def load(weights: str | None = None) -> Inception:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,18 +13,25 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from detente.errors import InvalidValue
+from detente.modules.layout import Layout
 from detente.state import State
 from detente.training.progress import Progress, initial_progress
 from detente.training.run import Run
 
 FORMAT = "detente-checkpoint-1"
+STATISTICS = ("seconds", "diverged_at", "cause", "stopped_at", "best", "waited")  # of a `Progress`, besides its tensors
 FILES_KEPT = 2  # the last one, and the previous one in case the last is damaged
 
 
-def save(folder: Path, progress: Sequence[Progress]) -> Path:
+def save(folder: Path, progress: Sequence[Progress], layouts: Mapping[str, Layout] | None = None) -> Path:
     """Write a checkpoint of all seeds into `folder`, and remove old ones.
 
     The file is written under a temporary name, synced and renamed, so the last complete checkpoint is never lost.
+
+    Args:
+        folder: the folder.
+        progress: the progress of every seed.
+        layouts: layout of the vector of each player, so that a run with another game can name its parameters.
 
     Raises:
         OSError: the disk is full, or the file cannot be written.
@@ -35,12 +42,14 @@ def save(folder: Path, progress: Sequence[Progress]) -> Path:
     for entry in progress:
         tensors |= {f"{entry.seed}/state/{key}": t.cpu().contiguous() for key, t in entry.state.flat().items()}
         tensors[f"{entry.seed}/random"] = entry.random
-        seeds[entry.seed] = {"seconds": entry.seconds, "diverged_at": entry.diverged_at}
+        seeds[entry.seed] = {name: getattr(entry, name) for name in STATISTICS}
     step = max(entry.step for entry in progress)
     path = folder / f"step{step:09d}.safetensors"
     temporary = path.with_suffix(".tmp")
+    shapes = {player: dict(zip(layout.names, layout.shapes, strict=True)) for player, layout in (layouts or {}).items()}
+    metadata = {"format": FORMAT, "step": str(step), "seeds": json.dumps(seeds), "layouts": json.dumps(shapes)}
     try:
-        save_file(_copy_shared(tensors), temporary, {"format": FORMAT, "step": str(step), "seeds": json.dumps(seeds)})
+        save_file(_copy_shared(tensors), temporary, metadata)
         _sync(temporary)
         temporary.replace(path)
     except BaseException as error:
@@ -101,7 +110,7 @@ def step_of(path: Path) -> int:
 
 
 def _progress(path: Path, run: Run, seed: int, tensors: dict[str, Tensor], metadata: dict) -> Progress:
-    initial = initial_progress(run, seed)
+    initial = initial_progress(run, seed, warm_start=False)
     prefix = f"{seed}/state/"
     tensors_of_seed = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
     expected = initial.state.flat()
@@ -117,7 +126,8 @@ def _progress(path: Path, run: Run, seed: int, tensors: dict[str, Tensor], metad
         raise InvalidValue("checkpoint", str(path), "one of the same game, networks and method", hint)
     on_device = {key: tensors_of_seed[key].to(expected[key].device) for key in expected}
     state = State.from_flat(on_device, initial.state)
-    return Progress(seed, state, tensors[f"{seed}/random"], metadata["seconds"], metadata["diverged_at"])
+    statistics = {name: metadata[name] for name in STATISTICS if name in metadata}  # an older file lacks some
+    return Progress(seed, state, tensors[f"{seed}/random"], **statistics)
 
 
 def _shape_and_dtype(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:

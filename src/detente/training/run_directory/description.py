@@ -63,11 +63,23 @@ def _plain_value(value: Any) -> Any:
             "class_path": _class_path(value),
             "init_args": {f.name: _plain_value(getattr(value, f.name)) for f in fields(value)},
         }
+    if isinstance(value, torch.nn.Module):
+        value = value.state_dict()
+    if isinstance(value, torch.Tensor):
+        return f"tensor {tuple(value.shape)} {_hash(value)}"
+    if isinstance(value, Path):
+        return str(value)
     if isinstance(value, Mapping):
         return {str(key): _plain_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset | range):
         return [_plain_value(item) for item in value]
     return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
+
+
+def _hash(tensor: torch.Tensor) -> str:
+    with torch.no_grad():
+        numbers = tensor.clone().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return hashlib.sha256(numbers.tobytes()).hexdigest()[:16]
 
 
 def _with_current_paths(value: Any) -> Any:

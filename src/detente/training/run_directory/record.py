@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import shlex
@@ -13,23 +12,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
-from PIL import Image
 
 import detente
 from detente.errors import InvalidValue, require
+from detente.loggers.base import LoggedRun
 from detente.metrics.base import Metric
+from detente.metrics.selection import metrics_by_label
 from detente.training import memory
+from detente.training.log_sessions import LogSessions, loggers_of, numbers_of
 from detente.training.loop import Tick, applicable, train
-from detente.training.progress import Progress
+from detente.training.measurement import require_available, select_applicable
+from detente.training.progress import Progress, initial_progress
 from detente.training.run import Run
 from detente.training.run_directory import checkpoint
 from detente.training.run_directory.directory import clear, lock_directory, truncate_record, write_text
 from detente.training.run_directory.provenance import provenance, require_same
+from detente.training.run_directory.scores import describe_metric, key_for, read_entries, write_entries
 from detente.training.run_directory.snapshot import write_snapshot
 from detente.training.signals import ignore_signals
+from detente.training.stopping import Stopping
 
 
 def train_into(
@@ -55,7 +58,7 @@ def train_into(
     """
     with Record(run, directory, configuration, resume, overwrite, changed_data) as record:
         _require_trainable(record)
-        yield from record.follow(train(run, record.start))
+        yield from record.follow(train(run, record.start, loggers=()))  # the record logs the ticks
 
 
 class Record:
@@ -71,7 +74,8 @@ class Record:
 
     Raises:
         InvalidValue: the directory is not empty (without `resume` and `overwrite`), is not writable, or another process
-            writes into it; or the data have changed since the run was last trained.
+            writes into it; or the data have changed since the run was last trained; or a package or file is missing
+            that a metric needs.
     """
 
     def __init__(
@@ -83,6 +87,8 @@ class Record:
         overwrite: bool = False,
         changed_data: bool = False,
     ) -> None:
+        self._requested = metrics_by_label(run.metrics)
+        require_available(self._requested, run.game)
         self.lock = lock_directory(directory)
         try:
             self._open(run, directory, configuration, resume, overwrite, changed_data)
@@ -99,19 +105,27 @@ class Record:
         self.start = checkpoint.load(self.checkpoints, run) if resume and checkpoint.files(self.checkpoints) else None
         first_step = max(seed_progress.step for seed_progress in self.start) if self.start else -1
         require(first_step <= run.steps, "steps", run.steps, f"at least {first_step}, the step of the last checkpoint")
-        origin = provenance(run.game)
+        origin, loggers = provenance(run.game), loggers_of(run)
+        requested, reasons = select_applicable(self._requested, run.game)
+        self.metrics: dict[str, Metric] = {**applicable(run.game), **requested}
+        self.rule = Stopping.of(run.stop_when, run.patience)
+        if self.rule is not None:
+            self.rule.check(self.metrics)
+        if self.start is None and run.warm_start is not None:  # checked before anything is written
+            initial_progress(run, run.seeds[0])
         if resume:
             require_same(directory, origin, changed)
         else:
             clear(directory, overwrite)
-        self.metrics: dict[str, Metric] = applicable(run.game)
-        self._write_yaml({**configuration, **origin})
-        metric_info = {name: {"title": m.title, "unit": m.unit, "better": m.better} for name, m in self.metrics.items()}
-        write_text(directory / "metrics.json", json.dumps(metric_info, indent=1))
+        content = self._write_yaml({**configuration, **origin})
+        self._entries = {name: describe_metric(name, metric) for name, metric in self.metrics.items()}
+        self._entries |= {n: {**describe_metric(n, self._requested[n]), "missing": text} for n, text in reasons.items()}
+        self._entries |= read_entries(directory) if resume else {}
+        self._keys = {name: name for name in self.metrics}
+        write_entries(directory, self._entries)
         truncate_record(directory, first_step)
-        from torch.utils.tensorboard import SummaryWriter  # imported here because it takes a second
-
-        self._events = SummaryWriter(str(directory / "events"), purge_step=first_step + 1)
+        logged = LoggedRun(directory.name, directory, content, first_step if self.start else None)
+        self._log_sessions = LogSessions(loggers, logged)
         self._lines = (directory / "metrics.jsonl").open("a", encoding="utf-8")
         self._last_tick: Tick | None = None
         # Progress of each seed at its last line.
@@ -122,18 +136,26 @@ class Record:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with ignore_signals():
+        try:
+            with ignore_signals():
+                self._end()
+        finally:
             try:
-                if self._last_tick is not None:
-                    if self._saved_step < self._last_tick.step:
-                        checkpoint.save(self.checkpoints, self._last_tick.progress)
-                    self._write_status(self._last_tick.progress, _execution(self._last_tick), "interrupted")
-                elif self.start is not None:  # killed between its last checkpoint and its last status
-                    self._write_status(self.start, self._last_execution(), "interrupted")
+                self._log_sessions.close(finished=error is None)  # may wait for a network, so Ctrl-C works here
             finally:
-                self._lines.close()
-                self._events.close()
                 self.lock.release()
+
+    def _end(self) -> None:
+        """Write the last checkpoint and the last status."""
+        try:
+            if self._last_tick is not None:
+                if self._saved_step < self._last_tick.step:
+                    self._save(self._last_tick)
+                self._write_status(self._last_tick.progress, _execution(self._last_tick), "interrupted")
+            elif self.start is not None:  # killed between its last checkpoint and its last status
+                self._write_status(self.start, self._last_execution(), "interrupted")
+        finally:
+            self._lines.close()
 
     def follow(self, ticks: Iterator[Tick]) -> Iterator[Tick]:
         """Write and yield each tick."""
@@ -143,48 +165,49 @@ class Record:
 
     def write(self, tick: Tick) -> None:
         """Write one tick: lines, events, samples, and a checkpoint at its interval."""
+        self._describe_metrics(tick)
         for seed_progress in tick.progress:
             if seed_progress.seed in tick.infos or seed_progress.seed in tick.metrics:
                 self._write_line(tick, seed_progress)
         self._lines.flush()
         if tick.metrics:
             for seed_progress in tick.progress:
-                if seed_progress.diverged_at is None:
+                if seed_progress.seed in tick.metrics:
                     self._write_pictures(seed_progress, tick.step)
         if self._last_tick is None or self.run.event_between("checkpoint", self._last_tick.moment, tick.moment):
             os.fsync(self._lines.fileno())
-            checkpoint.save(self.checkpoints, tick.progress)
-            self._saved_step = tick.step
+            self._save(tick)
         self._last_tick = tick
         self._write_status(tick.progress, _execution(tick), "running")
 
+    def _describe_metrics(self, tick: Tick) -> None:
+        """Write how the tick's metrics were measured, where metrics.json does not say so yet."""
+        before = dict(self._entries)
+        for name, stamp in tick.stamps.items():
+            if name in self.metrics:
+                self._keys[name] = key_for(self._entries, name, self.metrics[name], stamp, training=True)
+        if self._entries != before:
+            write_entries(self.directory, self._entries)
+
+    def _save(self, tick: Tick) -> None:
+        checkpoint.save(self.checkpoints, tick.progress, getattr(self.run.game, "layouts", None))
+        self._saved_step = tick.step
+
     def _write_line(self, tick: Tick, progress: Progress) -> None:
-        info, cost = tick.infos.get(progress.seed), self.run.method.gradient_evaluations(self.run.game)
+        cost, groups = self.run.method.gradient_evaluations(self.run.game), numbers_of(tick, progress.seed)
         line: dict[str, Any] = {
             "seed": progress.seed,
             "step": tick.step,
             "gradient_evaluations": cost * tick.step,
             "seconds": progress.seconds,
             **self._step_cost(progress),
+            **groups,
         }
-        if info is not None:
-            line["losses"] = {name: _number(loss) for name, loss in info.losses.items()}
-            line["gradient_norm"] = {name: _number(norm) for name, norm in info.gradient_norm.items()}
-            if info.extra:
-                line["extra"] = {name: _number(number) for name, number in info.extra.items()}
-            if info.terms:
-                line["terms"] = {
-                    f"{player}.{name}": _number(term)
-                    for player, named in info.terms.items()
-                    for name, term in named.items()
-                }
-        if progress.seed in tick.metrics:
-            line["metrics"] = {name: _number(number) for name, number in tick.metrics[progress.seed].items()}
+        if "metrics" in groups:
+            groups["metrics"] = {self._keys.get(name, name): number for name, number in groups["metrics"].items()}
+            line |= groups
         self._lines.write(json.dumps(line) + "\n")
-        for group in ("losses", "terms", "gradient_norm", "extra", "metrics"):
-            for name, number in line.get(group, {}).items():
-                if number is not None:
-                    self._events.add_scalar(f"{group}/{name}/seed{progress.seed}", number, tick.step)
+        self._log_sessions.numbers(progress.seed, tick.step, groups)
 
     def _step_cost(self, progress: Progress) -> dict[str, float]:
         """Return the seconds per step since a seed's last line, and the peak memory so far."""
@@ -201,16 +224,14 @@ class Record:
     def _write_pictures(self, progress: Progress, step: int) -> None:
         state = self.run.method.scheme.eval_state(progress.state)
         for name, path in write_snapshot(self.run.game, state, self.directory, progress.seed, step).items():
-            if path.suffix == ".png":
-                with Image.open(path) as picture:
-                    pixels = np.atleast_3d(np.asarray(picture))
-                self._events.add_image(f"{name}/seed{progress.seed}", pixels, step, dataformats="HWC")
+            self._log_sessions.picture(progress.seed, step, name, path)
 
     def _write_status(self, progress: Sequence[Progress], execution: dict[str, str], unfinished: str) -> None:
         def status(seed_progress: Progress) -> str:
             if seed_progress.diverged_at is not None:
                 return "diverged"
             at_end = self.run.is_over((seed_progress.step, seed_progress.seconds))
+            at_end = at_end or seed_progress.stopped_at is not None
             return "finished" if at_end and unfinished != "running" else unfinished
 
         seeds = {
@@ -219,11 +240,19 @@ class Record:
                 "step": seed_progress.step,
                 "seconds": seed_progress.seconds,
                 "diverged_at": seed_progress.diverged_at,
+                "cause": seed_progress.cause,
+                **self._stop(seed_progress),
             }
             for seed_progress in progress
         }
         status_file = {"seeds": seeds, **execution, "device": self.run.device}
         write_text(self.directory / "status.json", json.dumps(status_file, indent=1))
+
+    def _stop(self, progress: Progress) -> dict[str, Any]:
+        """Return when and why a seed stopped early; empty if it did not."""
+        if progress.stopped_at is None or self.rule is None:
+            return {}
+        return {"stopped_at": progress.stopped_at, "stopped_because": self.rule.reason(progress)}
 
     def _last_execution(self) -> dict[str, str]:
         try:
@@ -232,7 +261,8 @@ class Record:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {"execution": "", "fallback_reason": ""}
 
-    def _write_yaml(self, configuration: dict[str, Any]) -> None:
+    def _write_yaml(self, configuration: dict[str, Any]) -> dict[str, Any]:
+        """Write `run.yaml`, and return its content."""
         versions = {
             "detente": detente.__version__,
             "torch": str(torch.__version__),
@@ -247,15 +277,11 @@ class Record:
             "folder": os.getcwd(),
         }
         write_text(self.directory / "run.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+        return content
 
 
 def _execution(tick: Tick) -> dict[str, str]:
     return {"execution": tick.execution, "fallback_reason": tick.fallback_reason}
-
-
-def _number(value: Any) -> float | None:
-    number = float(value)
-    return number if math.isfinite(number) else None
 
 
 def _require_trainable(record: Record) -> None:

@@ -23,7 +23,9 @@ def run_status(directory: Path, configuration: dict[str, Any]) -> RunStatus:
         return "absent"
     try:
         content = yaml.safe_load((directory / "run.yaml").read_text(encoding="utf-8"))
-        recorded, requested = ({k: v for k, v in run.items() if v is not None} for run in (content, configuration))
+        recorded, requested = (
+            {k: v for k, v in run.items() if v not in (None, [])} for run in (content, configuration)
+        )
     except (OSError, ValueError, AttributeError, yaml.YAMLError):
         return "other"
     if {key: value for key, value in recorded.items() if key not in NOT_OPTIONS} != requested:

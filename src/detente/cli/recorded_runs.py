@@ -1,0 +1,58 @@
+"""From a run directory back to its `Run`, and to a checkpoint of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+from detente.cli.command_words import Parser
+from detente.cli.configuration import build, parse, parser
+from detente.errors import InvalidValue, require
+from detente.training.progress import Progress
+from detente.training.run import Run
+from detente.training.run_directory import checkpoint
+from detente.training.run_directory.description import built_in_python, read_configuration
+
+
+def from_directory(directory: Path) -> tuple[Parser, SimpleNamespace]:
+    """Return the parser and the options of the run in a directory.
+
+    Raises:
+        InvalidValue: the directory holds no run, or one whose game was made in Python.
+    """
+    path, allowed = directory / "run.yaml", "a directory that `detente train` wrote"
+    require(path.is_file(), "run", str(directory), allowed)
+    if built_in_python(read_configuration(directory)):
+        hint = "A Python call such as detente.compare made this one; the same call goes on with it"
+        raise InvalidValue("run", str(directory), allowed, hint)
+    folder = str(read_configuration(directory).get("folder") or "")
+    if folder and folder not in sys.path:
+        sys.path.append(folder)  # where the user's own modules were when the run started
+    command_parser = parser("run", "")
+    return command_parser, parse(command_parser, ["--config", str(path)])
+
+
+def checkpointed_steps(directory: Path) -> list[int]:
+    """Return the steps of the checkpoints in a run directory, ascending."""
+    return [checkpoint.step_of(path) for path in checkpoint.files(directory / "checkpoints")]
+
+
+def trained(directory: Path, seed: int | None = None, step: int | None = None) -> tuple[Run, Progress]:
+    """Return the run in a directory, and a checkpoint of a seed (default: the last of the first seed).
+
+    Raises:
+        InvalidValue: the directory has no run, no complete checkpoint, no such seed, or no checkpoint of that step.
+    """
+    run = build(*from_directory(directory))
+    if step is None:
+        loaded = checkpoint.load(directory / "checkpoints", run)
+    else:
+        paths = {checkpoint.step_of(path): path for path in checkpoint.files(directory / "checkpoints")}
+        steps = ", ".join(map(str, paths)) or "none"
+        require(step in paths, "step", step, f"a step with a checkpoint: {steps}")
+        loaded = checkpoint.read(paths[step], run)
+    by_seed = {progress.seed: progress for progress in loaded}
+    seed = run.seeds[0] if seed is None else seed
+    require(seed in by_seed, "seed", seed, f"one of {', '.join(map(str, by_seed))}")
+    return run, by_seed[seed]

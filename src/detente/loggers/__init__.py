@@ -1,0 +1,1 @@
+"""Loggers, one file each: they send the numbers and pictures of a run to a tracking service."""
