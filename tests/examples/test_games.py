@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import detente
 from benchmarks.games_by_hand import LOOPS
 from detente import methods
+from detente.data.digits import Digits
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SETTINGS = {"vq_autoencoder": {"start": 2, "ramp": 2}, "domain_adversarial": {"ramp": 2}}  # within the first five steps
@@ -128,3 +129,15 @@ def test_the_score_of_a_perfect_player_is_perfect(monkeypatch: pytest.MonkeyPatc
     constant = {"classifier": lambda columns: columns.new_zeros(len(columns), 1)}
     fair = importlib.import_module("constrained").scores(constant)
     assert fair["violation"] == 0 and fair["error"] == pytest.approx(torch.tensor(2.0).log().item(), abs=1e-6)
+
+
+def test_without_debians_package_the_autoencoder_learns_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four fifths of each digit to train on, the others to test."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    module = importlib.import_module("vq_autoencoder")
+    monkeypatch.setattr(module, "FASHION", Path("/nowhere"))
+    train, test = (module.pixels.__wrapped__(split) for split in ("train", "t10k"))
+    assert train.shape == (4000, 28, 28) and test.shape == (1000, 28, 28) and train.dtype == test.dtype == "uint8"
+    together = {image.tobytes() for image in (*train, *test)}
+    assert together == {image.numpy().tobytes() for image in Digits().arrays[0]}
+    assert abs(train.mean() - test.mean()) < 1  # both have all digits
