@@ -93,6 +93,8 @@ def special_arguments(name: str, folder: Path) -> dict[str, Any]:
         "conditional": {"data": Arrays(labelled(), torch.arange(16) % 2), "latent": 3, "batch": 4}
         | {"generator": ConditionalGenerator(3, 2, 1, 4, 2, 2, 2)}
         | {"discriminator": ConditionalDiscriminator(2, 1, 4, 2, 2, 2)},
+        "networks": {"players": {"one": MLP(2, 2, 4, 1)}, "data": points(), "batch": 4}
+        | {"losses": lambda net, batch: {"one": net.one(batch["real"]).pow(2).mean()}},
         "labelled_generator": {"network": MLP(5, 2, 4, 1), "classes": 2},
         "labelled_discriminator": {"network": MLP(4, 1, 4, 1), "classes": 2},
         "packed": {"network": MLP(4, 1, 4, 1)},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -58,6 +58,7 @@ class _Images(EvaluationContext):
     """A subject with fixed samples."""
 
     def __init__(self, images: torch.Tensor) -> None:
+        self.game: Any = None  # pyright: ignore[reportIncompatibleVariableOverride]
         self.samples = images  # pyright: ignore[reportIncompatibleMethodOverride]
 
 

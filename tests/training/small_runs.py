@@ -71,8 +71,7 @@ def built(optimizer: type) -> Any:
     """Return an optimizer with its defaults; those that wrap, around momentum."""
     if not issubclass(optimizer, Wrapper):
         return optimizer()
-    required = {Clipped: {"bound": 0.3}, ReduceOnPlateau: {"metric": "modes_covered"}}
-    return optimizer(Momentum(0.01), **required.get(optimizer, {}))
+    return Clipped(Momentum(0.01), bound=0.3) if optimizer is Clipped else optimizer(Momentum(0.01))
 
 
 def inside(scheme: type) -> Any:
@@ -93,6 +92,7 @@ def runs(steps: int, **changes: Any) -> dict[str, Run]:
     """Return every scheme and every optimizer on the bilinear game and on a ring, for one seed and for several."""
     schemes, optimizers = catalogue.members("schemes"), catalogue.members("optimizers")
     methods = {f"scheme-{name}": Method(Gradient(), inside(scheme), SGD(0.05)) for name, scheme in schemes.items()}
+    optimizers = {name: one for name, one in optimizers.items() if one is not ReduceOnPlateau}  # needs a metric
     white = {name: one for name, one in optimizers.items() if not built(one).needs_covariance}
     methods |= {f"optimizer-{name}": Method(Gradient(), Simultaneous(), built(o)) for name, o in white.items()}
     games: dict[str, Game] = {"bilinear": Bilinear(3), "ring": ring()}

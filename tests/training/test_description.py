@@ -34,7 +34,7 @@ def test_an_interrupted_comparison_is_continued_by_the_same_call(
 ) -> None:
     chosen = {"plain": methods.simultaneous("sgd", 0.1)}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(record, "train", lambda *given: stopping(loop.train(*given)))
+        patch.setattr(record, "train", lambda *given, **options: stopping(loop.train(*given, **options)))
         detente.compare(Bilinear(), chosen, tmp_path / "mine", **SMALL)
     assert capsys.readouterr() == ("", ""), "compare prints nothing"
     assert [line["step"] for line in lines(tmp_path / "mine" / "plain")] == [0, 1]

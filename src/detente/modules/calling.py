@@ -211,6 +211,8 @@ def build(name: str, builder: Build, generator: torch.Generator) -> nn.Module:
         torch.manual_seed(seed)
         try:
             module = builder()
+        except InvalidValue:
+            raise
         except Exception as error:
             raise failure(name, error, "a class or function without arguments that returns an nn.Module") from error
     require(isinstance(module, nn.Module), name, builder, allowed)
