@@ -20,6 +20,7 @@ FOLDERS = {
     "fields": "detente.fields.base.Field",
     "schemes": "detente.schemes.base.Scheme",
     "optimizers": "detente.optimizers.base.Optimizer",
+    "checks": "detente.checks.base.Check",
     "metrics": "detente.metrics.base.Metric",
     "diagnostics": "detente.diagnostics.base.Diagnostic",
     "experiments": "detente.experiments.base.Experiment",
