@@ -21,6 +21,7 @@ FOLDERS = {
     "schemes": "detente.schemes.base.Scheme",
     "optimizers": "detente.optimizers.base.Optimizer",
     "schedules": "detente.schedules.base.Schedule",
+    "checks": "detente.checks.base.Check",
     "metrics": "detente.metrics.base.Metric",
     "loggers": "detente.loggers.base.Logger",
     "diagnostics": "detente.diagnostics.base.Diagnostic",

@@ -1,0 +1,31 @@
+"""Whether transposed convolutions cover their output evenly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from detente.checks.base import Check, Finding, Setup
+
+
+@dataclass(frozen=True)
+class Checkerboard(Check):
+    """A transposed convolution whose kernel is not divisible by its stride, which draws a checkerboard.
+
+    Source: Odena, Dumoulin & Olah 2016, Deconvolution and Checkerboard Artifacts (doi:10.23915/distill.00003).
+    """
+
+    def __call__(self, setup: Setup) -> Sequence[Finding]:
+        """Return at most one finding."""
+        uneven = []
+        for name, layer in setup.module("generator").named_modules():
+            if isinstance(layer, nn.modules.conv._ConvTransposeNd):
+                pairs = zip(layer.kernel_size, layer.stride, strict=True)
+                if any(kernel % stride and stride > 1 for kernel, stride in pairs):
+                    uneven.append(f"{name} (kernel {layer.kernel_size[0]}, stride {layer.stride[0]})")
+        if not uneven:
+            return []
+        evidence = f"The kernel is not divisible by the stride in {', '.join(uneven[:3])}."
+        return [Finding("artefact", evidence, 0.4, "Use a kernel of 4 with a stride of 2, or upsample and convolve.")]

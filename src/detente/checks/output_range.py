@@ -1,0 +1,75 @@
+"""Whether the generator's outputs can reach the data, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from detente.checks.base import Check, Finding, Setup
+
+SCALES = (1.0, 4.0, 16.0, 64.0)
+
+
+@dataclass(frozen=True)
+class OutputRange(Check):
+    """A generator with bounded outputs (tanh, sigmoid, ReLU) whose bounds do not fit the data's range.
+
+    The range is found by multiplying all parameters by up to 64, which saturates the last layer.
+
+    Args:
+        outside: largest accepted share of data values out of reach.
+        unused: largest accepted share of the reachable range that the data do not use.
+
+    Source: fchollet/deep-learning-with-python-notebooks issue 7 (tanh against data in [0, 1]).
+    """
+
+    outside: float = 0.01
+    unused: float = 0.3
+
+    def __call__(self, setup: Setup) -> Sequence[Finding]:
+        """Return at most one finding."""
+        low, high = _reachable(setup)
+        if low is None and high is None:
+            return []
+        values = setup.real.double().flatten()
+        if values.numel() > 2**22:
+            values = values[:: values.numel() // 2**22 + 1]
+        smallest, largest = float(values.min()), float(values.max())
+        below = float((values < low - 0.02).double().mean()) if low is not None else 0.0
+        above = float((values > high + 0.02).double().mean()) if high is not None else 0.0
+        reach = f"from {'-∞' if low is None else f'{low:.3g}'} to {'∞' if high is None else f'{high:.3g}'}"
+        data = f"the data are between {smallest:.3g} and {largest:.3g}"
+        remedy = "Scale the data to the generator's range, or change its last activation."
+        if below + above > self.outside:
+            evidence = (
+                f"The generator's outputs range {reach}, but {data}: {below + above:.0%} of them are out of reach."
+            )
+            return [Finding("data scale", evidence, 0.95, remedy)]
+        if low is not None and high is not None:
+            unused = 1 - (largest - smallest) / (high - low)
+            if unused > self.unused:
+                evidence = f"The generator's outputs range {reach}, but {data}: they use {1 - unused:.0%} of it."
+                return [Finding("data scale", evidence, 0.9, remedy)]
+        return []
+
+
+def _reachable(setup: Setup) -> tuple[float | None, float | None]:
+    """Return the bounds of the generator's outputs; None where they have none."""
+    vectors = setup.point[0]
+    outputs = [_finite(setup.generate({**vectors, "generator": scale * vectors["generator"]})) for scale in SCALES]
+    if any(len(values) == 0 for values in outputs):
+        return None, None
+    lows, highs = [float(x.min()) for x in outputs], [float(x.max()) for x in outputs]
+    low = lows[-1] if abs(lows[-1] - lows[-2]) <= 1e-3 * max(1.0, abs(lows[-1])) else None
+    high = highs[-1] if abs(highs[-1] - highs[-2]) <= 1e-3 * max(1.0, abs(highs[-1])) else None
+    if low is not None and low == high:  # outputs that do not depend on the parameters' scale
+        return None, None
+    return low, high
+
+
+def _finite(values: Tensor) -> Tensor:
+    values = values.double().flatten()
+    return values[torch.isfinite(values)]

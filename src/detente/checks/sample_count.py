@@ -1,0 +1,42 @@
+"""Whether there are enough different samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from detente.checks.base import Check, Finding, Setup
+
+
+@dataclass(frozen=True)
+class SampleCount(Check):
+    """A set so small, or with so many duplicates, that a discriminator can memorise it.
+
+    Args:
+        images: smallest accepted number of samples of 64 or more numbers.
+        points: smallest accepted number of smaller samples.
+        distinct: smallest accepted share of distinct samples.
+
+    Source: Karras et al. 2020, Training GANs with Limited Data (arXiv:2006.06676), figure 1.
+    """
+
+    images: int = 1000
+    points: int = 200
+    distinct: float = 0.5
+
+    def __call__(self, setup: Setup) -> Sequence[Finding]:
+        """Return at most one finding."""
+        size, numbers = setup.game.data.size, setup.real[0].numel()
+        remedy = "Augment real and generated samples alike (filter DiffAugment), add the penalty R1, or get more data."
+        least = self.images if numbers >= 64 else self.points
+        if size is not None and size < least:
+            evidence = f"There are {size} samples of {numbers} numbers, which a discriminator can memorise."
+            return [Finding("too few data", evidence, 0.75 if size > least // 4 else 0.9, remedy)]
+        rows = setup.real.flatten(1)
+        share = len(torch.unique(rows, dim=0)) / len(rows)
+        if numbers >= 64 and share < self.distinct:
+            evidence = f"Only {share:.0%} of {len(rows)} samples are different from each other."
+            return [Finding("too few data", evidence, 0.7, "Remove the duplicates. " + remedy)]
+        return []

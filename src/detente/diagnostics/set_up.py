@@ -1,0 +1,25 @@
+"""What is wrong with a GAN's data, networks and learning rates, before any step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from detente.checks.base import inspect
+from detente.diagnostics.base import Diagnosis, Diagnostic, DiagnosticContext
+
+
+@dataclass(frozen=True)
+class SetUp(Diagnostic):
+    """The findings of all checks of the set-up; silent if all is well."""
+
+    rank: ClassVar[int] = 0
+    activity: ClassVar[str] = "checks of the set-up"
+
+    def __call__(self, context: DiagnosticContext) -> Diagnosis:
+        """Return one sentence for each finding."""
+        if tuple(context.game.players) != ("generator", "discriminator"):
+            return Diagnosis()
+        return Diagnosis(
+            findings=[f"{found} ({found.certainty:.0%} sure)" for found in inspect(context.game, context.method)]
+        )
