@@ -190,6 +190,8 @@ def _convert(field: str, annotation: Any, value: Any) -> Any:
     kinds = alternatives(annotation)
     if str in kinds and isinstance(value, dict) and isinstance(value.get("class_path"), Word):
         value = value if is_typed(value.get("init_args")) else value["class_path"]
+    if isinstance(value, dict) and value.get("class_path", "") is None and any(map(_is_mapping, kinds)):
+        value = value.get("init_args")  # --method.learning_rate.judge 4e-4
     content = read(value) if isinstance(value, str) else value
     if content is None and type(None) in kinds:
         return None
@@ -198,6 +200,11 @@ def _convert(field: str, annotation: Any, value: Any) -> Any:
             with suppress(Unfit):
                 return _as(field, kind, candidate, kinds)
     raise Unfit
+
+
+def _is_mapping(kind: Any) -> bool:
+    origin = typing.get_origin(kind) or kind
+    return inspect.isclass(origin) and issubclass(origin, Mapping)
 
 
 def _as(field: str, kind: Any, value: Any, kinds: tuple[Any, ...]) -> Any:
@@ -217,9 +224,12 @@ def _as(field: str, kind: Any, value: Any, kinds: tuple[Any, ...]) -> Any:
         return Path(str(value)) if kind is Path else str(value) if kind is str else value
     elif kind in (bool, int, float, str, Path, type(None)):
         pass
+    elif origin is Callable and parts[0] != []:  # a function with arguments is the value itself
+        if isinstance(value, str) and "." in value:
+            return Member(field, str(value), find(field, str(value), {}), None)
     elif origin is Callable:
         return _member(field, parts[1], value, kinds, factory=True)
-    elif inspect.isclass(origin) and issubclass(origin, Mapping):
+    elif _is_mapping(kind):
         if isinstance(value, dict) and not described:
             return {str(key): _convert(f"{field}.{key}", parts[1], item) for key, item in value.items()}
     elif inspect.isclass(origin) and issubclass(origin, Sequence) or origin is Iterable:

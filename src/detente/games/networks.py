@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from detente.autodiff.engines import as_leaf
 from detente.autodiff.exact_derivatives import refusing, require_right_gradients
 from detente.autodiff.tracing import is_eager
+from detente.data.base import Data
 from detente.data.batches import Batches, Form, as_batches
 from detente.errors import InvalidValue, failure, require
 from detente.game import Batch, Buffers, EvaluationSettings, Game, Vectors
@@ -123,7 +124,7 @@ class Networks(Game):
         self,
         players: Mapping[str, Player],
         losses: Losses,
-        data: Any,
+        data: Data | object,
         batch: int = 64,
         frozen: Mapping[str, Any] | None = None,
         sides: Mapping[str, Sequence[str]] | None = None,
