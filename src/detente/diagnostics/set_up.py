@@ -17,9 +17,9 @@ class SetUp(Diagnostic):
     activity: ClassVar[str] = "checks of the set-up"
 
     def __call__(self, context: DiagnosticContext) -> Diagnosis:
-        """Return one sentence for each finding."""
+        """Return one line for each finding."""
         if tuple(context.game.players) != ("generator", "discriminator"):
             return Diagnosis()
         return Diagnosis(
-            findings=[f"{found} ({found.certainty:.0%} sure)" for found in inspect(context.game, context.method)]
+            lines=[f"Set-up, {found} ({found.certainty:.0%} sure)" for found in inspect(context.game, context.method)]
         )
