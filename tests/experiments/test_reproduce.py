@@ -50,22 +50,22 @@ def test_descriptions_and_claims(name: str) -> None:
     tested = experiment(name)
     assert set(tested.sizes) == set(PROFILES)
     assert all((tested.title, tested.paper, tested.figure))
-    assert all(claim.sentence and not claim.holds(Estimate.exact(math.nan)) for claim in tested.claims)
+    assert all(claim.sentence and claim.rule.decide(Estimate.exact(math.nan)) == "undecided" for claim in tested.claims)
     with pytest.raises(InvalidValue, match="profile"):
         tested.size("huge")
 
 
-def test_estimates() -> None:
+def test_estimates_of_a_fixed_number_of_observations() -> None:
     values = [1.0, 2.0, 4.0, 7.0]
     estimate = Estimate.mean(values)
     low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (estimate.value, estimate.low, estimate.high) == pytest.approx((3.5, low, high))
-    assert Estimate.difference(values, values) == Estimate(0, 0, 0, 4)
     assert math.isnan(Estimate.mean([1.0, math.nan]).value)
-    share = Estimate.share(17, 20)
+    share = Estimate.fixed_share(17, 20)
     assert (
         share.value == 85 and share.low == pytest.approx(64.0, abs=0.1) and share.high == pytest.approx(94.8, abs=0.1)
     )
+    assert Estimate.fixed_share(20, 20).high == 100
 
 
 def test_the_command_lists_experiments_and_rejects_invalid_arguments(capsys: pytest.CaptureFixture[str]) -> None:

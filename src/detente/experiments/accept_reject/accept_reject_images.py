@@ -13,7 +13,7 @@ from detente.experiments.support.class_statistics import class_evaluator, evenly
 from detente.experiments.support.image_games import balanced_subset, dcgan_game
 from detente.experiments.support.image_grids import show_grid
 from detente.experiments.support.image_sets import default_device, load_image_set
-from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate, above, below
 from detente.fields.gradient import Gradient
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
@@ -58,7 +58,7 @@ class AcceptRejectImages(Experiment):
             lambda findings: Estimate.difference(
                 findings[ACCEPT_REJECT]["distance"][:, -1], findings[GDA]["distance"][:, -1]
             ),
-            lambda estimate: estimate.high < 0,
+            below(0),
             "lower FID",
         ),
         Claim(
@@ -66,7 +66,7 @@ class AcceptRejectImages(Experiment):
             lambda findings: Estimate.difference(
                 findings[ACCEPT_REJECT]["score"][:, -1], findings[GDA]["score"][:, -1]
             ),
-            lambda estimate: estimate.low > 0,
+            above(0),
             "higher (2022 version)",
         ),
     )
@@ -82,7 +82,7 @@ class AcceptRejectImages(Experiment):
         steps, evaluate = evenly_spaced_steps(size["steps"], size["looks"]), class_evaluator(size["set"], data)
         findings: Findings = {}
         for name, method in method_by_name.items():
-            run = Run(game, method, seeds=tuple(range(size["seeds"])), device=default_device())
+            run = Run(game, method, seeds=size["seeds"], device=default_device())
             run_folder = folder / name.lower().replace("–", "-")
             findings[name] = train_and_evaluate(run, run_folder, steps, evaluate, size["samples"], track)
         return findings

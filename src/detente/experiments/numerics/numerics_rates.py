@@ -9,7 +9,7 @@ import numpy as np
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate, above, below
 from detente.experiments.support.numerics_images import (
     DATA_DEVIATION,
     FULL,
@@ -44,7 +44,7 @@ def _steadier_claim(layers: int) -> Claim:
         lambda findings: Estimate.difference(
             _score_range(findings, layers, CONSENSUS), _score_range(findings, layers, ALTERNATING)
         ),
-        lambda estimate: estimate.high < 0,
+        below(0),
         "curves only",
     )
 
@@ -56,7 +56,7 @@ def _better_strength_claim(layers: int, better: float, worse: float) -> Claim:
             final_scores(findings[f"{layers}"][STRENGTHS][f"{better:g}"]),
             final_scores(findings[f"{layers}"][STRENGTHS][f"{worse:g}"]),
         ),
-        lambda estimate: estimate.low > 0,
+        above(0),
         f"{better:g} chosen",
     )
 
@@ -88,6 +88,7 @@ class NumericsRates(Experiment):
         "paper does not choose, is ahead there. Of the small rates the scores are those of trainings that have hardly "
         "begun. Longer runs were not tried."
     )
+    shared = ("steps", "images")
     sizes = {
         "smoke": {**SMOKE, "rates": (1e-4, 1e-3), "strengths": (0.1, 10.0), "swept": 1e-3},
         "laptop": {

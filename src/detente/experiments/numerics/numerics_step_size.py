@@ -11,7 +11,7 @@ import torch
 from detente.autodiff import jacobian
 from detente.diagnostics.step_size_bound import step_size_bound
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate, within
 from detente.fields.gradient import Gradient
 from detente.game import Game
 from detente.games.dirac_gan import DiracGAN
@@ -43,13 +43,13 @@ class NumericsStepSize(Experiment):
         Claim(
             "Training converges below the bound and diverges above it: measured ÷ predicted step, random linear games",
             lambda findings: Estimate.mean([measured / bound for _, bound, measured in findings["linear"]]),
-            lambda estimate: 0.97 <= estimate.value <= 1.03,
+            within(0.97, 1.03),
             "1",
         ),
         Claim(
             "… and near the equilibrium of a non-linear game, the Dirac-GAN with R1",
             lambda findings: Estimate.mean([measured / bound for _, bound, measured in findings["dirac"]]),
-            lambda estimate: 0.97 <= estimate.value <= 1.03,
+            within(0.97, 1.03),
             "1",
         ),
     )

@@ -12,7 +12,7 @@ from sklearn.neighbors import KernelDensity
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate, above
 from detente.experiments.support.sgan_toys import (
     AXIS_LIMIT,
     DATA_DEVIATION,
@@ -38,7 +38,7 @@ def _global_above_mean(modes: int) -> Claim:
         lambda findings: Estimate.difference(
             findings[f"{modes}"]["coverage"][:, 0], findings[f"{modes}"]["coverage"][:, 1:].mean(1)
         ),
-        lambda estimate: estimate.low > 0,
+        above(0),
         "higher (picture)",
     )
 
@@ -46,11 +46,11 @@ def _global_above_mean(modes: int) -> Claim:
 def _share_surpassed(modes: int) -> Claim:
     return Claim(
         f"{modes} Gaussians: share of local generators whose Coverage the global one surpasses",
-        lambda findings: Estimate.mean(
+        lambda findings: Estimate.median(
             100 * (findings[f"{modes}"]["coverage"][:, :1] > findings[f"{modes}"]["coverage"][:, 1:]).mean(1),
             "% of generators",
         ),
-        lambda estimate: estimate.low > 50,
+        above(50),
         "higher (picture)",
     )
 
@@ -106,7 +106,7 @@ class SganCoverage(Experiment):
         method = methods.sgan(size["pairs"], size["turns"], optimizer=Adam(size["rate"], (0.5, 0.999)))
         for modes in MODES:
             game = toy_game(ring_of_gaussians(modes), True, size["width"], size["latent"], size["batch"])
-            run = Run(game, method, size["steps"], tuple(range(size["seeds"])))
+            run = Run(game, method, size["steps"], size["seeds"])
             metrics = {"coverage": Coverage()}
             findings[f"{modes}"] = train_and_evaluate_pairs(
                 run, folder / f"modes-{modes}", [run.steps], metrics, track

@@ -10,7 +10,7 @@ from scipy.spatial import KDTree
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate, above
 from detente.experiments.support.sgan_toys import (
     AXIS_LIMIT,
     DATA_DEVIATION,
@@ -35,7 +35,7 @@ def _global_above_mean(step: int) -> Claim:
         lambda findings: Estimate.difference(
             findings[f"{step}"]["likelihood"][:, 0], findings[f"{step}"]["likelihood"][:, 1:].mean(1)
         ),
-        lambda estimate: estimate.low > 0,
+        above(0),
         "quicker (picture)",
     )
 
@@ -67,19 +67,19 @@ class SganEarly(Experiment):
         *map(_global_above_mean, LATE),
         Claim(
             "The same against single ones: share of local generators that the global one surpasses at 400",
-            lambda findings: Estimate.mean(
+            lambda findings: Estimate.median(
                 100 * (findings["400"]["likelihood"][:, :1] > findings["400"]["likelihood"][:, 1:]).mean(1),
                 "% of generators",
             ),
-            lambda estimate: estimate.low > 50,
+            above(50),
             "quicker (picture)",
         ),
         Claim(
             "Early samples of the global generator lie apart from those of all local ones: share that does, at 10",
-            lambda findings: Estimate.mean(
+            lambda findings: Estimate.median(
                 [_share_apart(samples) for samples in findings["10"]["samples"]], "% of samples"
             ),
-            lambda estimate: estimate.low > 50,
+            above(50),
             "often do not intersect",
         ),
     )
@@ -90,7 +90,7 @@ class SganEarly(Experiment):
         method = methods.sgan(size["pairs"], size["turns"], optimizer=Adam(size["rate"], (0.5, 0.999)))
         last = size.get("last", LATE[-1])  # smoke runs reuse their last step for later ones
         evaluation_steps = sorted({min(step, last) for step in (*EARLY, *LATE)})
-        run = Run(game, method, last, tuple(range(size["seeds"])))
+        run = Run(game, method, last, size["seeds"])
         by_step = train_and_evaluate_pairs(run, folder, evaluation_steps, {"likelihood": LogLikelihood()}, track)
         return {f"{step}": by_step[min(step, last)] for step in (*EARLY, *LATE)}
 

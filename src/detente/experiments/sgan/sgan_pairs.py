@@ -9,7 +9,7 @@ import numpy as np
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate, above
 from detente.experiments.support.sgan_toys import (
     DATA_DEVIATION,
     RATE_DEVIATION,
@@ -63,53 +63,52 @@ class SganPairs(Experiment):
             "rate": 1e-5,
         },
     }
+    shared = ("pairs", "folds")
     claims = (
         Claim(
             "SGAN is better than regular training, at the largest N",
-            lambda findings: Estimate.difference(findings[SGAN][-1], findings[REGULAR][0]),
-            lambda estimate: estimate.low > 0,
+            lambda findings: Estimate.difference(findings[SGAN][:, -1], findings[REGULAR][:, 0]),
+            above(0),
             "higher (picture)",
         ),
         Claim(
             "SGAN is better than regular training in most trainings: share of seeds, at the largest N",
-            lambda findings: Estimate.share(
-                int((findings[SGAN][-1] > findings[REGULAR][0]).sum()), len(findings[SGAN][-1])
-            ),
-            lambda estimate: estimate.low > 50,
+            lambda findings: Estimate.share(findings[SGAN][:, -1] > findings[REGULAR][:, 0]),
+            above(50),
             "higher (picture)",
         ),
         Claim(
             "Increasing N helps: the largest N less the smallest",
-            lambda findings: Estimate.difference(findings[SGAN][-1], findings[SGAN][0]),
-            lambda estimate: estimate.low > 0,
+            lambda findings: Estimate.difference(findings[SGAN][:, -1], findings[SGAN][:, 0]),
+            above(0),
             "helps",
         ),
         Claim(
             "The gain saturates: that of the smallest N over regular training, less that of the largest N over it",
             lambda findings: Estimate.difference(
-                findings[SGAN][0] - findings[REGULAR][0], findings[SGAN][-1] - findings[SGAN][0]
+                findings[SGAN][:, 0] - findings[REGULAR][:, 0], findings[SGAN][:, -1] - findings[SGAN][:, 0]
             ),
-            lambda estimate: estimate.low > 0,
+            above(0),
             "starts to saturate",
         ),
         Claim(
             "Messengers help: SGAN less simplified SGAN, at the largest N",
-            lambda findings: Estimate.difference(findings[SGAN][-1], findings[SIMPLIFIED][-1]),
-            lambda estimate: estimate.low > 0,
+            lambda findings: Estimate.difference(findings[SGAN][:, -1], findings[SIMPLIFIED][:, -1]),
+            above(0),
             "improves drastically",
         ),
         Claim(
             "SGAN is comparable with N-fold updates: the largest N less a GAN of N times the steps, above −1 nat",
-            lambda findings: Estimate.difference(findings[SGAN][-1], findings[REGULAR][-1]),
-            lambda estimate: estimate.low > -1,
+            lambda findings: Estimate.difference(findings[SGAN][:, -1], findings[REGULAR][:, -1]),
+            above(-1),
             "comparable (figure 3)",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
-        """Return log-likelihoods, (numbers of pairs, seeds); for the regular GAN by multiples of the steps."""
+        """Return log-likelihoods, (seeds, numbers of pairs); for the regular GAN by multiples of the steps."""
         game = toy_game(ring_of_gaussians(8), False, size["width"], size["latent"], size["batch"])
-        adam, steps, seeds = Adam(size["rate"], (0.5, 0.999)), size["steps"], tuple(range(size["seeds"]))
+        adam, steps, seeds = Adam(size["rate"], (0.5, 0.999)), size["steps"], size["seeds"]
         metrics = {"likelihood": LogLikelihood()}
         step_multiples = (1, *(count for count in size["pairs"] if count > 1))
         run = Run(game, methods.alternating(adam), steps * step_multiples[-1], seeds)
@@ -119,7 +118,7 @@ class SganPairs(Experiment):
         findings: Findings = {
             "pairs": np.array(size["pairs"]),
             "folds": np.array(step_multiples),
-            REGULAR: np.array([measurements["likelihood"][:, 0] for measurements in by_step.values()]),
+            REGULAR: np.array([measurements["likelihood"][:, 0] for measurements in by_step.values()]).T,
         }
         for name, method in ((SGAN, methods.sgan), (SIMPLIFIED, methods.simplified_sgan)):
             rows = []
@@ -129,11 +128,11 @@ class SganPairs(Experiment):
                 rows.append(
                     train_and_evaluate_pairs(run, directory, [steps], metrics, track)[steps]["likelihood"][:, 0]
                 )
-            findings[name] = np.array(rows)
+            findings[name] = np.array(rows).T
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:
-        """Plot log-likelihoods against N: a dot per seed, and a line for the means."""
+        """Plot log-likelihoods against N: a dot per seed, and a line for the medians."""
         axes = figure.add_subplot(1, 1, 1, xlabel="N", xscale="log", ylabel="log-likelihood, nats", title=self.title)
         curves = {
             SGAN: (findings["pairs"], findings[SGAN]),
@@ -141,9 +140,9 @@ class SganPairs(Experiment):
             f"{REGULAR}, N-fold updates": (findings["folds"], findings[REGULAR]),
         }
         for index, (name, (counts, values)) in enumerate(curves.items()):
-            axes.plot(counts, values.mean(1), "o-", color=f"C{index}", label=name)
-            axes.plot(counts, values, ".", color=f"C{index}", alpha=0.4)
-        axes.axhline(findings[REGULAR][0].mean(), color="C2", ls=":", label=REGULAR)
+            axes.plot(counts, np.median(values, 0), "o-", color=f"C{index}", label=name)
+            axes.plot(counts, values.T, ".", color=f"C{index}", alpha=0.4)
+        axes.axhline(np.median(findings[REGULAR][:, 0]), color="C2", ls=":", label=REGULAR)
         axes.set_xticks(findings["folds"], [str(multiple) for multiple in findings["folds"]], minor=False)
         axes.set_yscale("symlog")
         axes.set_ylim(top=3)

@@ -12,7 +12,7 @@ from detente.data.base import Data
 from detente.data.gaussian_mixture import Grid
 from detente.data.swiss_roll import SwissRoll
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate, above
 from detente.experiments.support.sgan_toys import (
     AXIS_LIMIT,
     DATA_DEVIATION,
@@ -42,13 +42,13 @@ def _claims(name: str) -> tuple[Claim, ...]:
             lambda findings: Estimate.difference(
                 findings[name]["likelihood"][:, 0], findings[name]["likelihood"][:, 1:].mean(1)
             ),
-            lambda estimate: estimate.low > 0,
+            above(0),
             "faster (picture)",
         ),
         Claim(
             f"{name}: the global generator is comparable with one of N-fold updates: difference above −1 nat",
             lambda findings: Estimate.difference(findings[name]["likelihood"][:, 0], findings[name]["folded"][:, 0]),
-            lambda estimate: estimate.low > -1,
+            above(-1),
             "comparable",
         ),
         Claim(
@@ -56,7 +56,7 @@ def _claims(name: str) -> tuple[Claim, ...]:
             lambda findings: Estimate.difference(
                 findings[name]["coverage"][:, 0], findings[name]["coverage"][:, 1:].mean(1)
             ),
-            lambda estimate: estimate.low > 0,
+            above(0),
             "faster (picture)",
         ),
     )
@@ -113,7 +113,7 @@ class SganWganToys(Experiment):
         metrics = {"likelihood": LogLikelihood(), "coverage": Coverage()}
         for name, data in SETS.items():
             game = toy_game(data, True, size["width"], size["latent"], size["batch"])
-            run_folder, seeds = folder / name.lower().replace(" ", "-"), tuple(range(size["seeds"]))
+            run_folder, seeds = folder / name.lower().replace(" ", "-"), size["seeds"]
             run = Run(game, methods.sgan(pairs, turns, optimizer=adam), size["steps"], seeds)
             result = train_and_evaluate_pairs(run, run_folder / "sgan", [run.steps], metrics, track)[run.steps]
             regular = methods.alternating(adam, discriminator_turns=turns)

@@ -13,7 +13,7 @@ from detente import methods
 from detente.experiments.base import Claim, Findings, Track
 from detente.experiments.support.image_grids import show_grid
 from detente.experiments.support.image_sets import default_device
-from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate, above
 from detente.experiments.support.step_evaluation import compute_metrics, evaluate_at_steps
 from detente.games.adversarial import Adversarial
 from detente.metrics.base import Metric
@@ -60,7 +60,7 @@ def train_regular_and_sgan(
 
     results: Findings = {}
     for kind, method in method_by_kind.items():
-        run = Run(game, method, steps[-1], tuple(range(size["seeds"])), samples=METRIC_SAMPLES, device=default_device())
+        run = Run(game, method, steps[-1], size["seeds"], samples=METRIC_SAMPLES, device=default_device())
         by_step = evaluate_at_steps(run, folder / kind, steps, evaluate, size["samples"], track)
         metric_values = {name: np.stack([by_step[step][name] for step in steps], axis=1) for name in metrics}
         results[kind] = {
@@ -81,8 +81,8 @@ def higher_score_claim(name: str, reference: str, paper: str) -> Claim:
     others = "a regular one" if reference == REGULAR else "the local ones on average"
     return Claim(
         f"{name}: the global generator is ahead of {others}: score, mean over the moments, difference",
-        lambda findings: Estimate.mean(global_advantage(findings[name], "score", reference).mean(1)),
-        lambda estimate: estimate.low > 0,
+        lambda findings: Estimate.median(global_advantage(findings[name], "score", reference).mean(1)),
+        above(0),
         paper,
     )
 
