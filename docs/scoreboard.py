@@ -39,8 +39,9 @@ whole interval lies on the claim's side of the threshold, is **refuted** if the 
 and is **undecided** if the threshold lies within the interval. Undecided is not "no": there are too few seeds to say.
 
 - An experiment with a number of seeds has one observation per seed, paired where two trainings are compared. Its
-  numbers are medians and shares. Their intervals are confidence sequences, valid at every number of seeds, so that seeds may be
-  added until a claim is decided: `detente reproduce NAME --until decided` (Howard et al. 2021, Howard & Ramdas 2022).
+  numbers are medians and shares. Their intervals are confidence sequences, valid at every number of seeds, so that
+  seeds may be added until a claim is decided: `detente reproduce NAME --until decided` (Howard et al. 2021, Howard &
+  Ramdas 2022).
   Each result has a hash of the code of its claims; results of other code are not continued.
 - An experiment of a fixed size is deterministic, or its result is older: means with Student's t interval, shares with
   Wilson's. Where a rule once was "the paper's share lies in the interval", the interval must now lie within 20 points

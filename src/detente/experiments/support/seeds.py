@@ -142,6 +142,7 @@ class Stopwatch:
 
     def __enter__(self) -> Stopwatch:
         self.start, self.stopped = time.time(), threading.Event()
+        self._write()
         self.thread = threading.Thread(target=self._write_regularly, daemon=True)
         self.thread.start()
         return self
