@@ -64,7 +64,7 @@ class Experiment(ABC):
     deviations: ClassVar[tuple[str, ...]] = ()  # from the paper, one sentence each
     tried: ClassVar[str] = ""  # what was tried about claims that do not hold
     # Names of findings that are the first seed's, and are not joined over the seeds.
-    shared: ClassVar[tuple[str, ...]] = ("steps", "moments", "gradients")
+    shared: ClassVar[tuple[str, ...]] = ("steps", "moments", "gradients", "real")
     claims: ClassVar[tuple[Claim, ...]]
     sizes: ClassVar[dict[str, dict[str, Any]]]  # by profile: the keyword arguments of `conduct`
 

@@ -58,7 +58,7 @@ class BilinearRace(Experiment):
         "The distance is that of both players together, √(‖x − x*‖² + ‖y − y*‖²), not the sum of both.",
         "Lookahead's inner method is alternating gradient, as everywhere in our table.",
         "Each method runs at the best of eight rates, found on a seed of its own; the notebook has 0.3 for all.",
-        "60 passes of one-term steps in the laptop profile, where the notebook has 600.",
+        "Rates are found in 60 passes, and judged in 1,000; the notebook has 600.",
     )
     tried = (
         "SVRE's last iterate stands still at every rate that keeps it from diverging; averaged and restarted, as in "

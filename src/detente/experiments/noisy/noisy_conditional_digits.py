@@ -110,7 +110,7 @@ class NoisyConditionalDigits(Experiment):
             "rate": 1e-3,
             "discriminator_rate": 0.03,
             "moments": (200, 400, 800, 1_200, 1_600),
-            "seeds": 3,
+            "seeds": 8,
             "samples": 500,
         },
         "paper": {

@@ -46,7 +46,7 @@ class NoisyDiscriminator(Experiment):
     shared = ("steps", "level steps", "samples")
     sizes = {
         "smoke": {"steps": 30, "seeds": 2},
-        "laptop": {"steps": 9_000, "seeds": 5},
+        "laptop": {"steps": 30_000, "seeds": 10},
         "paper": {"steps": 60_000, "seeds": 10},
     }
     claims = (

@@ -77,7 +77,7 @@ class NumericsRates(Experiment):
     figure = "figures 12–14"
     deviations = (
         DATA_DEVIATION,
-        describe_laptop_size({**LAPTOP, "steps": 400}),
+        describe_laptop_size({**LAPTOP, "steps": 1500}),
         "The paper gives neither the rates nor the γ of its curves; here about a third, one and three of the laptop's "
         "rate (the paper's size: ½, 1, 2 and 5), and γ = 0.1, 1 and 10 (and 100). Networks have no BatchNorm.",
         "γ is swept at the laptop's usual rate; the paper does so at 2e-4.",
@@ -93,8 +93,9 @@ class NumericsRates(Experiment):
         "smoke": {**SMOKE, "rates": (1e-4, 1e-3), "strengths": (0.1, 10.0), "swept": 1e-3},
         "laptop": {
             **LAPTOP,
-            "steps": 400,
-            "looks": 4,
+            "steps": 1500,
+            "looks": 5,
+            "seeds": 9,
             "rates": (1e-3, 3e-3, 1e-2),
             "strengths": (0.1, 1.0, 10.0),
             "swept": 3e-3,

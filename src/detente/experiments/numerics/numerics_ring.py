@@ -33,7 +33,7 @@ class NumericsRing(Experiment):
     shared = ("steps", "samples")
     sizes = {
         "smoke": {"steps": 40, "seeds": 2},
-        "laptop": {"steps": 20_000, "seeds": 5},
+        "laptop": {"steps": 20_000, "seeds": 8},
         "paper": {"steps": 20_000, "seeds": 10},
     }
     claims = (

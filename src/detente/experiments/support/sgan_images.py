@@ -38,8 +38,8 @@ def train_regular_and_sgan(
 
     Args:
         game: the game of every pair.
-        turns: updates of a discriminator per update of its generator, also for local discriminators and messengers.
-        size: settings with `moments`, `seeds`, `pairs`, `rate` and `samples`.
+        turns: updates of a discriminator per update of its generator, also for local discriminators.
+        size: settings with `moments`, `seeds`, `pairs`, `messengers` (their steps), `rate` and `samples`.
         metrics: metrics by name.
         folder: where the runs are written.
         track: shows progress.
@@ -51,7 +51,7 @@ def train_regular_and_sgan(
     adam = Adam(size["rate"], (0.5, 0.999))
     method_by_kind = {
         REGULAR: methods.alternating(adam, discriminator_turns=turns),
-        SGAN: methods.sgan(size["pairs"], turns, optimizer=adam),
+        SGAN: methods.sgan(size["pairs"], turns, optimizer=adam, messenger_steps=size["messengers"]),
     }
     steps = size["moments"]
 

@@ -62,7 +62,7 @@ class SvrgDigits(Experiment):
     sizes = {
         "smoke": {"width": 2, "latent": 8, "images": 20, "batch": 5, "steps": 6, "seeds": 1}
         | {"adam": 1e-3, "svrg": 0.1, "gd": 0.1, "looks": 3, "samples": 50},
-        "laptop": {"width": 8, "latent": 32, "images": 500, "batch": 50, "steps": 600, "seeds": 3}
+        "laptop": {"width": 8, "latent": 32, "images": 500, "batch": 50, "steps": 600, "seeds": 12}
         | {"adam": 3e-3, "svrg": 0.03, "gd": 0.03, "looks": 10, "samples": 1000},
         "paper": {"width": 64, "latent": 128, "images": None, "batch": 50, "steps": 5000, "seeds": 5}
         | {"adam": 1e-4, "svrg": 0.01, "gd": 0.01, "looks": 20, "samples": 5000},

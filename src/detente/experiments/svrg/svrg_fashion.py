@@ -48,7 +48,7 @@ class SvrgFashion(Experiment):
         "smoke": {"set": "digits", "width": 2, "latent": 8, "images": 20, "batch": 5, "steps": 6, "seeds": 2}
         | {"rate": 0.1, "looks": 2, "samples": 50},
         "laptop": {"set": "fashion_mnist", "width": 8, "latent": 32, "images": 500, "batch": 50, "steps": 800}
-        | {"seeds": 3, "rate": 0.03, "looks": 10, "samples": 1000},
+        | {"seeds": 7, "rate": 0.03, "looks": 10, "samples": 1000},
         "paper": {"set": "fashion_mnist", "width": 64, "latent": 128, "images": None, "batch": 50, "steps": 30_000}
         | {"seeds": 3, "rate": 1e-4, "looks": 20, "samples": 5000},
     }

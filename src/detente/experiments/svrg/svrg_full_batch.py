@@ -54,7 +54,7 @@ class SvrgFullBatch(Experiment):
     sizes = {
         "smoke": {"width": 2, "latent": 8, "images": 20, "batches": (5, 10), "steps": 4, "seeds": 2}
         | {"adam": 1e-3, "gd": 0.1, "looks": 2, "samples": 50},
-        "laptop": {"width": 8, "latent": 32, "images": 300, "batches": (5, 30, 150), "steps": 800, "seeds": 3}
+        "laptop": {"width": 8, "latent": 32, "images": 300, "batches": (5, 30, 150), "steps": 800, "seeds": 8}
         | {"adam": 1e-3, "gd": 0.03, "looks": 10, "samples": 1000},
         "paper": {"width": 64, "latent": 128, "images": None, "batches": (10, 50, 200, 500), "steps": 5000, "seeds": 5}
         | {"adam": 1e-4, "gd": 0.01, "looks": 20, "samples": 5000},

@@ -57,7 +57,7 @@ class SvrgModeRecovery(Experiment):
         "smoke": {"width": 2, "latent": 8, "images": 40, "batch": 10, "first": 4, "steps": (1, 4), "seeds": 1}
         | {"adam": 1e-3, "gd": 0.1, "samples": 50},
         "laptop": {"width": 8, "latent": 32, "images": 200, "batch": 50, "first": 300, "steps": (1, 50, 100, 500, 1000)}
-        | {"seeds": 2, "adam": 1e-3, "gd": 0.03, "samples": 1000},
+        | {"seeds": 7, "adam": 1e-3, "gd": 0.03, "samples": 1000},
         "paper": {"width": 64, "latent": 128, "images": None, "batch": 50, "first": 2000}
         | {"steps": (1, 50, 100, 500, 1000), "seeds": 5, "adam": 1e-4, "gd": 0.01, "samples": 5000},
     }
