@@ -1,5 +1,8 @@
 """Makes the pages of results: `python docs/scoreboard.py [--write] [FOLDER ...]` imports what `detente reproduce` left.
 
+`python docs/scoreboard.py --restore OUT` does the opposite: it writes the seeds in docs/results/ into folders, in which
+`detente reproduce --out OUT` adds further seeds.
+
 Each folder's outcome and figure are copied to docs/results/. From all outcomes there, the scoreboard `results.md` and
 one page per paper, `results/PAPER.md`, are made anew: in build/docs/, which git ignores, or with --write in docs/.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import platform
 import shutil
@@ -61,7 +65,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Make the pages of results from outcomes of `detente reproduce`.")
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="with outcome.json and figure.png")
     parser.add_argument("--write", action="store_true", help="write docs/results.md, not build/docs/results.md")
+    parser.add_argument("--restore", type=Path, metavar="OUT", help="write the stored seeds into OUT/NAME-PROFILE/")
     options = parser.parse_args(arguments)
+    if options.restore is not None:
+        return _restore(options.restore)
     root = DOCS if options.write else BUILD
     results = root / "results"
     if not options.write:
@@ -94,10 +101,27 @@ def _import(folder: Path, results: Path) -> None:
     if target.exists() and target.read_bytes() == source.read_bytes():
         return  # keeps the date and the commit of the day on which it was imported
     shutil.copy(source, target)
-    shutil.copy(folder / "figure.png", results / f"{outcome.name}.png")
+    if (folder / "figure.png").exists():
+        shutil.copy(folder / "figure.png", results / f"{outcome.name}.png")
     if (folder / "seeds.jsonl").exists():
         shutil.copy(folder / "seeds.jsonl", results / f"{outcome.name}.jsonl")
     (results / f"{outcome.name}.txt").write_text(f"{_provenance()}\n", encoding="utf-8")
+
+
+def _restore(out: Path) -> int:
+    """Write each stored seed's result to where `detente reproduce` looks for it, unless the folder exists."""
+    for path in sorted((DOCS / "results").glob("*.jsonl")):
+        outcome = Outcome.read(path.with_suffix(".json"))
+        folder = out / f"{outcome.name}-{outcome.profile}"
+        if folder.exists() or outcome.code != code_hash(members("experiments")[outcome.name], outcome.profile):
+            continue
+        (folder / "seeds").mkdir(parents=True)
+        for line in path.read_text(encoding="utf-8").splitlines():
+            (folder / "seeds" / f"{json.loads(line)['seed']:05d}.json").write_text(line + "\n", encoding="utf-8")
+        sittings = [{"started": "before", "seconds": outcome.seconds}]
+        (folder / "sittings.json").write_text(json.dumps(sittings) + "\n", encoding="utf-8")
+        print(f"restored: {folder}")
+    return 0
 
 
 def _provenance() -> str:

@@ -81,6 +81,7 @@ def test_seeds_are_added_in_blocks_until_every_claim_is_decided(tmp_path: Path) 
     assert outcomes[-1].seeds == tuple(range(100, 108)) == tuple(Coins.conducted)
     assert Outcome.read(tmp_path / "outcome.json") == outcomes[-1]
     lines = [json.loads(line) for line in (tmp_path / "seeds.jsonl").read_text().splitlines()]
+    assert (tmp_path / "seeds" / "00107.json").read_text() == json.dumps(lines[-1]) + "\n"
     assert [line["seed"] for line in lines] == list(outcomes[-1].seeds) and lines[0]["observations"][1] == [1.0]
     assert list(blocks(tmp_path)) == [outcomes[-1]] and len(Coins.conducted) == 8  # decided already
     assert not list(tmp_path.glob("working/*"))

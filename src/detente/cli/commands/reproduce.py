@@ -37,9 +37,9 @@ examples:
 
 The same command continues where the last one stopped: each seed's result is a file. With --until decided seeds are
 added in blocks until every claim holds or is refuted. Of several experiments, the one on which the least time has been
-spent gets the next block.
+spent gets the next block; each waits until the one before it has had a quarter of an hour more.
 """
-MOST_SEEDS, BLOCK = 200, 4
+MOST_SEEDS, BLOCK, HEAD_START = 200, 4, 900.0
 T = TypeVar("T")
 
 
@@ -132,7 +132,8 @@ def _reproduce(options: SimpleNamespace, folders: dict[str, Path]) -> tuple[dict
         conduct = conduct_here
         if options.workers > 1:
             conduct = stack.enter_context(WorkerProcesses(options.workers, deadline)).conduct
-        waiting = {}
+        waiting: dict[str, Iterator[Outcome]] = {}
+        waits = {name: HEAD_START * index for index, name in enumerate(folders)}
         for name, folder in folders.items():
             stack.enter_context(lock_directory(folder))
             experiment = known[name]()
@@ -142,7 +143,7 @@ def _reproduce(options: SimpleNamespace, folders: dict[str, Path]) -> tuple[dict
                 experiment, options.profile, folder, track, bool(options.until), block, most, conduct, deadline
             )
         while waiting:
-            name = min(waiting, key=lambda name: outcomes[name].seconds if name in outcomes else 0.0)
+            name = min(waiting, key=lambda name: waits[name] + (outcomes[name].seconds if name in outcomes else 0.0))
             try:
                 outcomes[name] = next(waiting[name])
             except StopIteration:

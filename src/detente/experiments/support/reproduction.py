@@ -179,10 +179,8 @@ def _stored(experiment: Experiment, profile: str, folder: Path, seeds: tuple[int
 
 
 def _conclude_seeds(store: SeedFolder) -> Outcome:
-    results = store.results()
-    lines = [json.dumps({"seed": result.seed, "observations": result.observations}) + "\n" for result in results]
-    write_text(store.folder / "seeds.jsonl", "".join(lines))
-    seeds = tuple(result.seed for result in results)
+    write_text(store.folder / "seeds.jsonl", "".join(path.read_text(encoding="utf-8") for path in store.paths()))
+    seeds = tuple(result.seed for result in store.results())
     return _conclude(store.experiment, store.profile, store.folder, store.findings(), store.estimates(), seeds)
 
 
@@ -190,14 +188,15 @@ def _conclude(
     experiment: Experiment,
     profile: str,
     folder: Path,
-    findings: Findings,
+    findings: Findings | None,
     estimates: list[Estimate],
     seeds: tuple[int, ...],
 ) -> Outcome:
-    """Draw the figure, and write and return the outcome."""
-    figure = Figure(figsize=(9, 6), dpi=110, layout="constrained")
-    experiment.draw(findings, figure)
-    figure.savefig(folder / "figure.png")
+    """Draw the figure, unless there are no findings, and write and return the outcome."""
+    if findings is not None:
+        figure = Figure(figsize=(9, 6), dpi=110, layout="constrained")
+        experiment.draw(findings, figure)
+        figure.savefig(folder / "figure.png")
     verdicts = [
         Verdict(claim.sentence, claim.paper, estimate, str(claim.rule), claim.rule.decide(estimate))
         for claim, estimate in zip(experiment.claims, estimates, strict=True)

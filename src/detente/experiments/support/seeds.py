@@ -74,9 +74,13 @@ class SeedFolder:
                 allowed = f"a folder with results of this code and profile ({self.code}, not {result.code})"
                 raise InvalidValue("out", str(folder), allowed, "Claims may not change after their results")
 
+    def paths(self) -> list[Path]:
+        """Return the files of the results so far, by seed."""
+        return sorted(self.folder.glob("seeds/*.json"))
+
     def results(self) -> list[SeedResult]:
         """Return the results so far, by seed."""
-        contents = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.folder.glob("seeds/*.json"))]
+        contents = [json.loads(path.read_text(encoding="utf-8")) for path in self.paths()]
         return [
             SeedResult(
                 content["seed"],
@@ -96,10 +100,10 @@ class SeedFolder:
             for index, (kind, unit) in enumerate(results[0].kinds)
         ]
 
-    def findings(self) -> Findings:
-        """Return the joined findings of the first seeds."""
+    def findings(self) -> Findings | None:
+        """Return the joined findings of the first seeds; None if only their results were copied here."""
         paths = sorted(self.folder.glob("findings/*.pkl"))[:SEEDS_IN_FIGURE]
-        return join([pickle.loads(path.read_bytes()) for path in paths], self.experiment.shared)
+        return None if not paths else join([pickle.loads(path.read_bytes()) for path in paths], self.experiment.shared)
 
     def conduct(self, seed: int, prepared: dict[str, Any], track: Track) -> None:
         """Conduct a seed on one thread, and write its result."""
