@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from detente.experiments.base import Track
@@ -43,7 +44,8 @@ class WorkerProcesses:
 
     def conduct(self, folder: SeedFolder, seeds: Sequence[int], prepared: dict[str, Any], track: Track) -> None:
         """Conduct seeds at the same time, as `conduct_here`."""
-        futures = [self.pool.submit(_conduct, folder, seed, prepared, self.deadline) for seed in seeds]
+        with _ignored_interrupts():  # processes start at `submit`, and inherit what is ignored
+            futures = [self.pool.submit(_conduct, folder, seed, prepared, self.deadline) for seed in seeds]
         for future in track(as_completed(futures), folder.folder.name, total=len(futures)):
             if not future.result():
                 raise OutOfTime
@@ -67,9 +69,21 @@ def _conduct(folder: SeedFolder, seed: int, prepared: dict[str, Any], deadline: 
     return True
 
 
+@contextmanager
+def _ignored_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C inside the context, if this is the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
 def _start() -> None:
-    """Leave Ctrl-C to the parent, which then sends SIGTERM; stop when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Stop when the parent is gone. Ctrl-C is left to the parent, which then sends SIGTERM."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
