@@ -14,6 +14,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from detente.registry import members
 
 DOCS = Path(__file__).parent
 OLDER = "\nThis result is of an earlier version of the experiment; the present one has not been run at this size.\n"
+COUNTS = r"\d+ claims hold, \d+ are refuted and \d+ are undecided"
 DECISIONS = {"holds": "holds", "refuted": "**refuted**", "undecided": "undecided"}
 BUILD = DOCS.parent / "build" / "docs"
 PAPERS = {  # title of a page, by the folder of src/detente/experiments/ that it shows
@@ -85,6 +87,8 @@ def main(arguments: list[str] | None = None) -> int:
         if own:
             page = f"# {PAPERS[paper]}\n{PAGE_HEAD}" + "".join(_section(outcome, results) for outcome in own)
             (results / f"{paper}.md").write_text(page, encoding="utf-8")
+    if options.write:
+        _write_counts(_count(outcomes))
     (root / "results.md").write_text(_scoreboard(by_paper), encoding="utf-8")
     print(f"written: {root / 'results.md'}")
     return 0
@@ -141,6 +145,15 @@ def _count(outcomes: list[Outcome]) -> dict[str, int]:
     """Return the number of claims with each decision."""
     decisions = [verdict.decision for outcome in outcomes for verdict in outcome.verdicts]
     return {decision: decisions.count(decision) for decision in DECISIONS}
+
+
+def _write_counts(count: dict[str, int]) -> None:
+    """Bring the sentence with the counts in the README and on the first page up to date."""
+    sentence = f"{count['holds']} claims hold, {count['refuted']} are refuted and {count['undecided']} are undecided"
+    for path in (DOCS.parent / "README.md", DOCS / "index.md"):
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
+            path.write_text(re.sub(COUNTS, sentence, text), encoding="utf-8")
 
 
 def _scoreboard(by_paper: dict[str, list[Outcome]]) -> str:

@@ -37,7 +37,7 @@ class NumericsStepSize(Experiment):
         "The paper proves the bound; here training is run, and the step is halved in until it is known. Each seed has "
         "a random linear game, and a Dirac-GAN with R1 of a strength between 0.3 and 3.",
     )
-    tried = "Means of 20 linear games and three Dirac-GANs left the threshold within their intervals; now a game a seed."
+    tried = "Means of 20 linear games and three Dirac-GANs left the threshold in their intervals; now a game a seed."
     sizes = {
         "smoke": {"halvings": 4, "steps": 300, "seeds": 2},
         "laptop": {"halvings": 7, "steps": 2000, "seeds": 20},
