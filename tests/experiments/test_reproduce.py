@@ -71,9 +71,24 @@ def test_estimates_of_a_fixed_number_of_observations() -> None:
 def test_the_command_lists_experiments_and_rejects_invalid_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reproduce", "--list"]) == 0
     assert all(name in capsys.readouterr().out for name in EXPERIMENTS[:1])
-    for arguments in (["reproduce"], ["reproduce", "numerics_rin"], ["reproduce", "numerics_ring", "--profile", "x"]):
+    ring = ["reproduce", "numerics_ring"]
+    wrong = [["--profile", "x"], ["--until", "tomorrow"], ["--max-hours", "0"], ["--workers", "0"], ["numerics_rin"]]
+    for arguments in (["reproduce"], ["reproduce", "numerics_rin"], *([*ring, *words] for words in wrong)):
         assert main(arguments) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_the_command_runs_several_experiments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each into its own folder; the one on which less time was spent comes next, and one that fails stops no other."""
+    (tmp_path / "numerics_lemmas-smoke").mkdir()
+    (tmp_path / "numerics_lemmas-smoke" / "figure.png").mkdir()  # so that the figure cannot be written
+    names = ["numerics_disc", "numerics_lemmas", "sgan_two_discriminators"]
+    words = ["--profile", "smoke", "--until", "decided", "--max-seeds", "3", "--out", str(tmp_path)]
+    assert main(["reproduce", *names, *words]) == 1
+    output = capsys.readouterr().out
+    assert "numerics_lemmas failed" in output and "sgan_two_discriminators: 3 seeds" in output
+    assert len(list((tmp_path / "sgan_two_discriminators-smoke" / "seeds").iterdir())) == 3
+    assert (tmp_path / "numerics_disc-smoke" / "outcome.json").exists()
 
 
 def test_the_command_prints_claims_and_deviations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
