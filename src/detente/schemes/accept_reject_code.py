@@ -81,7 +81,7 @@ class AcceptRejectCode(Scheme):
         for batch, noise_of_turn in zip(batches[1:], noise[1:], strict=True):
             latest, state = context.evaluate(state, batch, (maximizer,))
             state = context.advance(state, latest.field, noise_of_turn)
-        new, old = latest.losses[maximizer].detach(), before.memory["scheme"]["value"]
+        new, old = latest.losses[maximizer], before.memory["scheme"]["value"]
         accepted = (new > old) if self.paper_sign else (new <= old)
         if self.accept_every is not None:
             accepted = accepted | (before.t % self.accept_every == 0)

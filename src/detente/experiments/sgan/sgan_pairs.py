@@ -13,7 +13,7 @@ from detente.experiments.base import Claim, Experiment, Findings, Track
 from detente.experiments.support.interval_estimate import Estimate, above
 from detente.experiments.support.sgan_toys import (
     DATA_DEVIATION,
-    REGIME_DEVIATION,
+    VANILLA_DEVIATION,
     ring_of_gaussians,
     toy_game,
     train_and_evaluate_pairs,
@@ -38,7 +38,7 @@ class SganPairs(Experiment):
         DATA_DEVIATION,
         "The vanilla GAN: the paper does not say which of its variants this figure has.",
         "The regular GAN with N-fold updates takes N times as many steps, on new batches; figure 3 has it.",
-        REGIME_DEVIATION,
+        VANILLA_DEVIATION,
     )
     tried = (
         "An earlier regime, one turn of each discriminator and messenger at rate 3e-3 for at most 200 steps, left the "
@@ -51,6 +51,7 @@ class SganPairs(Experiment):
             "pairs": (1, 2, 3),
             "seeds": 2,
             "turns": 1,
+            "messengers": 2,
             "width": 16,
             "latent": 4,
             "batch": 16,
@@ -60,7 +61,8 @@ class SganPairs(Experiment):
             "steps": 300,
             "pairs": (2, 4, 8),
             "seeds": 8,
-            "turns": 5,
+            "turns": 1,
+            "messengers": 10,
             "width": 64,
             "latent": 16,
             "batch": 64,
@@ -70,7 +72,8 @@ class SganPairs(Experiment):
             "steps": 20_000,
             "pairs": (2, 3, 5, 8, 10, 15),
             "seeds": 8,
-            "turns": 5,
+            "turns": 1,
+            "messengers": 10,
             "width": 512,
             "latent": 100,
             "batch": 256,
@@ -138,7 +141,7 @@ class SganPairs(Experiment):
             REGULAR: np.array([measurements["likelihood"][:, 0] for measurements in by_step.values()]).T,
         }
         for name, make_method in (
-            (SGAN, partial(methods.sgan, messenger_steps=turns)),
+            (SGAN, partial(methods.sgan, messenger_steps=size["messengers"])),
             (SIMPLIFIED, methods.simplified_sgan),
         ):
             rows = []

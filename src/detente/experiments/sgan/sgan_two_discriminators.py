@@ -16,8 +16,8 @@ from detente.experiments.support.sgan_toys import (
     AXIS_LIMIT,
     DATA_DEVIATION,
     RADIUS,
-    REGIME_DEVIATION,
     SIGMA,
+    VANILLA_DEVIATION,
     ring_of_gaussians,
     toy_game,
     train_and_evaluate_pairs,
@@ -45,19 +45,30 @@ class SganTwoDiscriminators(Experiment):
         "A mode stands out where D's score at its centre exceeds the scores at four points around it: halfway to both "
         "neighbours, and 4σ inwards and outwards. The paper shows level sets.",
         "Numbers are means over the last three of six moments of training.",
-        REGIME_DEVIATION,
+        VANILLA_DEVIATION,
     )
     tried = (
         "By an earlier rule, a score above its mean on a circle of 4σ, nearly every mode stood out for both "
         "discriminators: the mean lies lower wherever there is a ridge along the data."
     )
     sizes = {
-        "smoke": {"steps": 6, "pairs": 2, "seeds": 2, "turns": 1, "width": 16, "latent": 4, "batch": 16, "rate": 3e-3},
+        "smoke": {
+            "steps": 6,
+            "pairs": 2,
+            "seeds": 2,
+            "turns": 1,
+            "messengers": 2,
+            "width": 16,
+            "latent": 4,
+            "batch": 16,
+            "rate": 3e-3,
+        },
         "laptop": {
             "steps": 300,
             "pairs": 5,
             "seeds": 8,
-            "turns": 5,
+            "turns": 1,
+            "messengers": 10,
             "width": 64,
             "latent": 16,
             "batch": 64,
@@ -67,7 +78,8 @@ class SganTwoDiscriminators(Experiment):
             "steps": 60_000,
             "pairs": 5,
             "seeds": 8,
-            "turns": 5,
+            "turns": 1,
+            "messengers": 10,
             "width": 512,
             "latent": 100,
             "batch": 256,
@@ -102,7 +114,7 @@ class SganTwoDiscriminators(Experiment):
         evaluation_steps = [max(1, steps * (index + 1) // EVALUATIONS) for index in range(EVALUATIONS)]
         findings: Findings = {}
         for name, method in (
-            ("sgan", methods.sgan(size["pairs"], turns, optimizer=adam, messenger_steps=turns)),
+            ("sgan", methods.sgan(size["pairs"], turns, optimizer=adam, messenger_steps=size["messengers"])),
             ("gan", methods.alternating(adam, discriminator_turns=turns)),
         ):
             run = Run(game, method, steps, size["seeds"])
