@@ -140,6 +140,7 @@ def test_the_hash_changes_with_what_decides_and_with_nothing_else(monkeypatch: p
     same = hash_of("Draws one number", "Draws one number")
     assert len(same) == 12 and hash_of("Draws one number", "Draws a number") == same
     assert hash_of('paper = "nobody"', 'paper = "somebody"') == same
+    assert hash_of("class Coins", "NEW_DEVIATION = 'none'\n\n\nclass Coins") == same
     assert hash_of(".plot(findings", ".scatter(findings") == same
     assert hash_of("above" + "(50)", "above(60)") != same
     assert hash_of("It is" + " positive", "It is greater than zero") != same

@@ -41,16 +41,20 @@ def code_hash(experiment: type[Experiment], profile: str) -> str:
 class _Deciding(ast.NodeTransformer):
     """Removes from a module what decides nothing."""
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        node.body = [statement for statement in node.body if not _describes(statement)] or [ast.Pass()]
-        return self.generic_visit(node)
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, ast.ClassDef):
+            node.body = [statement for statement in node.body if not _describes(statement)]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [statement for statement in node.body if not _is_text(statement)]
+        return super().generic_visit(node)
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:
-        return ast.Pass() if isinstance(node.value, ast.Constant) else node  # a docstring
 
-    def visit_Assign(self, node: ast.Assign) -> ast.AST:
-        names = [target.id for target in node.targets if isinstance(target, ast.Name)]
-        return ast.Pass() if any(name.endswith("_DEVIATION") for name in names) else node
+def _is_text(statement: ast.stmt) -> bool:
+    """Return whether a statement is a docstring or a constant that describes deviations."""
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant)
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return any(isinstance(target, ast.Name) and target.id.endswith("_DEVIATION") for target in targets)
 
 
 def _describes(statement: ast.stmt) -> bool:
