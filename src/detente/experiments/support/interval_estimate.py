@@ -62,7 +62,8 @@ class Estimate:
     def fixed_share(cls, successes: int, count: int) -> Estimate:
         """Return a share in per cent with Wilson's interval."""
         interval = stats.binomtest(int(successes), int(count)).proportion_ci(0.95, "wilson")
-        return cls(100 * successes / count, 100 * interval.low, 100 * interval.high, count, "%", "share")
+        low, high = 100 * float(interval.low), 100 * float(interval.high)
+        return cls(100 * successes / count, low, high, count, "%", "share")
 
     @classmethod
     def median(cls, values: Values, unit: str = "") -> Estimate:

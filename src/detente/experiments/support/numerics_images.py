@@ -35,7 +35,7 @@ SMOKE: Size = {
     "rate": 1e-3,
     "steps": 2,
     "looks": 2,
-    "seeds": 2,
+    "seeds": 1,
     "samples": 20,
 }
 LAPTOP: Size = {
