@@ -131,20 +131,24 @@ def test_results_of_other_code_are_not_continued(tmp_path: Path, monkeypatch: py
 
 def test_the_hash_changes_with_what_decides_and_with_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     source = Path(__file__).read_text(encoding="utf-8").partition("@pytest.fixture")[0]
+    own = "class Coins(Experiment):"
+    source = source.replace(own, f"def drawn() -> int:\n    return 1\n\n\nSIZE = 1\n\n\n{own}")
+    source = source.replace(".standard_normal(1)", ".standard_normal(SIZE)").replace(".plot(", ".plot(drawn(), ")
 
-    def hash_of(old: str, new: str, profile: str = "laptop") -> str:
+    def hash_of(old: str, new: str) -> str:
         assert old in source
         monkeypatch.setattr(hashing.inspect, "getsource", lambda module: source.replace(old, new))
-        return hashing.code_hash(Coins, profile)
+        return hashing.code_hash(Coins, "laptop")
 
     same = hash_of("Draws one number", "Draws one number")
     assert len(same) == 12 and hash_of("Draws one number", "Draws a number") == same
     assert hash_of('paper = "nobody"', 'paper = "somebody"') == same
     assert hash_of("class Coins", "NEW_DEVIATION = 'none'\n\n\nclass Coins") == same
-    assert hash_of(".plot(findings", ".scatter(findings") == same
-    assert hash_of("above" + "(50)", "above(60)") != same
-    assert hash_of("It is" + " positive", "It is greater than zero") != same
-    assert hash_of("standard_normal" + "(1)", "standard_normal(2)") != same
+    assert hash_of("import signal", "import shutil") == same
+    assert hash_of(".plot(drawn()", ".scatter(drawn()") == same and hash_of("return 1", "return 2") == same
+    assert hash_of("above(50)", "above(60)") != same
+    assert hash_of("It is positive", "It is greater than zero") != same
+    assert hash_of("SIZE = 1", "SIZE = 2") != same
 
 
 def test_findings_are_joined_along_the_seeds() -> None:
