@@ -95,20 +95,28 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _import(folder: Path, results: Path) -> None:
-    """Copy one experiment's outcome and figure, unless the same outcome was imported before."""
+    """Copy one experiment's outcome and figure, unless the same outcome was imported before.
+
+    An outcome that is still being computed does not replace one of an earlier version that decides more claims; its
+    seeds are stored all the same, so that they can be continued.
+    """
     source = folder / "outcome.json"
     if not source.exists():
         print(f"{folder}: not run to its end, left out", file=sys.stderr)
         return
     outcome = Outcome.read(source)
+    if (folder / "seeds.jsonl").exists():
+        shutil.copy(folder / "seeds.jsonl", results / f"{outcome.name}.jsonl")
     target = results / f"{outcome.name}.json"
     if target.exists() and target.read_bytes() == source.read_bytes():
         return  # keeps the date and the commit of the day on which it was imported
+    stored = Outcome.read(target) if target.exists() else None
+    if stored is not None and stored.code != outcome.code and stored.undecided < outcome.undecided:
+        print(f"{folder}: decides fewer claims so far than the stored result, left out", file=sys.stderr)
+        return
     shutil.copy(source, target)
     if (folder / "figure.png").exists():
         shutil.copy(folder / "figure.png", results / f"{outcome.name}.png")
-    if (folder / "seeds.jsonl").exists():
-        shutil.copy(folder / "seeds.jsonl", results / f"{outcome.name}.jsonl")
     (results / f"{outcome.name}.txt").write_text(f"{_provenance()}\n", encoding="utf-8")
 
 
@@ -117,10 +125,12 @@ def _restore(out: Path) -> int:
     for path in sorted((DOCS / "results").glob("*.jsonl")):
         outcome = Outcome.read(path.with_suffix(".json"))
         folder = out / f"{outcome.name}-{outcome.profile}"
-        if folder.exists() or outcome.code != code_hash(members("experiments")[outcome.name], outcome.profile):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        code = code_hash(members("experiments")[outcome.name], outcome.profile)
+        if folder.exists() or any(json.loads(line)["code"] != code for line in lines):
             continue
         (folder / "seeds").mkdir(parents=True)
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in lines:
             (folder / "seeds" / f"{json.loads(line)['seed']:05d}.json").write_text(line + "\n", encoding="utf-8")
         sittings = [{"started": "before", "seconds": outcome.seconds}]
         (folder / "sittings.json").write_text(json.dumps(sittings) + "\n", encoding="utf-8")

@@ -90,8 +90,8 @@ def test_stored_seeds_are_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (docs / "results").mkdir(parents=True)
     stored = module.Outcome.read(ROOT / "docs" / "results" / "sgan_early.json")
     code = module.code_hash(module.members("experiments")["sgan_early"], "laptop")
-    replace(stored, code=code, seeds=(100, 101), seconds=7.0).write(docs / "results" / "sgan_early.json")
-    lines = [json.dumps({"seed": seed}) + "\n" for seed in (100, 101)]
+    replace(stored, seconds=7.0).write(docs / "results" / "sgan_early.json")
+    lines = [json.dumps({"seed": seed, "code": code}) + "\n" for seed in (100, 101)]
     (docs / "results" / "sgan_early.jsonl").write_text("".join(lines))
     monkeypatch.setattr(module, "DOCS", docs)
     out, folder = tmp_path / "out", tmp_path / "out" / "sgan_early-laptop"
@@ -110,6 +110,22 @@ def test_the_first_pages_count_the_stored_decisions() -> None:
     sentence = f"{count['holds']} claims hold, {count['refuted']} are refuted and {count['undecided']} are undecided"
     for page_name in ("README.md", "docs/index.md", "docs/results.md"):
         assert sentence in (ROOT / page_name).read_text(encoding="utf-8")
+
+
+def test_an_outcome_on_its_way_does_not_replace_a_decided_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, docs, run = scoreboard(), tmp_path / "docs", tmp_path / "run"
+    (docs / "results").mkdir(parents=True)
+    run.mkdir()
+    for file in (ROOT / "docs" / "results").glob("numerics_ring.*"):
+        shutil.copy(file, docs / "results")
+    decided = module.Outcome.read(docs / "results" / "numerics_ring.json")
+    undecided = tuple(replace(verdict, decision="undecided") for verdict in decided.verdicts)
+    replace(decided, verdicts=undecided, code="new").write(run / "outcome.json")
+    (run / "seeds.jsonl").write_text("one\n")
+    monkeypatch.setattr(module, "DOCS", docs)
+    assert module.main([str(run), "--write"]) == 0
+    assert module.Outcome.read(docs / "results" / "numerics_ring.json") == decided
+    assert (docs / "results" / "numerics_ring.jsonl").read_text() == "one\n"
 
 
 ENDS = ("json", "png", "txt")
