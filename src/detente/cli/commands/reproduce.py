@@ -92,7 +92,8 @@ def main(words: Sequence[str]) -> int:
         if len(names) == 1:
             for line in outcome.deviations:
                 console.print(f"Differs from the paper: {line}", soft_wrap=True)
-        console.print(f"The picture: {folders[name] / 'figure.png'}", soft_wrap=True)
+        if (picture := folders[name] / "figure.png").exists():
+            console.print(f"The picture: {picture}", soft_wrap=True)
     if options.profile == "smoke":
         console.print("The smoke profile only shows that everything runs; it is too small to test a claim.")
     if failures and len(names) == 1:
