@@ -1,5 +1,8 @@
 """Makes the pages of results: `python docs/scoreboard.py [--write] [FOLDER ...]` imports what `detente reproduce` left.
 
+`python docs/scoreboard.py --restore OUT` does the opposite: it writes the seeds in docs/results/ into folders, in which
+`detente reproduce --out OUT` adds further seeds.
+
 Each folder's outcome and figure are copied to docs/results/. From all outcomes there, the scoreboard `results.md` and
 one page per paper, `results/PAPER.md`, are made anew: in build/docs/, which git ignores, or with --write in docs/.
 """
@@ -8,17 +11,23 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from detente.experiments.support.code_hash import code_hash
 from detente.experiments.support.reproduction import Outcome
 from detente.registry import members
 
 DOCS = Path(__file__).parent
+OLDER = "\nThis result is of an earlier version of the experiment; the present one has not been run at this size.\n"
+COUNTS = r"\d+ claims hold, \d+ are refuted and \d+ are undecided"
+DECISIONS = {"holds": "holds", "refuted": "**refuted**", "undecided": "undecided"}
 BUILD = DOCS.parent / "build" / "docs"
 PAPERS = {  # title of a page, by the folder of src/detente/experiments/ that it shows
     "numerics": "The Numerics of GANs: consensus optimisation (Mescheder et al. 2017)",
@@ -31,15 +40,25 @@ PAPERS = {  # title of a page, by the folder of src/detente/experiments/ that it
 HEAD = """# Results: what the papers claim, and what was found
 
 Written by `make results WRITE=1`; do not edit. A claim is a sentence of a paper with a number, its 95 % interval, and a
-rule in `src/detente/experiments/` that says whether it holds. The rules were fixed before the runs, with one exception:
-the rule on N-fold updates in `sgan_pairs` was made stricter after its run. A claim that does not hold stays here.
+rule in `src/detente/experiments/`: a direction and a threshold, fixed before the seeds were run. It **holds** if the
+whole interval lies on the claim's side of the threshold, is **refuted** if the whole interval lies on the other side,
+and is **undecided** if the threshold lies within the interval. Undecided is not "no": there are too few seeds to say.
 
-The profile `laptop` is smaller than the paper's; each page lists the differences. So "no" means that the claim was not
-shown at this size.
+- An experiment with a number of seeds has one observation per seed, paired where two trainings are compared. Its
+  numbers are medians and shares. Their intervals are confidence sequences, valid at every number of seeds, so that
+  seeds may be added until a claim is decided: `detente reproduce NAME --until decided` (Howard et al. 2021, Howard &
+  Ramdas 2022).
+  Each result has a hash of the code of its claims; results of other code are not continued.
+- An experiment of a fixed size is deterministic, or its result is older: means with Student's t interval, shares with
+  Wilson's. Where a rule once was "the paper's share lies in the interval", the interval must now lie within 20 points
+  of the paper's share, which decides less.
+- Each interval is of 95 %, so some of the decisions on {claims} claims will be wrong.
+
+The profile `laptop` is smaller than the paper's; each page lists the differences. "Refuted" means refuted at this size.
 """
 PAGE_HEAD = """
-Written by `make results WRITE=1`; do not edit. [All results](../results.md). Seconds are those of a run's last session,
-on a machine shared with other work; date and commit are those of the day on which the result was imported here.
+Written by `make results WRITE=1`; do not edit. [All results](../results.md). Seconds are those of all sittings, on a
+machine shared with other work; date and commit are those of the day on which the result was imported here.
 """
 
 
@@ -48,7 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Make the pages of results from outcomes of `detente reproduce`.")
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="with outcome.json and figure.png")
     parser.add_argument("--write", action="store_true", help="write docs/results.md, not build/docs/results.md")
+    parser.add_argument("--restore", type=Path, metavar="OUT", help="write the stored seeds into OUT/NAME-PROFILE/")
     options = parser.parse_args(arguments)
+    if options.restore is not None:
+        return _restore(options.restore)
     root = DOCS if options.write else BUILD
     results = root / "results"
     if not options.write:
@@ -65,24 +87,55 @@ def main(arguments: list[str] | None = None) -> int:
         if own:
             page = f"# {PAPERS[paper]}\n{PAGE_HEAD}" + "".join(_section(outcome, results) for outcome in own)
             (results / f"{paper}.md").write_text(page, encoding="utf-8")
-    (root / "results.md").write_text(HEAD + _scoreboard(by_paper), encoding="utf-8")
+    if options.write:
+        _write_counts(_count(outcomes))
+    (root / "results.md").write_text(_scoreboard(by_paper), encoding="utf-8")
     print(f"written: {root / 'results.md'}")
     return 0
 
 
 def _import(folder: Path, results: Path) -> None:
-    """Copy one experiment's outcome and figure, unless the same outcome was imported before."""
+    """Copy one experiment's outcome and figure, unless the same outcome was imported before.
+
+    An outcome that is still being computed does not replace one of an earlier version that decides more claims; its
+    seeds are stored all the same, so that they can be continued.
+    """
     source = folder / "outcome.json"
     if not source.exists():
         print(f"{folder}: not run to its end, left out", file=sys.stderr)
         return
     outcome = Outcome.read(source)
+    if (folder / "seeds.jsonl").exists():
+        shutil.copy(folder / "seeds.jsonl", results / f"{outcome.name}.jsonl")
     target = results / f"{outcome.name}.json"
     if target.exists() and target.read_bytes() == source.read_bytes():
         return  # keeps the date and the commit of the day on which it was imported
+    stored = Outcome.read(target) if target.exists() else None
+    if stored is not None and stored.code != outcome.code and stored.undecided < outcome.undecided:
+        print(f"{folder}: decides fewer claims so far than the stored result, left out", file=sys.stderr)
+        return
     shutil.copy(source, target)
-    shutil.copy(folder / "figure.png", results / f"{outcome.name}.png")
+    if (folder / "figure.png").exists():
+        shutil.copy(folder / "figure.png", results / f"{outcome.name}.png")
     (results / f"{outcome.name}.txt").write_text(f"{_provenance()}\n", encoding="utf-8")
+
+
+def _restore(out: Path) -> int:
+    """Write each stored seed's result to where `detente reproduce` looks for it, unless the folder exists."""
+    for path in sorted((DOCS / "results").glob("*.jsonl")):
+        outcome = Outcome.read(path.with_suffix(".json"))
+        folder = out / f"{outcome.name}-{outcome.profile}"
+        lines = path.read_text(encoding="utf-8").splitlines()
+        code = code_hash(members("experiments")[outcome.name], outcome.profile)
+        if folder.exists() or any(json.loads(line)["code"] != code for line in lines):
+            continue
+        (folder / "seeds").mkdir(parents=True)
+        for line in lines:
+            (folder / "seeds" / f"{json.loads(line)['seed']:05d}.json").write_text(line + "\n", encoding="utf-8")
+        sittings = [{"started": "before", "seconds": outcome.seconds}]
+        (folder / "sittings.json").write_text(json.dumps(sittings) + "\n", encoding="utf-8")
+        print(f"restored: {folder}")
+    return 0
 
 
 def _provenance() -> str:
@@ -98,64 +151,81 @@ def _paper(outcome: Outcome) -> str:
     return members("experiments")[outcome.name].__module__.split(".")[2]
 
 
-def _count(outcomes: list[Outcome]) -> tuple[int, int]:
-    """Return how many claims hold, and how many there are."""
-    verdicts = [verdict for outcome in outcomes for verdict in outcome.verdicts]
-    return sum(verdict.holds for verdict in verdicts), len(verdicts)
+def _count(outcomes: list[Outcome]) -> dict[str, int]:
+    """Return the number of claims with each decision."""
+    decisions = [verdict.decision for outcome in outcomes for verdict in outcome.verdicts]
+    return {decision: decisions.count(decision) for decision in DECISIONS}
+
+
+def _write_counts(count: dict[str, int]) -> None:
+    """Bring the sentence with the counts in the README and on the first page up to date."""
+    sentence = f"{count['holds']} claims hold, {count['refuted']} are refuted and {count['undecided']} are undecided"
+    for path in (DOCS.parent / "README.md", DOCS / "index.md"):
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
+            path.write_text(re.sub(COUNTS, sentence, text), encoding="utf-8")
 
 
 def _scoreboard(by_paper: dict[str, list[Outcome]]) -> str:
     outcomes = [outcome for own in by_paper.values() for outcome in own]
-    holds, claims = _count(outcomes)
+    count = _count(outcomes)
     missing = sorted(members("experiments").keys() - {outcome.name for outcome in outcomes})
     open_ones = f" Written, but not yet run to their end at this size: {', '.join(missing)}." if missing else ""
-    text = f"\n**{holds} of {claims} claims hold**, in {len(outcomes)} experiments.{open_ones}\n"
+    text = (
+        f"\n**{count['holds']} claims hold, {count['refuted']} are refuted and {count['undecided']} are undecided**, "
+        f"in {len(outcomes)} experiments.{open_ones}\n"
+    )
     for paper, own in by_paper.items():
         if own:
-            holds, claims = _count(own)
+            count = _count(own)
             rows = "".join(_row(outcome, paper) for outcome in own)
             text += f"""
 ## {PAPERS[paper]}
 
-{holds} of {claims} claims hold. [Claims, figures and differences from the paper](results/{paper}.md).
+{count["holds"]} hold, {count["refuted"]} refuted, {count["undecided"]} undecided. \
+[Claims, figures and differences from the paper](results/{paper}.md).
 
-| experiment | what it shows | claims that hold |
-| --- | --- | --- |
+| experiment | what it shows | hold | refuted | undecided | seeds |
+| --- | --- | --- | --- | --- | --- |
 {rows}"""
-    return text
+    return HEAD.replace("{claims}", str(sum(_count(outcomes).values()))) + text
 
 
 def _row(outcome: Outcome, paper: str) -> str:
-    holds, claims = _count([outcome])
-    return f"| [`{outcome.name}`](results/{paper}.md#{outcome.name}) | {outcome.title} | {holds} of {claims} |\n"
+    numbers = " | ".join(str(number) for number in _count([outcome]).values())
+    link = f"[`{outcome.name}`](results/{paper}.md#{outcome.name})"
+    return f"| {link} | {outcome.title} | {numbers} | {len(outcome.seeds) or 'fixed'} |\n"
 
 
 def _section(outcome: Outcome, results: Path) -> str:
     rows = "".join(
         f"| {verdict.sentence.replace('|', '∣')} | {verdict.paper.replace('|', '∣') or '–'} | {verdict.found} "
-        f"| {'yes' if verdict.holds else '**no**'} |\n"
+        f"| {verdict.rule} | {DECISIONS[verdict.decision]} |\n"
         for verdict in outcome.verdicts
     )
     provenance = (results / f"{outcome.name}.txt").read_text(encoding="utf-8").strip()
-    tried = members("experiments")[outcome.name].tried
-    failures = f"\n**Where it does not hold.** {tried}\n" if tried else ""
+    experiment = members("experiments")[outcome.name]
+    older = "" if outcome.code == code_hash(experiment, outcome.profile) else OLDER
+    failures = f"\n**What was tried.** {outcome.tried}\n" if outcome.tried else ""
     differences = "".join(f"- {line}\n" for line in outcome.deviations)
+    seeds = f"Seeds {outcome.seeds[0]} to {outcome.seeds[-1]} ({len(outcome.seeds)}); " if outcome.seeds else ""
+    code = f"; claims {outcome.code}" if outcome.code else ""
     return f"""
 <a id="{outcome.name}"></a>
 
 ## {outcome.title}
 
 {outcome.source}. Run it with `detente reproduce {outcome.name} --profile {outcome.profile}`.
-
-| claim | paper | found [95 % interval] | holds |
-| --- | --- | --- | --- |
+{older}
+| claim | paper | found [95 % interval] | holds if | decision |
+| --- | --- | --- | --- | --- |
 {rows}
 ![{outcome.title}]({outcome.name}.png)
 {failures}
 Differences from the paper:
 
 {differences}
-{outcome.seconds:.0f} s; {provenance}.
+{seeds}{outcome.seconds:.0f} s; {provenance}{code}.
 """
 
 

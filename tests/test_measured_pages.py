@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -73,13 +74,58 @@ def test_results_are_made_in_the_build_folder(tmp_path: Path, monkeypatch: pytes
     assert files(docs) == before
     made = files(tmp_path / "build")
     pages = {"results.md", "results/accept_reject.md", "results/methods.md"}  # the scoreboard, and a page per paper
-    assert set(made) == pages | {f"results/{one.stem}.{end}" for one in (first, second) for end in ENDS}
+    assert {name for name in made if not name.endswith(".jsonl")} == pages | {
+        f"results/{one.stem}.{end}" for one in (first, second) for end in ENDS
+    }
     assert made[f"results/{second.stem}.png"] == b"a figure"
 
     assert module.main([str(run), "--write"]) == 0
     assert files(docs)["results.md"] == made["results.md"]
     assert module.main([]) == 0  # what is tracked already, alone
     assert files(tmp_path / "build") == files(docs)
+
+
+def test_stored_seeds_are_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, docs = scoreboard(), tmp_path / "docs"
+    (docs / "results").mkdir(parents=True)
+    stored = module.Outcome.read(ROOT / "docs" / "results" / "sgan_early.json")
+    code = module.code_hash(module.members("experiments")["sgan_early"], "laptop")
+    replace(stored, seconds=7.0).write(docs / "results" / "sgan_early.json")
+    lines = [json.dumps({"seed": seed, "code": code}) + "\n" for seed in (100, 101)]
+    (docs / "results" / "sgan_early.jsonl").write_text("".join(lines))
+    monkeypatch.setattr(module, "DOCS", docs)
+    out, folder = tmp_path / "out", tmp_path / "out" / "sgan_early-laptop"
+    assert module.main(["--restore", str(out)]) == 0
+    assert [(folder / "seeds" / f"00{seed}.json").read_text() for seed in (100, 101)] == lines
+    assert json.loads((folder / "sittings.json").read_text())[0]["seconds"] == 7
+    (folder / "seeds" / "00100.json").unlink()
+    assert module.main(["--restore", str(out)]) == 0  # an existing folder is left alone
+    assert not (folder / "seeds" / "00100.json").exists()
+
+
+def test_the_first_pages_count_the_stored_decisions() -> None:
+    module = scoreboard()
+    outcomes = [module.Outcome.read(path) for path in (ROOT / "docs" / "results").glob("*.json")]
+    count = module._count(outcomes)
+    sentence = f"{count['holds']} claims hold, {count['refuted']} are refuted and {count['undecided']} are undecided"
+    for page_name in ("README.md", "docs/index.md", "docs/results.md"):
+        assert sentence in (ROOT / page_name).read_text(encoding="utf-8")
+
+
+def test_an_outcome_on_its_way_does_not_replace_a_decided_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, docs, run = scoreboard(), tmp_path / "docs", tmp_path / "run"
+    (docs / "results").mkdir(parents=True)
+    run.mkdir()
+    for file in (ROOT / "docs" / "results").glob("numerics_ring.*"):
+        shutil.copy(file, docs / "results")
+    decided = module.Outcome.read(docs / "results" / "numerics_ring.json")
+    undecided = tuple(replace(verdict, decision="undecided") for verdict in decided.verdicts)
+    replace(decided, verdicts=undecided, code="new").write(run / "outcome.json")
+    (run / "seeds.jsonl").write_text("one\n")
+    monkeypatch.setattr(module, "DOCS", docs)
+    assert module.main([str(run), "--write"]) == 0
+    assert module.Outcome.read(docs / "results" / "numerics_ring.json") == decided
+    assert (docs / "results" / "numerics_ring.jsonl").read_text() == "one\n"
 
 
 ENDS = ("json", "png", "txt")

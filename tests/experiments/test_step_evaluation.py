@@ -14,7 +14,7 @@ from detente import methods
 from detente.errors import InvalidValue
 from detente.experiments.support import image_sets
 from detente.experiments.support.noise_level import noise_decay
-from detente.experiments.support.numerics_images import count_successes
+from detente.experiments.support.numerics_images import share_of_successes
 from detente.experiments.support.sgan_images import REGULAR, SGAN, global_advantage
 from detente.experiments.support.step_evaluation import evaluate_at_steps, train_to_step
 from detente.games import presets
@@ -78,10 +78,10 @@ def test_the_global_pair_comes_first(tmp_path: Path) -> None:
 
 def test_success_means_half_way_to_the_best_score() -> None:
     best, poor, failed = ({"scores": np.array([[9.0, score], [9.0, 1.0]])} for score in (5.0, 3.0, 2.9))
-    assert count_successes([best, poor, failed], [best, poor, failed]) == (2, 6)
-    assert count_successes([failed], [best]) == (0, 2)
+    assert share_of_successes([best, poor, failed], [best, poor, failed]) == pytest.approx(2 / 6)
+    assert share_of_successes([failed], [best]) == 0
     all_failed = {"scores": np.array([[1.0, 1.5], [1.0, 1.6]])}
-    assert count_successes([all_failed], [all_failed]) == (0, 2)
+    assert share_of_successes([all_failed], [all_failed]) == 0
 
 
 def test_advantage_over_a_regular_pair_and_the_local_mean() -> None:

@@ -530,8 +530,9 @@ def test_states_of_other_trainings_have_no_local_pairs() -> None:
 
 def test_the_papers_methods() -> None:
     play = methods.sgan(10, discriminator_turns=5)
-    assert play.scheme == Sgan(Alternating(turns={"discriminator": 5}), 10, True, 5, "cloned")
-    assert play.optimizer == Adam(1e-5, (0.5, 0.999))
+    assert play.scheme == Sgan(Alternating(turns={"discriminator": 5}), 10, True, 10, "cloned")
+    assert play.optimizer == Adam(2e-4, (0.5, 0.999))
+    assert methods.sgan().scheme == Sgan(Alternating(), messenger_steps=10)  # one step does not train the global pair
     assert methods.sgan(messenger_steps=4).scheme == Sgan(Alternating(), messenger_steps=4)
     assert methods.simplified_sgan().scheme == Sgan(Alternating(), 5, messengers=False)
 

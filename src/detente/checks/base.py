@@ -124,7 +124,14 @@ class Setup:
 
 
 class Check(ABC):
-    """A look at a set-up before any step. It returns nothing if all is well."""
+    """A look at a set-up before any step. It returns nothing if all is well.
+
+    A concrete check is a frozen dataclass whose fields are its limits, numbers ≥ 0.
+    """
+
+    def __post_init__(self) -> None:
+        for name, limit in vars(self).items():
+            require(math.isfinite(limit) and limit >= 0, name, limit, "a finite number ≥ 0")
 
     @abstractmethod
     def __call__(self, setup: Setup) -> Sequence[Finding]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 from detente.errors import unknown
-from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate, Rule
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,14 +34,15 @@ class Claim:
 
     Args:
         sentence: the statement.
-        estimate: computes the deciding number from the findings.
-        holds: returns whether the number supports the statement.
+        estimate: computes the deciding number from the findings, of one seed or of several; the observations of seeds
+            that were computed one by one are put together.
+        rule: direction and threshold, by which the number's interval decides.
         paper: the paper's own number, if it gives one.
     """
 
     sentence: str
     estimate: Callable[[Findings], Estimate]
-    holds: Callable[[Estimate], bool]
+    rule: Rule
     paper: str = ""
 
 
@@ -50,7 +51,11 @@ class Experiment(ABC):
 
     A subclass describes what it reproduces in class variables, takes its size from `sizes`, trains and measures in
     `conduct`, plots in `draw`, and lists the paper's statements in `claims`. The profile `smoke` takes seconds and only
-    shows that everything runs; `laptop` takes at most half an hour on two cores; `paper` has the paper's own size.
+    shows that everything runs; `laptop` fits two cores; `paper` has the paper's own size.
+
+    A size with `seeds`, their number, is conducted seed by seed, each with `seeds=(seed,)`, so that seeds can be added
+    until every claim is decided. `draw` gets the findings of several seeds, joined along the first axis of each array.
+    A size without `seeds` is conducted once.
     """
 
     title: ClassVar[str]
@@ -58,6 +63,8 @@ class Experiment(ABC):
     figure: ClassVar[str]
     deviations: ClassVar[tuple[str, ...]] = ()  # from the paper, one sentence each
     tried: ClassVar[str] = ""  # what was tried about claims that do not hold
+    # Names of findings that are the first seed's, and are not joined over the seeds.
+    shared: ClassVar[tuple[str, ...]] = ("steps", "moments", "gradients", "real")
     claims: ClassVar[tuple[Claim, ...]]
     sizes: ClassVar[dict[str, dict[str, Any]]]  # by profile: the keyword arguments of `conduct`
 
@@ -71,6 +78,11 @@ class Experiment(ABC):
             raise unknown("profile", profile, self.sizes)
         return self.sizes[profile]
 
+    def prepare(self, folder: Path, track: Track, **size: Any) -> dict[str, Any]:
+        """Return further arguments of `conduct`, computed once for all seeds; `folder` and `track` as there."""
+        del folder, track, size
+        return {}
+
     @abstractmethod
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Train and measure, and return the findings.
@@ -78,7 +90,7 @@ class Experiment(ABC):
         Args:
             folder: where the runs are written; a second call with the same folder continues them.
             track: shows the progress of each loop.
-            size: the settings of the profile.
+            size: the settings of the profile, with `seeds` as a tuple, and what `prepare` returned.
         """
 
     @abstractmethod

@@ -9,6 +9,7 @@ from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
 from detente.schedules.base import Schedule
 from detente.schemes.accept_reject import AcceptReject
+from detente.schemes.accept_reject_code import AcceptRejectCode
 
 
 @registered(
@@ -37,6 +38,38 @@ def accept_reject(
     Source: Mangoubi, Sachdeva & Vishnoi 2020 (arXiv:2006.12376), Algorithm 1, and their code for all defaults.
     """
     scheme = AcceptReject(ascent_steps, accept_every=accept_every, accept_anyway=accept_anyway)
+    if optimizer == "adam" and learning_rate is None:
+        return Method(Gradient(), scheme, {"generator": Adam(1e-3), "discriminator": Adam(1e-4)})
+    return Method(Gradient(), scheme, named_optimizer(optimizer, learning_rate, 2e-4))
+
+
+@registered(
+    memory="Adam 2",
+    use="to repeat the authors' results on four Gaussians",
+    limits="keeps a generator where the discriminator got better, the opposite of the paper's rule",
+)
+def accept_reject_code(
+    ascent_steps: int = 6,
+    accept_every: int | None = 4,
+    paper_sign: bool = False,
+    restore_both: bool = False,
+    optimizer: Optimizer | str = "adam",
+    learning_rate: Rate = None,
+) -> Method:
+    """Accept–reject as the authors' code for four Gaussians does it; see `AcceptRejectCode` for the differences.
+
+    Args:
+        ascent_steps: number of the discriminator's moves, ≥ 1; the first is simultaneous with the generator's.
+        accept_every: r: always accept steps 0, r, 2r, ….
+        paper_sign: accept where the discriminator got worse, as the paper says.
+        restore_both: a rejection restores the discriminator, too, as the paper says.
+        optimizer: an optimizer or its name.
+        learning_rate: rate of the named optimizer, for all players. Default for "adam": 1e-3 for the generator and 1e-4
+            for the discriminator. Otherwise 2e-4.
+
+    Source: the notebook for four Gaussians of Mangoubi, Sachdeva & Vishnoi 2020.
+    """
+    scheme = AcceptRejectCode(ascent_steps, accept_every, paper_sign, restore_both)
     if optimizer == "adam" and learning_rate is None:
         return Method(Gradient(), scheme, {"generator": Adam(1e-3), "discriminator": Adam(1e-4)})
     return Method(Gradient(), scheme, named_optimizer(optimizer, learning_rate, 2e-4))

@@ -11,7 +11,7 @@ import torch
 
 from detente import methods
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate, above, below
 from detente.experiments.support.trajectories import (
     accept_reject_trajectories,
     deterministic_trajectories,
@@ -60,22 +60,22 @@ class CyclingLowDimensional(Experiment):
         "at (0, 0) imply: a local min-max point of F1 and F3, none of F2.",
     )
     sizes = {
-        "smoke": {"starts": 2, "steps": 40, "seeds": 2, "proposals": 2, "walk": 20},
-        "laptop": {"starts": 200, "steps": 4000, "seeds": 20, "proposals": 400, "walk": 401},
-        "paper": {"starts": 1000, "steps": 20_000, "seeds": 100, "proposals": 1000, "walk": 401},
+        "smoke": {"starts": 2, "steps": 40, "walks": 2, "proposals": 2, "walk": 20},
+        "laptop": {"starts": 200, "steps": 4000, "walks": 20, "proposals": 400, "walk": 401},
+        "paper": {"starts": 1000, "steps": 20_000, "walks": 100, "proposals": 1000, "walk": 401},
     }
     claims = (
         Claim(
             "f = xy: GDA is non-convergent from almost every start: share of starts from which x still swings by more "
             "than 1 in the last quarter",
             lambda findings: _share_of(_late_range(findings["xy"]["gda"]) > 1),
-            lambda estimate: estimate.low > 90,
+            above(90),
             "almost every",
         ),
         Claim(
             "f = xy: … nor does alternating GDA converge",
             lambda findings: _share_of(_late_range(findings["xy"]["alternating"]) > 1),
-            lambda estimate: estimate.low > 90,
+            above(90),
             "almost every",
         ),
         Claim(
@@ -83,7 +83,7 @@ class CyclingLowDimensional(Experiment):
             lambda findings: _share_of(
                 _stopped_where(findings["xy"]["random"], lambda point: abs(point[0]) <= NEAR_LINE)
             ),
-            lambda estimate: estimate.low > 75,
+            above(75),
             "converges",
         ),
         Claim(
@@ -91,44 +91,44 @@ class CyclingLowDimensional(Experiment):
             lambda findings: _share_of(
                 _stopped_where(findings["xy"]["gradient"], lambda point: abs(point[0]) <= RATE * 5 / 2)
             ),
-            lambda estimate: estimate.low > 75,
+            above(75),
             "converges",
         ),
         Claim(
             "F1: GDA and OMD leave the min-max point (0, 0): the nearer one's distance at the end",
             lambda findings: Estimate.exact(min(_distance(findings["f1"][name][0]) for name in ("GDA", "OMD"))),
-            lambda estimate: estimate.value > FAR,
+            above(FAR),
         ),
         Claim(
             f"F1: accept–reject stops within {NEAR_ORIGIN:g} of the min-max point (0, 0): share",
             lambda findings: _share_of(
                 _stopped_where(findings["f1"]["accept–reject"], lambda point: np.hypot(*point) <= NEAR_ORIGIN)
             ),
-            lambda estimate: estimate.low > 75,
+            above(75),
         ),
         Claim(
             "F2: GDA and OMD stop at (0, 0), which is no maximum in y: the farther one's distance at the end",
             lambda findings: Estimate.exact(max(_distance(findings["f2"][name][0]) for name in ("GDA", "OMD"))),
-            lambda estimate: estimate.value < 0.01,
+            below(0.01),
         ),
         Claim(
             f"F2: accept–reject does not stop there; y goes off, as max_y f = ∞: share farther than {FAR:g} away",
             lambda findings: _share_of([_distance(path) > FAR for path in findings["f2"]["accept–reject"]]),
-            lambda estimate: estimate.low > 75,
+            above(75),
         ),
         Claim(
             "F3: GDA and OMD do not come to the min-max point (0, 0): the least distance in the last quarter",
             lambda findings: Estimate.exact(
                 min(_smallest_late_distance(findings["f3"][name][0]) for name in ("GDA", "OMD"))
             ),
-            lambda estimate: estimate.value > NEAR_ORIGIN,
+            above(NEAR_ORIGIN),
         ),
         Claim(
             f"F3: accept–reject stops within {NEAR_ORIGIN:g} of it: share",
             lambda findings: _share_of(
                 _stopped_where(findings["f3"]["accept–reject"], lambda point: np.hypot(*point) <= NEAR_ORIGIN)
             ),
-            lambda estimate: estimate.low > 75,
+            above(75),
         ),
     )
 
@@ -140,14 +140,14 @@ class CyclingLowDimensional(Experiment):
         ]
         findings: Findings = {name: {} for name in FUNCTIONS}
         for function in FUNCTIONS:
-            starts = random_starts if function == "xy" else [LowDimensional(function).start] * size["seeds"]
+            starts = random_starts if function == "xy" else [LowDimensional(function).start] * size["walks"]
             games = [LowDimensional(function, start=start) for start in starts]
             steps = size["steps"] if function == "xy" else size["walk"]
             for name, method in (XY_METHODS if function == "xy" else TEST_FUNCTION_METHODS).items():
                 label = f"{function} {name}"
                 if isinstance(method.scheme, AcceptReject):
                     compute = partial(
-                        accept_reject_trajectories, games[: size["seeds"]], method, size["proposals"], label, track
+                        accept_reject_trajectories, games[: size["walks"]], method, size["proposals"], label, track
                     )
                 else:
                     compute = partial(
@@ -199,7 +199,7 @@ def _smallest_late_distance(path: np.ndarray) -> float:
 
 
 def _share_of(occurred: Any) -> Estimate:
-    return Estimate.share(int(np.sum(occurred)), len(occurred))
+    return Estimate.fixed_share(int(np.sum(occurred)), len(occurred))
 
 
 def _draw_level_sets(axes: Axes, function: str, limit: float) -> None:

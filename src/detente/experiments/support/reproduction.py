@@ -1,30 +1,45 @@
-"""Runs an experiment, and writes and reads its outcome: the claims with their numbers."""
+"""Runs an experiment, and writes and reads its outcome: the claims with their numbers and decisions."""
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
-import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from detente.experiments.base import Experiment, Track
-from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.base import Experiment, Findings, Track
+from detente.experiments.support.code_hash import code_hash
+from detente.experiments.support.interval_estimate import Decision, Estimate
+from detente.experiments.support.seeds import FIRST_SEED, SeedFolder, Stopwatch, stop_at
 from detente.registry import name_of
-from detente.training.run_directory.record import write_text
+from detente.training.run_directory.directory import write_text
+
+# Conducts seeds of a folder; its last two arguments are what `prepare` returned, and how progress is shown.
+Conduct = Callable[[SeedFolder, Sequence[int], dict[str, Any], Track], None]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One claim with its measured number."""
+    """One claim with its measured number.
+
+    Args:
+        sentence: the claim.
+        paper: the paper's own number.
+        found: the measured number with its interval.
+        rule: what the number must be for the claim to hold.
+        decision: whether the claim holds, is refuted, or is undecided.
+    """
 
     sentence: str
     paper: str
     found: Estimate
-    holds: bool
+    rule: str
+    decision: Decision
 
 
 @dataclass(frozen=True)
@@ -39,7 +54,9 @@ class Outcome:
         deviations: deviations from the paper.
         tried: what was tried about claims that do not hold.
         verdicts: the claims with their measured numbers.
-        seconds: duration of the last call, which reuses finished runs.
+        seconds: duration of all sittings.
+        code: hash of the code of the claims, see `code_hash`.
+        seeds: the seeds that were conducted; empty for an experiment without seeds.
     """
 
     name: str
@@ -50,11 +67,21 @@ class Outcome:
     tried: str
     verdicts: tuple[Verdict, ...]
     seconds: float
+    code: str = ""
+    seeds: tuple[int, ...] = ()
+
+    @property
+    def undecided(self) -> int:
+        """Number of claims that are undecided."""
+        return sum(verdict.decision == "undecided" for verdict in self.verdicts)
 
     def write(self, path: Path) -> None:
-        """Write the outcome as JSON."""
-        text = json.dumps(asdict(self), indent=1, ensure_ascii=False, default=_to_plain)
-        write_text(path, text + "\n")
+        """Write the outcome as JSON, without the observations."""
+        content = asdict(self)
+        for verdict in content["verdicts"]:
+            del verdict["found"]["observations"]
+        content["seeds"] = ", ".join(map(str, self.seeds))
+        write_text(path, json.dumps(content, indent=1, ensure_ascii=False, default=_to_plain) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Outcome:
@@ -63,27 +90,117 @@ class Outcome:
         verdicts = tuple(
             Verdict(**{**verdict, "found": Estimate(**verdict["found"])}) for verdict in content.pop("verdicts")
         )
-        return cls(**{**content, "deviations": tuple(content["deviations"]), "verdicts": verdicts})
+        seeds = tuple(map(int, filter(None, content.pop("seeds").split(", "))))
+        return cls(**{**content, "deviations": tuple(content["deviations"]), "verdicts": verdicts, "seeds": seeds})
+
+
+def conduct_here(folder: SeedFolder, seeds: Sequence[int], prepared: dict[str, Any], track: Track) -> None:
+    """Conduct seeds one after the other in this process."""
+    for seed in seeds:
+        folder.conduct(seed, prepared, track)
 
 
 def reproduce(experiment: Experiment, profile: str, folder: Path, track: Track) -> Outcome:
-    """Conduct an experiment in a folder, and write `figure.png` and `outcome.json` there.
+    """Conduct an experiment with its profile's number of seeds, and return its outcome; see `blocks_of_seeds`."""
+    count = experiment.size(profile).get("seeds", 1)
+    *_, outcome = blocks_of_seeds(experiment, profile, folder, track, False, count, count)
+    return outcome
 
-    A second call with the same folder continues the runs in it.
+
+def blocks_of_seeds(
+    experiment: Experiment,
+    profile: str,
+    folder: Path,
+    track: Track,
+    until_decided: bool,
+    block: int,
+    most_seeds: int,
+    conduct: Conduct = conduct_here,
+    deadline: float | None = None,
+) -> Iterator[Outcome]:
+    """Add seeds to an experiment in blocks, and yield the outcome so far, if there is one, and that after each block.
+
+    Each time `figure.png`, `outcome.json` and `seeds.jsonl` are written. A second call with the same folder continues
+    what is in it. If a block is interrupted, the outcome of its finished seeds is written.
+
+    Args:
+        experiment: the experiment; one without seeds is conducted once.
+        profile: its profile.
+        folder: its folder.
+        track: shows progress.
+        until_decided: stop when every claim is decided.
+        block: seeds in a block.
+        most_seeds: stop at this number of seeds.
+        conduct: conducts seeds.
+        deadline: time (of `time.time`) at which `OutOfTime` is raised.
+
+    Raises:
+        InvalidValue: the folder has results of another profile or of other code.
     """
-    start = time.perf_counter()
-    size = experiment.size(profile)
     folder.mkdir(parents=True, exist_ok=True)
-    findings = experiment.conduct(folder, track, **size)
-    figure = Figure(figsize=(9, 6), dpi=110, layout="constrained")
-    experiment.draw(findings, figure)
-    figure.savefig(folder / "figure.png")
-    verdicts = []
-    for claim in experiment.claims:
-        estimate = claim.estimate(findings)
-        verdicts.append(
-            Verdict(claim.sentence, claim.paper, estimate, not math.isnan(estimate.value) and claim.holds(estimate))
-        )
+    if "seeds" not in experiment.size(profile):
+        yield _stored(experiment, profile, folder, ()) or _conduct_once(experiment, profile, folder, track, deadline)
+        return
+    store = SeedFolder(experiment, profile, folder)
+    finished = tuple(result.seed for result in store.results())
+    outcome = _stored(experiment, profile, folder, finished) or (_conclude_seeds(store) if finished else None)
+    while True:
+        if outcome is not None:
+            yield outcome
+            if len(outcome.seeds) >= most_seeds or (until_decided and outcome.undecided == 0):
+                return
+        finished = tuple(result.seed for result in store.results())
+        free = (seed for seed in itertools.count(FIRST_SEED) if seed not in finished)
+        seeds = list(itertools.islice(free, min(block, most_seeds - len(finished))))
+        tracked = stop_at(deadline, track)
+        try:
+            with Stopwatch(folder):
+                prepared = experiment.prepare(folder / "prepared", tracked, **store.size)
+                conduct(store, seeds, prepared, tracked)
+        finally:
+            if len(store.results()) > len(finished):
+                outcome = _conclude_seeds(store)
+
+
+def _conduct_once(experiment: Experiment, profile: str, folder: Path, track: Track, deadline: float | None) -> Outcome:
+    size = experiment.size(profile)
+    with Stopwatch(folder):
+        findings = experiment.conduct(folder, stop_at(deadline, track), **size)
+    estimates = [claim.estimate(findings) for claim in experiment.claims]
+    return _conclude(experiment, profile, folder, findings, estimates, ())
+
+
+def _stored(experiment: Experiment, profile: str, folder: Path, seeds: tuple[int, ...]) -> Outcome | None:
+    """Return the outcome in a folder if it is that of these seeds and of this code."""
+    if not (folder / "outcome.json").exists():
+        return None
+    outcome = Outcome.read(folder / "outcome.json")
+    return outcome if (outcome.code, outcome.seeds) == (code_hash(type(experiment), profile), seeds) else None
+
+
+def _conclude_seeds(store: SeedFolder) -> Outcome:
+    write_text(store.folder / "seeds.jsonl", "".join(path.read_text(encoding="utf-8") for path in store.paths()))
+    seeds = tuple(result.seed for result in store.results())
+    return _conclude(store.experiment, store.profile, store.folder, store.findings(), store.estimates(), seeds)
+
+
+def _conclude(
+    experiment: Experiment,
+    profile: str,
+    folder: Path,
+    findings: Findings | None,
+    estimates: list[Estimate],
+    seeds: tuple[int, ...],
+) -> Outcome:
+    """Draw the figure, unless there are no findings, and write and return the outcome."""
+    if findings is not None:
+        figure = Figure(figsize=(9, 6), dpi=110, layout="constrained")
+        experiment.draw(findings, figure)
+        figure.savefig(folder / "figure.png")
+    verdicts = [
+        Verdict(claim.sentence, claim.paper, estimate, str(claim.rule), claim.rule.decide(estimate))
+        for claim, estimate in zip(experiment.claims, estimates, strict=True)
+    ]
     outcome = Outcome(
         name_of(type(experiment)),
         profile,
@@ -92,7 +209,9 @@ def reproduce(experiment: Experiment, profile: str, folder: Path, track: Track) 
         experiment.deviations,
         experiment.tried,
         tuple(verdicts),
-        round(time.perf_counter() - start, 1),
+        round(Stopwatch(folder).earlier_seconds, 1),
+        code_hash(type(experiment), profile),
+        seeds,
     )
     outcome.write(folder / "outcome.json")
     return outcome

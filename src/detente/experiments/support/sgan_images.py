@@ -13,7 +13,7 @@ from detente import methods
 from detente.experiments.base import Claim, Findings, Track
 from detente.experiments.support.image_grids import show_grid
 from detente.experiments.support.image_sets import default_device
-from detente.experiments.support.interval_estimate import Estimate
+from detente.experiments.support.interval_estimate import Estimate, above
 from detente.experiments.support.step_evaluation import compute_metrics, evaluate_at_steps
 from detente.games.adversarial import Adversarial
 from detente.metrics.base import Metric
@@ -38,8 +38,8 @@ def train_regular_and_sgan(
 
     Args:
         game: the game of every pair.
-        turns: updates of a discriminator per update of its generator, also for local discriminators and messengers.
-        size: settings with `moments`, `seeds`, `pairs`, `rate` and `samples`.
+        turns: updates of a discriminator per update of its generator, also for local discriminators.
+        size: settings with `moments`, `seeds`, `pairs`, `messengers` (their steps), `rate` and `samples`.
         metrics: metrics by name.
         folder: where the runs are written.
         track: shows progress.
@@ -51,7 +51,7 @@ def train_regular_and_sgan(
     adam = Adam(size["rate"], (0.5, 0.999))
     method_by_kind = {
         REGULAR: methods.alternating(adam, discriminator_turns=turns),
-        SGAN: methods.sgan(size["pairs"], turns, optimizer=adam),
+        SGAN: methods.sgan(size["pairs"], turns, optimizer=adam, messenger_steps=size["messengers"]),
     }
     steps = size["moments"]
 
@@ -60,7 +60,7 @@ def train_regular_and_sgan(
 
     results: Findings = {}
     for kind, method in method_by_kind.items():
-        run = Run(game, method, steps[-1], tuple(range(size["seeds"])), samples=METRIC_SAMPLES, device=default_device())
+        run = Run(game, method, steps[-1], size["seeds"], samples=METRIC_SAMPLES, device=default_device())
         by_step = evaluate_at_steps(run, folder / kind, steps, evaluate, size["samples"], track)
         metric_values = {name: np.stack([by_step[step][name] for step in steps], axis=1) for name in metrics}
         results[kind] = {
@@ -81,8 +81,8 @@ def higher_score_claim(name: str, reference: str, paper: str) -> Claim:
     others = "a regular one" if reference == REGULAR else "the local ones on average"
     return Claim(
         f"{name}: the global generator is ahead of {others}: score, mean over the moments, difference",
-        lambda findings: Estimate.mean(global_advantage(findings[name], "score", reference).mean(1)),
-        lambda estimate: estimate.low > 0,
+        lambda findings: Estimate.median(global_advantage(findings[name], "score", reference).mean(1)),
+        above(0),
         paper,
     )
 
