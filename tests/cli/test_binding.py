@@ -155,3 +155,15 @@ def test_a_command_is_one_file() -> None:
     modules = [importlib.import_module(f"detente.cli.commands.{name}") for name in commands()]
     assert all(isinstance(module.DESCRIPTION, str) and callable(module.main) for module in modules)
     assert len({module.RANK for module in modules}) == len(modules)
+
+
+def test_rates_per_player_and_schedules_are_words(capsys: pytest.CaptureFixture[str]) -> None:
+    rates = "--method.learning_rate.generator linear(1e-3,0,20) --method.learning_rate.discriminator 4e-4"
+    assert cli.main(["show", *"--game ring --method alternating".split(), *rates.split()]) == 0
+    settings = yaml.safe_load(capsys.readouterr().out)["method"]["init_args"]["learning_rate"]
+    assert settings["discriminator"] == 4e-4
+    rate = make(bind("rate", float | Schedule, settings["generator"]))
+    assert rate == Linear(1e-3, 0.0, 20) == make(bind("rate", float | Schedule, Word("linear(1e-3, 0, 20)")))
+    words = "--game ring --method alternating --method.learning_rate cosin(1e-3,0,20)".split()
+    assert cli.main(["train", "--out", "unused", *words]) == 2
+    assert "Did you mean 'cosine'?" in capsys.readouterr().err

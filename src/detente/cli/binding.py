@@ -19,6 +19,7 @@ import yaml
 from detente.cli.naming import alternatives, find, in_words, members_for, parameters
 from detente.cli.terminal import one_line
 from detente.errors import InvalidValue, unknown
+from detente.schedules.base import Schedule
 
 
 class Word(str):
@@ -192,6 +193,8 @@ def _convert(field: str, annotation: Any, value: Any) -> Any:
         value = value if is_typed(value.get("init_args")) else value["class_path"]
     if isinstance(value, dict) and value.get("class_path", "") is None and any(map(_is_mapping, kinds)):
         value = value.get("init_args")  # --method.learning_rate.judge 4e-4
+    if isinstance(value, str) and "(" in value and Schedule in kinds:  # cosine(1e-3, 0, 2000)
+        value = {"class_path": "detente.schedules.parse", "init_args": {"text": str(value)}}
     content = read(value) if isinstance(value, str) else value
     if content is None and type(None) in kinds:
         return None
