@@ -205,7 +205,8 @@ class Autoencoder(nn.Module):
 
 def test_a_game_of_any_networks_runs_as_it_stands() -> None:
     images = torch.rand(32, 1, SIDE, SIDE) * 2 - 1
-    loader = DataLoader([{"image": image} for image in images], batch_size=8, shuffle=True)
+    items: Any = [{"image": image} for image in images]
+    loader = DataLoader(items, batch_size=8, shuffle=True)
     names = {"detente": detente, "methods": methods, "loader": loader, "relu": torch.relu, "l1_loss": l1_loss}
     names |= {"Autoencoder": Autoencoder, "Judge": plain_discriminator}
     exec(compile(blocks("python")[1], "README.md", "exec"), names)

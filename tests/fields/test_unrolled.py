@@ -52,6 +52,7 @@ def looked_ahead(field: Unrolled, game: Game, vectors: Vectors, rest: tuple[Buff
     """Return L_G(x, y_K) by one gradient after another and torch's own Adam, nothing differentiated through."""
     y = nn.Parameter(vectors["discriminator"].clone())
     optimizer: torch.optim.Optimizer
+    assert isinstance(field.learning_rate, float)
     if field.inner == "gradient":
         optimizer = torch.optim.SGD([y], field.learning_rate)
     else:

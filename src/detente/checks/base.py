@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from detente.errors import require
 from detente.game import Buffers, Vectors
@@ -119,7 +120,7 @@ class Setup:
         conditioning = [x[torch.arange(len(samples)) % len(x)] for x in self.game._conditioning(self.batch, "real")]
         with torch.no_grad():
             outputs = self.game._call("discriminator", *self.point, samples, *conditioning)
-        leaves = [x for x in torch.utils._pytree.tree_leaves(outputs) if isinstance(x, Tensor)]
+        leaves = [x for x in tree_leaves(outputs) if isinstance(x, Tensor)]
         return torch.cat([x.reshape(len(x), -1) for x in leaves], 1) if len(leaves) > 1 else leaves[0]
 
 

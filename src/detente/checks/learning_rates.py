@@ -29,18 +29,19 @@ class LearningRates(Check):
         if setup.method is None:
             return []
         optimizers = setup.method.optimizers(setup.game.players)
-        rates = {player: getattr(optimizer, "learning_rate", None) for player, optimizer in optimizers.items()}
-        if not all(isinstance(rate, Real) for rate in rates.values()) or len(rates) != 2:
+        settings = {player: getattr(optimizer, "learning_rate", None) for player, optimizer in optimizers.items()}
+        rates = {player: float(rate) for player, rate in settings.items() if isinstance(rate, Real)}
+        if len(rates) != len(settings) or len(rates) != 2:  # schedules and optimizers of torch
             return []
         findings = []
         kinds = {player: type(optimizer).__name__ for player, optimizer in optimizers.items()}
-        large = {p: r for p, r in rates.items() if "Adam" in kinds[p] and float(r) > self.adaptive}
+        large = {p: r for p, r in rates.items() if "Adam" in kinds[p] and r > self.adaptive}
         if large:
             shown = ", ".join(f"{rate:g} ({player})" for player, rate in large.items())
             evidence = f"A learning rate of {shown} is far above what Adam usually needs for a GAN, 1e-4 to 1e-3."
-            certainty = 0.8 if max(map(float, large.values())) > 0.03 else 0.55
+            certainty = 0.8 if max(large.values()) > 0.03 else 0.55
             findings.append(Finding("blow-up", evidence, certainty, "Use a learning rate of 2e-4."))
-        (first, second), (own, other) = rates, map(float, rates.values())
+        (first, second), (own, other) = rates, rates.values()
         if max(own, other) > self.ratio * min(own, other) and kinds[first] == kinds[second]:
             strong = second if other > own else first
             overpowering = strong == setup.game.players[-1]
