@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Sampler, default_collate
 
 from detente.data.arrays import as_data
-from detente.data.base import Data
+from detente.data.base import Data, StoredData
 from detente.errors import InvalidValue, require
 from detente.modules.randomness import NUMPY, PYTHON, seeded
 
@@ -146,6 +146,15 @@ class Batches(ABC):
         """Return a batch for a measurement; training's batches do not change."""
         return self.draw(count, generator)
 
+    def take(self, indices: Tensor) -> Any:
+        """Return the batch of the samples at `indices`, (count,) int64.
+
+        Raises:
+            InvalidValue: the source is not a stored set of samples.
+        """
+        allowed = "tensors or a stored set of samples, so that the losses are finite sums"
+        raise InvalidValue("data", type(self).__name__.strip("_").lower(), allowed)
+
     def position(self, generator: torch.Generator) -> bytes:
         """Return the position in the stream of a generator, in addition to the generator's own state."""
         del generator
@@ -197,6 +206,9 @@ class _Drawn(Batches):
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         return self.data.draw(count, generator)
 
+    def take(self, indices: Tensor) -> Any:
+        return self.data.take(indices) if isinstance(self.data, StoredData) else super().take(indices)
+
     def fingerprint(self) -> str:
         return self.data.fingerprint()
 
@@ -209,7 +221,9 @@ class _Rows(Batches):
         self.size = len(tree_leaves(self.tensors)[0])
 
     def draw(self, count: int, generator: torch.Generator) -> Any:
-        indices = torch.randint(self.size or 0, (count,), generator=generator, device=generator.device)
+        return self.take(torch.randint(self.size or 0, (count,), generator=generator, device=generator.device))
+
+    def take(self, indices: Tensor) -> Any:
         return tree_map(lambda tensor: tensor[indices.to(tensor.device)], self.tensors)
 
     def fingerprint(self) -> str:

@@ -103,7 +103,7 @@ class Field(ABC):
 def require_finite(game: Game) -> None:
     """Raise `InvalidValue` unless the losses of a game are finite sums, which a field can evaluate in full."""
     allowed = "a game whose losses are finite sums"
-    hint = "For a GAN: fixed_latents=True, with a stored set of samples"
+    hint = "For a GAN: fixed_latents=True; for Networks: finite_sum=True; with a stored set of samples"
     require(game.size is not None, "game", type(game).__name__, allowed, hint)
 
 

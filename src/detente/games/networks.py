@@ -106,6 +106,8 @@ class Networks(Game):
         show: function of (net, batch) that returns samples: images (n, channels, height, width) in [−1, 1], sound
             (n, channels, time), or points (n, d); or a dictionary of these. Modules are in evaluation mode.
         zero_sum: whether the losses of two players sum to zero.
+        finite_sum: whether each loss is a mean over the samples of a batch that draws no random numbers, so that over a
+            stored set it is a finite sum, which variance-reduced and full-batch methods need.
 
     Raises:
         InvalidValue: `losses` names other players, returns something other than scalars, or a scalar without a
@@ -117,6 +119,7 @@ class Networks(Game):
     frozen: Mapping[str, Any] = EMPTY
     members: Mapping[str, tuple[str, str]] = EMPTY
     memory: Mapping[str, Tensor] = EMPTY
+    finite_sum: bool = False
     _project: Mapping[str, Callable[[Tensor], Tensor]] = EMPTY
     _show: Callable[[Net, Any], Any] | None = None
 
@@ -132,6 +135,7 @@ class Networks(Game):
         project: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
         show: Callable[[Net, Any], Any] | None = None,
         zero_sum: bool = False,
+        finite_sum: bool = False,
     ) -> None:
         require(batch >= 1, "batch", batch, "an integer ≥ 1")
         require(
@@ -143,7 +147,8 @@ class Networks(Game):
         self.batch, self.zero_sum, self.memory = batch, zero_sum, dict(memory or {})
         self.frozen = {name: frozen_copy(name, helper) for name, helper in frozen.items()}
         self.members = members_of(players, sides)
-        self._losses, self._arguments, self._show = losses, 2 + takes_step(losses), show
+        self._losses, self._show, self.scheduled = losses, show, takes_step(losses)
+        self._arguments = 2 + self.scheduled
         for name, function in project.items():
             require(name in players and callable(function), "project", name, f"functions for {', '.join(players)}")
         self._project = project
@@ -153,6 +158,11 @@ class Networks(Game):
         self.restores_order = self.batches.restores
         self.form = Form.of(self._example())
         self._check_players(self.example())
+        self.finite_sum = finite_sum
+        if finite_sum:
+            self.batches.take(torch.arange(1))  # raises an error for a stream
+            reason = "draws random numbers" if self.stochastic else "has memory"
+            require(not (self.stochastic or memory), "finite_sum", True, f"False, since the game {reason}")
 
     @property
     def shows(self) -> bool:
@@ -227,6 +237,21 @@ class Networks(Game):
             allowed = "lazy layers that the losses call"
             require(not has_lazy_layers(module), name, "lazy layers without a shape", allowed)
         return modules
+
+    @property
+    def size(self) -> int | None:
+        """Number of samples if the losses are finite sums, otherwise None."""
+        return self.batches.size if self.finite_sum and self.batches is not None else None
+
+    def parts(self, count: int | None = None) -> Iterator[Batch]:
+        """Yield the whole set once, in batches of `count` samples (default: `batch`)."""
+        size = self.size
+        if size is None:
+            yield from super().parts(count)
+            return
+        assert self.batches is not None
+        for indices in torch.arange(size).split(count or self.batch):
+            yield self.complete(self.batches.take(indices), torch.Generator())
 
     def draw(self, generator: torch.Generator) -> Batch:
         """Return the next batch, as named tensors."""
