@@ -103,7 +103,8 @@ class Field(ABC):
 def require_finite(game: Game) -> None:
     """Raise `InvalidValue` unless the losses of a game are finite sums, which a field can evaluate in full."""
     allowed = "a game whose losses are finite sums"
-    hint = "For a GAN: fixed_latents=True; for Networks: finite_sum=True; with a stored set of samples"
+    networks = hasattr(game, "finite_sum") and not hasattr(game, "fixed_latents")
+    hint = f"For {'Networks: finite_sum' if networks else 'a GAN: fixed_latents'}=True, with a stored set of samples"
     require(game.size is not None, "game", type(game).__name__, allowed, hint)
 
 
