@@ -11,7 +11,23 @@ from detente.schedules.base import Schedule, is_precise, part, require_finite, r
 
 
 @dataclass(frozen=True)
-class Sum(Schedule):
+class _Pair(Schedule):
+    """Two schedules that give one number."""
+
+    first: float | Schedule
+    second: float | Schedule
+
+    def __post_init__(self) -> None:
+        require_finite(self, "first", "second")
+
+    @property
+    def precise(self) -> bool:
+        """Whether both can compute in float64."""
+        return is_precise(self.first, self.second)
+
+
+@dataclass(frozen=True)
+class Sum(_Pair):
     """The sum of two schedules, a(t) + b(t).
 
     Args:
@@ -19,41 +35,19 @@ class Sum(Schedule):
         second: b, a schedule or a number.
     """
 
-    first: float | Schedule
-    second: float | Schedule
-
-    def __post_init__(self) -> None:
-        require_finite(self, "first", "second")
-
-    @property
-    def precise(self) -> bool:
-        """Whether both can compute in float64."""
-        return is_precise(self.first, self.second)
-
     def __call__(self, t: Tensor) -> Tensor:
         """Return a(t) + b(t)."""
         return part(self.first, t) + part(self.second, t)
 
 
 @dataclass(frozen=True)
-class Product(Schedule):
+class Product(_Pair):
     """The product of two schedules, a(t) b(t).
 
     Args:
         first: a, a schedule or a number.
         second: b, a schedule or a number.
     """
-
-    first: float | Schedule
-    second: float | Schedule
-
-    def __post_init__(self) -> None:
-        require_finite(self, "first", "second")
-
-    @property
-    def precise(self) -> bool:
-        """Whether both can compute in float64."""
-        return is_precise(self.first, self.second)
 
     def __call__(self, t: Tensor) -> Tensor:
         """Return a(t) b(t)."""
