@@ -22,6 +22,8 @@ FOLDERS = {
     "optimizers": "detente.optimizers.base.Optimizer",
     "schedules": "detente.schedules.base.Schedule",
     "checks": "detente.checks.base.Check",
+    "signals": "detente.signals.base.Signal",
+    "cures": "detente.cures.base.Cure",
     "metrics": "detente.metrics.base.Metric",
     "loggers": "detente.loggers.base.Logger",
     "diagnostics": "detente.diagnostics.base.Diagnostic",

@@ -88,6 +88,7 @@ class Adversarial(Networks):
         filter: Filter | None = None,
         scores: Scores = "logits",
     ) -> None:
+        self.arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self.latent_shape = (latent,) if isinstance(latent, int) else tuple(latent)
         positive = len(self.latent_shape) > 0 and all(isinstance(n, int) and n >= 1 for n in self.latent_shape)
         require(positive, "latent", latent, "an integer ≥ 1, or a shape, e.g. (100, 1, 1)")

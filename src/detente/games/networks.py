@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from functools import cached_property
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -114,6 +116,7 @@ class Networks(Game):
             gradient; a module cannot be trained as a pure function; or an argument is invalid.
     """
 
+    arguments: Mapping[str, Any]  # of the constructor, for `changed`
     scheduled = True
     batches: Batches | None = None  # subclasses may draw batches in another way
     frozen: Mapping[str, Any] = EMPTY
@@ -137,6 +140,7 @@ class Networks(Game):
         zero_sum: bool = False,
         finite_sum: bool = False,
     ) -> None:
+        self.arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         require(batch >= 1, "batch", batch, "an integer ≥ 1")
         require(
             isinstance(players, Mapping) and len(players) > 0, "players", players, "a dictionary of modules by name"
@@ -163,6 +167,15 @@ class Networks(Game):
             self.batches.take(torch.arange(1))  # raises an error for a stream
             reason = "draws random numbers" if self.stochastic else "has memory"
             require(not (self.stochastic or memory), "finite_sum", True, f"False, since the game {reason}")
+
+    def changed(self, **arguments: Any) -> Self:
+        """Return a new game with some arguments of the constructor replaced; this one is not changed."""
+        game = copy.copy(self)
+        for name in [name for name in vars(game) if isinstance(getattr(type(game), name, None), cached_property)]:
+            del vars(game)[name]
+        constructor = next(base for base in type(self).__mro__ if base.__module__.startswith(__name__.rpartition(".")[0]))
+        constructor.__init__(game, **{**self.arguments, **arguments})  # subclasses may have constructors of their own
+        return game
 
     @property
     def shows(self) -> bool:

@@ -1,0 +1,1 @@
+"""Changes of a GAN's game or method, each against some failures."""

@@ -1,0 +1,204 @@
+"""The generator and the discriminator of a game, whatever their names and inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from detente.errors import InvalidValue
+from detente.game import Batch, Buffers, Game, Vectors
+from detente.games.adversarial import Adversarial
+from detente.games.networks import Networks
+from detente.games.scores import mean_of_maps
+from detente.modules.calling import evaluating
+from detente.modules.net import Call
+from detente.modules.randomness import seeded
+
+Inputs = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Gan:
+    """A generator and a discriminator of a game, as functions of its parameters. Calling them changes nothing.
+
+    Args:
+        game: the game.
+        generator: name of the player that makes samples.
+        discriminator: name of the player that scores them.
+        real_entry: name of the real samples in a batch.
+        generator_inputs: returns the generator's inputs in a batch, for random numbers from a generator, as calls.
+        discriminator_part: the discriminator's method or submodule that is called; "" for the module itself.
+        discriminator_inputs: returns what the discriminator gets in addition to samples, for a batch.
+    """
+
+    game: Networks
+    generator: str
+    discriminator: str
+    real_entry: str
+    generator_inputs: Callable[[Vectors, Buffers, Batch, torch.Generator], Sequence[Call]]
+    discriminator_part: str
+    discriminator_inputs: Callable[[Batch], tuple[Inputs, dict[str, Any]]]
+
+    @torch.no_grad()
+    def samples(
+        self, vectors: Vectors, buffers: Buffers, count: int, generator: torch.Generator, training: bool = False
+    ) -> Tensor:
+        """Return `count` generated samples, (count, …), with modules in evaluation or in training mode.
+
+        Args:
+            vectors: each player's parameters.
+            buffers: each player's buffers; they do not change.
+            count: number of samples.
+            generator: source of latents and batches; not the one of a training.
+            training: whether layers such as BatchNorm and dropout are in training mode.
+        """
+        parts: list[Tensor] = []
+        while sum(map(len, parts)) < count:
+            batch = self.game.draw(generator)
+            calls = self.generator_inputs(vectors, buffers, batch, generator)
+            with self._mode(self.generator, training, generator):
+                net = self.game._net(vectors, buffers)
+                parts += [net.call(self.generator, call, update=False) for call in calls]
+        return torch.cat(parts)[:count].detach()
+
+    @torch.no_grad()
+    def scores(self, vectors: Vectors, buffers: Buffers, samples: Tensor, training: bool = False) -> Tensor:
+        """Return each sample's score as the losses see it, (count,); of maps, the mean."""
+        generator = torch.Generator().manual_seed(0)
+        inputs, keywords = self.discriminator_inputs(self.game.draw(generator))
+        count = len(samples)
+        more, named = tree_map_only(Tensor, lambda x: _repeated(x, count), (inputs, keywords))
+        with self._mode(self.discriminator, training, generator):
+            call = Call(self.discriminator_part, (samples.to(vectors[self.discriminator].dtype), *more), named)
+            outputs = self.game._net(vectors, buffers).call(self.discriminator, call, update=False)
+        if isinstance(self.game, Adversarial):
+            return mean_of_maps(self.game._as_logits(outputs))
+        leaves = [x for x in tree_leaves(outputs) if isinstance(x, Tensor) and x.is_floating_point()]
+        one_each = [x for x in leaves if x.numel() == len(x)]  # before features and scores of classes
+        return (one_each or leaves)[0].flatten(1 if leaves[0].dim() > 1 else 0).reshape(len(leaves[0]), -1).mean(1)
+
+    def real(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return `count` real samples, (count, …)."""
+        parts: list[Tensor] = []
+        while sum(map(len, parts)) < count:
+            parts.append(self.game.draw(generator)[self.real_entry])
+        return torch.cat(parts)[:count]
+
+    def _mode(self, player: str, training: bool, generator: torch.Generator) -> AbstractContextManager:
+        module = self.game.modules[player]
+        if not training:
+            return evaluating(module)
+        device = torch.device("cpu")
+        return seeded(int(torch.randint(2**62, (), generator=generator)), device) if self.game.stochastic else nullcontext()
+
+
+def gan_of(game: Game) -> Gan:
+    """Return the generator and the discriminator of a game.
+
+    Those of `Networks` are found by following one evaluation of the losses: the discriminator is called with real
+    samples and with the generator's output.
+
+    Raises:
+        InvalidValue: the game has no such players.
+    """
+    if isinstance(game, Adversarial):
+        return _of_adversarial(game)
+    if isinstance(game, Networks):
+        return _of_networks(game)
+    raise InvalidValue("game", type(game).__name__, _ALLOWED)
+
+
+_ALLOWED = "a GAN: Adversarial, Conditional, or Networks with a generator and a discriminator"
+
+
+def _of_adversarial(game: Adversarial) -> Gan:
+    def generator_inputs(
+        vectors: Vectors, buffers: Buffers, batch: Batch, generator: torch.Generator
+    ) -> Sequence[Call]:
+        del buffers
+        latents = torch.randn(len(batch["latent"]), *game.latent_shape, generator=generator)
+        inputs = (latents.to(vectors["generator"].dtype), *game._conditioning(batch, "fake"))
+        return [Call("", inputs, {})]
+
+    return Gan(
+        game,
+        "generator",
+        "discriminator",
+        "real",
+        generator_inputs,
+        "",
+        lambda batch: (game._conditioning(batch, "real"), {}),
+    )
+
+
+def _of_networks(game: Networks) -> Gan:
+    vectors, buffers = game.initial(torch.Generator().manual_seed(0))
+    batch = game.example()
+    calls = _recorded(game, vectors, buffers, batch, torch.Generator().manual_seed(0))
+    real = {name: x for name, x in batch.items() if x.is_floating_point() and x.dim() > 1}
+    for judge, call in calls:
+        entry = next((n for n, x in real.items() if call.inputs and _holds(call.inputs[0], x)), None)
+        if entry is None:
+            continue
+        shape = real[entry].shape[1:]
+        for player in (name for name, _ in calls if name != judge):
+            made = [each for name, each in calls if name == player]
+            with torch.no_grad():
+                outputs = [_output(game, vectors, buffers, player, each) for each in made]
+            if not any(isinstance(x, Tensor) and x.shape[1:] == shape for x in outputs):
+                continue
+
+            def generator_inputs(
+                vectors: Vectors, buffers: Buffers, batch: Batch, generator: torch.Generator, name: str = player
+            ) -> Sequence[Call]:
+                return [each for other, each in _recorded(game, vectors, buffers, batch, generator) if other == name][:1]
+
+            return Gan(
+                game,
+                player,
+                judge,
+                entry,
+                generator_inputs,
+                call.part,
+                lambda _, call=call: (call.inputs[1:], dict(call.keywords)),
+            )
+    raise InvalidValue("game", f"Networks of {', '.join(game.players)}", _ALLOWED)
+
+
+def _recorded(
+    game: Networks, vectors: Vectors, buffers: Buffers, batch: Batch, generator: torch.Generator
+) -> list[tuple[str, Call]]:
+    """Return all calls of the players' modules in one evaluation of the losses."""
+    calls: list[tuple[str, Call]] = []
+
+    def record(player: str, call: Call) -> None:
+        copies = tree_map_only(Tensor, lambda x: x.detach().clone(), (call.inputs, dict(call.keywords)))
+        calls.append((player, Call(call.part, *copies)))
+
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with torch.enable_grad(), seeded(seed, torch.device("cpu"), game.sources):
+        leaves = {name: vector.detach().requires_grad_() for name, vector in vectors.items()}
+        net = game._net(leaves, buffers, record=record)
+        game._terms(net, game.form.unflatten(batch), torch.zeros((), dtype=torch.int64), game.players)
+    return calls
+
+
+def _output(game: Networks, vectors: Vectors, buffers: Buffers, player: str, call: Call) -> Any:
+    return game._net(vectors, buffers).call(player, call, update=False)
+
+
+def _holds(x: Any, real: Tensor) -> bool:
+    """Whether a tensor is the real samples, or contains them (a batch of real and generated samples)."""
+    if not isinstance(x, Tensor) or x.shape[1:] != real.shape[1:] or len(x) < len(real):
+        return False
+    return any(torch.equal(part, real.to(x.dtype)) for part in x.split(len(real)) if len(part) == len(real))
+
+
+def _repeated(x: Tensor, count: int) -> Tensor:
+    return x[torch.arange(count, device=x.device) % len(x)] if x.dim() else x

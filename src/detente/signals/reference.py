@@ -1,0 +1,146 @@
+"""Real samples as the standard that generated ones are measured against, without labels or a network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from scipy.cluster.vq import kmeans2
+from torch import Tensor
+
+from detente.metrics.distances import Points, squared_distances
+
+DIRECTIONS = 32  # principal directions of samples of more numbers
+CELLS = 32
+PER_CELL = 16  # real samples in a cell, on average, at least
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How near generated samples are to real ones; each number is 1 for samples as good as real ones.
+
+    Args:
+        variance: total variance of the generated samples divided by that of the real ones.
+        coverage: covered share of the real samples' neighbourhoods, relative to other real samples.
+        precision: share of samples in a neighbourhood of a real sample, relative to other real samples.
+        distance: energy distance to the real samples, in units of their mean distance; 0 for samples as good as real.
+        cells: share of the real samples' cells (k-means) with at least a quarter of their real share.
+        spread: mean over directions of min(σ/σ_real, σ_real/σ).
+    """
+
+    variance: float
+    coverage: float
+    precision: float
+    distance: float
+    cells: float
+    spread: float
+
+    @property
+    def score(self) -> float:
+        """One number to compare set-ups, at most about 1; higher is better."""
+        values = (self.variance, self.coverage, self.precision, self.distance)
+        if not all(map(math.isfinite, values)):
+            return -math.inf
+        return 0.4 * min(1.0, self.coverage) + 0.2 * min(1.0, self.precision) + 0.4 * (1 - min(3.0, 3 * self.distance))
+
+
+class Reference:
+    """Real samples in two halves: one that generated samples are compared with, and one that says how near real ones are.
+
+    Samples of up to `DIRECTIONS` numbers are standardised; others are projected onto their principal directions.
+
+    Args:
+        real: real samples, (count, …), at least 32.
+    """
+
+    def __init__(self, real: Tensor) -> None:
+        rows = real.double().flatten(1)
+        self.mean, self.count = rows.mean(0), len(rows) // 2
+        centred = rows - self.mean
+        if rows.shape[1] <= DIRECTIONS:
+            scale = centred.std(0)
+            self.basis = torch.diag(1 / torch.where(scale > 0, scale, torch.ones_like(scale)))
+        else:
+            _, values, directions = torch.linalg.svd(centred, full_matrices=False)
+            kept = min(DIRECTIONS, int((values > 1e-6 * values[0]).sum()))
+            self.basis = directions[:kept].T * (math.sqrt(len(rows)) / values[0])  # relative sizes are kept
+        features = centred @ self.basis
+        self.features, self.other = features[: self.count], features[self.count :]
+        self.lowest, self.highest = float(rows.min()), float(rows.max())
+
+    def project(self, samples: Tensor) -> Tensor:
+        """Return the features of samples, (count, d) float64."""
+        return (samples.double().flatten(1) - self.mean) @ self.basis
+
+    def nearest(self, samples: Tensor) -> Tensor:
+        """Return the index of the cell of each sample, (count,)."""
+        return torch.cdist(self.project(samples), self.centres).argmin(1)
+
+    def shares(self, samples: Tensor) -> Tensor:
+        """Return the share of samples in each cell, (cells,)."""
+        return torch.bincount(self.nearest(samples), minlength=len(self.centres)) / len(samples)
+
+    @cached_property
+    def centres(self) -> Tensor:
+        """Centres of the cells, (cells, d), by k-means."""
+        cells = max(2, min(CELLS, self.count // PER_CELL))
+        with np.errstate(all="ignore"):
+            centres, _ = kmeans2(self.features.numpy(), cells, minit="++", seed=0, missing="warn")
+        return torch.from_numpy(centres)
+
+    @cached_property
+    def real_shares(self) -> Tensor:
+        """Share of real samples in each cell, (cells,)."""
+        both = torch.cat([self.features, self.other])
+        return torch.bincount(torch.cdist(both, self.centres).argmin(1), minlength=len(self.centres)) / len(both)
+
+    def quality(self, samples: Tensor) -> Quality:
+        """Return how near samples are to the real ones."""
+        features = self.project(samples)
+        if not bool(features.isfinite().all()) or float(features.abs().max()) > 1e6:
+            return Quality(math.nan, math.nan, math.nan, math.nan, 0.0, 0.0)
+        covered, precise = self._overlap(features)
+        best_covered, best_precise = self._own_overlap
+        shares = torch.bincount(torch.cdist(features, self.centres).argmin(1), minlength=len(self.centres)) / len(features)
+        real, fake = self.features.std(0).clamp(min=1e-12), features.std(0)
+        return Quality(
+            variance=float(features.var(0).sum() / self.features.var(0).sum()),
+            coverage=covered / best_covered,
+            precision=precise / best_precise,
+            distance=self._distance(features),
+            cells=float((shares >= 0.25 * self.real_shares).double().mean()),
+            spread=float(torch.minimum(fake / real, real / fake.clamp(min=1e-12)).mean()),
+        )
+
+    @cached_property
+    def _radii(self) -> Tensor:
+        distances = torch.cdist(self.features, self.features)
+        return distances.kthvalue(min(6, self.count), dim=1).values  # the nearest is the sample itself
+
+    def _overlap(self, features: Tensor) -> tuple[float, float]:
+        inside = torch.cdist(self.features, features[: self.count]) <= self._radii[:, None]
+        return float(inside.any(1).double().mean()), float(inside.any(0).double().mean())
+
+    @cached_property
+    def _own_overlap(self) -> tuple[float, float]:
+        return self._overlap(self.other)
+
+    def _distance(self, features: Tensor) -> float:
+        between = torch.cdist(self.features, features).mean()
+        own = _mean_distance(self.features)
+        value = 2 * between - own - _mean_distance(features)
+        return max(0.0, float(value / own))
+
+
+def _mean_distance(points: Tensor) -> Tensor:
+    return torch.cdist(points, points).sum() / (len(points) * (len(points) - 1))
+
+
+def distances_to_nearest(points: Tensor, among: Tensor) -> Tensor:
+    """Return the distance from each point, (n, d), to the nearest of `among`, (m, d)."""
+    centre = among.mean(0)
+    squares = squared_distances(Points.around(centre, points), Points.around(centre, among))
+    return squares.min(1).values.clamp(min=0).sqrt()
