@@ -95,7 +95,11 @@ class Gan:
         if not training:
             return evaluating(module)
         device = torch.device("cpu")
-        return seeded(int(torch.randint(2**62, (), generator=generator)), device) if self.game.stochastic else nullcontext()
+        return (
+            seeded(int(torch.randint(2**62, (), generator=generator)), device)
+            if self.game.stochastic
+            else nullcontext()
+        )
 
 
 def gan_of(game: Game) -> Gan:
@@ -157,7 +161,9 @@ def _of_networks(game: Networks) -> Gan:
             def generator_inputs(
                 vectors: Vectors, buffers: Buffers, batch: Batch, generator: torch.Generator, name: str = player
             ) -> Sequence[Call]:
-                return [each for other, each in _recorded(game, vectors, buffers, batch, generator) if other == name][:1]
+                return [each for other, each in _recorded(game, vectors, buffers, batch, generator) if other == name][
+                    :1
+                ]
 
             return Gan(
                 game,

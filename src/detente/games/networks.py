@@ -173,7 +173,9 @@ class Networks(Game):
         game = copy.copy(self)
         for name in [name for name in vars(game) if isinstance(getattr(type(game), name, None), cached_property)]:
             del vars(game)[name]
-        constructor = next(base for base in type(self).__mro__ if base.__module__.startswith(__name__.rpartition(".")[0]))
+        constructor = next(
+            base for base in type(self).__mro__ if base.__module__.startswith(__name__.rpartition(".")[0])
+        )
         constructor.__init__(game, **{**self.arguments, **arguments})  # subclasses may have constructors of their own
         return game
 

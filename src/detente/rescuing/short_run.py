@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,10 +18,10 @@ from detente.games.adversarial import Adversarial
 from detente.games.gan import Gan, gan_of
 from detente.methods.method import Method
 from detente.registry import members
+from detente.rescuing.observed_run import ObservedRun
 from detente.signals.base import SAMPLES, History, Observation, Signal
 from detente.signals.reference import Reference
 from detente.state import State
-from detente.training.step import Steps, draw
 
 OBSERVATIONS = 12
 LARGEST = 20_000  # of sets of more samples, none are held out
@@ -54,8 +55,9 @@ class HeldIn(StoredData):
 def hold_out(game: Game) -> tuple[Game, Tensor | None]:
     """Return the game without a tenth of its samples, and these samples; None if none can be held out."""
     data = getattr(game, "data", None)
-    stored = isinstance(game, Adversarial) and isinstance(data, StoredData) and not game.fixed_latents
-    if not stored or not 20 <= data.size <= LARGEST:
+    if not isinstance(game, Adversarial) or not isinstance(data, StoredData) or game.fixed_latents:
+        return game, None
+    if not 20 <= data.size <= LARGEST:
         return game, None
     order = torch.randperm(data.size, generator=torch.Generator().manual_seed(0))
     count = min(SAMPLES, data.size // 10)
@@ -75,62 +77,81 @@ def reference_of(gan: Gan) -> Reference:
     return Reference(gan.real(REAL, generator))
 
 
-def short_run(
-    game: Game, method: Method, steps: int, total: int, seed: int = 0, observations: int = OBSERVATIONS
-) -> Iterator[History]:
-    """Train a GAN for some steps, and yield the history after each observation, always the same object.
+class ShortRun:
+    """The beginning of a training, and what all signals measure in it.
 
     Args:
         game: the user's game.
         method: its method.
+        directory: directory for the run; one that was killed is continued.
         steps: number of steps to take.
         total: number of steps of the user's whole run.
-        seed: random seed.
+        seed: the random seed.
         observations: number of observations, in addition to the one before the first step.
     """
-    reference = reference_of(gan_of(game))
-    game, held_out = hold_out(game)
-    gan = gan_of(game)
-    generator = torch.Generator().manual_seed(seed)
-    state, runner = method.initial(game, generator), Steps(game, method)
-    signals: Mapping[str, Signal] = {name: kind() for name, kind in members("signals").items()}
-    history, before = History(gan, method, total, losses={name: [] for name in game.players}), None
-    seen = gan.real(SAMPLES, torch.Generator().manual_seed(5))
-    if held_out is None and not _stored(game):
-        held_out = gan.real(SAMPLES, torch.Generator().manual_seed(7))  # new samples in every batch
-    marks = sorted({round(steps * i / observations) for i in range(observations + 1)})
-    for start, stop in zip([0, *marks], marks, strict=False):
-        for step in range(start, stop):
-            state = method.prepare(game, state, generator)
-            (after,), (info,) = runner([state], [[draw(game, method, state, generator)]])
-            for name in game.players:
-                history.losses[name].append(float(info.losses[name][0]))
-            if not bool(info.finite.all()):
-                history.diverged_at = step + 1
-                history.cause = _cause(game, method, seed, step + 1)
-                break
-            state = after
-        observed: State = method.scheme.eval_state(state)
-        observation = Observation(gan, method, observed, before, stop - start, seen, held_out, reference)
-        _observe(signals, observation, history)
-        history.steps.append(stop)
-        before = observed.vectors
-        yield history
-        if history.diverged_at is not None:
-            return
+
+    def __init__(
+        self,
+        game: Game,
+        method: Method,
+        directory: Path,
+        steps: int,
+        total: int,
+        seed: int = 0,
+        observations: int = OBSERVATIONS,
+    ) -> None:
+        self.reference, self.total = reference_of(gan_of(game)), total
+        game, self._held_out = hold_out(game)
+        self.gan, self.method = gan_of(game), method
+        self._signals: Mapping[str, Signal] = {name: kind() for name, kind in members("signals").items()}
+        self._seen = self.gan.real(SAMPLES, torch.Generator().manual_seed(5))
+        if self._held_out is None and not isinstance(getattr(game, "data", None), StoredData):
+            self._held_out = self.gan.real(SAMPLES, torch.Generator().manual_seed(7))  # new in every batch
+        self._before: State | None = None
+        every = max(1, steps // observations)
+        self.observed = ObservedRun(game, method, directory, steps, every, seed, self._observe)
+
+    def __iter__(self) -> Iterator[int]:
+        """Train, and yield the step after each tick."""
+        yield from self.observed.advance(self.observed.run.steps)
+
+    @property
+    def history(self) -> History:
+        """What the run has shown so far."""
+        points = self.observed.points
+        history = History(self.gan, self.method, self.total, losses={name: [] for name in self.gan.game.players})
+        for point in points:
+            for losses in point["losses"]:
+                for name, value in losses.items():
+                    history.losses[name].append(value)
+            if "diverged_at" in point:
+                history.diverged_at, history.cause = point["diverged_at"], point["cause"]
+        seen = [point for point in points if "signals" in point]
+        history.steps = [point["step"] for point in seen]
+        names = dict.fromkeys(name for point in seen for name in point["signals"])
+        history.values = {name: [point["signals"].get(name, math.nan) for point in seen] for name in names}
+        return history
+
+    def _observe(self, state: State, step: int) -> dict[str, Any]:
+        before = self._before
+        steps = step - int(before.t) if before is not None else 0
+        observation = Observation(
+            self.gan, self.method, state, before and before.vectors, steps, self._seen, self._held_out, self.reference
+        )
+        self._before = state
+        values = {}
+        for name, signal in self._signals.items():
+            try:
+                values |= {f"{name}.{key}": float(value) for key, value in signal(observation).items()}
+            except Exception:  # noqa: BLE001, S112  # a signal that does not understand a network measures nothing
+                continue
+        return {"signals": values, **quality_values(observation)}
 
 
-def _observe(signals: Mapping[str, Signal], observation: Observation, history: History) -> None:
-    for name, signal in signals.items():
-        try:
-            values = signal(observation)
-        except Exception:  # noqa: BLE001  # a signal that does not understand a network measures nothing
-            values = {}
-        for key, value in values.items():
-            row = history.values.setdefault(f"{name}.{key}", [])
-            row += [float("nan")] * (len(history.steps) - len(row)) + [float(value)]
-    for row in history.values.values():
-        row += [float("nan")] * (len(history.steps) + 1 - len(row))
+def quality_values(observation: Observation) -> dict[str, Any]:
+    """Return the quality of the samples as values for JSON."""
+    quality = observation.quality
+    return {"quality": vars(quality), "score": quality.score}
 
 
 def findings_of(history: History) -> list[Finding]:
@@ -144,19 +165,9 @@ def findings_of(history: History) -> list[Finding]:
     return sorted(found, key=lambda finding: -finding.certainty)
 
 
-def _stored(game: Game) -> bool:
-    return isinstance(getattr(game, "data", None), StoredData)
-
-
-def _cause(game: Game, method: Method, seed: int, steps: int) -> str:
-    """Return what was not finite first, by the training loop's own search."""
-    from detente.training.divergence import cause  # noqa: PLC0415
-    from detente.training.loop import train  # noqa: PLC0415
-    from detente.training.run import Run  # noqa: PLC0415
-
-    run = Run(game, method, steps=steps, seeds=(seed,), measure_every=steps + 1, record_every=steps, compile="off")
-    last = None
-    for tick in train(replace(run, loggers=())):
-        last = tick
-    del cause
-    return last.progress[0].cause if last is not None else ""
+def short_run(game: Game, method: Method, directory: Path, steps: int, total: int, seed: int = 0) -> History:
+    """Return the history of the first steps of a training; see `ShortRun`."""
+    run = ShortRun(game, method, directory, steps, total, seed)
+    for _ in run:
+        pass
+    return run.history

@@ -1,0 +1,112 @@
+"""`detente rescue`."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from detente.cli import configuration, recorded_runs
+from detente.cli.command_words import Parser
+from detente.cli.display import console
+from detente.cli.terminal import quoted
+from detente.errors import InvalidValue
+from detente.rescuing.description import Description
+from detente.rescuing.rescue import Rescue, rescuing
+from detente.rescuing.text import lines
+from detente.training.run_directory.directory import clear
+from detente.training.signals import exit_status
+
+RANK = 85
+DESCRIPTION = "Find what is wrong with a GAN that fails, try cures, and print what cured it."
+EXAMPLES = """\
+examples:
+  detente rescue --game adversarial --game.generator mynets.Generator --game.discriminator mynets.Discriminator \\
+                 --game.data photos/ --method alternating --method.learning_rate 2e-4 --steps 20000 --out runs/rescued
+  detente rescue runs/mine --out runs/rescued
+
+Takes the options of `detente train`, or the directory of a run. The same command goes on with a rescue that was stopped.
+"""
+
+
+def main(words: Sequence[str]) -> int:
+    """Rescue a set-up, or the one of a run, and return the exit status."""
+    options, content = _of_directory(words) if words and not words[0].startswith("-") else _of_options(words)
+    if options.out is None:
+        raise InvalidValue("out", None, "a directory for what is trained", "Say where with --out runs/NAME")
+    if options.overwrite and options.out.exists():
+        clear(options.out, overwrite=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the checks, which are findings here
+        run = configuration.rebuilt(content)
+        events = rescuing(
+            run.game,
+            run.method,
+            options.budget,
+            run.steps,
+            run.seeds[0],
+            options.out,
+            options.may_change_networks,
+            description=Description(content),
+        )
+        try:
+            result = _with_progress_bar(events)
+        except KeyboardInterrupt as interrupt:
+            console.print("Stopped; what was trained is saved. The same command goes on with it.", soft_wrap=True)
+            return exit_status(interrupt)
+    for line in lines(result):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    console.print(f"Look at it: {quoted(options.out / 'report.html')}", soft_wrap=True)
+    return 0
+
+
+def _of_options(words: Sequence[str]) -> tuple[SimpleNamespace, dict[str, Any]]:
+    """Return the options and the configuration of a set-up that is described by the options of `train`."""
+    parser = configuration.parser("rescue", DESCRIPTION, EXAMPLES)
+    _add_options(parser)
+    options = configuration.parse(parser, words)
+    return options, configuration.resolved(parser, options)
+
+
+def _of_directory(words: Sequence[str]) -> tuple[SimpleNamespace, dict[str, Any]]:
+    """Return the options and the configuration of the set-up of a run."""
+    parser = Parser("rescue", DESCRIPTION, EXAMPLES)
+    parser.add("run", Path, "directory of a run that went wrong")
+    parser.add("--steps", int, "steps of a whole run (default: as in the run)", None)
+    _add_options(parser)
+    options = parser.parse(words)
+    content = configuration.resolved(*recorded_runs.from_directory(options.run))
+    return options, content | ({"steps": options.steps} if options.steps else {})
+
+
+def _add_options(parser: Parser) -> None:
+    parser.add("--out", Path, "directory for everything that is trained", None)
+    parser.add("--budget", str, "compute for everything, in whole runs (default: 3x)", "3x")
+    parser.add("--may-change-networks", bool, "cures may change layers of the networks", False)
+    parser.add("--overwrite", bool, "replace an earlier rescue", False)
+
+
+def _with_progress_bar(events: Any) -> Rescue:
+    """Carry out a rescue with a progress bar for each stage, or without a terminal a line every ten seconds."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    result, tasks, last_print = None, {}, time.monotonic()
+    with Progress(*columns, console=console, refresh_per_second=4, disable=not console.is_terminal) as progress:
+        for result, event in events:
+            if event.stage not in tasks:
+                tasks[event.stage] = progress.add_task(event.stage, total=event.steps)
+            progress.update(tasks[event.stage], completed=event.step, total=event.steps)
+            if not console.is_terminal and time.monotonic() - last_print > 10:
+                console.print(f"{event.stage}: step {event.step} of {event.steps}", soft_wrap=True)
+                last_print = time.monotonic()
+    assert result is not None
+    return result

@@ -1,0 +1,71 @@
+"""The third stage: cures raced against each other by successive halving, the best one to the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from detente.rescuing.trial import Trial
+
+FIRST, LEAST, LATER = (
+    0.25,
+    0.04,
+    2.5,
+)  # longest and shortest first round (share of a run), and how much longer the second is
+SECOND = 2  # trials in the second round
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How far each round of a race goes, as a share of a whole run.
+
+    Args:
+        trials: number of trials in the first round.
+        first: share of a run in the first round.
+        second: share at the end of the second round.
+        last: share at the end of the winner's run, at most 1.
+    """
+
+    trials: int
+    first: float
+    second: float
+    last: float
+
+
+def plan_rounds(costs: Sequence[float], budget: float) -> Rounds:
+    """Return the rounds that fit a budget, whichever trials win.
+
+    Args:
+        costs: cost of a step of each trial, relative to the user's own, the most promising trial first.
+        budget: what may be spent, in whole runs of the user's own.
+    """
+    for count in range(len(costs), 0, -1):
+        chosen = sorted(costs[:count], reverse=True)
+        first = FIRST
+        while first >= LEAST:
+            second = min(1.0, LATER * first) if count > 1 else first
+            spent = first * sum(chosen) + (second - first) * sum(chosen[:SECOND])
+            last = min(1.0, second + (budget - spent) / chosen[0])
+            if last >= 1.0 or (count == 1 and last > 0):
+                return Rounds(count, first, second, last)
+            first *= 0.9
+    return Rounds(1, 0.0, 0.0, budget / costs[0])
+
+
+def race(trials: Sequence[Trial], rounds: Rounds, steps: int) -> Iterator[tuple[Trial, int, int]]:
+    """Train trials in three rounds, and yield each trial with its step and its next goal after each tick.
+
+    Args:
+        trials: the trials.
+        rounds: how far each round goes.
+        steps: steps of a whole run.
+    """
+    left = list(trials[: rounds.trials])
+    for share, survivors in ((rounds.first, SECOND), (rounds.second, 1), (rounds.last, 1)):
+        goal = max(1, round(share * steps))
+        for trial in left:
+            for step in trial.advance(goal):
+                yield trial, step, goal
+            trial.outcome = trial.observed.diverged or f"dropped after {trial.steps} of {steps} steps"
+        left = sorted(left, key=lambda trial: -trial.score)[:survivors]
+    left[0].outcome = left[0].observed.diverged or f"full run of {left[0].steps} steps"

@@ -1,0 +1,273 @@
+"""`detente.rescue`: find what is wrong with a GAN, and cure it."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from detente.checks.base import Finding, inspect
+from detente.cures.base import Case, Change
+from detente.cures.plan import candidates
+from detente.errors import InvalidValue, require
+from detente.game import Game
+from detente.games.gan import gan_of
+from detente.methods.method import Method
+from detente.rescuing.race import plan_rounds, race
+from detente.rescuing.short_run import ShortRun, findings_of
+from detente.rescuing.trial import Trial, seconds_per_step
+from detente.signals.base import History
+from detente.signals.reference import Quality
+
+SHARE = 0.2  # of the budget, for the short run
+CERTAIN = 0.5  # findings that are less certain are mentioned, but not treated
+ENOUGH = {"variance": (0.6, 1.6), "cells": 0.75, "spread": 0.6}  # of samples that count as cured
+FILE = "rescue.json"
+
+
+@dataclass(frozen=True)
+class Event:
+    """The progress of a rescue.
+
+    Args:
+        stage: "checks", "short run", or the name of a trial.
+        step: number of steps done in it.
+        steps: number of steps to do.
+    """
+
+    stage: str
+    step: int
+    steps: int
+
+
+@dataclass
+class Rescue:
+    """What was found, what was tried, and what cured it.
+
+    Args:
+        steps: steps of a whole run.
+        budget: what may be spent, in whole runs.
+        directory: where everything is.
+        findings: what is wrong, the most certain first; empty if nothing is.
+        history: what the short run showed.
+        trials: cures in the order in which they were tried.
+        best: the best trial, or None if nothing was tried or nothing was better than the user's own.
+        cured: whether the samples of the best trial are as good as a working GAN's.
+        cost: what was spent, in whole runs of the user's own.
+        before: quality of the user's own samples at the end of the short run.
+        after: quality of the best trial's samples.
+        rate: share of the budget that a step of the user's own costs, in seconds.
+    """
+
+    steps: int
+    budget: float
+    directory: Path
+    findings: list[Finding] = field(default_factory=list)
+    history: History | None = None
+    trials: list[Trial] = field(default_factory=list)
+    best: Trial | None = None
+    cured: bool = False
+    cost: float = 0.0
+    before: Quality | None = None
+    after: Quality | None = None
+    score_before: float = -math.inf
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing is wrong."""
+        return not any(finding.certainty >= CERTAIN for finding in self.findings)
+
+    @property
+    def verdict(self) -> str:
+        """The failures that are treated, in order of certainty, or "healthy"."""
+        names = dict.fromkeys(f.failure for f in self.findings if f.certainty >= CERTAIN)
+        return ", ".join(names) or "healthy"
+
+    def __str__(self) -> str:
+        from detente.rescuing.text import lines  # noqa: PLC0415
+
+        return "\n".join(lines(self))
+
+
+def rescue(
+    game: Game,
+    method: Method,
+    budget: str | float = "3x",
+    steps: int = 2000,
+    seed: int = 0,
+    out: Path | str | None = None,
+    may_change_networks: bool = False,
+) -> Rescue:
+    """Find what is wrong with a GAN, try cures, and return what was found, tried, and cured it.
+
+    Args:
+        game: the GAN: `Adversarial`, `Conditional`, or `Networks` with a generator and a discriminator.
+        method: its training method.
+        budget: compute for everything, in whole runs of the user's own, e.g. "3x".
+        steps: steps of a whole run, ≥ 1.
+        seed: the random seed.
+        out: directory for everything that is trained; a rescue that was stopped goes on there. Default: a temporary
+            directory.
+        may_change_networks: whether cures may change layers of the networks.
+
+    Raises:
+        InvalidValue: the game is no GAN, the method does not support it, or the directory has another content.
+    """
+    result = None
+    for result, _ in rescuing(game, method, budget, steps, seed, out, may_change_networks):
+        pass
+    assert result is not None
+    return result
+
+
+def rescuing(
+    game: Game,
+    method: Method,
+    budget: str | float = "3x",
+    steps: int = 2000,
+    seed: int = 0,
+    out: Path | str | None = None,
+    may_change_networks: bool = False,
+    known: Sequence[Finding] = (),
+    describe: Callable[[Change], tuple[str, str]] | None = None,
+) -> Iterator[tuple[Rescue, Event]]:
+    """Carry out a rescue, and yield it, as far as it is, with its progress.
+
+    Args:
+        game: as in `rescue`, like the next six.
+        method: see `rescue`.
+        budget: see `rescue`.
+        steps: see `rescue`.
+        seed: see `rescue`.
+        out: see `rescue`.
+        may_change_networks: see `rescue`.
+        known: findings that were made when the game was built.
+        describe: returns the command and the Python lines for a change.
+    """
+    limit = _parse(budget)
+    require(isinstance(steps, int) and steps >= 1, "steps", steps, "an integer ≥ 1")
+    gan, method = gan_of(game), method.playing(game)
+    method.check(game)
+    folder = Path(tempfile.mkdtemp(prefix="detente-rescue-")) if out is None else Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    result = Rescue(steps, limit, folder)
+    yield result, Event("checks", 0, 1)
+    checked = [*known, *inspect(game, method)]
+    result.findings = _merged(checked, [])
+    yield result, Event("checks", 1, 1)
+
+    count = max(1, min(steps, round(SHARE * limit * steps)))
+    short = ShortRun(game, method, folder / "before", count, steps, seed)
+    for step in short:
+        yield result, Event("short run", step, count)
+    history = result.history = short.history
+    result.findings = _merged(checked, findings_of(history))
+    points = [point for point in short.observed.points if "quality" in point]
+    if points:
+        result.before, result.score_before = Quality(**points[-1]["quality"]), points[-1]["score"]
+    result.cost = short.observed.steps / steps
+    _save(result)
+    if result.healthy:
+        return
+    own = _remembered(folder, "seconds_per_step", lambda: seconds_per_step(game, method))
+    treated = [finding for finding in result.findings if finding.certainty >= CERTAIN]
+    case = Case(game, method, gan, treated, steps)
+    for name, change in candidates(case, may_change_networks):
+        changed, other = change.apply(game, method)
+        directory = folder / "trials" / f"{len(result.trials) + 1}-{_file_name(name)}"
+        trial = Trial(name, change, changed, other, directory, steps, seed, short.reference)
+        relative = _remembered(folder, name, lambda g=changed, m=other: seconds_per_step(g, m)) / own
+        trial.step_cost = max(0.25, math.ceil(4 * relative - 0.5) / 4)  # a timing on a busy machine is rough
+        if describe is not None:
+            trial.command, trial.python = describe(change)
+        result.trials.append(trial)
+    if not result.trials:
+        return
+    rounds = plan_rounds([trial.step_cost for trial in result.trials], limit - result.cost)
+    spent = result.cost
+    for trial, step, goal in race(result.trials, rounds, steps):
+        result.cost = spent + sum(each.cost for each in result.trials) / steps
+        yield result, Event(trial.name, step, goal)
+    _finish(result)
+    _save(result)
+    yield result, Event("finished", 1, 1)
+
+
+def _finish(result: Rescue) -> None:
+    """Choose the best trial, and decide whether it is a cure."""
+    trained = [trial for trial in result.trials if trial.steps]
+    best = max(trained, key=lambda trial: (trial.steps, trial.score), default=None)
+    result.best = best if best is not None and best.score > result.score_before and best.quality else None
+    if result.best is not None:
+        result.after = result.best.quality
+        result.cured = result.after is not None and good_enough(result.after)
+
+
+def good_enough(quality: Quality) -> bool:
+    """Return whether samples are as good as those of a working GAN."""
+    low, high = ENOUGH["variance"]
+    return low <= quality.variance <= high and quality.cells >= ENOUGH["cells"] and quality.spread >= ENOUGH["spread"]
+
+
+def _merged(checked: Sequence[Finding], observed: Sequence[Finding]) -> list[Finding]:
+    """Return the findings of both stages, the most certain first; of each failure and evidence once."""
+    unique = {(finding.failure, finding.evidence): finding for finding in (*checked, *observed)}
+    return sorted(unique.values(), key=lambda finding: -finding.certainty)
+
+
+def _parse(budget: str | float) -> float:
+    allowed = 'whole runs, e.g. "3x", at least 1'
+    try:
+        limit = float(str(budget).removesuffix("x"))
+    except ValueError:
+        raise InvalidValue("budget", budget, allowed) from None
+    require(math.isfinite(limit) and limit >= 1, "budget", budget, allowed)
+    return limit
+
+
+def _remembered(folder: Path, name: str, measure: Callable[[], float]) -> float:
+    """Return a measured number; one that was measured before a rescue was stopped is kept."""
+    path = folder / "timings.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if name not in known:
+        known[name] = measure()
+        path.write_text(json.dumps(known), encoding="utf-8")
+    return known[name]
+
+
+def _file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")[:60]
+
+
+def _save(result: Rescue) -> None:
+    """Write the rescue for the page."""
+    content: dict[str, Any] = {
+        "steps": result.steps,
+        "budget": result.budget,
+        "cost": result.cost,
+        "verdict": result.verdict,
+        "cured": result.cured,
+        "findings": [vars(finding) for finding in result.findings],
+        "before": {"directory": "before", "quality": result.before and vars(result.before)},
+        "trials": [
+            {
+                "name": trial.name,
+                "directory": str(trial.directory.relative_to(result.directory)),
+                "outcome": trial.outcome,
+                "cost": trial.cost / result.steps,
+                "score": trial.score,
+                "quality": trial.quality and vars(trial.quality),
+                "command": trial.command,
+                "python": trial.python,
+            }
+            for trial in result.trials
+        ],
+        "best": result.best.name if result.best else None,
+    }
+    path = result.directory / FILE
+    path.with_suffix(".tmp").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    path.with_suffix(".tmp").replace(path)

@@ -1,0 +1,128 @@
+"""A cure on trial: the changed game and method, its run, and how good its samples become."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from detente.cures.base import Change
+from detente.game import Game
+from detente.games.gan import gan_of
+from detente.methods.method import Method
+from detente.rescuing.observed_run import ObservedRun
+from detente.signals.base import SAMPLES
+from detente.signals.reference import Quality, Reference
+from detente.state import State
+from detente.training.step import Steps, draw
+
+OBSERVATIONS = 20  # in a whole run
+LATEST = 3  # observations that decide
+WARM_UP, TIMED = 2, 5  # steps
+
+
+class Trial:
+    """A cure on trial.
+
+    Args:
+        name: the cure in words.
+        change: what it changes.
+        game: the changed game.
+        method: the changed method.
+        directory: directory of its run; one that was killed is continued.
+        steps: steps of a whole run.
+        seed: the random seed.
+        reference: the user's real samples as the standard.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        change: Change,
+        game: Game,
+        method: Method,
+        directory: Path,
+        steps: int,
+        seed: int,
+        reference: Reference,
+    ) -> None:
+        self.name, self.change, self.game, self.method = name, change, game, method
+        self._gan, self._reference = gan_of(game), reference
+        every = max(1, steps // OBSERVATIONS)
+        self.observed = ObservedRun(game, method, directory, steps, every, seed, self._observe)
+        self.directory, self.outcome, self.step_cost = directory, "not started", 1.0
+        self.command, self.python = "", ""
+
+    def advance(self, steps: int) -> Iterator[int]:
+        """Train up to a number of steps, and yield the step after each tick."""
+        yield from self.observed.advance(steps)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps that are done."""
+        return self.observed.steps
+
+    @property
+    def cost(self) -> float:
+        """Cost so far, in steps of the user's own training."""
+        return self.steps * self.step_cost
+
+    @property
+    def score(self) -> float:
+        """How good the samples were in the last observations, at most about 1; −∞ if the run diverged."""
+        if self.observed.diverged:
+            return float("-inf")
+        scores = [point["score"] for point in self.observed.points[-LATEST:] if "score" in point]
+        return statistics.fmean(scores) if scores else float("-inf")
+
+    @property
+    def quality(self) -> Quality | None:
+        """How near the last samples are to the real ones; None before the first observation."""
+        points = [point["quality"] for point in self.observed.points if "quality" in point]
+        return Quality(**points[-1]) if points else None
+
+    @cached_property
+    def state(self) -> State:
+        """The last state, as metrics and samples see it."""
+        return self.observed.final_state()
+
+    def modules(self) -> Any:
+        """Return the trained modules in evaluation mode, as `Stepper.modules`: (generator, discriminator) of a GAN.
+
+        Those of `Networks` are a dictionary by player.
+        """
+        trained = self._gan.game.trained(self.state)
+        if set(trained) == {"generator", "discriminator"}:
+            return trained["generator"], trained["discriminator"]
+        return trained
+
+    def sample(self, count: int, seed: int = 0) -> Tensor:
+        """Return generated samples, (count, …), from the generator in evaluation mode."""
+        generator = torch.Generator().manual_seed(seed)
+        return self._gan.samples(self.state.vectors, self.state.buffers, count, generator)
+
+    def _observe(self, state: State, step: int) -> dict[str, Any]:
+        del step
+        generator = torch.Generator().manual_seed(1)
+        quality = self._reference.quality(self._gan.samples(state.vectors, state.buffers, 2 * SAMPLES, generator))
+        return {"quality": vars(quality), "score": quality.score}
+
+
+def seconds_per_step(game: Game, method: Method) -> float:
+    """Return the median time of a step (s)."""
+    generator = torch.Generator().manual_seed(0)
+    state, steps, seconds = method.initial(game, generator), Steps(game, method), []
+    for index in range(WARM_UP + TIMED):
+        state = method.prepare(game, state, generator)
+        drawn = draw(game, method, state, generator)
+        start = time.perf_counter()
+        (state,), _ = steps([state], [[drawn]])
+        if index >= WARM_UP:
+            seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
