@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from detente.games.adversarial import Adversarial as Adversarial
     from detente.games.networks import Networks as Networks
     from detente.methods.method import Method as Method
+    from detente.rescuing.rescue import rescue as rescue
     from detente.state import Info as Info
     from detente.state import State as State
     from detente.training.export import export as export
@@ -40,6 +41,7 @@ _MODULES = {
     "evaluate": "training.run_directory.evaluation",
     "export": "training.export",
     "load_exported": "training.export",
+    "rescue": "rescuing.rescue",
     "train": "training.loop",
 }
 __all__ = [  # a literal list, which type checkers and editors require
@@ -57,6 +59,7 @@ __all__ = [  # a literal list, which type checkers and editors require
     "evaluate",
     "export",
     "load_exported",
+    "rescue",
     "train",
 ]
 

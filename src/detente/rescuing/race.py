@@ -39,17 +39,16 @@ def plan_rounds(costs: Sequence[float], budget: float) -> Rounds:
         costs: cost of a step of each trial, relative to the user's own, the most promising trial first.
         budget: what may be spent, in whole runs of the user's own.
     """
-    for count in range(len(costs), 0, -1):
-        chosen = sorted(costs[:count], reverse=True)
-        first = FIRST
+    for count in range(len(costs), 1, -1):
+        chosen, first = sorted(costs[:count], reverse=True), FIRST
         while first >= LEAST:
-            second = min(1.0, LATER * first) if count > 1 else first
-            spent = first * sum(chosen) + (second - first) * sum(chosen[:SECOND])
-            last = min(1.0, second + (budget - spent) / chosen[0])
-            if last >= 1.0 or (count == 1 and last > 0):
-                return Rounds(count, first, second, last)
+            second = min(1.0, LATER * first)
+            spent = first * sum(chosen) + (second - first) * sum(chosen[:SECOND]) + (1.0 - second) * chosen[0]
+            if spent <= budget:
+                return Rounds(count, first, second, 1.0)
             first *= 0.9
-    return Rounds(1, 0.0, 0.0, budget / costs[0])
+    share = min(1.0, budget / costs[0])
+    return Rounds(1, share, share, share)
 
 
 def race(trials: Sequence[Trial], rounds: Rounds, steps: int) -> Iterator[tuple[Trial, int, int]]:

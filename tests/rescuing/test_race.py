@@ -1,0 +1,58 @@
+"""The race of cures: its rounds fit the budget, the better trials go on, and a killed one goes on where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from detente.rescuing.race import plan_rounds, race
+
+
+@pytest.mark.parametrize("budget", [1.0, 1.5, 2.4, 5.0])
+@pytest.mark.parametrize("costs", [[1.0], [2.0, 1.0], [1.0, 2.0, 1.5], [1.0, 1.0, 2.0, 3.0], [6.0, 1.0, 1.0]])
+def test_rounds_fit_the_budget_whichever_trials_win(costs: list[float], budget: float) -> None:
+    rounds = plan_rounds(costs, budget)
+    chosen = sorted(costs[: rounds.trials], reverse=True)
+    spent = rounds.first * sum(chosen) + (rounds.second - rounds.first) * sum(chosen[:2])
+    spent += (rounds.last - rounds.second) * chosen[0]
+    assert spent <= budget + 1e-9
+    assert 0 <= rounds.first <= rounds.second <= rounds.last <= 1
+    if rounds.trials > 1:
+        assert rounds.last == 1, "the winner has a whole run"
+
+
+def test_cheap_cures_all_have_a_try() -> None:
+    assert plan_rounds([1.0, 1.0, 1.0, 1.0], 2.4).trials == 4
+
+
+class Runner:
+    """A trial whose score is known."""
+
+    def __init__(self, name: str, score: float, diverges_at: int | None = None) -> None:
+        self.name, self.score, self.steps, self.outcome = name, score, 0, ""
+        self.observed = SimpleNamespace(diverged="")
+        self._diverges_at = diverges_at
+
+    def advance(self, steps: int) -> Iterator[int]:
+        while self.steps < steps and not self.observed.diverged:
+            self.steps += 10
+            if self.steps == self._diverges_at:
+                self.observed.diverged, self.score = f"diverged at step {self.steps}", float("-inf")
+            yield self.steps
+
+
+def test_the_better_trials_go_on() -> None:
+    runners = [Runner("bad", 0.1), Runner("good", 0.9), Runner("fair", 0.5), Runner("broken", 1.0, diverges_at=20)]
+    rounds = plan_rounds([1.0] * 4, 2.4)
+    for _ in race(cast(Any, runners), rounds, 1000):
+        pass
+    steps = {runner.name: runner.steps for runner in runners}
+    assert steps["good"] == 1000
+    assert steps["bad"] < steps["fair"] < 1000
+    assert steps["broken"] == 20
+    assert runners[1].outcome == "full run of 1000 steps"
+    assert runners[3].outcome == "diverged at step 20"
+    assert runners[0].outcome == f"dropped after {steps['bad']} of 1000 steps"
