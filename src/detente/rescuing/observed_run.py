@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from detente.errors import InvalidValue
 from detente.game import Game
 from detente.methods.method import Method
+from detente.modules.functional_call import EMPTY
 from detente.state import State
 from detente.training.loop import Tick
 from detente.training.progress import Progress
@@ -38,10 +39,19 @@ class ObservedRun:
         every: steps between observations, ≥ 1.
         seed: the random seed.
         observe: returns what is observed, as values for JSON, from a state as metrics see it, and its step.
+        described: the run's game and method as the command line resolves them, for run.yaml; empty in Python.
     """
 
     def __init__(
-        self, game: Game, method: Method, directory: Path, total: int, every: int, seed: int, observe: Observe
+        self,
+        game: Game,
+        method: Method,
+        directory: Path,
+        total: int,
+        every: int,
+        seed: int,
+        observe: Observe,
+        described: Mapping[str, Any] = EMPTY,
     ) -> None:
         self.run = Run(
             game,
@@ -55,7 +65,7 @@ class ObservedRun:
             compile="off",
             loggers=(),
         )
-        self.directory, self.every, self._observe = directory, every, observe
+        self.directory, self.every, self._observe, self._described = directory, every, observe, described
         self.points: list[dict[str, Any]] = self._read()  # one dictionary with "step" for each observation
         self.progress: Progress | None = None
 
@@ -76,7 +86,8 @@ class ObservedRun:
         if self.diverged or (self.points and self.steps >= run.steps):
             return
         losses: list[dict[str, float]] = []
-        for tick in train_into(run, self.directory, description(run), resume=resume, overwrite=not resume):
+        described = {**description(run), **self._described}
+        for tick in train_into(run, self.directory, described, resume=resume, overwrite=not resume):
             losses += [{name: float(value) for name, value in info.losses.items()} for info in tick.infos.values()]
             (progress,) = tick.progress
             diverged = progress.diverged_at is not None

@@ -60,7 +60,7 @@ class Rescue:
         cost: what was spent, in whole runs of the user's own.
         before: quality of the user's own samples at the end of the short run.
         after: quality of the best trial's samples.
-        rate: share of the budget that a step of the user's own costs, in seconds.
+        score_before: the score of the user's own samples then.
     """
 
     steps: int
@@ -117,10 +117,7 @@ def rescue(
     Raises:
         InvalidValue: the game is no GAN, the method does not support it, or the directory has another content.
     """
-    result = None
-    for result, _ in rescuing(game, method, budget, steps, seed, out, may_change_networks):
-        pass
-    assert result is not None
+    *_, (result, _) = rescuing(game, method, budget, steps, seed, out, may_change_networks)
     return result
 
 
@@ -133,7 +130,7 @@ def rescuing(
     out: Path | str | None = None,
     may_change_networks: bool = False,
     known: Sequence[Finding] = (),
-    describe: Callable[[Change], tuple[str, str]] | None = None,
+    describe: Callable[[Change], tuple[dict[str, Any], str]] | None = None,
 ) -> Iterator[tuple[Rescue, Event]]:
     """Carry out a rescue, and yield it, as far as it is, with its progress.
 
@@ -146,7 +143,7 @@ def rescuing(
         out: see `rescue`.
         may_change_networks: see `rescue`.
         known: findings that were made when the game was built.
-        describe: returns the command and the Python lines for a change.
+        describe: returns the configuration and the command line of a changed set-up.
     """
     limit = _parse(budget)
     require(isinstance(steps, int) and steps >= 1, "steps", steps, "an integer ≥ 1")
@@ -179,11 +176,10 @@ def rescuing(
     for name, change in candidates(case, may_change_networks):
         changed, other = change.apply(game, method)
         directory = folder / "trials" / f"{len(result.trials) + 1}-{_file_name(name)}"
-        trial = Trial(name, change, changed, other, directory, steps, seed, short.reference)
+        described, command = ({}, "") if describe is None else describe(change)
+        trial = Trial(name, change, changed, other, directory, steps, seed, short.reference, described, command)
         relative = _remembered(folder, name, lambda g=changed, m=other: seconds_per_step(g, m)) / own
         trial.step_cost = max(0.25, math.ceil(4 * relative - 0.5) / 4)  # a timing on a busy machine is rough
-        if describe is not None:
-            trial.command, trial.python = describe(change)
         result.trials.append(trial)
     if not result.trials:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from detente.cures.base import Change
+from detente.cures.lines import python_lines
 from detente.game import Game
 from detente.games.gan import gan_of
 from detente.methods.method import Method
+from detente.modules.functional_call import EMPTY
 from detente.rescuing.observed_run import ObservedRun
 from detente.signals.base import SAMPLES
 from detente.signals.reference import Quality, Reference
@@ -39,6 +41,8 @@ class Trial:
         steps: steps of a whole run.
         seed: the random seed.
         reference: the user's real samples as the standard.
+        described: the configuration of the run, as the command line resolves it; empty in Python.
+        command: the command line that trains the changed set-up; empty in Python.
     """
 
     def __init__(
@@ -51,13 +55,19 @@ class Trial:
         steps: int,
         seed: int,
         reference: Reference,
+        described: Mapping[str, Any] = EMPTY,
+        command: str = "",
     ) -> None:
         self.name, self.change, self.game, self.method = name, change, game, method
         self._gan, self._reference = gan_of(game), reference
         every = max(1, steps // OBSERVATIONS)
-        self.observed = ObservedRun(game, method, directory, steps, every, seed, self._observe)
-        self.directory, self.outcome, self.step_cost = directory, "not started", 1.0
-        self.command, self.python = "", ""
+        self.observed = ObservedRun(game, method, directory, steps, every, seed, self._observe, described)
+        self.directory, self.command, self.outcome, self.step_cost = directory, command, "not started", 1.0
+
+    @property
+    def python(self) -> str:
+        """Python lines that make the changed `game` and `method`."""
+        return python_lines(self.change)
 
     def advance(self, steps: int) -> Iterator[int]:
         """Train up to a number of steps, and yield the step after each tick."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 import warnings
 from collections.abc import Sequence
@@ -9,14 +10,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from detente.cli import configuration, recorded_runs
 from detente.cli.command_words import Parser
 from detente.cli.display import console
 from detente.cli.terminal import quoted
+from detente.cures.base import Change
+from detente.cures.lines import changed_words
 from detente.errors import InvalidValue
-from detente.rescuing.description import Description
 from detente.rescuing.rescue import Rescue, rescuing
 from detente.rescuing.text import lines
 from detente.training.run_directory.directory import clear
@@ -41,6 +44,15 @@ def main(words: Sequence[str]) -> int:
         raise InvalidValue("out", None, "a directory for what is trained", "Say where with --out runs/NAME")
     if options.overwrite and options.out.exists():
         clear(options.out, overwrite=True)
+    described = _described(words, content)
+
+    def describe(change: Change) -> tuple[dict[str, Any], str]:
+        changed = changed_words(described, change)
+        parser = configuration.parser("train", "")
+        resolved = configuration.resolved(parser, configuration.parse(parser, changed))
+        command = shlex.join(["detente", "train", *changed, "--out", f"{options.out}-cured"])
+        return {name: resolved[name] for name in ("game", "method")}, command
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the checks, which are findings here
         run = configuration.rebuilt(content)
@@ -52,7 +64,7 @@ def main(words: Sequence[str]) -> int:
             run.seeds[0],
             options.out,
             options.may_change_networks,
-            description=Description(content),
+            describe=describe,
         )
         try:
             result = _with_progress_bar(events)
@@ -82,6 +94,35 @@ def _of_directory(words: Sequence[str]) -> tuple[SimpleNamespace, dict[str, Any]
     options = parser.parse(words)
     content = configuration.resolved(*recorded_runs.from_directory(options.run))
     return options, content | ({"steps": options.steps} if options.steps else {})
+
+
+def _described(words: Sequence[str], content: dict[str, Any]) -> list[str]:
+    """Return the set-up as options of `train`: as they were typed, or from a configuration."""
+    names = ("game", "method", "steps", "seeds")
+    if "--game" in words and "--config" not in words:
+        described, taken = [], False
+        for word in words:
+            if word.startswith("--"):
+                taken = word.removeprefix("--").partition("=")[0].partition(".")[0] in names
+            described += [word] if taken else []
+        return described
+    return [word for name in names for word in _as_words(f"--{name}", content[name])]
+
+
+def _as_words(option: str, value: Any) -> list[str]:
+    """Return a resolved option as words, the settings of a member as options of their own."""
+    if isinstance(value, dict) and "class_path" in value:
+        settings = value.get("init_args") or {}
+        return [
+            option,
+            str(value["class_path"]),
+            *(w for k, v in settings.items() for w in _as_words(f"{option}.{k}", v)),
+        ]
+    if value is None:
+        return []
+    if isinstance(value, dict | list | tuple):
+        return [option, yaml.safe_dump(value, default_flow_style=True, width=10**6).strip()]
+    return [option, str(value)]
 
 
 def _add_options(parser: Parser) -> None:
