@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from detente.errors import require
-
-_PER_SAMPLE = (nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LocalResponseNorm)
 
 
 class UnlessOnePixel(nn.Module):
@@ -47,7 +46,7 @@ def without_mates(module: nn.Module) -> nn.Module:
             if isinstance(child, _BatchNorm):
                 setattr(parent, name, nn.GroupNorm(1, child.num_features, eps=child.eps))
                 count += 1
-            elif isinstance(child, _PER_SAMPLE) or _is_own_norm(child):
+            elif _is_per_channel(child):
                 setattr(parent, name, UnlessOnePixel(child))
                 count += 1
     require(count > 0, "norm", type(module).__name__, "a module with a normalisation layer")
@@ -56,14 +55,17 @@ def without_mates(module: nn.Module) -> nn.Module:
 
 def has_layers(module: nn.Module) -> bool:
     """Whether a module has a layer that `without_mates` replaces."""
-    kinds = (_BatchNorm, *_PER_SAMPLE)
-    parts = [part for part in module.modules() if isinstance(part, kinds) or _is_own_norm(part)]
+    parts = [part for part in module.modules() if isinstance(part, _BatchNorm) or _is_per_channel(part)]
     return len(parts) > 0 and not any(isinstance(part, UnlessOnePixel) for part in module.modules())
 
 
-def _is_own_norm(layer: nn.Module) -> bool:
+def _is_per_channel(layer: nn.Module) -> bool:
+    """Whether a layer normalises each channel of a sample, or is a layer of the user's that may do so."""
+    if isinstance(layer, nn.GroupNorm):
+        return layer.num_groups == layer.num_channels
     own = not type(layer).__module__.startswith("torch.")
-    return own and not [*layer.children()] and re.search("norm", type(layer).__name__, re.I) is not None
+    named = own and not [*layer.children()] and re.search("norm", type(layer).__name__, re.I) is not None
+    return isinstance(layer, _InstanceNorm) or named
 
 
 def initialized_again(module: nn.Module) -> nn.Module:

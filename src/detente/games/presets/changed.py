@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detente.data.base import Data
+from detente.data.base import Data, StoredData
 from detente.errors import InvalidValue, require
 from detente.filters.base import Filter
 from detente.filters.gaussian_smoothing import GaussianSmoothing
@@ -248,10 +248,13 @@ def _in_standard_units(penalties: Sequence[Penalty], units: Units | None) -> tup
 
 
 def real_samples(gan: Gan) -> Tensor:
-    """Return real samples, always the same ones."""
+    """Return real samples, always the same ones, (count, …), float64: all of a small set."""
     generator = torch.Generator().manual_seed(0)
     first = gan.real(1, generator)
     count = min(REAL, max(64, NUMBERS // first.numel()))
+    data = getattr(gan.game, "data", None)
+    if isinstance(data, StoredData) and gan.real_entry == "real" and data.size <= count:
+        return data.take(torch.arange(data.size))["real"].double()
     return gan.real(count, generator).double()
 
 
