@@ -5,14 +5,29 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from detente import methods
 from detente.checks.base import FAILURES, Finding
 from detente.errors import require
 from detente.game import Game
+from detente.games.adversarial import Adversarial
 from detente.games.gan import Gan
+from detente.games.networks import Networks
+from detente.games.presets.changed import changed, ends_in_sigmoid, real_samples, spread, units_for
 from detente.methods.method import Method
+from detente.modules.rescaled import Units, units_of
+from detente.optimizers.base import Optimizer, Wrapper
+from detente.optimizers.momentum import Momentum
+from detente.optimizers.sgd import SGD
+
+SURE = 0.5  # a finding that is more likely right than wrong
+RATIO = 5.0  # of two rates, as far apart as in the settings of published GANs (two time-scales: 1 : 4, 1 : 5)
 
 
 @dataclass(frozen=True)
@@ -20,7 +35,7 @@ class Change:
     """A change of a game and a method.
 
     Args:
-        game: arguments that the game gets instead of its own, as for `Adversarial.changed`.
+        game: arguments of `detente.games.presets.changed`, which replace the game's own settings.
         method: name of the new method, or "" for the same one.
         settings: arguments of the new method.
     """
@@ -46,8 +61,10 @@ class Change:
         Raises:
             InvalidValue: they do not fit.
         """
-        changed = game.changed(**self.game) if self.game else game
-        return changed, getattr(methods, self.method)(**self.settings) if self.method else method
+        game = changed(game, **self.game) if self.game else game
+        if not self.method:
+            return game, method
+        return game, getattr(methods, self.method)(**self.settings)
 
 
 @dataclass(frozen=True)
@@ -67,6 +84,154 @@ class Case:
     gan: Gan
     findings: Sequence[Finding]
     steps: int
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether the losses are ours, so that they can be replaced."""
+        return isinstance(self.game, Adversarial)
+
+    @cached_property
+    def real(self) -> torch.Tensor:
+        """Real samples, always the same ones, (count, …), float64."""
+        return real_samples(self.gan)
+
+    @property
+    def images(self) -> bool:
+        """Whether samples are images or other data of many numbers, rather than points or tables."""
+        return self.real[0].numel() > 64 or self.real.dim() > 2
+
+    @cached_property
+    def deviation(self) -> torch.Tensor:
+        """The data's standard deviation: of each column of points and tables, otherwise of all numbers."""
+        return spread(self.real)[1]
+
+    @cached_property
+    def units(self) -> Units | None:
+        """The units in which the networks shall work, if they do not work in the data's own."""
+        present = units_of(self.module("discriminator"))
+        return present or (units_for(self.gan) if self.rescales else None)
+
+    @property
+    def rescales(self) -> bool:
+        """Whether the data's scale is found wrong, and can be changed."""
+        varies = bool((self.real != self.real[:1]).any())
+        fresh = units_of(self.module("discriminator")) is None
+        return self.sure("data scale") >= SURE and varies and fresh
+
+    @cached_property
+    def variance(self) -> float:
+        """The sum of the variances of all numbers of a sample, in the units in which the networks work.
+
+        It is the natural unit of a squared slope's reciprocal: a score that changes by one from one sample to another
+        one has a mean squared slope of about 1/variance.
+        """
+        real = self.real if self.units is None else self.units.standard(self.real)
+        return max(float(real.flatten(1).var(0).sum()), 1e-12)
+
+    @property
+    def penalty_strength(self) -> float:
+        """γ of R1 and R2, 0.02 of the data's variance.
+
+        At a slope of 1/√variance, at which the score changes by one from one sample to another, γ/2 times the squared
+        slope is then 0.01: small beside the loss, 1.39, of an undecided discriminator, and as large as it at ten times
+        this slope, where the discriminator separates modes that are a tenth of the data's width apart.
+        """
+        return float(f"{0.02 * self.variance:.2g}")
+
+    @property
+    def decay(self) -> float:
+        """The decay of an average with a half-life of 1/50 of the run, at most 0.999."""
+        return min(0.999, float(f"{0.5 ** (50 / max(self.steps, 50)):.4f}"))
+
+    @property
+    def policy(self) -> str:
+        """How images are augmented; those of one channel have no colours."""
+        return "translation,cutout" if self.real.shape[1] == 1 else "color,translation,cutout"
+
+    @property
+    def alike(self) -> bool:
+        """Whether the columns have similar standard deviations, within a factor of 3."""
+        return float(self.deviation.max()) <= 3 * float(self.deviation.min())
+
+    @cached_property
+    def probabilities(self) -> bool:
+        """Whether the discriminator ends in a sigmoid."""
+        return ends_in_sigmoid(self.gan)
+
+    def module(self, role: str) -> nn.Module:
+        """Return the module of the "generator" or the "discriminator"."""
+        return self.game.modules[getattr(self.gan, role)]
+
+    @property
+    def batch_norm(self) -> bool:
+        """Whether the discriminator has BatchNorm."""
+        return any(isinstance(part, _BatchNorm) for part in self.module("discriminator").modules())
+
+    @cached_property
+    def own_rates(self) -> dict[str, float]:
+        """The learning rates of the method, by player, where they are numbers of an adaptive optimizer."""
+        rates = {}
+        for name, optimizer in self.method.playing(self.game).optimizers(self.game.players).items():
+            inner: Optimizer = optimizer
+            while isinstance(inner, Wrapper):
+                inner = inner.optimizer
+            rate = getattr(inner, "learning_rate", None)
+            if isinstance(rate, int | float) and not isinstance(inner, SGD | Momentum):
+                rates[name] = float(rate)
+        return rates
+
+    def rate(self, role: str) -> float:
+        """Return a learning rate of Adam that suits the network of a role, in [2e-4, 2e-3].
+
+        0.128/(largest fan-in): an Adam step changes each weight by at most about the rate η, and so a layer's sums of n
+        inputs by up to nη. This gives 1e-3 for layers of 128 units, 5e-4 for 256, and DCGAN's 2e-4 for more than 640
+        inputs, that is for most convolutions. A network of at most 100 numbers gets 1e-2; on images, where errors of
+        many outputs add up, the largest rate is 5e-4.
+
+        Source: Yang & Hu 2021, Tensor Programs IV (arXiv:2011.14522), for rates like 1/fan-in with Adam; Radford et al.
+            2016 for 2e-4.
+        """
+        weights = [weight for weight in self.module(role).parameters() if weight.requires_grad]
+        if sum(weight.numel() for weight in weights) <= 100:
+            return 1e-2
+        largest = max([weight[0].numel() for weight in weights if weight.dim() >= 2 and len(weight)], default=64)
+        most = 5e-4 if self.images else 2e-3
+        rate = min(most, max(2e-4, 0.128 / largest))
+        return float(f"{rate:.1g}")
+
+    def rates(self, generator: float, discriminator: float) -> float | dict[str, float]:
+        """Return the learning rates: a number if they are equal, or by player; other players have the generator's."""
+        if generator == discriminator:
+            return generator
+        known = {self.gan.generator: generator, self.gan.discriminator: discriminator}
+        return {name: known.get(name, generator) for name in self.game.players}
+
+    @property
+    def balanced(self) -> float:
+        """One rate for both players that suits the more delicate network."""
+        return min(self.rate("generator"), self.rate("discriminator"))
+
+    @property
+    def rates_are_off(self) -> bool:
+        """Whether the method's rates are unknown, more than a factor of 5 apart, or that far from suitable ones."""
+        own = [self.own_rates.get(name) for name in (self.gan.generator, self.gan.discriminator)]
+        if None in own:
+            return True
+        generator, discriminator = map(float, own)  # pyright: ignore[reportArgumentType]
+        pairs = [(generator, discriminator), *((r, self.rate("generator")) for r in (generator, discriminator))]
+        return any(not 1 / RATIO <= a / b <= RATIO for a, b in pairs)
+
+    @property
+    def in_order(self) -> dict[str, Any]:
+        """Arguments of `changed` with which the generator is the first player, as methods expect; mostly none."""
+        first = self.game.players[0] == self.gan.generator
+        known = set(self.game.players) & {"generator", "discriminator"}
+        return {} if first or known or len(self.game.players) != 2 else {"batch": self.game.batch}
+
+    @property
+    def own_losses(self) -> bool:
+        """Whether the losses are the user's own functions."""
+        return isinstance(self.game, Networks) and not self.adversarial
 
     def sure(self, failure: str) -> float:
         """Return how sure it is that the GAN has this failure, in [0, 1]."""

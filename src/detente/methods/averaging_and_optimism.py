@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from detente.fields.gradient import Gradient
-from detente.methods.base import Optimizers, Rate, named_optimizer, registered, with_rates
+from detente.methods.base import Betas, Optimizers, Rate, named_optimizer, registered, with_rates
 from detente.methods.method import Method
 from detente.optimizers.adam import Adam
 from detente.optimizers.base import Optimizer
@@ -68,6 +68,7 @@ def lookahead(
     optimizer: Optimizer | str = "adam",
     learning_rate: Rate = None,
     discriminator_turns: int = 1,
+    betas: Betas = None,
 ) -> Method:
     """Lookahead-minmax: alternating training that is pulled half-way back to slow weights every few steps.
 
@@ -77,10 +78,11 @@ def lookahead(
         optimizer: an optimizer or its name; "adam" has the paper's β₁ = 0 and β₂ = 0.9.
         learning_rate: rate of the named optimizer; default 2e-4.
         discriminator_turns: turns of the discriminator per turn of the generator, ≥ 1; 5 in the paper.
+        betas: (β₁, β₂) of the named optimizer, each in [0, 1); default the paper's for Adam.
 
     Source: Chavdarova et al. 2021, Taming GANs with Lookahead-Minmax (arXiv:2006.14567), Algorithm 1.
     """
-    inner, player = _alternating(optimizer, learning_rate, discriminator_turns)
+    inner, player = _alternating(optimizer, learning_rate, discriminator_turns, betas)
     return Method(Gradient(), Lookahead(inner, every, step), player)
 
 
@@ -127,6 +129,8 @@ def averaged(
     discriminator_turns: int = 1,
     half_life: float | None = None,
     ramp_up: float | None = None,
+    betas: Betas = None,
+    clip: float | Schedule | None = None,
 ) -> Method:
     """Alternating training with an average of the generator for metrics and samples.
 
@@ -139,20 +143,22 @@ def averaged(
         discriminator_turns: turns of the discriminator per turn of the generator, ≥ 1.
         half_life: half-life of the exponential average in steps, > 0, instead of `decay`; default none.
         ramp_up: the half-life is at most this share of the steps so far, 0.05 in StyleGAN2 and EDM; default none.
+        betas: (β₁, β₂) of the named optimizer, each in [0, 1); default its own, for Adam (0.5, 0.999).
+        clip: largest norm of each player's gradient, > 0, or a schedule; default no bound.
 
     Source: Yazıcı et al. 2019, The Unusual Effectiveness of Averaging in GAN Training (arXiv:1806.04498).
         Half-life and ramp-up as in the codes of StyleGAN2-ADA and EDM.
     """
     turns = {"discriminator": discriminator_turns} if discriminator_turns != 1 else {}
     scheme = Averaging(Alternating(turns=turns), kind, decay, ("generator",), start, half_life, ramp_up)
-    return Method(Gradient(), scheme, named_optimizer(optimizer, learning_rate, 2e-4))
+    return Method(Gradient(), scheme, named_optimizer(optimizer, learning_rate, 2e-4, betas, clip))
 
 
 def _alternating(
-    optimizer: Optimizer | str, learning_rate: Rate, discriminator_turns: int
+    optimizer: Optimizer | str, learning_rate: Rate, discriminator_turns: int, betas: Betas = None
 ) -> tuple[Alternating, Optimizers]:
     """Return the alternating scheme, and the requested optimizer; "adam" has the betas of Lookahead-minmax."""
     turns = {"discriminator": discriminator_turns} if discriminator_turns != 1 else {}
-    if optimizer == "adam":
+    if optimizer == "adam" and betas is None:
         return Alternating(turns=turns), with_rates(learning_rate, 2e-4, lambda rate: Adam(rate, (0.0, 0.9)))
-    return Alternating(turns=turns), named_optimizer(optimizer, learning_rate, 2e-4)
+    return Alternating(turns=turns), named_optimizer(optimizer, learning_rate, 2e-4, betas)

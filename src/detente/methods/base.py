@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from detente.errors import InvalidValue, require, unknown
 from detente.optimizers.base import Optimizer, Wrapper
+from detente.optimizers.clipped_gradient import ClippedGradient
 from detente.optimizers.torch_optimizer import Torch
 from detente.registry import members
 from detente.schedules.base import Schedule
@@ -16,6 +17,7 @@ from detente.schedules.base import Schedule
 # One learning rate for all players, or one per player (two time-scales), by name or in the order of the players.
 Rate = float | Schedule | Mapping[str, float | Schedule] | Sequence[float | Schedule] | None
 Optimizers = Optimizer | Mapping[str, Optimizer] | Sequence[Optimizer]
+Betas = tuple[float | Schedule, float | Schedule] | None  # of a named optimizer that has such; None for its own
 Build = TypeVar("Build", bound=Callable[..., Any])
 GAN_PLAYERS = ("generator", "discriminator")
 
@@ -70,16 +72,37 @@ def with_rates(learning_rate: Rate, default: float, make: Callable[[Any], Optimi
     return _make("learning_rate", learning_rate, make)
 
 
-def named_optimizer(optimizer: Optimizer | str, learning_rate: Rate, default: float) -> Optimizers:
+def named_optimizer(
+    optimizer: Optimizer | str,
+    learning_rate: Rate,
+    default: float,
+    betas: Betas = None,
+    clip: float | Schedule | None = None,
+) -> Optimizers:
     """Return an optimizer unchanged, or for a name, the member of that name with `learning_rate` or the default.
 
     A name with a dot is the import path of a `torch.optim.Optimizer`, such as "torch.optim.AdamW". If each player has
     its own learning rate, each has its own optimizer.
 
+    Args:
+        optimizer: an optimizer, or its name.
+        learning_rate: rate of the named optimizer, for all players or per player; None for the default.
+        default: the default rate.
+        betas: (β₁, β₂) of the named optimizer; None for its own.
+        clip: largest norm of each player's gradient, > 0, or a schedule; None for no bound.
+
     Raises:
-        InvalidValue: the name is unknown, or an optimizer instance is combined with a learning rate.
+        InvalidValue: the name is unknown, or an optimizer instance is combined with a learning rate or betas.
     """
+    if clip is not None:
+        inner = named_optimizer(optimizer, learning_rate, default, betas)
+        if isinstance(inner, Optimizer):
+            return ClippedGradient(inner, clip)
+        if isinstance(inner, Mapping):
+            return {player: ClippedGradient(each, clip) for player, each in inner.items()}
+        return tuple(ClippedGradient(each, clip) for each in inner)
     if isinstance(optimizer, Optimizer):
+        require(betas is None, "betas", betas, "None, since the optimizer that you passed has its own")
         if learning_rate is not None:
             raise InvalidValue("learning_rate", learning_rate, "None, since the optimizer that you passed has its own")
         return optimizer
@@ -87,10 +110,15 @@ def named_optimizer(optimizer: Optimizer | str, learning_rate: Rate, default: fl
     if not isinstance(optimizer, str):
         raise InvalidValue("optimizer", optimizer, f"an optimizer, or one of {', '.join(choices)}")
     if "." in optimizer:
+        require(betas is None, "betas", betas, "None, since this optimizer has its own")
         return with_rates(learning_rate, default, lambda rate: _torch_optimizer(optimizer, rate))
     if optimizer not in choices:
         raise unknown("optimizer", optimizer, choices)
-    return with_rates(learning_rate, default, lambda rate: choices[optimizer](learning_rate=rate))
+    kind = choices[optimizer]
+    accepted = betas is None or "betas" in getattr(kind, "__dataclass_fields__", {})
+    require(accepted, "betas", betas, f"None, since {optimizer} has none")
+    more: dict[str, Any] = {} if betas is None else {"betas": tuple(betas)}
+    return with_rates(learning_rate, default, lambda rate: kind(learning_rate=rate, **more))
 
 
 def gan_optimizers(optimizer: Optimizer | str, learning_rate: Rate, default: float) -> dict[str, Optimizer]:

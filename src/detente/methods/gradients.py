@@ -7,7 +7,7 @@ from typing import Literal
 from detente.fields.consensus import Consensus
 from detente.fields.gradient import Gradient
 from detente.fields.smoothing import Smoothing
-from detente.methods.base import Rate, gan_optimizers, named_optimizer, registered
+from detente.methods.base import Betas, Rate, gan_optimizers, named_optimizer, registered
 from detente.methods.method import Method
 from detente.optimizers.base import Optimizer
 from detente.optimizers.clipped import Clipped
@@ -47,6 +47,8 @@ def alternating(
     learning_rate: Rate = None,
     discriminator_turns: int = 1,
     order: tuple[str, ...] | None = None,
+    betas: Betas = None,
+    clip: float | Schedule | None = None,
 ) -> Method:
     """Alternating gradient descent (AltGA): the usual training of GANs.
 
@@ -55,11 +57,13 @@ def alternating(
         learning_rate: rate of the named optimizer; default 2e-4.
         discriminator_turns: turns of the discriminator per turn of the generator, ≥ 1.
         order: the players in the order in which they move; default: the discriminator first.
+        betas: (β₁, β₂) of the named optimizer, each in [0, 1); default its own, for Adam (0.5, 0.999).
+        clip: largest norm of each player's gradient, > 0, or a schedule; default no bound.
 
     Source: Goodfellow et al. 2014, Algorithm 1; Radford et al. 2016 for the rate.
     """
     turns = {"discriminator": discriminator_turns} if discriminator_turns != 1 else {}
-    return Method(Gradient(), Alternating(order, turns), named_optimizer(optimizer, learning_rate, 2e-4))
+    return Method(Gradient(), Alternating(order, turns), named_optimizer(optimizer, learning_rate, 2e-4, betas, clip))
 
 
 @registered(
@@ -84,16 +88,23 @@ def alternating_shared_batch(optimizer: Optimizer | str = "adam", learning_rate:
     use="if losses oscillate; it adds no hyper-parameters",
     limits="each step evaluates the field twice",
 )
-def extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate = None) -> Method:
+def extragradient(
+    optimizer: Optimizer | str = "adam",
+    learning_rate: Rate = None,
+    betas: Betas = None,
+    clip: float | Schedule | None = None,
+) -> Method:
     """Extragradient: a trial step, then a move from the original point; with Adam, this is ExtraAdam.
 
     Args:
         optimizer: an optimizer or its name.
         learning_rate: rate of the named optimizer; default 2e-4.
+        betas: (β₁, β₂) of the named optimizer, each in [0, 1); default its own, for Adam (0.5, 0.999).
+        clip: largest norm of each player's gradient, > 0, or a schedule; default no bound.
 
     Source: Korpelevich 1976; Gidel et al. 2019 (arXiv:1802.10551), Algorithms 2 and 4.
     """
-    return Method(Gradient(), Extragradient(), named_optimizer(optimizer, learning_rate, 2e-4))
+    return Method(Gradient(), Extragradient(), named_optimizer(optimizer, learning_rate, 2e-4, betas, clip))
 
 
 @registered(
@@ -136,7 +147,11 @@ def optimistic(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -
     limits="is biased on mini-batches; a large strength also attracts to stationary points that are not minima",
 )
 def consensus(
-    strength: float | Schedule = 10.0, optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rate: Rate = None
+    strength: float | Schedule = 10.0,
+    optimizer: Optimizer | str = "rmsprop_tensorflow",
+    learning_rate: Rate = None,
+    betas: Betas = None,
+    clip: float | Schedule | None = None,
 ) -> Method:
     """Consensus optimisation: simultaneous gradient descent with a pull ∇ ½‖v‖² towards stationary points.
 
@@ -144,10 +159,12 @@ def consensus(
         strength: γ, ≥ 0, or a schedule; 10 for the mixture, 0.1 or 10 for images.
         optimizer: an optimizer or its name.
         learning_rate: rate of the named optimizer; default 1e-4.
+        betas: (β₁, β₂) of the named optimizer, each in [0, 1); default its own, for Adam (0.5, 0.999).
+        clip: largest norm of each player's gradient, > 0, or a schedule; default no bound.
 
     Source: Mescheder, Nowozin & Geiger 2017, The Numerics of GANs, Algorithm 2.
     """
-    return Method(Consensus(strength), Simultaneous(), named_optimizer(optimizer, learning_rate, 1e-4))
+    return Method(Consensus(strength), Simultaneous(), named_optimizer(optimizer, learning_rate, 1e-4, betas, clip))
 
 
 @registered(

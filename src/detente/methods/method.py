@@ -53,11 +53,17 @@ class Method:
     def playing(self, game: Game) -> Method:
         """Return the method for a game of two players of other names.
 
-        Where the method names "generator" and "discriminator", the result names the game's first and second player.
+        Where the method names "generator" and "discriminator", the result names the game's first and second player. If
+        the game has only one of these two names, the other one stands for its other player.
         """
-        if len(game.players) != 2 or set(game.players) & set(GAN_PLAYERS):
+        if len(game.players) != 2 or set(game.players) == set(GAN_PLAYERS):
             return self
-        return _renamed(self, dict(zip(GAN_PLAYERS, game.players, strict=True)))
+        known = [name for name in game.players if name in GAN_PLAYERS]
+        if not known:
+            return _renamed(self, dict(zip(GAN_PLAYERS, game.players, strict=True)))
+        (missing,) = (name for name in GAN_PLAYERS if name not in known)
+        (other,) = (name for name in game.players if name not in known)
+        return _renamed(self, {missing: other})
 
     def _optimizers(self, game: Game) -> dict[str, Optimizer]:
         """Return the optimizer of each player for the layout of its vector."""

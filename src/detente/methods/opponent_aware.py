@@ -124,6 +124,7 @@ def unrolled(
     inner: Literal["gradient", "adam"] = "adam",
     learning_rate: float | Schedule = 1e-4,
     generator_learning_rate: float | Schedule = 1e-3,
+    betas: tuple[float, float] = (0.5, 0.999),
 ) -> Method:
     """Unrolled GAN: the generator's gradient passes through K simulated steps of the discriminator, which takes one.
 
@@ -132,11 +133,11 @@ def unrolled(
         inner: the simulated steps: "adam", like the real steps, or "gradient" (plain).
         learning_rate: rate of the discriminator's real and simulated steps, > 0, or a schedule.
         generator_learning_rate: rate of the generator's steps, > 0, or a schedule.
+        betas: (β₁, β₂) of Adam, each in [0, 1).
 
     Source: Metz et al. 2017, Unrolled Generative Adversarial Networks (arXiv:1611.02163), section 2.2; the authors'
         code of the mixture for K, rates and Adam.
     """
     require_one_rate(learning_rate, "It is the discriminator's rate; generator_learning_rate is the generator's")
-    betas = (0.5, 0.999)
     optimizers = {"generator": Adam(generator_learning_rate, betas), "discriminator": Adam(learning_rate, betas)}
     return Method(Unrolled(steps, learning_rate, inner, betas, player="generator"), Simultaneous(), optimizers)

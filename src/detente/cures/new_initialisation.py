@@ -1,0 +1,29 @@
+"""New initial weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from detente.cures.base import Case, Change, Cure
+
+
+class NewInitialisation(Cure):
+    """Initialise all layers as PyTorch does by default, instead of with weights that are zero, tiny or huge.
+
+    Source: He et al. 2015 (arXiv:1502.01852); LeCun et al. 1998, Efficient BackProp, section 4.6.
+    """
+
+    title: ClassVar[str] = "New initial weights"
+    treats: ClassVar[Mapping[str, float]] = {
+        "vanishing gradient": 0.6,
+        "blow-up": 0.3,
+        "generator overpowers or discriminator dead": 0.3,
+        "collapse": 0.15,
+    }
+    changes_networks: ClassVar[bool] = True
+
+    def __call__(self, case: Case) -> Change | None:
+        """Return the change, or None if it does not apply."""
+        del case
+        return Change({"initialization": True})

@@ -1,0 +1,30 @@
+"""Another normalisation in the discriminator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from detente.cures.base import Case, Change, Cure
+from detente.modules.replaced_layers import has_layers
+
+
+class OtherNormalisation(Cure):
+    """Replace the discriminator's BatchNorm by layer norm, and skip normalisation of maps of one pixel.
+
+    Source: Gulrajani et al. 2017 (arXiv:1704.00028), section 4 (layer norm instead of BatchNorm); Ba et al. 2016.
+    """
+
+    title: ClassVar[str] = "Another normalisation in the discriminator"
+    treats: ClassVar[Mapping[str, float]] = {
+        "normalisation": 0.8,
+        "vanishing gradient": 0.5,
+        "generator overpowers or discriminator dead": 0.4,
+        "penalty or Lipschitz bound wrong": 0.3,
+        "discriminator overpowers": 0.2,
+    }
+    changes_networks: ClassVar[bool] = True
+
+    def __call__(self, case: Case) -> Change | None:
+        """Return the change, or None if it does not apply."""
+        return Change({"norm": True}) if has_layers(case.module("discriminator")) else None

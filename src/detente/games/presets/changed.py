@@ -1,0 +1,406 @@
+"""Any GAN with some of its settings replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from detente.data.base import Data, StoredData
+from detente.errors import InvalidValue, require
+from detente.filters.base import Filter
+from detente.filters.gaussian_smoothing import GaussianSmoothing
+from detente.game import Game
+from detente.games.adversarial import Adversarial
+from detente.games.gan import Gan, gan_of
+from detente.games.networks import Networks
+from detente.games.penalised import InStandardUnits, PenalisedLosses, Roles
+from detente.games.scores import Scores, _ends_in_sigmoid
+from detente.modules.calling import Build, copied
+from detente.modules.output_range import reachable_range
+from detente.modules.replaced_layers import initialized_again, widened, without_mates
+from detente.modules.rescaled import Units, filter_inputs, rescale_inputs, rescale_outputs, units_of
+from detente.networks.packed import Packed
+from detente.networks.spectral_norm import spectral_norm as with_spectral_norm
+from detente.objectives.base import Objective
+from detente.penalties.base import Penalty
+from detente.schedules.base import Schedule
+
+COLUMNS, REAL, FAKE = 64, 4096, 64
+NUMBERS = 2**22
+Transform = Callable[[nn.Module], nn.Module]
+
+
+def changed(
+    game: Game,
+    objective: Objective | str | None = None,
+    penalties: Sequence[Penalty] | None = None,
+    batch: int | None = None,
+    filter: Filter | None = None,
+    scores: Scores | None = None,
+    rescale: bool = False,
+    input_noise: float | Schedule = 0.0,
+    separate: bool = False,
+    packed: int = 1,
+    spectral_norm: bool = False,
+    norm: bool = False,
+    initialization: bool = False,
+) -> Game:
+    """A GAN with some of its settings replaced: `changed(my_game(), penalties=[R1(1.0)])`. The game itself stays.
+
+    Args:
+        game: the game: `Adversarial`, `Conditional`, or `Networks` with a generator and a discriminator.
+        objective: a member of `detente.objectives` or its name; default: the game's own.
+        penalties: members of `detente.penalties`, instead of the game's own; with losses of your own, in addition to
+            them. Default: the game's own.
+        batch: samples in a batch; default: the game's own.
+        filter: a member of `detente.filters`, instead of the game's own; default: the game's own.
+        scores: output of the discriminator, "logits" or "probabilities"; default: the game's own.
+        rescale: let the networks work in standard units, while samples stay in the data's: the generator becomes
+            G'(z) = a + b G(z), the discriminator D'(x) = D((x − a)/b), and penalties are taken in standard units. For
+            points and tables, a and b are each column's mean and standard deviation, for other data the mean and
+            standard deviation of all numbers. The bounds of a bounded generator (tanh, sigmoid, ReLU) are mapped onto
+            the data's least and greatest number instead.
+        input_noise: Gaussian noise on all that the discriminator sees in training, in standard deviations of the data,
+            or a schedule.
+        separate: replace losses of your own by the non-saturating ones, with the same networks and data, where the
+            discriminator scores real and generated samples in batches apart.
+        packed: samples that the discriminator judges at once (PacGAN); with more than 1, its first layer is replaced.
+        spectral_norm: divide each weight of the discriminator by its largest singular value.
+        norm: replace the discriminator's BatchNorm by layer norm, and skip normalisation of maps of one pixel.
+        initialization: initialise all layers as PyTorch does by default.
+
+    Raises:
+        InvalidValue: the game is no GAN, or a change does not fit it.
+    """
+    require(isinstance(game, Networks), "game", type(game).__name__, "Adversarial, Conditional or Networks")
+    assert isinstance(game, Networks)
+    if separate:
+        game = _separate(game)
+    change = _Changes(game)
+    if norm:
+        change.discriminator.append(without_mates)
+    if initialization:
+        change.generator.append(initialized_again)
+        change.discriminator.append(initialized_again)
+    require(isinstance(packed, int) and packed >= 1, "packed", packed, "an integer ≥ 1")
+    if packed > 1:
+        require(isinstance(game, Adversarial), "packed", packed, "1, since the losses are your own")
+        change.discriminator.append(partial(_packed, samples=packed))
+    if spectral_norm:
+        change.discriminator.append(with_spectral_norm)
+    units = units_for(change.gan) if rescale else None
+    if units is not None:
+        change.generator.append(partial(rescale_outputs, units=units))
+        change.discriminator.append(partial(rescale_inputs, units=units))
+    if isinstance(input_noise, Schedule) or input_noise:
+        filter = _noise(change, filter, input_noise, units)
+    settings = {"objective": objective, "batch": batch, "filter": filter, "scores": scores}
+    change.arguments |= {name: value for name, value in settings.items() if value is not None}
+    given = None if penalties is None else (penalties,) if isinstance(penalties, Penalty) else tuple(penalties)
+    return change.made(given, rescaled=units)
+
+
+@dataclass
+class _Changes:
+    """Changes of a game that are collected before it is made."""
+
+    game: Networks
+    arguments: dict[str, Any] = field(default_factory=dict)
+    generator: list[Transform] = field(default_factory=list)
+    discriminator: list[Transform] = field(default_factory=list)
+    _gan: Gan | None = None
+
+    @property
+    def gan(self) -> Gan:
+        """The players."""
+        if self._gan is None:
+            self._gan = gan_of(self.game)
+        return self._gan
+
+    def made(self, penalties: Sequence[Penalty] | None, rescaled: Units | None) -> Game:
+        """Return the changed game."""
+        if isinstance(self.game, Adversarial):
+            return self._adversarial(self.game, penalties, rescaled)
+        return self._networks(penalties, rescaled)
+
+    def _adversarial(self, game: Adversarial, penalties: Sequence[Penalty] | None, rescaled: Units | None) -> Game:
+        arguments = dict(self.arguments)
+        for player in ("generator", "discriminator"):
+            transforms: list[Transform] = getattr(self, player)
+            if transforms:
+                arguments[player] = transformed(game.arguments[player], transforms)
+        units = rescaled or units_of(game.modules["discriminator"])
+        chosen = penalties if penalties is not None else game.penalties if rescaled else None
+        if chosen is not None:
+            arguments["penalties"] = _in_standard_units(chosen, units)
+        return game.changed(**arguments) if arguments else game
+
+    def _networks(self, penalties: Sequence[Penalty] | None, rescaled: Units | None) -> Game:
+        for name in ("objective", "scores"):
+            given = self.arguments.get(name)
+            hint = "With separate=True, other losses replace them"
+            require(given is None, name, given, "None, since the losses are your own", hint)
+        arguments = {name: value for name, value in self.arguments.items() if name == "batch"}
+        if (filter := self.arguments.get("filter")) is not None:
+            require(not filter.scheduled, "filter", filter, "a filter without schedules, since the losses are your own")
+            self.discriminator.append(partial(filter_inputs, change=_Filter(filter)))
+        players = dict(self.game.arguments["players"])
+        if self.generator:
+            gan = self.gan
+            generator = torch.Generator().manual_seed(0)
+            vectors, buffers = self.game.initial(generator)
+            calls = gan.generator_inputs(vectors, buffers, self.game.draw(generator), generator)
+            _transform(players, gan.generator, calls[0].part, self.generator)
+        if self.discriminator:
+            _transform(players, self.gan.discriminator, self.gan.discriminator_part, self.discriminator)
+        if penalties:
+            arguments["losses"] = self._penalised(penalties, rescaled)
+        if len(players) == 2:  # methods take the first of two players for the generator
+            players = {name: players[name] for name in sorted(players, key=lambda name: name != self.gan.generator)}
+        if [*players.items()] != [*self.game.arguments["players"].items()]:
+            arguments["players"] = players
+        return self.game.changed(**arguments) if arguments else self.game
+
+    def _penalised(self, penalties: Sequence[Penalty], rescaled: Units | None) -> PenalisedLosses:
+        gan = self.gan
+        like = torch.zeros(())
+        for penalty in penalties:
+            memory = not penalty.initial_buffers(like)
+            require(memory, "penalties", penalty, "penalties without memory, since the losses are your own")
+        roles = Roles(
+            gan.generator,
+            gan.discriminator,
+            gan.discriminator_part,
+            gan.real_entry,
+            self.game.form,
+            ends_in_sigmoid(gan),
+        )
+        units = rescaled or units_of(self.game.modules[gan.discriminator])
+        return PenalisedLosses(self.game.arguments["losses"], roles, _in_standard_units(penalties, units))
+
+
+@dataclass(frozen=True)
+class Transformed:
+    """A factory of modules, changed after they are made.
+
+    Args:
+        builder: the user's module or factory.
+        transforms: functions that change a module and return it.
+    """
+
+    builder: Build
+    transforms: tuple[Transform, ...]
+
+    def __call__(self) -> nn.Module:
+        """Return a new module."""
+        module = copied(self.builder if isinstance(self.builder, nn.Module) else self.builder())
+        for transform in self.transforms:
+            module = transform(module)
+        return module
+
+
+def transformed(builder: Build, transforms: Sequence[Transform]) -> Build:
+    """Return a changed module for a module, and a factory of changed ones for a factory or for new random numbers."""
+    factory = Transformed(builder, tuple(transforms))
+    draws = any(transform is initialized_again or _is_packing(transform) for transform in transforms)
+    return factory() if isinstance(builder, nn.Module) and not draws else factory
+
+
+def _is_packing(transform: Transform) -> bool:
+    return isinstance(transform, partial) and transform.func is _packed
+
+
+def _transform(players: dict[str, Any], name: str, part: str, transforms: Sequence[Transform]) -> None:
+    allowed = "a player that is a module, or a class or function that returns one"
+    builder = players.get(name)
+    require(isinstance(builder, nn.Module) or callable(builder), "game", f"the player {name}", allowed)
+    if part:
+        transforms = [partial(_transform_part, part=part, transform=each) for each in transforms]
+    players[name] = transformed(builder, transforms)  # pyright: ignore[reportArgumentType]
+
+
+def _transform_part(module: nn.Module, part: str, transform: Transform) -> nn.Module:
+    try:
+        submodule = module.get_submodule(part)
+    except AttributeError as error:
+        raise InvalidValue("game", f"a method, {part}", "a module that is called itself, or a submodule") from error
+    require(transform(submodule) is submodule, "game", part, "a module that is called itself")
+    return module
+
+
+def _packed(module: nn.Module, samples: int) -> nn.Module:
+    return Packed(widened(module, samples), samples)
+
+
+def _in_standard_units(penalties: Sequence[Penalty], units: Units | None) -> tuple[Penalty, ...]:
+    """Return the penalties, those of slopes in standard units."""
+    if units is None:
+        return tuple(penalties)
+    return tuple(
+        InStandardUnits(each, units) if each.differentiates and not isinstance(each, InStandardUnits) else each
+        for each in penalties
+    )
+
+
+def real_samples(gan: Gan) -> Tensor:
+    """Return real samples, always the same ones, (count, …), float64: all of a small set."""
+    generator = torch.Generator().manual_seed(0)
+    first = gan.real(1, generator)
+    count = min(REAL, max(64, NUMBERS // first.numel()))
+    data = getattr(gan.game, "data", None)
+    if isinstance(data, StoredData) and gan.real_entry == "real" and data.size <= count:
+        return data.take(torch.arange(data.size))["real"].double()
+    return gan.real(count, generator).double()
+
+
+def spread(real: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation: of each column of points and tables, otherwise of all numbers."""
+    columns = real.dim() == 2 and real.shape[1] <= COLUMNS
+    mean, deviation = (real.mean(0), real.std(0)) if columns else (real.mean(), real.std())
+    return mean, torch.where(deviation > 0, deviation, 1.0)
+
+
+def units_for(gan: Gan) -> Units:
+    """Return the units in which the networks shall work."""
+    real = real_samples(gan)
+    mean, deviation = spread(real)
+    low, high = _bounds(gan)
+    columns = mean.dim() > 0
+    least, greatest = (real.amin(0), real.amax(0)) if columns else (real.min(), real.max())
+    if low is not None and high is not None and high > low:
+        width = torch.where(greatest > least, greatest - least, 1.0)
+        offset, scale = least - low * width / (high - low), width / (high - low)
+    elif low is not None:
+        offset, scale = least - low * deviation, deviation
+    elif high is not None:
+        offset, scale = greatest - high * deviation, deviation
+    else:
+        offset, scale = mean, deviation
+    return Units(offset.float(), scale.float())
+
+
+def _bounds(gan: Gan) -> tuple[float | None, float | None]:
+    """Return the bounds of the generator's outputs."""
+    vectors, buffers = gan.game.initial(torch.Generator().manual_seed(0))
+
+    def outputs(scale: float) -> Tensor:
+        point = {**vectors, gan.generator: scale * vectors[gan.generator]}
+        return gan.samples(point, buffers, FAKE, torch.Generator().manual_seed(1), training=True)
+
+    return reachable_range(outputs)
+
+
+def _noise(change: _Changes, filter: Filter | None, noise: float | Schedule, units: Units | None) -> Filter | None:
+    """Return the filter with the noise, or make the discriminator add it itself, and return the filter."""
+    positive = isinstance(noise, Schedule) or noise > 0
+    require(positive, "input_noise", noise, "a number ≥ 0, or a schedule")
+    deviation = spread(real_samples(change.gan))[1]
+    game = change.game
+    alike = float(deviation.max()) <= 3 * float(deviation.min())
+    own = game.filter if isinstance(game, Adversarial) else None
+    if isinstance(game, Adversarial) and filter is None and own is None and alike:
+        return GaussianSmoothing(noise * float(deviation.mean()))
+    allowed = "a number, since the noise is not the game's only filter, or the columns' scales differ"
+    require(not isinstance(noise, Schedule), "input_noise", noise, allowed)
+    standard = noise * deviation if units is None else noise * deviation / units.scale.to(deviation)
+    change.discriminator.append(partial(filter_inputs, change=_Noise(standard.float())))
+    return filter
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """Adds Gaussian noise of a standard deviation, () or in the shape of a sample."""
+
+    deviation: Tensor
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        return x + self.deviation.to(x) * noise
+
+
+@dataclass(frozen=True)
+class _Filter:
+    """Applies a filter, with the first of its strengths."""
+
+    filter: Filter
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        strengths = self.filter.at(None)
+        return self.filter(x, self.filter.draw(x.shape, generator), strengths[0])
+
+
+def ends_in_sigmoid(gan: Gan) -> bool:
+    """Whether the discriminator ends in a sigmoid."""
+    generator = torch.Generator().manual_seed(0)
+    vectors, buffers = gan.game.initial(generator)
+    leaves = {name: vector.clone().requires_grad_() for name, vector in vectors.items()}
+    real = gan.real(2, generator)
+    from detente.modules.net import Call  # noqa: PLC0415
+
+    inputs, keywords = gan.discriminator_inputs(gan.game.draw(generator))
+    inputs = tuple(x[:2] if isinstance(x, Tensor) and x.dim() else x for x in inputs)
+    keywords = {name: x[:2] if isinstance(x, Tensor) and x.dim() else x for name, x in keywords.items()}
+    try:
+        with torch.enable_grad(), torch.random.fork_rng(()):
+            call = Call(gan.discriminator_part, (real.to(leaves[gan.discriminator].dtype), *inputs), keywords)
+            output = gan.game._net(leaves, buffers).call(gan.discriminator, call, update=False)
+    except Exception:  # noqa: BLE001  # a discriminator of whole batches
+        return False
+    return isinstance(output, Tensor) and _ends_in_sigmoid(output.grad_fn)
+
+
+class _EntryOf(Data):
+    """The real samples in batches of any form.
+
+    Args:
+        game: the game whose batches they are in.
+        entry: name of the samples.
+    """
+
+    def __init__(self, game: Networks, entry: str) -> None:
+        self.game, self.entry = game, entry
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.game.example()[self.entry].shape[1:])
+
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+        parts: list[Tensor] = []
+        while sum(map(len, parts)) < count:
+            parts.append(self.game.draw(generator)[self.entry].float())
+        return {"real": torch.cat(parts)[:count]}
+
+
+def _separate(game: Networks) -> Adversarial:
+    """Return the GAN of a generator and a discriminator, with losses of ours and batches apart."""
+    require(not isinstance(game, Adversarial), "separate", True, "False: the losses of this game are not your own")
+    gan = gan_of(game)
+    players = game.arguments["players"]
+    generator = torch.Generator().manual_seed(0)
+    vectors, buffers = game.initial(generator)
+    call = gan.generator_inputs(vectors, buffers, game.draw(generator), generator)[0]
+    plain = not call.part and not gan.discriminator_part and not call.keywords and len(call.inputs) == 1
+    latent = call.inputs[0] if plain else None
+    allowed = "a generator of latents alone, and a discriminator of samples alone, both called themselves"
+    simple = isinstance(latent, Tensor) and latent.is_floating_point()
+    require(simple and gan.discriminator_inputs(game.draw(generator)) == ((), {}), "separate", True, allowed)
+    assert isinstance(latent, Tensor)
+    members = {name: players.get(name) for name in (gan.generator, gan.discriminator)}
+    data = game.data if isinstance(game.data, Data) and gan.real_entry == "real" else _EntryOf(game, gan.real_entry)
+    make = partial(
+        Adversarial,
+        members[gan.generator],
+        members[gan.discriminator],
+        data,
+        tuple(latent.shape[1:]),
+        batch=len(game.example()[gan.real_entry]),
+    )
+    made = make(scores="probabilities") if ends_in_sigmoid(gan) else make()
+    if isinstance(data, _EntryOf):
+        made.batches, made.restores_order = game.batches, game.restores_order
+    return made

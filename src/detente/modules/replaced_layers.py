@@ -1,0 +1,116 @@
+"""Layers of a module replaced or initialised again, in place."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from detente.errors import require
+
+
+class UnlessOnePixel(nn.Module):
+    """A normalisation of each channel, which maps of one pixel skip: it would make them zero.
+
+    Args:
+        norm: the layer, for maps (batch, channels, …).
+    """
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised map, or x itself if it has one pixel."""
+        return x if x.dim() > 2 and x.shape[2:].numel() == 1 else self.norm(x)
+
+
+def without_mates(module: nn.Module) -> nn.Module:
+    """Replace, in place, normalisation over a batch by one over each sample, and skip it on maps of one pixel.
+
+    BatchNorm becomes GroupNorm of one group, which is layer norm. InstanceNorm and other layers whose name says that
+    they normalise stay, but not on maps of one pixel.
+
+    Raises:
+        InvalidValue: the module has no such layer.
+    """
+    count = 0
+    for parent in [*module.modules()]:
+        if isinstance(parent, UnlessOnePixel):
+            continue
+        for name, child in [*parent.named_children()]:
+            if isinstance(child, _BatchNorm):
+                setattr(parent, name, nn.GroupNorm(1, child.num_features, eps=child.eps))
+                count += 1
+            elif _is_per_channel(child):
+                setattr(parent, name, UnlessOnePixel(child))
+                count += 1
+    require(count > 0, "norm", type(module).__name__, "a module with a normalisation layer")
+    return module
+
+
+def has_layers(module: nn.Module) -> bool:
+    """Whether a module has a layer that `without_mates` replaces."""
+    parts = [part for part in module.modules() if isinstance(part, _BatchNorm) or _is_per_channel(part)]
+    return len(parts) > 0 and not any(isinstance(part, UnlessOnePixel) for part in module.modules())
+
+
+def _is_per_channel(layer: nn.Module) -> bool:
+    """Whether a layer normalises each channel of a sample, or is a layer of the user's that may do so."""
+    if isinstance(layer, nn.GroupNorm):
+        return layer.num_groups == layer.num_channels
+    own = not type(layer).__module__.startswith("torch.")
+    named = own and not [*layer.children()] and re.search("norm", type(layer).__name__, re.I) is not None
+    return isinstance(layer, _InstanceNorm) or named
+
+
+def initialized_again(module: nn.Module) -> nn.Module:
+    """Initialise all layers in place as PyTorch does by default, from torch's global generator.
+
+    Weights that belong to no layer with such a default get uniform numbers on ±√(1/fan-in) as in `nn.Linear`.
+    """
+    for layer in module.modules():
+        reset: Any = getattr(layer, "reset_parameters", None)
+        if callable(reset) and type(layer).__module__.startswith("torch.nn"):
+            reset()
+        elif not type(layer).__module__.startswith("torch.nn"):
+            for weight in layer._parameters.values():
+                if weight is not None and weight.dim() >= 2:
+                    bound = (weight.shape[0] / weight.numel()) ** 0.5
+                    with torch.no_grad():
+                        weight.uniform_(-bound, bound)
+    return module
+
+
+def widened(module: nn.Module, samples: int) -> nn.Module:
+    """Replace, in place, the first linear or convolutional layer by one for `samples` times as many inputs.
+
+    Raises:
+        InvalidValue: there is no such layer, or it works in groups.
+    """
+    for parent in [*module.modules()]:
+        for name, child in [*parent.named_children()]:
+            if isinstance(child, nn.Linear):
+                new: nn.Module = nn.Linear(child.in_features * samples, child.out_features, child.bias is not None)
+            elif isinstance(child, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and child.groups == 1:
+                kind: Any = type(child)
+                new = kind(
+                    child.in_channels * samples,
+                    child.out_channels,
+                    child.kernel_size,
+                    child.stride,
+                    child.padding,
+                    child.dilation,
+                    bias=child.bias is not None,
+                    padding_mode=child.padding_mode,
+                )
+            else:
+                continue
+            setattr(parent, name, new.to(child.weight.dtype))
+            return module
+    require(False, "packed", type(module).__name__, "a module whose first layer is linear or convolutional")
+    return module

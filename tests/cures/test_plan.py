@@ -1,0 +1,78 @@
+"""What is tried against which failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from detente import methods
+from detente.checks.base import FAILURES
+from detente.cures.base import Change
+from detente.cures.plan import candidates
+from detente.penalties.r1 import R1
+from detente.penalties.r2 import R2
+from detente.registry import members
+
+Make = Callable[..., Any]
+
+
+@pytest.mark.parametrize("kind", ["adversarial", "networks", "images"])
+@pytest.mark.parametrize("failure", [failure for failure in FAILURES if failure != "healthy"])
+def test_every_candidate_trains(kind: str, failure: str, case: Make, game: Make, trains: Make) -> None:
+    ill = case(failure, game=game(kind))
+    found = candidates(ill, may_change_networks=True)
+    assert 3 <= len(found) <= 4
+    assert len({title for title, _ in found}) == len(found)
+    assert any(R2 in map(type, change.game.get("penalties", ())) and change.method == "averaged" for _, change in found)
+    for _, change in found:
+        trains(ill, change)
+
+
+def test_networks_are_left_alone_unless_they_may_change(case: Make, game: Make) -> None:
+    ill = case("normalisation", "vanishing gradient", "collapse", game=game("images"))
+    changing = {"spectral_norm", "norm", "initialization", "packed"}
+    assert not any(changing & set(change.game) for _, change in candidates(ill, most=10))
+    assert any("norm" in change.game for _, change in candidates(ill, may_change_networks=True))
+
+
+def test_a_known_cause_is_removed_in_every_candidate_and_alone(case: Make) -> None:
+    found = candidates(case("data scale", "collapse"))
+    assert all(change.game.get("rescale") for _, change in found)
+    assert Change({"rescale": True}) in [change for _, change in found]
+    assert len(candidates(case("data scale", "collapse"), most=1)) == 1
+
+
+def test_losses_at_fault_are_replaced(case: Make, game: Make) -> None:
+    found = candidates(case("wiring", game=game("networks")))
+    assert sum(change.game.get("separate", False) for _, change in found) >= 2
+
+
+def test_rates_that_are_off_are_changed_with_everything_else(case: Make) -> None:
+    method = methods.alternating(learning_rate={"generator": 1e-5, "discriminator": 1e-3})
+    found = candidates(case("discriminator overpowers", "collapse", method=method))
+    assert all(change.method for _, change in found)
+    assert any(R1 in map(type, change.game.get("penalties", ())) for _, change in found)
+
+
+def test_a_discriminator_that_refuses_is_no_candidate(case: Make, game: Make, trains: Make) -> None:
+    class Reshaping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x.view(-1, 2))
+
+    ill = case("collapse", game=game(discriminator=Reshaping))
+    found = candidates(ill, may_change_networks=True, most=20)
+    assert not any("packed" in change.game for _, change in found)
+
+
+def test_cures_state_what_they_treat() -> None:
+    for name, kind in members("cures").items():
+        assert kind.title and kind.treats, name
+    assert members("cures")["rescale"].certain

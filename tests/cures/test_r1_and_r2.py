@@ -1,0 +1,18 @@
+"""Tests of `R1AndR2`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from detente.cures.r1_and_r2 import R1AndR2
+from detente.penalties.r1 import R1
+from detente.penalties.r2 import R2
+
+Make = Callable[..., Any]
+
+
+def test_r1_and_r2(case: Make, game: Make, trains: Make) -> None:
+    ill = case("discriminator overpowers")
+    changed, _ = trains(ill, R1AndR2()(ill))
+    assert changed.penalties == (R1(ill.penalty_strength), R2(ill.penalty_strength))
+    own = case("collapse", game=game("networks"))
+    trains(own, R1AndR2()(own))
