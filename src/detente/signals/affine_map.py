@@ -58,7 +58,9 @@ class AffineMap(Signal):
             f"from the data instead of {distance:.2g}."
         )
         single = float(finite(history["affine_map.numbers"])[-1]) < 4  # few numbers are easily mapped
-        remedy = "Bring data and the generator's output to one range: images in [−1, 1] with tanh, or standardised data."
+        remedy = (
+            "Bring data and the generator's output to one range: images in [−1, 1] with tanh, or standardised data."
+        )
         return [Finding("data scale", evidence, 0.65 if single else 0.82, remedy)]
 
     def _differs(self, factor: float, offset: float) -> bool:

@@ -151,7 +151,6 @@ class History:
         values = np.asarray(self.losses.get(name, []))
         return values[-max(1, round(share * len(values))) :]
 
-
     def quarters(self, name: str) -> tuple[float, float]:
         """Return the medians of a signal's values in the third and in the last quarter of the run; NaN without any."""
         half = self.late(name)

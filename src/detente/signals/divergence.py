@@ -29,7 +29,9 @@ class Divergence(Signal):
         """Return the largest parameter of each player, and the largest sample and score."""
         players = observation.players()
         values = {role: observation.state.vectors[name].abs().max() for role, name in players.items()}
-        return measured({**values, "sample": observation.samples.abs().max(), "score": observation.fake_scores.abs().max()})
+        return measured(
+            {**values, "sample": observation.samples.abs().max(), "score": observation.fake_scores.abs().max()}
+        )
 
     def findings(self, history: History) -> Sequence[Finding]:
         """Return a blow-up, or a penalty that is not finite."""
@@ -53,7 +55,10 @@ class Divergence(Signal):
             losses = np.abs(finite(history.loss(role, 1.0)))
             if len(losses) < 8:
                 continue
-            early, late = float(np.median(losses[: max(4, len(losses) // 10)])), float(np.median(losses[-len(losses) // 4 :]))
+            early, late = (
+                float(np.median(losses[: max(4, len(losses) // 10)])),
+                float(np.median(losses[-len(losses) // 4 :])),
+            )
             if late > self.large or late > self.grown * max(early, 0.1):
                 evidence = f"The {role}'s loss has grown from {early:.3g} to {late:.3g}."
                 linear = type(getattr(game, "objective", None)).__name__ == "Wasserstein"

@@ -47,7 +47,9 @@ class GradientByLayer(Signal):
 
     def findings(self, history: History) -> Sequence[Finding]:
         """Return a gradient that vanishes."""
-        norms, all_norms = (finite(x) for x in (history.late("gradient_by_layer.generator"), history["gradient_by_layer.generator"]))
+        norms, all_norms = (
+            finite(x) for x in (history.late("gradient_by_layer.generator"), history["gradient_by_layer.generator"])
+        )
         if len(norms) < 2:
             return []
         if norms[-2:].max() == 0:
@@ -79,7 +81,7 @@ class GradientByLayer(Signal):
 
 def _vanishing(evidence: str, certainty: float) -> Finding:
     remedy = (
-        "Use objective non_saturating on logits (scores=\"logits\", no sigmoid at the end of the discriminator), ordinary "
+        'Use objective non_saturating on logits (scores="logits", no sigmoid at the end of the discriminator), ordinary '
         "initial weights, and a weaker discriminator."
     )
     return Finding("vanishing gradient", evidence, certainty, remedy)

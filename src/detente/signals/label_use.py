@@ -55,7 +55,9 @@ class LabelUse(Signal):
         for role, certainty in (("generator", 0.85), ("discriminator", 0.75)):
             changes = finite(history.late(f"label_use.{role}"))
             if len(changes) >= 2 and changes.max() < self.ignored and history.trend(f"label_use.{role}") < 2:
-                evidence = f"Other labels change the {role}'s output by {np.median(changes):.1%} of what other samples do."
+                evidence = (
+                    f"Other labels change the {role}'s output by {np.median(changes):.1%} of what other samples do."
+                )
                 remedy = f"Use the labels in the {role}'s forward, e.g. an embedding joined to its input."
                 sure = 0.95 if changes.max() == 0 else certainty
                 return [Finding("labels ignored", evidence, sure, remedy)]

@@ -54,7 +54,9 @@ class LossConstants(Signal):
             name = observation.players()[role]
             for key, loss in evaluation.losses_of((name,)).items():
                 values[key.replace(name, role, 1)] = float(loss)
-        labels = [x for k, x in observation.batch.items() if x.dim() and not x.is_floating_point() and x.dtype != torch.bool]
+        labels = [
+            x for k, x in observation.batch.items() if x.dim() and not x.is_floating_point() and x.dtype != torch.bool
+        ]
         if labels:
             values["classes"] = float(max(int(x.max()) for x in labels) + 1)
         return measured(values)
@@ -99,10 +101,14 @@ class LossConstants(Signal):
             evidence = f"The discriminator's loss stays at {first:.4g}, that of a clipped cross-entropy which is saturated: it takes all samples for real."
             return [Finding("generator overpowers or discriminator dead", evidence, 0.92, remedy)]
         if of_first:
-            evidence = f"The discriminator's loss stays at {first:.4g}, that of a clipped cross-entropy which is saturated."
+            evidence = (
+                f"The discriminator's loss stays at {first:.4g}, that of a clipped cross-entropy which is saturated."
+            )
             return [Finding("generator overpowers or discriminator dead", evidence, 0.85, remedy)]
         if of_second:
-            evidence = f"The generator's loss stays at {second:.4g}, that of a clipped cross-entropy which is saturated."
+            evidence = (
+                f"The generator's loss stays at {second:.4g}, that of a clipped cross-entropy which is saturated."
+            )
             return [
                 Finding("vanishing gradient", evidence, 0.9, remedy),
                 Finding("discriminator overpowers", evidence, 0.8, remedy),
@@ -117,7 +123,12 @@ class LossConstants(Signal):
             at_floor = floor * 0.998 <= whole.min() and floor <= np.median(discriminator) < 1.04 * floor
             if inside and at_floor and whole.max() < 1.005 * 2 * LOG2 * unit:
                 evidence = f"The discriminator's loss never falls below {whole.min():.4g} (its floor {floor:.4g}), and the generator's lies in 0.313 … 0.693: a sigmoid twice."
-                return Finding("wiring", evidence, 0.88, "Remove the sigmoid from the discriminator, or use a loss on probabilities.")
+                return Finding(
+                    "wiring",
+                    evidence,
+                    0.88,
+                    "Remove the sigmoid from the discriminator, or use a loss on probabilities.",
+                )
         return None
 
     def _both_vanish(self, history: History, discriminator: np.ndarray, generator: np.ndarray) -> Finding | None:
@@ -132,7 +143,12 @@ class LossConstants(Signal):
             words = f"{evidence} the generator lowers its loss by moving away from real scores."
             return Finding("wiring", words, 0.9, "Change the sign of the generator's loss.")
         words = f"{evidence} the discriminator is another function in the generator's step (batch norm on a mixed batch, or another mode)."
-        return Finding("normalisation", words, 0.9, "Pass real and generated samples through the discriminator in separate batches, in one mode.")
+        return Finding(
+            "normalisation",
+            words,
+            0.9,
+            "Pass real and generated samples through the discriminator in separate batches, in one mode.",
+        )
 
     def _labels(self, history: History) -> Finding | None:
         classes = finite(history["loss_constants.classes"])
@@ -145,5 +161,10 @@ class LossConstants(Signal):
             late = finite(history.late(name))
             if len(late) >= 3 and np.abs(late / value - 1).max() < 0.03:
                 evidence = f"The generator's term {name.rpartition('.')[2]} stays at {late[-1]:.3g} = log {classes.max():.0f}: its samples carry no label."
-                return Finding("labels ignored", evidence, 0.85, "Use the labels in the generator's forward, and a larger weight of the class loss.")
+                return Finding(
+                    "labels ignored",
+                    evidence,
+                    0.85,
+                    "Use the labels in the generator's forward, and a larger weight of the class loss.",
+                )
         return None

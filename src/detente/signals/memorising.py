@@ -46,7 +46,10 @@ class Memorising(Signal):
         positions = finite(history.late("memorising.position"))
         if len(areas) < 3 or len(errors) < 3 or not len(positions):
             return []
-        area, limit = float(np.median(np.maximum(areas, 1 - areas))), max(self.known, 0.5 + self.errors * np.median(errors))
+        area, limit = (
+            float(np.median(np.maximum(areas, 1 - areas))),
+            max(self.known, 0.5 + self.errors * np.median(errors)),
+        )
         position = float(np.median(positions))
         if area < limit or position > 0.6:
             return []

@@ -54,7 +54,9 @@ class ModeDifference(Signal):
 
     def findings(self, history: History) -> Sequence[Finding]:
         """Return a normalisation that is not the same in both modes."""
-        distance, trained = (finite(history.late(f"mode_difference.{x}", 0.3)) for x in ("distance", "training_distance"))
+        distance, trained = (
+            finite(history.late(f"mode_difference.{x}", 0.3)) for x in ("distance", "training_distance")
+        )
         if len(distance) >= 3 and len(trained) == len(distance):
             if (distance > self.further * trained + 0.15).all():
                 evidence = f"In evaluation mode the samples are {np.median(distance):.2g} from the data, in training mode {np.median(trained):.2g}."

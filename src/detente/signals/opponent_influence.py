@@ -50,6 +50,8 @@ class OpponentInfluence(Signal):
             changes = finite(history[f"opponent_influence.{role}"])
             if len(changes) and changes.max() <= self.none:
                 evidence = f"The {role}'s gradient is the same whatever the weights of the {opponent} are."
-                remedy = f"Compute the {role}'s loss from the discriminator's scores of generated samples, not detached."
+                remedy = (
+                    f"Compute the {role}'s loss from the discriminator's scores of generated samples, not detached."
+                )
                 return [Finding("wiring", evidence, 0.93, remedy)]
         return []

@@ -89,7 +89,9 @@ class Oscillation(Signal):
         shrinks = np.ptp(width[half:]) < 0.5 * np.ptp(width[:half])
         if np.ptp(width[half:]) < 0.3 or turns < 3 or shrinks:
             return None
-        evidence = f"The samples' spread swings by a factor of {10 ** np.ptp(width[half:]):.2g} and turns back {turns} times."
+        evidence = (
+            f"The samples' spread swings by a factor of {10 ** np.ptp(width[half:]):.2g} and turns back {turns} times."
+        )
         return _finding(evidence, 0.6, history)
 
     def _rows(self, history: History, prefix: str, late: float = 0.5) -> NDArray[np.float64]:
@@ -120,5 +122,7 @@ def _finding(evidence: str, certainty: float, history: History) -> Finding:
     if len(share) and float(np.median(share)) > 0.9:
         evidence += f" Near this point the game rotates: |Im λ|/|λ| is {np.median(share):.2f}."
         certainty = min(0.9, certainty + 0.05)
-    remedy = "Use penalties R1 and R2, method extragradient, lookahead or consensus, a smaller rate, or Adam with β₁ = 0."
+    remedy = (
+        "Use penalties R1 and R2, method extragradient, lookahead or consensus, a smaller rate, or Adam with β₁ = 0."
+    )
     return Finding("oscillation or limit cycle", evidence, certainty, remedy)

@@ -46,7 +46,9 @@ class OwnStep(Signal):
             values["towards_real"] = direction * change / deviation / LENGTH
         moved = self._moved(observation, "discriminator")
         if moved is not None:
-            scores = [gan.scores(moved, state.buffers, x[:COUNT]).double() for x in (observation.seen, observation.samples)]
+            scores = [
+                gan.scores(moved, state.buffers, x[:COUNT]).double() for x in (observation.seen, observation.samples)
+            ]
             values["apart"] = direction * (scores[0].mean() - scores[1].mean() - gap) / deviation / LENGTH
         return measured(values)
 

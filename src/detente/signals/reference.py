@@ -104,7 +104,9 @@ class Reference:
             return Quality(math.nan, math.nan, math.nan, math.nan, 0.0, 0.0)
         covered, precise = self._overlap(features)
         best_covered, best_precise = self._own_overlap
-        shares = torch.bincount(torch.cdist(features, self.centres).argmin(1), minlength=len(self.centres)) / len(features)
+        shares = torch.bincount(torch.cdist(features, self.centres).argmin(1), minlength=len(self.centres)) / len(
+            features
+        )
         real, fake = self.features.std(0).clamp(min=1e-12), features.std(0)
         return Quality(
             variance=float(features.var(0).sum() / self.features.var(0).sum()),

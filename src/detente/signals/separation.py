@@ -90,7 +90,10 @@ class Separation(Signal):
         certainty = 0.65
         evidence = f"The discriminator separates {areas.min():.1%} of pairs, the samples do not improve"
         if last > 1.15 * third:
-            certainty, evidence = certainty + 0.1, f"{evidence}, and the gap of the scores grows from {third:.3g} to {last:.3g}"
+            certainty, evidence = (
+                certainty + 0.1,
+                f"{evidence}, and the gap of the scores grows from {third:.3g} to {last:.3g}",
+            )
         loss, early = history.loss("generator", 0.25), history.loss("generator", 1.0)[:20]
         if len(loss) and len(early) and np.median(loss) > max(3.0, 2 * np.median(early)):
             certainty, evidence = certainty + 0.08, f"{evidence}; the generator's loss is {np.median(loss):.3g}"

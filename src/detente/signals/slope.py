@@ -120,7 +120,9 @@ class Slope(Signal):
             return Finding(failure, evidence, 0.7, "Use a smaller strength of the penalty, or standardise the data.")
         flat = len(relative) > 0 and float(np.median(relative)) < self.flat
         if flat and (penalties or _linear(game)):
-            evidence = f"Across the data the critic's score changes by only {np.median(relative):.2g}: it is almost flat."
+            evidence = (
+                f"Across the data the critic's score changes by only {np.median(relative):.2g}: it is almost flat."
+            )
             remedy = "Use a weaker penalty, a larger clip than 0.01, or a gradient penalty instead of clipped weights."
             return Finding(failure, evidence, 0.65, remedy)
         return None

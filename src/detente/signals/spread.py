@@ -62,7 +62,9 @@ class Spread(Signal):
         rising = history.trend("spread.cells") > 2 or history.trend("spread.coverage") > 2
         share, precise = float(np.median(cells)), float(np.median(precision))
         if share < self.few and cells.max() < 1.5 * self.few and precise > 0.3 and not rising:
-            evidence = f"The samples reach only {share:.0%} of the data's regions, although {precise:.0%} of them look real"
+            evidence = (
+                f"The samples reach only {share:.0%} of the data's regions, although {precise:.0%} of them look real"
+            )
             return [_collapse(evidence, 0.8 if share < 0.5 * self.few else 0.65)]
         return []
 
