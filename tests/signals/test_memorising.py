@@ -10,7 +10,7 @@ from tests.signals.conftest import Observe, Past, plane_game
 def test_area_and_position_of_known_scores(observe: Observe) -> None:
     observation = observe(plane_game())
     seen = torch.full((512,), 4.0, dtype=torch.float64)
-    observation.__dict__ |= {"fake_scores": seen - 4, "seen_scores": seen, "held_out_scores": seen - 3}
+    observation.__dict__.update(fake_scores=seen - 4, seen_scores=seen, held_out_scores=seen - 3)
     values = Memorising()(observation)
     assert values["seen_over_held_out"] == 1
     assert values["position"] == pytest.approx(0.25)
@@ -25,5 +25,7 @@ def test_memorised(past: Past) -> None:
     (finding,) = Memorising().findings(past(values))
     assert finding.failure == "too few data"
     assert finding.certainty >= 0.9
-    assert not Memorising().findings(past({**values, "memorising.seen_over_held_out": 0.55, "memorising.position": 0.9}))
+    assert not Memorising().findings(
+        past({**values, "memorising.seen_over_held_out": 0.55, "memorising.position": 0.9})
+    )
     assert not Memorising().findings(past({**values, "memorising.seen_over_held_out": 0.75, "memorising.error": 0.1}))

@@ -40,7 +40,9 @@ def test_a_mean_that_swings(past: Past) -> None:
     assert "Im" in surer.evidence
 
 
-@pytest.mark.parametrize("path", [3 * np.exp(-0.4 * TIMES) * np.cos(1.3 * TIMES), 5 - 0.4 * TIMES, 0.2 * np.sin(1.3 * TIMES)])
+@pytest.mark.parametrize(
+    "path", [3 * np.exp(-0.4 * TIMES) * np.cos(1.3 * TIMES), 5 - 0.4 * TIMES, 0.2 * np.sin(1.3 * TIMES)]
+)
 def test_a_mean_that_settles_or_drifts_does_not_oscillate(past: Past, path: np.ndarray) -> None:
     assert not Oscillation().findings(past({"oscillation.mean_0": path, "spread.distance": 0.9}))
 

@@ -29,7 +29,6 @@ def test_the_direction_of_a_step(observe: Observe) -> None:
     values = OwnStep()(observe(game))
     assert values["gap"] > 1
     assert values["towards_real"] > 0
-    assert values["apart"] > 0
     seen = plane(512) + 5
     assert OwnStep()(observe(artists(wrong_sign, judge), seen=seen))["towards_real"] < 0
 

@@ -22,7 +22,7 @@ def test_area_is_that_of_scikit_learn() -> None:
 def test_values_of_known_scores(observe: Observe) -> None:
     observation = observe(plane_game())
     scores = torch.linspace(1, 2, 512, dtype=torch.float64)
-    observation.__dict__ |= {"fake_scores": -scores, "seen_scores": scores, "held_out_scores": scores}
+    observation.__dict__.update(fake_scores=-scores, seen_scores=scores, held_out_scores=scores)
     values = Separation()(observation)
     assert values["held_out"] == values["seen"] == values["accuracy_held_out"] == values["accuracy_fake"] == 1
     assert values["gap"] == pytest.approx(3)

@@ -39,7 +39,8 @@ OPTIONS = ({}, {"penalties": GradientPenalty()})
 def test_a_critic_with_a_plateau(past: Past) -> None:
     values = {"slope.mean": 20 - 19 * np.exp(-np.arange(13) / 2)}
     losses = {"discriminator": -5 * np.exp(-np.arange(600) / 200)}
-    assert not Slope().findings(past(values, losses, plane_game(objective="wasserstein")))
+    bounded = plane_game(objective="wasserstein", penalties=GradientPenalty())
+    assert not Slope().findings(past({**values, "spread.distance": 0.05}, losses, bounded))
     rising = {"slope.mean": np.geomspace(1, 100, 13)}  # of a cross-entropy, which is bounded below by 0
     assert not Slope().findings(past(rising, {"discriminator": np.exp(-np.arange(600) / 100)}))
 
@@ -61,8 +62,11 @@ def test_a_penalty_that_does_not_hold_the_critic(past: Past) -> None:
 
 
 def test_the_sizes_of_wrong_axes(observe: Observe) -> None:
-    data = torch.rand(64, 1, 4, 9)
-    networks = (lambda: nn.Sequential(mlp(2, 36), nn.Unflatten(1, (1, 4, 9)))), (lambda: nn.Sequential(nn.Flatten(), mlp(36, 1)))
+    data = torch.randn(64, 1, 4, 9)
+    networks = (
+        (lambda: nn.Sequential(mlp(2, 36), nn.Unflatten(1, (1, 4, 9)))),
+        (lambda: nn.Sequential(nn.Flatten(), mlp(36, 1))),
+    )
     values = Slope()(observe(Adversarial(*networks, data, 2, batch=16)))
     assert values["pixels"] == pytest.approx(6)
     assert values["batch"] == pytest.approx(math.sqrt(16))

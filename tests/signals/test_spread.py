@@ -26,13 +26,17 @@ def test_variance_of_scaled_data_is_the_square_of_the_scale(observe: Observe) ->
     [(np.full(13, 0.003), 0.9), (np.linspace(1.0, 0.0, 13) ** 4, 0.6), (np.r_[np.ones(6), np.full(7, 0.1)], 0.6)],
 )
 def test_small_variance_is_a_collapse_whatever_the_losses(past: Past, variance: np.ndarray, least: float) -> None:
-    (finding,) = Spread().findings(past({"spread.variance": variance, "spread.distance": 0.8}, {"discriminator": 1.386}))
+    (finding,) = Spread().findings(
+        past({"spread.variance": variance, "spread.distance": 0.8}, {"discriminator": 1.386})
+    )
     assert finding.failure == "collapse"
     assert finding.certainty >= least
 
 
 def test_certainty_is_ordered(past: Past) -> None:
-    found = [Spread().findings(past({"spread.variance": v, "spread.distance": 0.8}))[0] for v in (0.001, 0.04, 0.1, 0.2)]
+    found = [
+        Spread().findings(past({"spread.variance": v, "spread.distance": 0.8}))[0] for v in (0.001, 0.04, 0.1, 0.2)
+    ]
     certainties = [finding.certainty for finding in found]
     assert certainties == sorted(certainties, reverse=True)
     assert len(set(certainties)) == 4

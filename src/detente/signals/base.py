@@ -23,6 +23,7 @@ from detente.state import State
 
 TREND = 2.0  # standard errors from which a slope counts
 FAR = 0.1  # energy distance from which samples are far from the data; one mode instead of all gives 1
+YOUNG = 0.25  # share of the whole run up to which it is young
 SAMPLES = 512  # generated, seen and held-out samples at each observation
 
 
@@ -179,9 +180,22 @@ class History:
 
     @property
     def improving(self) -> bool:
-        """Whether the samples still come nearer to the data: a set-up that improves is not called collapsed."""
+        """Whether the samples still come nearer to the data, in a steady trend or to a new best.
+
+        A set-up that improves only needs longer, and is not called collapsed.
+        """
         third, last = self.quarters("spread.distance")
-        return self.trend("spread.distance") < -TREND and last < 0.97 * third
+        before = finite(self["spread.distance"])
+        before = before[: -max(1, len(before) // 4)]
+        best = last < 0.85 * third and last < 0.95 * before.min(initial=math.inf)
+        return best or (self.trend("spread.distance") < -TREND and last < 0.97 * third)
+
+    @property
+    def unformed(self) -> bool:
+        """Whether the run is young and its samples have never spread: they need longer, whatever they do now."""
+        variance = finite(self["spread.variance"])
+        young = bool(self.steps) and self.steps[-1] < YOUNG * self.total
+        return young and len(variance) > 0 and variance.max() < 0.3
 
     @property
     def far(self) -> bool:

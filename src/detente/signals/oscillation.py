@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detente.checks.base import Finding
-from detente.signals.base import History, Observation, Signal, finite, measured
+from detente.signals.base import FAR, History, Observation, Signal, finite, measured
 
 AXES = 3  # directions in which the mean of the samples is followed
 
@@ -46,6 +46,12 @@ class Oscillation(Signal):
 
     def findings(self, history: History) -> Sequence[Finding]:
         """Return an oscillation, by the modes or by the mean."""
+        distances = finite(history.late("spread.distance"))
+        if history.improving or (len(distances) and np.median(distances) < FAR):
+            return []
+        precision = finite(history.late("spread.precision"))
+        if history.unformed and not (len(precision) and np.median(precision) > 0.5):
+            return []  # the samples still look for the data
         found = [f for f in (self._modes(history), self._mean(history), self._width(history)) if f is not None]
         return [max(found, key=lambda finding: finding.certainty)] if found else []
 
@@ -56,7 +62,10 @@ class Oscillation(Signal):
         moved = 0.5 * np.abs(np.diff(shares, axis=0)).sum(1)
         hit = shares > 0.25 / shares.shape[1]
         single, union = float(hit.mean()), float(hit.any(0).mean())
-        if float(np.median(moved)) < self.moving or union < 1.6 * single or single > 0.5 or history.improving:
+        distances = finite(history.late("spread.distance"))
+        if len(distances) and distances.min() < 2 * FAR:
+            return None  # all modes are there at some times
+        if float(np.median(moved)) < self.moving or union < 1.6 * single or single > 0.5:
             return None
         evidence = (
             f"From one observation to the next, {np.median(moved):.0%} of the samples change their region; together "
@@ -75,6 +84,9 @@ class Oscillation(Signal):
         turns = _turns(path, 0.25 * reach)
         if np.ptp(path[half:]) < self.swing or turns < 2 or shrinks:
             return None
+        near = finite(history.late("spread.distance"))
+        if len(near) and near.min() < 2 * FAR and (turns < 4 or np.ptp(path[half:]) < 0.8 * np.ptp(path[:half])):
+            return None  # around the data, as many young games
         evidence = (
             f"The samples' mean swings by {np.ptp(path[half:]):.2g} standard deviations of the data and turns back "
             f"{turns} times."

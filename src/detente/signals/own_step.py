@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from detente.checks.base import Finding
+from detente.games.adversarial import Adversarial
 from detente.signals.base import History, Observation, Signal, finite, measured
 
 COUNT = 128  # samples
@@ -19,8 +20,8 @@ LENGTH = 1e-3  # of the step, relative to the weights
 class OwnStep(Signal):
     """The change of D(fake) in a small step of the generator down its own gradient, and of the gap in one of D.
 
-    `towards_real` is the change of E s(fake), in the direction of E s(real), in units of the scores' deviation and of the
-    step's relative length; negative: the generator moves away from real scores. `apart` is the same for the gap
+    `towards_real` is the change of E s(fake), in the direction of E s(real), in units of the scores' deviation and
+    of the step's relative length; negative: the generator moves away from real scores. `apart` is the same for the gap
     |E s(real) − E s(fake)| in a step of the discriminator.
 
     Args:
@@ -38,7 +39,8 @@ class OwnStep(Signal):
         deviation = 0.5 * (real.std() + fake.std()) + 1e-9 * (1 + fake.abs().mean())
         gap = real.mean() - fake.mean()
         values = {"gap": gap / deviation}
-        direction = 1.0 if float(gap) >= 0 else -1.0
+        known = isinstance(observation.game, Adversarial)  # of networks, real samples may have the lower scores
+        direction = 1.0 if known or float(gap) >= 0 else -1.0
         moved = self._moved(observation, "generator")
         if moved is not None:
             samples = gan.samples(moved, state.buffers, COUNT, torch.Generator().manual_seed(1))
@@ -56,6 +58,9 @@ class OwnStep(Signal):
         """Return a wrong sign."""
         gaps, moves = (finite(history.late(f"own_step.{x}")) for x in ("gap", "towards_real"))
         if min(len(gaps), len(moves)) < 4 or not history.far:
+            return []
+        apart = finite(history.late("own_step.apart"))  # the discriminator must widen the gap in this direction
+        if len(apart) and (apart > 0).mean() < 0.6:
             return []
         clear = np.abs(gaps).min() > self.clear and len(set(np.sign(gaps))) == 1
         if clear and (moves < 0).all():

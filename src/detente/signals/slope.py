@@ -71,21 +71,36 @@ class Slope(Signal):
         return [finding for finding in (unbounded, penalty) if finding is not None]
 
     def _unbounded(self, history: History) -> Finding | None:
-        third, last = history.quarters("slope.mean")
+        """Return a critic that gets steeper without end, or one whose order of the samples flips."""
+        bound = _bound(history)
+        remedy = "Add penalties=GradientPenalty(10), spectral norm, or clipped weights (method wgan)."
         loss = finite(history.loss("discriminator", 1.0))
-        if len(loss) < 8 or not last > self.steep or not last > 1.25 * third:
+        third, last = history.quarters("slope.mean")
+        if len(loss) < 8 or bound == "exact":
             return None
         quarters = [float(part.min()) for part in np.array_split(loss, 4)]
         falls = quarters[3] < 1.25 * quarters[2] < 0 and quarters[3] < -1 and quarters[2] < quarters[1]
-        if not falls:
+        if last > self.steep and last > 1.25 * third and falls:
+            evidence = (
+                f"The slope of the critic grows from {third:.3g} to {last:.3g} and its loss falls to {quarters[3]:.3g}, "
+                "without a plateau."
+            )
+            return Finding("unbounded critic", evidence, 0.75 if bound else 0.93, remedy)
+        if not history.far or history.improving or bound:
             return None
-        evidence = (
-            f"The slope of the critic grows from {third:.3g} to {last:.3g} and its loss falls to {quarters[3]:.3g}, "
-            "without a plateau."
-        )
-        bounded = bool(getattr(history.gan.game, "penalties", ()))
-        remedy = "Add penalties=GradientPenalty(10), spectral norm, or method wgan's clipped weights."
-        return Finding("unbounded critic", evidence, 0.75 if bounded else 0.92, remedy)
+        if _linear(history.gan.game):
+            evidence = (
+                f"A Wasserstein critic has no bound on its slope, which is {last:.3g}; the samples do not improve."
+            )
+            return Finding("unbounded critic", evidence, 0.91, remedy)
+        areas, late = finite(history.late("separation.held_out")), loss[len(loss) // 2 :]
+        if len(areas) and areas.min() < 0.3 and areas.max() > 0.7 and late.min() < -1 and late.max() > 0:
+            evidence = (
+                f"The critic's order of real and generated samples flips (areas from {areas.min():.2f} to "
+                f"{areas.max():.2f}), and its loss goes from {late.min():.3g} to {late.max():.3g}."
+            )
+            return Finding("unbounded critic", evidence, 0.75, remedy)
+        return None
 
     def _wrong_axes(self, history: History, slopes: np.ndarray) -> Finding | None:
         if slopes.max() > 1.2 * slopes.min() or type(history.gan.game).__module__.endswith("dirac_gan"):
@@ -118,6 +133,22 @@ class Slope(Signal):
         if len(shares) and np.median(shares) > 10:
             evidence = f"The penalty is {np.median(shares):.3g} times the rest of the discriminator's loss."
             return Finding(failure, evidence, 0.7, "Use a smaller strength of the penalty, or standardise the data.")
+        areas, advantage = finite(history.late("separation.held_out")), finite(history.late("separation.advantage"))
+        if penalties and len(advantage) >= 3 and (advantage < 0).mean() > 0.6 and np.median(areas) < 0.6:
+            evidence = (
+                f"Under its penalty the discriminator is worse than a constant: its loss without the penalty is "
+                f"{-np.median(advantage):.2g} above that of equal scores."
+            )
+            return Finding(failure, evidence, 0.72, "Use a smaller strength of the penalty, or standardise the data.")
+        if penalties and len(areas) and areas.min() < 0.3 and areas.max() > 0.7:
+            evidence = (
+                f"The discriminator's order of real and generated samples flips (areas from {areas.min():.2f} to "
+                f"{areas.max():.2f}), although it has a penalty; its slope is {level:.2g}."
+            )
+            remedy = (
+                "Set the penalty's strength by the data's scale, e.g. GradientPenalty(10) or R1(1) for deviation 1."
+            )
+            return Finding(failure, evidence, 0.68, remedy)
         flat = len(relative) > 0 and float(np.median(relative)) < self.flat
         if flat and (penalties or _linear(game)):
             evidence = (
@@ -139,6 +170,20 @@ class Slope(Signal):
 
 def _scores(gan: Gan, vectors: Any, buffers: Any, x: Tensor) -> Tensor:
     return getattr(Gan.scores, "__wrapped__")(gan, vectors, buffers, x)  # noqa: B009  # without its no_grad
+
+
+def _bound(history: History) -> str:
+    """Return "exact" for a critic whose slope is bounded by its weights, "penalty" for a penalty, and "" for neither."""
+    name, game = history.gan.discriminator, history.gan.game
+    layers = getattr(game, "modules", {})[name].modules()
+    if any("SpectralNorm" in type(layer).__name__ for layer in layers):
+        return "exact"
+    optimizer: Any = history.method.optimizers(game.players)[name]
+    while optimizer is not None:
+        if type(optimizer).__name__ == "Clipped":
+            return "exact"
+        optimizer = getattr(optimizer, "optimizer", None)
+    return "penalty" if getattr(game, "penalties", ()) else ""
 
 
 def _own_penalties(history: History) -> bool:

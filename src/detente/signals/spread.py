@@ -45,9 +45,9 @@ class Spread(Signal):
         highest = float(finite(history.late("spread.variance")).max())
         rising = history.trend("spread.variance") > 2 and history.expected("spread.variance") > 2 * self.narrow
         if highest < self.collapsed and not rising:
-            certainty = 0.95 if highest < 0.2 * self.collapsed or peak > 4 * highest else 0.9
+            certainty = 0.92 if highest < 0.2 * self.collapsed or peak > 4 * highest else 0.9
             return [_collapse(f"The samples' variance is {last:.2g} of the data's and does not rise", certainty)]
-        recovering = rising or (history.improving and last >= 0.5 * peak)
+        recovering = history.unformed or rising or (history.improving and last >= 0.5 * peak)
         if last < self.narrow and highest < 2 * self.narrow and not recovering:
             fallen = f", after {peak:.2g} before" if peak > 2 * last else ""
             certainty = (0.75 if fallen else 0.65) if last < 0.5 * self.narrow else 0.55
