@@ -13,13 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from detente.autodiff import Evaluation, player_gradient
 from detente.checks.base import Finding
 from detente.errors import require
-from detente.game import Game, Vectors
+from detente.game import Batch, Game, Vectors
 from detente.games.gan import Gan
 from detente.signals.reference import Quality, Reference
 from detente.state import State
 
+TREND = 2.0  # standard errors from which a slope counts
+FAR = 0.1  # energy distance from which samples are far from the data; one mode instead of all gives 1
+YOUNG = 0.25  # share of the whole run up to which it is young
 SAMPLES = 512  # generated, seen and held-out samples at each observation
 
 
@@ -77,6 +81,34 @@ class Observation:
         """How near the samples are to the real ones."""
         return self.reference.quality(self.samples)
 
+    @cached_property
+    def fake_scores(self) -> Tensor:
+        """The scores of the samples, (count,) float64."""
+        return self.scores(self.samples).double()
+
+    @cached_property
+    def seen_scores(self) -> Tensor:
+        """The scores of the real samples that the discriminator is trained with, (count,) float64."""
+        return self.scores(self.seen).double()
+
+    @cached_property
+    def held_out_scores(self) -> Tensor:
+        """The scores of real samples that it is not trained with, or of seen ones if there are none, (count,)."""
+        return self.seen_scores if self.held_out is None else self.scores(self.held_out).double()
+
+    @cached_property
+    def batch(self) -> Batch:
+        """A batch as a step gets it, always the same one."""
+        return self.game.with_step(self.game.draw(torch.Generator().manual_seed(11)), self.state.t)
+
+    @cached_property
+    def gradients(self) -> dict[str, Evaluation]:
+        """Each player's loss and gradient on `batch`, by what the player does."""
+        return {
+            role: player_gradient(self.game, name, self.state.vectors, self.state.buffers, self.batch)
+            for role, name in self.players().items()
+        }
+
 
 @dataclass
 class History:
@@ -119,6 +151,75 @@ class History:
         name = getattr(self.gan, player)
         values = np.asarray(self.losses.get(name, []))
         return values[-max(1, round(share * len(values))) :]
+
+    def quarters(self, name: str) -> tuple[float, float]:
+        """Return the medians of a signal's values in the third and in the last quarter of the run; NaN without any."""
+        half = self.late(name)
+        parts = half[: len(half) // 2], half[len(half) // 2 :]
+        third, last = (float(np.median(finite(part))) if len(finite(part)) else math.nan for part in parts)
+        return third, last
+
+    def expected(self, name: str) -> float:
+        """Return what a value would be at the end of the whole run if it went on as in the second half of this one."""
+        third, last = self.quarters(name)
+        span = max(1.0, self.steps[-1] / 4) if self.steps else 1.0
+        return last + (last - third) * max(0.0, (self.total - self.steps[-1]) / span) if self.steps else math.nan
+
+    def trend(self, name: str) -> float:
+        """Return the slope of a value in the second half, in units of its standard error; 0 without a trend."""
+        values = self.late(name)
+        times = np.asarray(self.steps[-len(values) :], dtype=float)
+        times, values = times[np.isfinite(values)], values[np.isfinite(values)]
+        if len(values) < 4 or np.ptp(values) == 0:
+            return 0.0
+        centred = times - times.mean()
+        slope = float(centred @ values / (centred @ centred))
+        residual = values - values.mean() - slope * centred
+        error = math.sqrt(float(residual @ residual) / (len(values) - 2) / float(centred @ centred))
+        return slope / max(error, 1e-12 * abs(slope))
+
+    @property
+    def improving(self) -> bool:
+        """Whether the samples still come nearer to the data, in a steady trend or to a new best.
+
+        A set-up that improves only needs longer, and is not called collapsed.
+        """
+        third, last = self.quarters("spread.distance")
+        before = finite(self["spread.distance"])
+        before = before[: -max(1, len(before) // 4)]
+        best = last < 0.85 * third and last < 0.95 * before.min(initial=math.inf)
+        return best or (self.trend("spread.distance") < -TREND and last < 0.97 * third)
+
+    @property
+    def unformed(self) -> bool:
+        """Whether the run is young and its samples have never spread: they need longer, whatever they do now."""
+        variance = finite(self["spread.variance"])
+        young = bool(self.steps) and self.steps[-1] < YOUNG * self.total
+        return young and len(variance) > 0 and variance.max() < 0.3
+
+    @property
+    def far(self) -> bool:
+        """Whether the samples are still far from the data; a set-up whose samples are not far is not ill."""
+        values = finite(self.late("spread.distance", 0.25))
+        return len(values) == 0 or float(np.median(values)) > FAR
+
+
+def finite(values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return the finite ones of some values."""
+    values = np.asarray(values, dtype=float)
+    return values[np.isfinite(values)]
+
+
+def measured(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return the finite ones of some values by name, as numbers."""
+    numbers = {name: float(value) for name, value in values.items()}
+    return {name: number for name, number in numbers.items() if math.isfinite(number)}
+
+
+def separation(first: Tensor, second: Tensor) -> float:
+    """Return P(first > second) + ½ P(first = second), the area under the ROC curve, for two sets of scores."""
+    difference = first[:, None] - second[None, :]
+    return float((difference > 0).double().mean() + 0.5 * (difference == 0).double().mean())
 
 
 class Signal(ABC):

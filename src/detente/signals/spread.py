@@ -1,0 +1,77 @@
+"""How far the samples spread, compared with the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from detente.checks.base import Finding
+from detente.signals.base import History, Observation, Signal, finite, measured
+
+
+@dataclass(frozen=True)
+class Spread(Signal):
+    """Variance, coverage and precision of the samples, and their distance to the data.
+
+    A generator has collapsed if its samples vary much less than the data and do not vary more with time, or if they
+    are good but only in a small part of the data's cells. What still rises is not collapsed.
+
+    Args:
+        collapsed: variance relative to the data's below which samples have collapsed.
+        narrow: variance below which samples have probably collapsed.
+        few: share of cells below which precise samples miss modes.
+
+    Source: the signature "losses look ideal, sample variance far below the data's" of public reports; Naeem et al. 2020,
+        Reliable Fidelity and Diversity Metrics (arXiv:2002.09797), section 3, for coverage.
+    """
+
+    collapsed: float = 0.05
+    narrow: float = 0.25
+    few: float = 0.35
+
+    def __call__(self, observation: Observation) -> Mapping[str, float]:
+        """Return the numbers of the samples' quality."""
+        quality = observation.quality
+        return measured({**vars(quality), "score": quality.score})
+
+    def findings(self, history: History) -> Sequence[Finding]:
+        """Return a collapse."""
+        variance = finite(history["spread.variance"])
+        if len(variance) < 4:
+            return []
+        last, peak = float(np.median(finite(history.late("spread.variance", 0.25)))), float(variance.max())
+        highest = float(finite(history.late("spread.variance")).max())
+        rising = history.trend("spread.variance") > 2 and history.expected("spread.variance") > 2 * self.narrow
+        if highest < self.collapsed and not rising:
+            certainty = 0.92 if highest < 0.2 * self.collapsed or peak > 4 * highest else 0.9
+            return [_collapse(f"The samples' variance is {last:.2g} of the data's and does not rise", certainty)]
+        recovering = history.unformed or rising or (history.improving and last >= 0.5 * peak)
+        if last < self.narrow and highest < 2 * self.narrow and not recovering:
+            fallen = f", after {peak:.2g} before" if peak > 2 * last else ""
+            certainty = (0.75 if fallen else 0.65) if last < 0.5 * self.narrow else 0.55
+            return [_collapse(f"The samples' variance is only {last:.2g} of the data's{fallen}", certainty)]
+        return self._missing(history)
+
+    def _missing(self, history: History) -> Sequence[Finding]:
+        """Return a collapse onto some modes: precise samples in few cells, and always in the same ones."""
+        cells, precision = finite(history.late("spread.cells")), finite(history.late("spread.precision"))
+        if not len(cells) or not len(precision) or history.improving:
+            return []
+        rising = history.trend("spread.cells") > 2 or history.trend("spread.coverage") > 2
+        share, precise = float(np.median(cells)), float(np.median(precision))
+        if share < self.few and cells.max() < 1.5 * self.few and precise > 0.3 and not rising:
+            evidence = (
+                f"The samples reach only {share:.0%} of the data's regions, although {precise:.0%} of them look real"
+            )
+            return [_collapse(evidence, 0.8 if share < 0.5 * self.few else 0.65)]
+        return []
+
+
+def _collapse(evidence: str, certainty: float) -> Finding:
+    remedy = (
+        "Use objective non_saturating or relativistic with penalties R1 and R2, equal learning rates, and several "
+        "samples for each score (packing)."
+    )
+    return Finding("collapse", f"{evidence}.", certainty, remedy)
