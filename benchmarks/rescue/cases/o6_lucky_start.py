@@ -23,8 +23,6 @@ LUCKY = 0  # seed of the initial parameters
 
 def start() -> tuple[nn.Module, nn.Module]:
     """Return the initial networks, always the same ones."""
-    import torch
-
     generator = torch.Generator().manual_seed(LUCKY)
     return (
         build("generator", collapsing.generator, generator),
