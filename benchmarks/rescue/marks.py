@@ -65,7 +65,7 @@ def counted_modes(samples: Tensor, centres: Tensor, deviation: float, least: Ten
 
 @dataclass(frozen=True)
 class RingA(Marks):
-    """8 Gaussians, radius 3: fails with variance < 1 or ≤ 4 modes; variance 3.6–5.5, 8 modes and ≥ 80 % near is success.
+    """8 Gaussians, radius 3: fails with variance < 1 or ≤ 4 modes; 3.6–5.5, 8 modes and ≥ 80 % near is success.
 
     Args:
         centres: centres of the modes.

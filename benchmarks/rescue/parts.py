@@ -110,7 +110,7 @@ class DoubledRing(Data):
 
 
 class UniformLatent(nn.Module):
-    """Makes standard normal latents uniform on [low, high], by the normal distribution function: low + (high − low) Φ(z)."""
+    """Makes standard normal latents uniform on [low, high]: low + (high − low) Φ(z)."""
 
     def __init__(self, low: float = 0.0, high: float = 1.0) -> None:
         super().__init__()

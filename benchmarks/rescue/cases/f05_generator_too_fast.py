@@ -1,4 +1,4 @@
-"""F05: a ring whose generator learns 10 times faster than the discriminator: collapse under losses that look perfect."""
+"""F05: a ring whose generator learns 10 times faster than the discriminator: collapse under perfect-looking losses."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """F19: 100 pictures for a discriminator that memorises them (BMSG-GAN #38: 400 photographs, then all equal).
 
-The file leaves open G (100-256-512-784), rates (2e-4, β₁ 0.5), batch (50) and steps; marks are against all 5,000 digits.
+The file leaves open G (100-256-512-784), rates (2e-4, β₁ 0.5), batch (50) and steps. Marks are against all digits.
 """
 
 from __future__ import annotations

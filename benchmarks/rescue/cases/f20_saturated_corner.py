@@ -1,6 +1,7 @@
 """F20: D says "real" to everything, its loss 7.97 and G's 0 for ever: a clipped loss has no gradient there.
 
-The file leaves the networks open: fully connected ones. Constructing the game warns about the sigmoid, as for a user.
+The file leaves the networks open: fully connected ones, and pictures in [0, 1], as in the first link. After D's two large
+steps, its loss is 7.97 and G's is 0.00. Constructing the game warns about the sigmoid and about the range, as for a user.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ CLASSES = ("generator overpowers or discriminator dead", "vanishing gradient")
 LINK = "https://github.com/roatienza/Deep-Learning-Experiments/issues/2"
 STEPS = 5000
 MAY_CHANGE_NETWORKS = False
-MARKS = DigitImages()
+MARKS = DigitImages(low=0.0)
 failed, cured = MARKS.failed, MARKS.cured
 
 
@@ -47,9 +48,9 @@ class Clipped(Objective):
 
 
 def generator() -> nn.Module:
-    """Return G: 100-256-512-784, LeakyReLU 0.2, tanh."""
+    """Return G: 100-256-512-784, LeakyReLU 0.2, sigmoid."""
     body = layers(100, 256, 512, 784, between=lambda: nn.LeakyReLU(0.2))
-    return nn.Sequential(*body, nn.Tanh(), nn.Unflatten(1, (1, 28, 28)))
+    return nn.Sequential(*body, nn.Sigmoid(), nn.Unflatten(1, (1, 28, 28)))
 
 
 def logits() -> nn.Module:
@@ -64,7 +65,7 @@ def discriminator() -> nn.Module:
 
 def game() -> Adversarial:
     """Return the failing game."""
-    return Adversarial(generator, discriminator, digits(), 100, Clipped(), batch=64)
+    return Adversarial(generator, discriminator, digits(low=0.0), 100, Clipped(), batch=64)
 
 
 def method() -> Method:
