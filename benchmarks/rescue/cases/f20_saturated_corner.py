@@ -1,7 +1,7 @@
 """F20: D says "real" to everything, its loss 7.97 and G's 0 for ever: a clipped loss has no gradient there.
 
-The file leaves the networks open: fully connected ones, and pictures in [0, 1], as in the first link. After D's two large
-steps, its loss is 7.97 and G's is 0.00. Constructing the game warns about the sigmoid and about the range, as for a user.
+The file leaves the networks open: fully connected ones, and pictures in [0, 1], as in the first link. After
+D's two large steps, its loss is 7.97 and G's is 0.00. Constructing the game warns about the sigmoid, as for a user.
 """
 
 from __future__ import annotations
