@@ -14,7 +14,7 @@ from detente.report.rescue_record import Attempt, RescueRecord, read_rescue
 from detente.report.samples import sample_panels
 from detente.report.statistics import thin
 
-ROWS = 5  # of samples over time
+MOMENTS = 4  # of samples over time
 NUMBERS = {  # of the samples' quality: title, what it means, and its value for real samples
     "cells": ("Regions of the data reached", "share of the data’s regions that get their due of the samples", "100 %"),
     "variance": ("Variance", "relative to the data’s; far below 1, the samples are too much alike", "1"),
@@ -147,13 +147,16 @@ def trials(record: RescueRecord) -> list[dict[str, Any]]:
 
 
 def sample_rows(record: RescueRecord, samples: dict[str, Any]) -> list[list[Frame]]:
-    """Return the pictures of samples over time: one row for each moment, before and after side by side."""
+    """Return the pictures of samples over time: one row for each moment, before and after side by side.
+
+    Where they were not recorded at the same steps, the nearest one of before is shown, and says its step.
+    """
     steps = [_steps(panel) for panel in samples["panels"]]
     if record.best is None:
-        return [[Frame(0, "as it was", step)] for step in thin(steps[0], ROWS)]
+        return [[Frame(0, "as it was", step)] for step in _moments(steps[0])]
     after, before = steps
     rows = []
-    for step in thin(after or before, ROWS):
+    for step in _moments(after or before):
         at = min(before, key=lambda own, step=step: (abs(own - step), own), default=None)
         remark = "where its run ended" if before and step > before[-1] and at == before[-1] else ""
         rows.append([Frame(1, "before", at, remark), Frame(0, "after", step if after else None)])
@@ -163,6 +166,11 @@ def sample_rows(record: RescueRecord, samples: dict[str, Any]) -> list[list[Fram
 def _steps(panel: dict[str, Any]) -> list[int]:
     """Return the steps of the first seed's frames."""
     return sorted(int(step) for step in next(iter(panel["frames"].values()), {}))
+
+
+def _moments(steps: Sequence[int]) -> list[int]:
+    """Return the steps to show; untrained networks only if there is room."""
+    return thin(steps if len(steps) <= MOMENTS else [step for step in steps if step], MOMENTS)
 
 
 def _places(counts: Sequence[int]) -> list[range]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ SIGNALS = Path(__file__).parents[1] / "signals"
 VARIES = 0.5  # range of a value from which it varies, relative to its largest magnitude
 SHOWN, LINES, MAX_POINTS = 12, 64, 400  # charts that are not folded, lines in a chart, points in a line
 INDEXED = re.compile(r"(.+?)_?(\d+)")  # cell_0, cell_1, …: one chart
+NAME = re.compile(r"[a-z][a-z0-9_]*")
 PLAYERS = {"generator", "discriminator"}
 NEUTRAL_WORDS = {"the", "and", "samples", "first", "last", "late", "value", "ratio", "error"}
 
@@ -43,7 +45,7 @@ class Group(NamedTuple):
 
 
 def quality_charts(attempts: Sequence[tuple[int, str, Attempt]], words: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return one chart for each number of the samples' quality, with a line for each attempt (colour, name, attempt)."""
+    """Return one chart for each number of the samples' quality; attempts are given as (colour, name, attempt)."""
     charts = []
     for key, title in words.items():
         lines = [_line(name, colour, attempt, key) for colour, name, attempt in attempts]
@@ -76,7 +78,7 @@ def signal_charts(
 ) -> tuple[list[dict[str, Any]], list[Group], list[Group]]:
     """Return the charts of all signals, the groups to show, and the groups to fold.
 
-    Charts are shown if they support a finding (their words are in its evidence) or vary, at most `SHOWN` of them.
+    Charts are shown if they support a finding or vary, at most `SHOWN` of them; those that support one come first.
 
     Args:
         own: the user's own run.
@@ -178,16 +180,25 @@ def _readable(name: str) -> str:
     return name.replace("_", " ").strip().capitalize() or "Value"
 
 
-def _about(signal: str) -> str:
-    """Return the first line of a signal's description, which is in the file of its name; empty if there is none."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", signal):
-        return ""
+@cache
+def _source(signal: str) -> ast.Module:
+    """Return the syntax of the file that defines a signal, which has its name; empty if there is none."""
     try:
-        tree = ast.parse((SIGNALS / f"{signal}.py").read_text(encoding="utf-8"))
+        text = (SIGNALS / f"{signal}.py").read_text(encoding="utf-8") if NAME.fullmatch(signal) else ""
+        return ast.parse(text)
     except (OSError, ValueError, SyntaxError):
-        return ""
-    found = (ast.get_docstring(node) for node in tree.body if isinstance(node, ast.ClassDef))
+        return ast.parse("")
+
+
+def _about(signal: str) -> str:
+    """Return the first line of a signal's description; empty if there is none."""
+    found = (ast.get_docstring(node) for node in _source(signal).body if isinstance(node, ast.ClassDef))
     return next(filter(None, found), "").partition("\n")[0]
+
+
+def _names(signal: str, failure: str) -> bool:
+    """Whether a signal is one that can find this failure."""
+    return any(isinstance(node, ast.Constant) and node.value == failure for node in ast.walk(_source(signal)))
 
 
 def _stems(text: str) -> set[str]:
@@ -196,9 +207,15 @@ def _stems(text: str) -> set[str]:
 
 
 def _supports(signal: str, value: str, findings: Sequence[RecordedFinding]) -> float:
-    """Return how sure the most certain finding is whose evidence names this value; 0 if none does."""
+    """Return how much a value supports the findings, in [0, 1].
+
+    It does if its signal can find the failure, if its words are in the evidence, and most of all if both hold.
+    """
     words = _stems(value) or _stems(signal)  # of "generator" in "gradient by layer", the signal decides
-    return max((f.certainty for f in findings if words & _stems(f.evidence)), default=0.0)
+    return max(
+        (f.certainty * (_names(signal, f.failure) / 2 + bool(words & _stems(f.evidence)) / 3) for f in findings),
+        default=0.0,
+    )
 
 
 def _variation(lines: Sequence[Line]) -> float:
