@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from detente.report.formatting import format_count, format_number
 from detente.report.page import assets, render_template, write_page
-from detente.report.rescue_charts import loss_charts, quality_charts, score_chart, signal_charts
+from detente.report.rescue_charts import SHOWN, loss_charts, quality_charts, score_chart, signal_charts
 from detente.report.rescue_record import Attempt, RescueRecord, read_rescue
 from detente.report.samples import sample_panels
 from detente.report.statistics import thin
@@ -27,7 +27,7 @@ CURVES = {key: NUMBERS[key][0] for key in ("cells", "variance", "precision", "di
 
 
 class Frame(NamedTuple):
-    """A picture of samples on the page: the run's panel, its name, the step that is shown, and a remark."""
+    """A picture of samples on the page: the run's panel, "before" or "after", the step that is shown, and a remark."""
 
     panel: int
     name: str
@@ -55,7 +55,7 @@ def render(record: RescueRecord, title: str) -> str:
     quality, score = quality_charts(compared, CURVES), score_chart(named) if record.trials else []
     losses = loss_charts(own.run, colour)
     first = len(quality) + len(score) + len(losses)
-    signals, shown, folded = signal_charts(own, record.findings, colour, first)
+    signals, shown, folded = signal_charts(own, record.findings, colour, first, most=0 if record.healthy else SHOWN)
     charts = [*quality, *score, *losses, *signals]
     return render_template(
         "rescue.html",
@@ -153,12 +153,12 @@ def sample_rows(record: RescueRecord, samples: dict[str, Any]) -> list[list[Fram
     """
     steps = [_steps(panel) for panel in samples["panels"]]
     if record.best is None:
-        return [[Frame(0, "as it was", step)] for step in _moments(steps[0])]
+        return [[Frame(0, "", step)] for step in _moments(steps[0])]
     after, before = steps
     rows = []
     for step in _moments(after or before):
         at = min(before, key=lambda own, step=step: (abs(own - step), own), default=None)
-        remark = "where its run ended" if before and step > before[-1] and at == before[-1] else ""
+        remark = "Its run ended here." if before and step > before[-1] and at == before[-1] else ""
         rows.append([Frame(1, "before", at, remark), Frame(0, "after", step if after else None)])
     return rows
 

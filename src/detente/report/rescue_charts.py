@@ -74,17 +74,18 @@ def loss_charts(run: RecordedRun, colour: int) -> list[dict[str, Any]]:
 
 
 def signal_charts(
-    own: Attempt, findings: Sequence[RecordedFinding], colour: int, first: int
+    own: Attempt, findings: Sequence[RecordedFinding], colour: int, first: int, most: int = SHOWN
 ) -> tuple[list[dict[str, Any]], list[Group], list[Group]]:
     """Return the charts of all signals, the groups to show, and the groups to fold.
 
-    Charts are shown if they support a finding or vary, at most `SHOWN` of them; those that support one come first.
+    Charts are shown if they support a finding or vary, at most `most` of them; those that support one come first.
 
     Args:
         own: the user's own run.
         findings: what was found.
         colour: colour of the lines.
         first: place of the first chart among all charts.
+        most: number of charts to show.
     """
     families: dict[tuple[str, str], list[str]] = {}
     for name in dict.fromkeys(name for point in own.points for name in point.signals):
@@ -104,7 +105,7 @@ def signal_charts(
         importance.append((_supports(signal, value, findings), _variation(lines)))
     order = sorted(range(len(charts)), key=lambda index: importance[index], reverse=True)
     worth = [index for index in order if importance[index][0] or importance[index][1] > VARIES]
-    shown = set(worth[:SHOWN])
+    shown = set(worth[:most])
     group = _grouping(keys, first)
     return (
         charts,
