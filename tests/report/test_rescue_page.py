@@ -220,6 +220,15 @@ def test_without_a_cure_the_best_is_named(tmp_path: Path) -> None:
     assert sections(page)[1] == "Samples over time" and "Nothing that was tried is better" in page.text
 
 
+def test_cures_that_were_never_started_are_not_counted(tmp_path: Path) -> None:
+    folder = make_rescue(tmp_path / "ill", cured=False)
+    shutil.rmtree(folder / "trials" / "2-more-turns")
+    shutil.rmtree(folder / "trials" / "3-larger-batch")
+    assert verdict(read(folder)) == "This GAN failed (collapse), and the one cure tried did not cure it."
+    shutil.rmtree(folder / "trials")
+    assert verdict(read(folder)) == "This GAN failed (collapse), and the budget allows none of the cures."
+
+
 def test_a_rescue_that_was_stopped_says_so(tmp_path: Path) -> None:
     folder = make_rescue(tmp_path / "stopped")
     change(folder, trials=[], best=None, cured=False)

@@ -7,7 +7,7 @@ detente.showFrame = (place) => {
   const show = { images: detente.showPicture, points: detente.showPoints }[panel.kind];
   const text = show(place, panel, frame, place.getAttribute("aria-label"));
   const note = place.parentElement.querySelector("[data-remark]");
-  note.textContent = [note.dataset.remark && `${note.dataset.remark}.`, text].filter(Boolean).join(" ");
+  note.textContent = [note.dataset.remark, text].filter(Boolean).join(" ");
 };
 
 detente.showChart = (place) => {

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from detente.report.formatting import format_count, format_number
+from detente.report.formatting import format_number
 from detente.report.page import assets, render_template, write_page
 from detente.report.rescue_charts import SHOWN, loss_charts, quality_charts, score_chart, signal_charts
 from detente.report.rescue_record import Attempt, RescueRecord, read_rescue
@@ -86,9 +86,12 @@ def verdict(record: RescueRecord) -> str:
         return f"This rescue has not ended{f'; found so far: {failures}' if failures else ''}."
     if record.cured and record.best:
         return f"This GAN failed ({failures}), and was cured by: {record.best.name}."
-    if not record.trials:
-        return f"This GAN failed ({failures}), and no cure that détente knows fits."
-    return f"This GAN failed ({failures}), and none of the {format_count(len(record.trials), 'cure')} tried cured it."
+    count = sum(trial.steps > 0 for trial in record.trials)
+    if not count:
+        reason = "the budget allows none of the cures" if record.trials else "no cure that détente knows fits"
+        return f"This GAN failed ({failures}), and {reason}."
+    tried = "the one cure tried did not cure it" if count == 1 else f"none of the {count} cures tried cured it"
+    return f"This GAN failed ({failures}), and {tried}."
 
 
 def summary(record: RescueRecord) -> list[str]:
@@ -135,8 +138,8 @@ def trials(record: RescueRecord) -> list[dict[str, Any]]:
                 "colour": record.attempts.index(attempt),
                 "name": attempt.name,
                 "best": attempt is record.best,
-                "steps": format_number(attempt.steps),
-                "cost": None if cost is None else format_number(round(cost, 3), 2),
+                "steps": format_number(attempt.steps) if attempt.steps else None,
+                "cost": None if not cost else format_number(round(cost, 3), 2),
                 "cells": _value("cells", attempt),
                 "variance": _value("variance", attempt),
                 "outcome": outcome,
