@@ -249,6 +249,13 @@ def test_images_stand_side_by_side(tmp_path: Path) -> None:
     panels = json.loads(page.scripts[0])["samples"]["panels"]
     assert [panel["kind"] for panel in panels] == ["images", "images"]
     assert len([a for _, a in page.tags if "data-frame" in a]) == 8
+    assert "Images are shown" in page.text and "rings" not in page.text
+
+
+def test_a_value_that_stays_zero_has_an_axis_around_zero() -> None:
+    line = rescue_charts.Line("zero", 0, [0, 1], [0.0, 0.0])
+    (chart,) = rescue_charts._chart("Zero", [line])
+    assert chart["figure"]["layout"]["yaxis"]["range"] == [-0.1, 0.1]
 
 
 def test_every_string_is_escaped(tmp_path: Path) -> None:

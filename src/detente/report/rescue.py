@@ -65,6 +65,7 @@ def render(record: RescueRecord, title: str) -> str:
         verdict=verdict(record),
         summary=summary(record),
         rows=sample_rows(record, samples),
+        kinds={panel["kind"] for panel in samples["panels"]},
         numbers=numbers(record),
         trials=trials(record),
         charts=charts,

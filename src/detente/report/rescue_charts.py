@@ -169,7 +169,7 @@ def _chart(title: str, lines: Sequence[Line], height: str = "") -> list[dict[str
 def _vertical_range(values: Sequence[float]) -> list[float | None]:
     """Return a range with a margin; values that hardly change are not magnified."""
     low, high = min(values), max(values)
-    margin = max(0.08 * (high - low), 0.02 * max(abs(low), abs(high)), 1e-12)
+    margin = max(0.08 * (high - low), 0.02 * max(abs(low), abs(high))) or 0.1
     return [round_significant(low - margin), round_significant(high + margin)]
 
 
