@@ -50,7 +50,11 @@ def write_report(paths: list[Path], out: Path) -> Path:
     runs = read_runs(paths)
     folder = Path(paths[0]).resolve()
     title = folder.name if len(paths) == 1 else f"{len(runs)} runs"
-    page = render(runs, title, [Path(path) for path in paths], out)
+    return write_page(render(runs, title, [Path(path) for path in paths], out), out)
+
+
+def write_page(page: str, out: Path) -> Path:
+    """Write a page to the file `out`, which is replaced in one move, and return `out`; its folder is created."""
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
@@ -69,12 +73,9 @@ def render(runs: Sequence[RecordedRun], title: str, paths: Sequence[Path], out: 
     samples, sample_notes = sample_panels(runs)
     spectra, spectrum_notes = spectrum_panels(runs)
     names = [{"name": run.name, "colour": palette.colour(index)} for index, run in enumerate(runs)]
-    scripts = [_plotly(), _asset("panels.js"), _asset("page.js")]
     return render_template(
         "page.html",
-        policy=_content_policy(scripts),
-        style=Markup(_asset("page.css")),
-        scripts=[Markup(script) for script in scripts],
+        **assets(("page.css",), ("panels.js", "page.js")),
         data={"runs": names, "charts": charts, "samples": samples, "spectra": spectra},
         title=title,
         runs=runs,
@@ -93,6 +94,16 @@ def render(runs: Sequence[RecordedRun], title: str, paths: Sequence[Path], out: 
         notes=[*sample_notes, *spectrum_notes],
         command=shlex.join(["detente", "report", *map(str, paths), "--out", str(out)]),
     )
+
+
+def assets(styles: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    """Return style sheets and scripts of this folder for a template, Plotly first, with the policy that allows them."""
+    scripts = [_plotly(), *map(_asset, names)]
+    return {
+        "policy": _content_policy(scripts),
+        "style": Markup("".join(map(_asset, styles))),
+        "scripts": [Markup(script) for script in scripts],
+    }
 
 
 def render_template(name: str, **context: Any) -> str:
