@@ -20,7 +20,7 @@ class Checkerboard(Check):
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return at most one finding."""
         uneven = []
-        for name, layer in setup.module("generator").named_modules():
+        for name, layer in setup.module(setup.generator).named_modules():
             if isinstance(layer, nn.modules.conv._ConvTransposeNd):
                 pairs = zip(layer.kernel_size, layer.stride, strict=True)
                 if any(kernel % stride and stride > 1 for kernel, stride in pairs):

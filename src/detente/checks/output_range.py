@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
-from detente.checks.base import Check, Finding, Setup
-
-SCALES = (1.0, 4.0, 16.0, 64.0)
+from detente.checks.base import SCALES, Check, Finding, Setup, bounds
 
 
 @dataclass(frozen=True)
@@ -58,18 +53,5 @@ class OutputRange(Check):
 
 def _reachable(setup: Setup) -> tuple[float | None, float | None]:
     """Return the bounds of the generator's outputs; None where they have none."""
-    vectors = setup.point[0]
-    outputs = [_finite(setup.generate({**vectors, "generator": scale * vectors["generator"]})) for scale in SCALES]
-    if any(len(values) == 0 for values in outputs):
-        return None, None
-    lows, highs = [float(x.min()) for x in outputs], [float(x.max()) for x in outputs]
-    low = lows[-1] if abs(lows[-1] - lows[-2]) <= 1e-3 * max(1.0, abs(lows[-1])) else None
-    high = highs[-1] if abs(highs[-1] - highs[-2]) <= 1e-3 * max(1.0, abs(highs[-1])) else None
-    if low is not None and low == high:  # outputs that do not depend on the parameters' scale
-        return None, None
-    return low, high
-
-
-def _finite(values: Tensor) -> Tensor:
-    values = values.double().flatten()
-    return values[torch.isfinite(values)]
+    vectors, name = setup.point[0], setup.generator
+    return bounds([setup.generate({**vectors, name: scale * vectors[name]}) for scale in SCALES])

@@ -28,7 +28,7 @@ class SampleCount(Check):
 
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return at most one finding."""
-        size, numbers = setup.game.data.size, setup.real[0].numel()
+        size, numbers = setup.size, setup.real[0].numel()
         remedy = "Augment real and generated samples alike (filter DiffAugment), add the penalty R1, or get more data."
         least = self.images if numbers >= 64 else self.points
         if size is not None and size < least:

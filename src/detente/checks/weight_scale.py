@@ -29,7 +29,7 @@ class WeightScale(Check):
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return at most one finding per player."""
         findings = []
-        for player in setup.game.players:
+        for player in (setup.generator, setup.discriminator):
             sizes = {}
             for name, layer in setup.module(player).named_modules():
                 if isinstance(layer, LAYERS) and not hasattr(layer, "parametrizations"):
