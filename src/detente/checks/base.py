@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from detente.data.base import Data
 from detente.errors import InvalidValue, require
@@ -43,7 +42,8 @@ FAILURES = (
     "artefact",
     "healthy",
 )
-REAL, FAKE, NUMBERS = 1024, 64, 2**21  # samples that checks look at, and numbers in them
+REAL, NUMBERS = 1024, 2**21  # real samples that checks look at, and numbers in them
+FEWEST, MOST, VALUES = 8, 64, 2**14  # samples that go through the networks, and numbers in them
 SMALL, STREAMED = 8, 4  # samples of a small batch; batches that are read from a stream
 SCALES = (1.0, 16.0, 64.0)  # factors of the parameters, which saturate bounded activations
 REACHED = 0.02  # share of the outputs that reach a bound; tanh and sigmoid put about half of them there
@@ -117,10 +117,21 @@ class Setup:
             batch = self.data.take(torch.arange(self.size)) if small else self.data.draw(count, generator)  # type: ignore
             return batch[self.gan.real_entry]
         with suppress(InvalidValue):
-            indices = torch.arange(self.size or 0) if small else torch.randint(self.size or 0, (count,), generator=generator)
-            return self.game.form.flatten(self.game.batches.take(indices))[self.gan.real_entry]
+            if self.size:
+                indices = torch.arange(self.size) if small else torch.randint(self.size, (count,), generator=generator)
+                return self.game.form.flatten(self.game.batches.take(indices))[self.gan.real_entry]
         batches = min(STREAMED, max(1, count // len(self.batch[self.gan.real_entry])))
         return self.gan.real(batches * len(self.batch[self.gan.real_entry]), generator)
+
+    @cached_property
+    def count(self) -> int:
+        """Number of samples that go through the networks: 64 points, 20 digits, 8 large pictures."""
+        return max(FEWEST, min(MOST, VALUES // self.real[0].numel()))
+
+    @property
+    def few(self) -> Tensor:
+        """The first real samples, (count, …), to go through the discriminator."""
+        return self.real[: self.count]
 
     @cached_property
     def batch(self) -> Batch:
@@ -159,8 +170,8 @@ class Setup:
         if not isinstance(self.game, Adversarial):
             return next(call for player, call in self.calls if player == self.generator)
         (call,) = self.gan.generator_inputs(*self.point, self.batch, torch.Generator().manual_seed(1))
-        repeated = [x[torch.arange(FAKE) % len(x)] for x in call.inputs[1:]]
-        latents = torch.randn(FAKE, *self.game.latent_shape, generator=torch.Generator().manual_seed(1))
+        repeated = [x[torch.arange(self.count) % len(x)] for x in call.inputs[1:]]
+        latents = torch.randn(self.count, *self.game.latent_shape, generator=torch.Generator().manual_seed(1))
         return Call(call.part, (latents.to(call.inputs[0].dtype), *repeated), call.keywords)
 
     @torch.no_grad()
@@ -184,6 +195,27 @@ class Setup:
         leaves = [x for x in tree_leaves(outputs) if isinstance(x, Tensor)]
         return torch.cat([x.reshape(len(x), -1) for x in leaves], 1) if len(leaves) > 1 else leaves[0]
 
+    @cached_property
+    def generated_at_scales(self) -> list[Tensor]:
+        """Generated samples with all parameters of the generator multiplied by each of `SCALES`."""
+        vectors, name = self.point[0], self.generator
+        return [self.fake, *[self.generate({**vectors, name: scale * vectors[name]}) for scale in SCALES[1:]]]
+
+    @cached_property
+    def scores_at_scales(self) -> list[Tensor]:
+        """Scores of `few` with all parameters of the discriminator multiplied by each of `SCALES`."""
+        vectors, name = self.point[0], self.discriminator
+        return [self.scores(self.few, {**vectors, name: scale * vectors[name]}) for scale in SCALES]
+
+    @cached_property
+    def discriminator_call(self) -> Call:
+        """A call of the discriminator with `few` real samples."""
+        more, keywords = self.gan.discriminator_inputs(self.batch)
+        inputs = (self.few.to(self.point[0][self.discriminator].dtype), *more)
+        count = torch.arange(len(self.few))
+        inputs, keywords = tree_map_only(Tensor, lambda x: x[count % len(x)] if x.dim() else x, (inputs, keywords))
+        return Call(self.gan.discriminator_part, inputs, keywords)
+
     def is_real(self, samples: Tensor) -> Tensor:
         """Return which of some samples are the real ones of `small_batch` or `batch`, (count,) bool."""
         found = torch.zeros(len(samples), dtype=torch.bool)
@@ -193,16 +225,10 @@ class Setup:
                 found[start : start + len(real)] |= torch.equal(samples[start : start + len(real)], real)
         return found
 
-    @property
-    def rescored(self) -> Any:
-        """The game whose losses depend on scores alone: without filter, and without the library's own penalties."""
-        game = copy.copy(self.game)
-        if isinstance(game, Adversarial):
-            game.filter, game.penalties, game.memory = None, (), {}
-        return replace(self.gan, game=game)
-
     def losses_at(self, real: float, fake: float) -> dict[str, float]:
         """Return each player's loss if all real samples had one score and all others another; NaN where it fails."""
+        if isinstance(self.game, Adversarial):
+            return self._objective_at(real, fake)
         if (real, fake) not in self._responses:
 
             def constant(samples: Tensor, scores: Tensor) -> Tensor:
@@ -213,17 +239,26 @@ class Setup:
                 return values.reshape(-1, *[1] * (scores.dim() - 1)) + 0 * scores  # with a slope of 0
 
             try:
-                with torch.no_grad() if isinstance(self.game, Adversarial) else nullcontext():
-                    losses, _ = self.rescored.with_scores(constant).losses(*self.point, self.small_batch)
+                losses, _ = self.gan.with_scores(constant).losses(*self.point, self.small_batch)
                 found = {player: float(losses[player]) for player in self.game.players}
             except (RuntimeError, ValueError):  # such as binary_cross_entropy of a number outside [0, 1]
                 found = dict.fromkeys(self.game.players, math.nan)
             self._responses[real, fake] = found
         return self._responses[real, fake]
 
+    def _objective_at(self, real: float, fake: float) -> dict[str, float]:
+        scores = [self.game._as_logits(torch.full((SMALL,), x)) for x in (real, fake)]
+        objective = self.game.objective.at(torch.zeros((), dtype=torch.int64))
+        return {
+            self.generator: float(objective.generator_loss(*scores)),
+            self.discriminator: float(objective.discriminator_loss(*scores)),
+        }
+
     @cached_property
     def scores_are_numbers(self) -> bool:
         """Whether the discriminator returns scores through one call, not images (an autoencoder) or features."""
+        if isinstance(self.game, Adversarial):
+            return True
         others = {call.part for player, call in self.calls if player == self.discriminator}
         score = self.scores(self.batch[self.gan.real_entry])
         image = score.shape[1:] == self.real.shape[1:] and self.real[0].numel() > 1
@@ -245,9 +280,14 @@ class Setup:
     @cached_property
     def slope_response(self) -> dict[float, float]:
         """The discriminator's loss, by the slope ‖∇ₓ D(x)‖ of a linear discriminator whose values are all 0."""
-        return {slope: self._loss_at_slope(slope) for slope in (0.0, 1.0, 4.0, 16.0)}
+        try:
+            return {slope: self.loss_at_slope(slope) for slope in (0.0, 1.0, 4.0, 16.0)}
+        except (RuntimeError, ValueError):  # scores of other numbers than those of the samples
+            return {}
 
-    def _loss_at_slope(self, slope: float) -> float:
+    def loss_at_slope(self, slope: float) -> float:
+        """Return the discriminator's loss if it were linear with this slope, and all scores 0."""
+
         def linear(samples: Tensor, scores: Tensor) -> Tensor:
             length = samples[0].numel() ** 0.5
             total = samples.flatten(1).sum(1) * (slope / length)
@@ -298,11 +338,11 @@ class Check(ABC):
 
     Attributes:
         of_method: whether it looks at the method, so that it says something else for another method.
-        at_construction: whether it is cheap and sure enough to run whenever a game is built.
+        calls_networks: whether it calls the networks, which takes time if they are large.
     """
 
     of_method: ClassVar[bool] = False
-    at_construction: ClassVar[bool] = True
+    calls_networks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, limit in vars(self).items():

@@ -32,7 +32,7 @@ class BatchMates(Check):
         mixed = self._mixed(setup)
         if not (mixed or setup.penalised):
             return []
-        real = setup.real[: max(8, setup.game.batch)]
+        real = setup.few
         half = len(real) // 2
         if half < 2:
             return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -16,6 +17,8 @@ class Checkerboard(Check):
 
     Source: Odena, Dumoulin & Olah 2016, Deconvolution and Checkerboard Artifacts (doi:10.23915/distill.00003).
     """
+
+    calls_networks: ClassVar[bool] = False
 
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return at most one finding."""

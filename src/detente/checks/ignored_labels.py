@@ -32,16 +32,12 @@ class IgnoredLabels(Check):
 
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return a finding for each network that ignores its labels."""
-        findings, real = [], setup.batch[setup.gan.real_entry]
-        calls = [
+        findings = []
+        for player, call in (
             (setup.generator, setup.generator_call),
-            (setup.discriminator, Call(setup.gan.discriminator_part, (real,), {})),
-        ]
-        for player, call in calls:
+            (setup.discriminator, setup.discriminator_call),
+        ):
             inputs, keywords = call.inputs, dict(call.keywords)
-            if player == setup.discriminator:
-                more, keywords = setup.gan.discriminator_inputs(setup.batch)
-                inputs = (real.to(setup.point[0][player].dtype), *more)
             labels = [x for x in tree_leaves((inputs, keywords)) if _is_label(x)]
             if not labels:
                 continue

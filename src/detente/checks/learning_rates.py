@@ -32,6 +32,7 @@ class LearningRates(Check):
     """
 
     of_method: ClassVar[bool] = True
+    calls_networks: ClassVar[bool] = False
 
     adaptive: float = 8e-3
     plain: float = 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detente.checks.base import SCALES, Check, Finding, Setup, bounds
+from detente.checks.base import Check, Finding, Setup, bounds
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class OutputRange(Check):
 
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return at most one finding."""
-        low, high = _reachable(setup)
+        low, high = bounds(setup.generated_at_scales)
         if low is None and high is None:
             return []
         values = setup.real.double().flatten()
@@ -49,9 +49,3 @@ class OutputRange(Check):
                 evidence = f"The generator's outputs range {reach}, but {data}: they use {1 - unused:.0%} of it."
                 return [Finding("data scale", evidence, 0.9, remedy)]
         return []
-
-
-def _reachable(setup: Setup) -> tuple[float | None, float | None]:
-    """Return the bounds of the generator's outputs; None where they have none."""
-    vectors, name = setup.point[0], setup.generator
-    return bounds([setup.generate({**vectors, name: scale * vectors[name]}) for scale in SCALES])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -21,6 +22,8 @@ class SampleCount(Check):
 
     Source: Karras et al. 2020, Training GANs with Limited Data (arXiv:2006.06676), figure 1.
     """
+
+    calls_networks: ClassVar[bool] = False
 
     images: int = 1000
     points: int = 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -22,6 +23,8 @@ class WeightScale(Check):
 
     Source: He et al. 2015, Delving Deep into Rectifiers (arXiv:1502.01852), section 2.2 (the product is √2 there).
     """
+
+    calls_networks: ClassVar[bool] = False
 
     low: float = 0.02
     high: float = 30.0

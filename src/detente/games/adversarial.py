@@ -67,6 +67,9 @@ class Adversarial(Networks):
             Probabilities are converted to logits log(p/(1 − p)), with p clamped to [ε, 1 − ε] for the precision ε of
             its dtype. The gradient of clamped values is 0, as for a saturated sigmoid.
 
+    What is surely wrong with the set-up, such as data out of the generator's reach, is a warning (`detente.checks`);
+    `with detente.checks.off():`, or DETENTE_CHECKS=off in the environment, turns that off.
+
     Raises:
         InvalidValue: the generator's output and the data differ in shape, the discriminator does not return one score
             per sample, its scores are probabilities instead of logits or lie outside [0, 1], the batch is larger than
@@ -118,6 +121,9 @@ class Adversarial(Networks):
         self.memory = initial_memory(self.penalties, self.filter, like)
         pure = not self.stochastic and not any(self.moving.values())
         self.traceable = pure and all(is_traceable(module) for module in self.modules.values())
+        from detente.checks.at_construction import warn_of_findings  # noqa: PLC0415  # checks build on games
+
+        warn_of_findings(self)
 
     @property
     def size(self) -> int | None:
