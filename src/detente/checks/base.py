@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from detente.autodiff import vector_field
 from detente.data.base import Data
 from detente.errors import InvalidValue, require
 from detente.game import Batch, Buffers, Vectors
@@ -150,10 +151,16 @@ class Setup:
         generator = torch.Generator().manual_seed(0)
         batch = self.at_start(self.game.complete(self.game.data.draw(SMALL, generator), generator))
         try:
-            self.game.losses(*self.point, batch)
+            self.gradients = vector_field(self.game, *self.point, batch, (self.generator, self.discriminator)).field
         except (RuntimeError, ValueError):
             return self.batch
         return batch
+
+    @cached_property
+    def gradients(self) -> Vectors:
+        """Each player's gradient of its own loss, (n_i,), on few samples where the networks accept that."""
+        players = (self.generator, self.discriminator)
+        return vector_field(self.game, *self.point, self.small_batch, players).field
 
     def module(self, player: str) -> nn.Module:
         """Return a player's module; only its structure counts."""

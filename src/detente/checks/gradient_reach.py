@@ -28,14 +28,15 @@ class GradientReach(Check):
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return findings for each player."""
         findings = []
-        vectors, buffers = setup.point
+        _ = setup.small_batch  # which computes the gradients on few samples, if it can
+        gradients = setup.gradients
         for player in (setup.generator, setup.discriminator):
             parameters = list(setup.module(player).parameters())
             fixed = sum(p.numel() for p in parameters if not p.requires_grad) / sum(p.numel() for p in parameters)
             if fixed > self.frozen:
                 evidence = f"{fixed:.0%} of the {player}'s parameters are frozen."
                 findings.append(Finding("wiring", evidence, 0.7, "Set requires_grad for the parameters to train."))
-            block = player_gradient(setup.game, player, vectors, buffers, setup.small_batch).field[player]
+            block = gradients[player]
             pieces = setup.game.layouts[player].unflatten(block)
             weights = {name: piece for name, piece in pieces.items() if piece.dim() > 1}
             silent = [name for name, piece in weights.items() if not bool(piece.any())]
