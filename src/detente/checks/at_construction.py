@@ -26,7 +26,8 @@ def warn_of_findings(game: Any) -> None:
         return
     large = sum(layout.size for layout in game.layouts.values()) > LARGEST
     checks: dict[str, Any] = members("checks")
-    kinds = [name for name, kind in checks.items() if not kind.of_method and not (large and kind.calls_networks)]
+    known = {name: kind for name, kind in checks.items() if kind.at_construction and not kind.of_method}
+    kinds = [name for name, kind in known.items() if not (large and kind.calls_networks)]
     for finding in inspect(game, None, SAMPLES, kinds):
         if finding.certainty >= SURE:
             text = f"{finding} (turn off with detente.checks.off() or {VARIABLE}=off)"

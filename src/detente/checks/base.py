@@ -46,7 +46,7 @@ FAILURES = (
 REAL, NUMBERS = 1024, 2**21  # real samples that checks look at, and numbers in them
 FEWEST, MOST, VALUES = 8, 64, 2**14  # samples that go through the networks, and numbers in them
 SMALL, STREAMED = 8, 4  # samples of a small batch; batches that are read from a stream
-SCALES = (1.0, 16.0, 64.0)  # factors of the parameters, which saturate bounded activations
+SCALES = (1.0, 16.0, 64.0, -16.0, -64.0)  # factors of the parameters, which saturate bounded activations
 REACHED = 0.02  # share of the outputs that reach a bound; tanh and sigmoid put about half of them there
 
 
@@ -328,7 +328,7 @@ def bounds(outputs: Sequence[Tensor]) -> tuple[float | None, float | None]:
     found = [x[torch.isfinite(x)] for x in found]
     if any(len(x) == 0 for x in found):
         return None, None
-    last, before = found[-1], found[-2]
+    before, last = (torch.cat([found[i], found[i + 2]]) for i in (1, 2))  # of both signs
     low, high = float(last.min()), float(last.max())
     near = 1e-3 * max(high - low, 1e-12)
     stable = [abs(a - float(b)) <= 1e-3 * max(1.0, abs(a)) for a, b in ((low, before.min()), (high, before.max()))]
@@ -345,10 +345,12 @@ class Check(ABC):
 
     Attributes:
         of_method: whether it looks at the method, so that it says something else for another method.
+        at_construction: whether it runs whenever a game is built in Python.
         calls_networks: whether it calls the networks, which takes time if they are large.
     """
 
     of_method: ClassVar[bool] = False
+    at_construction: ClassVar[bool] = True
     calls_networks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -50,6 +50,8 @@ class Latents(Check):
 
         gradient = input_gradient(total, latents).flatten(1)
         silent = int((gradient == 0).all(0).sum())
+        if silent == count:
+            return []  # a constant generator, named by ConstantNetworks
         if silent > self.unused * count:
             evidence = f"{silent} of the {player}'s {count} latents have no influence on its samples."
             return [Finding("wiring", evidence, 0.85, f"Let the {player}'s first layer use all latents.")]
