@@ -22,7 +22,6 @@ from detente.penalties.gradient_penalty import GradientPenalty
 from detente.registry import members, name_of
 
 
-
 @pytest.fixture(autouse=True)
 def unchecked_construction() -> Iterator[None]:
     """Build broken games without warnings; tests/checks/test_at_construction.py is about these."""

@@ -32,7 +32,9 @@ def failures(check: str, game: Any, method: Any = None) -> list[str]:
 
 
 def painter(inputs: int = 16, last: nn.Module | None = None) -> nn.Module:
-    return nn.Sequential(nn.Linear(inputs, 32), nn.ReLU(), nn.Linear(32, 64), last or nn.Tanh(), nn.Unflatten(1, (1, 8, 8)))
+    return nn.Sequential(
+        nn.Linear(inputs, 32), nn.ReLU(), nn.Linear(32, 64), last or nn.Tanh(), nn.Unflatten(1, (1, 8, 8))
+    )
 
 
 def judge(*last: nn.Module) -> nn.Module:
@@ -93,14 +95,17 @@ EACH = interpolated(lambda gradient: gradient.flatten(1).norm(dim=1))
         lambda: game(penalty=lambda net, real, made: zero_centred(net, real)),
         lambda: wasserstein(penalty=EACH),
         lambda: game(
-            lambda real, fake: (real - 1).square().mean() + fake.square().mean(), lambda fake: (fake - 1).square().mean()
+            lambda real, fake: (real - 1).square().mean() + fake.square().mean(),
+            lambda fake: (fake - 1).square().mean(),
         ),
         lambda: game(  # Pearson's: targets −1, 1 and 0
-            lambda real, fake: (real - 1).square().mean() + (fake + 1).square().mean(), lambda fake: fake.square().mean()
+            lambda real, fake: (real - 1).square().mean() + (fake + 1).square().mean(),
+            lambda fake: fake.square().mean(),
         ),
         lambda: game(
-            lambda real, fake: binary_cross_entropy(real, torch.ones_like(real))
-            + binary_cross_entropy(fake, torch.zeros_like(fake)),
+            lambda real, fake: (
+                binary_cross_entropy(real, torch.ones_like(real)) + binary_cross_entropy(fake, torch.zeros_like(fake))
+            ),
             lambda fake: binary_cross_entropy(fake, torch.ones_like(fake)),
             lambda: judge(nn.Sigmoid()),
         ),
@@ -165,8 +170,9 @@ def test_a_critic_that_nothing_bounds() -> None:
 
     def normalised() -> nn.Module:
         module = judge()
-        for layer in (module[1], module[3]):
-            nn.utils.parametrizations.spectral_norm(layer)
+        for layer in module.children():
+            if isinstance(layer, nn.Linear):
+                nn.utils.parametrizations.spectral_norm(layer)
         return module
 
     assert found("unbounded_critic", wasserstein(make_judge=normalised), plain) == []

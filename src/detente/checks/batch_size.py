@@ -36,12 +36,16 @@ class BatchSize(Check):
             if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in setup.module(player).modules())
         ]
         if normed and 1 < batch < self.normed and from_latents:
-            evidence = f"The statistics of BatchNorm in the {' and the '.join(normed)} come from batches of {batch} samples."
+            evidence = (
+                f"The statistics of BatchNorm in the {' and the '.join(normed)} come from batches of {batch} samples."
+            )
             return [Finding("normalisation", evidence, 0.6, "Use batch=64, or layer norm instead of BatchNorm.")]
         if batch < self.least and from_latents:
             evidence = f"A batch has {batch} sample{'s' if batch > 1 else ''}, so that gradients are mostly noise."
             return [Finding("oscillation or limit cycle", evidence, 0.45, "Use batch=64.")]
         if setup.size and batch > self.share * setup.size and setup.size < 2000:
             evidence = f"A batch has {batch} samples of a set of {setup.size}, so that all batches are nearly alike."
-            return [Finding("too few data", evidence, 0.45, "Use a batch of at most a tenth of the set, or get more data.")]
+            return [
+                Finding("too few data", evidence, 0.45, "Use a batch of at most a tenth of the set, or get more data.")
+            ]
         return []

@@ -13,7 +13,7 @@ from detente.checks.base import Check, Finding, Setup
 
 REMEDIES = {
     "skewed": "Take the logarithm of skewed columns, standardise it, and undo both for samples.",
-    "discrete": "Add uniform noise of one step's width to columns of few values, or give each value an output (softmax).",
+    "discrete": "Add uniform noise to columns of few values, as wide as their steps, or give each value an output.",
     "constant": "Leave constant columns out.",
 }
 
@@ -52,7 +52,11 @@ class Columns(Check):
         }
         if len(kinds["constant"]) == rows.shape[1]:
             return []  # all columns are constant: named by DataScale
-        words = {"skewed": "a skewness of {:.3g}", "discrete": "only {:.0f} values", "constant": "always the value {:.4g}"}
+        words = {
+            "skewed": "a skewness of {:.3g}",
+            "discrete": "only {:.0f} values",
+            "constant": "always the value {:.4g}",
+        }
         parts = [f"column {i} has {words[kind].format(x)}" for kind, found in kinds.items() for i, x in found.items()]
         if not parts:
             return []

@@ -42,7 +42,7 @@ class DataOrder(Check):
         for _ in range(BATCHES):
             real = setup.gan.batch(generator)[setup.gan.real_entry].double().flatten(1)
             means, count = [*means, real], len(real)
-        every = self._items(source, means[0].shape[1]) 
+        every = self._items(source, means[0].shape[1])
         every = torch.cat(means) if every is None else every
         variance = float(every.var(0).sum())
         if count < 4 or variance == 0:
@@ -51,13 +51,13 @@ class DataOrder(Check):
         if statistic <= self.excess:
             return []
         evidence = (
-            f"The means of the first {BATCHES} batches of {count} samples vary {statistic:.3g} times as much as if they were "
-            "drawn at random: the data come in sorted order."
+            f"The means of the first {BATCHES} batches of {count} samples vary {statistic:.3g} times as at random: "
+            "the data come in sorted order."
         )
         return [Finding("oscillation or limit cycle", evidence, 0.8, "Shuffle the data: DataLoader(…, shuffle=True).")]
 
     def _items(self, source: object, numbers: int) -> Tensor | None:
-        """Return items from all over the set behind a `DataLoader`, (count, numbers), or None if they have another form."""
+        """Return items from all over a `DataLoader`'s set, (count, numbers), or None if they have another form."""
         dataset = getattr(source, "dataset", None)
         if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
             return None

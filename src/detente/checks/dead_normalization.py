@@ -37,7 +37,9 @@ class DeadNormalization(Check):
         for player, call in calls.items():
             dead = self._dead(setup, player, call)
             if dead:
-                evidence = f"In the {player}, the normalisation {', '.join(dead[:3])} gives every sample the same output."
+                evidence = (
+                    f"In the {player}, the normalisation {', '.join(dead[:3])} gives every sample the same output."
+                )
                 remedy = "Leave out normalisation where a map has one pixel, or use batch norm or layer norm there."
                 findings.append(Finding("normalisation", evidence, 0.85, remedy))
         return findings

@@ -15,9 +15,10 @@ from detente.modules.functional_call import part_of
 from detente.modules.net import Call
 from detente.modules.randomness import seeded
 
-
 # Layers of torch that do the same in both modes; whatever else there is gets tried.
-PLAIN = tuple(f"torch.nn.modules.{name}" for name in ("linear", "conv", "activation", "container", "flatten", "upsampling"))
+PLAIN = tuple(
+    f"torch.nn.modules.{name}" for name in ("linear", "conv", "activation", "container", "flatten", "upsampling")
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class EvaluationMode(Check):
         difference = float((trained.double() - evaluated.double()).abs().mean()) / max(spread, 1e-12)
         if difference <= self.difference or spread == 0:
             return []
-        evidence = f"The {player}'s samples change by {difference:.2g} standard deviations from training to evaluation mode"
+        evidence = (
+            f"The {player}'s samples change by {difference:.2g} standard deviations from training to evaluation mode"
+        )
         if frozen:
             evidence += f": the running statistics of {', '.join(frozen[:3])} never follow, since momentum is 0."
             return [Finding("normalisation", evidence, 0.9, "Give BatchNorm its default momentum, 0.1.")]

@@ -26,5 +26,10 @@ class FiniteData(Check):
         bad = ~torch.isfinite(rows).all(1)
         if not bool(bad.any()):
             return []
-        evidence = f"{int(bad.sum())} of {len(rows)} samples hold NaN or infinity; the first is sample {int(bad.int().argmax())}."
-        return [Finding("blow-up", evidence, 0.95, "Remove these samples, or replace the values, where the data are read.")]
+        first = int(bad.int().argmax())
+        evidence = (
+            f"{int(bad.sum())} of {len(rows)} samples hold NaN or infinity, such as sample {first} of those drawn."
+        )
+        return [
+            Finding("blow-up", evidence, 0.95, "Remove these samples, or replace the values, where the data are read.")
+        ]

@@ -67,10 +67,12 @@ class GradientReach(Check):
         if not torch.equal(first, second):
             return []
         evidence = (
-            f"The {name}'s loss depends on the scores of its samples ({values[0]:.3g} at 0.25, {values[1]:.3g} at 0.75), "
-            "but its gradient is the same for all scores."
+            f"The {name}'s loss depends on the scores of its samples ({values[0]:.3g} at 0.25, {values[1]:.3g} at "
+            "0.75), but its gradient is the same for all scores."
         )
-        return [Finding("wiring", evidence, 0.9, f"Do not detach the {name}'s samples or their scores in its own loss.")]
+        return [
+            Finding("wiring", evidence, 0.9, f"Do not detach the {name}'s samples or their scores in its own loss.")
+        ]
 
 
 _REMEDY = "Look for a saturated activation, weights of zero, or a part of the network that its output does not use."

@@ -19,8 +19,8 @@ from detente.modules.randomness import seeded
 class IgnoredLabels(Check):
     """A network that gets labels and ignores them, or almost.
 
-    Labels are the integers (batch,), or rows with a single 1 (batch, classes), among a network's inputs; they are
-    exchanged between the samples of a batch.
+    Labels are the integers (batch,), or rows with a single 1 (batch, classes), among a network's inputs; each
+    is replaced by another one that occurs.
 
     Args:
         change: smallest accepted change of the outputs, relative to their standard deviation.
@@ -51,7 +51,7 @@ class IgnoredLabels(Check):
             change = float((first - second).abs().max() / max(float(first.std()), 1e-12))
             if change <= self.change:
                 same = "is the same" if change == 0 else f"changes by {change:.1g} standard deviations"
-                evidence = f"The {player}'s output {same} if its {len(labels[0])} samples get each other's labels."
+                evidence = f"The {player}'s output {same} if all {len(labels[0])} samples get another label."
                 remedy = f"Use the labels in the {player}'s forward, e.g. an embedding that is joined to its input."
                 findings.append(Finding("labels ignored", evidence, 0.95 if change == 0 else 0.7, remedy))
         return findings
@@ -68,5 +68,10 @@ def _is_label(x: Any) -> bool:
 
 
 def _exchanged(x: Tensor) -> Tensor:
-    """Return labels in another order, in which many samples have another label; other tensors unchanged."""
-    return x.flip(0).roll(1, 0) if _is_label(x) else x
+    """Return labels with each replaced by the next one that occurs; other tensors unchanged."""
+    if not _is_label(x):
+        return x
+    labels = x if x.dim() == 1 else x.argmax(1)
+    present, index = labels.unique(return_inverse=True)
+    following = present[(index + 1) % len(present)]
+    return following if x.dim() == 1 else torch.eye(x.shape[1], dtype=x.dtype)[following]

@@ -92,7 +92,9 @@ class LearningRates(Check):
         large = min(momenta) >= 0.9 and min(rates.values()) >= self.rotating and all(adaptive.values())
         if not (simultaneous and plain and large):
             return []
-        evidence = f"Both players move at once, with β₁ = {min(momenta):g} and a learning rate of {min(rates.values()):g}."
+        evidence = (
+            f"Both players move at once, with β₁ = {min(momenta):g} and a learning rate of {min(rates.values()):g}."
+        )
         remedy = "Let the players take turns (method alternating), with betas=(0.5, 0.999) and a learning rate of 2e-4."
         return [Finding("oscillation or limit cycle", evidence, 0.45, remedy)]
 

@@ -27,21 +27,21 @@ class OpposingLosses(Check):
         if known or not setup.scores_are_numbers:
             return []
         generator, discriminator = setup.generator, setup.discriminator
-        slopes = [each for each in map(self._slopes(setup), CENTRES) if all(map(math.isfinite, each))]
+        slopes = [each for each in (self._slopes(setup, x) for x in CENTRES) if all(map(math.isfinite, each))]
         if not slopes:
             return []
         real, fake, own = slopes[0]
-        for slope, kind in ((real, "real"), (fake, "generated")):
-            if all(each[kind == "generated"] == 0 for each in slopes):
+        for index, kind in enumerate(("real", "generated")):
+            if all(each[index] == 0 for each in slopes):
                 evidence = f"The {discriminator}'s loss does not depend on the scores of {kind} samples."
                 return [Finding("wiring", evidence, 0.85, f"Add the term of {kind} samples to its loss.")]
-            del slope
         if all(r * f > 0 for r, f, _ in slopes):
             evidence = (
-                f"The {discriminator}'s loss pulls scores of real and generated samples the same way: its slopes at a score "
-                f"of 0.5 are {real:.3g} and {fake:.3g}."
+                f"The {discriminator}'s loss pulls scores of real and generated samples the same way: at 0.5, "
+                f"its slopes are {real:.3g} and {fake:.3g}."
             )
-            return [Finding("wiring", evidence, 0.9, f"Give real and generated samples opposite labels in the {discriminator}'s loss.")]
+            remedy = f"Give real and generated samples opposite labels in the {discriminator}'s loss."
+            return [Finding("wiring", evidence, 0.9, remedy)]
         if all(f * o > 0 for _, f, o in slopes):
             evidence = (
                 f"Both losses pull the scores of generated samples the same way: at a score of 0.5, the slope of the "
@@ -50,17 +50,17 @@ class OpposingLosses(Check):
             return [Finding("wiring", evidence, 0.9, f"Change the sign of the {generator}'s loss, or its labels.")]
         return []
 
-    def _slopes(self, setup: Setup):  # noqa: ANN202
-        """Return a function from a score to the slopes of D's loss in both kinds of scores, and of G's loss in its own."""
+    def _slopes(self, setup: Setup, centre: float) -> tuple[float, float, float]:
+        """Return the slopes of D's loss in the scores of real and of generated samples, and of G's loss in its own."""
+        low, high = centre - STEP, centre + STEP
+        corners = {(r, f): setup.losses_at(r, f) for r in (low, high) for f in (low, high)}
+        d = {key: losses[setup.discriminator] for key, losses in corners.items()}
+        g = {key: losses[setup.generator] for key, losses in corners.items()}
+        real = (d[high, low] + d[high, high] - d[low, low] - d[low, high]) / (4 * STEP)
+        fake = (d[low, high] + d[high, high] - d[low, low] - d[high, low]) / (4 * STEP)
+        own = (g[low, high] + g[high, high] - g[low, low] - g[high, low]) / (4 * STEP)
+        return _rounded(real), _rounded(fake), _rounded(own)
 
-        def at(centre: float) -> tuple[float, float, float]:
-            low, high = centre - STEP, centre + STEP
-            corners = {(r, f): setup.losses_at(r, f) for r in (low, high) for f in (low, high)}
-            d = {key: losses[setup.discriminator] for key, losses in corners.items()}
-            g = {key: losses[setup.generator] for key, losses in corners.items()}
-            real = (d[high, low] + d[high, high] - d[low, low] - d[low, high]) / (4 * STEP)
-            fake = (d[low, high] + d[high, high] - d[low, low] - d[high, low]) / (4 * STEP)
-            own = (g[low, high] + g[high, high] - g[low, low] - g[high, low]) / (4 * STEP)
-            return tuple(0.0 if abs(x) < 1e-6 else x for x in (real, fake, own))  # pyright: ignore[reportReturnType]
 
-        return at
+def _rounded(slope: float) -> float:
+    return 0.0 if abs(slope) < 1e-6 else slope

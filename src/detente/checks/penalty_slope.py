@@ -25,8 +25,8 @@ class PenaltySlope(Check):
     Args:
         tolerance: relative distance from such a slope at which the penalty must be larger.
 
-    Source: Gulrajani et al. 2017 (arXiv:1704.00028), Algorithm 1; pytorch issue 2534 and tdeboissiere/DeepLearningImplementations
-        issue 68 (NaN); the penalty's target is one slope for each sample.
+    Source: Gulrajani et al. 2017 (arXiv:1704.00028), Algorithm 1; pytorch issue 2534 and issue 68 of
+        tdeboissiere/DeepLearningImplementations (NaN); the penalty's target is one slope for each sample.
     """
 
     tolerance: float = 0.05

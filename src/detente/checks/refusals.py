@@ -21,7 +21,7 @@ KINDS = (
     (
         r"more than 1 (spatial element|value per channel)",
         "normalisation",
-        "Leave out normalisation where one number is left to normalise: of a map of one pixel, or a batch of one sample.",
+        "Leave out normalisation where one number is left: of a map of one pixel, or a batch of one sample.",
     ),
     (
         r"outputs are probabilities",

@@ -41,8 +41,8 @@ class ScoreRange(Check):
             return []
         sigmoid = abs(low) < 0.01 and abs(high - 1) < 0.01
         evidence = (
-            f"The {name}'s scores stay between {low:.3g} and {high:.3g}{', as after a sigmoid' if sigmoid else ''}, but "
-            f"its loss is one of unbounded scores: it cannot fall below {inside:.4g}, and would be {beyond:.3g} outside."
+            f"The {name}'s scores stay between {low:.3g} and {high:.3g}{', as after a sigmoid' if sigmoid else ''}, "
+            f"but its loss is for unbounded scores: it cannot fall below {inside:.4g}, and is {beyond:.3g} outside."
         )
         remedy = f"Remove the {name}'s last activation" + (
             ", or use binary_cross_entropy instead of the loss on logits (scores='probabilities')." if sigmoid else "."

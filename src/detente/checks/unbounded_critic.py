@@ -43,12 +43,14 @@ class UnboundedCritic(Check):
         before, after = (float(scores.std()) for scores in setup.scores_at_scales[:2])  # at 1 and 16 times
         if not math.isfinite(after) or after <= self.growth * max(before, 1e-12):
             return []
-        low, high = (setup.losses_at(x, -x)[name] for x in (-100.0, 100.0))
+        low, high = sorted(setup.losses_at(x, -x)[name] for x in (-100.0, 100.0))
         evidence = (
-            f"The {name}'s loss is linear in its scores ({low:.4g} at ∓100, {high:.4g} at ±100), and nothing bounds them: "
-            "no penalty, clipping or spectral norm."
+            f"The {name}'s loss is linear in its scores (from {low:.4g} to {high:.4g} for scores of 100), and nothing "
+            "bounds them: no penalty, clipping or spectral norm."
         )
-        remedy = "Add penalties=GradientPenalty(), clip the weights (method wasserstein_clipping), or use spectral norm."
+        remedy = (
+            "Add penalties=GradientPenalty(), clip the weights (method wasserstein_clipping), or use spectral norm."
+        )
         return [Finding("unbounded critic", evidence, 0.9, remedy)]
 
     def _decays(self, setup: Setup) -> bool:

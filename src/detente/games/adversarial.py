@@ -46,7 +46,7 @@ class Adversarial(Networks):
     """A GAN: the generator maps latents to samples, the discriminator maps each sample to a score (logit).
 
     Both players can be any `nn.Module`; they are copied and never changed. A class or another factory is called again
-    for every seed, which gives new initial parameters; a module keeps its own parameters.
+    for every seed, which gives new initial parameters; a module keeps its own parameters. `detente.checks` may warn.
 
     Args:
         generator: latents (batch, *latent) to samples (batch, …), a module or a factory.
@@ -66,9 +66,6 @@ class Adversarial(Networks):
         scores: output of the discriminator: "logits", unbounded, or "probabilities" in [0, 1], as after a sigmoid.
             Probabilities are converted to logits log(p/(1 − p)), with p clamped to [ε, 1 − ε] for the precision ε of
             its dtype. The gradient of clamped values is 0, as for a saturated sigmoid.
-
-    What is surely wrong with the set-up, such as data out of the generator's reach, is a warning (`detente.checks`);
-    `with detente.checks.off():`, or DETENTE_CHECKS=off in the environment, turns that off.
 
     Raises:
         InvalidValue: the generator's output and the data differ in shape, the discriminator does not return one score
@@ -121,7 +118,7 @@ class Adversarial(Networks):
         self.memory = initial_memory(self.penalties, self.filter, like)
         pure = not self.stochastic and not any(self.moving.values())
         self.traceable = pure and all(is_traceable(module) for module in self.modules.values())
-        from detente.checks.at_construction import warn_of_findings  # noqa: PLC0415  # checks build on games
+        from detente.checks.at_construction import warn_of_findings  # checks build on games
 
         warn_of_findings(self)
 

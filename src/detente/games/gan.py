@@ -228,7 +228,9 @@ def _of_networks(game: Networks) -> Gan:
             def generator_inputs(
                 vectors: Vectors, buffers: Buffers, batch: Batch, generator: torch.Generator, name: str = player
             ) -> Sequence[Call]:
-                return [each for other, each in _recorded(game, vectors, buffers, batch, generator) if other == name][:1]
+                return [each for other, each in _recorded(game, vectors, buffers, batch, generator) if other == name][
+                    :1
+                ]
 
             return Gan(
                 game,

@@ -19,9 +19,9 @@ from detente.comparison.compare import SEEDS, DescribedRun, apply_budget, baseli
 from detente.comparison.config import ComparisonConfig
 from detente.comparison.tuning import tune_learning_rates
 from detente.errors import InvalidValue, require
+from detente.registry import members
 from detente.report.comparison import FILE
 from detente.report.page import write_report
-from detente.registry import members
 from detente.training.run import Run
 from detente.training.run_directory.directory import lock_directory
 from detente.training.signals import exit_status

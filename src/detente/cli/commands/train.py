@@ -10,7 +10,7 @@ from typing import Any
 from detente.checks.base import Finding, inspect
 from detente.cli import configuration
 from detente.cli.display import console, with_progress_bar
-from detente.cli.terminal import one_line, quoted
+from detente.cli.terminal import quoted
 from detente.errors import InvalidValue
 from detente.training.loop import Tick
 from detente.training.run import Run
@@ -52,7 +52,7 @@ def main(words: Sequence[str]) -> int:
 def print_warnings(findings: Sequence[Finding]) -> None:
     """Print a line on standard error for each finding."""
     for finding in findings:
-        print(f"warning: {one_line(finding)} (turn off with --no-checks)", file=sys.stderr, flush=True)
+        print(f"warning: {' '.join(str(finding).split())} (turn off with --no-checks)", file=sys.stderr, flush=True)
 
 
 def carry_out(
