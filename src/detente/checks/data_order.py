@@ -51,8 +51,8 @@ class DataOrder(Check):
         if statistic <= self.excess:
             return []
         evidence = (
-            f"The means of the first {BATCHES} batches of {count} samples vary {statistic:.3g} times as at random: "
-            "the data come in sorted order."
+            f"The means of the first {BATCHES} batches of {count} samples vary {statistic:.3g} times as much as at "
+            "random: the data come in sorted order."
         )
         return [Finding("oscillation or limit cycle", evidence, 0.8, "Shuffle the data: DataLoader(…, shuffle=True).")]
 
