@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from detente import Adversarial, methods
-from detente.checks.base import FAILURES, Finding, inspect
+from detente.checks import off
+from detente.checks.base import FAILURES, Finding, Setup, inspect
 from detente.data.arrays import Arrays
 from detente.errors import InvalidValue
 from detente.games.conditional import Conditional
@@ -19,6 +20,14 @@ from detente.games.presets.images import conditional_digits, digits
 from detente.games.presets.points import grid, ring
 from detente.penalties.gradient_penalty import GradientPenalty
 from detente.registry import members, name_of
+
+
+@pytest.fixture(autouse=True)
+def unchecked_construction() -> Iterator[None]:
+    """Build broken games without warnings; tests/checks/test_at_construction.py is about these."""
+    with off():
+        yield
+
 
 GENERATOR = torch.Generator().manual_seed(0)
 DIGITS = 2 * torch.rand(2000, 1, 8, 8, generator=GENERATOR) - 1  # in [−1, 1]
@@ -61,8 +70,6 @@ def kinds(game: Adversarial, method: Any = None) -> set[str]:
 
 
 def names(game: Adversarial, check: str) -> list[Finding]:
-    from detente.checks.base import Setup
-
     return list(members("checks")[check]()(Setup(game)))
 
 

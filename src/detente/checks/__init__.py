@@ -1,1 +1,3 @@
 """Checks of a set-up before any step: data, networks and method, without training."""
+
+from detente.checks.switch import off as off

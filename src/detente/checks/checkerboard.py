@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -17,10 +18,12 @@ class Checkerboard(Check):
     Source: Odena, Dumoulin & Olah 2016, Deconvolution and Checkerboard Artifacts (doi:10.23915/distill.00003).
     """
 
+    calls_networks: ClassVar[bool] = False
+
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return at most one finding."""
         uneven = []
-        for name, layer in setup.module("generator").named_modules():
+        for name, layer in setup.module(setup.generator).named_modules():
             if isinstance(layer, nn.modules.conv._ConvTransposeNd):
                 pairs = zip(layer.kernel_size, layer.stride, strict=True)
                 if any(kernel % stride and stride > 1 for kernel, stride in pairs):

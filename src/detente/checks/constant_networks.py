@@ -26,15 +26,14 @@ class ConstantNetworks(Check):
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return a finding for each network whose output is constant."""
         findings = []
-        real = setup.real[: max(16, setup.game.batch)]
-        scores = setup.scores(real)
+        real = setup.few
+        scores = setup.scores_at_scales[0]
         if len(scores) > 1 and self._constant(scores) and not bool((real == real[0]).all()):
             evidence = f"The discriminator gives every real sample the same score, {float(scores.flatten()[0]):.4g}."
-            findings.append(Finding("vanishing gradient", evidence + _cause(setup, "discriminator"), 0.95, _REMEDY))
-        samples = setup.generate()
-        if self._constant(samples):
+            findings.append(Finding("vanishing gradient", evidence + _cause(setup, setup.discriminator), 0.95, _REMEDY))
+        if self._constant(setup.fake):
             evidence = "The generator returns the same sample for every latent."
-            findings.append(Finding("vanishing gradient", evidence + _cause(setup, "generator"), 0.95, _REMEDY))
+            findings.append(Finding("vanishing gradient", evidence + _cause(setup, setup.generator), 0.95, _REMEDY))
         return findings
 
     def _constant(self, outputs: Tensor) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -20,6 +21,8 @@ class DataScale(Check):
 
     Source: LeCun, Bottou, Orr & Müller 1998, Efficient BackProp, section 4.3 (normalise the inputs).
     """
+
+    calls_networks: ClassVar[bool] = False
 
     offset: float = 20.0
     ratio: float = 100.0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from detente.autodiff import player_gradient
 from detente.checks.base import Check, Finding, Setup
-
-SAMPLES = 8  # enough for a gradient that is not exactly 0
+from detente.games.adversarial import Adversarial
 
 
 @dataclass(frozen=True)
@@ -26,18 +28,15 @@ class GradientReach(Check):
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return findings for each player."""
         findings = []
-        vectors, buffers = setup.point
-        for player in setup.game.players:
+        _ = setup.small_batch  # which computes the gradients on few samples, if it can
+        gradients = setup.gradients
+        for player in (setup.generator, setup.discriminator):
             parameters = list(setup.module(player).parameters())
             fixed = sum(p.numel() for p in parameters if not p.requires_grad) / sum(p.numel() for p in parameters)
             if fixed > self.frozen:
                 evidence = f"{fixed:.0%} of the {player}'s parameters are frozen."
                 findings.append(Finding("wiring", evidence, 0.7, "Set requires_grad for the parameters to train."))
-            try:
-                batch = setup.small_batch(min(SAMPLES, setup.game.batch))
-                block = player_gradient(setup.game, player, vectors, buffers, batch).field[player]
-            except (RuntimeError, ValueError):  # networks that only accept whole batches
-                block = player_gradient(setup.game, player, vectors, buffers, setup.batch).field[player]
+            block = gradients[player]
             pieces = setup.game.layouts[player].unflatten(block)
             weights = {name: piece for name, piece in pieces.items() if piece.dim() > 1}
             silent = [name for name, piece in weights.items() if not bool(piece.any())]
@@ -47,7 +46,33 @@ class GradientReach(Check):
             elif silent:
                 evidence = f"The {player}'s weights {', '.join(silent[:3])} get a gradient of exactly 0."
                 findings.append(Finding("wiring", evidence, 0.6, _REMEDY))
-        return findings
+        return [*findings, *self._cut(setup)]
+
+    def _cut(self, setup: Setup) -> list[Finding]:
+        """Return a finding if the generator's loss has scores in it, but no gradient comes through them."""
+        if isinstance(setup.game, Adversarial) or not setup.scores_are_numbers:
+            return []
+        name, values = setup.generator, [setup.losses_at(0.0, fake)[setup.generator] for fake in (0.25, 0.75)]
+        if not all(map(math.isfinite, values)) or values[0] == values[1]:
+            return []
+        first, second = (
+            player_gradient(
+                setup.gan.with_scores(lambda _, scores, factor=factor: factor * scores),
+                name,
+                *setup.point,
+                setup.small_batch,
+            ).field[name]
+            for factor in (1.0, -3.0)
+        )
+        if not torch.equal(first, second):
+            return []
+        evidence = (
+            f"The {name}'s loss depends on the scores of its samples ({values[0]:.3g} at 0.25, {values[1]:.3g} at "
+            "0.75), but its gradient is the same for all scores."
+        )
+        return [
+            Finding("wiring", evidence, 0.9, f"Do not detach the {name}'s samples or their scores in its own loss.")
+        ]
 
 
 _REMEDY = "Look for a saturated activation, weights of zero, or a part of the network that its output does not use."

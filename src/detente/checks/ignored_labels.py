@@ -4,35 +4,74 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from detente.checks.base import Check, Finding, Setup
+from detente.modules.net import Call
+from detente.modules.randomness import seeded
 
 
 @dataclass(frozen=True)
 class IgnoredLabels(Check):
-    """A network that gets labels and ignores them.
+    """A network that gets labels and ignores them, or almost.
+
+    Labels are the integers (batch,), or rows with a single 1 (batch, classes), among a network's inputs; each
+    is replaced by another one that occurs.
+
+    Args:
+        change: smallest accepted change of the outputs, relative to their standard deviation.
 
     Source: Mirza & Osindero 2014, Conditional Generative Adversarial Nets (arXiv:1411.1784): both networks use them.
     """
 
+    change: float = 1e-3
+
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return a finding for each network that ignores its labels."""
-        if getattr(setup.game, "present", None) is None or len(setup.game.present) < 2:
-            return []
-        findings, first, last = [], setup.game.present[0], setup.game.present[-1]
-        vectors, buffers = setup.point
-        count = setup.game.batch
-        latents = torch.randn(count, *setup.game.latent_shape, generator=torch.Generator().manual_seed(1))
-        inputs = {"generator": latents, "discriminator": setup.real[torch.arange(count) % len(setup.real)]}
-        for player, x in inputs.items():
-            with torch.no_grad():
-                outputs = [
-                    setup.game._call(player, vectors, buffers, x, label.expand(count).clone())
-                    for label in (first, last)
-                ]
-            if torch.equal(*outputs):
-                evidence = f"The {player}'s output is the same for labels {int(first)} and {int(last)}."
-                findings.append(Finding("labels ignored", evidence, 0.95, f"Use the labels in the {player}'s forward."))
+        findings = []
+        for player, call in (
+            (setup.generator, setup.generator_call),
+            (setup.discriminator, setup.discriminator_call),
+        ):
+            inputs, keywords = call.inputs, dict(call.keywords)
+            labels = [x for x in tree_leaves((inputs, keywords)) if _is_label(x)]
+            if not labels:
+                continue
+            outputs = []
+            for change in (lambda x: x, _exchanged):
+                changed = Call(call.part, *tree_map_only(Tensor, change, (inputs, keywords)))
+                with torch.no_grad(), seeded(0, torch.device("cpu"), setup.game.sources):
+                    output = setup.game._net(*setup.point).call(player, changed, update=False)
+                outputs.append(torch.cat([x.double().flatten() for x in tree_leaves(output) if isinstance(x, Tensor)]))
+            first, second = outputs
+            change = float((first - second).abs().max() / max(float(first.std()), 1e-12))
+            if change <= self.change:
+                same = "is the same" if change == 0 else f"changes by {change:.1g} standard deviations"
+                evidence = f"The {player}'s output {same} if all {len(labels[0])} samples get another label."
+                remedy = f"Use the labels in the {player}'s forward, e.g. an embedding that is joined to its input."
+                findings.append(Finding("labels ignored", evidence, 0.95 if change == 0 else 0.7, remedy))
         return findings
+
+
+def _is_label(x: Any) -> bool:
+    """Whether an input is labels of several classes."""
+    if not isinstance(x, Tensor) or len(x.shape) not in (1, 2) or len(x) < 2:
+        return False
+    if x.dim() == 1:
+        return not x.is_floating_point() and len(x.unique()) > 1
+    one_hot = x.shape[1] > 1 and bool(((x == 0) | (x == 1)).all()) and bool((x.sum(1) == 1).all())
+    return one_hot and len(x.argmax(1).unique()) > 1
+
+
+def _exchanged(x: Tensor) -> Tensor:
+    """Return labels with each replaced by the next one that occurs; other tensors unchanged."""
+    if not _is_label(x):
+        return x
+    labels = x if x.dim() == 1 else x.argmax(1)
+    present, index = labels.unique(return_inverse=True)
+    following = present[(index + 1) % len(present)]
+    return following if x.dim() == 1 else torch.eye(x.shape[1], dtype=x.dtype)[following]

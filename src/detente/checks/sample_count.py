@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -22,13 +23,16 @@ class SampleCount(Check):
     Source: Karras et al. 2020, Training GANs with Limited Data (arXiv:2006.06676), figure 1.
     """
 
+    at_construction: ClassVar[bool] = False  # a few samples do for a trial
+    calls_networks: ClassVar[bool] = False
+
     images: int = 1000
     points: int = 200
     distinct: float = 0.5
 
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return at most one finding."""
-        size, numbers = setup.game.data.size, setup.real[0].numel()
+        size, numbers = setup.size, setup.real[0].numel()
         remedy = "Augment real and generated samples alike (filter DiffAugment), add the penalty R1, or get more data."
         least = self.images if numbers >= 64 else self.points
         if size is not None and size < least:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -23,13 +24,15 @@ class WeightScale(Check):
     Source: He et al. 2015, Delving Deep into Rectifiers (arXiv:1502.01852), section 2.2 (the product is √2 there).
     """
 
+    calls_networks: ClassVar[bool] = False
+
     low: float = 0.02
     high: float = 30.0
 
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return at most one finding per player."""
         findings = []
-        for player in setup.game.players:
+        for player in (setup.generator, setup.discriminator):
             sizes = {}
             for name, layer in setup.module(player).named_modules():
                 if isinstance(layer, LAYERS) and not hasattr(layer, "parametrizations"):

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from detente import checks
 from detente.cli.binding import Word, load, make, plain
 from detente.cli.command_words import Parser, documented, member_page, with_type
 from detente.cli.display import print_members
@@ -70,7 +71,8 @@ def parse(command_parser: Parser, words: Sequence[str]) -> SimpleNamespace:
 
 def build(command_parser: Parser, options: SimpleNamespace) -> Run:
     """Return the run that parsed options describe; an error of the run or its parts names the option."""
-    settings = {name: make(getattr(options, name)) for name in FIELDS}
+    with checks.off():  # commands that look for faults say so themselves
+        settings = {name: make(getattr(options, name)) for name in FIELDS}
     try:
         return Run(**settings)
     except InvalidValue as error:

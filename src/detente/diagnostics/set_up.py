@@ -18,8 +18,6 @@ class SetUp(Diagnostic):
 
     def __call__(self, context: DiagnosticContext) -> Diagnosis:
         """Return one line for each finding."""
-        if tuple(context.game.players) != ("generator", "discriminator"):
-            return Diagnosis()
         return Diagnosis(
             lines=[f"Set-up, {found} ({found.certainty:.0%} sure)" for found in inspect(context.game, context.method)]
         )

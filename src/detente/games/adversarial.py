@@ -46,7 +46,7 @@ class Adversarial(Networks):
     """A GAN: the generator maps latents to samples, the discriminator maps each sample to a score (logit).
 
     Both players can be any `nn.Module`; they are copied and never changed. A class or another factory is called again
-    for every seed, which gives new initial parameters; a module keeps its own parameters.
+    for every seed, which gives new initial parameters; a module keeps its own parameters. `detente.checks` may warn.
 
     Args:
         generator: latents (batch, *latent) to samples (batch, …), a module or a factory.
@@ -118,6 +118,9 @@ class Adversarial(Networks):
         self.memory = initial_memory(self.penalties, self.filter, like)
         pure = not self.stochastic and not any(self.moving.values())
         self.traceable = pure and all(is_traceable(module) for module in self.modules.values())
+        from detente.checks.at_construction import warn_of_findings  # checks build on games
+
+        warn_of_findings(self)
 
     @property
     def size(self) -> int | None:

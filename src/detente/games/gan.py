@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -11,13 +12,14 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from detente.autodiff.engines import as_leaves
 from detente.errors import InvalidValue
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.games.adversarial import Adversarial
 from detente.games.networks import Networks
 from detente.games.scores import mean_of_maps
 from detente.modules.calling import evaluating
-from detente.modules.net import Call
+from detente.modules.net import Call, Net
 from detente.modules.randomness import seeded
 
 Inputs = tuple[Any, ...]
@@ -45,6 +47,13 @@ class Gan:
     discriminator_part: str
     discriminator_inputs: Callable[[Batch], tuple[Inputs, dict[str, Any]]]
 
+    def batch(self, generator: torch.Generator) -> Batch:
+        """Return a batch for a measurement; the batches of training do not change."""
+        batches = self.game.batches
+        if batches is None:
+            return self.game.draw(generator)
+        return self.game.complete(batches.peek(self.game.batch, generator), generator)
+
     @torch.no_grad()
     def samples(
         self, vectors: Vectors, buffers: Buffers, count: int, generator: torch.Generator, training: bool = False
@@ -60,46 +69,104 @@ class Gan:
         """
         parts: list[Tensor] = []
         while sum(map(len, parts)) < count:
-            batch = self.game.draw(generator)
+            batch = self.batch(generator)
             calls = self.generator_inputs(vectors, buffers, batch, generator)
             with self._mode(self.generator, training, generator):
                 net = self.game._net(vectors, buffers)
                 parts += [net.call(self.generator, call, update=False) for call in calls]
-        return torch.cat(parts)[:count].detach()
+        return torch.cat(parts)[:count]
 
     @torch.no_grad()
-    def scores(self, vectors: Vectors, buffers: Buffers, samples: Tensor, training: bool = False) -> Tensor:
-        """Return each sample's score as the losses see it, (count,); of maps, the mean."""
+    def scores(
+        self, vectors: Vectors, buffers: Buffers, samples: Tensor, training: bool = False, batch: Batch | None = None
+    ) -> Tensor:
+        """Return each sample's score as the losses see it, (count,); of maps, the mean.
+
+        Args:
+            vectors: each player's parameters.
+            buffers: each player's buffers; they do not change.
+            samples: samples, (count, …).
+            training: whether layers such as BatchNorm and dropout are in training mode.
+            batch: batch with what the discriminator gets in addition, such as labels; default: a drawn one.
+        """
+        outputs = self.outputs(vectors, buffers, samples, training, batch)
+        if isinstance(self.game, Adversarial):
+            return mean_of_maps(self.game._as_logits(outputs))
+        score = self.score_of(outputs)
+        return score.reshape(len(score), -1).mean(1)
+
+    @torch.no_grad()
+    def outputs(
+        self, vectors: Vectors, buffers: Buffers, samples: Tensor, training: bool = True, batch: Batch | None = None
+    ) -> Any:
+        """Return what the discriminator returns for samples; arguments as `scores`."""
         generator = torch.Generator().manual_seed(0)
-        inputs, keywords = self.discriminator_inputs(self.game.draw(generator))
+        inputs, keywords = self.discriminator_inputs(self.batch(generator) if batch is None else batch)
         count = len(samples)
         more, named = tree_map_only(Tensor, lambda x: _repeated(x, count), (inputs, keywords))
         with self._mode(self.discriminator, training, generator):
             call = Call(self.discriminator_part, (samples.to(vectors[self.discriminator].dtype), *more), named)
-            outputs = self.game._net(vectors, buffers).call(self.discriminator, call, update=False)
-        if isinstance(self.game, Adversarial):
-            return mean_of_maps(self.game._as_logits(outputs))
+            return self.game._net(vectors, buffers).call(self.discriminator, call, update=False)
+
+    def score_of(self, outputs: Any) -> Tensor:
+        """Return the scores among a discriminator's outputs: one each, before features and scores of classes."""
         leaves = [x for x in tree_leaves(outputs) if isinstance(x, Tensor) and x.is_floating_point()]
-        one_each = [x for x in leaves if x.numel() == len(x)]  # before features and scores of classes
-        return (one_each or leaves)[0].flatten(1 if leaves[0].dim() > 1 else 0).reshape(len(leaves[0]), -1).mean(1)
+        return next((x for x in leaves if x.numel() == len(x)), leaves[0])
+
+    def calls(
+        self, vectors: Vectors, buffers: Buffers, batch: Batch, generator: torch.Generator
+    ) -> list[tuple[str, Call]]:
+        """Return all calls of the players' modules in one evaluation of the losses, in their order."""
+        return _recorded(self.game, vectors, buffers, batch, generator)
+
+    def with_scores(self, change: Callable[[Tensor, Tensor], Tensor]) -> Networks:
+        """Return the game with other scores, to ask how the losses depend on them; this one is not changed.
+
+        Args:
+            change: returns the new scores from samples, (count, …), and their scores.
+        """
+        game = copy.copy(self.game)
+        vars(game).pop("evaluation_memo", None)  # of a game with these losses
+
+        def net(vectors: Vectors, buffers: Buffers, **options: Any) -> Net:
+            frozen = game._frozen_on(next(iter(vectors.values())).device) if game.frozen else {}
+            parts = (game.modules, game.layouts, vectors, buffers, game._module_settings, frozen, game.members)
+            return _Rescored(self, change, *parts, **options)
+
+        vars(game)["_net"] = net
+        return game
 
     def real(self, count: int, generator: torch.Generator) -> Tensor:
         """Return `count` real samples, (count, …)."""
         parts: list[Tensor] = []
         while sum(map(len, parts)) < count:
-            parts.append(self.game.draw(generator)[self.real_entry])
+            parts.append(self.batch(generator)[self.real_entry])
         return torch.cat(parts)[:count]
 
     def _mode(self, player: str, training: bool, generator: torch.Generator) -> AbstractContextManager:
         module = self.game.modules[player]
         if not training:
             return evaluating(module)
-        device = torch.device("cpu")
-        return (
-            seeded(int(torch.randint(2**62, (), generator=generator)), device)
-            if self.game.stochastic
-            else nullcontext()
-        )
+        if not self.game.stochastic:
+            return nullcontext()
+        return seeded(int(torch.randint(2**62, (), generator=generator)), torch.device("cpu"), self.game.sources)
+
+
+class _Rescored(Net):
+    """The players, with other scores."""
+
+    def __init__(self, gan: Gan, change: Callable[[Tensor, Tensor], Tensor], *parts: Any, **options: Any) -> None:
+        super().__init__(*parts, **options)
+        self._gan, self._change = gan, change
+
+    def call(self, player: str, call: Call, update: bool = True) -> Any:
+        outputs = super().call(player, call, update)
+        if player != self._gan.discriminator or call.part != self._gan.discriminator_part:
+            return outputs
+        if isinstance(self._gan.game, Adversarial):
+            return tree_map_only(Tensor, lambda x: self._change(call.inputs[0], x), outputs)
+        score = self._gan.score_of(outputs)
+        return tree_map_only(Tensor, lambda x: self._change(call.inputs[0], x) if x is score else x, outputs)
 
 
 def gan_of(game: Game) -> Gan:
@@ -184,14 +251,15 @@ def _recorded(
     calls: list[tuple[str, Call]] = []
 
     def record(player: str, call: Call) -> None:
-        copies = tree_map_only(Tensor, lambda x: x.detach().clone(), (call.inputs, dict(call.keywords)))
+        with torch.no_grad():
+            copies = tree_map_only(Tensor, torch.clone, (call.inputs, dict(call.keywords)))
         calls.append((player, Call(call.part, *copies)))
 
     seed = int(torch.randint(2**62, (), generator=generator))
     with torch.enable_grad(), seeded(seed, torch.device("cpu"), game.sources):
-        leaves = {name: vector.detach().requires_grad_() for name, vector in vectors.items()}
+        leaves = as_leaves(vectors, game.players)
         net = game._net(leaves, buffers, record=record)
-        game._terms(net, game.form.unflatten(batch), torch.zeros((), dtype=torch.int64), game.players)
+        game._evaluate(net, game.with_step(batch, torch.zeros((), dtype=torch.int64)), game.players)
     return calls
 
 

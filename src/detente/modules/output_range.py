@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-SCALES = (1.0, 4.0, 16.0, 64.0)
+SCALES = (1.0, 16.0, 64.0, -16.0, -64.0)  # factors of the parameters, which saturate bounded activations
+REACHED = 0.02  # share of the outputs that reach a bound; tanh and sigmoid put about half of them there
 
 
-def reachable_range(outputs: Callable[[float], Tensor]) -> tuple[float | None, float | None]:
-    """Return the bounds of a network's outputs (tanh, sigmoid, ReLU); None where they have none.
+def bounds(outputs: Sequence[Tensor]) -> tuple[float | None, float | None]:
+    """Return the bounds of a network's outputs; None where there is none.
 
-    They are found by multiplying all parameters by up to 64, which saturates the last layer.
+    A bound is a value that the outputs do not leave, and that some of them reach, when all parameters grow.
 
     Args:
-        outputs: returns outputs with all parameters multiplied by a number.
+        outputs: outputs with the parameters multiplied by each of `SCALES`.
     """
-    values = [_finite(outputs(scale)) for scale in SCALES]
-    if any(len(each) == 0 for each in values):
+    found = [x.double().flatten() for x in outputs]
+    found = [x[torch.isfinite(x)] for x in found]
+    if any(len(x) == 0 for x in found):
         return None, None
-    lows, highs = [float(x.min()) for x in values], [float(x.max()) for x in values]
-    low = lows[-1] if abs(lows[-1] - lows[-2]) <= 1e-3 * max(1.0, abs(lows[-1])) else None
-    high = highs[-1] if abs(highs[-1] - highs[-2]) <= 1e-3 * max(1.0, abs(highs[-1])) else None
-    if low is not None and low == high:  # outputs that do not depend on the parameters' scale
+    before, last = (torch.cat([found[i], found[i + 2]]) for i in (1, 2))  # of both signs
+    low, high = float(last.min()), float(last.max())
+    near = 1e-3 * max(high - low, 1e-12)
+    stable = [abs(a - float(b)) <= 1e-3 * max(1.0, abs(a)) for a, b in ((low, before.min()), (high, before.max()))]
+    reached = [float(((last - x).abs() <= near).double().mean()) >= REACHED for x in (low, high)]
+    if low == high:  # outputs that do not depend on the parameters' scale
         return None, None
-    return low, high
-
-
-def _finite(values: Tensor) -> Tensor:
-    values = values.double().flatten()
-    return values[torch.isfinite(values)]
+    return (low if stable[0] and reached[0] else None), (high if stable[1] and reached[1] else None)

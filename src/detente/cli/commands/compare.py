@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from detente.checks.base import Finding, inspect
 from detente.cli import configuration
 from detente.cli.commands.diagnose import diagnosis
-from detente.cli.commands.train import carry_out
+from detente.cli.commands.train import NO_CHECKS, carry_out, print_warnings
 from detente.cli.display import comparison_lines, console, outcome_table, with_progress_bar
 from detente.comparison.budget import Budget
 from detente.comparison.compare import SEEDS, DescribedRun, apply_budget, baseline_label, read_statuses, run_label
 from detente.comparison.config import ComparisonConfig
 from detente.comparison.tuning import tune_learning_rates
 from detente.errors import InvalidValue, require
+from detente.registry import members
 from detente.report.comparison import FILE
 from detente.report.page import write_report
+from detente.training.run import Run
 from detente.training.run_directory.directory import lock_directory
 from detente.training.signals import exit_status
 
@@ -32,7 +37,7 @@ examples:
 
 Every method has ten seeds unless --seeds names others. The same command continues an interrupted one.
 """
-OWN_OPTIONS = ("--methods", "--out", "--overwrite", "--budget", "--baseline", "--tune")
+OWN_OPTIONS = ("--methods", "--out", "--overwrite", "--budget", "--baseline", "--tune", "--no-checks")
 
 
 def main(words: Sequence[str]) -> int:
@@ -50,6 +55,7 @@ def main(words: Sequence[str]) -> int:
     parser.add("--tune", list[float], text, None, "RATE")
     parser.add("--out", Path, "folder to make, with one run directory for each method", None)
     parser.add("--overwrite", bool, "replace existing runs", False)
+    parser.add("--no-checks", bool, NO_CHECKS, False)
     options = configuration.parse(parser, words)
     if not options.methods:
         raise InvalidValue("methods", options.methods, ", ".join(configuration.named_methods()))
@@ -69,6 +75,8 @@ def main(words: Sequence[str]) -> int:
         label: apply_budget(budget, *_described(method, shared))
         for label, method in zip(labels, options.methods, strict=True)
     }
+    if not options.no_checks:
+        print_warnings(_findings({label: run for label, (run, _) in runs.items()}))
     try:
         if options.tune is not None:
             with lock_directory(options.out):
@@ -86,6 +94,18 @@ def main(words: Sequence[str]) -> int:
         console.print("Stopped while learning rates were tried. Continue with the same command.")
         return exit_status(interrupt)
     return carry_out_all(runs, options.out, overwrite=options.overwrite, config=config)
+
+
+def _findings(runs: Mapping[str, Run]) -> list[Finding]:
+    """Return what is wrong with the game that the runs share, and with each run's method, which it names."""
+    checks: dict[str, Any] = members("checks")
+    shared = [name for name, check in checks.items() if not check.of_method]
+    game = next(iter(runs.values())).game
+    findings = inspect(game, kinds=shared)
+    for label, run in runs.items():
+        own = inspect(run.game, run.method, kinds=[name for name in checks if name not in shared])
+        findings += [replace(finding, evidence=f"{label}: {finding.evidence}") for finding in own]
+    return findings
 
 
 def carry_out_all(

@@ -33,7 +33,8 @@ examples:
                  --game.data photos/ --method alternating --method.learning_rate 2e-4 --steps 20000 --out runs/rescued
   detente rescue runs/mine --out runs/rescued
 
-Takes the options of `detente train`, or the directory of a run. The same command goes on with a rescue that was stopped.
+Takes the options of `detente train`, or the directory of a run. The same command
+goes on with a rescue that was stopped.
 """
 
 

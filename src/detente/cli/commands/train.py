@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from detente.checks.base import Finding, inspect
 from detente.cli import configuration
 from detente.cli.display import console, with_progress_bar
 from detente.cli.terminal import quoted
@@ -17,6 +19,7 @@ from detente.training.run_directory.record import train_into
 from detente.training.signals import exit_status
 
 RANK = 40
+NO_CHECKS = "train without looking at data, networks and learning rates for faults first"
 DESCRIPTION = "Train a game under a method, for one or several seeds, into a run directory."
 EXAMPLES = """\
 examples:
@@ -36,11 +39,20 @@ def main(words: Sequence[str]) -> int:
     parser = configuration.parser("train", DESCRIPTION, EXAMPLES)
     parser.add("--out", Path, "run directory to make, e.g. runs/one", None)
     parser.add("--overwrite", bool, "replace an existing run", False)
+    parser.add("--no-checks", bool, NO_CHECKS, False)
     options = configuration.parse(parser, words)
     if options.out is None:
         raise InvalidValue("out", None, "a directory to write the run into", "Say where with --out runs/NAME")
     run = configuration.build(parser, options)
+    if not options.no_checks:
+        print_warnings(inspect(run.game, run.method))
     return carry_out(run, options.out, configuration.resolved(parser, options), overwrite=options.overwrite)
+
+
+def print_warnings(findings: Sequence[Finding]) -> None:
+    """Print a line on standard error for each finding."""
+    for finding in findings:
+        print(f"warning: {' '.join(str(finding).split())} (turn off with --no-checks)", file=sys.stderr, flush=True)
 
 
 def carry_out(

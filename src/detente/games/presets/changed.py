@@ -21,7 +21,7 @@ from detente.games.networks import Networks
 from detente.games.penalised import InStandardUnits, PenalisedLosses, Roles
 from detente.games.scores import Scores, _ends_in_sigmoid
 from detente.modules.calling import Build, copied
-from detente.modules.output_range import reachable_range
+from detente.modules.output_range import SCALES, bounds
 from detente.modules.replaced_layers import initialized_again, widened, without_mates
 from detente.modules.rescaled import Units, filter_inputs, rescale_inputs, rescale_outputs, units_of
 from detente.networks.packed import Packed
@@ -292,7 +292,7 @@ def _bounds(gan: Gan) -> tuple[float | None, float | None]:
         point = {**vectors, gan.generator: scale * vectors[gan.generator]}
         return gan.samples(point, buffers, FAKE, torch.Generator().manual_seed(1), training=True)
 
-    return reachable_range(outputs)
+    return bounds([outputs(scale) for scale in SCALES])
 
 
 def _noise(change: _Changes, filter: Filter | None, noise: float | Schedule, units: Units | None) -> Filter | None:

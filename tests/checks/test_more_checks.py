@@ -1,0 +1,208 @@
+"""One broken and one healthy set-up for each check of the library's own GANs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from detente import Adversarial, methods
+from detente.checks import off
+from detente.checks.base import Finding, Setup
+from detente.data.base import Data
+from detente.optimizers.torch_optimizer import Torch
+from detente.registry import members
+from detente.schedules.cosine import Cosine
+
+PLANE = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(autouse=True)
+def unchecked_construction() -> Iterator[None]:
+    with off():
+        yield
+
+
+def found(check: str, game: Any, method: Any = None) -> list[Finding]:
+    return list(members("checks")[check]()(Setup(game, method)))
+
+
+def failures(check: str, game: Any, method: Any = None) -> list[str]:
+    return [finding.failure for finding in found(check, game, method)]
+
+
+def mlp(*sizes: int, last: nn.Module | None = None) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers[:-1], *([last] if last else []))
+
+
+def plane(data: Any = PLANE, generator: Any = None, discriminator: Any = None, **options: Any) -> Adversarial:
+    numbers = data.shape[-1]
+    generator = generator or (lambda: mlp(4, 32, numbers))
+    return Adversarial(generator, discriminator or (lambda: mlp(numbers, 32, 1)), data, latent=4, **options)
+
+
+class Broken(Data):
+    """Points of which one in ten is NaN."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (2,)
+
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+        points = torch.randn(count, 2, generator=generator)
+        points[torch.rand(count, generator=generator) < self.share] = float("nan")
+        return {"real": points}
+
+
+def test_data_with_nan() -> None:
+    assert failures("finite_data", plane(Broken(0.1))) == ["blow-up"]
+    assert failures("finite_data", plane(Broken(0.0))) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        (lambda x: (1.5 * x).exp(), "skewness"),
+        (lambda x: (x > 0).float(), "only 2 values"),
+        (lambda x: torch.full_like(x, 7.0), "always the value 7"),
+        (lambda x: x.abs(), ""),
+        (lambda x: x.round(decimals=1), ""),
+    ],
+)
+def test_columns_of_a_table(column: Any, text: str) -> None:
+    table = torch.stack([PLANE[:, 0], column(PLANE[:, 1])], 1)
+    findings = found("columns", plane(table))
+    assert [finding.failure for finding in findings] == (["data scale"] if text else [])
+    assert all(text in finding.evidence and "olumn 1" in finding.evidence for finding in findings)
+
+
+def test_a_saturated_discriminator() -> None:
+    def discriminator(scale: float) -> nn.Module:
+        module = mlp(2, 32, 1, last=nn.Sigmoid())
+        for name, parameter in module.named_parameters():
+            parameter.data *= 0 if name.endswith("bias") else scale  # without biases, scores are on both sides
+        return module
+
+    for scale, expected in ((1e4, ["vanishing gradient"]), (1.0, [])):
+        game = plane(discriminator=lambda s=scale: discriminator(s), scores="probabilities")
+        assert failures("saturation", game) == expected
+
+
+class Modes(nn.Module):
+    """A generator that scales its samples in evaluation mode."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.body, self.factor = mlp(4, 32, 2), factor
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.body(z) * (1.0 if self.training else self.factor)
+
+
+def normed(momentum: float) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(4, 32, bias=True), nn.BatchNorm1d(32, momentum=momentum), nn.LeakyReLU(0.2), nn.Linear(32, 2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("generator", "expected"),
+    [
+        (lambda: normed(0.0), ["normalisation"]),
+        (lambda: nn.Sequential(nn.Linear(4, 32), nn.Dropout(0.8), nn.ReLU(), nn.Linear(32, 2)), ["sampling"]),
+        (lambda: Modes(3.0), ["sampling"]),
+        (lambda: normed(0.1), []),
+        (lambda: Modes(1.0), []),
+    ],
+)
+def test_training_and_evaluation_mode(generator: Any, expected: list[str]) -> None:
+    assert failures("evaluation_mode", plane(generator=generator)) == expected
+
+
+class OnePixelNorm(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), keepdim=True, unbiased=False) + 1e-5).sqrt()
+
+
+def test_a_normalisation_of_one_number() -> None:
+    pictures = 2 * torch.rand(500, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 1
+
+    def discriminator(kernel: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(1, 8, kernel), OnePixelNorm(), nn.Flatten(), nn.LazyLinear(1))
+
+    for kernel, expected in ((8, ["normalisation"]), (5, [])):
+        game = Adversarial(
+            lambda: nn.Sequential(mlp(4, 32, 64), nn.Unflatten(1, (1, 8, 8))),
+            lambda k=kernel: discriminator(k),
+            pictures,
+            latent=4,
+        )
+        findings = found("dead_normalization", game)
+        assert [finding.failure for finding in findings] == expected
+        assert all("(8, 1, 1)" in finding.evidence for finding in findings)
+
+
+class HalfOfTheLatents(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = mlp(2, 32, 2)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.body(z[:, :2])
+
+
+def test_latents() -> None:
+    (finding,) = found("latents", plane(generator=HalfOfTheLatents))
+    assert finding.failure == "wiring"
+    assert "2 of the generator's 4 latents" in finding.evidence
+    assert found("latents", plane()) == []
+    pictures = torch.randn(500, 64)
+    for latent, expected in ((1, ["collapse"]), (16, [])):
+        game = Adversarial(lambda n=latent: mlp(n, 32, 64), lambda: mlp(64, 32, 1), pictures, latent=latent)
+        assert failures("latents", game) == expected
+
+
+@pytest.mark.parametrize(
+    ("batch", "generator", "expected"),
+    [
+        (2, None, ["oscillation or limit cycle"]),
+        (4, lambda: normed(0.1), ["normalisation"]),
+        (1500, None, ["too few data"]),
+        (64, lambda: normed(0.1), []),
+    ],
+)
+def test_the_size_of_a_batch(batch: int, generator: Any, expected: list[str]) -> None:
+    assert failures("batch_size", plane(PLANE[:1900], generator=generator, batch=batch)) == expected
+
+
+def test_precision() -> None:
+    assert failures("precision", plane(discriminator=lambda: mlp(2, 32, 1).bfloat16())) == ["vanishing gradient"]
+    assert failures("precision", plane(discriminator=lambda: mlp(2, 32, 1).double())) == ["wiring"]
+    assert failures("precision", plane()) == []
+
+
+def test_rates_of_other_optimizers() -> None:
+    base = methods.alternating()
+
+    def rates(**optimizers: Any) -> list[str]:
+        return failures("learning_rates", plane(), methods.Method(base.field, base.scheme, optimizers))
+
+    assert rates(generator=Torch("AdamW", lr=2e-4), discriminator=Torch("AdamW", lr=5e-2)) == [
+        "blow-up",
+        "discriminator overpowers",
+    ]
+    assert rates(generator=Torch("SGD", lr=5.0), discriminator=Torch("SGD", lr=5.0)) == ["blow-up"]
+    assert rates(generator=Torch("AdamW", lr=2e-4), discriminator=Torch("AdamW", lr=2e-4)) == []
+    large = failures("learning_rates", plane(), methods.alternating(learning_rate=Cosine(0.1, 0.0, 1000)))
+    assert large == ["blow-up"]
+    rotating = methods.simultaneous(learning_rate=5e-3)
+    assert failures("learning_rates", plane(), rotating) == []
