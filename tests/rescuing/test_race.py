@@ -15,17 +15,21 @@ from detente.rescuing.race import plan_rounds, race
 @pytest.mark.parametrize("costs", [[1.0], [2.0, 1.0], [1.0, 2.0, 1.5], [1.0, 1.0, 2.0, 3.0], [6.0, 1.0, 1.0]])
 def test_rounds_fit_the_budget_whichever_trials_win(costs: list[float], budget: float) -> None:
     rounds = plan_rounds(costs, budget)
-    chosen = sorted(costs[: rounds.trials], reverse=True)
+    chosen = sorted((costs[index] for index in rounds.taking_part), reverse=True)
     spent = rounds.first * sum(chosen) + (rounds.second - rounds.first) * sum(chosen[:2])
     spent += (rounds.last - rounds.second) * chosen[0]
     assert spent <= budget + 1e-9
     assert 0 <= rounds.first <= rounds.second <= rounds.last <= 1
-    if rounds.trials > 1:
+    if len(rounds.taking_part) > 1:
         assert rounds.last == 1, "the winner has a whole run"
 
 
 def test_cheap_cures_all_have_a_try() -> None:
-    assert plan_rounds([1.0, 1.0, 1.0, 1.0], 2.4).trials == 4
+    assert plan_rounds([1.0, 1.0, 1.0, 1.0], 2.4).taking_part == (0, 1, 2, 3)
+
+
+def test_a_cure_that_costs_too_much_is_left_out() -> None:
+    assert plan_rounds([9.5, 1.0, 2.0], 2.4).taking_part == (1, 2)
 
 
 class Runner:

@@ -54,6 +54,18 @@ KINDS = (
 )
 
 
+def is_refusal(error: InvalidValue) -> bool:
+    """Return whether an error is about the user's networks, losses or data, rather than about an option."""
+    cause: BaseException | None = error
+    while isinstance(cause, InvalidValue):
+        if cause.field in NETWORKS or cause.field.startswith("losses"):
+            return True
+        if cause.field == "data" and re.search(KINDS[3][0], str(cause)):
+            return True
+        cause = cause.__cause__
+    return False
+
+
 def refusal_finding(error: InvalidValue) -> Finding:
     """Return what a refusal of `Adversarial(…)` or `Networks(…)` says about the set-up.
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detente.checks.base import Check, Finding, Setup, bounds
+from detente.checks.base import Check, Finding, Setup
+from detente.modules.output_range import bounds
 
 
 @dataclass(frozen=True)

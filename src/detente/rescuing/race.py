@@ -20,35 +20,37 @@ class Rounds:
     """How far each round of a race goes, as a share of a whole run.
 
     Args:
-        trials: number of trials in the first round.
+        taking_part: indices of the trials in the first round.
         first: share of a run in the first round.
         second: share at the end of the second round.
         last: share at the end of the winner's run, at most 1.
     """
 
-    trials: int
+    taking_part: tuple[int, ...]
     first: float
     second: float
     last: float
 
 
 def plan_rounds(costs: Sequence[float], budget: float) -> Rounds:
-    """Return the rounds that fit a budget, whichever trials win.
+    """Return the rounds that fit a budget, whichever trials win; the most expensive trials are left out if none do.
 
     Args:
-        costs: cost of a step of each trial, relative to the user's own, the most promising trial first.
+        costs: cost of a step of each trial, relative to the user's own.
         budget: what may be spent, in whole runs of the user's own.
     """
+    cheapest_first = sorted(range(len(costs)), key=lambda index: costs[index])
     for count in range(len(costs), 1, -1):
-        chosen, first = sorted(costs[:count], reverse=True), FIRST
+        taking_part = tuple(sorted(cheapest_first[:count]))
+        chosen, first = sorted((costs[index] for index in taking_part), reverse=True), FIRST
         while first >= LEAST:
             second = min(1.0, LATER * first)
             spent = first * sum(chosen) + (second - first) * sum(chosen[:SECOND]) + (1.0 - second) * chosen[0]
             if spent <= budget:
-                return Rounds(count, first, second, 1.0)
+                return Rounds(taking_part, first, second, 1.0)
             first *= 0.9
-    share = min(1.0, budget / costs[0])
-    return Rounds(1, share, share, share)
+    share = min(1.0, budget / costs[cheapest_first[0]])
+    return Rounds((cheapest_first[0],), share, share, share)
 
 
 def race(trials: Sequence[Trial], rounds: Rounds, steps: int) -> Iterator[tuple[Trial, int, int]]:
@@ -59,7 +61,7 @@ def race(trials: Sequence[Trial], rounds: Rounds, steps: int) -> Iterator[tuple[
         rounds: how far each round goes.
         steps: steps of a whole run.
     """
-    left = list(trials[: rounds.trials])
+    left = [trials[index] for index in rounds.taking_part]
     for share, survivors in ((rounds.first, SECOND), (rounds.second, 1), (rounds.last, 1)):
         goal = max(1, round(share * steps))
         for trial in left:

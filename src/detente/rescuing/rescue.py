@@ -6,17 +6,19 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from detente.checks.base import Finding, inspect
+from detente.checks.refusals import is_refusal, refusal_finding
 from detente.cures.base import Case, Change
 from detente.cures.plan import candidates
 from detente.errors import InvalidValue, require
 from detente.game import Game
 from detente.games.gan import gan_of
 from detente.methods.method import Method
+from detente.report.rescue import write_rescue_report
 from detente.rescuing.race import plan_rounds, race
 from detente.rescuing.short_run import ShortRun, findings_of
 from detente.rescuing.trial import Trial, seconds_per_step
@@ -26,6 +28,7 @@ from detente.signals.reference import Quality
 SHARE = 0.2  # of the budget, for the short run
 CERTAIN = 0.5  # findings that are less certain are mentioned, but not treated
 ENOUGH = {"variance": (0.6, 1.6), "cells": 0.75, "spread": 0.6}  # of samples that count as cured
+EVIDENCE = 3  # sentences of evidence for a failure
 FILE = "rescue.json"
 
 
@@ -94,7 +97,7 @@ class Rescue:
 
 
 def rescue(
-    game: Game,
+    game: Game | Callable[[], Game],
     method: Method,
     budget: str | float = "3x",
     steps: int = 2000,
@@ -105,7 +108,8 @@ def rescue(
     """Find what is wrong with a GAN, try cures, and return what was found, tried, and cured it.
 
     Args:
-        game: the GAN: `Adversarial`, `Conditional`, or `Networks` with a generator and a discriminator.
+        game: the GAN: `Adversarial`, `Conditional`, or `Networks` with a generator and a discriminator; or a function
+            that builds it, so that a refusal of what it builds is a finding instead of an error.
         method: its training method.
         budget: compute for everything, in whole runs of the user's own, e.g. "3x".
         steps: steps of a whole run, ≥ 1.
@@ -122,7 +126,7 @@ def rescue(
 
 
 def rescuing(
-    game: Game,
+    game: Game | Callable[[], Game],
     method: Method,
     budget: str | float = "3x",
     steps: int = 2000,
@@ -147,12 +151,22 @@ def rescuing(
     """
     limit = _parse(budget)
     require(isinstance(steps, int) and steps >= 1, "steps", steps, "an integer ≥ 1")
-    gan, method = gan_of(game), method.playing(game)
-    method.check(game)
     folder = Path(tempfile.mkdtemp(prefix="detente-rescue-")) if out is None else Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     result = Rescue(steps, limit, folder)
     yield result, Event("checks", 0, 1)
+    if not isinstance(game, Game):
+        try:
+            game = game()
+        except InvalidValue as error:
+            if not is_refusal(error):
+                raise
+            result.findings = [*known, refusal_finding(error)]
+            _save(result)
+            yield result, Event("finished", 1, 1)
+            return
+    gan, method = gan_of(game), method.playing(game)
+    method.check(game)
     checked = [*known, *inspect(game, method)]
     result.findings = _merged(checked, [])
     yield result, Event("checks", 1, 1)
@@ -168,6 +182,7 @@ def rescuing(
         result.before, result.score_before = Quality(**points[-1]["quality"]), points[-1]["score"]
     result.cost = short.observed.steps / steps
     _save(result)
+    yield result, Event("short run", short.observed.steps, short.observed.steps)
     if result.healthy:
         return
     own = _remembered(folder, "seconds_per_step", lambda: seconds_per_step(game, method))
@@ -185,8 +200,12 @@ def rescuing(
         return
     rounds = plan_rounds([trial.step_cost for trial in result.trials], limit - result.cost)
     spent = result.cost
+    running: Trial | None = None
     for trial, step, goal in race(result.trials, rounds, steps):
         result.cost = spent + sum(each.cost for each in result.trials) / steps
+        if trial is not running:
+            running = trial
+            _save(result)
         yield result, Event(trial.name, step, goal)
     _finish(result)
     _save(result)
@@ -210,9 +229,14 @@ def good_enough(quality: Quality) -> bool:
 
 
 def _merged(checked: Sequence[Finding], observed: Sequence[Finding]) -> list[Finding]:
-    """Return the findings of both stages, the most certain first; of each failure and evidence once."""
-    unique = {(finding.failure, finding.evidence): finding for finding in (*checked, *observed)}
-    return sorted(unique.values(), key=lambda finding: -finding.certainty)
+    """Return one finding for each failure, the most certain first, with the evidence of both stages."""
+    by_failure: dict[str, list[Finding]] = {}
+    for finding in sorted((*checked, *observed), key=lambda finding: -finding.certainty):
+        by_failure.setdefault(finding.failure, []).append(finding)
+    return [
+        replace(same[0], evidence=" ".join(dict.fromkeys(finding.evidence for finding in same[:EVIDENCE])))
+        for same in by_failure.values()
+    ]
 
 
 def _parse(budget: str | float) -> float:
@@ -267,3 +291,4 @@ def _save(result: Rescue) -> None:
     path = result.directory / FILE
     path.with_suffix(".tmp").write_text(json.dumps(content, indent=1), encoding="utf-8")
     path.with_suffix(".tmp").replace(path)
+    write_rescue_report(result.directory)

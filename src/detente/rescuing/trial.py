@@ -26,7 +26,7 @@ from detente.training.step import Steps, draw
 
 OBSERVATIONS = 20  # in a whole run
 LATEST = 3  # observations that decide
-WARM_UP, TIMED = 2, 5  # steps
+WARM_UP, TIMED = 3, 9  # steps
 
 
 class Trial:
@@ -125,14 +125,18 @@ class Trial:
 
 
 def seconds_per_step(game: Game, method: Method) -> float:
-    """Return the median time of a step (s)."""
+    """Return the processor time of a step on one thread (s), which other processes hardly change."""
     generator = torch.Generator().manual_seed(0)
     state, steps, seconds = method.initial(game, generator), Steps(game, method), []
-    for index in range(WARM_UP + TIMED):
-        state = method.prepare(game, state, generator)
-        drawn = draw(game, method, state, generator)
-        start = time.perf_counter()
-        (state,), _ = steps([state], [[drawn]])
-        if index >= WARM_UP:
-            seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _ in range(WARM_UP + TIMED):
+            state = method.prepare(game, state, generator)
+            drawn = draw(game, method, state, generator)
+            start = time.process_time()
+            (state,), _ = steps([state], [[drawn]])
+            seconds.append(time.process_time() - start)
+    finally:
+        torch.set_num_threads(threads)
+    return statistics.median(seconds[WARM_UP:])

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from detente.checks.base import Finding
+from detente.checks.refusals import is_refusal, refusal_finding
 from detente.cli import configuration, recorded_runs
 from detente.cli.command_words import Parser
 from detente.cli.display import console
@@ -20,6 +22,8 @@ from detente.cli.terminal import quoted
 from detente.cures.base import Change
 from detente.cures.lines import changed_words
 from detente.errors import InvalidValue
+from detente.game import Game
+from detente.methods.gradients import alternating
 from detente.rescuing.rescue import Rescue, rescuing
 from detente.rescuing.text import lines
 from detente.training.run_directory.directory import clear
@@ -45,27 +49,28 @@ def main(words: Sequence[str]) -> int:
         raise InvalidValue("out", None, "a directory for what is trained", "Say where with --out runs/NAME")
     if options.overwrite and options.out.exists():
         clear(options.out, overwrite=True)
-    described = _described(words, content)
-
-    def describe(change: Change) -> tuple[dict[str, Any], str]:
-        changed = changed_words(described, change)
-        parser = configuration.parser("train", "")
-        resolved = configuration.resolved(parser, configuration.parse(parser, changed))
-        command = shlex.join(["detente", "train", *changed, "--out", f"{options.out}-cured"])
-        return {name: resolved[name] for name in ("game", "method")}, command
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the checks, which are findings here
-        run = configuration.rebuilt(content)
+        game, method, known, described = _built(words, content)
+
+        def describe(change: Change) -> tuple[dict[str, Any], str]:
+            changed = changed_words(described, change)
+            parser = configuration.parser("train", "")
+            resolved = configuration.resolved(parser, configuration.parse(parser, changed))
+            command = shlex.join(["detente", "train", *changed, "--out", f"{options.out}-cured"])
+            return {name: resolved[name] for name in ("game", "method")}, command
+
         events = rescuing(
-            run.game,
-            run.method,
+            game,
+            method,
             options.budget,
-            run.steps,
-            run.seeds[0],
+            content["steps"],
+            content["seeds"][0],
             options.out,
             options.may_change_networks,
-            describe=describe,
+            known,
+            describe,
         )
         try:
             result = _with_progress_bar(events)
@@ -95,6 +100,32 @@ def _of_directory(words: Sequence[str]) -> tuple[SimpleNamespace, dict[str, Any]
     options = parser.parse(words)
     content = configuration.resolved(*recorded_runs.from_directory(options.run))
     return options, content | ({"steps": options.steps} if options.steps else {})
+
+
+def _built(words: Sequence[str], content: dict[str, Any]) -> tuple[Any, Any, list[Finding], list[str]]:
+    """Return the game, the method, what was found when the game was built, and the options that describe both.
+
+    A discriminator of probabilities, which the game refuses, is converted to logits. If the networks or data of a game
+    are refused for another reason, the game is a function that raises the refusal.
+    """
+    try:
+        run = configuration.rebuilt(content)
+        return run.game, run.method, [], _described(words, content)
+    except InvalidValue as error:
+        if not is_refusal(error):
+            raise
+        refusal = error
+    settings = content["game"].get("init_args") if isinstance(content["game"], dict) else None
+    if "probabilities" in str(refusal) and settings and settings.get("scores") == "logits":
+        settings["scores"] = "probabilities"
+        run = configuration.rebuilt(content)
+        described = [*_described(words, content), "--game.scores", "probabilities"]
+        return run.game, run.method, [refusal_finding(refusal)], described
+
+    def refused() -> Game:
+        raise refusal
+
+    return refused, alternating(), [], []
 
 
 def _described(words: Sequence[str], content: dict[str, Any]) -> list[str]:
@@ -141,9 +172,11 @@ def _with_progress_bar(events: Any) -> Rescue:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    result, tasks, last_print = None, {}, time.monotonic()
+    result: Rescue | None = None
+    tasks, last_print = {}, time.monotonic()
     with Progress(*columns, console=console, refresh_per_second=4, disable=not console.is_terminal) as progress:
-        for result, event in events:
+        for so_far, event in events:
+            result = so_far
             if event.stage not in tasks:
                 tasks[event.stage] = progress.add_task(event.stage, total=event.steps)
             progress.update(tasks[event.stage], completed=event.step, total=event.steps)
