@@ -78,6 +78,7 @@ def render(runs: Sequence[RecordedRun], title: str, paths: Sequence[Path], out: 
         **assets(("page.css",), ("panels.js", "page.js")),
         data={"runs": names, "charts": charts, "samples": samples, "spectra": spectra},
         title=title,
+        rescues=[os.path.relpath(file.parent, out.parent) for path in paths for file in path.glob("*/rescue.json")],
         runs=runs,
         summary=make_summary(runs, metric_rankings),
         comparison_sentences=comparison_sentences(runs, metric_rankings, comparison) if comparison else [],

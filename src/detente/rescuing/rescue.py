@@ -12,6 +12,7 @@ from typing import Any
 
 from detente.checks.base import Finding, inspect
 from detente.checks.refusals import is_refusal, refusal_finding
+from detente.checks.switch import off
 from detente.cures.base import Case, Change
 from detente.cures.plan import candidates
 from detente.errors import InvalidValue, require
@@ -28,6 +29,7 @@ from detente.signals.reference import Quality
 SHARE = 0.2  # of the budget, for the short run
 CERTAIN = 0.5  # findings that are less certain are mentioned, but not treated
 ENOUGH = {"variance": (0.6, 1.6), "cells": 0.75, "spread": 0.6}  # of samples that count as cured
+SURE = 0.8  # findings before any step that are as certain come first
 EVIDENCE = 3  # sentences of evidence for a failure
 FILE = "rescue.json"
 
@@ -188,8 +190,9 @@ def rescuing(
     own = _remembered(folder, "seconds_per_step", lambda: seconds_per_step(game, method))
     treated = [finding for finding in result.findings if finding.certainty >= CERTAIN]
     case = Case(game, method, gan, treated, steps)
-    for name, change in candidates(case, may_change_networks):
-        changed, other = change.apply(game, method)
+    with off():
+        tried = [(name, change, *change.apply(game, method)) for name, change in candidates(case, may_change_networks)]
+    for name, change, changed, other in tried:
         directory = folder / "trials" / f"{len(result.trials) + 1}-{_file_name(name)}"
         described, command = ({}, "") if describe is None else describe(change)
         trial = Trial(name, change, changed, other, directory, steps, seed, short.reference, described, command)
@@ -229,14 +232,20 @@ def good_enough(quality: Quality) -> bool:
 
 
 def _merged(checked: Sequence[Finding], observed: Sequence[Finding]) -> list[Finding]:
-    """Return one finding for each failure, the most certain first, with the evidence of both stages."""
+    """Return one finding for each failure, with the evidence of both stages.
+
+    What is surely wrong before any step comes first, since it may be the cause of what a run shows; then the most
+    certain.
+    """
     by_failure: dict[str, list[Finding]] = {}
     for finding in sorted((*checked, *observed), key=lambda finding: -finding.certainty):
         by_failure.setdefault(finding.failure, []).append(finding)
-    return [
+    causes = {finding.failure for finding in checked if finding.certainty >= SURE}
+    merged = [
         replace(same[0], evidence=" ".join(dict.fromkeys(finding.evidence for finding in same[:EVIDENCE])))
         for same in by_failure.values()
     ]
+    return sorted(merged, key=lambda finding: finding.failure not in causes)
 
 
 def _parse(budget: str | float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from detente.checks.base import Finding
+from detente.checks.switch import off
 from detente.data.base import StoredData
 from detente.game import Game
 from detente.games.adversarial import Adversarial
@@ -63,8 +63,7 @@ def hold_out(game: Game) -> tuple[Game, Tensor | None]:
     count = min(SAMPLES, data.size // 10)
     if data.size - count < game.batch:
         return game, None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with off():
         smaller = game.changed(data=HeldIn(data, order[count:]))
     return smaller, data.take(order[:count])["real"]
 

@@ -48,7 +48,7 @@ class Quality:
 
 
 class Reference:
-    """Real samples in two halves: one that generated samples are compared with, and one that says how near real ones are.
+    """Real samples in two halves: the first is the standard, the second says how near to it real samples are.
 
     Samples of up to `DIRECTIONS` numbers are standardised; others are projected onto their principal directions.
 

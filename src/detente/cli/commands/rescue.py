@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from detente.checks.base import Finding
 from detente.checks.refusals import is_refusal, refusal_finding
+from detente.checks.switch import off
 from detente.cli import configuration, recorded_runs
 from detente.cli.command_words import Parser
 from detente.cli.display import console
@@ -50,8 +50,7 @@ def main(words: Sequence[str]) -> int:
     if options.overwrite and options.out.exists():
         clear(options.out, overwrite=True)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the checks, which are findings here
+    with off():  # what they find is printed with the other findings
         game, method, known, described = _built(words, content)
 
         def describe(change: Change) -> tuple[dict[str, Any], str]:

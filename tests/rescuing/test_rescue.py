@@ -1,0 +1,98 @@
+"""A rescue as its user runs it: it names and cures what fails, leaves in peace what is healthy, and goes on if killed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import detente
+from detente import Adversarial, Method, methods
+from detente.errors import InvalidValue
+from detente.games.quadratic import Quadratic
+from detente.rescuing.rescue import rescuing
+
+GENERATOR = torch.Generator().manual_seed(0)
+FAR = 400 + 1.25 * torch.randn(2000, 1, generator=GENERATOR)
+NEAR = torch.randn(2000, 2, generator=GENERATOR)
+METHOD = methods.alternating(learning_rate=1e-3)
+STEPS = 300
+
+
+def mlp(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(inputs, 32), nn.LeakyReLU(0.2), nn.Linear(32, outputs))
+
+
+def gan(data: Tensor) -> Adversarial:
+    with detente.checks.off():
+        return Adversarial(lambda: mlp(2, data.shape[1]), lambda: mlp(data.shape[1], 1), data, latent=2, batch=64)
+
+
+def rescue(data: Tensor, out: Path, method: Method = METHOD) -> detente.rescuing.rescue.Rescue:
+    return detente.rescue(gan(data), method, steps=STEPS, out=out)
+
+
+def test_data_far_from_zero_are_named_and_cured(tmp_path: Path) -> None:
+    result = rescue(FAR, tmp_path)
+    assert result.findings[0].failure == "data scale"
+    assert result.best is not None
+    assert "rescale" in result.best.change.game
+    generator, discriminator = result.best.modules()
+    samples = generator(torch.randn(1000, 2, generator=torch.Generator().manual_seed(0)))
+    assert float(samples.mean()) == pytest.approx(400, abs=1.25), "the user's generator returns data units"
+    assert discriminator(samples).shape == (1000, 1)
+    assert result.cost <= 3.0 + 1e-6
+    text = str(result)
+    assert [line.split(" ")[0] for line in text.splitlines() if line[:1].isalpha()][:2] == ["Found", "Tried"]
+    assert "changed(" in result.best.python
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_a_killed_rescue_goes_on_where_it_was(tmp_path: Path) -> None:
+    whole = rescue(FAR, tmp_path / "whole")
+    for stop in (3, 40, 60):  # ticks after which it is killed
+        events = rescuing(gan(FAR), METHOD, steps=STEPS, out=tmp_path / "killed")
+        for _ in zip(range(stop), events, strict=False):
+            pass
+        events.close()
+    timings = json.loads((tmp_path / "whole" / "timings.json").read_text(encoding="utf-8"))
+    (tmp_path / "killed" / "timings.json").write_text(json.dumps(timings), encoding="utf-8")
+    again = rescue(FAR, tmp_path / "killed")
+    assert [finding.failure for finding in again.findings] == [finding.failure for finding in whole.findings]
+    assert whole.best is not None
+    assert again.best is not None
+    assert again.best.name == whole.best.name
+    assert torch.equal(again.best.sample(10), whole.best.sample(10))
+
+
+def test_a_healthy_set_up_is_left_in_peace(tmp_path: Path) -> None:
+    result = rescue(NEAR, tmp_path)
+    assert result.healthy, result.findings
+    assert result.trials == []
+    assert result.verdict == "healthy"
+    assert "healthy" in str(result)
+
+
+def test_a_network_that_raises_is_a_finding(tmp_path: Path) -> None:
+    def build() -> Adversarial:
+        return Adversarial(lambda: mlp(3, 2), lambda: mlp(2, 1), NEAR, latent=2)
+
+    result = detente.rescue(build, METHOD, out=tmp_path)
+    assert result.findings[0].failure == "wiring"
+    assert "generator" in result.findings[0].evidence
+    assert "mat1 and mat2" in result.findings[0].evidence
+    assert result.best is None
+
+
+@pytest.mark.parametrize(("field", "value"), [("budget", "lots"), ("budget", 0.5), ("budget", "nanx"), ("steps", 0)])
+def test_bad_input(field: str, value: object) -> None:
+    with pytest.raises(InvalidValue, match=field):
+        detente.rescue(gan(NEAR), METHOD, **{field: value})  # pyright: ignore[reportArgumentType]
+
+
+def test_other_games_are_refused() -> None:
+    with pytest.raises(InvalidValue, match="a GAN"):
+        detente.rescue(Quadratic(), METHOD)
