@@ -46,6 +46,7 @@ FAILURES = (
 REAL, NUMBERS = 1024, 2**21  # real samples that checks look at, and numbers in them
 FEWEST, MOST, VALUES = 8, 64, 2**14  # samples that go through the networks, and numbers in them
 SMALL, STREAMED = 8, 4  # samples of a small batch; batches that are read from a stream
+LARGE = 4_000_000  # parameters of networks that get half as many samples at least
 SCALES = (1.0, 16.0, 64.0, -16.0, -64.0)  # factors of the parameters, which saturate bounded activations
 REACHED = 0.02  # share of the outputs that reach a bound; tanh and sigmoid put about half of them there
 
@@ -126,8 +127,11 @@ class Setup:
 
     @cached_property
     def count(self) -> int:
-        """Number of samples that go through the networks: 64 points, 20 digits, 8 large pictures."""
-        return max(FEWEST, min(MOST, VALUES // self.real[0].numel()))
+        """Number of samples that go through the networks: 64 points, 20 digits, 8 or 4 large pictures."""
+        return max(self._halved(FEWEST), min(MOST, VALUES // self.real[0].numel()))
+
+    def _halved(self, count: int) -> int:
+        return count // 2 if sum(layout.size for layout in self.game.layouts.values()) > LARGE else count
 
     @property
     def few(self) -> Tensor:
@@ -149,7 +153,7 @@ class Setup:
         if not isinstance(self.game, Adversarial) or self.game.batch <= SMALL:
             return self.batch
         generator = torch.Generator().manual_seed(0)
-        batch = self.at_start(self.game.complete(self.game.data.draw(SMALL, generator), generator))
+        batch = self.at_start(self.game.complete(self.game.data.draw(self._halved(SMALL), generator), generator))
         try:
             self.gradients = vector_field(self.game, *self.point, batch, (self.generator, self.discriminator)).field
         except (RuntimeError, ValueError):

@@ -216,7 +216,9 @@ def _of_networks(game: Networks) -> Gan:
     found: list[tuple[str, str, str, Call]] = []
     for judge, call in calls:
         entry = next((n for n, x in real.items() if call.inputs and _holds(call.inputs[0], x)), None)
-        for player in dict.fromkeys(name for name, _ in calls if name != judge) if entry is not None else ():
+        if entry is None:
+            continue
+        for player in dict.fromkeys(name for name, _ in calls if name != judge):
             with torch.no_grad():
                 outputs = [_output(game, vectors, buffers, player, each) for name, each in calls if name == player]
             outputs = [x for x in outputs if isinstance(x, Tensor) and x.shape[1:] == real[entry].shape[1:]]
