@@ -48,6 +48,7 @@ FEWEST, MOST, VALUES = 8, 64, 2**14  # samples that go through the networks, and
 SMALL, STREAMED = 8, 4  # samples of a small batch; batches that are read from a stream
 LARGE = 4_000_000  # parameters of networks that get half as many samples at least
 SCALES = (1.0, 16.0, 64.0, -16.0, -64.0)  # factors of the parameters, which saturate bounded activations
+FAR_OUT = 30.0  # mean |value| of samples that show how far scores go
 REACHED = 0.02  # share of the outputs that reach a bound; tanh and sigmoid put about half of them there
 
 
@@ -214,9 +215,11 @@ class Setup:
 
     @cached_property
     def scores_at_scales(self) -> list[Tensor]:
-        """Scores of `few` with all parameters of the discriminator multiplied by each of `SCALES`."""
+        """Scores of `few`, and of `few` far out with all parameters multiplied by each other one of `SCALES`."""
         vectors, name = self.point[0], self.discriminator
-        return [self.scores(self.few, {**vectors, name: scale * vectors[name]}) for scale in SCALES]
+        outside = FAR_OUT * self.few / max(float(self.few.abs().mean()), 1e-12)  # where biases do not decide
+        others = [self.scores(outside, {**vectors, name: scale * vectors[name]}) for scale in SCALES[1:]]
+        return [self.scores(self.few), *others]
 
     @cached_property
     def discriminator_call(self) -> Call:

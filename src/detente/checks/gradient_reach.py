@@ -19,11 +19,13 @@ class GradientReach(Check):
 
     Args:
         frozen: largest accepted share of frozen parameters of a player.
+        decay: smallest accepted root mean square of the gradient of the first weights, relative to the last ones'.
 
     Source: the signatures "gradient at G exactly 0" and "frozen" of public reports (nlintz/TensorFlow-Tutorials 83).
     """
 
     frozen: float = 0.9
+    decay: float = 1e-4
 
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return findings for each player."""
@@ -46,6 +48,12 @@ class GradientReach(Check):
             elif silent:
                 evidence = f"The {player}'s weights {', '.join(silent[:3])} get a gradient of exactly 0."
                 findings.append(Finding("wiring", evidence, 0.6, _REMEDY))
+            elif len(weights) > 2:
+                (first, one), *_, (last, other) = [(n, float(x.square().mean().sqrt())) for n, x in weights.items()]
+                if one < self.decay * other:
+                    evidence = f"In the {player}, the gradient of {first} is {one / other:.1g} times that of {last}."
+                    remedy = "Use ReLU or LeakyReLU, fewer layers, normalisation or residual connections."
+                    findings.append(Finding("vanishing gradient", evidence, 0.7, remedy))
         return [*findings, *self._cut(setup)]
 
     def _cut(self, setup: Setup) -> list[Finding]:
