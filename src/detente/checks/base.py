@@ -323,6 +323,12 @@ class Setup:
         return max(values, default=0.0) - min(values, default=0.0) > 1e-4
 
 
+def starts_at_zero(module: nn.Module) -> bool:
+    """Whether the last weights of a network, and only they, are zero: a choice of some, which the first step ends."""
+    zero = [not bool(p.any()) for p in module.parameters() if p.dim() > 1]
+    return len(zero) > 1 and zero[-1] and not any(zero[:-1])
+
+
 def bounds(outputs: Sequence[Tensor]) -> tuple[float | None, float | None]:
     """Return the bounds of a network's outputs; None where there is none.
 

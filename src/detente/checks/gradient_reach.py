@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from detente.autodiff import player_gradient
-from detente.checks.base import Check, Finding, Setup
+from detente.checks.base import Check, Finding, Setup, starts_at_zero
 from detente.games.adversarial import Adversarial
 
 
@@ -44,8 +44,9 @@ class GradientReach(Check):
             silent = [name for name, piece in weights.items() if not bool(piece.any())]
             if not bool(block.any()):
                 evidence = f"The gradient of the {player}'s loss is exactly 0 for all of its parameters."
-                findings.append(Finding("vanishing gradient", evidence, 0.95, _REMEDY))
-            elif silent:
+                certainty = 0.4 if any(starts_at_zero(setup.module(name)) for name in gradients) else 0.95
+                findings.append(Finding("vanishing gradient", evidence, certainty, _REMEDY))
+            elif silent and not starts_at_zero(setup.module(player)):
                 evidence = f"The {player}'s weights {', '.join(silent[:3])} get a gradient of exactly 0."
                 findings.append(Finding("wiring", evidence, 0.6, _REMEDY))
             elif len(weights) > 2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from detente.checks.base import Check, Finding, Setup, bounds
 
@@ -23,6 +24,8 @@ class ScoreRange(Check):
 
     Source: PyTorch's `BCEWithLogitsLoss`, which contains the sigmoid; log(1 + e⁻¹) + log 2 = 1.006.
     """
+
+    at_construction: ClassVar[bool] = False  # `Adversarial` refuses it, or warns
 
     gain: float = 0.1
 
