@@ -54,6 +54,7 @@ def penalised() -> Adversarial:
     return Adversarial(generator, discriminator, points, 3, penalties=R1(), batch=6)
 
 
+@pytest.mark.filterwarnings("ignore:normalisation")  # as the set-up deserves
 def test_consensus_with_a_penalty_is_the_gradient_of_half_the_squared_field() -> None:
     """J(x)ᵀ v(x) against central differences of ½‖v(x)‖²: torch's own third derivative misses by several per cent."""
     game = penalised()

@@ -206,3 +206,26 @@ def test_rates_of_other_optimizers() -> None:
     assert large == ["blow-up"]
     rotating = methods.simultaneous(learning_rate=5e-3)
     assert failures("learning_rates", plane(), rotating) == []
+
+
+def test_a_gradient_that_dies_out() -> None:
+    def deep(activation: type[nn.Module]) -> nn.Module:
+        layers = [nn.Linear(4, 16), activation()]
+        for _ in range(9):
+            layers += [nn.Linear(16, 16), activation()]
+        return nn.Sequential(*layers, nn.Linear(16, 2))
+
+    (finding,) = found("gradient_reach", plane(generator=lambda: deep(nn.Sigmoid)))
+    assert finding.failure == "vanishing gradient"
+    assert "0.weight" in finding.evidence
+    torch.manual_seed(0)
+    normed = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 2))
+    assert found("gradient_reach", plane(generator=normed)) == []
+
+
+def test_scores_that_cannot_be_negative() -> None:
+    (finding,) = found("score_range", plane(discriminator=lambda: mlp(2, 32, 1, last=nn.ReLU())))
+    assert finding.failure == "wiring"
+    assert "0.6931" in finding.evidence  # log 2, of generated samples
+    least_squares = plane(discriminator=lambda: mlp(2, 32, 1, last=nn.ReLU()), objective="least_squares")
+    assert found("score_range", least_squares) == []

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits, softplus
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from detente import Adversarial, Networks, methods
 from detente.checks import off
@@ -276,3 +276,28 @@ def test_checks_take_no_batch_from_training() -> None:
     inspect(once, methods.alternating())
     generator = torch.Generator().manual_seed(0)
     assert len([once.draw(generator) for _ in range(3)]) == 3
+
+
+class Augmented(Dataset):
+    """Pictures with noise from the global generator, as random transforms draw it."""
+
+    def __len__(self) -> int:
+        return 1000
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return PICTURES[index] + 0.1 * torch.randn(1, 8, 8), torch.randn(16)
+
+
+def test_checks_leave_random_numbers_alone() -> None:
+    def losses(net: Any, batch: Any) -> dict[str, Any]:
+        of_real, of_fake = net.judge(batch[0]), net.judge(net.painter(batch[1]))
+        return {"painter": softplus(-of_fake).mean(), "judge": softplus(-of_real).mean() + softplus(of_fake).mean()}
+
+    def dropping() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Dropout(0.5), nn.LeakyReLU(0.2), nn.Linear(32, 1))
+
+    loader = DataLoader(Augmented(), batch_size=32, shuffle=True)
+    streamed = Networks({"painter": painter, "judge": dropping}, losses, data=loader)
+    before = torch.get_rng_state()
+    inspect(streamed, methods.alternating())
+    assert torch.equal(before, torch.get_rng_state())

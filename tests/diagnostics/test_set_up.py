@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -18,6 +19,7 @@ def lines(game: Game) -> list[str]:
     return list(SetUp()(context).lines)
 
 
+@pytest.mark.filterwarnings("ignore:data scale")  # as the set-up deserves
 def test_a_fault_is_named_and_a_healthy_set_up_is_not_mentioned() -> None:
     far = 400 + torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
     (line,) = lines(Adversarial(nn.Linear(4, 2), nn.Linear(2, 1), far, latent=4))

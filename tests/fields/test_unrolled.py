@@ -126,6 +126,7 @@ def test_two_engines_one_gradient(field: Unrolled) -> None:
     torch.testing.assert_close({k: v[0] for k, v in mapped[3].items()}, eager[1], rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.filterwarnings("ignore:vanishing gradient")  # as the set-up deserves
 def test_units_without_any_slope_do_no_harm() -> None:
     """A dead unit's gradient is zero, and so are its second moments, whose root has no derivative there."""
     generator, discriminator = nn.Linear(2, 1).double(), nn.Sequential(nn.Linear(1, 3), nn.ReLU(), nn.Linear(3, 1))

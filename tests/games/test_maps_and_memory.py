@@ -308,6 +308,7 @@ def test_hinge_is_still_one_number_to_the_last_bit() -> None:
         assert torch.equal(found[0].losses[name], found[1].losses[name])
 
 
+@pytest.mark.filterwarnings("ignore:data scale")  # as the set-up deserves
 def test_le_cam_reads_the_scores_of_the_batch() -> None:
     """Generated samples with their own labels and their own noise, and no further calls of the discriminator."""
     images, labels = torch.rand(16, 1, 4, 4, generator=torch.Generator().manual_seed(0)) - 0.5, torch.arange(16) % 2

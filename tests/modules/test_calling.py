@@ -154,6 +154,7 @@ def test_a_discriminators_statistics_see_real_samples_and_then_fakes() -> None:
 
 
 @pytest.mark.parametrize("penalty", [GradientPenalty(), R1()], ids=["gradient_penalty", "r1"])
+@pytest.mark.filterwarnings("ignore:normalisation")  # as the set-up deserves
 def test_penalties_leave_no_trace_in_buffers(penalty: object) -> None:
     plain, penalised = (gan(MLP(3, 2, 4, 1), seeded(normed), penalties=p) for p in ((), penalty))
     vectors, buffers, batch = point(penalised)
@@ -219,6 +220,7 @@ def test_frozen_parameters_stay() -> None:
 
 
 @pytest.mark.parametrize("penalties", [(), (GradientPenalty(), R1())], ids=["plain", "penalised"])
+@pytest.mark.filterwarnings("ignore:normalisation")  # as the set-up deserves
 def test_modules_in_double_are_trained_in_double(penalties: tuple) -> None:
     game = gan(MLP(3, 2, 4, 1).double(), seeded(normed).double(), penalties=penalties)
     vectors, buffers, batch = point(game)

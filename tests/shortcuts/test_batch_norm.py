@@ -200,6 +200,7 @@ def test_consensus_of_dcgan_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(is_traceable(module) for module in game.modules.values())
 
 
+@pytest.mark.filterwarnings("ignore:normalisation")  # as the set-up deserves
 def test_a_penalty_beside_batch_norm_against_finite_differences() -> None:
     game = gan(R1(0.7))
     generator = torch.Generator().manual_seed(1)

@@ -23,7 +23,7 @@ from detente.games.adversarial import Adversarial
 from detente.games.gan import gan_of
 from detente.modules.net import Call
 from detente.modules.output_range import SCALES
-from detente.modules.randomness import seeded
+from detente.modules.randomness import NUMPY, PYTHON, seeded
 from detente.registry import members
 
 FAILURES = (
@@ -47,6 +47,8 @@ FAILURES = (
 REAL, NUMBERS = 1024, 2**21  # real samples that checks look at, and numbers in them
 FEWEST, MOST, VALUES = 8, 64, 2**14  # samples that go through the networks, and numbers in them
 SMALL, STREAMED = 8, 4  # samples of a small batch; batches that are read from a stream
+LARGE = 4_000_000  # parameters of networks that get half as many samples at least
+FAR_OUT = 30.0  # mean |value| of samples that show how far scores go
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,11 @@ class Setup:
 
     @cached_property
     def count(self) -> int:
-        """Number of samples that go through the networks: 64 points, 20 digits, 8 large pictures."""
-        return max(FEWEST, min(MOST, VALUES // self.real[0].numel()))
+        """Number of samples that go through the networks: 64 points, 20 digits, 8 or 4 large pictures."""
+        return max(self._halved(FEWEST), min(MOST, VALUES // self.real[0].numel()))
+
+    def _halved(self, count: int) -> int:
+        return count // 2 if sum(layout.size for layout in self.game.layouts.values()) > LARGE else count
 
     @property
     def few(self) -> Tensor:
@@ -148,7 +153,7 @@ class Setup:
         if not isinstance(self.game, Adversarial) or self.game.batch <= SMALL:
             return self.batch
         generator = torch.Generator().manual_seed(0)
-        batch = self.at_start(self.game.complete(self.game.data.draw(SMALL, generator), generator))
+        batch = self.at_start(self.game.complete(self.game.data.draw(self._halved(SMALL), generator), generator))
         try:
             self.gradients = vector_field(self.game, *self.point, batch, (self.generator, self.discriminator)).field
         except (RuntimeError, ValueError):
@@ -209,9 +214,11 @@ class Setup:
 
     @cached_property
     def scores_at_scales(self) -> list[Tensor]:
-        """Scores of `few` with all parameters of the discriminator multiplied by each of `SCALES`."""
+        """Scores of `few`, and of `few` far out with all parameters multiplied by each other one of `SCALES`."""
         vectors, name = self.point[0], self.discriminator
-        return [self.scores(self.few, {**vectors, name: scale * vectors[name]}) for scale in SCALES]
+        outside = FAR_OUT * self.few / max(float(self.few.abs().mean()), 1e-12)  # where biases do not decide
+        others = [self.scores(outside, {**vectors, name: scale * vectors[name]}) for scale in SCALES[1:]]
+        return [self.scores(self.few), *others]
 
     @cached_property
     def discriminator_call(self) -> Call:
@@ -283,14 +290,6 @@ class Setup:
                 return False
         return True
 
-    @cached_property
-    def slope_response(self) -> dict[float, float]:
-        """The discriminator's loss, by the slope ‖∇ₓ D(x)‖ of a linear discriminator whose values are all 0."""
-        try:
-            return {slope: self.loss_at_slope(slope) for slope in (0.0, 1.0, 4.0, 16.0)}
-        except (RuntimeError, ValueError):  # scores of other numbers than those of the samples
-            return {}
-
     def loss_at_slope(self, slope: float) -> float:
         """Return the discriminator's loss if it were linear with this slope, and all scores 0."""
 
@@ -311,8 +310,17 @@ class Setup:
         """Whether the discriminator's loss has a penalty on its slope."""
         if isinstance(self.game, Adversarial):
             return bool(self.game.penalties)
-        values = [x for x in self.slope_response.values() if math.isfinite(x)]
+        try:
+            values = [x for x in map(self.loss_at_slope, (0.0, 1.0, 4.0, 16.0)) if math.isfinite(x)]
+        except (RuntimeError, ValueError):  # scores of other numbers than those of the samples
+            return False
         return max(values, default=0.0) - min(values, default=0.0) > 1e-4
+
+
+def starts_at_zero(module: nn.Module) -> bool:
+    """Whether the last weights of a network, and only they, are zero: a choice of some, which the first step ends."""
+    zero = [not bool(p.any()) for p in module.parameters() if p.dim() > 1]
+    return len(zero) > 1 and zero[-1] and not any(zero[:-1])
 
 
 class Check(ABC):
@@ -349,7 +357,11 @@ def inspect(game: Any, method: Any = None, samples: int = REAL, kinds: Sequence[
         kinds: names of the checks; default: all.
     """
     findings: list[Finding] = []
-    with warnings.catch_warnings():
+    sources = (PYTHON, NUMPY, *getattr(game, "sources", ()))
+    with (
+        warnings.catch_warnings(),
+        seeded(0, torch.device("cpu"), sources),
+    ):  # the user's random numbers stay as they are
         warnings.simplefilter("ignore")  # of the user's networks, which warn again in training
         try:
             setup = Setup(game, method, samples)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from detente.checks.base import Check, Finding, Setup
+from detente.checks.base import Check, Finding, Setup, starts_at_zero
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,14 @@ class ConstantNetworks(Check):
         scores = setup.scores_at_scales[0]
         if len(scores) > 1 and self._constant(scores) and not bool((real == real[0]).all()):
             evidence = f"The discriminator gives every real sample the same score, {float(scores.flatten()[0]):.4g}."
-            findings.append(Finding("vanishing gradient", evidence + _cause(setup, setup.discriminator), 0.95, _REMEDY))
+            cause = _cause(setup, setup.discriminator)
+            certainty = 0.4 if starts_at_zero(setup.module(setup.discriminator)) else 0.95
+            findings.append(Finding("vanishing gradient", evidence + cause, certainty, _REMEDY))
         if self._constant(setup.fake):
             evidence = "The generator returns the same sample for every latent."
-            findings.append(Finding("vanishing gradient", evidence + _cause(setup, setup.generator), 0.95, _REMEDY))
+            cause = _cause(setup, setup.generator)
+            certainty = 0.4 if starts_at_zero(setup.module(setup.generator)) else 0.95
+            findings.append(Finding("vanishing gradient", evidence + cause, certainty, _REMEDY))
         return findings
 
     def _constant(self, outputs: Tensor) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from detente.autodiff import player_gradient
-from detente.checks.base import Check, Finding, Setup
+from detente.checks.base import Check, Finding, Setup, starts_at_zero
 from detente.games.adversarial import Adversarial
 
 
@@ -19,11 +19,13 @@ class GradientReach(Check):
 
     Args:
         frozen: largest accepted share of frozen parameters of a player.
+        decay: smallest accepted root mean square of the gradient of the first weights, relative to the last ones'.
 
     Source: the signatures "gradient at G exactly 0" and "frozen" of public reports (nlintz/TensorFlow-Tutorials 83).
     """
 
     frozen: float = 0.9
+    decay: float = 1e-4
 
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return findings for each player."""
@@ -42,10 +44,17 @@ class GradientReach(Check):
             silent = [name for name, piece in weights.items() if not bool(piece.any())]
             if not bool(block.any()):
                 evidence = f"The gradient of the {player}'s loss is exactly 0 for all of its parameters."
-                findings.append(Finding("vanishing gradient", evidence, 0.95, _REMEDY))
-            elif silent:
+                certainty = 0.4 if any(starts_at_zero(setup.module(name)) for name in gradients) else 0.95
+                findings.append(Finding("vanishing gradient", evidence, certainty, _REMEDY))
+            elif silent and not starts_at_zero(setup.module(player)):
                 evidence = f"The {player}'s weights {', '.join(silent[:3])} get a gradient of exactly 0."
                 findings.append(Finding("wiring", evidence, 0.6, _REMEDY))
+            elif len(weights) > 2:
+                (first, one), *_, (last, other) = [(n, float(x.square().mean().sqrt())) for n, x in weights.items()]
+                if one < self.decay * other:
+                    evidence = f"In the {player}, the gradient of {first} is {one / other:.1g} times that of {last}."
+                    remedy = "Use ReLU or LeakyReLU, fewer layers, normalisation or residual connections."
+                    findings.append(Finding("vanishing gradient", evidence, 0.7, remedy))
         return [*findings, *self._cut(setup)]
 
     def _cut(self, setup: Setup) -> list[Finding]:

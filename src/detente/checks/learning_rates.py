@@ -81,7 +81,8 @@ class LearningRates(Check):
             f"The {strong}'s learning rate, {max(own, other):g}, is {max(own, other) / min(own, other):.3g} times the "
             f"other's, {min(own, other):g}."
         )
-        return [Finding(failure, evidence, 0.6, "Bring the rates closer, at most 1 : 5.")]
+        certainty = 0.65 if max(own, other) > 30 * min(own, other) else 0.5
+        return [Finding(failure, evidence, certainty, "Bring the rates closer, at most 1 : 5.")]
 
     def _rotation(
         self, setup: Setup, optimizers: dict[str, Any], rates: dict[str, float], adaptive: dict[str, bool]

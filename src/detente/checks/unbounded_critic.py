@@ -40,7 +40,10 @@ class UnboundedCritic(Check):
         projected = {setup.game.members.get(player, (player, ""))[0] for player in setup.game._project}
         if _clips(optimizer) or name in projected or self._decays(setup):
             return []
-        before, after = (float(scores.std()) for scores in setup.scores_at_scales[:2])  # at 1 and 16 times
+        vectors = setup.point[0]
+        before, after = (
+            float(setup.scores(setup.few, {**vectors, name: c * vectors[name]}).std()) for c in (1.0, 16.0)
+        )
         if not math.isfinite(after) or after <= self.growth * max(before, 1e-12):
             return []
         low, high = sorted(setup.losses_at(x, -x)[name] for x in (-100.0, 100.0))

@@ -213,35 +213,37 @@ def _of_networks(game: Networks) -> Gan:
     batch = game.example()
     calls = _recorded(game, vectors, buffers, batch, torch.Generator().manual_seed(0))
     real = {name: x for name, x in batch.items() if x.is_floating_point() and x.dim() > 1}
+    found: list[tuple[str, str, str, Call]] = []
     for judge, call in calls:
         entry = next((n for n, x in real.items() if call.inputs and _holds(call.inputs[0], x)), None)
         if entry is None:
             continue
-        shape = real[entry].shape[1:]
-        for player in (name for name, _ in calls if name != judge):
-            made = [each for name, each in calls if name == player]
+        for player in dict.fromkeys(name for name, _ in calls if name != judge):
             with torch.no_grad():
-                outputs = [_output(game, vectors, buffers, player, each) for each in made]
-            if not any(isinstance(x, Tensor) and x.shape[1:] == shape for x in outputs):
-                continue
-
-            def generator_inputs(
-                vectors: Vectors, buffers: Buffers, batch: Batch, generator: torch.Generator, name: str = player
-            ) -> Sequence[Call]:
-                return [each for other, each in _recorded(game, vectors, buffers, batch, generator) if other == name][
-                    :1
-                ]
-
-            return Gan(
-                game,
-                player,
-                judge,
-                entry,
-                generator_inputs,
-                call.part,
-                lambda _, call=call: (call.inputs[1:], dict(call.keywords)),
-            )
+                outputs = [_output(game, vectors, buffers, player, each) for name, each in calls if name == player]
+            outputs = [x for x in outputs if isinstance(x, Tensor) and x.shape[1:] == real[entry].shape[1:]]
+            judged = [each.inputs[0] for name, each in calls if name == judge and each.inputs]
+            if any(_contains(x, made) for x in judged for made in outputs):
+                return _gan_of_networks(game, player, judge, entry, call)
+            if outputs:  # which are changed before they are judged
+                found.append((player, judge, entry, call))
+    if found:
+        return _gan_of_networks(game, *found[0])
     raise InvalidValue("game", f"Networks of {', '.join(game.players)}", _ALLOWED)
+
+
+def _gan_of_networks(game: Networks, player: str, judge: str, entry: str, call: Call) -> Gan:
+    def generator_inputs(
+        vectors: Vectors, buffers: Buffers, batch: Batch, generator: torch.Generator
+    ) -> Sequence[Call]:
+        calls = _recorded(game, vectors, buffers, batch, generator)
+        return [each for name, each in calls if name == player][:1]
+
+    def discriminator_inputs(batch: Batch) -> tuple[Inputs, dict[str, Any]]:
+        del batch
+        return call.inputs[1:], dict(call.keywords)
+
+    return Gan(game, player, judge, entry, generator_inputs, call.part, discriminator_inputs)
 
 
 def _recorded(
@@ -272,6 +274,14 @@ def _holds(x: Any, real: Tensor) -> bool:
     if not isinstance(x, Tensor) or x.shape[1:] != real.shape[1:] or len(x) < len(real):
         return False
     return any(torch.equal(part, real.to(x.dtype)) for part in x.split(len(real)) if len(part) == len(real))
+
+
+def _contains(x: Any, made: Tensor) -> bool:
+    """Whether a tensor is some samples, or contains them, up to what random layers change."""
+    if not isinstance(x, Tensor) or x.shape[1:] != made.shape[1:] or len(x) < len(made):
+        return False
+    parts = [part for part in x.split(len(made)) if len(part) == len(made)]
+    return any(float((part - made).norm()) <= 0.3 * float(made.norm()) for part in parts)
 
 
 def _repeated(x: Tensor, count: int) -> Tensor:
