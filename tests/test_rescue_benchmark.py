@@ -70,7 +70,7 @@ def test_rows_are_read_again_and_a_cut_line_is_not(tmp_path):
 def test_an_arm_is_resumed(tmp_path, monkeypatch):
     module = SimpleNamespace(**{**vars(case("f22")), "STEPS": 30})
     monkeypatch.setattr(run, "case", lambda name: module)
-    monkeypatch.setattr(run.warnings, "simplefilter", lambda kind: None)
+    monkeypatch.setattr(run.warnings, "simplefilter", lambda kind: warnings.filterwarnings("ignore", "discriminator"))
     for seeds in ((0,), (0, 1)):
         run.conduct("admit", ["f22"], seeds, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]

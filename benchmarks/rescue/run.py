@@ -205,7 +205,7 @@ def random_method(generator: torch.Generator) -> tuple[str, Method, dict[str, fl
     kinds = ("simultaneous", "alternating", "extragradient", "optimistic_adam", "lookahead", "averaged", "consensus")
     kind = kinds[int(torch.randint(len(kinds), (), generator=generator))]
     exponents = -5 + 3 * torch.rand(2, generator=generator)  # rates are log-uniform on [1e-5, 1e-2]
-    rates = dict(zip(("generator", "discriminator"), (10**exponents).tolist(), strict=True))
+    rates: dict[str, float] = dict(zip(("generator", "discriminator"), (10**exponents).tolist(), strict=True))
     beta = (0.0, 0.5, 0.9)[int(torch.randint(3, (), generator=generator))]
     strength = float(10 ** (-2 + 3 * torch.rand((), generator=generator)))
     if kind == "optimistic_adam":
