@@ -274,12 +274,16 @@ def conduct(arm: str, cases: Sequence[str], seeds: Sequence[int], folder: Path) 
         for name in cases:
             if (arm, name, seed) in done(folder):
                 continue
-            started = time.perf_counter()
+            started, processor = time.perf_counter(), time.process_time()
             try:
                 row = functions[arm](case(name), seed)
             except Exception as error:  # noqa: BLE001  # a case that breaks must not end the others
                 row = {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc(limit=-3)}
-            row = {"arm": arm, "case": name, "seed": seed, **row, "wall": round(time.perf_counter() - started, 2)}
+            row |= {
+                "wall": round(time.perf_counter() - started, 2),
+                "processor": round(time.process_time() - processor, 2),
+            }
+            row = {"arm": arm, "case": name, "seed": seed, **row}
             append(folder, row)
             shown = {key: row[key] for key in ("measures", "twin", "findings", "cost", "error", "wall") if key in row}
             print(arm, name, seed, json.dumps(shown, default=float), flush=True)
