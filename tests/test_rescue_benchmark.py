@@ -59,18 +59,21 @@ def test_swinging_means_fail_and_a_missing_range_does_not_count_where_it_is_not_
     assert module.cured(6 + 0.5 * (real - 6), real)
 
 
-def test_rows_are_read_again_and_a_cut_line_is_not(tmp_path):
-    run.append(tmp_path, {"arm": "admit", "case": "f04", "seed": 0, "measures": {}})
+def test_rows_of_the_same_code_are_read_again_and_a_cut_line_is_not(tmp_path):
+    code = run.code_of("f04")
+    run.append(tmp_path, {"arm": "admit", "case": "f04", "seed": 0, "code": code})
+    run.append(tmp_path, {"arm": "admit", "case": "f04", "seed": 2, "code": "another"})
     with (tmp_path / "results.jsonl").open("a") as file:
         file.write('{"arm": "admit", "case": "f0')
-    run.append(tmp_path, {"arm": "admit", "case": "f04", "seed": 1, "measures": {}})
+    run.append(tmp_path, {"arm": "admit", "case": "f04", "seed": 1, "code": code})
     assert [key[2] for key in run.done(tmp_path)] == [0, 1]
 
 
 def test_an_arm_is_resumed(tmp_path, monkeypatch):
     module = SimpleNamespace(**{**vars(case("f22")), "STEPS": 30})
     monkeypatch.setattr(run, "case", lambda name: module)
-    monkeypatch.setattr(run.warnings, "simplefilter", lambda kind: None)
+    monkeypatch.setattr(run, "code_of", lambda name: "")
+    monkeypatch.setattr(run.warnings, "simplefilter", lambda kind: warnings.filterwarnings("ignore", "discriminator"))
     for seeds in ((0,), (0, 1)):
         run.conduct("admit", ["f22"], seeds, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]

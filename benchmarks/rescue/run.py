@@ -2,12 +2,16 @@
 
 Arms: `admit` (the failing set-up and its healthy twin), `rescue` (`detente.rescue` with three runs' compute), `default`
 (one strong default for everybody, at equal compute) and `random` (the best of random methods and rates, at equal
-compute). Each result is a line of DIR/results.jsonl; what is there is not done again.
+compute). Each result is a line of DIR/results.jsonl; what is there is not done again, unless the case's code has changed
+since (apart from its texts).
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import hashlib
+import inspect
 import json
 import os
 import signal
@@ -23,6 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.rescue import marks, parts
 from benchmarks.rescue.cases import case, names
 from benchmarks.rescue.table import table
 from detente import methods
@@ -65,7 +70,7 @@ class Outcome:
     losses: dict[str, float] = field(default_factory=dict)
 
 
-def trained(marks: Any, game: Any, method: Method, steps: int, seed: int) -> Outcome:
+def trained(mark: Any, game: Any, method: Method, steps: int, seed: int) -> Outcome:
     """Train a game, and return samples of its last state."""
     run = Run(
         game,
@@ -82,18 +87,18 @@ def trained(marks: Any, game: Any, method: Method, steps: int, seed: int) -> Out
     for tick in train(run):
         if tick.infos:
             outcome.losses = {name: float(loss.mean()) for name, loss in tick.infos[seed].losses.items()}
-        if marks.observed and tick.step > 2 * steps / 3 and tick.step < steps and tick.progress[0].active:
-            outcome.history.append(_samples(marks, gan, method, tick.progress[0].state))
+        if mark.observed and tick.step > 2 * steps / 3 and tick.step < steps and tick.progress[0].active:
+            outcome.history.append(_samples(mark, gan, method, tick.progress[0].state))
     assert tick is not None
     outcome.diverged_at, outcome.seconds = tick.progress[0].diverged_at, tick.progress[0].seconds
     if outcome.diverged_at is None:
-        outcome.samples = _samples(marks, gan, method, tick.progress[0].state)
+        outcome.samples = _samples(mark, gan, method, tick.progress[0].state)
     return outcome
 
 
-def _samples(marks: Any, gan: Any, method: Method, state: Any) -> Tensor:
+def _samples(mark: Any, gan: Any, method: Method, state: Any) -> Tensor:
     state = method.scheme.eval_state(state)
-    return gan.samples(state.vectors, state.buffers, marks.count, torch.Generator().manual_seed(12345))
+    return gan.samples(state.vectors, state.buffers, mark.count, torch.Generator().manual_seed(12345))
 
 
 def real_samples(module: ModuleType, game: Any) -> Tensor:
@@ -205,7 +210,7 @@ def random_method(generator: torch.Generator) -> tuple[str, Method, dict[str, fl
     kinds = ("simultaneous", "alternating", "extragradient", "optimistic_adam", "lookahead", "averaged", "consensus")
     kind = kinds[int(torch.randint(len(kinds), (), generator=generator))]
     exponents = -5 + 3 * torch.rand(2, generator=generator)  # rates are log-uniform on [1e-5, 1e-2]
-    rates = dict(zip(("generator", "discriminator"), (10**exponents).tolist(), strict=True))
+    rates: dict[str, float] = dict(zip(("generator", "discriminator"), (10**exponents).tolist(), strict=True))
     beta = (0.0, 0.5, 0.9)[int(torch.randint(3, (), generator=generator))]
     strength = float(10 ** (-2 + 3 * torch.rand((), generator=generator)))
     if kind == "optimistic_adam":
@@ -240,14 +245,28 @@ def random(module: ModuleType, seed: int) -> dict[str, Any]:
     return {**row, "cost": float(BUDGET), "tried": tried, "seconds": round(total, 2)}
 
 
+def code_of(name: str) -> str:
+    """Return a hash of the code that makes a case, without docstrings."""
+    digest = hashlib.sha256()
+    for module in (case(name), parts, marks):
+        tree = ast.parse(inspect.getsource(module))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:12]
+
+
 def done(folder: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
-    """Return the rows in a folder by arm, case and seed; a line that was cut off does not count."""
+    """Return the rows in a folder by arm, case and seed; cut lines, and rows of other code, do not count."""
     rows: dict[tuple[str, str, int], dict[str, Any]] = {}
+    codes: dict[str, str] = {}
     path = folder / "results.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             row = json.loads(line)
-            rows[row["arm"], row["case"], row["seed"]] = row
+            if row["code"] == codes.setdefault(row["case"], code_of(row["case"])):
+                rows[row["arm"], row["case"], row["seed"]] = row
         except (ValueError, KeyError):
             continue
     return rows
@@ -274,12 +293,16 @@ def conduct(arm: str, cases: Sequence[str], seeds: Sequence[int], folder: Path) 
         for name in cases:
             if (arm, name, seed) in done(folder):
                 continue
-            started = time.perf_counter()
+            started, processor = time.perf_counter(), time.process_time()
             try:
                 row = functions[arm](case(name), seed)
             except Exception as error:  # noqa: BLE001  # a case that breaks must not end the others
                 row = {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc(limit=-3)}
-            row = {"arm": arm, "case": name, "seed": seed, **row, "wall": round(time.perf_counter() - started, 2)}
+            row |= {
+                "wall": round(time.perf_counter() - started, 2),
+                "processor": round(time.process_time() - processor, 2),
+            }
+            row = {"arm": arm, "case": name, "seed": seed, "code": code_of(name), **row}
             append(folder, row)
             shown = {key: row[key] for key in ("measures", "twin", "findings", "cost", "error", "wall") if key in row}
             print(arm, name, seed, json.dumps(shown, default=float), flush=True)

@@ -5,8 +5,6 @@ Adversarial has no class losses, so the game is Networks. Layers start as Keras'
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import nll_loss, one_hot
@@ -14,6 +12,7 @@ from torch.nn.functional import nll_loss, one_hot
 from benchmarks.rescue.marks import DigitImages
 from benchmarks.rescue.parts import UniformLatent, adam, digits
 from detente.games.networks import Networks
+from detente.games.terms import Losses
 from detente.methods.method import Method
 
 NAME = "Keras AC-GAN on MNIST gives black pictures"
@@ -30,7 +29,8 @@ def glorot(module: nn.Module) -> nn.Module:
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
     return module
 
 
@@ -121,7 +121,7 @@ def entropy(probabilities: Tensor, target: float) -> Tensor:
     return -(target * p.log() + (1 - target) * (1 - p).log()).mean()
 
 
-def losses_of(real_target: float = 1.0, classes_of_fakes: bool = True) -> object:
+def losses_of(real_target: float = 1.0, classes_of_fakes: bool = True) -> Losses:
     """Return the losses of both players: cross-entropy of the source and of the class.
 
     Args:
@@ -167,6 +167,3 @@ def twin() -> tuple[Networks, Method]:
     """Return the cure [M]: soft labels, smaller G, slope 0.2, no class loss on fakes."""
     players = {"generator": small_generator, "discriminator": gentle_discriminator}
     return Networks(players, losses_of(0.95, False), digits(), batch=100, show=show), adam(2e-4)
-
-
-CLASS_LOSS_WITHOUT_LABELS = math.log(10)

@@ -24,7 +24,7 @@ from detente.penalties.gradient_penalty import GradientPenalty
 NAME = "NaN from the slope's square root at 0"
 CLASSES = ("blow-up", "penalty or Lipschitz bound wrong")
 LINK = "https://github.com/tdeboissiere/DeepLearningImplementations/issues/68"
-STEPS = 2000
+STEPS = 4000
 MAY_CHANGE_NETWORKS = False
 MARKS = RingA(RING_A.centres)
 failed, cured = MARKS.failed, MARKS.cured
