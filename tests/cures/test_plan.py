@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from detente import methods
-from detente.checks.base import FAILURES
 from detente.cures.base import Change
 from detente.cures.plan import candidates
 from detente.penalties.r1 import R1
@@ -20,8 +19,17 @@ from detente.registry import members
 Make = Callable[..., Any]
 
 
-@pytest.mark.parametrize("kind", ["adversarial", "networks", "images"])
-@pytest.mark.parametrize("failure", [failure for failure in FAILURES if failure != "healthy"])
+@pytest.mark.parametrize(
+    "kind, failure",
+    [
+        ("adversarial", "collapse"),
+        ("networks", "data scale"),
+        ("networks", "wiring"),
+        ("networks", "unbounded critic"),
+        ("images", "too few data"),
+        ("images", "normalisation"),
+    ],
+)
 def test_every_candidate_trains(kind: str, failure: str, case: Make, game: Make, trains: Make) -> None:
     ill = case(failure, game=game(kind))
     found = candidates(ill, may_change_networks=True)

@@ -21,6 +21,7 @@ from detente.games.networks import Networks
 from detente.games.penalised import InStandardUnits, PenalisedLosses, Roles
 from detente.games.scores import Scores, _ends_in_sigmoid
 from detente.modules.calling import Build, copied
+from detente.modules.net import Call
 from detente.modules.output_range import reachable_range
 from detente.modules.replaced_layers import initialized_again, widened, without_mates
 from detente.modules.rescaled import Units, filter_inputs, rescale_inputs, rescale_outputs, units_of
@@ -307,6 +308,7 @@ def _noise(change: _Changes, filter: Filter | None, noise: float | Schedule, uni
         return GaussianSmoothing(noise * float(deviation.mean()))
     allowed = "a number, since the noise is not the game's only filter, or the columns' scales differ"
     require(not isinstance(noise, Schedule), "input_noise", noise, allowed)
+    assert not isinstance(noise, Schedule)
     standard = noise * deviation if units is None else noise * deviation / units.scale.to(deviation)
     change.discriminator.append(partial(filter_inputs, change=_Noise(standard.float())))
     return filter
@@ -340,8 +342,6 @@ def ends_in_sigmoid(gan: Gan) -> bool:
     vectors, buffers = gan.game.initial(generator)
     leaves = {name: vector.clone().requires_grad_() for name, vector in vectors.items()}
     real = gan.real(2, generator)
-    from detente.modules.net import Call  # noqa: PLC0415
-
     inputs, keywords = gan.discriminator_inputs(gan.game.draw(generator))
     inputs = tuple(x[:2] if isinstance(x, Tensor) and x.dim() else x for x in inputs)
     keywords = {name: x[:2] if isinstance(x, Tensor) and x.dim() else x for name, x in keywords.items()}
