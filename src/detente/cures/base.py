@@ -17,9 +17,11 @@ from detente.checks.base import FAILURES, Finding
 from detente.errors import require
 from detente.game import Game
 from detente.games.adversarial import Adversarial
+from detente.games.data_units import real_samples, spread, units_for
 from detente.games.gan import Gan
 from detente.games.networks import Networks
-from detente.games.presets.changed import changed, ends_in_sigmoid, real_samples, spread, units_for
+from detente.games.presets.changed import changed
+from detente.games.separated import ends_in_sigmoid
 from detente.methods.method import Method
 from detente.modules.rescaled import Units, units_of
 from detente.optimizers.base import Optimizer, Wrapper
