@@ -54,6 +54,11 @@ def test_a_known_cause_is_removed_in_every_candidate_and_alone(case: Make) -> No
     assert len(candidates(case("data scale", "collapse"), most=1)) == 1
 
 
+def test_a_healthy_gan_is_not_touched(case: Make) -> None:
+    assert candidates(case("healthy")) == []
+    assert len(candidates(case())) == 3  # nothing was found: general cures
+
+
 def test_losses_at_fault_are_replaced(case: Make, game: Make) -> None:
     found = candidates(case("wiring", game=game("networks")))
     assert sum(change.game.get("separate", False) for _, change in found) >= 2
