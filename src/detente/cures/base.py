@@ -194,15 +194,13 @@ class Case:
 
         0.128/(largest fan-in): an Adam step changes each weight by at most about the rate η, and so a layer's sums of n
         inputs by up to nη. This gives 1e-3 for layers of 128 units, 5e-4 for 256, and DCGAN's 2e-4 for more than 640
-        inputs, that is for most convolutions. A network of at most 100 numbers gets 1e-2; on images, where errors of
-        many outputs add up, the largest rate is 5e-4.
+        inputs, that is for most convolutions. On images, where errors of many outputs add up, the largest rate is
+        5e-4.
 
         Source: Yang & Hu 2021, Tensor Programs IV (arXiv:2011.14522), for rates like 1/fan-in with Adam; Radford et al.
             2016 for 2e-4.
         """
         weights = [weight for weight in self.module(role).parameters() if weight.requires_grad]
-        if sum(weight.numel() for weight in weights) <= 100:
-            return 1e-2
         largest = max([weight[0].numel() for weight in weights if weight.dim() >= 2 and len(weight)], default=64)
         most = 5e-4 if self.images else 2e-3
         rate = min(most, max(2e-4, 0.128 / largest))

@@ -50,7 +50,7 @@ def candidates(case: Case, may_change_networks: bool = False, most: int = 4) -> 
     """Return changes to try, each with a title, the cheapest first; each of them gives a game that can be trained.
 
     All certain cures are part of every candidate, and are one of them alone if they treat what was found. R3GAN's
-    settings are always one, too. The others are the likeliest cures and pairs of cures, no two of one kind; if there are too few,
+    settings are always one, too. The others are the likeliest cures and pairs, no two of one kind; if too few, also
     general ones. A GAN that is found healthy is not touched.
 
     Args:
