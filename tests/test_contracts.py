@@ -187,7 +187,8 @@ def test_data_comes_from_the_generator_alone(name: str, folder: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-SMALLER: dict[str, dict[str, int]] = {"text": {"width": 32}}  # of 512 channels it takes ten seconds
+SMALLER: dict[str, dict[str, Any]] = {"text": {"width": 32}}  # of 512 channels it takes ten seconds
+SMALLER["changed"] = {"game": presets.ring(), "rescale": True}
 
 
 @pytest.mark.parametrize("name", sorted(presets.names()))

@@ -17,7 +17,7 @@ def test_r1_penalty(case: Make, game: Make, trains: Make) -> None:
     changed, method = trains(ill, R1Penalty()(ill))
     assert changed.penalties == (R1(ill.penalty_strength),) and method is ill.method
     real = ill.game.data.take(torch.arange(256))["real"].double()
-    assert ill.penalty_strength == pytest.approx(0.02 * float(real.var(0).sum()), rel=0.1)
+    assert ill.penalty_strength == pytest.approx(0.3 * float(real.var(0).sum()) / 2**0.5, rel=0.1)
     own = case("collapse", game=game("networks"))
     changed, _ = trains(own, R1Penalty()(own))
     vectors, buffers = changed.initial(torch.Generator().manual_seed(0))

@@ -12,7 +12,7 @@ Make = Callable[..., Any]
 
 
 def test_wasserstein_penalty(case: Make, game: Make, trains: Make) -> None:
-    wide = case("unbounded critic", game=game(data=100.0 * torch.randn(256, 2), objective="wasserstein"))
+    wide = case("unbounded critic", game=game(data=3.0 * torch.randn(256, 2), objective="wasserstein"))
     changed, _ = trains(wide, WassersteinPenalty()(wide))
     (penalty,) = changed.penalties
     # λ(‖∇D‖ − 1)² at u = x/σ is 10σ²(‖∇D‖ − 1/σ)² at x.

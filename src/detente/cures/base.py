@@ -17,9 +17,11 @@ from detente.checks.base import FAILURES, Finding
 from detente.errors import require
 from detente.game import Game
 from detente.games.adversarial import Adversarial
+from detente.games.data_units import real_samples, spread, units_for
 from detente.games.gan import Gan
 from detente.games.networks import Networks
-from detente.games.presets.changed import changed, ends_in_sigmoid, real_samples, spread, units_for
+from detente.games.presets.changed import changed
+from detente.games.separated import ends_in_sigmoid
 from detente.methods.method import Method
 from detente.modules.rescaled import Units, units_of
 from detente.optimizers.base import Optimizer, Wrapper
@@ -111,12 +113,18 @@ class Case:
         present = units_of(self.module("discriminator"))
         return present or (units_for(self.gan) if self.rescales else None)
 
-    @property
+    @cached_property
     def rescales(self) -> bool:
-        """Whether the data's scale is found wrong, and can be changed."""
-        varies = bool((self.real != self.real[:1]).any())
-        fresh = units_of(self.module("discriminator")) is None
-        return self.sure("data scale") >= SURE and varies and fresh
+        """Whether the networks shall work in standard units, and do not yet.
+
+        They shall if the data's scale is found wrong, or if a column's mean is more than two standard deviations from
+        0, or its standard deviation not in [0.2, 5]: initial networks have inputs and outputs near 0 and 1 in mind.
+        """
+        if bool((self.real == self.real[:1]).all()) or units_of(self.module("discriminator")) is not None:
+            return False
+        mean, deviation = spread(self.real)
+        far = bool((mean.abs() > 2 * deviation).any() or (deviation < 0.2).any() or (deviation > 5).any())
+        return far or self.sure("data scale") >= SURE
 
     @cached_property
     def variance(self) -> float:
@@ -130,13 +138,14 @@ class Case:
 
     @property
     def penalty_strength(self) -> float:
-        """γ of R1 and R2, 0.02 of the data's variance.
+        """γ of R1 and R2: 0.3 times the geometric mean of a number's variance and the variance of a whole sample.
 
-        At a slope of 1/√variance, at which the score changes by one from one sample to another, γ/2 times the squared
-        slope is then 0.01: small beside the loss, 1.39, of an undecided discriminator, and as large as it at ten times
-        this slope, where the discriminator separates modes that are a tenth of the data's width apart.
+        A score that changes by one along one number's standard deviation, or from one sample to another, has the
+        squared slope 1/variance, of the one or the other. In between, γ/2 times the squared slope is 0.15, a tenth of
+        the loss, 1.39, of an undecided discriminator. In published settings γ lies between 0.1 and 20 for points and
+        for images of all sizes, so it grows less than the variance of a whole sample does.
         """
-        return float(f"{0.02 * self.variance:.2g}")
+        return float(f"{0.3 * self.variance / self.real[0].numel() ** 0.5:.2g}")
 
     @property
     def decay(self) -> float:
@@ -185,15 +194,13 @@ class Case:
 
         0.128/(largest fan-in): an Adam step changes each weight by at most about the rate η, and so a layer's sums of n
         inputs by up to nη. This gives 1e-3 for layers of 128 units, 5e-4 for 256, and DCGAN's 2e-4 for more than 640
-        inputs, that is for most convolutions. A network of at most 100 numbers gets 1e-2; on images, where errors of
-        many outputs add up, the largest rate is 5e-4.
+        inputs, that is for most convolutions. On images, where errors of many outputs add up, the largest rate is
+        5e-4.
 
         Source: Yang & Hu 2021, Tensor Programs IV (arXiv:2011.14522), for rates like 1/fan-in with Adam; Radford et al.
             2016 for 2e-4.
         """
         weights = [weight for weight in self.module(role).parameters() if weight.requires_grad]
-        if sum(weight.numel() for weight in weights) <= 100:
-            return 1e-2
         largest = max([weight[0].numel() for weight in weights if weight.dim() >= 2 and len(weight)], default=64)
         most = 5e-4 if self.images else 2e-3
         rate = min(most, max(2e-4, 0.128 / largest))
@@ -223,10 +230,13 @@ class Case:
 
     @property
     def in_order(self) -> dict[str, Any]:
-        """Arguments of `changed` with which the generator is the first player, as methods expect; mostly none."""
+        """Arguments of `changed` with which the generator is the first player, as methods expect; mostly none.
+
+        `changed` makes it the first one in any case, so that an argument is enough that changes nothing else.
+        """
         first = self.game.players[0] == self.gan.generator
         known = set(self.game.players) & {"generator", "discriminator"}
-        return {} if first or known or len(self.game.players) != 2 else {"batch": self.game.batch}
+        return {} if first or known or len(self.game.players) != 2 else {"packed": 1}
 
     @property
     def own_losses(self) -> bool:

@@ -18,7 +18,7 @@ class ConsensusOptimisation(Cure):
 
     title: ClassVar[str] = "Consensus optimisation"
     treats: ClassVar[Mapping[str, float]] = {
-        "oscillation or limit cycle": 0.5,
+        "oscillation or limit cycle": 0.6,
         "collapse": 0.35,
     }
 
@@ -26,4 +26,6 @@ class ConsensusOptimisation(Cure):
         """Return the change, or None if it does not apply."""
         if case.batch_norm or case.images:
             return None
-        return Change(case.in_order, "consensus", {"learning_rate": case.balanced / 10, "strength": 10.0})
+        return Change(
+            case.in_order, "consensus", {"learning_rate": float(f"{case.balanced / 4:.1g}"), "strength": 10.0}
+        )

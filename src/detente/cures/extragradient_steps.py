@@ -16,7 +16,7 @@ class ExtragradientSteps(Cure):
 
     title: ClassVar[str] = "Extragradient"
     treats: ClassVar[Mapping[str, float]] = {
-        "oscillation or limit cycle": 0.55,
+        "oscillation or limit cycle": 0.5,
         "collapse": 0.2,
     }
 

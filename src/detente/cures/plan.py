@@ -37,7 +37,8 @@ class Candidate:
     @property
     def kind(self) -> tuple[frozenset[str], str]:
         """What the change is about: candidates of the same kind differ in numbers only."""
-        return frozenset(self.change.game) - {"batch"}, self.change.method
+        names = {name for name, value in self.change.game.items() if name != "packed" or value != 1}
+        return frozenset(names), self.change.method
 
     def then(self, other: Candidate) -> Candidate:
         """Return both in one; it fails only where both fail."""
@@ -48,9 +49,9 @@ class Candidate:
 def candidates(case: Case, may_change_networks: bool = False, most: int = 4) -> list[tuple[str, Change]]:
     """Return changes to try, each with a title, the cheapest first; each of them gives a game that can be trained.
 
-    All certain cures of what was found are part of every candidate, and are one of them alone. R3GAN's settings are
-    always one, too. The others are the likeliest cures and pairs of cures, no two of one kind; if there are too few,
-    general ones.
+    All certain cures are part of every candidate, and are one of them alone if they treat what was found. R3GAN's
+    settings are always one, too. The others are the likeliest cures and pairs, no two of one kind; if too few, also
+    general ones. A GAN that is found healthy is not touched.
 
     Args:
         case: the GAN and what is wrong with it.
@@ -58,10 +59,13 @@ def candidates(case: Case, may_change_networks: bool = False, most: int = 4) -> 
         most: largest number of candidates, ≥ 1.
     """
     require(most >= 1, "most", most, "an integer ≥ 1")
+    if case.findings and all(finding.failure == "healthy" for finding in case.findings):
+        return []
     cures = _cures(case, may_change_networks)
     certain = [Candidate(cure.title, change, cure.chance(case)) for cure, change in cures.values() if cure.certain]
     base = _built(case, _joined(certain))
-    first = [each for each in (base, _built(case, _strong(case, cures, base))) if each is not None][-most:]
+    alone = base if base is not None and base.chance >= LEAST else None
+    first = [each for each in (alone, _built(case, _strong(case, cures, base))) if each is not None][-most:]
     likely = sorted(_alternatives(case, cures), key=lambda candidate: -candidate.chance)
     chosen = _diverse(case, first, base, [each for each in likely if each.chance >= LEAST], most)
     chosen = _diverse(case, chosen, base, [each for each in likely if _is_general(each)], min(most, GENERAL))
@@ -84,7 +88,7 @@ def _diverse(
 
 def _is_general(candidate: Candidate) -> bool:
     """Whether a candidate helps against failures of most kinds."""
-    return candidate.change.method == "alternating" and {*candidate.change.game} <= {"penalties", "batch"}
+    return candidate.change.method == "alternating" and {*candidate.change.game} <= {"penalties", "packed"}
 
 
 def _cures(case: Case, may_change_networks: bool) -> dict[str, tuple[Cure, Change]]:

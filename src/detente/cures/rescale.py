@@ -11,7 +11,8 @@ from detente.cures.base import Case, Change, Cure
 class Rescale(Cure):
     """Let the networks work in standard units: G'(z) = a + b G(z), D'(x) = D((x − a)/b).
 
-    It removes the cause of a failure by the data's scale, so every trial starts with it.
+    It removes the cause of a failure by the data's scale, so every trial starts with it. It applies if such a
+    failure is found, and to all data that are far from standard units.
 
     Source: LeCun, Bottou, Orr & Müller 1998, Efficient BackProp, section 4.3.
     """

@@ -15,7 +15,9 @@ from detente.report.page import write_report
 from detente.training.run import Run
 
 RANK = 10
-DESCRIPTION = "Train four methods on a ring of Gaussians and a DCGAN on digits, rescue a GAN that fails, and show all on a page."
+DESCRIPTION = (
+    "Train four methods on a ring of Gaussians and a DCGAN on digits, rescue a GAN that fails, and show all on a page."
+)
 
 SEEDS = ("0", "1", "2")
 RING = ("--game", "ring", "--steps", "5000", "--seeds", *SEEDS, "--measure_every", "500")

@@ -10,18 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detente.data.base import Data, StoredData
 from detente.errors import InvalidValue, require
 from detente.filters.base import Filter
 from detente.filters.gaussian_smoothing import GaussianSmoothing
 from detente.game import Game
 from detente.games.adversarial import Adversarial
+from detente.games.data_units import real_samples, spread, units_for
 from detente.games.gan import Gan, gan_of
 from detente.games.networks import Networks
 from detente.games.penalised import InStandardUnits, PenalisedLosses, Roles
-from detente.games.scores import Scores, _ends_in_sigmoid
+from detente.games.scores import Scores
+from detente.games.separated import ends_in_sigmoid, separated
 from detente.modules.calling import Build, copied
-from detente.modules.output_range import SCALES, bounds
 from detente.modules.replaced_layers import initialized_again, widened, without_mates
 from detente.modules.rescaled import Units, filter_inputs, rescale_inputs, rescale_outputs, units_of
 from detente.networks.packed import Packed
@@ -30,8 +30,6 @@ from detente.objectives.base import Objective
 from detente.penalties.base import Penalty
 from detente.schedules.base import Schedule
 
-COLUMNS, REAL, FAKE = 64, 4096, 64
-NUMBERS = 2**22
 Transform = Callable[[nn.Module], nn.Module]
 
 
@@ -80,7 +78,7 @@ def changed(
     require(isinstance(game, Networks), "game", type(game).__name__, "Adversarial, Conditional or Networks")
     assert isinstance(game, Networks)
     if separate:
-        game = _separate(game)
+        game = separated(game, gan_of(game))
     change = _Changes(game)
     if norm:
         change.discriminator.append(without_mates)
@@ -247,54 +245,6 @@ def _in_standard_units(penalties: Sequence[Penalty], units: Units | None) -> tup
     )
 
 
-def real_samples(gan: Gan) -> Tensor:
-    """Return real samples, always the same ones, (count, …), float64: all of a small set."""
-    generator = torch.Generator().manual_seed(0)
-    first = gan.real(1, generator)
-    count = min(REAL, max(64, NUMBERS // first.numel()))
-    data = getattr(gan.game, "data", None)
-    if isinstance(data, StoredData) and gan.real_entry == "real" and data.size <= count:
-        return data.take(torch.arange(data.size))["real"].double()
-    return gan.real(count, generator).double()
-
-
-def spread(real: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation: of each column of points and tables, otherwise of all numbers."""
-    columns = real.dim() == 2 and real.shape[1] <= COLUMNS
-    mean, deviation = (real.mean(0), real.std(0)) if columns else (real.mean(), real.std())
-    return mean, torch.where(deviation > 0, deviation, 1.0)
-
-
-def units_for(gan: Gan) -> Units:
-    """Return the units in which the networks shall work."""
-    real = real_samples(gan)
-    mean, deviation = spread(real)
-    low, high = _bounds(gan)
-    columns = mean.dim() > 0
-    least, greatest = (real.amin(0), real.amax(0)) if columns else (real.min(), real.max())
-    if low is not None and high is not None and high > low:
-        width = torch.where(greatest > least, greatest - least, 1.0)
-        offset, scale = least - low * width / (high - low), width / (high - low)
-    elif low is not None:
-        offset, scale = least - low * deviation, deviation
-    elif high is not None:
-        offset, scale = greatest - high * deviation, deviation
-    else:
-        offset, scale = mean, deviation
-    return Units(offset.float(), scale.float())
-
-
-def _bounds(gan: Gan) -> tuple[float | None, float | None]:
-    """Return the bounds of the generator's outputs."""
-    vectors, buffers = gan.game.initial(torch.Generator().manual_seed(0))
-
-    def outputs(scale: float) -> Tensor:
-        point = {**vectors, gan.generator: scale * vectors[gan.generator]}
-        return gan.samples(point, buffers, FAKE, torch.Generator().manual_seed(1), training=True)
-
-    return bounds([outputs(scale) for scale in SCALES])
-
-
 def _noise(change: _Changes, filter: Filter | None, noise: float | Schedule, units: Units | None) -> Filter | None:
     """Return the filter with the noise, or make the discriminator add it itself, and return the filter."""
     positive = isinstance(noise, Schedule) or noise > 0
@@ -307,6 +257,7 @@ def _noise(change: _Changes, filter: Filter | None, noise: float | Schedule, uni
         return GaussianSmoothing(noise * float(deviation.mean()))
     allowed = "a number, since the noise is not the game's only filter, or the columns' scales differ"
     require(not isinstance(noise, Schedule), "input_noise", noise, allowed)
+    assert not isinstance(noise, Schedule)
     standard = noise * deviation if units is None else noise * deviation / units.scale.to(deviation)
     change.discriminator.append(partial(filter_inputs, change=_Noise(standard.float())))
     return filter
@@ -332,75 +283,3 @@ class _Filter:
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         strengths = self.filter.at(None)
         return self.filter(x, self.filter.draw(x.shape, generator), strengths[0])
-
-
-def ends_in_sigmoid(gan: Gan) -> bool:
-    """Whether the discriminator ends in a sigmoid."""
-    generator = torch.Generator().manual_seed(0)
-    vectors, buffers = gan.game.initial(generator)
-    leaves = {name: vector.clone().requires_grad_() for name, vector in vectors.items()}
-    real = gan.real(2, generator)
-    from detente.modules.net import Call  # noqa: PLC0415
-
-    inputs, keywords = gan.discriminator_inputs(gan.game.draw(generator))
-    inputs = tuple(x[:2] if isinstance(x, Tensor) and x.dim() else x for x in inputs)
-    keywords = {name: x[:2] if isinstance(x, Tensor) and x.dim() else x for name, x in keywords.items()}
-    try:
-        with torch.enable_grad(), torch.random.fork_rng(()):
-            call = Call(gan.discriminator_part, (real.to(leaves[gan.discriminator].dtype), *inputs), keywords)
-            output = gan.game._net(leaves, buffers).call(gan.discriminator, call, update=False)
-    except Exception:  # noqa: BLE001  # a discriminator of whole batches
-        return False
-    return isinstance(output, Tensor) and _ends_in_sigmoid(output.grad_fn)
-
-
-class _EntryOf(Data):
-    """The real samples in batches of any form.
-
-    Args:
-        game: the game whose batches they are in.
-        entry: name of the samples.
-    """
-
-    def __init__(self, game: Networks, entry: str) -> None:
-        self.game, self.entry = game, entry
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.game.example()[self.entry].shape[1:])
-
-    def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-        parts: list[Tensor] = []
-        while sum(map(len, parts)) < count:
-            parts.append(self.game.draw(generator)[self.entry].float())
-        return {"real": torch.cat(parts)[:count]}
-
-
-def _separate(game: Networks) -> Adversarial:
-    """Return the GAN of a generator and a discriminator, with losses of ours and batches apart."""
-    require(not isinstance(game, Adversarial), "separate", True, "False: the losses of this game are not your own")
-    gan = gan_of(game)
-    players = game.arguments["players"]
-    generator = torch.Generator().manual_seed(0)
-    vectors, buffers = game.initial(generator)
-    call = gan.generator_inputs(vectors, buffers, game.draw(generator), generator)[0]
-    plain = not call.part and not gan.discriminator_part and not call.keywords and len(call.inputs) == 1
-    latent = call.inputs[0] if plain else None
-    allowed = "a generator of latents alone, and a discriminator of samples alone, both called themselves"
-    simple = isinstance(latent, Tensor) and latent.is_floating_point()
-    require(simple and gan.discriminator_inputs(game.draw(generator)) == ((), {}), "separate", True, allowed)
-    assert isinstance(latent, Tensor)
-    members = {name: players.get(name) for name in (gan.generator, gan.discriminator)}
-    data = game.data if isinstance(game.data, Data) and gan.real_entry == "real" else _EntryOf(game, gan.real_entry)
-    make = partial(
-        Adversarial,
-        members[gan.generator],
-        members[gan.discriminator],
-        data,
-        tuple(latent.shape[1:]),
-        batch=len(game.example()[gan.real_entry]),
-    )
-    made = make(scores="probabilities") if ends_in_sigmoid(gan) else make()
-    if isinstance(data, _EntryOf):
-        made.batches, made.restores_order = game.batches, game.restores_order
-    return made
