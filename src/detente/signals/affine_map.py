@@ -46,7 +46,7 @@ class AffineMap(Signal):
         """Return a fault of scale that training does not remove."""
         mapped, before = (finite(history.late(x, 0.3)) for x in ("affine_map.mapped_distance", "spread.distance"))
         factor, offset = (finite(history.late(f"affine_map.{x}", 0.3)) for x in ("factor", "offset"))
-        if min(len(mapped), len(factor)) < 3 or not history.far or history.improving:
+        if min(len(mapped), len(factor)) < 3 or not history.stuck:
             return []
         distance = float(np.median(before)) if len(before) else 3.0
         size, shift = float(np.median(factor)), float(np.median(offset))

@@ -23,7 +23,7 @@ from detente.state import State
 
 TREND = 2.0  # standard errors from which a slope counts
 FAR = 0.1  # energy distance from which samples are far from the data; one mode instead of all gives 1
-YOUNG = 0.25  # share of the whole run up to which it is young
+YOUNG = 0.15  # share of the whole run up to which it is young
 SAMPLES = 512  # generated, seen and held-out samples at each observation
 
 
@@ -188,7 +188,7 @@ class History:
         before = finite(self["spread.distance"])
         before = before[: -max(1, len(before) // 4)]
         best = last < 0.85 * third and last < 0.95 * before.min(initial=math.inf)
-        return best or (self.trend("spread.distance") < -TREND and last < 0.97 * third)
+        return best or last < 0.5 * third or (self.trend("spread.distance") < -TREND and last < 0.97 * third)
 
     @property
     def unformed(self) -> bool:
@@ -199,9 +199,15 @@ class History:
 
     @property
     def far(self) -> bool:
-        """Whether the samples are still far from the data; a set-up whose samples are not far is not ill."""
+        """Whether the samples are far from the data, at all late times; if they come near, the set-up is not ill."""
         values = finite(self.late("spread.distance", 0.25))
-        return len(values) == 0 or float(np.median(values)) > FAR
+        nearest = finite(self.late("spread.distance")).min(initial=math.inf)
+        return len(values) == 0 or (float(np.median(values)) > FAR and nearest > 0.6 * FAR)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the samples are far from the data and do not come nearer."""
+        return self.far and not self.improving
 
 
 def finite(values: Sequence[float] | np.ndarray) -> np.ndarray:

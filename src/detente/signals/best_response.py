@@ -50,7 +50,7 @@ class BestResponse(Signal):
     def findings(self, history: History) -> Sequence[Finding]:
         """Return a discriminator that lags behind."""
         gains, areas = finite(history.late("best_response.relative")), finite(history.late("separation.held_out"))
-        if len(gains) < 3 or not len(areas) or not history.far or history.improving:
+        if len(gains) < 3 or not len(areas) or not history.stuck:
             return []
         if gains.min() > 0 and np.median(gains) > self.undertrained and np.median(areas) < 0.7:
             evidence = (

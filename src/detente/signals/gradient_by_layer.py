@@ -60,7 +60,7 @@ class GradientByLayer(Signal):
         if len(silent) and silent.min() > 0:
             return [_vanishing(f"{silent.min():.0%} of the generator's weights get a gradient of exactly 0.", 0.8)]
         last, peak = float(np.median(norms[-max(1, len(norms) // 2) :])), float(all_norms.max())
-        stuck = history.far and not history.improving
+        stuck = history.stuck
         if last < self.fallen * peak and stuck:
             evidence = f"The norm of the generator's gradient has fallen from {peak:.2g} to {last:.2g}."
             return [_vanishing(evidence, 0.85 if last < 0.1 * self.fallen * peak else 0.75)]

@@ -67,9 +67,9 @@ class LossConstants(Signal):
         found = [self._labels(history)]
         if min(len(discriminator), len(generator)) >= 8:
             found += [
-                self._dead(discriminator, generator),
+                self._dead(discriminator, generator) if history.far else None,
                 *self._clipped(discriminator, generator),
-                self._twice(history, discriminator, generator),
+                self._twice(history),
                 self._both_vanish(history, discriminator, generator),
             ]
         kept: dict[str, Finding] = {}
@@ -115,20 +115,23 @@ class LossConstants(Signal):
             ]
         return []
 
-    def _twice(self, history: History, discriminator: np.ndarray, generator: np.ndarray) -> Finding | None:
-        whole = finite(history.loss("discriminator", 1.0))
+    def _twice(self, history: History) -> Finding | None:
+        """Return a sigmoid twice: bounds that no ordinary loss keeps while the discriminator separates."""
+        first, second = (finite(history.loss(role, 1.0)) for role in ("discriminator", "generator"))
+        areas = finite(history["separation.held_out"])
+        separates = len(areas) == 0 or max(areas.max(), 1 - areas.min()) > 0.95
         for unit in (1.0, 0.5):
-            floor = unit * TWICE
-            inside = 0.995 * 0.3133 <= generator.min() and generator.max() <= 1.005 * LOG2
-            at_floor = floor * 0.998 <= whole.min() and floor <= np.median(discriminator) < 1.04 * floor
-            if inside and at_floor and whole.max() < 1.005 * 2 * LOG2 * unit:
-                evidence = f"The discriminator's loss never falls below {whole.min():.4g} (its floor {floor:.4g}), and the generator's lies in 0.313 … 0.693: a sigmoid twice."
-                return Finding(
-                    "wiring",
-                    evidence,
-                    0.88,
-                    "Remove the sigmoid from the discriminator, or use a loss on probabilities.",
+            floor, top = unit * TWICE, unit * (LOG2 + math.log1p(math.e))
+            inside = second.min() >= 0.999 * math.log1p(math.exp(-1)) and second.max() <= 1.001 * LOG2
+            if inside and separates and 0.999 * floor <= first.min() and first.max() <= 1.001 * top:
+                if np.ptp(second) < 1e-4 or np.ptp(first) < 1e-4:
+                    continue  # a constant discriminator
+                evidence = (
+                    f"The discriminator's loss never leaves {floor:.3f} … {top:.3f} ({first.min():.3f} at least) nor the "
+                    "generator's 0.313 … 0.693: a sigmoid twice."
                 )
+                remedy = "Remove the sigmoid from the discriminator, or use a loss on probabilities."
+                return Finding("wiring", evidence, 0.88, remedy)
         return None
 
     def _both_vanish(self, history: History, discriminator: np.ndarray, generator: np.ndarray) -> Finding | None:

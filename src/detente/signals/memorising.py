@@ -27,7 +27,7 @@ class Memorising(Signal):
     """
 
     known: float = 0.7
-    errors: float = 4.0
+    errors: float = 3.0
 
     def __call__(self, observation: Observation) -> Mapping[str, float]:
         """Return the area, its standard error by chance, and the position; nothing without held-out samples."""
@@ -51,7 +51,7 @@ class Memorising(Signal):
             max(self.known, 0.5 + self.errors * np.median(errors)),
         )
         position = float(np.median(positions))
-        if area < limit or position > 0.6:
+        if area < limit or position > 0.7:
             return []
         evidence = (
             f"The discriminator scores seen real samples above held-out ones in {area:.0%} of pairs; held-out ones lie at "

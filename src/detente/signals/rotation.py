@@ -70,7 +70,7 @@ class Rotation(Signal):
         """Return a limit cycle: rotation, with samples that do not come nearer and a path that does not descend."""
         shares, angles = (finite(history.late(f"rotation.{x}")) for x in ("imaginary_share", "path_angle"))
         swings = np.ptp(finite(history.late("oscillation.mean_0"))) if "oscillation.mean_0" in history else math.nan
-        if min(len(shares), len(angles)) < 4 or not history.far or history.improving:
+        if min(len(shares), len(angles)) < 4 or not history.stuck:
             return []
         if np.median(shares) < self.turning or np.median(angles) > 0.1 or not swings > 0.8:
             return []

@@ -69,7 +69,7 @@ class Separation(Signal):
         if len(deviation) and deviation.max() < 1e-4:
             evidence = f"The discriminator's scores differ by only {deviation.max():.1g} of their size: it is constant."
             return Finding(failure, evidence, 0.93 if deviation.max() < 1e-6 else 0.88, _DEAD)
-        if not history.far or history.improving:
+        if not history.stuck:
             return None
         distance = float(np.median(finite(history.late("spread.distance")))) if "spread.distance" in history else np.nan
         advantage = finite(history.late("separation.advantage"))
@@ -84,7 +84,7 @@ class Separation(Signal):
 
     def _strong(self, history: History, areas: np.ndarray) -> Finding | None:
         areas = np.maximum(areas, 1 - areas)  # of networks, the sign of a score is not known
-        if areas.min() < self.perfect or not history.far or history.improving:
+        if areas.min() < self.perfect or not history.stuck:
             return None
         third, last = (abs(gap) for gap in history.quarters("separation.gap"))
         certainty = 0.65
