@@ -54,7 +54,7 @@ class BestResponse(Signal):
             return []
         if gains.min() > 0 and np.median(gains) > self.undertrained and np.median(areas) < 0.7:
             evidence = (
-                f"A few more steps lower the discriminator's loss by {np.median(gains):.0%}, while it now separates only "
+                f"A few more steps lower the discriminator's loss by {np.median(gains):.0%}, while it separates only "
                 f"{np.median(areas):.0%} of pairs: it lags behind the generator."
             )
             remedy = "Raise the discriminator's learning rate or its turns."

@@ -33,8 +33,8 @@ TWICE = 2 * LOG2 + math.log1p(math.exp(-1)) - LOG2  # 1.0064: log 2 for fake and
 class LossConstants(Signal):
     """The players' losses and their terms, and the values at which a loss says that the game is dead.
 
-    Constant 2 log 2 and log 2, 0.5 and 0.25, or 2 and 0: the discriminator is constant. 13.816, 15.94 or 16.118, or half
-    of these: a clipped, saturated cross-entropy. 1.006 and 0.313…0.693: a sigmoid twice. Both losses of 0: the
+    Constant 2 log 2 and log 2, 0.5 and 0.25, or 2 and 0: the discriminator is constant. 13.816, 15.94 or 16.118, or
+    half of these: a clipped, saturated cross-entropy. 1.006 and 0.313…0.693: a sigmoid twice. Both losses of 0: the
     discriminator is two functions. A class loss of log K: the samples carry no label.
 
     Args:
@@ -81,8 +81,13 @@ class LossConstants(Signal):
     def _dead(self, discriminator: np.ndarray, generator: np.ndarray) -> Finding | None:
         for first, second, words in DEAD:
             if self._stays(discriminator, first) and self._stays(generator, second):
-                evidence = f"The losses stay at {np.median(discriminator):.4g} and {np.median(generator):.4g}: {words}, the values of a constant discriminator."
-                remedy = "Look for zero initial weights, a dead or frozen layer, or instance norm at 1 × 1 in the discriminator."
+                evidence = (
+                    f"The losses stay at {np.median(discriminator):.4g} and {np.median(generator):.4g}: {words}, the "
+                    "values of a constant discriminator."
+                )
+                remedy = (
+                    "Look for zero weights, a dead or frozen layer, or instance norm at 1 × 1 in the discriminator."
+                )
                 return Finding("generator overpowers or discriminator dead", evidence, 0.88, remedy)
         return None
 
@@ -98,7 +103,10 @@ class LossConstants(Signal):
         of_second = any(self._stays(generator, c) for c in constants) and abs(first) < 0.05
         remedy = 'Use a loss on logits (scores="logits", no sigmoid in the discriminator) and a smaller learning rate.'
         if of_first and abs(second) < 0.05:
-            evidence = f"The discriminator's loss stays at {first:.4g}, that of a clipped cross-entropy which is saturated: it takes all samples for real."
+            evidence = (
+                f"The discriminator's loss stays at {first:.4g}, that of a clipped cross-entropy which is saturated: "
+                "it takes all samples for real."
+            )
             return [Finding("generator overpowers or discriminator dead", evidence, 0.92, remedy)]
         if of_first:
             evidence = (
@@ -127,8 +135,8 @@ class LossConstants(Signal):
                 if np.ptp(second) < 1e-4 or np.ptp(first) < 1e-4:
                     continue  # a constant discriminator
                 evidence = (
-                    f"The discriminator's loss never leaves {floor:.3f} … {top:.3f} ({first.min():.3f} at least) nor the "
-                    "generator's 0.313 … 0.693: a sigmoid twice."
+                    f"The discriminator's loss never leaves {floor:.3f} … {top:.3f} ({first.min():.3f} at least) nor "
+                    "the generator's 0.313 … 0.693: a sigmoid twice."
                 )
                 remedy = "Remove the sigmoid from the discriminator, or use a loss on probabilities."
                 return Finding("wiring", evidence, 0.88, remedy)
@@ -140,12 +148,18 @@ class LossConstants(Signal):
             return None  # a loss that may be negative can pass 0
         if max(np.median(discriminator), np.median(generator)) > 0.05:
             return None
-        evidence = f"Both losses vanish ({np.median(discriminator):.2g} and {np.median(generator):.2g}), which two opponents cannot reach:"
-        moves = finite(history.late("own_step.towards_real"))
-        if len(moves) and np.median(moves) < 0:
+        evidence = (
+            f"Both losses vanish ({np.median(discriminator):.2g} and {np.median(generator):.2g}), which two opponents "
+            "cannot reach:"
+        )
+        moves = finite(history["own_step.towards_real"])[1:]  # before the first step, the discriminator knows nothing
+        if len(moves) and moves.min() < 0:
             words = f"{evidence} the generator lowers its loss by moving away from real scores."
             return Finding("wiring", words, 0.9, "Change the sign of the generator's loss.")
-        words = f"{evidence} the discriminator is another function in the generator's step (batch norm on a mixed batch, or another mode)."
+        words = (
+            f"{evidence} the discriminator is another function in the generator's step (batch norm on a mixed batch, "
+            "or another mode)."
+        )
         return Finding(
             "normalisation",
             words,
@@ -163,7 +177,10 @@ class LossConstants(Signal):
                 continue
             late = finite(history.late(name))
             if len(late) >= 3 and np.abs(late / value - 1).max() < 0.03:
-                evidence = f"The generator's term {name.rpartition('.')[2]} stays at {late[-1]:.3g} = log {classes.max():.0f}: its samples carry no label."
+                evidence = (
+                    f"The generator's term {name.rpartition('.')[2]} stays at {late[-1]:.3g} = log {classes.max():.0f}"
+                    ": its samples carry no label."
+                )
                 return Finding(
                     "labels ignored",
                     evidence,

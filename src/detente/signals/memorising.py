@@ -54,8 +54,8 @@ class Memorising(Signal):
         if area < limit or position > 0.7:
             return []
         evidence = (
-            f"The discriminator scores seen real samples above held-out ones in {area:.0%} of pairs; held-out ones lie at "
-            f"{position:.2f} between generated (0) and seen (1) ones: it memorises."
+            f"The discriminator scores seen real samples above held-out ones in {area:.0%} of pairs; held-out ones lie "
+            f"at {position:.2f} between generated (0) and seen (1) ones: it memorises."
         )
         remedy = "Use more data, augmentation as a filter, penalties R1 and R2, or a smaller discriminator."
         return [Finding("too few data", evidence, min(0.92, 0.7 + (area - limit)), remedy)]

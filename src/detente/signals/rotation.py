@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +90,7 @@ class Rotation(Signal):
         return game.with_step(game.complete(game.data.draw(FEW, generator), generator), observation.state.t)
 
 
-def _eigenvalues(product, starts: Sequence[Tensor], more: int) -> np.ndarray:  # noqa: ANN001
+def _eigenvalues(product: Callable[[Tensor], Tensor], starts: Sequence[Tensor], more: int) -> Any:
     """Return the eigenvalues of a matrix, given by its products, in the space of some vectors and of products."""
     basis: list[Tensor] = []
     images: list[Tensor] = []

@@ -82,8 +82,8 @@ class Slope(Signal):
         falls = quarters[3] < 1.25 * quarters[2] < 0 and quarters[3] < -1 and quarters[2] < quarters[1]
         if last > self.steep and last > 1.25 * third and falls:
             evidence = (
-                f"The slope of the critic grows from {third:.3g} to {last:.3g} and its loss falls to {quarters[3]:.3g}, "
-                "without a plateau."
+                f"The slope of the critic grows from {third:.3g} to {last:.3g} and its loss falls to "
+                f"{quarters[3]:.3g}, without a plateau."
             )
             return Finding("unbounded critic", evidence, 0.75 if bound else 0.93, remedy)
         if not history.stuck or bound:
@@ -162,7 +162,8 @@ class Slope(Signal):
 
     def _penalty(self, observation: Observation) -> float:
         """Return the penalty's size relative to that of the objective."""
-        objective = observation.game.objective.at(observation.state.t)
+        game: Any = observation.game
+        objective = game.objective.at(observation.state.t)
         count = min(len(observation.seen), len(observation.samples))
         seen, fake = (observation.scores(x[:count], True) for x in (observation.seen, observation.training_samples))
         loss = float(observation.gradients["discriminator"].losses[observation.gan.discriminator])
@@ -175,7 +176,7 @@ def _scores(gan: Gan, vectors: Any, buffers: Any, x: Tensor) -> Tensor:
 
 
 def _bound(history: History) -> str:
-    """Return "exact" for a critic whose slope is bounded by its weights, "penalty" for a penalty, and "" for neither."""
+    """Return "exact" if the critic's weights bound its slope, "penalty" if a penalty does, and "" otherwise."""
     name, game = history.gan.discriminator, history.gan.game
     layers = getattr(game, "modules", {})[name].modules()
     if any("SpectralNorm" in type(layer).__name__ for layer in layers):

@@ -11,6 +11,8 @@ import numpy as np
 from detente.checks.base import Finding
 from detente.signals.base import TREND, History, Observation, Signal, finite, measured
 
+NOTHING = 1e-8  # variance of samples that are all the same, up to rounding
+
 
 @dataclass(frozen=True)
 class Spread(Signal):
@@ -24,8 +26,8 @@ class Spread(Signal):
         narrow: variance below which samples have probably collapsed.
         few: share of cells below which precise samples miss modes.
 
-    Source: the signature "losses look ideal, sample variance far below the data's" of public reports; Naeem et al. 2020,
-        Reliable Fidelity and Diversity Metrics (arXiv:2002.09797), section 3, for coverage.
+    Source: the signature "losses look ideal, sample variance far below the data's" of public reports; Naeem et al.
+        2020, Reliable Fidelity and Diversity Metrics (arXiv:2002.09797), section 3, for coverage.
     """
 
     collapsed: float = 0.05
@@ -46,7 +48,7 @@ class Spread(Signal):
         last, peak = float(np.median(finite(history.late("spread.variance", 0.25)))), float(variance.max())
         highest = float(finite(history.late("spread.variance")).max())
         rising = self._rising(history)
-        if highest < self.collapsed and not rising:
+        if highest < NOTHING or (highest < self.collapsed and not rising and not history.unformed):
             certainty = 0.92 if highest < 0.2 * self.collapsed or peak > 4 * highest else 0.9
             return [_collapse(f"The samples' variance is {last:.2g} of the data's and does not rise", certainty)]
         recovering = history.unformed or rising or (history.improving and last >= 0.5 * peak)
