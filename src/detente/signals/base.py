@@ -200,10 +200,15 @@ class History:
 
     @property
     def young(self) -> bool:
-        """Whether this is so small a part of the whole run that samples which still change may become good."""
-        distances = finite(self.late("spread.distance"))
-        frozen = len(distances) < 3 or np.ptp(distances) < FROZEN * float(np.median(distances))
-        return bool(self.steps) and self.steps[-1] < YOUNG * self.total and not frozen
+        """Whether this is so small a part of the whole run that samples which still change may become good.
+
+        Samples that stand still, or that have run away from the data, are ill at any age.
+        """
+        distances, first = finite(self.late("spread.distance")), finite(self["spread.distance"])
+        if len(distances) < 3 or not self.steps or self.steps[-1] >= YOUNG * self.total:
+            return False
+        usual = float(np.median(distances))
+        return np.ptp(distances) >= FROZEN * usual and usual < 2 * max(1.0, first[0])
 
     @property
     def searching(self) -> bool:
@@ -225,8 +230,8 @@ class History:
 
     @property
     def stuck(self) -> bool:
-        """Whether the samples are far from the data and do not come nearer."""
-        return self.far and not self.improving
+        """Whether the samples are far from the data and do not come nearer, in a run that is not too young to tell."""
+        return self.far and not self.improving and not self.young
 
 
 def finite(values: Sequence[float] | np.ndarray) -> np.ndarray:

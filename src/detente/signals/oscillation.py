@@ -49,7 +49,7 @@ class Oscillation(Signal):
         distances = finite(history.late("spread.distance"))
         if history.improving or (len(distances) and np.median(distances) < FAR):
             return []
-        if history.unformed:
+        if history.unformed or history.young:
             return []  # the samples still look for the data
         found = [f for f in (self._modes(history), self._mean(history), self._width(history)) if f is not None]
         return [max(found, key=lambda finding: finding.certainty)] if found else []

@@ -86,13 +86,15 @@ class Slope(Signal):
                 f"{quarters[3]:.3g}, without a plateau."
             )
             return Finding("unbounded critic", evidence, 0.75 if bound else 0.93, remedy)
-        if not history.stuck or bound:
+        if not history.far or history.improving or bound:
             return None
         if _linear(history.gan.game):
             evidence = (
                 f"A Wasserstein critic has no bound on its slope, which is {last:.3g}; the samples do not improve."
             )
             return Finding("unbounded critic", evidence, 0.91, remedy)
+        if history.young:
+            return None
         areas, late = finite(history.late("separation.held_out")), loss[len(loss) // 2 :]
         if len(areas) and areas.min() < 0.3 and areas.max() > 0.7 and late.min() < -1 and late.max() > 0:
             evidence = (
