@@ -43,9 +43,11 @@ def plane_game(data: Tensor | None = None, **options: Any) -> Adversarial:
     return Adversarial(*networks, data, latent=2, batch=32, **options)
 
 
-def artists(losses: Callable[..., Any], critic: Callable[[], nn.Module] | None = None, **more: Any) -> Networks:
+def artists(
+    losses: Callable[..., Any], critic: Callable[[], nn.Module] | None = None, shift: float = 0.0, **more: Any
+) -> Networks:
     """Return a GAN of players with other names."""
-    data = plane()
+    data = plane() + shift
 
     def draw(generator: torch.Generator) -> Batch:
         rows = torch.randint(len(data), (32,), generator=generator)

@@ -30,6 +30,14 @@ def test_a_scale_that_stays_wrong(past: Past) -> None:
     assert few.certainty < finding.certainty
 
 
+def test_a_mean_far_away(past: Past) -> None:
+    values = {"affine_map.factor": np.linspace(9, 1, 13), "affine_map.offset": 300.0, "spread.distance": 500.0}
+    (finding,) = AffineMap().findings(past(values))
+    assert finding.failure == "data scale"
+    fled = {"affine_map.offset": np.linspace(0, 300, 13)}  # the generator ran away from data of a sound scale
+    assert not AffineMap().findings(past({**values, **fled}))
+
+
 @pytest.mark.parametrize(
     "changes",
     [

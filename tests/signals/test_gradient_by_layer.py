@@ -26,9 +26,12 @@ def test_vanished(past: Past) -> None:
     name, far = "gradient_by_layer.generator", {"spread.distance": 0.9}
     exact = GradientByLayer().findings(past({name: np.r_[np.ones(5), np.zeros(8)], **far}))[0]
     fallen = GradientByLayer().findings(past({name: np.r_[np.ones(5), np.full(8, 1e-4)], **far}))[0]
-    ratio = GradientByLayer().findings(past({name: 1.0, "gradient_by_layer.first_to_last": 1e-5, **far}))[0]
-    assert {finding.failure for finding in (exact, fallen, ratio)} == {"vanishing gradient"}
-    assert exact.certainty > fallen.certainty >= ratio.certainty
+    ratio = GradientByLayer().findings(past({name: 1.0, "gradient_by_layer.first_to_last": 1e-4, **far}))[0]
+    lost = GradientByLayer().findings(past({name: 1.0, "gradient_by_layer.first_to_last": 1e-7}))[0]
+    same = GradientByLayer().findings(past({name: 1.0, "gradient_by_layer.latent": 1e-9}))[0]
+    assert {finding.failure for finding in (exact, fallen, ratio, lost, same)} == {"vanishing gradient"}
+    assert exact.certainty > same.certainty > lost.certainty > ratio.certainty
+    assert exact.certainty > fallen.certainty > ratio.certainty
     assert exact.certainty >= 0.95
 
 

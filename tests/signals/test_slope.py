@@ -1,6 +1,7 @@
 """Slope: the slope of a linear critic, critics without a bound, penalties over the wrong axes."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def test_a_critic_without_a_bound(past: Past) -> None:
     assert found[0].certainty > found[1].certainty
 
 
-OPTIONS = ({}, {"penalties": GradientPenalty()})
+OPTIONS: tuple[dict[str, Any], ...] = ({}, {"penalties": GradientPenalty()})
 
 
 def test_a_critic_with_a_plateau(past: Past) -> None:

@@ -52,4 +52,14 @@ def test_precise_samples_in_few_cells(past: Past) -> None:
     (finding,) = Spread().findings(past({**values, "spread.cells": 0.12}))
     assert finding.failure == "collapse"
     assert not Spread().findings(past({**values, "spread.cells": 0.9}))
-    assert not Spread().findings(past({**values, "spread.cells": 0.12, "spread.precision": 0.05}))
+    far = Spread().findings(past({**values, "spread.cells": 0.12, "spread.precision": 0.05}))[0]
+    assert far.certainty < finding.certainty
+    near = {"spread.precision": 0.05, "spread.distance": 0.2}
+    assert not Spread().findings(past({**values, "spread.cells": 0.12, **near}))
+
+
+def test_a_generator_that_still_looks_for_the_data(past: Past) -> None:
+    values = {"spread.variance": 0.04, "spread.distance": 0.6}
+    assert not Spread().findings(past({**values, "separation.held_out": 0.8}))
+    assert Spread().findings(past({**values, "separation.held_out": 1.0}))
+    assert Spread().findings(past({**values, "separation.held_out": 0.8}, total=600))

@@ -20,6 +20,7 @@ class AffineMap(Signal):
         gain: share of its distance that may be left for a map to explain it.
         scale: factor by which scales must differ.
         shift: shift, in deviations of the data, by which the means must differ.
+        remote: factor, or shift in deviations, that is beyond what training removes.
 
     Source: the signature "an affine map takes samples onto data" of public reports.
     """
@@ -27,6 +28,7 @@ class AffineMap(Signal):
     gain: float = 0.3
     scale: float = 1.6
     shift: float = 3.0
+    remote: float = 30.0
 
     def __call__(self, observation: Observation) -> Mapping[str, float]:
         """Return the map, and the distances without and with it."""
@@ -46,22 +48,33 @@ class AffineMap(Signal):
         """Return a fault of scale that training does not remove."""
         mapped, before = (finite(history.late(x, 0.3)) for x in ("affine_map.mapped_distance", "spread.distance"))
         factor, offset = (finite(history.late(f"affine_map.{x}", 0.3)) for x in ("factor", "offset"))
-        if min(len(mapped), len(factor)) < 3 or not history.far or history.improving:
+        if min(len(factor), len(offset)) < 3 or not history.stuck:
             return []
         distance = float(np.median(before)) if len(before) else 3.0
-        size, shift = float(np.median(factor)), float(np.median(offset))
-        steady = max(factor) < 1.3 * min(factor) and np.ptp(offset) < 0.3 * max(1.0, abs(shift))
-        if not self._differs(size, shift) or not steady or np.median(mapped) > self.gain * distance:
+        size, shift, numbers = float(np.median(factor)), float(np.median(offset)), finite(history["affine_map.numbers"])
+        remedy = (
+            "Bring data and the generator's output to one range: images in [−1, 1] with tanh, or standardised data."
+        )
+        first = finite(history["affine_map.offset"])[0]
+        if np.abs(offset).min() > self.remote and abs(first) > 0.5 * abs(shift):  # it did not run away from the data
+            evidence = f"The samples' mean is still {abs(shift):.3g} deviations of the data away from the data's."
+            return [Finding("data scale", evidence, 0.78, remedy)]
+        few = len(numbers) > 0 and numbers[-1] < 4  # a few numbers are easily mapped
+        extreme = max(size, 1 / size) > self.remote
+        steady = max(factor) < (2 if extreme else 1.3) * min(factor) and np.ptp(offset) < 0.3 * max(1.0, abs(shift))
+        left = float(np.median(mapped)) / distance if len(mapped) >= 3 else 1.0
+        if (
+            not self._differs(size, shift)
+            or not steady
+            or left > (2 if extreme else 1) * self.gain
+            or (few and extreme)
+        ):
             return []
         evidence = (
             f"Multiplied by {size:.3g} and shifted by {shift:.2g} deviations, the samples are {np.median(mapped):.2g} "
             f"from the data instead of {distance:.2g}."
         )
-        single = float(finite(history["affine_map.numbers"])[-1]) < 4  # few numbers are easily mapped
-        remedy = (
-            "Bring data and the generator's output to one range: images in [−1, 1] with tanh, or standardised data."
-        )
-        return [Finding("data scale", evidence, 0.65 if single else 0.82, remedy)]
+        return [Finding("data scale", evidence, 0.6 if few else 0.82, remedy)]
 
     def _differs(self, factor: float, offset: float) -> bool:
         """Whether the scales are so different that training should have removed it."""

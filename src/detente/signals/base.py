@@ -16,14 +16,16 @@ from torch import Tensor
 from detente.autodiff import Evaluation, player_gradient
 from detente.checks.base import Finding
 from detente.errors import require
-from detente.game import Batch, Game, Vectors
+from detente.game import Batch, Vectors
 from detente.games.gan import Gan
+from detente.games.networks import Networks
 from detente.signals.reference import Quality, Reference
 from detente.state import State
 
 TREND = 2.0  # standard errors from which a slope counts
 FAR = 0.1  # energy distance from which samples are far from the data; one mode instead of all gives 1
-YOUNG = 0.25  # share of the whole run up to which it is young
+FROZEN = 0.04  # relative range of the distance in which the samples do not change
+YOUNG, EARLY = 0.15, 0.35  # shares of the whole run up to which it is young, or early
 SAMPLES = 512  # generated, seen and held-out samples at each observation
 
 
@@ -52,7 +54,7 @@ class Observation:
     reference: Reference
 
     @property
-    def game(self) -> Game:
+    def game(self) -> Networks:
         """The game."""
         return self.gan.game
 
@@ -188,20 +190,48 @@ class History:
         before = finite(self["spread.distance"])
         before = before[: -max(1, len(before) // 4)]
         best = last < 0.85 * third and last < 0.95 * before.min(initial=math.inf)
-        return best or (self.trend("spread.distance") < -TREND and last < 0.97 * third)
+        return best or last < 0.5 * third or (self.trend("spread.distance") < -TREND and last < 0.97 * third)
 
     @property
     def unformed(self) -> bool:
-        """Whether the run is young and its samples have never spread: they need longer, whatever they do now."""
+        """Whether the samples have never spread and the run is young: they need longer, whatever they do now."""
         variance = finite(self["spread.variance"])
-        young = bool(self.steps) and self.steps[-1] < YOUNG * self.total
-        return young and len(variance) > 0 and variance.max() < 0.3
+        return len(variance) > 0 and variance.max() < 0.3 and (self.young or self.searching)
+
+    @property
+    def young(self) -> bool:
+        """Whether this is so small a part of the whole run that samples which still change may become good.
+
+        Samples that stand still, or that have run away from the data, are ill at any age.
+        """
+        distances, first = finite(self.late("spread.distance")), finite(self["spread.distance"])
+        if len(distances) < 3 or not self.steps or self.steps[-1] >= YOUNG * self.total:
+            return False
+        usual = float(np.median(distances))
+        return np.ptp(distances) >= FROZEN * usual and usual < 2 * max(1.0, first[0])
+
+    @property
+    def searching(self) -> bool:
+        """Whether the samples have never spread, but the discriminator tells them apart in many pairs and not in all.
+
+        Such a generator still looks for the data and often finds them late.
+        """
+        variance, areas = finite(self["spread.variance"]), finite(self.late("separation.held_out"))
+        early = bool(self.steps) and self.steps[-1] < EARLY * self.total
+        known = len(areas) > 0 and areas.min() > 0.6 and float(np.median(areas)) < 0.98
+        return early and known and len(variance) > 0 and variance.max() < 0.3
 
     @property
     def far(self) -> bool:
-        """Whether the samples are still far from the data; a set-up whose samples are not far is not ill."""
+        """Whether the samples are far from the data, at all late times; if they come near, the set-up is not ill."""
         values = finite(self.late("spread.distance", 0.25))
-        return len(values) == 0 or float(np.median(values)) > FAR
+        nearest = finite(self.late("spread.distance")).min(initial=math.inf)
+        return len(values) == 0 or (float(np.median(values)) > FAR and nearest > 0.6 * FAR)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the samples are far from the data and do not come nearer, in a run that is not too young to tell."""
+        return self.far and not self.improving and not self.young
 
 
 def finite(values: Sequence[float] | np.ndarray) -> np.ndarray:

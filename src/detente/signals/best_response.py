@@ -50,11 +50,11 @@ class BestResponse(Signal):
     def findings(self, history: History) -> Sequence[Finding]:
         """Return a discriminator that lags behind."""
         gains, areas = finite(history.late("best_response.relative")), finite(history.late("separation.held_out"))
-        if len(gains) < 3 or not len(areas) or not history.far or history.improving:
+        if len(gains) < 3 or not len(areas) or not history.stuck:
             return []
         if gains.min() > 0 and np.median(gains) > self.undertrained and np.median(areas) < 0.7:
             evidence = (
-                f"A few more steps lower the discriminator's loss by {np.median(gains):.0%}, while it now separates only "
+                f"A few more steps lower the discriminator's loss by {np.median(gains):.0%}, while it separates only "
                 f"{np.median(areas):.0%} of pairs: it lags behind the generator."
             )
             remedy = "Raise the discriminator's learning rate or its turns."

@@ -43,7 +43,7 @@ class Divergence(Signal):
                 return [Finding("data scale", evidence, 0.95, "Remove samples that are not finite from the data.")]
             named = any(word in history.cause.lower() for word in ("penalty", "slope", "gp", "lipschitz", "r1", "r2"))
             if named or self._by_derivative(history):
-                words = "the forward passes stay small, so a square root or a division of the penalty is differentiated at 0"
+                words = "the forward passes stay small, so a square root or a division is differentiated at 0"
                 remedy = "Add 1e-12 under the square root of the slope's norm; detente's own penalties are safe at 0."
                 evidence = evidence if named else f"{evidence[:-1]}; {words}."
                 return [

@@ -60,17 +60,17 @@ class GradientByLayer(Signal):
         if len(silent) and silent.min() > 0:
             return [_vanishing(f"{silent.min():.0%} of the generator's weights get a gradient of exactly 0.", 0.8)]
         last, peak = float(np.median(norms[-max(1, len(norms) // 2) :])), float(all_norms.max())
-        stuck = history.far and not history.improving
+        stuck = history.stuck
         if last < self.fallen * peak and stuck:
             evidence = f"The norm of the generator's gradient has fallen from {peak:.2g} to {last:.2g}."
             return [_vanishing(evidence, 0.85 if last < 0.1 * self.fallen * peak else 0.75)]
-        ratios, first = (finite(history.late(f"gradient_by_layer.{x}")) for x in ("first_to_last", "first"))
-        if stuck and len(ratios) and np.median(ratios) < self.ratio:
+        ratios, latent = (finite(history.late(f"gradient_by_layer.{x}")) for x in ("first_to_last", "latent"))
+        if len(latent) and latent.max() < 1e-5:
+            return [_vanishing(f"Other latents change the samples by {latent.max():.1g} of the data's deviation.", 0.9)]
+        lost = len(ratios) > 0 and float(np.median(ratios)) < 0.01 * self.ratio
+        if lost or (stuck and len(ratios) and np.median(ratios) < self.ratio):
             evidence = f"The gradient of the generator's first layer is {np.median(ratios):.1g} of that of its last."
-            return [_vanishing(evidence, 0.7 if np.median(ratios) < 0.1 * self.ratio else 0.6)]
-        latent = finite(history.late("gradient_by_layer.latent"))
-        if stuck and len(latent) and latent.max() < 1e-6:
-            return [_vanishing(f"Other latents change the samples by {latent.max():.1g} of the data's deviation.", 0.8)]
+            return [_vanishing(evidence, 0.85 if lost else 0.65)]
         return []
 
     def _reach(self, observation: Observation) -> float:
@@ -81,7 +81,7 @@ class GradientByLayer(Signal):
 
 def _vanishing(evidence: str, certainty: float) -> Finding:
     remedy = (
-        'Use objective non_saturating on logits (scores="logits", no sigmoid at the end of the discriminator), ordinary '
+        'Use objective non_saturating on logits (scores="logits", no sigmoid after the discriminator), ordinary '
         "initial weights, and a weaker discriminator."
     )
     return Finding("vanishing gradient", evidence, certainty, remedy)

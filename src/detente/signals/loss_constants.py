@@ -33,8 +33,8 @@ TWICE = 2 * LOG2 + math.log1p(math.exp(-1)) - LOG2  # 1.0064: log 2 for fake and
 class LossConstants(Signal):
     """The players' losses and their terms, and the values at which a loss says that the game is dead.
 
-    Constant 2 log 2 and log 2, 0.5 and 0.25, or 2 and 0: the discriminator is constant. 13.816, 15.94 or 16.118, or half
-    of these: a clipped, saturated cross-entropy. 1.006 and 0.313…0.693: a sigmoid twice. Both losses of 0: the
+    Constant 2 log 2 and log 2, 0.5 and 0.25, or 2 and 0: the discriminator is constant. 13.816, 15.94 or 16.118, or
+    half of these: a clipped, saturated cross-entropy. 1.006 and 0.313…0.693: a sigmoid twice. Both losses of 0: the
     discriminator is two functions. A class loss of log K: the samples carry no label.
 
     Args:
@@ -67,9 +67,9 @@ class LossConstants(Signal):
         found = [self._labels(history)]
         if min(len(discriminator), len(generator)) >= 8:
             found += [
-                self._dead(discriminator, generator),
+                self._dead(discriminator, generator) if history.far else None,
                 *self._clipped(discriminator, generator),
-                self._twice(history, discriminator, generator),
+                self._twice(history),
                 self._both_vanish(history, discriminator, generator),
             ]
         kept: dict[str, Finding] = {}
@@ -81,8 +81,13 @@ class LossConstants(Signal):
     def _dead(self, discriminator: np.ndarray, generator: np.ndarray) -> Finding | None:
         for first, second, words in DEAD:
             if self._stays(discriminator, first) and self._stays(generator, second):
-                evidence = f"The losses stay at {np.median(discriminator):.4g} and {np.median(generator):.4g}: {words}, the values of a constant discriminator."
-                remedy = "Look for zero initial weights, a dead or frozen layer, or instance norm at 1 × 1 in the discriminator."
+                evidence = (
+                    f"The losses stay at {np.median(discriminator):.4g} and {np.median(generator):.4g}: {words}, the "
+                    "values of a constant discriminator."
+                )
+                remedy = (
+                    "Look for zero weights, a dead or frozen layer, or instance norm at 1 × 1 in the discriminator."
+                )
                 return Finding("generator overpowers or discriminator dead", evidence, 0.88, remedy)
         return None
 
@@ -98,7 +103,10 @@ class LossConstants(Signal):
         of_second = any(self._stays(generator, c) for c in constants) and abs(first) < 0.05
         remedy = 'Use a loss on logits (scores="logits", no sigmoid in the discriminator) and a smaller learning rate.'
         if of_first and abs(second) < 0.05:
-            evidence = f"The discriminator's loss stays at {first:.4g}, that of a clipped cross-entropy which is saturated: it takes all samples for real."
+            evidence = (
+                f"The discriminator's loss stays at {first:.4g}, that of a clipped cross-entropy which is saturated: "
+                "it takes all samples for real."
+            )
             return [Finding("generator overpowers or discriminator dead", evidence, 0.92, remedy)]
         if of_first:
             evidence = (
@@ -115,20 +123,23 @@ class LossConstants(Signal):
             ]
         return []
 
-    def _twice(self, history: History, discriminator: np.ndarray, generator: np.ndarray) -> Finding | None:
-        whole = finite(history.loss("discriminator", 1.0))
+    def _twice(self, history: History) -> Finding | None:
+        """Return a sigmoid twice: bounds that no ordinary loss keeps while the discriminator separates."""
+        first, second = (finite(history.loss(role, 1.0)) for role in ("discriminator", "generator"))
+        areas = finite(history["separation.held_out"])
+        separates = len(areas) == 0 or max(areas.max(), 1 - areas.min()) > 0.95
         for unit in (1.0, 0.5):
-            floor = unit * TWICE
-            inside = 0.995 * 0.3133 <= generator.min() and generator.max() <= 1.005 * LOG2
-            at_floor = floor * 0.998 <= whole.min() and floor <= np.median(discriminator) < 1.04 * floor
-            if inside and at_floor and whole.max() < 1.005 * 2 * LOG2 * unit:
-                evidence = f"The discriminator's loss never falls below {whole.min():.4g} (its floor {floor:.4g}), and the generator's lies in 0.313 … 0.693: a sigmoid twice."
-                return Finding(
-                    "wiring",
-                    evidence,
-                    0.88,
-                    "Remove the sigmoid from the discriminator, or use a loss on probabilities.",
+            floor, top = unit * TWICE, unit * (LOG2 + math.log1p(math.e))
+            inside = second.min() >= 0.999 * math.log1p(math.exp(-1)) and second.max() <= 1.001 * LOG2
+            if inside and separates and 0.999 * floor <= first.min() and first.max() <= 1.001 * top:
+                if np.ptp(second) < 1e-4 or np.ptp(first) < 1e-4:
+                    continue  # a constant discriminator
+                evidence = (
+                    f"The discriminator's loss never leaves {floor:.3f} … {top:.3f} ({first.min():.3f} at least) nor "
+                    "the generator's 0.313 … 0.693: a sigmoid twice."
                 )
+                remedy = "Remove the sigmoid from the discriminator, or use a loss on probabilities."
+                return Finding("wiring", evidence, 0.88, remedy)
         return None
 
     def _both_vanish(self, history: History, discriminator: np.ndarray, generator: np.ndarray) -> Finding | None:
@@ -137,12 +148,18 @@ class LossConstants(Signal):
             return None  # a loss that may be negative can pass 0
         if max(np.median(discriminator), np.median(generator)) > 0.05:
             return None
-        evidence = f"Both losses vanish ({np.median(discriminator):.2g} and {np.median(generator):.2g}), which two opponents cannot reach:"
-        moves = finite(history.late("own_step.towards_real"))
-        if len(moves) and np.median(moves) < 0:
+        evidence = (
+            f"Both losses vanish ({np.median(discriminator):.2g} and {np.median(generator):.2g}), which two opponents "
+            "cannot reach:"
+        )
+        moves = finite(history["own_step.towards_real"])[1:]  # before the first step, the discriminator knows nothing
+        if len(moves) and moves.min() < 0:
             words = f"{evidence} the generator lowers its loss by moving away from real scores."
             return Finding("wiring", words, 0.9, "Change the sign of the generator's loss.")
-        words = f"{evidence} the discriminator is another function in the generator's step (batch norm on a mixed batch, or another mode)."
+        words = (
+            f"{evidence} the discriminator is another function in the generator's step (batch norm on a mixed batch, "
+            "or another mode)."
+        )
         return Finding(
             "normalisation",
             words,
@@ -160,7 +177,10 @@ class LossConstants(Signal):
                 continue
             late = finite(history.late(name))
             if len(late) >= 3 and np.abs(late / value - 1).max() < 0.03:
-                evidence = f"The generator's term {name.rpartition('.')[2]} stays at {late[-1]:.3g} = log {classes.max():.0f}: its samples carry no label."
+                evidence = (
+                    f"The generator's term {name.rpartition('.')[2]} stays at {late[-1]:.3g} = log {classes.max():.0f}"
+                    ": its samples carry no label."
+                )
                 return Finding(
                     "labels ignored",
                     evidence,

@@ -27,7 +27,7 @@ class Memorising(Signal):
     """
 
     known: float = 0.7
-    errors: float = 4.0
+    errors: float = 3.0
 
     def __call__(self, observation: Observation) -> Mapping[str, float]:
         """Return the area, its standard error by chance, and the position; nothing without held-out samples."""
@@ -51,11 +51,11 @@ class Memorising(Signal):
             max(self.known, 0.5 + self.errors * np.median(errors)),
         )
         position = float(np.median(positions))
-        if area < limit or position > 0.6:
+        if area < limit or position > 0.7:
             return []
         evidence = (
-            f"The discriminator scores seen real samples above held-out ones in {area:.0%} of pairs; held-out ones lie at "
-            f"{position:.2f} between generated (0) and seen (1) ones: it memorises."
+            f"The discriminator scores seen real samples above held-out ones in {area:.0%} of pairs; held-out ones lie "
+            f"at {position:.2f} between generated (0) and seen (1) ones: it memorises."
         )
         remedy = "Use more data, augmentation as a filter, penalties R1 and R2, or a smaller discriminator."
         return [Finding("too few data", evidence, min(0.92, 0.7 + (area - limit)), remedy)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ class ModeDifference(Signal):
 
     def __call__(self, observation: Observation) -> Mapping[str, float]:
         """Return the distances of both, their difference, and the areas; nothing for networks of one mode."""
-        values: dict[str, float] = {}
+        values: dict[str, Any] = {}
         modules = observation.game.modules
         generator, discriminator = (modules[name] for name in observation.players().values())
         state = observation.state
@@ -59,7 +60,10 @@ class ModeDifference(Signal):
         )
         if len(distance) >= 3 and len(trained) == len(distance):
             if (distance > self.further * trained + 0.15).all():
-                evidence = f"In evaluation mode the samples are {np.median(distance):.2g} from the data, in training mode {np.median(trained):.2g}."
+                evidence = (
+                    f"In evaluation mode the samples are {np.median(distance):.2g} from the data, in training mode "
+                    f"{np.median(trained):.2g}."
+                )
                 return [Finding("normalisation", evidence, 0.85, _REMEDY)]
         return []
 

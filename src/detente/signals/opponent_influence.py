@@ -21,7 +21,8 @@ class OpponentInfluence(Signal):
     Args:
         none: relative change up to which the opponent has no influence.
 
-    Source: the signature "gradient at G the same for two different Ds" of public reports: a detached or overwritten loss.
+    Source: the signature "gradient at G the same for two different Ds" of public reports: a detached or
+        overwritten loss.
     """
 
     none: float = 1e-6

@@ -49,8 +49,7 @@ class Oscillation(Signal):
         distances = finite(history.late("spread.distance"))
         if history.improving or (len(distances) and np.median(distances) < FAR):
             return []
-        precision = finite(history.late("spread.precision"))
-        if history.unformed and not (len(precision) and np.median(precision) > 0.5):
+        if history.unformed or history.young:
             return []  # the samples still look for the data
         found = [f for f in (self._modes(history), self._mean(history), self._width(history)) if f is not None]
         return [max(found, key=lambda finding: finding.certainty)] if found else []
@@ -104,7 +103,7 @@ class Oscillation(Signal):
         evidence = (
             f"The samples' spread swings by a factor of {10 ** np.ptp(width[half:]):.2g} and turns back {turns} times."
         )
-        return _finding(evidence, 0.6, history)
+        return _finding(evidence, 0.6, history) if history.far else None
 
     def _rows(self, history: History, prefix: str, late: float = 0.5) -> NDArray[np.float64]:
         names = sorted(name for name in history.values if name.startswith(f"oscillation.{prefix}"))

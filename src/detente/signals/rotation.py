@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +71,7 @@ class Rotation(Signal):
         """Return a limit cycle: rotation, with samples that do not come nearer and a path that does not descend."""
         shares, angles = (finite(history.late(f"rotation.{x}")) for x in ("imaginary_share", "path_angle"))
         swings = np.ptp(finite(history.late("oscillation.mean_0"))) if "oscillation.mean_0" in history else math.nan
-        if min(len(shares), len(angles)) < 4 or not history.far or history.improving:
+        if min(len(shares), len(angles)) < 4 or not history.stuck:
             return []
         if np.median(shares) < self.turning or np.median(angles) > 0.1 or not swings > 0.8:
             return []
@@ -89,7 +90,7 @@ class Rotation(Signal):
         return game.with_step(game.complete(game.data.draw(FEW, generator), generator), observation.state.t)
 
 
-def _eigenvalues(product, starts: Sequence[Tensor], more: int) -> np.ndarray:  # noqa: ANN001
+def _eigenvalues(product: Callable[[Tensor], Tensor], starts: Sequence[Tensor], more: int) -> Any:
     """Return the eigenvalues of a matrix, given by its products, in the space of some vectors and of products."""
     basis: list[Tensor] = []
     images: list[Tensor] = []

@@ -69,7 +69,7 @@ class Separation(Signal):
         if len(deviation) and deviation.max() < 1e-4:
             evidence = f"The discriminator's scores differ by only {deviation.max():.1g} of their size: it is constant."
             return Finding(failure, evidence, 0.93 if deviation.max() < 1e-6 else 0.88, _DEAD)
-        if not history.far or history.improving:
+        if not history.stuck:
             return None
         distance = float(np.median(finite(history.late("spread.distance")))) if "spread.distance" in history else np.nan
         advantage = finite(history.late("separation.advantage"))
@@ -83,8 +83,9 @@ class Separation(Signal):
         return None
 
     def _strong(self, history: History, areas: np.ndarray) -> Finding | None:
-        areas = np.maximum(areas, 1 - areas)  # of networks, the sign of a score is not known
-        if areas.min() < self.perfect or not history.far or history.improving:
+        if not isinstance(history.gan.game, Adversarial):
+            areas = np.maximum(areas, 1 - areas)  # of networks, real samples may have the lower scores
+        if areas.min() < self.perfect or not history.stuck or history.unformed:
             return None
         third, last = (abs(gap) for gap in history.quarters("separation.gap"))
         certainty = 0.65
@@ -98,8 +99,8 @@ class Separation(Signal):
         if len(loss) and len(early) and np.median(loss) > max(3.0, 2 * np.median(early)):
             certainty, evidence = certainty + 0.08, f"{evidence}; the generator's loss is {np.median(loss):.3g}"
         remedy = (
-            "Bring the learning rates closer, use objective relativistic with penalties R1 and R2, spectral norm or input "
-            "noise in the discriminator."
+            "Bring the learning rates closer, use objective relativistic with penalties R1 and R2, spectral norm or "
+            "input noise in the discriminator."
         )
         return Finding("discriminator overpowers", f"{evidence}.", certainty, remedy)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from detente.checks.base import Finding
-from detente.signals.base import History, Observation, Signal, finite, measured
+from detente.signals.base import TREND, History, Observation, Signal, finite, measured
+
+NOTHING = 1e-8  # variance of samples that are all the same, up to rounding
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,8 @@ class Spread(Signal):
         narrow: variance below which samples have probably collapsed.
         few: share of cells below which precise samples miss modes.
 
-    Source: the signature "losses look ideal, sample variance far below the data's" of public reports; Naeem et al. 2020,
-        Reliable Fidelity and Diversity Metrics (arXiv:2002.09797), section 3, for coverage.
+    Source: the signature "losses look ideal, sample variance far below the data's" of public reports; Naeem et al.
+        2020, Reliable Fidelity and Diversity Metrics (arXiv:2002.09797), section 3, for coverage.
     """
 
     collapsed: float = 0.05
@@ -34,7 +37,8 @@ class Spread(Signal):
     def __call__(self, observation: Observation) -> Mapping[str, float]:
         """Return the numbers of the samples' quality."""
         quality = observation.quality
-        return measured({**vars(quality), "score": quality.score})
+        logarithm = math.log10(max(quality.variance, 1e-12)) if quality.variance >= 0 else math.nan
+        return measured({**vars(quality), "score": quality.score, "log_variance": logarithm})
 
     def findings(self, history: History) -> Sequence[Finding]:
         """Return a collapse."""
@@ -43,8 +47,8 @@ class Spread(Signal):
             return []
         last, peak = float(np.median(finite(history.late("spread.variance", 0.25)))), float(variance.max())
         highest = float(finite(history.late("spread.variance")).max())
-        rising = history.trend("spread.variance") > 2 and history.expected("spread.variance") > 2 * self.narrow
-        if highest < self.collapsed and not rising:
+        rising = self._rising(history)
+        if highest < NOTHING or (highest < self.collapsed and not rising and not history.unformed):
             certainty = 0.92 if highest < 0.2 * self.collapsed or peak > 4 * highest else 0.9
             return [_collapse(f"The samples' variance is {last:.2g} of the data's and does not rise", certainty)]
         recovering = history.unformed or rising or (history.improving and last >= 0.5 * peak)
@@ -54,11 +58,22 @@ class Spread(Signal):
             return [_collapse(f"The samples' variance is only {last:.2g} of the data's{fallen}", certainty)]
         return self._missing(history)
 
+    def _rising(self, history: History) -> bool:
+        """Whether the variance rises, also from very little, so that it would reach the data's in the whole run."""
+        if history.trend("spread.variance") > TREND and history.expected("spread.variance") > 2 * self.narrow:
+            return True
+        third, last = history.quarters("spread.log_variance")
+        grows = history.trend("spread.log_variance") > TREND and last - third > 0.06  # by at least 15 %
+        return grows and history.expected("spread.log_variance") > math.log10(self.narrow)
+
     def _missing(self, history: History) -> Sequence[Finding]:
         """Return a collapse onto some modes: precise samples in few cells, and always in the same ones."""
         cells, precision = finite(history.late("spread.cells")), finite(history.late("spread.precision"))
-        if not len(cells) or not len(precision) or history.improving:
+        variance = finite(history.late("spread.variance", 0.25))
+        if not len(cells) or not len(precision) or not history.stuck or history.unformed:
             return []
+        if len(variance) and np.median(variance) > 2:
+            return []  # too wide, not collapsed
         rising = history.trend("spread.cells") > 2 or history.trend("spread.coverage") > 2
         share, precise = float(np.median(cells)), float(np.median(precision))
         if share < self.few and cells.max() < 1.5 * self.few and precise > 0.3 and not rising:
@@ -66,6 +81,10 @@ class Spread(Signal):
                 f"The samples reach only {share:.0%} of the data's regions, although {precise:.0%} of them look real"
             )
             return [_collapse(evidence, 0.8 if share < 0.5 * self.few else 0.65)]
+        distance = float(np.median(finite(history.late("spread.distance")))) if "spread.distance" in history else 0.0
+        if share < self.few and distance > 0.3 and not rising:
+            evidence = f"The samples reach only {share:.0%} of the data's regions and are {distance:.2g} away from them"
+            return [_collapse(evidence, 0.55)]
         return []
 
 

@@ -69,7 +69,7 @@ class UpdateRatio(Signal):
         if len(sizes) >= 3 and sizes[-1] > self.grown * sizes[0]:
             evidence = f"The {role}'s weights have grown by a factor of {sizes[-1] / sizes[0]:.3g}."
             return [Finding("blow-up", evidence, 0.85 if sizes[-1] > 10 * self.grown * sizes[0] else 0.7, remedy)]
-        stuck = history.far and not history.improving
+        stuck = history.stuck
         if len(ratios) >= 3 and ratios.max() > 3 * self.large and stuck:
             evidence = f"One step moves the {role}'s weights by up to {ratios.max():.0%} of their size."
             return [Finding("blow-up", evidence, 0.8 if ratios.max() > 5 * self.large else 0.65, remedy)]
