@@ -23,5 +23,4 @@ class AveragedGenerator(Cure):
 
     def __call__(self, case: Case) -> Change | None:
         """Return the change, or None if it does not apply."""
-        settings = {"learning_rate": case.balanced, "betas": (0.5, 0.999), "decay": case.decay}
-        return Change(case.in_order, "averaged", settings)
+        return Change(case.in_order, "averaged", case.averaged(case.balanced, (0.5, 0.999)))

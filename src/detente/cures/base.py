@@ -27,8 +27,11 @@ from detente.modules.rescaled import Units, units_of
 from detente.optimizers.base import Optimizer, Wrapper
 from detente.optimizers.momentum import Momentum
 from detente.optimizers.sgd import SGD
+from detente.penalties.base import Penalty
+from detente.penalties.lazy import Lazy
 
 SURE = 0.5  # a finding that is more likely right than wrong
+EVERY = 4  # steps between penalties; as good as in every step on the ring and on digits, at half the cost
 RATIO = 5.0  # of two rates, as far apart as in the settings of published GANs (two time-scales: 1 : 4, 1 : 5)
 
 
@@ -50,8 +53,8 @@ class Change:
         """Return both changes in one; the later one wins, and its penalties are added."""
         game = {**self.game, **other.game}
         if "penalties" in self.game and "penalties" in other.game:
-            kinds = {type(penalty) for penalty in other.game["penalties"]}
-            kept = [penalty for penalty in self.game["penalties"] if type(penalty) not in kinds]
+            kinds = {_kind(penalty) for penalty in other.game["penalties"]}
+            kept = [penalty for penalty in self.game["penalties"] if _kind(penalty) not in kinds]
             game["penalties"] = (*kept, *other.game["penalties"])
         if not other.method:
             return replace(self, game=game)
@@ -67,6 +70,10 @@ class Change:
         if not self.method:
             return game, method
         return game, getattr(methods, self.method)(**self.settings)
+
+
+def _kind(penalty: Penalty) -> type:
+    return type(penalty.penalty if isinstance(penalty, Lazy) else penalty)
 
 
 @dataclass(frozen=True)
@@ -156,6 +163,14 @@ class Case:
     def policy(self) -> str:
         """How images are augmented; those of one channel have no colours."""
         return "translation,cutout" if self.real.shape[1] == 1 else "color,translation,cutout"
+
+    def averaged(self, rate: float | dict[str, float], betas: tuple[float, float]) -> dict[str, Any]:
+        """Return settings of the method `averaged`, alternating Adam with an average of the generator for samples."""
+        return {"learning_rate": rate, "betas": betas, "decay": self.decay}
+
+    def lazily(self, *penalties: Penalty) -> tuple[Penalty, ...]:
+        """Return penalties of every fourth step, which cost little; of every step if the losses are the user's own."""
+        return tuple(Lazy(each, EVERY) for each in penalties) if self.adversarial else penalties
 
     @property
     def alike(self) -> bool:

@@ -28,4 +28,4 @@ class LowerRates(Cure):
         """Return the change, or None if it does not apply."""
         own = max(case.own_rates.values(), default=case.balanced)
         rate = float(f"{min(case.balanced, own) / 5:.1g}")
-        return Change(case.in_order, "alternating", {"learning_rate": rate, "betas": (0.5, 0.999)})
+        return Change(case.in_order, "averaged", case.averaged(rate, (0.5, 0.999)))

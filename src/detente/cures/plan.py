@@ -88,7 +88,7 @@ def _diverse(
 
 def _is_general(candidate: Candidate) -> bool:
     """Whether a candidate helps against failures of most kinds."""
-    return candidate.change.method == "alternating" and {*candidate.change.game} <= {"penalties", "packed"}
+    return candidate.change.method == "averaged" and {*candidate.change.game} <= {"penalties", "packed"}
 
 
 def _cures(case: Case, may_change_networks: bool) -> dict[str, tuple[Cure, Change]]:

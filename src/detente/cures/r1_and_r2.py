@@ -33,4 +33,4 @@ class R1AndR2(Cure):
     def __call__(self, case: Case) -> Change | None:
         """Return the change, or None if it does not apply."""
         strength = float(f"{3 * case.penalty_strength:.2g}")
-        return Change({"penalties": (R1(strength), R2(strength))})
+        return Change({"penalties": case.lazily(R1(strength), R2(strength))})

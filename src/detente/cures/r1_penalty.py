@@ -29,4 +29,4 @@ class R1Penalty(Cure):
 
     def __call__(self, case: Case) -> Change | None:
         """Return the change, or None if it does not apply."""
-        return Change({"penalties": (R1(case.penalty_strength),)})
+        return Change({"penalties": case.lazily(R1(case.penalty_strength))})

@@ -42,10 +42,9 @@ class StrongDefault(Cure):
     def __call__(self, case: Case) -> Change | None:
         """Return the change, or None if it does not apply."""
         strength = case.penalty_strength
-        game: dict[str, object] = {"penalties": (R1(strength), R2(strength))}
+        game: dict[str, object] = {"penalties": case.lazily(R1(strength), R2(strength))}
         if case.adversarial:
             game["objective"] = "relativistic"
         if case.real.dim() == 4 and case.sure("too few data") >= SURE:
             game["filter"] = DiffAugment(case.policy)
-        settings = {"learning_rate": case.balanced, "betas": (0.0, 0.99), "decay": case.decay}
-        return Change(game, "averaged", settings)
+        return Change(game, "averaged", case.averaged(case.balanced, (0.0, 0.99)))

@@ -24,4 +24,4 @@ class TwoTimeScales(Cure):
     def __call__(self, case: Case) -> Change | None:
         """Return the change, or None if it does not apply."""
         rates = case.rates(case.balanced / 2, 2 * case.balanced)
-        return Change(case.in_order, "alternating", {"learning_rate": rates, "betas": (0.0, 0.9)})
+        return Change(case.in_order, "averaged", case.averaged(rates, (0.0, 0.9)))

@@ -36,5 +36,5 @@ class WassersteinPenalty(Cure):
         game: dict[str, object] = {"penalties": (GradientPenalty(10 * scale**2, 1 / scale),), **case.in_order}
         if case.adversarial:
             game["objective"] = "wasserstein"
-        settings = {"learning_rate": case.balanced / 2, "betas": (0.0, 0.9), "discriminator_turns": 3}
-        return Change(game, "alternating", settings)
+        settings = {**case.averaged(case.balanced / 2, (0.0, 0.9)), "discriminator_turns": 3}
+        return Change(game, "averaged", settings)
