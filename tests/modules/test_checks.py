@@ -373,6 +373,7 @@ ALLOWED = {
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler warns of torch's own scripts
 @pytest.mark.filterwarnings("ignore:steps run eagerly")  # what cannot be compiled says so, and trains all the same
+@pytest.mark.filterwarnings("ignore:vanishing gradient")  # of the one with zeros
 def test_what_an_ordinary_loop_trains_trains_and_is_handed_back(
     name: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
