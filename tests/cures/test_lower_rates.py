@@ -15,4 +15,5 @@ def test_lower_rates(case: Make, game: Make, trains: Make) -> None:
     _, method = trains(ill, LowerRates()(ill))
     assert method.optimizer == Adam(ill.balanced / 5, (0.5, 0.999))
     low = case("blow-up", method=methods.alternating(learning_rate=1e-4))
-    assert LowerRates()(low).settings["learning_rate"] == 2e-5
+    change = LowerRates()(low)
+    assert change is not None and change.settings["learning_rate"] == 2e-5

@@ -27,5 +27,5 @@ def test_other_normalisation(case: Make, game: Make, trains: Make) -> None:
     dead = case("vanishing gradient", game=game(discriminator=one_pixel))
     alive, _ = trains(dead, OtherNormalisation()(dead))
     points = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
-    assert float(dead.game.modules["discriminator"](points).detach().std()) < 1e-6
+    assert float(dead.game.modules["discriminator"](points).detach().std()) < 1e-4
     assert float(alive.modules["discriminator"](points).detach().std()) > 1e-3

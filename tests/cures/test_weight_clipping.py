@@ -12,7 +12,9 @@ Make = Callable[..., Any]
 
 def test_weight_clipping(case: Make, game: Make, trains: Make) -> None:
     ill = case("unbounded critic", game=game(objective="wasserstein"))
-    changed, method = WeightClipping()(ill).apply(ill.game, ill.method)
+    change = WeightClipping()(ill)
+    assert change is not None
+    changed, method = change.apply(ill.game, ill.method)
     state = method.initial(changed, torch.Generator().manual_seed(0))
     trains(ill, WeightClipping()(ill))
     optimizer = method.optimizers(changed.players)["discriminator"]

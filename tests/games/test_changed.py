@@ -65,6 +65,7 @@ def trained(game: Game, steps: int, source: torch.Generator, state: Any = None) 
 
 def test_the_bounds_of_a_generator_become_those_of_the_data() -> None:
     game = changed(gan(generator=bounded), rescale=True)
+    assert isinstance(game, Adversarial)
     vectors, buffers = game.initial(torch.Generator().manual_seed(0))
     vectors["generator"] *= 64
     samples = game._call("generator", vectors, buffers, torch.randn(256, 3, generator=torch.Generator().manual_seed(1)))

@@ -20,7 +20,7 @@ from detente.games.adversarial import Adversarial
 from detente.games.data_units import real_samples, spread, units_for
 from detente.games.gan import Gan
 from detente.games.networks import Networks
-from detente.games.presets.changed import changed
+from detente.games.presets.changes import changed
 from detente.games.separated import ends_in_sigmoid
 from detente.methods.method import Method
 from detente.modules.rescaled import Units, units_of

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detente.autodiff.engines import as_leaf
 from detente.data.base import Data
 from detente.errors import require
 from detente.games.adversarial import Adversarial
@@ -57,7 +58,7 @@ def ends_in_sigmoid(gan: Any) -> bool:
     """Whether the discriminator ends in a sigmoid."""
     generator = torch.Generator().manual_seed(0)
     vectors, buffers = gan.game.initial(generator)
-    leaves = {name: vector.clone().requires_grad_() for name, vector in vectors.items()}
+    leaves = {name: as_leaf(vector) for name, vector in vectors.items()}
     real = gan.real(2, generator)
     inputs, keywords = gan.discriminator_inputs(gan.game.draw(generator))
     inputs = tuple(x[:2] if isinstance(x, Tensor) and x.dim() else x for x in inputs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
@@ -81,8 +80,7 @@ def initialized_again(module: nn.Module) -> nn.Module:
             for weight in layer._parameters.values():
                 if weight is not None and weight.dim() >= 2:
                     bound = (weight.shape[0] / weight.numel()) ** 0.5
-                    with torch.no_grad():
-                        weight.uniform_(-bound, bound)
+                    nn.init.uniform_(weight, -bound, bound)
     return module
 
 

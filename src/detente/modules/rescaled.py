@@ -99,7 +99,7 @@ def units_of(module: nn.Module) -> Units | None:
     """Return the units of a module that was rescaled, or None."""
     for part in module.modules():
         if OFFSET in part._buffers and SCALE in part._buffers:
-            return Units(*(getattr(part, name).detach().clone() for name in (OFFSET, SCALE)))
+            return Units(*(getattr(part, name).clone() for name in (OFFSET, SCALE)))
     return None
 
 
