@@ -26,6 +26,7 @@ TREND = 2.0  # standard errors from which a slope counts
 FAR = 0.1  # energy distance from which samples are far from the data; one mode instead of all gives 1
 FROZEN = 0.04  # relative range of the distance in which the samples do not change
 YOUNG, EARLY = 0.15, 0.35  # shares of the whole run up to which it is young, or early
+LARGE = 300_000  # parameters from which a game is large
 SAMPLES = 512  # generated, seen and held-out samples at each observation
 
 
@@ -61,6 +62,12 @@ class Observation:
     def players(self) -> dict[str, str]:
         """Return the names of the two players by what they do: "generator" and "discriminator"."""
         return {"generator": self.gan.generator, "discriminator": self.gan.discriminator}
+
+    @property
+    def skipped(self) -> bool:
+        """Whether costly measurements are left out: of large games, three of four observations have none."""
+        large = sum(len(self.state.vectors[name]) for name in self.players().values()) > LARGE
+        return large and self.steps > 0 and round(int(self.state.t) / self.steps) % 4 != 1
 
     @cached_property
     def samples(self) -> Tensor:

@@ -37,6 +37,8 @@ class BestResponse(Signal):
     def __call__(self, observation: Observation) -> Mapping[str, float]:
         """Return the gains and their sum."""
         game, state = observation.game, observation.state
+        if observation.skipped:
+            return {}
         size = sum(len(state.vectors[name]) for name in observation.players().values())
         if size <= SMALL:
             other, steps = game.with_step(game.draw(torch.Generator().manual_seed(19)), state.t), int(self.steps)

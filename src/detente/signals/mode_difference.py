@@ -12,7 +12,7 @@ import torch
 from detente.checks.base import Finding
 from detente.signals.base import History, Observation, Signal, finite, measured, separation
 
-COUNT = 128  # samples in each mode
+COUNT = 64  # samples in each mode
 
 
 @dataclass(frozen=True)

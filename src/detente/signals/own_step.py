@@ -12,7 +12,7 @@ from detente.checks.base import Finding
 from detente.games.adversarial import Adversarial
 from detente.signals.base import History, Observation, Signal, finite, measured
 
-COUNT = 128  # samples
+COUNT = 64  # samples
 LENGTH = 1e-3  # of the step, relative to the weights
 
 

@@ -37,7 +37,11 @@ class UpdateRatio(Signal):
         method, game = observation.method, observation.game
         batches = tuple(game.draw(generator) for _ in range(method.draws(game)))
         try:
-            after = method.step(game, state, batches, method.noise(game, state, generator))[0]
+            after = (
+                None
+                if observation.skipped
+                else method.step(game, state, batches, method.noise(game, state, generator))[0]
+            )
         except (RuntimeError, ValueError, KeyError):  # a field that needs a preparation
             after = None
         for role, name in observation.players().items():
