@@ -2,8 +2,8 @@
 
 Arms: `admit` (the failing set-up and its healthy twin), `rescue` (`detente.rescue` with three runs' compute), `default`
 (one strong default for everybody, at equal compute) and `random` (the best of random methods and rates, at equal
-compute). Each result is a line of DIR/results.jsonl. What is there is not done again, unless it ended in an error or the
-case's code has changed since (apart from its texts).
+compute). Each result is a line of DIR/results.jsonl. What is there is not done again, unless it ended in an error or
+the case's code has changed since (apart from its texts).
 """
 
 from __future__ import annotations
