@@ -2,8 +2,8 @@
 
 Arms: `admit` (the failing set-up and its healthy twin), `rescue` (`detente.rescue` with three runs' compute), `default`
 (one strong default for everybody, at equal compute) and `random` (the best of random methods and rates, at equal
-compute). Each result is a line of DIR/results.jsonl; what is there is not done again, unless the case's code has changed
-since (apart from its texts).
+compute). Each result is a line of DIR/results.jsonl. What is there is not done again, unless it ended in an error or
+the case's code has changed since (apart from its texts).
 """
 
 from __future__ import annotations
@@ -291,7 +291,7 @@ def conduct(arm: str, cases: Sequence[str], seeds: Sequence[int], folder: Path) 
     functions = {"admit": admit, "rescue": rescue, "default": default, "random": random}
     for seed in seeds:
         for name in cases:
-            if (arm, name, seed) in done(folder):
+            if "error" not in done(folder).get((arm, name, seed), {"error": "not done"}):
                 continue
             started, processor = time.perf_counter(), time.process_time()
             try:
