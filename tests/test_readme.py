@@ -246,7 +246,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     (folder / "mynets.py").write_text(MYNETS)
     (folder / "photos").mkdir()
-    for index in range(64):
+    for index in range(1000):  # fewer are too few for a discriminator, which `train` warns of
         shade = np.random.default_rng(index).integers(0, 256, (4, 4, 3), dtype=np.uint8)
         Image.fromarray(shade).save(folder / "photos" / f"{index}.png")
     return folder

@@ -49,8 +49,9 @@ class Slope(Signal):
         mixing = mixing.reshape(-1, *(1,) * (real.dim() - 1))
         points = mixing * real[: len(fake)] + (1 - mixing) * fake.to(real.dtype)
         state, gan = observation.state, observation.gan
-        slopes = input_gradient(lambda x: _scores(gan, state.vectors, state.buffers, x), points).detach()
-        sizes = slopes.double().flatten(1).norm(dim=1)
+        slopes = input_gradient(lambda x: _scores(gan, state.vectors, state.buffers, x), points)
+        with torch.no_grad():
+            sizes = slopes.double().flatten(1).norm(dim=1)
         rows = observation.seen.double().flatten(1)
         distance = float((rows - rows.mean(0)).norm(dim=1).mean())
         values = {"mean": sizes.mean(), "largest": sizes.max(), "relative": sizes.mean() * distance}
