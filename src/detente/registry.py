@@ -1,4 +1,7 @@
-"""Registry of the members of each folder: public classes of the folder's role, defined in one of its files."""
+"""Registry of the members of each folder: public classes of the folder's role, defined in one of its files.
+
+`members` and `functions` import them; `described` and `described_functions` read the same from the files' text.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
+
+from detente.outlines import Outline, modules, outlines
 
 FOLDERS = {
     "games": "detente.game.Game",
@@ -55,6 +60,35 @@ def members(folder: str) -> dict[str, type]:
             if member.__module__ == file.__name__ and not member.__name__.startswith("_"):
                 table[name_of(member)] = member
     return dict(sorted(table.items()))
+
+
+@cache
+def described(folder: str) -> dict[str, Outline]:
+    """Return the outlines of all concrete members of `folder` by name, without importing them.
+
+    Args:
+        folder: one of `FOLDERS`.
+    """
+    found = (each for module in modules(f"detente.{folder}") for each in outlines(module).values())
+    fit = (each for each in found if any(_is_role(kind.path, FOLDERS[folder]) for kind in each.lineage()))
+    return dict(sorted((name_of(member), member) for member in fit if not member.is_abstract()))
+
+
+def _is_role(path: str, role: str) -> bool:
+    """Return whether a base class is a role; of `torch.nn`, which is not read, every class counts as a module."""
+    return path == role or role == "torch.nn.Module" and path.startswith("torch.nn.")
+
+
+@cache
+def described_functions(package: str, returned: str) -> dict[str, Outline]:
+    """Return the outlines of the public functions of a package that return a class, by name, as `functions` does.
+
+    Args:
+        package: full name, e.g. `detente.methods`.
+        returned: name of the class.
+    """
+    found = [each for module in modules(package) for each in outlines(module).values()]
+    return dict(sorted((each.__name__, each) for each in found if each.returned() == returned))
 
 
 def lookup_member(folder: str) -> Callable[[str], Any]:

@@ -16,10 +16,12 @@ from typing import Any
 
 import yaml
 
-from detente.cli.naming import alternatives, find, in_words, members_for, parameters
+from detente.cli.naming import alternatives, find, in_words, loaded, members_for, parameters, path_of
 from detente.cli.terminal import one_line
 from detente.errors import InvalidValue, unknown
-from detente.schedules.base import Schedule
+from detente.outlines import Outline
+
+SCHEDULE = "detente.schedules.base.Schedule"
 
 
 class Word(str):
@@ -67,7 +69,7 @@ class Member:
         except Exception as error:  # a user's own classes may raise anything, and so may torch at impossible sizes
             problem = f"{type(error).__name__}: {one_line(error)}"[:300]
             raise InvalidValue(self.field, self.path, allowed, problem) from error
-        if self.kind and not isinstance(made, self.kind):
+        if self.kind and not isinstance(made, loaded(self.kind)):
             allowed = f"a class or function that makes a {self.kind.__name__}"
             raise InvalidValue(self.field, self.path, allowed, f"It returned {in_words(type(made))}")
         return made
@@ -193,7 +195,7 @@ def _convert(field: str, annotation: Any, value: Any) -> Any:
         value = value if is_typed(value.get("init_args")) else value["class_path"]
     if isinstance(value, dict) and value.get("class_path", "") is None and any(map(_is_mapping, kinds)):
         value = value.get("init_args")  # --method.learning_rate.judge 4e-4
-    if isinstance(value, str) and "(" in value and Schedule in kinds:  # cosine(1e-3, 0, 2000)
+    if isinstance(value, str) and "(" in value and SCHEDULE in map(path_of, kinds):  # cosine(1e-3, 0, 2000)
         value = {"class_path": "detente.schedules.parse", "init_args": {"text": str(value)}}
     content = read(value) if isinstance(value, str) else value
     if content is None and type(None) in kinds:
@@ -269,9 +271,11 @@ def _member(field: str, kind: Any, value: Any, kinds: tuple[Any, ...], factory: 
             raise Unfit from None
         raise
     import_path = f"{target.__module__}.{target.__qualname__}" if path in table else str(path)
+    outlined = isinstance(target, Outline)  # a member of the kind; what was imported is compared with it
+    kind = kind if outlined else loaded(kind)
     role = kind if inspect.isclass(kind) and kind is not Any and object not in kinds else object
-    is_object = inspect.isclass(kind) and kind not in (object, Any) and isinstance(target, kind)  # type: ignore[arg-type]
-    if inspect.isclass(target) and not issubclass(target, role) or is_object and factory:
+    is_object = not outlined and inspect.isclass(kind) and kind not in (object, Any) and isinstance(target, kind)
+    if not outlined and inspect.isclass(target) and not issubclass(target, role) or is_object and factory:
         raise Unfit
     if callable(target) and not is_object:
         known, others = parameters(target)

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from detente.cli.binding import Word, bind_all, read
-from detente.cli.naming import alternatives, in_words, parameters
+from detente.cli.naming import alternatives, in_words, loaded, parameters
 from detente.errors import InvalidValue, unknown
 
 REQUIRED = Parameter.empty
@@ -97,6 +97,8 @@ class Parser:
 
 def member_page(option: str, name: str, member: Callable[..., Any]) -> str:
     """Return the help page of one game or method: its description, its settings as options, its source."""
+    if any(parameter.default is ... for parameter in parameters(member)[0].values()):
+        member = loaded(member)  # a default that an outline cannot tell
     docstring, described = inspect.getdoc(member) or "", documented(member)
     text, source = docstring.partition("\nArgs:\n")[0].strip(), re.search(r"^Source: .*(?:\n\s+.*)*", docstring, re.M)
     usage = f"detente COMMAND --{option} {name} [--{option}.SETTING VALUE …]"

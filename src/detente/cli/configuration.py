@@ -5,10 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detente import checks
 from detente.cli.binding import Word, load, make, plain
@@ -18,10 +17,14 @@ from detente.cli.naming import find, members_for, parameters
 from detente.cli.naming import named_methods as named_methods
 from detente.cli.terminal import one_line
 from detente.errors import InvalidValue, unknown
-from detente.training.run import Run
+from detente.outlines import outline
 from detente.training.run_directory.status import NOT_OPTIONS
 
-FIELDS = tuple(field.name for field in fields(Run))
+if TYPE_CHECKING:
+    from detente.training.run import Run
+
+RUN = outline("detente.training.run.Run")  # read, not imported: mistakes are found before PyTorch is
+FIELDS = tuple(parameters(RUN)[0])
 DEFAULT_METHOD = "alternating"  # how GANs are usually trained
 METAVARS = {"game": "NAME", "method": "NAME", "seeds": "N", "seconds": "S"}
 MEMBERS = {"game": "ring", "method": "consensus"}  # options with settings of their own, and an example of each
@@ -35,9 +38,9 @@ def parser(
     usage = f"detente {command} {required} [--{'game' if without else 'method'}.SETTING VALUE …] [OPTION …]"
     command_parser = Parser(command, description, examples, usage)
     command_parser.add("--config", Path, "YAML file with any of these options, e.g. a run.yaml", None, "FILE")
-    group = command_parser.page.add_argument_group((inspect.getdoc(Run) or "").partition("\n")[0].rstrip("."))
-    described, command_parser.roles = documented(Run), tuple(MEMBERS)
-    for name, parameter in parameters(Run)[0].items():
+    group = command_parser.page.add_argument_group((inspect.getdoc(RUN) or "").partition("\n")[0].rstrip("."))
+    described, command_parser.roles = documented(RUN), tuple(MEMBERS)
+    for name, parameter in parameters(RUN)[0].items():
         default, text = defaults.get(name, parameter.default), described[name]
         if name in MEMBERS:
             example = f"show the settings of one {name} as options, e.g. --{name}.help {MEMBERS[name]}"
@@ -56,7 +59,7 @@ def parse(command_parser: Parser, words: Sequence[str]) -> SimpleNamespace:
     for name, value in pairs:
         owner, _, key = name.partition(".")
         if key == "help":
-            table = members_for(parameters(Run)[0][owner].annotation)
+            table = members_for(parameters(RUN)[0][owner].annotation)
             if value:
                 print(member_page(owner, value, find(owner, value, table)), end="")
             else:
@@ -74,7 +77,7 @@ def build(command_parser: Parser, options: SimpleNamespace) -> Run:
     with checks.off():  # commands that look for faults say so themselves
         settings = {name: make(getattr(options, name)) for name in FIELDS}
     try:
-        return Run(**settings)
+        return RUN(**settings)
     except InvalidValue as error:
         raise _named_by_options(error, options, type(settings["game"]).__name__) from error
     except Exception as error:  # a user's own classes may raise anything

@@ -14,45 +14,55 @@ import typing
 from inspect import Parameter
 from typing import Any
 
-from torch import nn
-
-from detente import methods
 from detente.cli.terminal import one_line
 from detente.deprecated import current
 from detente.errors import InvalidValue, unknown
-from detente.game import Game
-from detente.games import presets
-from detente.methods.method import Method
-from detente.registry import FOLDERS, members, name_of
+from detente.outlines import Outline, outline
+from detente.registry import FOLDERS, described, described_functions, name_of
 
 Table = dict[str, collections.abc.Callable[..., Any]]
+GAME, METHOD = "detente.game.Game", "detente.methods.method.Method"
 BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 NOUNS = {int: "integer", float: "number", str: "word", object: "path", Any: "value"}
-PHRASES = {bool: "true or false", type(None): "None", nn.Module: "an nn.Module"} | {
-    role: f"a name from `detente list {role.__name__.lower()}s`, or MODULE.NAME of your own" for role in (Game, Method)
+MODULE = "torch.nn.modules.module.Module"  # where torch.nn.Module is defined
+PHRASES = {bool: "true or false", type(None): "None"}
+PHRASES_BY_PATH = dict.fromkeys(("torch.nn.Module", MODULE), "an nn.Module") | {
+    role: f"a name from `detente list {folder}`, or MODULE.NAME of your own"
+    for folder, role in {"games": GAME, "methods": METHOD}.items()
 }
 
 
 def games() -> Table:
     """Return every game by name: the ready-made ones, and the members of `detente.games`."""
-    return dict(sorted({**members("games"), **presets.names()}.items()))
+    return dict(sorted({**described("games"), **described_functions("detente.games.presets", "Game")}.items()))
 
 
 def named_methods() -> Table:
     """Return every method by name: the table of papers, and `method` for your own triple."""
-    return {**methods.names(), "method": Method}
+    return {**described_functions("detente.methods", "Method"), "method": outline(METHOD)}
 
 
 def members_for(kind: Any) -> Table:
     """Return by name the members that fit a parameter's type, e.g. every penalty for `Sequence[Penalty]`."""
     if parts := typing.get_args(kind):
         return {name: member for part in parts for name, member in members_for(part).items()}
-    if kind in (Game, Method):
-        return games() if kind is Game else named_methods()
-    for folder, path in FOLDERS.items():
-        if path.endswith(f".{getattr(kind, '__name__', None)}") and pkgutil.resolve_name(path) is kind:
-            return dict(members(folder))
+    path = path_of(kind)
+    if path in (GAME, METHOD):
+        return games() if path == GAME else named_methods()
+    for folder, role in FOLDERS.items():
+        if path == role or path == MODULE and role == "torch.nn.Module":
+            return dict(described(folder))
     return {}
+
+
+def path_of(kind: Any) -> str:
+    """Return the import path of a class; empty for anything else."""
+    return f"{kind.__module__}.{kind.__qualname__}" if inspect.isclass(kind) else ""
+
+
+def loaded(kind: Any) -> Any:
+    """Return what an outline describes, imported; anything else unchanged."""
+    return kind.load() if isinstance(kind, Outline) else kind
 
 
 def alternatives(kind: Any) -> tuple[Any, ...]:
@@ -82,8 +92,11 @@ def find(field: str, name: str, table: Table) -> Any:
 
 def parameters(called: Any) -> tuple[dict[str, Parameter], bool]:
     """Return the keyword parameters of a callable, with their types, and whether it takes any other keyword."""
+    if isinstance(called, Outline):
+        return called.parameters()
     inner = getattr(called, "func", called)  # of a functools.partial
-    initialized = inspect.isclass(inner) and not dataclasses.is_dataclass(inner)
+    generated = dataclasses.is_dataclass(inner) and inner.__dataclass_params__.init  # type: ignore[union-attr]
+    initialized = inspect.isclass(inner) and not generated
     try:
         found = inspect.signature(called).parameters
     except (TypeError, ValueError):  # written in C
@@ -115,5 +128,7 @@ def in_words(kind: Any, plural: bool = False) -> str:
         return f"a mapping from names to {of}" if mapping else f"{'lists' if plural else 'a list'} of {of}"
     kind = kind if inspect.isclass(kind) else Any
     noun = NOUNS.get(kind) or name_of(kind).replace("_", " ")
-    singular = PHRASES.get(kind) or f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
-    return re.sub("y$", "ie", noun) + "s" if plural and kind not in PHRASES else singular
+    phrase = PHRASES.get(kind) or PHRASES_BY_PATH.get(path_of(kind))
+    if phrase:
+        return phrase
+    return re.sub("y$", "ie", noun) + "s" if plural else f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

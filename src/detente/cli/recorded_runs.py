@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from detente.cli.command_words import Parser
 from detente.cli.configuration import build, parse, parser
 from detente.errors import InvalidValue, require
-from detente.training.progress import Progress
-from detente.training.run import Run
-from detente.training.run_directory import checkpoint
-from detente.training.run_directory.description import built_in_python, read_configuration
+
+if TYPE_CHECKING:
+    from detente.training.progress import Progress
+    from detente.training.run import Run
 
 
 def from_directory(directory: Path) -> tuple[Parser, SimpleNamespace]:
@@ -23,6 +24,8 @@ def from_directory(directory: Path) -> tuple[Parser, SimpleNamespace]:
     """
     path, allowed = directory / "run.yaml", "a directory that `detente train` wrote"
     require(path.is_file(), "run", str(directory), allowed)
+    from detente.training.run_directory.description import built_in_python, read_configuration
+
     if built_in_python(read_configuration(directory)):
         hint = "A Python call such as detente.compare made this one; the same call goes on with it"
         raise InvalidValue("run", str(directory), allowed, hint)
@@ -35,6 +38,8 @@ def from_directory(directory: Path) -> tuple[Parser, SimpleNamespace]:
 
 def checkpointed_steps(directory: Path) -> list[int]:
     """Return the steps of the checkpoints in a run directory, ascending."""
+    from detente.training.run_directory import checkpoint
+
     return [checkpoint.step_of(path) for path in checkpoint.files(directory / "checkpoints")]
 
 
@@ -45,6 +50,8 @@ def trained(directory: Path, seed: int | None = None, step: int | None = None) -
         InvalidValue: the directory has no run, no complete checkpoint, no such seed, or no checkpoint of that step.
     """
     run = build(*from_directory(directory))
+    from detente.training.run_directory import checkpoint
+
     if step is None:
         loaded = checkpoint.load(directory / "checkpoints", run)
     else:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from detente.errors import InvalidValue, require
-from detente.training.run import Run
+
+if TYPE_CHECKING:
+    from detente.training.run import Run
 
 Unit = Literal["steps", "grads", "seconds"]
 UNIT_NAMES = {"steps": "steps", "grads": "gradient evaluations", "seconds": "seconds"}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from detente.comparison.budget import Budget
-from detente.comparison.config import ComparisonConfig
-from detente.errors import InvalidValue, require, unknown
+from detente.comparison.config import SEEDS, ComparisonConfig, baseline_label, run_label
+from detente.errors import InvalidValue, require
 from detente.game import Game
 from detente.methods.method import Method
 from detente.report.comparison import FILE
@@ -20,7 +20,6 @@ from detente.training.run_directory.record import train_into
 from detente.training.run_directory.status import RunStatus, run_status
 
 DescribedRun = tuple[Run, dict[str, Any]]  # a run and its configuration in run.yaml
-SEEDS = tuple(range(10))
 
 
 def compare(
@@ -85,21 +84,3 @@ def apply_budget(budget: Budget | None, run: Run, described: dict[str, Any]) -> 
     """Return a run with a budget as its limit, and its description."""
     run = run if budget is None else budget.apply_to(run)
     return run, {**described, "steps": run.steps, "seconds": run.seconds}
-
-
-def baseline_label(baseline: str | None, labels: Sequence[str]) -> str:
-    """Return the label of the baseline. Default: the first run.
-
-    Raises:
-        InvalidValue: no run has this name.
-    """
-    if baseline is None:
-        return labels[0]
-    if run_label(baseline) not in labels:
-        raise unknown("baseline", baseline, labels)
-    return run_label(baseline)
-
-
-def run_label(method: str) -> str:
-    """Return the name of a method's run directory; characters other than letters, digits and `_-.=,` become hyphens."""
-    return "".join(letter if letter.isalnum() or letter in "_-.=," else "-" for letter in method)

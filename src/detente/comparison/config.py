@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from detente.comparison.budget import Budget
-from detente.errors import InvalidValue, require
+from detente.errors import InvalidValue, require, unknown
 from detente.training.run_directory.directory import write_text
+
+SEEDS = tuple(range(10))
 
 
 @dataclass(frozen=True)
@@ -39,3 +42,21 @@ class ComparisonConfig:
         except OSError as error:
             allowed = "a folder that can be written to"
             raise InvalidValue("out", str(folder), allowed, error.strerror or "") from error
+
+
+def baseline_label(baseline: str | None, labels: Sequence[str]) -> str:
+    """Return the label of the baseline. Default: the first run.
+
+    Raises:
+        InvalidValue: no run has this name.
+    """
+    if baseline is None:
+        return labels[0]
+    if run_label(baseline) not in labels:
+        raise unknown("baseline", baseline, labels)
+    return run_label(baseline)
+
+
+def run_label(method: str) -> str:
+    """Return the name of a method's run directory; characters other than letters, digits and `_-.=,` become hyphens."""
+    return "".join(letter if letter.isalnum() or letter in "_-.=," else "-" for letter in method)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 from detente.errors import unknown
-from detente.experiments.support.interval_estimate import Estimate, Rule
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from detente.experiments.support.interval_estimate import Estimate, Rule
 
 Profile = Literal["smoke", "laptop", "paper"]
 PROFILES: tuple[str, ...] = get_args(Profile)

@@ -7,24 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
-from detente.checks.base import Finding, inspect
 from detente.cli import configuration
-from detente.cli.commands.diagnose import diagnosis
 from detente.cli.commands.train import NO_CHECKS, carry_out, print_warnings
-from detente.cli.display import comparison_lines, console, outcome_table, with_progress_bar
+from detente.cli.display import console, with_progress_bar
 from detente.comparison.budget import Budget
-from detente.comparison.compare import SEEDS, DescribedRun, apply_budget, baseline_label, read_statuses, run_label
-from detente.comparison.config import ComparisonConfig
-from detente.comparison.tuning import tune_learning_rates
+from detente.comparison.config import SEEDS, ComparisonConfig, baseline_label, run_label
 from detente.errors import InvalidValue, require
 from detente.registry import members
-from detente.report.comparison import FILE
-from detente.report.page import write_report
-from detente.training.run import Run
 from detente.training.run_directory.directory import lock_directory
 from detente.training.signals import exit_status
+
+if TYPE_CHECKING:
+    from detente.checks.base import Finding
+    from detente.cli.command_words import Parser
+    from detente.comparison.compare import DescribedRun
+    from detente.training.run import Run
 
 RANK = 50
 DESCRIPTION = "Train one game under several methods with the same seeds, side by side, and write one page about them."
@@ -71,9 +71,14 @@ def main(words: Sequence[str]) -> int:
     require(len(set(labels)) == len(labels), "methods", options.methods, "each of them once")
     config = ComparisonConfig(baseline_label(options.baseline, labels), budget)
     shared = _without(list(words), OWN_OPTIONS)
+    parsed = {label: _parsed(method, shared) for label, method in zip(labels, options.methods, strict=True)}
+    from detente.comparison.compare import apply_budget
+    from detente.comparison.tuning import tune_learning_rates
+    from detente.report.comparison import FILE
+
     runs = {
-        label: apply_budget(budget, *_described(method, shared))
-        for label, method in zip(labels, options.methods, strict=True)
+        label: apply_budget(budget, configuration.build(*each), configuration.resolved(*each))
+        for label, each in parsed.items()
     }
     if not options.no_checks:
         print_warnings(_findings({label: run for label, (run, _) in runs.items()}))
@@ -98,6 +103,8 @@ def main(words: Sequence[str]) -> int:
 
 def _findings(runs: Mapping[str, Run]) -> list[Finding]:
     """Return what is wrong with the game that the runs share, and with each run's method, which it names."""
+    from detente.checks.base import inspect
+
     checks: dict[str, Any] = members("checks")
     shared = [name for name, check in checks.items() if not check.of_method]
     game = next(iter(runs.values())).game
@@ -130,6 +137,12 @@ def _carry_out_all(
     diagnosed: Sequence[str],
     config: ComparisonConfig | None,
 ) -> int:
+    from detente.cli.commands.diagnose import diagnosis
+    from detente.cli.result_tables import comparison_lines, outcome_table
+    from detente.comparison.compare import read_statuses
+    from detente.report.comparison import FILE
+    from detente.report.page import write_report
+
     statuses = read_statuses(runs, folder, overwrite)
     if config is not None:
         config.write(folder / FILE)
@@ -154,7 +167,8 @@ def _carry_out_all(
     return 0
 
 
-def _described(method: str, shared: list[str]) -> DescribedRun:
+def _parsed(method: str, shared: list[str]) -> tuple[Parser, SimpleNamespace]:
+    """Return the parser and the options of one method's run."""
     name, _, settings = method.partition(":")
     words = [*shared, "--method", name]
     for setting in filter(None, settings.split(",")):
@@ -163,8 +177,7 @@ def _described(method: str, shared: list[str]) -> DescribedRun:
             raise InvalidValue("methods", method, "NAME or NAME:KEY=VALUE,KEY=VALUE")
         words.append(f"--method.{key}={value}")
     parser = configuration.parser("train", "", seeds=SEEDS)
-    options = configuration.parse(parser, words)
-    return configuration.build(parser, options), configuration.resolved(parser, options)
+    return parser, configuration.parse(parser, words)
 
 
 def _without(words: list[str], options: tuple[str, ...]) -> list[str]:

@@ -8,21 +8,21 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
-from torch import Tensor
 
 from detente.cli.command_words import Parser
 from detente.cli.display import console
 from detente.cli.terminal import Console
-from detente.data.cache import open_set, prepared_names, sets
-from detente.data.preparation.preparation import damage, prepare
 from detente.data.sources import SOURCES, named
 from detente.errors import InvalidValue, unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RANK = 110
 DESCRIPTION = "List, prepare and describe image and text sets, and train a classifier of one."
@@ -58,6 +58,8 @@ def main(words: Sequence[str]) -> int:
 
 def _list(words: Sequence[str]) -> int:
     Parser("data list", f"Show {ACTIONS['list']}.").parse(words)
+    from detente.data.cache import prepared_names
+
     head = ("name", "what it is", "samples", "shape", "from", "prepared")
     sizes: dict[str, list[str]] = {}
     for name in prepared_names():
@@ -94,6 +96,10 @@ def _prepare(words: Sequence[str]) -> int:
     parser.add("--source", Path, "Parquet, IDX, NPZ or text file, or folder of these or of images", None)
     parser.add("--skip-broken", bool, "leave out what cannot be read, and count it", False)
     options = parser.parse(words)
+    source = named(options.name)
+    from detente.data.cache import open_set
+    from detente.data.preparation.preparation import prepare
+
     start = last_print = time.monotonic()
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -111,7 +117,7 @@ def _prepare(words: Sequence[str]) -> int:
                 if not stderr.is_terminal and time.monotonic() - last_print > INTERVAL:
                     last_print = time.monotonic()
                     print(f"{options.name}: {last.done:,} of {last.total:,}", flush=True)
-    opened = open_set(options.name, named(options.name).kind)
+    opened = open_set(options.name, source.kind)
     count = f"{len(opened.samples):,} {_unit(opened.about)} of {_shape(opened.samples.shape[1:])}"
     if last is None:
         text = f"{options.name}: {count} were ready already, and are undamaged"
@@ -127,7 +133,11 @@ def _info(words: Sequence[str]) -> int:
     parser = Parser("data info", f"Show {ACTIONS['info']}.", EXAMPLES)
     parser.add("name", str, "as in `detente data list`; a size may follow, as in celeba-32")
     name = parser.parse(words).name
-    opened, place = open_set(name, named(name).kind), sets() / name
+    source = named(name)
+    from detente.data.cache import open_set, sets
+    from detente.data.preparation.preparation import damage
+
+    opened, place = open_set(name, source.kind), sets() / name
     about = opened.about
     problem = damage(place)
     if problem is not None:
@@ -164,7 +174,7 @@ def _info(words: Sequence[str]) -> int:
 def _classes(labels: Tensor | None, names: Sequence[str]) -> str:
     if labels is None:
         return ""
-    counts = torch.bincount(labels[labels >= 0]).tolist()
+    counts = labels[labels >= 0].bincount().tolist()
     if len(counts) > 20:
         return f"{len(counts):,}"
     named_counts = zip(itertools.zip_longest(range(len(counts)), names, fillvalue=""), counts, strict=False)

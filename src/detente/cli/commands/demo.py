@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from detente.cli import configuration
 from detente.cli.command_words import Parser
 from detente.cli.commands import rescue
 from detente.cli.commands.compare import carry_out_all
 from detente.cli.display import console
-from detente.report.page import write_report
-from detente.training.run import Run
+
+if TYPE_CHECKING:
+    from detente.training.run import Run
 
 RANK = 10
 DESCRIPTION = (
@@ -63,6 +65,8 @@ def main(words: Sequence[str]) -> int:
         return status
     console.print("\nThe last act: a GAN that fails, rescued.", soft_wrap=True)
     status = rescue.main([*FAILING, "--out", str(folder / "rescue"), *(["--overwrite"] if options.overwrite else [])])
+    from detente.report.page import write_report
+
     write_report([folder], folder / "report.html")  # again, with a link to the rescue
     return status
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
 from rich.table import Table
 from rich.text import Text
 
 from detente.cli import recorded_runs
 from detente.cli.command_words import Parser
 from detente.cli.display import console
-from detente.diagnostics.base import Diagnosis, DiagnosticContext
-from detente.diagnostics.findings import VALIDITY
 from detente.errors import InvalidValue
 from detente.registry import members
+
+if TYPE_CHECKING:
+    from detente.diagnostics.base import Diagnosis
 
 RANK = 80
 DESCRIPTION = "Describe how stable a trained game is: spectrum, largest stable step, gradient norms and noise."
@@ -39,6 +39,12 @@ def main(words: Sequence[str]) -> int:
 def diagnosis(directory: Path, seed: int | None = None, batches: int = 16, count: int = 6) -> list[Table | str]:
     """Return a table and sentences about the last checkpoint of a run, and write its spectrum to the directory."""
     run, trained = recorded_runs.trained(directory, seed)
+    import numpy as np
+    import torch
+
+    from detente.diagnostics.base import DiagnosticContext
+    from detente.diagnostics.findings import VALIDITY
+
     if trained.diverged_at is not None:
         run_seed = f"{directory}, seed {trained.seed}, which diverged at step {trained.diverged_at}"
         raise InvalidValue("run", run_seed, "a training that has not diverged")

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -17,11 +17,10 @@ from detente.cli.command_words import Parser
 from detente.cli.display import console
 from detente.cli.terminal import quoted
 from detente.errors import InvalidValue
-from detente.report.formatting import format_interval
 from detente.report.run_directory import find_runs
-from detente.report.stamps import describe_stamp
-from detente.report.statistics import confidence_interval
-from detente.training.run_directory.evaluation import Evaluation, evaluate
+
+if TYPE_CHECKING:
+    from detente.training.run_directory.evaluation import Evaluation
 
 RANK = 75
 DESCRIPTION = "Measure metrics on a checkpoint of a run, and add them to its record and its report."
@@ -50,6 +49,8 @@ def main(words: Sequence[str]) -> int:
         paths = find_runs(options.runs)
     except InvalidValue as error:
         raise InvalidValue("runs", error.value, error.allowed, error.hint) from error
+    from detente.training.run_directory.evaluation import evaluate
+
     measured = False
     for path in map(_shown, paths):
         run = configuration.build(*recorded_runs.from_directory(path))
@@ -100,6 +101,10 @@ def _shown(path: Path) -> Path:
 
 
 def _table(path: Path, evaluation: Evaluation) -> Table:
+    from detente.report.formatting import format_interval
+    from detente.report.stamps import describe_stamp
+    from detente.report.statistics import confidence_interval
+
     table = Table(title=f"{path}, step {evaluation.step} (mean ± 95 % interval over seeds)", title_justify="left")
     for heading in ("metric", "value", "measured with"):
         table.add_column(heading, justify="right" if heading == "value" else "left", overflow="fold")

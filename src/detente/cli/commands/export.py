@@ -9,10 +9,9 @@ from typing import Any
 from detente.cli import recorded_runs
 from detente.cli.command_words import Parser
 from detente.cli.display import console
+from detente.cli.naming import parameters
 from detente.errors import InvalidValue
-from detente.training.export import Format, export
-from detente.training.run_directory.description import read_configuration
-from detente.training.stepper import Stepper
+from detente.outlines import outline
 
 RANK = 77
 DESCRIPTION = "Export a run's trained modules: safetensors with a config.json, or programs of torch.export."
@@ -31,7 +30,8 @@ def main(words: Sequence[str]) -> int:
     parser.add("run", Path, "run directory")
     parser.add("--to", Path, "folder to make, e.g. exported", None)
     text = "safetensors (state dictionaries) or torch_export (programs that run without the classes)"
-    parser.add("--format", Format, f"{text} (default: safetensors)", "safetensors")
+    formats = parameters(outline("detente.training.export.export"))[0]["format"].annotation
+    parser.add("--format", formats, f"{text} (default: safetensors)", "safetensors")
     parser.add("--seed", int, "one of the run's seeds (default: the first)", None)
     parser.add("--step", int, "from the checkpoint of this step (default: the last)", None)
     parser.add("--overwrite", bool, "replace an earlier export", False)
@@ -39,6 +39,9 @@ def main(words: Sequence[str]) -> int:
     if options.to is None:
         raise InvalidValue("to", None, "a folder to write the modules into", "Say where with --to FOLDER")
     run, trained = recorded_runs.trained(options.run, options.seed, options.step)
+    from detente.training.export import export
+    from detente.training.stepper import Stepper
+
     stepper = Stepper(run.game, run.method)
     stepper.state = trained.state
     about = {"run": str(options.run), "seed": trained.seed}
@@ -49,6 +52,8 @@ def main(words: Sequence[str]) -> int:
 
 def _arguments(directory: Path) -> dict[str, Mapping[str, Any]]:
     """Return the settings of the modules that a run's game was given by import path."""
+    from detente.training.run_directory.description import read_configuration
+
     game = read_configuration(directory).get("game")
     settings = game.get("init_args") if isinstance(game, dict) else None
     described = {name: value for name, value in (settings or {}).items() if isinstance(value, dict)}

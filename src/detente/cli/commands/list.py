@@ -12,11 +12,10 @@ from rich.text import Text
 
 from detente.cli.command_words import Parser
 from detente.cli.display import console, print_members
-from detente.cli.naming import games, named_methods
+from detente.cli.naming import games, loaded, named_methods
 from detente.errors import InvalidValue, unknown
-from detente.methods.method import Method
-from detente.metrics.base import Metric
-from detente.registry import FOLDERS, members, summary
+from detente.outlines import Outline
+from detente.registry import FOLDERS, described, summary
 
 RANK = 20
 DESCRIPTION = (
@@ -37,13 +36,13 @@ def main(words: Sequence[str]) -> int:
     if options.folder is not None and options.folder not in folders:
         raise unknown("folder", options.folder, folders)
     if options.folder == "methods":
-        _print_methods(named_methods())
+        _print_methods({name: loaded(member) for name, member in named_methods().items()})
         return 0
     if options.folder == "metrics":
-        _print_metrics(members("metrics"))
+        _print_metrics(described("metrics"))
         return 0
     for folder in [options.folder] if options.folder else folders:
-        table = tables[folder]() if folder in tables else members(folder)
+        table = tables[folder]() if folder in tables else described(folder)
         print_members(table, Text(folder, style="underline"))
     return 0
 
@@ -67,6 +66,8 @@ def paper(member: object) -> str:
 
 def cost(member: Callable[..., Any]) -> tuple[str, str]:
     """Return a method's cost per step on the ring, or a dash and the reason."""
+    from detente.methods.method import Method
+
     if member is Method:
         return "—", "its field and scheme decide"
     registration = getattr(member, "registration", None)
@@ -78,9 +79,9 @@ def cost(member: Callable[..., Any]) -> tuple[str, str]:
         return "—", f"it needs {error.allowed}"
 
 
-def _print_metrics(metrics: dict[str, type[Metric]]) -> None:
+def _print_metrics(metrics: dict[str, Outline]) -> None:
     head = ("metric", "better", "what it measures", "what it needs")
-    rows = [(name, kind.better, summary(kind), kind.needs) for name, kind in metrics.items()]
+    rows = [(name, kind.constant("better"), summary(kind), kind.constant("needs")) for name, kind in metrics.items()]
     notes = [
         "Every training measures those that are fast and apply to its game; --metrics NAME … adds others, also "
         "MODULE.NAME of yours, with settings as in fid:real=50000.",

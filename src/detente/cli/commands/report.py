@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detente.cli.command_words import Parser
-from detente.cli.display import comparison_lines, console, outcome_table
+from detente.cli.display import console
 from detente.errors import InvalidValue
-from detente.report.page import write_report
 
 RANK = 90
 DESCRIPTION = "Write one self-contained page about runs and comparisons."
@@ -21,6 +20,9 @@ def main(words: Sequence[str]) -> int:
     parser.add("runs", list[Path], "run directories, or folders of them")
     parser.add("--out", Path, "page to write (default: report.html)", Path("report.html"))
     options = parser.parse(words)
+    from detente.cli.result_tables import comparison_lines, outcome_table
+    from detente.report.page import write_report
+
     try:
         page = write_report(options.runs, options.out)
     except InvalidValue as error:

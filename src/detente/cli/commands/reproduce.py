@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -18,12 +18,12 @@ from detente.cli.command_words import Parser
 from detente.cli.display import console
 from detente.errors import InvalidValue, require, unknown
 from detente.experiments.base import PROFILES
-from detente.experiments.support.reproduction import Outcome, blocks_of_seeds, conduct_here
-from detente.experiments.support.seeds import OutOfTime
-from detente.experiments.support.worker_processes import WorkerProcesses
-from detente.registry import members
+from detente.registry import described, members
 from detente.training.run_directory.directory import lock_directory
 from detente.training.signals import exit_status
+
+if TYPE_CHECKING:
+    from detente.experiments.support.reproduction import Outcome
 
 RANK = 100
 DESCRIPTION = "Reproduce figures of the papers, and check their claims."
@@ -56,12 +56,11 @@ def main(words: Sequence[str]) -> int:
     parser.add("--max-seeds", int, f"most seeds of an experiment with --until (default: {MOST_SEEDS})", MOST_SEEDS)
     parser.add("--workers", int, "processes that conduct seeds, one thread each (default: 1)", 1)
     options = parser.parse(words)
-    known = members("experiments")
+    known = described("experiments")
     if options.list:
         for name, experiment in known.items():
-            console.print(
-                f"{name:<{max(map(len, known))}}  {experiment.title} ({experiment.paper}, {experiment.figure})"
-            )
+            title, paper, figure = map(experiment.constant, ("title", "paper", "figure"))
+            console.print(f"{name:<{max(map(len, known))}}  {title} ({paper}, {figure})")
         return 0
     names = list(known) if options.names == ["all"] else list(dict.fromkeys(options.names))
     if not names:
@@ -78,6 +77,8 @@ def main(words: Sequence[str]) -> int:
     folders = {name: _folder(options, name, len(names)) for name in names}
     for folder in folders.values():
         require(not folder.exists() or folder.is_dir(), "out", str(folder), "a folder")
+    from detente.experiments.support.seeds import OutOfTime
+
     again = f"continue with the same command: detente reproduce {shlex.join(words)}"
     try:
         outcomes, failures = _reproduce(options, folders)
@@ -125,6 +126,9 @@ def _folder(options: SimpleNamespace, name: str, count: int) -> Path:
 
 def _reproduce(options: SimpleNamespace, folders: dict[str, Path]) -> tuple[dict[str, Outcome], dict[str, Exception]]:
     """Conduct experiments, a block of seeds at a time, and return outcomes and failures by name."""
+    from detente.experiments.support.reproduction import blocks_of_seeds, conduct_here
+    from detente.experiments.support.worker_processes import WorkerProcesses
+
     known = members("experiments")
     deadline = None if options.max_hours is None else time.time() + 3600 * options.max_hours
     outcomes: dict[str, Outcome] = {}

@@ -7,27 +7,24 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from detente.checks.base import Finding
-from detente.checks.refusals import is_refusal, refusal_finding
-from detente.checks.switch import off
 from detente.cli import configuration, recorded_runs
 from detente.cli.command_words import Parser
 from detente.cli.display import console
 from detente.cli.terminal import quoted
-from detente.cures.base import Change
-from detente.cures.lines import changed_words
 from detente.errors import InvalidValue
-from detente.game import Game
-from detente.methods.gradients import alternating
-from detente.rescuing.rescue import Rescue, rescuing
-from detente.rescuing.text import lines
 from detente.training.run_directory.directory import clear
 from detente.training.signals import exit_status
+
+if TYPE_CHECKING:
+    from detente.checks.base import Finding
+    from detente.cures.base import Change
+    from detente.game import Game
+    from detente.rescuing.rescue import Rescue
 
 RANK = 85
 DESCRIPTION = "Find what is wrong with a GAN that fails, try cures, and print what cured it."
@@ -49,6 +46,10 @@ def main(words: Sequence[str]) -> int:
         raise InvalidValue("out", None, "a directory for what is trained", "Say where with --out runs/NAME")
     if options.overwrite and options.out.exists():
         clear(options.out, overwrite=True)
+    from detente.checks.switch import off
+    from detente.cures.lines import changed_words
+    from detente.rescuing.rescue import rescuing
+    from detente.rescuing.text import lines
 
     with off():  # what they find is printed with the other findings
         game, method, known, described = _built(words, content)
@@ -107,6 +108,9 @@ def _built(words: Sequence[str], content: dict[str, Any]) -> tuple[Any, Any, lis
     A discriminator of probabilities, which the game refuses, is converted to logits. If the networks or data of a game
     are refused for another reason, the game is a function that raises the refusal.
     """
+    from detente.checks.refusals import is_refusal, refusal_finding
+    from detente.methods.gradients import alternating
+
     try:
         run = configuration.rebuilt(content)
         return run.game, run.method, [], _described(words, content)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-import torch
-from safetensors.torch import save_file
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from detente.cli import recorded_runs
 from detente.cli.command_words import Parser
 from detente.cli.display import console
-from detente.data.base import Data
 from detente.errors import InvalidValue, require
-from detente.games.networks import Networks
-from detente.report.scatter import scatter_picture
-from detente.training.progress import Progress
-from detente.training.run_directory.snapshot import image_grid, write_sound
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from detente.games.networks import Networks
+    from detente.training.progress import Progress
 
 RANK = 70
 DESCRIPTION = "Draw samples from a trained generator: numbers into a file, or images and points into a picture."
@@ -27,13 +24,7 @@ examples:
   detente sample runs/digits --n 64 --out grid.png
   detente sample runs/mine --n 10000 --out samples.npy
 """
-NUMBERS: dict[str, Callable[[Path, Tensor], None]] = {
-    ".npy": lambda path, samples: np.save(path, samples.numpy()),
-    ".npz": lambda path, samples: np.savez_compressed(path, samples=samples.numpy()),
-    ".csv": lambda path, samples: np.savetxt(path, samples.flatten(1).numpy(), delimiter=","),
-    ".pt": lambda path, samples: torch.save(samples, path),
-    ".safetensors": lambda path, samples: save_file({"samples": samples.contiguous()}, path),
-}
+NUMBERS = (".npy", ".npz", ".csv", ".pt", ".safetensors")
 FORMATS = f"a picture's name, such as grid.png, or a file of numbers: {', '.join(NUMBERS)}"
 
 
@@ -50,6 +41,12 @@ def main(words: Sequence[str]) -> int:
     parser.add("--step", int, "from the checkpoint of this step (default: the last)", None)
     options = parser.parse(words)
     require(options.n >= 1, "n", options.n, "an integer ≥ 1")
+    import torch
+
+    from detente.games.networks import Networks
+    from detente.report.scatter import scatter_picture
+    from detente.training.run_directory.snapshot import image_grid, write_sound
+
     run, trained = recorded_runs.trained(options.run, options.seed, options.step)
     game = run.game
     if not isinstance(game, Networks):
@@ -65,7 +62,7 @@ def main(words: Sequence[str]) -> int:
         raise InvalidValue("out", str(out), f"a file of numbers, {', '.join(NUMBERS)}, for samples of shape {shape}")
     try:
         if suffix in NUMBERS:
-            NUMBERS[suffix](out, samples)
+            _write_numbers(out, samples)
         elif suffix == ".wav":
             write_sound(out, samples)
         elif len(shape) == 3:
@@ -79,8 +76,31 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
+def _write_numbers(path: Path, samples: Tensor) -> None:
+    """Write samples to a file of one of the formats `NUMBERS`."""
+    import numpy as np
+    import torch
+    from safetensors.torch import save_file
+
+    match path.suffix.lower():
+        case ".npy":
+            np.save(path, samples.numpy())
+        case ".npz":
+            np.savez_compressed(path, samples=samples.numpy())
+        case ".csv":
+            np.savetxt(path, samples.flatten(1).numpy(), delimiter=",")
+        case ".pt":
+            torch.save(samples, path)
+        case _:
+            save_file({"samples": samples.contiguous()}, path)
+
+
 def _real_points(game: Networks, count: int, seed: int) -> Tensor:
     """Return real points in the plane, (count, 2); none if the data are no points."""
+    import torch
+
+    from detente.data.base import Data
+
     if isinstance(game.data, Data) and game.data.shape == (2,):
         return game.data.draw(count, torch.Generator().manual_seed(seed))["real"]
     return torch.empty(0, 2)

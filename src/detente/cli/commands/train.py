@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from detente.checks.base import Finding, inspect
 from detente.cli import configuration
 from detente.cli.display import console, with_progress_bar
 from detente.cli.terminal import quoted
 from detente.errors import InvalidValue
-from detente.training.loop import Tick
-from detente.training.run import Run
-from detente.training.run_directory.description import built_in_python
-from detente.training.run_directory.record import train_into
 from detente.training.signals import exit_status
+
+if TYPE_CHECKING:
+    from detente.checks.base import Finding
+    from detente.training.loop import Tick
+    from detente.training.run import Run
 
 RANK = 40
 NO_CHECKS = "train without looking at data, networks and learning rates for faults first"
@@ -45,6 +45,8 @@ def main(words: Sequence[str]) -> int:
         raise InvalidValue("out", None, "a directory to write the run into", "Say where with --out runs/NAME")
     run = configuration.build(parser, options)
     if not options.no_checks:
+        from detente.checks.base import inspect
+
         print_warnings(inspect(run.game, run.method))
     return carry_out(run, options.out, configuration.resolved(parser, options), overwrite=options.overwrite)
 
@@ -66,6 +68,9 @@ def carry_out(
     changed_data: bool = False,
 ) -> int:
     """Train a run into a directory with a progress bar, and return the exit status."""
+    from detente.training.run_directory.description import built_in_python
+    from detente.training.run_directory.record import train_into
+
     last: Tick | None = None
     path = quoted(directory)
     resuming = "the same Python call" if built_in_python(described) else f"detente resume {path}"
