@@ -10,7 +10,7 @@ from rich.console import Console
 from detente import cli
 from detente import registry as catalogue
 from detente.cli.commands import list as listing
-from detente.cli.naming import named_methods
+from detente.cli.naming import loaded, named_methods
 
 
 def printed(monkeypatch: pytest.MonkeyPatch, width: int) -> list[str]:
@@ -42,8 +42,8 @@ def test_a_pipe_gets_one_whole_line_a_method(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("name", sorted(set(named_methods()) - {"method"}))
 def test_every_method_says_when_to_use_it_and_names_its_paper(name: str) -> None:
-    member = named_methods()[name]
-    registration = member.registration  # type: ignore[attr-defined]
+    member = loaded(named_methods()[name])
+    registration = member.registration
     assert registration.use and registration.limits and registration.memory and listing.paper(member)
     number, reason = listing.cost(member)
     assert (float(number) >= 1 and not reason) if number != "—" else reason

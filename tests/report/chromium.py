@@ -93,7 +93,9 @@ class Browser:
             "new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', () => done()))"
         )
         self.run(loaded)
-        assert self.run("document.documentElement.dataset.ready") == "yes", self.messages()
+        ready = "document.documentElement.dataset.ready"
+        self.run("plotlyLoaded.then(() => null)")
+        assert self.run(ready) == "yes", self.messages()
         self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
 
     def messages(self) -> list[str]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.spatial.distance import cdist, pdist
-from scipy.special import logsumexp
 
 from detente.errors import require
 from detente.game import Game
@@ -107,6 +105,9 @@ def log_density(points: np.ndarray, at: np.ndarray, width: float) -> np.ndarray:
         at: x, (m, d) float64.
         width: the bandwidth h, > 0.
     """
+    from scipy.spatial.distance import cdist  # here, because every training imports all metrics
+    from scipy.special import logsumexp
+
     count, size = points.shape
     constant = math.log(count) + size / 2 * math.log(2 * math.pi) + size * math.log(width)
     parts = (at[start : start + PART] for start in range(0, len(at), PART))
@@ -116,6 +117,8 @@ def log_density(points: np.ndarray, at: np.ndarray, width: float) -> np.ndarray:
 
 def bandwidth(points: np.ndarray) -> float:
     """Return the candidate bandwidth that maximises the likelihood of held-out points; points are (n, d), n ≥ 2."""
+    from scipy.spatial.distance import pdist
+
     median = max(float(np.median(pdist(points))), torch.finfo(torch.float32).tiny)
     parts = np.arange(len(points)) % FOLDS  # generated points are in random order
     folds = [(points[parts != k], points[parts == k]) for k in range(min(FOLDS, len(points)))]

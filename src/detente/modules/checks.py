@@ -6,6 +6,7 @@ a parameter in another way, stores a value in an attribute, writes into its inpu
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -131,12 +132,27 @@ class _Reads(TorchDispatchMode):
         super().__init__()
         self._names, self.read = names, dict[str, None]()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # to hide an operation from its compiler, PyTorch imports it, which takes seconds
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for tensor in tree_leaves((args, kwargs)):
             address = _address(tensor)
             if address in self._names:
                 self.read[self._names[address]] = None
         return func(*args, **(kwargs or {}))
+
+
+class _HiddenReads(_Reads):
+    """The same, hidden from PyTorch's compiler; for use where that is imported, as it is if a user compiles a module."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return True
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return super().__torch_dispatch__(func, types, args, kwargs)
 
 
 class _Differentiated(nn.Module):
@@ -219,7 +235,8 @@ class _Examination:
         tensors_after, arguments = dict(tensors), [_cloned(x) for x in inputs]
         addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
         buffers = dict(module.named_buffers())
-        reads = _Reads(self._forbidden_addresses(module) if watched else {})
+        recorder = _HiddenReads if "torch._dynamo" in sys.modules else _Reads
+        reads = recorder(self._forbidden_addresses(module) if watched else {})
         device, sources = point.device, self._sources(module)
         with torch.enable_grad(), seeded(0, device, sources):
             before = [random_state(device), *map(state_of, sources)]

@@ -75,5 +75,8 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", detente.sh
 
 // The browser may have restored another choice of axis.
 detente.axis = Number(detente.find('[name="axis"]:checked').value);
-detente.showAll();
-document.documentElement.dataset.ready = "yes";
+plotlyLoaded.then((loaded) => {
+  if (!loaded) return;
+  detente.showAll();
+  document.documentElement.dataset.ready = "yes";
+});

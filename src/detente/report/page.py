@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import os
 import shlex
@@ -14,7 +15,6 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from detente.report import palette
 from detente.report.charts import curve_charts
@@ -99,9 +99,9 @@ def render(runs: Sequence[RecordedRun], title: str, paths: Sequence[Path], out: 
 
 def assets(styles: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
     """Return style sheets and scripts of this folder for a template, Plotly first, with the policy that allows them."""
-    scripts = [_plotly(), *map(_asset, names)]
+    scripts = [_plotly_loader(), *map(_asset, names)]
     return {
-        "policy": _content_policy(scripts),
+        "policy": _content_policy([*scripts, _plotly()]),
         "style": Markup("".join(map(_asset, styles))),
         "scripts": [Markup(script) for script in scripts],
     }
@@ -148,7 +148,15 @@ def _asset(name: str) -> str:
 
 @cache
 def _plotly() -> str:
-    return get_plotlyjs()
+    """Return plotly.js: the bundle with the traces of the plane, from npm's plotly.js-cartesian-dist-min 4.1.1."""
+    return (FOLDER / "plotly-cartesian.min.js").read_bytes().decode()
+
+
+@cache
+def _plotly_loader() -> str:
+    """Return the script that holds Plotly compressed, unpacks it and runs it."""
+    packed = base64.b64encode(gzip.compress(_plotly().encode(), mtime=0)).decode()
+    return _asset("plotly.js").replace("PACKED", packed)
 
 
 def _content_policy(scripts: Sequence[str]) -> str:

@@ -36,5 +36,8 @@ document.querySelectorAll("details").forEach((part) =>
 document.querySelectorAll("[data-copy]").forEach((button) => button.addEventListener("click", () => detente.copy(button)));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", detente.showAll);
 
-detente.showAll();
-document.documentElement.dataset.ready = "yes";
+plotlyLoaded.then((loaded) => {
+  if (!loaded) return;
+  detente.showAll();
+  document.documentElement.dataset.ready = "yes";
+});

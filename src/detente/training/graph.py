@@ -12,11 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-import torch._inductor.config
 from torch import Tensor
-from torch._functorch.compile_utils import fx_graph_cse
-from torch._inductor.runtime.cache_dir_utils import default_cache_dir
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from detente.data.cache import cache
 from detente.errors import InvalidValue
@@ -47,6 +43,8 @@ def _keep_compiled_code() -> None:
 
     Importing inductor sets the variable to a folder under /tmp, which does not count as set by the user.
     """
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
     if os.environ.get("TORCHINDUCTOR_CACHE_DIR", default_cache_dir()) != default_cache_dir():
         return
     with contextlib.suppress(OSError, InvalidValue):  # no home directory, or it is not writable
@@ -67,6 +65,11 @@ class Graph:
     """
 
     def __init__(self, function: StepFunction, inputs: Tree) -> None:
+        from torch import _inductor  # here, like its parts, because importing the compiler takes seconds
+        from torch._functorch.compile_utils import fx_graph_cse
+        from torch._inductor import config
+        from torch.fx.experimental.proxy_tensor import make_fx
+
         self.like: tuple[Tree, Tree] | None = None
 
         def traced(*leaves: Tensor) -> list[Tensor]:
@@ -82,11 +85,10 @@ class Graph:
         for node in merged.graph.nodes:
             node.meta.clear()  # tensors of several fake modes, on which the C++ wrapper fails
         _keep_compiled_code()
-        from torch import _inductor  # imported here because it takes seconds
 
         # On a CPU the C++ wrapper puts kernels and the calls between them in one file: faster to compile and to run.
         options = {"cpp_wrapper": True, "cpp.vec_isa_ok": True} if example[0].device.type == "cpu" else {}
-        with torch._inductor.config.patch(options):
+        with config.patch(options):
             self.compiled: Any = _inductor.compile(merged, [*example])
         self.recorded, self.cuda_graph_error = False, ""
         if _on_gpu(example):

@@ -1,0 +1,87 @@
+"""What is read from a member's file is what importing it shows."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from inspect import Parameter
+from typing import Any
+
+import pytest
+
+from detente import methods
+from detente.cli.naming import parameters
+from detente.games import presets
+from detente.methods.method import Method
+from detente.outlines import Outline, outline
+from detente.registry import FOLDERS, described, described_functions, members
+from detente.training.run import Run
+
+FUNCTIONS = {"detente.methods": (methods.names, "Method"), "detente.games.presets": (presets.names, "Game")}
+PAIRS: dict[str, tuple[Outline, Callable[..., Any]]] = {
+    **{f"{f}.{name}": (each, members(f)[name]) for f in FOLDERS for name, each in described(f).items()},
+    **{
+        f"{package}.{name}": (each, imported()[name])
+        for package, (imported, returned) in FUNCTIONS.items()
+        for name, each in described_functions(package, returned).items()
+    },
+    "Run": (outline("detente.training.run.Run"), Run),
+    "Method": (outline("detente.methods.method.Method"), Method),
+}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_member_of_a_folder_is_described(folder: str) -> None:
+    assert list(described(folder)) == list(members(folder))
+
+
+@pytest.mark.parametrize("package", FUNCTIONS)
+def test_every_function_of_a_package_is_described(package: str) -> None:
+    imported, returned = FUNCTIONS[package]
+    assert list(described_functions(package, returned)) == list(imported())
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_an_outline_is_what_it_describes(name: str) -> None:
+    read, imported = PAIRS[name]
+    assert read.load() is imported
+    assert (read.__module__, read.__qualname__) == (imported.__module__, imported.__qualname__)
+    assert inspect.getdoc(read) == inspect.getdoc(imported)
+    (of_read, read_others), (of_imported, others) = parameters(read), parameters(imported)
+    assert list(of_read) == list(of_imported) and read_others == others
+    for key, parameter in of_imported.items():
+        assert loaded_type(of_read[key].annotation) == loaded_type(parameter.annotation), key
+        default = of_read[key].default
+        assert not is_plain(parameter.default) if default is ... else default == parameter.default, key
+
+
+@pytest.mark.parametrize("name", members("metrics"))
+def test_an_outline_has_the_constants_of_its_class(name: str) -> None:
+    read, imported = described("metrics")[name], members("metrics")[name]
+    for constant in ("better", "needs", "unit", "routine"):
+        assert read.constant(constant) == getattr(imported, constant)
+    with pytest.raises(AttributeError):
+        read.constant("absent")
+
+
+@pytest.mark.parametrize("name", members("experiments"))
+def test_an_outline_has_the_titles_of_its_experiment(name: str) -> None:
+    read, imported = described("experiments")[name], members("experiments")[name]
+    for constant in ("title", "paper", "figure"):
+        assert read.constant(constant) == getattr(imported, constant)
+
+
+def loaded_type(kind: Any) -> Any:
+    """Return a type with every outline in it replaced by what it describes."""
+    if isinstance(kind, list):
+        return [*map(loaded_type, kind)]
+    if isinstance(kind, Outline):
+        return kind.load()
+    if typing.get_origin(kind) is typing.Literal or not typing.get_args(kind):
+        return kind
+    return typing.get_origin(kind), [loaded_type(part) for part in typing.get_args(kind)]
+
+
+def is_plain(default: Any) -> bool:
+    return default is Parameter.empty or isinstance(default, bool | int | float | str | None)
