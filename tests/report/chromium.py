@@ -82,6 +82,11 @@ class Browser:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
+    def act(self, script: str) -> None:
+        """Run a script that changes the page, and wait until the page is drawn again."""
+        self.run(script)
+        self.run("detente.drawn()")
+
     def open(self, page: Path, width: int, height: int = 900, scheme: str = "light") -> None:
         """Open a page in a window of this size and wait until it is drawn."""
         self.events.clear()
@@ -94,7 +99,7 @@ class Browser:
         )
         self.run(loaded)
         ready = "document.documentElement.dataset.ready"
-        self.run("plotlyLoaded.then(() => null)")
+        self.run("plotlyLoaded.then(detente.drawn)")
         assert self.run(ready) == "yes", self.messages()
         self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
 

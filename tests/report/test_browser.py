@@ -48,12 +48,12 @@ def test_slider_and_seed_change_every_panel(browser: Browser, page: Path, name: 
     browser.open(page, 1280)
     panels = [f'[data-panel="{name}-{run}"] .scatterlayer' for run in range(4)]
     last = [browser.inner_html(panel) for panel in panels]
-    browser.run(move(name, 0))
+    browser.act(move(name, 0))
     first = [browser.inner_html(panel) for panel in panels]
     assert all(a and b and a != b for a, b in zip(first, last, strict=True))
     assert browser.run(f"document.querySelector('[data-step=\"{name}\"]').textContent") == "0"
     seed = f"document.querySelector('[data-seed=\"{name}\"]')"
-    browser.run(f"{seed}.value = '2'; {seed}.dispatchEvent(new Event('change'))")
+    browser.act(f"{seed}.value = '2'; {seed}.dispatchEvent(new Event('change'))")
     assert all(browser.inner_html(panel) != before for panel, before in zip(panels, first, strict=True))
 
 
@@ -62,15 +62,15 @@ def test_axis_log_scale_and_hiding_a_run_change_the_curves(browser: Browser, pag
     first = "document.querySelector('[data-chart=\"0\"]')"
     assert browser.run(f"{first}.layout.xaxis.title.text") == "step"
     steps = browser.run(f"{first}.data.find(t => t.meta.run === 1).x")
-    browser.run("document.querySelector('[name=axis][value=\"1\"]').click()")
+    browser.act("document.querySelector('[name=axis][value=\"1\"]').click()")
     assert browser.run(f"{first}.layout.xaxis.title.text") == "gradient evaluations"
     assert browser.run(f"{first}.data.find(t => t.meta.run === 1).x") == [4 * step for step in steps]
     box = browser.run("document.querySelector('[data-log]').dataset.log")
     kind = f"document.querySelector('[data-chart=\"{box}\"]').layout.yaxis.type"
     before = browser.run(kind)
-    browser.run("document.querySelector('[data-log]').click()")
+    browser.act("document.querySelector('[data-log]').click()")
     assert {before, browser.run(kind)} == {"linear", "log"}
-    browser.run("document.querySelector('.chip').click()")
+    browser.act("document.querySelector('.chip').click()")
     assert browser.run(f"{first}.data.filter(t => t.meta.run === 0).every(t => t.visible === false)")
     assert browser.run("document.querySelector('[data-panel=\"samples-0\"]').closest('figure').hidden")
     assert browser.messages() == []
@@ -90,7 +90,7 @@ def test_images_follow_the_slider(browser: Browser, make_run: Any, tmp_path: Pat
     last = browser.run(source)
     assert last.startswith("data:image/png;base64,")
     assert browser.run("document.querySelector('[data-panel] img').decode().then(() => true)")
-    browser.run(move("samples", 0))
+    browser.act(move("samples", 0))
     assert browser.run(source) != last
     assert browser.run("document.querySelector('[data-panel] img').alt") == "samples of digits, seed 0, step 0"
     assert browser.messages() == [] and browser.requests()[0].startswith("file:")

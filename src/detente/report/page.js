@@ -24,7 +24,8 @@ detente.showChart = (place) => {
   Plotly.react(place, traces, layout, detente.config);
 };
 
-detente.showCharts = () => document.querySelectorAll("[data-chart]").forEach(detente.showChart);
+detente.showCharts = () =>
+  document.querySelectorAll("[data-chart]").forEach((place) => detente.draw(place, () => detente.showChart(place)));
 detente.showAll = () => {
   detente.showCharts();
   detente.show("samples");
@@ -78,5 +79,5 @@ detente.axis = Number(detente.find('[name="axis"]:checked').value);
 plotlyLoaded.then((loaded) => {
   if (!loaded) return;
   detente.showAll();
-  document.documentElement.dataset.ready = "yes";
+  detente.drawn().then(() => { document.documentElement.dataset.ready = "yes"; });
 });

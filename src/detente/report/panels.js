@@ -22,6 +22,37 @@ detente.themed = (layout) => {
   };
 };
 
+// A chart in view is drawn at once. The others wait, and are drawn one at a time, so that a page of many runs stays quick.
+detente.waiting = new Map();
+detente.isInView = (place) => {
+  const { top, bottom } = place.getBoundingClientRect();
+  return bottom > 0 && top < innerHeight;
+};
+detente.drawNow = (place) => {
+  const draw = detente.waiting.get(place);
+  detente.waiting.delete(place);
+  draw();
+};
+detente.draw = (place, draw) => {
+  detente.waiting.set(place, draw);
+  if (detente.isInView(place)) detente.drawNow(place);
+  else detente.drawLater();
+};
+detente.drawLater = () => {
+  if (detente.timer || !detente.waiting.size) return;
+  detente.timer = setTimeout(() => {
+    detente.timer = null;
+    const places = [...detente.waiting.keys()];
+    if (places.length) detente.drawNow(places.find(detente.isInView) || places[0]);
+    detente.drawLater();
+  });
+};
+detente.drawn = () => new Promise((done) => {
+  const look = () => (detente.waiting.size ? setTimeout(look, 20) : done());
+  look();
+});
+addEventListener("beforeprint", () => [...detente.waiting.keys()].forEach(detente.drawNow));
+
 // Unpack 16-bit integers in base64 to numbers in [low, high].
 detente.unpack = ({ low, high, data }) => {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
@@ -129,6 +160,7 @@ detente.show = (name) => {
     const place = detente.find(`[data-panel="${name}-${panel.run}"]`);
     const note = detente.find(`[data-note="${name}-${panel.run}"]`);
     place.closest("figure").hidden = detente.hidden.has(panel.run);
+    detente.waiting.delete(place);
     if (place.closest("figure").hidden) continue;
     const frame = detente.frameAt(panel.frames, seed, step);
     place.style.visibility = frame ? "" : "hidden";
@@ -139,8 +171,9 @@ detente.show = (name) => {
     const label = `${name} of ${detente.data.runs[panel.run].name}, seed ${seed}, step ${frame.at}`;
     place.setAttribute("aria-label", label);
     const show = { images: detente.showPicture, points: detente.showPoints, spectrum: detente.showSpectrum }[panel.kind];
-    const text = show(place, panel, frame, label);
     const prefix = frame.at === step ? "" : `Step ${detente.formatInteger(frame.at)}, the nearest recorded. `;
-    note.textContent = prefix + text;
+    detente.draw(place, () => {
+      note.textContent = prefix + show(place, panel, frame, label);
+    });
   }
 };

@@ -19,6 +19,7 @@ from detente.report.statistics import thin
 
 NAME = re.compile(r"seed(-?\d+)-step(\d+)\.(npz|png)")
 MAX_STEPS, MAX_POINTS, MAX_GRID, MAX_EIGENVALUES, MAX_WIDTH, MAX_BYTES = 24, 512, 40, 800, 720, 160_000
+MIN_STEPS, MAX_FRAMES = 6, 1000  # frames of all runs and seeds, about 4 kB each
 # What NumPy raises for a file that is truncated, or is not an archive of plain arrays.
 READ_ERRORS = (OSError, ValueError, EOFError, KeyError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -36,8 +37,10 @@ def snapshot_files(run: RecordedRun, folder: str) -> Files:
 
 
 def slider_steps(groups: Sequence[Files]) -> list[int]:
-    """Return the steps of the slider: all steps of any run, thinned to at most 24."""
-    return thin(sorted({step for group in groups for _, step in group}), MAX_STEPS)
+    """Return the steps of the slider: all steps of any run, thinned to at most 24, or fewer for very many seeds."""
+    seeds = sum(len({seed for seed, _ in group}) for group in groups)
+    count = min(MAX_STEPS, max(MIN_STEPS, MAX_FRAMES // max(seeds, 1)))
+    return thin(sorted({step for group in groups for _, step in group}), count)
 
 
 def read_arrays(path: Path) -> Arrays | str:
