@@ -1,7 +1,7 @@
 """Classes and functions as their files describe them, read from the source text without importing it.
 
-Importing a member imports PyTorch, which takes seconds. Its name, description and arguments are in the text of its file,
-so that the command line lists members and finds mistakes at once; only what is built is imported.
+Importing a member imports PyTorch, which takes seconds. Its name, description and arguments are in the text of its
+file, so that the command line lists members and finds mistakes at once; only what is built is imported.
 """
 
 from __future__ import annotations

@@ -99,7 +99,8 @@ class Browser:
         )
         self.run(loaded)
         ready = "document.documentElement.dataset.ready"
-        self.run("plotlyLoaded.then(detente.drawn)")
+        look = f"const look = (left) => {ready} || !left ? done() : setTimeout(look, 20, left - 1); look(1500)"
+        self.run(f"new Promise(done => {{ {look} }})")
         assert self.run(ready) == "yes", self.messages()
         self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
 

@@ -6,7 +6,6 @@ import collections.abc
 import dataclasses
 import importlib.util
 import inspect
-import pkgutil
 import re
 import sys
 import types

@@ -145,7 +145,7 @@ class _Reads(TorchDispatchMode):
 
 
 class _HiddenReads(_Reads):
-    """The same, hidden from PyTorch's compiler; for use where that is imported, as it is if a user compiles a module."""
+    """The same, hidden from PyTorch's compiler, once that is imported, as it is if a user compiles a module."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
