@@ -262,7 +262,7 @@ def described_only(run: Any, directory: Path, described: dict[str, Any], *_: Any
 @pytest.fixture(scope="module")
 def outcomes(desk: Path) -> dict[str, tuple[int, str]]:
     """Exit status and what was said of each line, carried out in order up to the point of training."""
-    from detente.cli.commands import compare, report, resume, train
+    from detente.cli.commands import compare, resume, train
     from detente.training.loop import initial_progress
     from detente.training.run_directory import checkpoint
 
@@ -274,10 +274,10 @@ def outcomes(desk: Path) -> dict[str, tuple[int, str]]:
         patch.setattr(train, "carry_out", described_only)
         patch.setattr(resume, "carry_out", described_only)
         patch.setattr(compare, "carry_out_all", all_described)
-        patch.setattr(compare, "tune_learning_rates", lambda runs, *_: runs)
+        patch.setattr("detente.comparison.tuning.tune_learning_rates", lambda runs, *_: runs)
         patch.setattr(checkpoint, "load", lambda _, run: tuple(initial_progress(run, seed) for seed in run.seeds))
-        patch.setattr(report, "write_report", lambda runs, out: out)
-        patch.setattr(report, "outcome_table", lambda runs: "")
+        patch.setattr("detente.report.page.write_report", lambda runs, out: out)
+        patch.setattr("detente.cli.result_tables.outcome_table", lambda runs: "")
         patch.chdir(desk)
         for line in shell_lines():
             with contextlib.redirect_stderr(io.StringIO()) as said:

@@ -274,7 +274,7 @@ def _member(field: str, kind: Any, value: Any, kinds: tuple[Any, ...], factory: 
     outlined = isinstance(target, Outline)  # a member of the kind; what was imported is compared with it
     kind = kind if outlined else loaded(kind)
     role = kind if inspect.isclass(kind) and kind is not Any and object not in kinds else object
-    is_object = not outlined and kind not in (object, Any) and inspect.isclass(kind) and isinstance(target, kind)
+    is_object = inspect.isclass(kind) and kind not in (object, Any) and isinstance(target, kind)  # type: ignore[arg-type]
     if not outlined and inspect.isclass(target) and not issubclass(target, role) or is_object and factory:
         raise Unfit
     if callable(target) and not is_object:

@@ -19,7 +19,7 @@ from detente.report.statistics import thin
 
 NAME = re.compile(r"seed(-?\d+)-step(\d+)\.(npz|png)")
 MAX_STEPS, MAX_POINTS, MAX_GRID, MAX_EIGENVALUES, MAX_WIDTH, MAX_BYTES = 24, 512, 40, 800, 720, 160_000
-MIN_STEPS, MAX_FRAMES = 6, 1000  # frames of all runs and seeds, about 4 kB each
+MIN_STEPS, MAX_FRAMES = 6, 1000  # frames of all runs and seeds, about 7 kB each
 # What NumPy raises for a file that is truncated, or is not an archive of plain arrays.
 READ_ERRORS = (OSError, ValueError, EOFError, KeyError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 Arrays = dict[str, np.ndarray[Any, Any]]
