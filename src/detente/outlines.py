@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import dataclasses
+import gc
 import importlib
 import pkgutil
 import sys
@@ -161,7 +162,15 @@ def _path(module: str) -> Path:
 def _statements(module: str) -> list[ast.stmt]:
     """Return the statements of a module's file, with those for type checkers only."""
     found: list[ast.stmt] = []
-    for statement in ast.parse(_path(module).read_text(encoding="utf-8")).body:
+    text = _path(module).read_text(encoding="utf-8")
+    collects = gc.isenabled()
+    gc.disable()  # a syntax tree has many parts and no garbage
+    try:
+        tree = ast.parse(text)
+    finally:
+        if collects:
+            gc.enable()
+    for statement in tree.body:
         found += [*statement.body, statement] if isinstance(statement, ast.If) else [statement]
         for inner in statement.body if isinstance(statement, ast.ClassDef) else [statement]:
             if isinstance(inner, ast.FunctionDef):
