@@ -35,6 +35,14 @@ def verdict_text(*runs: RecordedRun) -> str:
     return re.sub(r"\s+", " ", re.sub("</?strong>", "", html)).strip()
 
 
+def test_of_many_runs_five_are_named_and_the_others_counted() -> None:
+    text = verdict_text(*(make_run(f"run-{index}", [5.0, 5.5, 4.5]) for index in range(50)))
+    assert "run-0, run-1, run-2, run-3, run-4 and 45 others share the highest mean" in text
+    assert "run-6" not in text and text.endswith("No seed diverged.")
+    text = verdict_text(*(make_run(f"run-{index}", [5.0, 5.5, 4.5], diverged=1) for index in range(7)))
+    assert "Seeds of 7 runs <em>diverged</em>, as the table shows." in text and "No seed" not in text
+
+
 def test_disjoint_intervals_name_a_winner() -> None:
     text = verdict_text(make_run("good", [8.0, 7.9, 8.1]), make_run("poor", [2.0, 2.1, 1.9]))
     assert text.startswith("2 runs are compared, with 3 seeds each.")
