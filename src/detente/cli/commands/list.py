@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from rich.table import Table
@@ -72,11 +73,17 @@ def cost(member: Callable[..., Any]) -> tuple[str, str]:
         return "—", "its field and scheme decide"
     registration = getattr(member, "registration", None)
     try:
-        game, method = games()["ring"](**(registration.ring if registration else {})), member()
+        game, method = _ring(*(registration.ring.items() if registration else ())), member()
         method.check(game)
         return f"{method.gradient_evaluations(game):g}", ""
     except InvalidValue as error:
         return "—", f"it needs {error.allowed}"
+
+
+@cache
+def _ring(*settings: tuple[str, Any]) -> Any:
+    """Return the game `ring` with these settings."""
+    return games()["ring"](**dict(settings))
 
 
 def _print_metrics(metrics: dict[str, Outline]) -> None:
