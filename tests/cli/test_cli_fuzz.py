@@ -105,7 +105,7 @@ def nothing_is_trained() -> Iterator[None]:
         patch.chdir(folder)
         for module in (train, compare, resume):
             patch.setattr(module, "carry_out", lambda *arguments, **named: 0)
-        patch.setattr(compare, "tune_learning_rates", lambda runs, *arguments: runs)
+        patch.setattr("detente.comparison.tuning.tune_learning_rates", lambda runs, *arguments: runs)
         yield
 
 
