@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +30,7 @@ class Vector(nn.Module):
         return self.value
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A call of a module, or of its method or submodule `part`."""
 
     part: str
@@ -92,9 +90,10 @@ class Net:
 
     def parameters(self, player: str) -> dict[str, Tensor]:
         """Return a player's parameters by name, as views of its vector; all calls of an evaluation share them."""
-        if player not in self._views:
-            self._views[player] = self._layouts[player].unflatten(self._vectors[player])
-        return self._views[player]
+        views = self._views.get(player)
+        if views is None:
+            views = self._views[player] = self._layouts[player].unflatten(self._vectors[player])
+        return views
 
     def call(self, player: str, call: Call, update: bool = True) -> Any:
         """Return the output of a call of a player; `update` states whether its buffers change."""
