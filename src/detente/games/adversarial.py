@@ -181,16 +181,17 @@ class Adversarial(Networks):
         """
         batch = named_tensors(batch, ("real",))
         require("real" in batch, "batch", sorted(batch), "a dictionary with the samples under 'real'")
-        real = batch["real"]
-        require(real.dim() > 0 and len(real) > 0, "batch", tuple(real.shape), "at least one sample")
-        require(tuple(real.shape[1:]) == self.data.shape, "batch", tuple(real.shape), f"(batch, *{self.data.shape})")
+        real, shape = batch["real"], tuple(batch["real"].shape)
+        require(len(shape) > 0 and shape[0] > 0, "batch", shape, "at least one sample")
+        if shape[1:] != self.data.shape:
+            raise InvalidValue("batch", shape, f"(batch, *{self.data.shape})")
         require(real.is_floating_point(), "batch", real.dtype, "floating-point samples, images in [-1, 1]")
         if "latent" in batch:
             latent = batch["latent"]
         elif self.fixed_latents:
             latent = self.latents[torch.randint(len(self.latents), (len(real),), generator=generator)]
         else:
-            latent = torch.randn(len(real), *self.latent_shape, generator=generator, device=generator.device)
+            latent = torch.randn(real.shape[0], *self.latent_shape, generator=generator, device=generator.device)
         complete_batch = {**batch, "latent": latent}
         for index, penalty in enumerate(self.penalties):
             noise = penalty.draw(real.shape, generator)
