@@ -63,7 +63,7 @@ class Evaluation:
 
 def is_transformed(*tensors: Tensor) -> bool:
     """Whether `torch.func` transforms these tensors, so that autograd's graph cannot be used."""
-    return any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)  # pyright: ignore
+    return any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors))  # pyright: ignore
 
 
 def as_leaves(vectors: Vectors, players: tuple[str, ...]) -> Vectors:
@@ -79,8 +79,8 @@ def as_leaf(vector: Tensor) -> Tensor:
 def off_graph(evaluation: Evaluation) -> Evaluation:
     """Return the evaluation, detached from autograd's graph."""
     return Evaluation(
-        {name: block.detach() for name, block in evaluation.field.items()},
-        {name: loss.detach() for name, loss in evaluation.losses.items()},
+        {name: block.detach() if block.requires_grad else block for name, block in evaluation.field.items()},
+        {name: loss.detach() if loss.requires_grad else loss for name, loss in evaluation.losses.items()},
         {player: {n: b.detach() for n, b in named.items()} for player, named in evaluation.buffers.items()},
     )
 
