@@ -68,5 +68,7 @@ def input_gradient(score: Callable[[Tensor], Any], samples: Tensor) -> Tensor:
 
 def _total(scores: Any) -> Tensor:
     """Return the sum of all scores, (), of a tensor or of several in lists, tuples and dictionaries."""
-    sums: list[Tensor] = [tensor.sum() for tensor in tree_leaves(scores)]
+    if isinstance(scores, Tensor):
+        return scores.sum()
+    sums: list[Tensor] = [tensor.sum() for tensor in tree_leaves(scores) if isinstance(tensor, Tensor)]
     return sum(sums[1:], sums[0])

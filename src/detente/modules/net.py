@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from detente.autodiff import input_gradient
 from detente.game import Buffers, EvaluationSettings, Vectors
@@ -144,12 +143,10 @@ class PlayerCall:
         score, or of the sum of its scores. They can be differentiated again. Buffers do not change.
         """
 
-        def total(at: Tensor) -> Tensor:
-            outputs = tree_leaves(self.fixed(at, *others, **keywords))
-            sums = [output.flatten().sum() for output in outputs if isinstance(output, Tensor)]
-            return torch.stack(sums)
+        def scores(at: Tensor) -> Any:
+            return self.fixed(at, *others, **keywords)
 
-        return input_gradient(total, x)
+        return input_gradient(scores, x)
 
     def slope(self, x: Tensor, *others: Any, **keywords: Any) -> Tensor:
         """Return ‖∇ₓ D(x)‖₂ for each sample, (batch,): the Euclidean norm of `gradient`."""
