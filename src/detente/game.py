@@ -189,10 +189,10 @@ def named_tensors(batch: Given, names: tuple[str, ...]) -> Batch:
         batch = (batch,)  # pyright: ignore[reportAssignmentType]
     if isinstance(batch, list | tuple):
         batch = dict(zip(names, batch, strict=False))
-    allowed = "a tensor, a numpy array, (samples, labels), or a dictionary of these by name"
-    require(isinstance(batch, Mapping), "batch", type(batch).__name__, allowed)
-    assert isinstance(batch, Mapping)
+    if not isinstance(batch, Mapping):
+        allowed = "a tensor, a numpy array, (samples, labels), or a dictionary of these by name"
+        raise InvalidValue("batch", type(batch).__name__, allowed)
     for name, value in batch.items():
-        accepted = isinstance(value, Tensor | np.ndarray)
-        require(accepted, f"batch[{name!r}]", type(value).__name__, "a tensor or a numpy array")
+        if not isinstance(value, (Tensor, np.ndarray)):
+            raise InvalidValue(f"batch[{name!r}]", type(value).__name__, "a tensor or a numpy array")
     return {name: torch.as_tensor(value) for name, value in batch.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -43,7 +43,7 @@ class State:
 
     def after(self, **changes: Any) -> State:
         """Return the state of the next step, with `changes` applied."""
-        return replace(self, t=self.t + 1, **changes)
+        return State(**{**self.tree(), "t": self.t + 1, **changes})
 
 
 @dataclass(frozen=True)

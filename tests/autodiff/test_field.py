@@ -25,6 +25,7 @@ from detente.fields.consensus import Consensus
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.games.adversarial import Adversarial
 from detente.games.low_dimensional import LowDimensional
+from detente.games.networks import Networks
 from detente.networks.mlp import MLP
 from detente.penalties.base import Penalty
 from detente.penalties.dragan import DRAGAN
@@ -340,3 +341,34 @@ def test_linearization_gives_blocks_of_the_transposed_jacobian_again_and_again(m
     for found in (products(at), under_vmap(products, at)):
         expected = v.field, v.losses, v.buffers, {second: one}, both
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("objective", ["minimax", "non_saturating"])
+@pytest.mark.parametrize("penalties", [(), (R1(0.7),)], ids=["none", "r1"])
+def test_opposed_losses_share_one_backward_pass(
+    objective: str, penalties: tuple[Penalty, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game = gan(penalties, objective=objective)
+    vectors, buffers, batch = point(game)
+    alone = {name: player_gradient(game, name, vectors, buffers, batch) for name in game.players}
+    passes, grad = [], torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *args, **kwargs: passes.append(1) or grad(*args, **kwargs))
+    both = vector_field(game, vectors, buffers, batch)
+    opposed = objective == "minimax" and not penalties
+    assert len(passes) == (1 if opposed else 2 + len(penalties))
+    for name in game.players:
+        assert torch.equal(both.field[name], alone[name].field[name])
+        assert torch.equal(both.losses[name], alone[name].losses[name])
+
+
+def test_parts_of_one_node_are_not_opposed() -> None:
+    def losses(net, batch):
+        first, second = (net.x * batch["scale"].flatten() * net.y).unbind()
+        return {"x": -first, "y": second}
+
+    game = Networks(
+        {"x": torch.ones(2), "y": torch.ones(2)}, losses, data={"scale": torch.tensor([[2.0, 3.0]])}, batch=1
+    )
+    vectors, buffers = game.initial(torch.Generator())
+    field = vector_field(game, vectors, buffers, {"scale": torch.tensor([2.0, 3.0])}).field
+    assert field["x"].tolist() == [-2.0, 0.0] and field["y"].tolist() == [0.0, 3.0]

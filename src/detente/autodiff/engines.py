@@ -6,7 +6,7 @@ inside `vmap`, where autograd's graph cannot be used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -63,7 +63,7 @@ class Evaluation:
 
 def is_transformed(*tensors: Tensor) -> bool:
     """Whether `torch.func` transforms these tensors, so that autograd's graph cannot be used."""
-    return any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)  # pyright: ignore
+    return any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors))  # pyright: ignore
 
 
 def as_leaves(vectors: Vectors, players: tuple[str, ...]) -> Vectors:
@@ -79,8 +79,8 @@ def as_leaf(vector: Tensor) -> Tensor:
 def off_graph(evaluation: Evaluation) -> Evaluation:
     """Return the evaluation, detached from autograd's graph."""
     return Evaluation(
-        {name: block.detach() for name, block in evaluation.field.items()},
-        {name: loss.detach() for name, loss in evaluation.losses.items()},
+        {name: block.detach() if block.requires_grad else block for name, block in evaluation.field.items()},
+        {name: loss.detach() if loss.requires_grad else loss for name, loss in evaluation.losses.items()},
         {player: {n: b.detach() for n, b in named.items()} for player, named in evaluation.buffers.items()},
     )
 
@@ -102,7 +102,13 @@ def taped_gradients(
     with exact(game, differentiable, forms):
         losses, new_buffers = game.losses(vectors, buffers, batch, players)
     require_differentiable(game, losses.values(), differentiable)
-    blocks = {}
+    blocks: Vectors = {}
+    if not differentiable and (pair := _opponents(losses, players)):
+        mover, other = pair
+        columns = [vectors[mover], vectors[other]]
+        block, opposed = torch.autograd.grad(losses[other], columns, retain_graph=keep, materialize_grads=True)
+        blocks = {mover: -block, other: opposed}
+        return Evaluation({name: blocks[name] for name in players}, losses, new_buffers)
     for name in players:
         if not losses[name].requires_grad:  # a loss that the player cannot change
             blocks[name] = torch.zeros_like(vectors[name])
@@ -113,6 +119,20 @@ def taped_gradients(
         )
         blocks[name] = block
     return Evaluation(blocks, losses, new_buffers)
+
+
+def _opponents(losses: Mapping[str, Tensor], players: tuple[str, ...]) -> tuple[str, str] | None:
+    """Return two players of whom the first one's loss is −L on the graph of the other's loss L, if there are no more.
+
+    One backward pass then gives both gradients, and the same numbers as two.
+    """
+    if len(players) == 2:
+        for name, other in (players, players[::-1]):
+            node, opposed = losses[name].grad_fn, losses[other]
+            inputs = node.next_functions if node is not None and node.name() == "NegBackward0" else ()
+            if inputs and inputs[0] == (opposed.grad_fn, opposed.output_nr):
+                return name, other
+    return None
 
 
 def functional_gradients(

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -39,9 +40,8 @@ _ONCE_DIFFERENTIABLE = once_differentiable(lambda ctx: None).__code__  # the sam
 _EXACT: ContextVar[bool] = ContextVar("exact", default=False)  # whether `exact` already replaced what is needed
 
 
-@contextmanager
-def exact(game: Game, differentiable: bool, forms: AbstractContextManager | None = None) -> Iterator[None]:
-    """Context in which torch's functions have correct derivatives of all orders that the losses need.
+def exact(game: Game, differentiable: bool, forms: AbstractContextManager | None = None) -> AbstractContextManager:
+    """Return a context in which torch's functions have correct derivatives of all orders that the losses need.
 
     Args:
         game: the game whose losses are computed.
@@ -57,12 +57,27 @@ def exact(game: Game, differentiable: bool, forms: AbstractContextManager | None
         operations, is_exact = _operations(order), order > 1
     if differentiable and _normalizes_under_a_penalty(game):
         forms = None
-    token = _EXACT.set(is_exact)
-    try:
-        with _Replaced(operations) if operations else nullcontext(), forms or nullcontext():
-            yield
-    finally:
-        _EXACT.reset(token)
+    marked = _Marked(is_exact)
+    return marked if not operations and forms is None else _replacing(marked, operations, forms)
+
+
+class _Marked:
+    """Context in which `exact_within` knows whether everything is replaced already."""
+
+    def __init__(self, is_exact: bool) -> None:
+        self.is_exact = is_exact
+
+    def __enter__(self) -> None:
+        self.token = _EXACT.set(self.is_exact)
+
+    def __exit__(self, *error: object) -> None:
+        _EXACT.reset(self.token)
+
+
+@contextmanager
+def _replacing(marked: _Marked, operations: Operations, forms: AbstractContextManager | None) -> Iterator[None]:
+    with marked, _Replaced(operations) if operations else nullcontext(), forms or nullcontext():
+        yield
 
 
 def exact_within() -> AbstractContextManager:
@@ -164,23 +179,26 @@ def require_differentiable(game: Game, losses: Iterable[Tensor], differentiable:
     checked.add(twice)
 
 
-@contextmanager
-def refusing(game: Game) -> Iterator[None]:
+class refusing:  # noqa: N801, a context like those of contextlib, which take five times as long
     """Context that turns torch's errors about missing derivatives into `InvalidValue`.
 
     Raises:
         InvalidValue: a layer cannot be mapped, or not be differentiated as often as the method needs.
     """
-    try:
-        yield
-    except (RuntimeError, NotImplementedError) as error:
-        message = str(error).partition("\n")[0]
+
+    def __init__(self, game: Game) -> None:
+        self.game = game
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if not isinstance(error, RuntimeError):
+            return
+        message, owner = str(error).partition("\n")[0], type(self.game).__name__
         if lacking := _LACKING.search(message):
             value = next((name for name in lacking.groups() if name), message)
-            raise InvalidValue(type(game).__name__, value, _DIFFERENTIABLE, _FIRST_ORDER) from error
+            raise InvalidValue(owner, value, _DIFFERENTIABLE, _FIRST_ORDER) from error
         if _MAPPING.search(message):
             allowed = "layers that torch.vmap can map over samples or seeds, as this method does"
-            raise InvalidValue(
-                type(game).__name__, message, allowed, "The field `consensus` does not need it"
-            ) from error
-        raise
+            raise InvalidValue(owner, message, allowed, "The field `consensus` does not need it") from error

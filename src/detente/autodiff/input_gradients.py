@@ -59,14 +59,18 @@ def input_gradient(score: Callable[[Tensor], Any], samples: Tensor) -> Tensor:
     if is_transformed(samples) or torch._C._functorch.maybe_current_level() is not None:  # pyright: ignore
         with exact_within():
             return torch.func.grad(lambda x: _total(score(x)))(samples)
-    with torch.enable_grad(), exact_within():
+    with torch.enable_grad():
         # Samples that depend on a player's vector stay on the graph, since that player moves them.
         at = samples if samples.requires_grad else samples.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(_total(score(at)), at, create_graph=True, materialize_grads=True)
+        with exact_within():  # replaces torch's functions where they are called; autograd calls none of them
+            scores = score(at)
+        (gradient,) = torch.autograd.grad(_total(scores), at, create_graph=True, materialize_grads=True)
     return gradient
 
 
 def _total(scores: Any) -> Tensor:
     """Return the sum of all scores, (), of a tensor or of several in lists, tuples and dictionaries."""
-    sums: list[Tensor] = [tensor.sum() for tensor in tree_leaves(scores)]
+    if isinstance(scores, Tensor):
+        return scores.sum()
+    sums: list[Tensor] = [tensor.sum() for tensor in tree_leaves(scores) if isinstance(tensor, Tensor)]
     return sum(sums[1:], sums[0])

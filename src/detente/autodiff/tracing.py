@@ -12,6 +12,6 @@ def is_eager(*tensors: Tensor) -> bool:
     mapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
     return not (
         get_proxy_mode() is not None
-        or any(mapped(tensor) for tensor in tensors)
+        or any(map(mapped, tensors))
         or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
     )

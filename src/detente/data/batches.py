@@ -30,6 +30,7 @@ SOURCES = (
 
 
 _RESERVED = ("t", "seed")  # names that a game adds to its batches
+_NUMBERS = (Tensor, bool, int, float, np.number)
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,15 @@ class Form:
             InvalidValue: entries are missing.
         """
         entries: dict[str, Any] = {}
-        _map(lambda path, value: entries.update({_entry(path): value} if _is_numeric(value) else {}), batch)
-        complete = all(name in entries for name in self.names)
-        require(complete, "batch", ", ".join(entries) or type(batch).__name__, f"a batch with {', '.join(self.names)}")
+
+        def add(path: str, value: Any) -> None:
+            if _is_numeric(value):
+                entries[_entry(path)] = value
+
+        _map(add, batch)
+        if not entries.keys() >= set(self.names):
+            allowed = f"a batch with {', '.join(self.names)}"
+            raise InvalidValue("batch", ", ".join(entries) or type(batch).__name__, allowed)
         return {name: torch.as_tensor(entries[name]) for name in self.names}
 
     def unflatten(self, tensors: Mapping[str, Tensor]) -> Any:
@@ -92,6 +99,8 @@ class Form:
 
 def _map(function: Callable[[str, Any], Any], value: Any, path: str = "") -> Any:
     """Return nested values with each entry replaced by `function(path, entry)`; any mapping becomes a dictionary."""
+    if isinstance(value, (Tensor, str)):  # most entries, first, since the tests that follow are slower
+        return function(path, value)
 
     def inside(key: Any, item: Any) -> Any:
         return _map(function, item, f"{path}.{key}" if path else str(key))
@@ -118,7 +127,7 @@ def _entry(path: str) -> str:
 def _is_numeric(value: Any) -> bool:
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "biuf"
-    return isinstance(value, Tensor | bool | int | float | np.number)
+    return isinstance(value, _NUMBERS)
 
 
 class Batches(ABC):

@@ -36,7 +36,7 @@ from detente.modules.calling import (
 from detente.modules.checks import examine
 from detente.modules.net import Net
 from detente.modules.randomness import generators_in, seeded
-from detente.objectives.base import Objective
+from detente.objectives.base import Objective, ZeroSum
 from detente.penalties.base import Penalty
 from detente.registry import members
 from detente.state import State
@@ -184,16 +184,16 @@ class Adversarial(Networks):
         """
         batch = named_tensors(batch, ("real",))
         require("real" in batch, "batch", sorted(batch), "a dictionary with the samples under 'real'")
-        real = batch["real"]
-        require(real.dim() > 0 and len(real) > 0, "batch", tuple(real.shape), "at least one sample")
-        require(tuple(real.shape[1:]) == self.data.shape, "batch", tuple(real.shape), f"(batch, *{self.data.shape})")
+        real, shape = batch["real"], tuple(batch["real"].shape)
+        require(len(shape) > 0 and shape[0] > 0, "batch", shape, "at least one sample")
+        require(shape[1:] == self.data.shape, "batch", shape, f"(batch, *{self.data.shape})")
         require(real.is_floating_point(), "batch", real.dtype, "floating-point samples, images in [-1, 1]")
         if "latent" in batch:
             latent = batch["latent"]
         elif self.fixed_latents:
             latent = self.latents[torch.randint(len(self.latents), (len(real),), generator=generator)]
         else:
-            latent = torch.randn(len(real), *self.latent_shape, generator=generator, device=generator.device)
+            latent = torch.randn(real.shape[0], *self.latent_shape, generator=generator, device=generator.device)
         complete_batch = {**batch, "latent": latent}
         for index, penalty in enumerate(self.penalties):
             noise = penalty.draw(real.shape, generator)
@@ -208,10 +208,9 @@ class Adversarial(Networks):
 
     def _evaluate(self, net: Net, batch: Batch, players: tuple[str, ...]) -> dict[str, Tensor]:
         """Return the losses of `players`; scores that they do not need are not computed."""
-        vectors = net._vectors
-        real = batch["real"].to(vectors["discriminator"].dtype)
+        real = batch["real"].to(net._vectors["discriminator"].dtype)
         objective, penalties = at_step(self.objective, self.penalties, batch, net.memory, self.scheduled, real.dtype)
-        latents = batch["latent"].to(vectors["generator"].dtype)
+        latents = batch["latent"].to(net._vectors["generator"].dtype)
         fake = net.generator(latents, *self._conditioning(batch, "fake")).to(real.dtype)
         by_strength = [
             self._losses_at(net, real, fake, batch, strength, players, objective, penalties)
@@ -244,11 +243,13 @@ class Adversarial(Networks):
                 # change the discriminator's buffers, since an ordinary loop does not use them in the generator's step.
                 net.buffers["discriminator"] = buffers
         fake_scores = self._as_logits(score(filtered("fake", fake), *fake_conditioning))
-        if "generator" in requested:
+        shared = len(requested) == 2 and isinstance(objective, ZeroSum)  # −L on the graph of L: one backward pass
+        if "generator" in requested and not shared:
             losses["generator"] = objective.generator_loss(real_scores, fake_scores)
         if "discriminator" in requested:
             assert real_scores is not None
             loss = objective.discriminator_loss(real_scores, fake_scores)
+            losses |= {"generator": -loss} if shared else {}
 
             def scores_of(known: dict[int, Any], x: Tensor) -> Any:
                 # A penalty's calls of the discriminator do not change its buffers.
@@ -392,9 +393,8 @@ class Adversarial(Networks):
 
     def _call_or_explain(self, player: str, vectors: Vectors, buffers: Buffers, *inputs: Tensor) -> Any:
         try:
-            output = self._call(player, vectors, buffers, *inputs)
+            return self._call(player, vectors, buffers, *inputs)
         except Exception as error:
             allowed = f"a module that accepts input of shape {', '.join(str(tuple(x.shape)) for x in inputs)}"
             first = str(error).partition("\n")[0]
             raise InvalidValue(player, type(self.modules[player]).__name__, allowed, first) from error
-        return output

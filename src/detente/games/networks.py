@@ -419,7 +419,9 @@ class Networks(Game):
     @property
     def _module_settings(self) -> EvaluationSettings:
         """Settings of the modules' calls. Calls that draw random numbers are not cached."""
-        return replace(self.evaluation_settings, forward_cache=None) if self.stochastic else self.evaluation_settings
+        settings = self.evaluation_settings
+        cached = self.stochastic and settings.forward_cache is not None
+        return replace(settings, forward_cache=None) if cached else settings
 
     def _randomness(self, batch: Batch) -> AbstractContextManager:
         """Return a context in which the batch's seed determines the random numbers of modules and losses."""

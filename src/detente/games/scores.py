@@ -49,7 +49,7 @@ def as_logits(scores: Any, kind: Scores) -> Any:
 
     def logits(output: Tensor) -> Tensor:
         output = output if kind == "logits" else logits_of(output)
-        return output.flatten() if output.numel() == len(output) else output
+        return output.flatten() if output.numel() == output.shape[0] else output
 
     return logits(scores) if isinstance(scores, Tensor) else tree_map_only(Tensor, logits, scores)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from detente.errors import require
+from detente.errors import InvalidValue, require
 from detente.modules.net import Net
 
 Terms = Tensor | float | Mapping[str, Any] | Callable[[], Any]
@@ -43,20 +43,28 @@ def terms_of(
         members: the side of each member of a side, and its path, by name.
         requested: the players whose loss is needed; functions of others are not called.
     """
-    allowed = f"a dictionary with the loss of {', '.join(players)}"
-    require(isinstance(returned, Mapping), "losses", type(returned).__name__, allowed)
-    others = [str(name) for name in returned if name not in (*players, *members)]
-    require(not others, "losses", ", ".join(others), allowed)
+    if not isinstance(returned, Mapping):
+        raise _no_losses(type(returned).__name__, players)
+    others = [str(name) for name in returned if name not in players and name not in members]
+    if others:
+        raise _no_losses(", ".join(others), players)
     terms: dict[str, dict[str, Any]] = {player: {} for player in requested}
     for player in players:
-        names = [name for name, (side, _) in members.items() if side == player and name in returned]
-        names = [player] if player in returned else names
-        require(len(names) > 0, "losses", f"no loss for {player}", allowed)
+        if player in returned:
+            names = [player]
+        else:
+            names = [name for name, (side, _) in members.items() if side == player and name in returned]
+        if not names:
+            raise _no_losses(f"no loss for {player}", players)
         for source in names if player in requested else ():
             for name, value in named_terms(f"losses.{source}", returned[source]):
-                path = ".".join(part for part in (source if source != player else "", name) if part)
+                path = name if source == player else f"{source}.{name}" if name else source
                 terms[player][path] = require_scalar(f"losses.{source}{'.' if name else ''}{name}", value)
     return terms
+
+
+def _no_losses(returned: str, players: tuple[str, ...]) -> InvalidValue:
+    return InvalidValue("losses", returned, f"a dictionary with the loss of {', '.join(players)}")
 
 
 def named_terms(field: str, value: Any) -> list[tuple[str, Any]]:
@@ -71,8 +79,10 @@ def named_terms(field: str, value: Any) -> list[tuple[str, Any]]:
 def require_scalar(field: str, value: Any) -> Any:
     """Return a term as a tensor, (), or a number."""
     if isinstance(value, Tensor):
-        require(value.numel() == 1, field, f"a tensor of shape {tuple(value.shape)}", "a scalar: take the mean or sum")
-        require(value.is_floating_point(), field, str(value.dtype), "a floating-point scalar")
+        if value.numel() != 1:
+            raise InvalidValue(field, f"a tensor of shape {tuple(value.shape)}", "a scalar: take the mean or sum")
+        if not value.is_floating_point():
+            raise InvalidValue(field, str(value.dtype), "a floating-point scalar")
         return value.reshape(()) if value.dim() else value
     require(isinstance(value, int | float), field, type(value).__name__, "a scalar tensor, a number or named terms")
     return value
@@ -85,7 +95,7 @@ def with_sums(terms: Mapping[str, Mapping[str, Any]], net: Net) -> dict[str, Ten
         vector = net._vectors[player]
         values = [value if isinstance(value, Tensor) else vector.new_tensor(float(value)) for value in named.values()]
         losses[player] = reduce(operator.add, values)
-        if tuple(named) != ("",):
+        if len(named) > 1 or "" not in named:
             losses |= {f"{player}.{name or 'loss'}": value for name, value in zip(named, values, strict=True)}
     return losses
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detente.errors import require
+from detente.errors import InvalidValue, require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.optimizers.base import Optimizer
@@ -41,14 +41,16 @@ class Method:
         """
         if isinstance(self.optimizer, Optimizer):
             return dict.fromkeys(players, self.optimizer)
-        allowed = f"one optimizer for each of {', '.join(players)}"
-        hint = "A learning rate per player creates an optimizer per player"
-        if not isinstance(self.optimizer, Mapping):
+        if isinstance(self.optimizer, Mapping):
+            if set(self.optimizer) == set(players):
+                return {name: self.optimizer[name] for name in players}
+            names = sorted(self.optimizer)
+        else:
+            if len(self.optimizer) == len(players):
+                return dict(zip(players, self.optimizer, strict=True))
             names = [type(optimizer).__name__ for optimizer in self.optimizer]
-            require(len(names) == len(players), "optimizer", names, allowed, hint)
-            return dict(zip(players, self.optimizer, strict=True))
-        require(set(self.optimizer) == set(players), "optimizer", sorted(self.optimizer), allowed, hint)
-        return {name: self.optimizer[name] for name in players}
+        hint = "A learning rate per player creates an optimizer per player"
+        raise InvalidValue("optimizer", names, f"one optimizer for each of {', '.join(players)}", hint)
 
     def playing(self, game: Game) -> Method:
         """Return the method for a game of two players of other names.
@@ -169,7 +171,7 @@ class Method:
         """
         context = StepContext(game, self.field, self._optimizers(game), donate and self.scheme.allows_in_place)
         state, info = self.scheme(context, state, batches, noise or ({},) * len(batches))
-        return state, replace(info, gradient_evaluations=self.gradient_evaluations(game))
+        return state, Info(info.losses, info.gradient_norm, self.gradient_evaluations(game), info.extra, info.terms)
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from detente.errors import InvalidValue, failure, require
 from detente.game import Batch, Buffers, EvaluationSettings, Game, Vectors
-from detente.modules.functional_call import EMPTY, functional_call
+from detente.modules.functional_call import EMPTY, device_of, functional_call
 from detente.modules.layout import Layout
 from detente.modules.object_graph import deep_copy
 from detente.modules.randomness import seeded
@@ -79,10 +79,8 @@ def call_part(
         key = (module, part, *buffers.values(), *tree_leaves((inputs, dict(keywords))))
         return cache.get(vector, key, compute)
     # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm updates in place.
-    merged = {**views(vector), **{name: buffer.clone() for name, buffer in buffers.items()}}
-    merged |= {
-        name: frozen for name, frozen in _frozen_on(module, layout, vector.device).items() if name not in buffers
-    }
+    merged = {**_frozen_on(module, layout, vector.device), **views(vector)}
+    merged |= {name: buffer.clone() for name, buffer in buffers.items()}
     if settings.channels_last:
         merged = {name: _channels_last(tensor) for name, tensor in merged.items()}
         inputs, keywords = tree_map_only(Tensor, _channels_last, (inputs, dict(keywords)))
@@ -106,7 +104,7 @@ def _channels_last(tensor: Tensor) -> Tensor:
 
 def _frozen_on(module: nn.Module, layout: Layout, device: torch.device) -> dict[str, Tensor]:
     """Return copies of the frozen parameters on `device` if the module is elsewhere; training never moves them."""
-    if next(module.parameters()).device == device:
+    if device_of(module, layout.names[0]) == device:
         return {}
     return {name: parameter.to(device) for name, parameter in module.named_parameters() if name not in layout.names}
 

@@ -10,7 +10,7 @@ import types
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -22,8 +22,15 @@ Places = dict[str, list[tuple[dict[str, Any], str]]]  # by tensor name: dictiona
 
 EMPTY: Mapping[str, Any] = types.MappingProxyType({})
 
-_PLACES: WeakKeyDictionary[nn.Module, Places | None] = WeakKeyDictionary()
-_CONTAINERS: WeakKeyDictionary[nn.Module, list[tuple[str, Any, Any]]] = WeakKeyDictionary()
+
+class Held(NamedTuple):
+    """Where a module holds its tensors: places by name, None if unknown, and containers outside of its layers."""
+
+    places: Places | None
+    containers: list[tuple[str, Any, Any]]
+
+
+_HELD: WeakKeyDictionary[nn.Module, Held] = WeakKeyDictionary()
 
 
 def functional_call(
@@ -43,10 +50,7 @@ def functional_call(
         keywords: inputs by keyword.
         part: path of a method or submodule to call instead of the module itself, such as "encode" or "0.decode".
     """
-    if module not in _PLACES:
-        _PLACES[module] = _places(module)
-        _CONTAINERS[module] = _in_containers(module)
-    places = _PLACES[module]
+    places, containers = _held(module)
     if places is None:
         if part:
             module, tensors = _Part(module, part), {f"module.{name}": tensor for name, tensor in tensors.items()}
@@ -54,7 +58,7 @@ def functional_call(
     original: dict[str, Tensor] = {}
     replaced: list[tuple[Any, Any, Tensor]] = []
     try:
-        for name, container, key in _CONTAINERS[module]:
+        for name, container, key in containers:
             if name in tensors:
                 replaced.append((container, key, container[key]))
                 container[key] = tensors[name]
@@ -69,6 +73,22 @@ def functional_call(
         for container, key, tensor in replaced:
             with suppress(IndexError):  # the call shortened the list
                 container[key] = tensor
+
+
+def device_of(module: nn.Module, name: str) -> torch.device:
+    """Return the device of the tensor of this name that a module holds."""
+    places = _held(module).places
+    if places is None:
+        return next(module.parameters()).device
+    owner, key = places[name][0]
+    return owner[key].device
+
+
+def _held(module: nn.Module) -> Held:
+    try:
+        return _HELD[module]
+    except KeyError:
+        return _HELD.setdefault(module, Held(_places(module), _in_containers(module)))
 
 
 def part_of(module: nn.Module, path: str) -> Callable[..., Any]:

@@ -44,6 +44,11 @@ class Layout:
         """Number of elements of each piece."""
         return [math.prod(shape) for shape in self.shapes]
 
+    @cached_property
+    def _parts(self) -> list[tuple[str, tuple[int, ...], bool]]:
+        """Name and shape of each piece, and whether the shape is not that of a piece of a vector."""
+        return [(name, shape, len(shape) != 1) for name, shape in zip(self.names, self.shapes, strict=True)]
+
     @property
     def size(self) -> int:
         """Number of elements of the whole vector."""
@@ -55,5 +60,8 @@ class Layout:
 
     def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
         """Return the pieces of `vector`, (size,), as views of it."""
-        pieces = vector.split(self.sizes)
-        return {name: piece.view(shape) for name, piece, shape in zip(self.names, pieces, self.shapes, strict=True)}
+        pieces = vector.split_with_sizes(self.sizes)
+        return {
+            name: piece.view(shape) if viewed else piece
+            for piece, (name, shape, viewed) in zip(pieces, self._parts, strict=True)
+        }

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from detente.autodiff import input_gradient
 from detente.game import Buffers, EvaluationSettings, Vectors
@@ -31,8 +29,7 @@ class Vector(nn.Module):
         return self.value
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A call of a module, or of its method or submodule `part`."""
 
     part: str
@@ -92,9 +89,10 @@ class Net:
 
     def parameters(self, player: str) -> dict[str, Tensor]:
         """Return a player's parameters by name, as views of its vector; all calls of an evaluation share them."""
-        if player not in self._views:
-            self._views[player] = self._layouts[player].unflatten(self._vectors[player])
-        return self._views[player]
+        views = self._views.get(player)
+        if views is None:
+            views = self._views[player] = self._layouts[player].unflatten(self._vectors[player])
+        return views
 
     def call(self, player: str, call: Call, update: bool = True) -> Any:
         """Return the output of a call of a player; `update` states whether its buffers change."""
@@ -145,12 +143,10 @@ class PlayerCall:
         score, or of the sum of its scores. They can be differentiated again. Buffers do not change.
         """
 
-        def total(at: Tensor) -> Tensor:
-            outputs = tree_leaves(self.fixed(at, *others, **keywords))
-            sums = [output.flatten().sum() for output in outputs if isinstance(output, Tensor)]
-            return torch.stack(sums)
+        def scores(at: Tensor) -> Any:
+            return self.fixed(at, *others, **keywords)
 
-        return input_gradient(total, x)
+        return input_gradient(scores, x)
 
     def slope(self, x: Tensor, *others: Any, **keywords: Any) -> Tensor:
         """Return ‖∇ₓ D(x)‖₂ for each sample, (batch,): the Euclidean norm of `gradient`."""

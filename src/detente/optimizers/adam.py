@@ -11,7 +11,7 @@ from torch import Tensor
 from detente.autodiff.tracing import is_eager
 from detente.errors import require
 from detente.optimizers.base import Optimizer, decayed, mixed, require_betas
-from detente.schedules.base import Schedule, require_at_least_zero, require_positive, value
+from detente.schedules.base import Schedule, is_schedule, require_at_least_zero, require_positive, value
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Adam(Optimizer):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return x − η m̂/(√ŝ + ε)."""
         if self._has_kernel(vector, direction, *memory.values()):
-            copies = {name: tensor.clone() for name, tensor in memory.items()}
-            return self.step_in_place(vector.clone(), direction, copies, t)
+            copies = {name: tensor if name == "count" else tensor.clone() for name, tensor in memory.items()}
+            return self._overwrite(vector.clone(), direction, copies, t)
         first, second = (value(beta, t, vector.dtype) for beta in self.betas)
         rate = value(self.learning_rate, t, vector.dtype)
         if self.decoupled:
@@ -81,6 +81,11 @@ class Adam(Optimizer):
         """Make the same step in place, with one fused kernel, which is faster than eight passes over a large vector."""
         if not self._has_kernel(vector, direction, *memory.values()):
             return self(vector, direction, memory, t)
+        return self._overwrite(vector, direction, memory, t)
+
+    def _overwrite(
+        self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         count = memory["count"] + 1
         rate = value(self.learning_rate, t, vector.dtype)
         settings: dict[str, Any] = {"lr": rate, "beta1": self.betas[0], "beta2": self.betas[1], "eps": self.epsilon}
@@ -92,8 +97,7 @@ class Adam(Optimizer):
 
     def _has_kernel(self, *tensors: Tensor) -> bool:
         """Whether torch's fused kernel can make the step: on ordinary tensors, with numbers as settings."""
-        numbers = not any(isinstance(setting, Schedule) for setting in (*self.betas, self.weight_decay))
-        return numbers and is_eager(*tensors)
+        return not any(map(is_schedule, (*self.betas, self.weight_decay))) and is_eager(*tensors)
 
 
 @dataclass(frozen=True)

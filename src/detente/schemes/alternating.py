@@ -38,6 +38,8 @@ class Alternating(Scheme):
     def sequence(self, players: tuple[str, ...]) -> tuple[str, ...]:
         """Return the player of each turn."""
         order = turn_order(self.order, players)
+        if not self.turns:
+            return order
         require(set(self.turns) <= set(players), "turns", dict(self.turns), f"players among {', '.join(players)}")
         return tuple(name for name in order for _ in range(self.turns.get(name, 1)))
 

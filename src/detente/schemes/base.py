@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -50,7 +50,7 @@ class StepContext:
             memory,
             players or self.game.players,
         )
-        return evaluation, replace(state, buffers=evaluation.buffers, memory={**state.memory, "field": memory})
+        return evaluation, State(state.t, state.vectors, evaluation.buffers, {**state.memory, "field": memory})
 
     @torch.no_grad()
     def loss(self, state: State, batch: Batch, player: str) -> Tensor:
@@ -75,7 +75,7 @@ class StepContext:
                 optimizer_memory = {**optimizer_memory, "covariance": state.memory["field"]["covariance"][name]}
             move = optimizer.step_in_place if self.in_place else optimizer
             vectors[name], memory[name] = move(start, direction, optimizer_memory, state.t, noise.get(name))
-        return replace(state, vectors=self.game.project(vectors), memory={**state.memory, "optimizers": memory})
+        return State(state.t, self.game.project(vectors), state.buffers, {**state.memory, "optimizers": memory})
 
 
 class Scheme(ABC):
@@ -159,7 +159,8 @@ def turn_order(order: tuple[str, ...] | None, players: tuple[str, ...]) -> tuple
     Raises:
         InvalidValue: `order` does not name each player once.
     """
-    order = order or tuple(reversed(players))
+    if not order:
+        return players[::-1]
     require(sorted(order) == sorted(players), "order", order, f"each of {', '.join(players)} once")
     return order
 
@@ -177,7 +178,8 @@ def step_info(*evaluations: Evaluation) -> Info:
                 info.terms.setdefault(player, {})[term] = loss
             else:
                 info.losses[name] = loss
-        info.gradient_norm.update({name: block.norm() for name, block in evaluation.field.items()})
+        for name, block in evaluation.field.items():
+            info.gradient_norm[name] = torch.linalg.vector_norm(block)
         info.extra.update(evaluation.extra)
     return info
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from detente.deprecated import lookup
 from detente.game import Batch, Game
@@ -79,6 +80,16 @@ def _stack(trees: Sequence[Tree]) -> Tree:
     return unflatten({key: torch.stack([flat[key] for flat in flats]) for key in flats[0]}, trees[0])
 
 
+def _each(function: Callable[[Tensor], Tensor], info: Info) -> Info:
+    return Info(
+        {name: function(loss) for name, loss in info.losses.items()},
+        {name: function(norm) for name, norm in info.gradient_norm.items()},
+        info.gradient_evaluations,
+        {name: function(number) for name, number in info.extra.items()},
+        {player: {name: function(term) for name, term in named.items()} for player, named in info.terms.items()},
+    )
+
+
 def _unstack(tree: Tree, count: int) -> list[Tree]:
     flat = {key: tensor.unbind(0) for key, tensor in flatten(tree).items()}
     return [unflatten({key: pieces[i] for key, pieces in flat.items()}, tree) for i in range(count)]
@@ -148,15 +159,25 @@ class Steps:
                 self.compiled = self.mapped = False
                 self.fallback_reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
             donate = False  # an error of the game itself is raised again by the eager steps
-        cost, states_after, infos_after = self.method.gradient_evaluations(self.game), [], []
+        states_after, infos_after = [], []
         for state, draws_of_seed in zip(states, draws, strict=True):
-            trees: list[Tree] = []
+            infos: list[Info] = []
             for step, step_draw in enumerate(draws_of_seed):
                 state, info = self.method.step(self.game, state, step_draw.batches, step_draw.noise, donate or step > 0)
-                trees.append(info.tree())
+                infos.append(info)
             states_after.append(state)
-            infos_after.append(Info(**_stack(trees), gradient_evaluations=cost))
+            stacked = _stack([info.tree() for info in infos])
+            infos_after.append(Info(**stacked, gradient_evaluations=infos[0].gradient_evaluations))
         return states_after, infos_after
+
+    @torch.no_grad()
+    def single(self, state: State, step_draw: Draw, donate: bool = False) -> tuple[State, Info]:
+        """Return the state of one seed after one step, and its info; arguments as of a call."""
+        if self.compiled or self.mapped:
+            (state,), (info,) = self([state], [[step_draw]], donate)
+            return state, _each(lambda stacked: stacked[0], info)
+        state, info = self.method.step(self.game, state, step_draw.batches, step_draw.noise, donate)
+        return state, _each(torch.clone, info)  # a loss may be a view of a vector, which the next step overwrites
 
     def _compiled_or_mapped(
         self, states: Sequence[State], draws: Sequence[Sequence[Draw]]

@@ -111,16 +111,10 @@ class Stepper:
         """
         state = self.method.prepare(self._steps.game, self._state, self.generator)
         step_draw = draw(self.game, self.method, state, self.generator) if batch is None else self._complete(batch)
-        (self._state,), (info,) = self._steps([state], [[step_draw]], donate=not self._state_exposed)
+        self._state, info = self._steps.single(state, step_draw, donate=not self._state_exposed)
         self._state_exposed = False
         self._warn_if_eager()
-        return Info(
-            {name: loss[0] for name, loss in info.losses.items()},
-            {name: norm[0] for name, norm in info.gradient_norm.items()},
-            info.gradient_evaluations,
-            {name: number[0] for name, number in info.extra.items()},
-            {player: {name: term[0] for name, term in named.items()} for player, named in info.terms.items()},
-        )
+        return info
 
     def sample(self, count: int) -> Tensor:
         """Return generated samples, (count, …), with the generator in evaluation mode; training is not affected."""
