@@ -168,6 +168,11 @@ class Case:
         """Return settings of the method `averaged`, alternating Adam with an average of the generator for samples."""
         return {"learning_rate": rate, "betas": betas, "decay": self.decay}
 
+    def sizes(self, role: str) -> list[float]:
+        """Return the size of each layer's weights, their root mean square times √(number of inputs); 1 is usual."""
+        weights = [weight.data.double() for weight in self.module(role).parameters() if weight.dim() > 1]
+        return [float((weight.square().mean() * weight[0].numel()).sqrt()) for weight in weights if len(weight)]
+
     def lazily(self, *penalties: Penalty) -> tuple[Penalty, ...]:
         """Return penalties of every fourth step, which cost little; of every step if the losses are the user's own."""
         return tuple(Lazy(each, EVERY) for each in penalties) if self.adversarial else penalties
@@ -283,6 +288,11 @@ class Cure(ABC):
         for failure, chance in getattr(cls, "treats", {}).items():
             require(failure in FAILURES, "treats", failure, f"one of {', '.join(FAILURES)}")
             require(0 < chance <= 1, "treats", chance, "a number in (0, 1]")
+
+    def is_certain(self, case: Case) -> bool:
+        """Return whether the cure removes a cause of this GAN's failure, so that every trial starts with it."""
+        del case
+        return self.certain
 
     def chance(self, case: Case) -> float:
         """Return how likely the cure helps, in [0, 1]."""

@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from detente.cures.base import Case, Change, Cure
 
+CERTAIN = 0.8
+
 
 class BatchesApart(Cure):
     """Replace losses of your own by the non-saturating ones, with real and generated samples in batches apart.
@@ -29,6 +31,10 @@ class BatchesApart(Cure):
         "discriminator overpowers": 0.3,
         "collapse": 0.25,
     }
+
+    def is_certain(self, case: Case) -> bool:
+        """Return whether the losses are surely at fault."""
+        return case.own_losses and max(case.sure("wiring"), case.sure("normalisation")) >= CERTAIN
 
     def __call__(self, case: Case) -> Change | None:
         """Return the change, or None if it does not apply."""

@@ -7,6 +7,11 @@ from typing import ClassVar
 
 from detente.cures.base import Case, Change, Cure
 
+TINY, HUGE = (
+    0.02,
+    30.0,
+)  # root mean square of a layer's weights times √(number of inputs), as in the check `WeightScale`
+
 
 class NewInitialisation(Cure):
     """Initialise all layers as PyTorch does by default, instead of with weights that are zero, tiny or huge.
@@ -25,5 +30,12 @@ class NewInitialisation(Cure):
 
     def __call__(self, case: Case) -> Change | None:
         """Return the change, or None if it does not apply."""
-        del case
-        return Change({"initialization": True})
+        return Change({"initialization": True}) if self.is_certain(case) else None
+
+    def is_certain(self, case: Case) -> bool:
+        """Return whether most weights of a network are tiny, or some are huge."""
+        for role in ("generator", "discriminator"):
+            sizes = case.sizes(role)
+            if sum(size < TINY for size in sizes) > len(sizes) / 2 or any(size > HUGE for size in sizes):
+                return True
+        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from detente.cures.base import Case, Change, Cure
+from detente.cures.base import SURE, Case, Change, Cure
 from detente.modules.replaced_layers import has_layers
 
 
@@ -24,6 +24,10 @@ class OtherNormalisation(Cure):
         "discriminator overpowers": 0.2,
     }
     changes_networks: ClassVar[bool] = True
+
+    def is_certain(self, case: Case) -> bool:
+        """Return whether the normalisation is surely at fault."""
+        return case.sure("normalisation") >= SURE
 
     def __call__(self, case: Case) -> Change | None:
         """Return the change, or None if it does not apply."""

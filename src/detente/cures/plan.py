@@ -62,7 +62,9 @@ def candidates(case: Case, may_change_networks: bool = False, most: int = 4) -> 
     if case.findings and all(finding.failure == "healthy" for finding in case.findings):
         return []
     cures = _cures(case, may_change_networks)
-    certain = [Candidate(cure.title, change, cure.chance(case)) for cure, change in cures.values() if cure.certain]
+    certain = [
+        Candidate(cure.title, change, cure.chance(case)) for cure, change in cures.values() if cure.is_certain(case)
+    ]
     base = _built(case, _joined(certain))
     alone = base if base is not None and base.chance >= LEAST else None
     first = [each for each in (alone, _built(case, _strong(case, cures, base))) if each is not None][-most:]
@@ -109,7 +111,7 @@ def _alternatives(case: Case, cures: Mapping[str, tuple[Cure, Change]]) -> list[
     single = {
         name: Candidate(cure.title, change, cure.chance(case))
         for name, (cure, change) in cures.items()
-        if not cure.certain and name != STRONG
+        if not cure.is_certain(case) and name != STRONG
     }
     rates, found = single.get("balanced_rates"), []
     for name, candidate in single.items():

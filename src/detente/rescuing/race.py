@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from detente.rescuing.trial import Trial
 
-FIRST, LEAST, LATER = (
+LEAST, LATER = 0.04, 2.5  # shortest first round (share of a run), and how much longer the second is
     0.25,
     0.04,
     2.5,
@@ -42,7 +42,7 @@ def plan_rounds(costs: Sequence[float], budget: float) -> Rounds:
     cheapest_first = sorted(range(len(costs)), key=lambda index: costs[index])
     for count in range(len(costs), 1, -1):
         taking_part = tuple(sorted(cheapest_first[:count]))
-        chosen, first = sorted((costs[index] for index in taking_part), reverse=True), FIRST
+        chosen, first = sorted((costs[index] for index in taking_part), reverse=True), 1.0
         while first >= LEAST:
             second = min(1.0, LATER * first)
             spent = first * sum(chosen) + (second - first) * sum(chosen[:SECOND]) + (1.0 - second) * chosen[0]
