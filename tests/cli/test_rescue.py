@@ -1,4 +1,4 @@
-"""`detente rescue`: a set-up by options or by a run's directory, findings instead of tracebacks, one line for mistakes."""
+"""`detente rescue`: a set-up or a run, findings instead of tracebacks, one line for mistakes."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def options(discriminator: str, data: str = "near.npy", steps: int = 60) -> list[str]:
-    text = f"""--game adversarial --game.generator rescued_nets.Generator --game.discriminator rescued_nets.{discriminator}
-        --game.data {data} --game.latent 2 --game.batch 32 --method alternating --method.learning_rate 1e-3
-        --steps {steps}"""
+    text = f"""--game adversarial --game.generator rescued_nets.Generator
+        --game.discriminator rescued_nets.{discriminator} --game.data {data} --game.latent 2
+        --game.batch 32 --method alternating --method.learning_rate 1e-3 --steps {steps}"""
     return shlex.split(text)
 
 

@@ -12,8 +12,6 @@ from torch import nn
 from detente import methods
 from detente.cures.base import Change
 from detente.cures.plan import candidates
-from detente.penalties.r1 import R1
-from detente.penalties.r2 import R2
 from detente.registry import members
 
 Make = Callable[..., Any]
@@ -35,7 +33,7 @@ def test_every_candidate_trains(kind: str, failure: str, case: Make, game: Make,
     found = candidates(ill, may_change_networks=True)
     assert 3 <= len(found) <= 4
     assert len({title for title, _ in found}) == len(found)
-    assert any(R2 in map(type, change.game.get("penalties", ())) and change.method == "averaged" for _, change in found)
+    assert any("R2" in str(change.game.get("penalties")) and change.method == "averaged" for _, change in found)
     for _, change in found:
         trains(ill, change)
 
@@ -68,7 +66,7 @@ def test_rates_that_are_off_are_changed_with_everything_else(case: Make) -> None
     method = methods.alternating(learning_rate={"generator": 1e-5, "discriminator": 1e-3})
     found = candidates(case("discriminator overpowers", "collapse", method=method))
     assert all(change.method for _, change in found)
-    assert any(R1 in map(type, change.game.get("penalties", ())) for _, change in found)
+    assert any("R1(" in str(change.game.get("penalties")) for _, change in found)
 
 
 def test_a_discriminator_that_refuses_is_no_candidate(case: Make, game: Make, trains: Make) -> None:

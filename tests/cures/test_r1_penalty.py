@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from detente.cures.r1_penalty import R1Penalty
+from detente.penalties.lazy import Lazy
 from detente.penalties.r1 import R1
 
 Make = Callable[..., Any]
@@ -15,7 +16,7 @@ Make = Callable[..., Any]
 def test_r1_penalty(case: Make, game: Make, trains: Make) -> None:
     ill = case("oscillation or limit cycle")
     changed, method = trains(ill, R1Penalty()(ill))
-    assert changed.penalties == (R1(ill.penalty_strength),) and method is ill.method
+    assert changed.penalties == (Lazy(R1(ill.penalty_strength), 4),) and method is ill.method
     real = ill.game.data.take(torch.arange(256))["real"].double()
     assert ill.penalty_strength == pytest.approx(0.3 * float(real.var(0).sum()) / 2**0.5, rel=0.1)
     own = case("collapse", game=game("networks"))

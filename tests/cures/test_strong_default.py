@@ -17,8 +17,8 @@ def test_strong_default(case: Make, game: Make, trains: Make) -> None:
     ill = case("collapse")
     changed, method = trains(ill, StrongDefault()(ill))
     assert isinstance(changed.objective, Relativistic)
-    assert [type(penalty) for penalty in changed.penalties] == [R1, R2]
-    assert changed.penalties[0].strength == ill.penalty_strength
+    assert [type(penalty.penalty) for penalty in changed.penalties] == [R1, R2]
+    assert changed.penalties[0].penalty.strength == ill.penalty_strength
     assert method.optimizer == Adam(ill.balanced, (0.0, 0.99)) and isinstance(method.scheme, Averaging)
     own = case("collapse", game=game("networks"))
     changed, _ = trains(own, StrongDefault()(own))

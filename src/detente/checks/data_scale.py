@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 
 from detente.checks.base import Check, Finding, Setup
+from detente.modules.rescaled import units_of
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,18 @@ class DataScale(Check):
 
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return at most one finding."""
-        rows = setup.real.double().flatten(1)
+        units = units_of(setup.module(setup.discriminator))
+        rows = (
+            (setup.real if units is None else units.standard(setup.real)).double().flatten(1)
+        )  # as the networks see it
         total = rows.std()
         if float(total) == 0:
             evidence = f"All {len(rows)} samples hold the same value, {float(rows[0, 0]):g}."
             return [Finding("data scale", evidence, 0.95, "Check how the data are read.")]
-        remedy = "Standardise the data (subtract the mean, divide by the standard deviation) and undo it for samples."
+        remedy = (
+            "Let the networks work in standard units, changed(game, rescale=True), or standardise the data and undo it "
+            "for samples."
+        )
         offset = float(rows.mean().abs() / total)
         if offset > self.offset:
             evidence = f"The data's mean, {float(rows.mean()):.4g}, is {offset:.3g} standard deviations from 0."

@@ -8,10 +8,6 @@ from dataclasses import dataclass
 from detente.rescuing.trial import Trial
 
 LEAST, LATER = 0.04, 2.5  # shortest first round (share of a run), and how much longer the second is
-    0.25,
-    0.04,
-    2.5,
-)  # longest and shortest first round (share of a run), and how much longer the second is
 SECOND = 2  # trials in the second round
 
 
