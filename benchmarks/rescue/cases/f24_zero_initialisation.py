@@ -16,7 +16,7 @@ from detente.methods.method import Method
 NAME = "All outputs 0.5, cost constant: zero initialisation"
 CLASSES = ("vanishing gradient",)
 LINK = "https://github.com/nlintz/TensorFlow-Tutorials/issues/83"
-STEPS = 4000
+STEPS = 10_000
 MAY_CHANGE_NETWORKS = True
 MARKS = DigitImages(low=0.0)
 failed, cured = MARKS.failed, MARKS.cured
