@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,15 +94,12 @@ def test_an_empty_history_shows_nothing(past: Any, name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("game", ["ring", "digits"])
-def test_a_healthy_run_shows_nothing(game: str) -> None:
+def test_a_healthy_run_shows_nothing(game: str, tmp_path: Path) -> None:
     made, method, steps = {
         "ring": (ring, methods.alternating(learning_rate=1e-3), 400),
         "digits": (digits, methods.alternating(learning_rate=2e-4), 60),
     }[game]
-    history = None
-    for each in short_run(made(), method, steps, total=10 * steps):
-        history = each
-    assert history is not None
+    history = short_run(made(), method, tmp_path, steps, total=10 * steps)
     assert findings_of(history) == []
     assert {name.partition(".")[0] for name in history.values} >= {"spread", "separation", "slope", "rotation"}
 

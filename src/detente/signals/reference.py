@@ -88,7 +88,7 @@ class Reference:
         """Centres of the cells, (cells, d), by k-means."""
         cells = max(2, min(CELLS, self.count // PER_CELL))
         with np.errstate(all="ignore"):
-            centres, _ = kmeans2(self.features.numpy(), cells, minit="++", seed=0, missing="warn")
+            centres, _ = kmeans2(self.features.numpy(), cells, minit="++", rng=0, missing="warn")
         return torch.from_numpy(centres)
 
     @cached_property
