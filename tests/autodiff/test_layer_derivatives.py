@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from detente.autodiff import field_products, vector_field, vector_jacobian
+from detente.checks.switch import off
 from detente.errors import InvalidValue
 from detente.game import Batch, Buffers, Vectors
 from detente.games.adversarial import Adversarial
@@ -70,7 +71,8 @@ def game_with(layer: Builder, shape: tuple[int, ...], player: str, penalty: bool
         inside = network(layer, shape, inputs, outputs)
         generator, critic = (inside, plain(2, 1)) if player == "generator" else (plain(3, 2), inside)
     data = torch.randn(32, 2, generator=torch.Generator().manual_seed(0))
-    return Adversarial(generator, critic, data, 3, "non_saturating", R1(0.7) if penalty else (), batch=6)
+    with off():  # a penalty on a discriminator with BatchNorm is differentiated rightly, but is not advisable
+        return Adversarial(generator, critic, data, 3, "non_saturating", R1(0.7) if penalty else (), batch=6)
 
 
 def point_of(game: Adversarial) -> Point:

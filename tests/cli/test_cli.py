@@ -68,7 +68,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("place")
     (place / "mynets.py").write_text(NETWORKS, encoding="utf-8")
     (place / "photos").mkdir()
-    for index in range(70):
+    for index in range(1000):  # fewer are too few for a discriminator, which `train` warns of
         pixels = np.random.default_rng(index).integers(0, 256, (6, 6, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(place / "photos" / f"{index}.png")
     arrays = {"nan": np.full((80, 2), np.nan), "bright": np.full((80, 3, 6, 6), 7.0), "few": np.zeros((3, 2))}
@@ -271,7 +271,7 @@ MISTAKES = {
     "zero batch": (f"train --game ring --game.batch 0 {RUN}", "batch: got 0"),
     "zero steps": (f"train --game ring {RUN} --steps 0", "steps: got 0"),
     "large batch": (
-        f"train {MINE} --game.data photos/ --game.batch 71 {RUN}",
+        f"train {MINE} --game.data photos/ --game.batch 1001 {RUN}",
         "batch: got 71; allowed: at most the 70",
     ),
     "generator's shape": (

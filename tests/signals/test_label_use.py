@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from detente.checks.switch import off
 from detente.data.arrays import Arrays
 from detente.games.conditional import Conditional
 from detente.signals.label_use import LabelUse
@@ -23,7 +24,8 @@ class Net(nn.Module):
 
 def game(of_generator: float, of_discriminator: float) -> Conditional:
     data = Arrays(plane(), torch.arange(1024) % 3)
-    return Conditional(lambda: Net(2, of_generator), lambda: Net(1, of_discriminator), data, 2, batch=64)
+    with off():
+        return Conditional(lambda: Net(2, of_generator), lambda: Net(1, of_discriminator), data, 2, batch=64)
 
 
 def test_ignored_labels_change_nothing(observe: Observe) -> None:

@@ -13,6 +13,13 @@ import torch
 from detente.checks.base import Check, Finding, Setup
 from detente.optimizers.base import Optimizer
 from detente.schedules.base import Schedule, value
+from detente.schemes.alternating import Alternating
+from detente.schemes.averaging import Averaging
+from detente.schemes.extragradient import Extragradient
+from detente.schemes.shared_batch import SharedBatch
+from detente.schemes.simultaneous import Simultaneous
+
+ORDINARY = (Alternating, Simultaneous, SharedBatch, Averaging, Extragradient)
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,8 @@ class LearningRates(Check):
 
     def _ratio(self, setup: Setup, rates: dict[str, float], kinds: dict[str, str]) -> list[Finding]:
         (first, second), (own, other) = rates, rates.values()
-        if max(own, other) <= self.ratio * min(own, other) or kinds[first] != kinds[second]:
+        ordinary = isinstance(setup.method.scheme, ORDINARY)  # others choose their rates for a reason
+        if max(own, other) <= self.ratio * min(own, other) or kinds[first] != kinds[second] or not ordinary:
             return []
         strong = second if other > own else first
         overpowering = strong == setup.discriminator

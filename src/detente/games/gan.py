@@ -89,13 +89,18 @@ class Gan:
             training: whether layers such as BatchNorm and dropout are in training mode.
             batch: batch with what the discriminator gets in addition, such as labels; default: a drawn one.
         """
+        return self.differentiable_scores(vectors, buffers, samples, training, batch)
+
+    def differentiable_scores(
+        self, vectors: Vectors, buffers: Buffers, samples: Tensor, training: bool = False, batch: Batch | None = None
+    ) -> Tensor:
+        """Return the scores on autograd's graph; arguments as `scores`."""
         outputs = self.outputs(vectors, buffers, samples, training, batch)
         if isinstance(self.game, Adversarial):
             return mean_of_maps(self.game._as_logits(outputs))
         score = self.score_of(outputs)
         return score.reshape(len(score), -1).mean(1)
 
-    @torch.no_grad()
     def outputs(
         self, vectors: Vectors, buffers: Buffers, samples: Tensor, training: bool = True, batch: Batch | None = None
     ) -> Any:

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from detente.autodiff import input_gradient
 from detente.checks.base import Finding
 from detente.games.adversarial import Adversarial
-from detente.games.gan import Gan
 from detente.signals.base import History, Observation, Signal, finite, measured
 
 POINTS = 128  # lines on which slopes are measured
@@ -49,7 +47,7 @@ class Slope(Signal):
         mixing = mixing.reshape(-1, *(1,) * (real.dim() - 1))
         points = mixing * real[: len(fake)] + (1 - mixing) * fake.to(real.dtype)
         state, gan = observation.state, observation.gan
-        slopes = input_gradient(lambda x: _scores(gan, state.vectors, state.buffers, x), points)
+        slopes = input_gradient(lambda x: gan.differentiable_scores(state.vectors, state.buffers, x), points)
         with torch.no_grad():
             sizes = slopes.double().flatten(1).norm(dim=1)
         rows = observation.seen.double().flatten(1)
@@ -172,10 +170,6 @@ class Slope(Signal):
         loss = float(observation.gradients["discriminator"].losses[observation.gan.discriminator])
         plain = float(objective.discriminator_loss(seen, fake))
         return abs(loss - plain) / max(abs(plain), 0.1)
-
-
-def _scores(gan: Gan, vectors: Any, buffers: Any, x: Tensor) -> Tensor:
-    return getattr(Gan.scores, "__wrapped__")(gan, vectors, buffers, x)  # noqa: B009  # without its no_grad
 
 
 def _bound(history: History) -> str:
