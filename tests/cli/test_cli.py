@@ -272,7 +272,7 @@ MISTAKES = {
     "zero steps": (f"train --game ring {RUN} --steps 0", "steps: got 0"),
     "large batch": (
         f"train {MINE} --game.data photos/ --game.batch 1001 {RUN}",
-        "batch: got 71; allowed: at most the 70",
+        "batch: got 1001; allowed: at most the 1000",
     ),
     "generator's shape": (
         f"train {MINE.replace('.Generator', '.Points')} --game.data photos/ {RUN}",
