@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 import detente
 from detente import Adversarial, Method, methods
@@ -75,6 +77,20 @@ def test_a_healthy_set_up_is_left_in_peace(tmp_path: Path) -> None:
     assert result.trials == []
     assert result.verdict == "healthy"
     assert "healthy" in str(result)
+
+
+def test_players_of_other_names_and_losses_of_their_own(tmp_path: Path) -> None:
+    def losses(net: Any, batch: Any) -> dict[str, Any]:
+        fake = net.maker(torch.randn(len(batch["real"]), 2))
+        judged = softplus(-net.judge(batch["real"])).mean() + softplus(net.judge(fake)).mean()
+        return {"judge": judged, "maker": softplus(-net.judge(fake)).mean()}
+
+    game = detente.Networks({"judge": lambda: mlp(1, 1), "maker": lambda: mlp(2, 1)}, losses, FAR, batch=64)
+    result = detente.rescue(game, METHOD, steps=60, out=tmp_path)
+    assert result.findings[0].failure == "data scale"
+    assert result.best is not None
+    assert set(result.best.modules()) == {"judge", "maker"}
+    assert float(result.best.sample(500).mean()) == pytest.approx(400, abs=5)
 
 
 def test_a_network_that_raises_is_a_finding(tmp_path: Path) -> None:

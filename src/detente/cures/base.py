@@ -69,7 +69,7 @@ class Change:
         game = changed(game, **self.game) if self.game else game
         if not self.method:
             return game, method
-        return game, getattr(methods, self.method)(**self.settings)
+        return game, getattr(methods, self.method)(**self.settings).playing(game)
 
 
 def _kind(penalty: Penalty) -> type:

@@ -218,7 +218,7 @@ def rescuing(
 def _finish(result: Rescue) -> None:
     """Choose the best trial, and decide whether it is a cure."""
     trained = [trial for trial in result.trials if trial.steps]
-    best = max(trained, key=lambda trial: (trial.steps, trial.score), default=None)
+    best = max(trained, key=lambda trial: (math.isfinite(trial.score), trial.steps, trial.score), default=None)
     result.best = best if best is not None and best.score > result.score_before and best.quality else None
     if result.best is not None:
         result.after = result.best.quality
