@@ -11,7 +11,7 @@ from torch import nn
 
 from detente import methods
 from detente.cures.base import Change
-from detente.cures.plan import candidates
+from detente.cures.plan import candidates, withheld
 from detente.registry import members
 
 Make = Callable[..., Any]
@@ -87,3 +87,14 @@ def test_cures_state_what_they_treat() -> None:
     for name, kind in members("cures").items():
         assert kind.title and kind.treats, name
     assert members("cures")["rescale"].certain
+
+
+def test_what_is_not_allowed_is_named(case: Make, game: Make) -> None:
+    def tiny() -> nn.Module:
+        network = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
+        for parameter in network.parameters():
+            nn.init.normal_(parameter, std=1e-4)
+        return network
+
+    assert "New initial weights" in withheld(case("vanishing gradient", game=game(generator=tiny)))
+    assert "New initial weights" not in withheld(case("vanishing gradient"))

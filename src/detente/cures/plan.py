@@ -13,6 +13,7 @@ from detente.registry import members
 
 STRONG = "strong_default"
 LEAST = 0.1  # a cure that helps in fewer than a tenth of the cases is not worth its share of the budget
+LIKELY = 0.4  # a cure that is not allowed is named if it is this likely
 GENERAL = 3  # with fewer candidates, general ones are added, since a race needs some
 STRONG_CHANCE = 0.5  # R3GAN's settings help against most failures of training, so that they always take part
 OWN_LOSSES = ("wiring", "normalisation", "blow-up", "penalty or Lipschitz bound wrong", "vanishing gradient")
@@ -72,6 +73,16 @@ def candidates(case: Case, may_change_networks: bool = False, most: int = 4) -> 
     chosen = _diverse(case, first, base, [each for each in likely if each.chance >= LEAST], most)
     chosen = _diverse(case, chosen, base, [each for each in likely if _is_general(each)], min(most, GENERAL))
     return [(each.title, each.change) for each in sorted(chosen, key=lambda each: each.cost)]
+
+
+def withheld(case: Case) -> list[str]:
+    """Return the titles of likely cures that change layers of the networks, the likeliest first."""
+    likely = [
+        cure
+        for cure, _ in _cures(case, may_change_networks=True).values()
+        if cure.changes_networks and (cure.is_certain(case) or cure.chance(case) >= LIKELY)
+    ]
+    return [cure.title for cure in sorted(likely, key=lambda cure: (not cure.is_certain(case), -cure.chance(case)))]
 
 
 def _diverse(

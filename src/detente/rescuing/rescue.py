@@ -14,7 +14,7 @@ from detente.checks.base import Finding, inspect
 from detente.checks.refusals import is_refusal, refusal_finding
 from detente.checks.switch import off
 from detente.cures.base import Case, Change
-from detente.cures.plan import candidates
+from detente.cures.plan import candidates, withheld
 from detente.errors import InvalidValue, require
 from detente.game import Game
 from detente.games.gan import gan_of
@@ -66,6 +66,7 @@ class Rescue:
         before: quality of the user's own samples at the end of the short run.
         after: quality of the best trial's samples.
         score_before: the score of the user's own samples then.
+        withheld: likely cures that were not tried, since they change layers of the networks.
     """
 
     steps: int
@@ -80,6 +81,7 @@ class Rescue:
     before: Quality | None = None
     after: Quality | None = None
     score_before: float = -math.inf
+    withheld: list[str] = field(default_factory=list)
 
     @property
     def healthy(self) -> bool:
@@ -191,6 +193,7 @@ def rescuing(
     treated = [finding for finding in result.findings if finding.certainty >= CERTAIN]
     case = Case(game, method, gan, treated, steps)
     with off():
+        result.withheld = [] if may_change_networks else withheld(case)
         tried = [(name, change, *change.apply(game, method)) for name, change in candidates(case, may_change_networks)]
     for name, change, changed, other in tried:
         directory = folder / "trials" / f"{len(result.trials) + 1}-{_file_name(name)}"

@@ -50,8 +50,16 @@ def cured(result: Rescue) -> list[str]:
         return []
     if result.best is None or not result.cured:
         better = f" The best was {result.best.name}: {_words(result.after)}." if result.best and result.after else ""
-        return [f"Cured: no.{better}", *(_how(result.best) if result.best else [])]
+        return [f"Cured: no.{better}", *_withheld(result), *(_how(result.best) if result.best else [])]
     return [f"Cured by: {result.best.name}: {_words(result.after)}.", *_how(result.best)]
+
+
+def _withheld(result: Rescue) -> list[str]:
+    """Return what was not tried since it changes the networks."""
+    if not result.withheld:
+        return []
+    titles = "; ".join(title[:1].lower() + title[1:] for title in result.withheld)
+    return [f"Not tried, since it changes the networks: {titles}. Allow it with --may-change-networks."]
 
 
 def _how(trial: Trial) -> list[str]:
