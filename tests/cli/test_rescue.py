@@ -76,7 +76,8 @@ def test_the_run_that_went_wrong(folder: Path, capsys: pytest.CaptureFixture[str
     assert (
         entry_point.main(["train", *options("Discriminator", "points.npy"), "--out", "runs/mine", "--no-checks"]) == 0
     )
-    assert entry_point.main(["rescue", "runs/mine", "--out", "runs/rescued"]) == 0
+    assert entry_point.main(["rescue", "runs/mine"]) == 0
+    assert (folder / "runs" / "mine-rescued" / "report.html").exists()
     assert "data scale" in capsys.readouterr().out
 
 

@@ -32,7 +32,7 @@ EXAMPLES = """\
 examples:
   detente rescue --game adversarial --game.generator mynets.Generator --game.discriminator mynets.Discriminator \\
                  --game.data photos/ --method alternating --method.learning_rate 2e-4 --steps 20000 --out runs/rescued
-  detente rescue runs/mine --out runs/rescued
+  detente rescue runs/mine
 
 Takes the options of `detente train`, or the directory of a run. The same command
 goes on with a rescue that was stopped.
@@ -98,6 +98,8 @@ def _of_directory(words: Sequence[str]) -> tuple[SimpleNamespace, dict[str, Any]
     parser.add("--steps", int, "steps of a whole run (default: as in the run)", None)
     _add_options(parser)
     options = parser.parse(words)
+    if options.out is None:
+        options.out = options.run.with_name(f"{options.run.resolve().name}-rescued")
     content = configuration.resolved(*recorded_runs.from_directory(options.run))
     return options, content | ({"steps": options.steps} if options.steps else {})
 
@@ -161,7 +163,7 @@ def _as_words(option: str, value: Any) -> list[str]:
 
 
 def _add_options(parser: Parser) -> None:
-    parser.add("--out", Path, "directory for everything that is trained", None)
+    parser.add("--out", Path, "directory for everything that is trained (default: RUN-rescued)", None)
     parser.add("--budget", str, "compute for everything, in whole runs (default: 3x)", "3x")
     parser.add("--may-change-networks", bool, "cures may change layers of the networks", False)
     parser.add("--overwrite", bool, "replace an earlier rescue", False)
