@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from detente import methods
 from detente.errors import InvalidValue
 from detente.games.adversarial import Adversarial
+from detente.objectives.minimax import Minimax
 from detente.training.stepper import Stepper
 
 
@@ -41,3 +43,18 @@ def test_a_game_may_have_attributes_of_its_own_called_settings_and_memo() -> Non
     for options in choices:
         for method in (methods.consensus(), methods.alternating_shared_batch()):
             Stepper(made, method, **options).step()
+
+
+def test_a_zero_sum_objective_may_have_a_generator_loss_of_its_own() -> None:
+    """With both players requested, −L shares a graph with L; a subclass that overrides the loss must be heard."""
+
+    @dataclass(frozen=True)
+    class Doubled(Minimax):
+        def generator_loss(self, real: Any, fake: Any) -> Tensor:
+            return -2 * self.discriminator_loss(real, fake)
+
+    points = torch.randn(32, 2, generator=torch.Generator().manual_seed(0))
+    game = Adversarial(nn.Linear(3, 2), nn.Linear(2, 1), points, 3, Doubled(), batch=4)
+    vectors, buffers = game.initial(torch.Generator().manual_seed(0))
+    losses, _ = game.losses(vectors, buffers, game.draw(torch.Generator().manual_seed(1)))
+    torch.testing.assert_close(losses["generator"], -2 * losses["discriminator"])

@@ -16,7 +16,7 @@ class OpposingLosses(Check):
     """Losses with a wrong sign or wrong labels.
 
     The discriminator must move scores of real and of generated samples apart, and the generator must move those of its
-    samples against the discriminator. The losses are asked at constant scores.
+    samples against the discriminator. The losses are evaluated at constant scores.
 
     Source: Goodfellow et al. 2014, Generative Adversarial Nets (arXiv:1406.2661), equation 1.
     """

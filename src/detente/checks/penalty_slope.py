@@ -18,9 +18,9 @@ from detente.games.adversarial import Adversarial
 class PenaltySlope(Check):
     """A penalty whose gradient is NaN at a slope of 0, or that takes the norm over wrong axes.
 
-    The discriminator's scores are replaced by a linear function of one slope, 0 to 30, and its loss is asked: a penalty
-    (‖∇‖ − 1)² is least at 1. Over wrong axes, it is least at √n, for the size n of the axes that are left out, or at
-    1/√B, if one norm is taken for the whole batch of B samples.
+    The discriminator's scores are replaced by a linear function of one slope, 0 to 30, and its loss is evaluated: a
+    penalty (‖∇‖ − 1)² is least at 1. Over wrong axes, it is least at √n, for the size n of the axes that are left
+    out, or at 1/√B, if one norm is taken for the whole batch of B samples.
 
     Args:
         tolerance: relative distance from such a slope at which the penalty must be larger.

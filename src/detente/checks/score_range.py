@@ -17,7 +17,7 @@ FAR = 30.0  # a score that is as good as infinite: exp(−30) is below float32's
 class ScoreRange(Check):
     """A discriminator with bounded scores under a loss on unbounded ones: a sigmoid twice, a tanh or ReLU under logits.
 
-    The range is found by multiplying the discriminator's parameters. The loss is asked what it is at the range's ends
+    The range is found by multiplying the discriminator's parameters. The loss is evaluated at the range's ends
     and far outside. With a sigmoid under a loss on logits, it is at least 1.006 instead of 0.
 
     Args:

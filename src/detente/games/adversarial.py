@@ -243,7 +243,7 @@ class Adversarial(Networks):
                 # change the discriminator's buffers, since an ordinary loop does not use them in the generator's step.
                 net.buffers["discriminator"] = buffers
         fake_scores = self._as_logits(score(filtered("fake", fake), *fake_conditioning))
-        shared = len(requested) == 2 and isinstance(objective, ZeroSum)  # −L on the graph of L: one backward pass
+        shared = len(requested) == 2 and type(objective).generator_loss is ZeroSum.generator_loss  # −L on L's graph
         if "generator" in requested and not shared:
             losses["generator"] = objective.generator_loss(real_scores, fake_scores)
         if "discriminator" in requested:

@@ -11,7 +11,6 @@ from typing import Any
 from detente.errors import InvalidValue
 from detente.game import Game
 from detente.methods.method import Method
-from detente.modules.functional_call import EMPTY
 from detente.state import State
 from detente.training.loop import Tick
 from detente.training.progress import Progress
@@ -39,7 +38,7 @@ class ObservedRun:
         every: steps between observations, ≥ 1.
         seed: the random seed.
         observe: returns what is observed, as values for JSON, from a state as metrics see it, and its step.
-        described: the run's game and method as the command line resolves them, for run.yaml; empty in Python.
+        described: the run's game and method as the command line resolves them, for run.yaml; None in Python.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class ObservedRun:
         every: int,
         seed: int,
         observe: Observe,
-        described: Mapping[str, Any] = EMPTY,
+        described: Mapping[str, Any] | None = None,
     ) -> None:
         self.run = Run(
             game,
@@ -86,7 +85,7 @@ class ObservedRun:
         if self.diverged or (self.points and self.steps >= run.steps):
             return
         losses: list[dict[str, float]] = []
-        described = {**description(run), **self._described}
+        described = {**description(run), **(self._described or {})}
         for tick in train_into(run, self.directory, described, resume=resume, overwrite=not resume):
             losses += [{name: float(value) for name, value in info.losses.items()} for info in tick.infos.values()]
             (progress,) = tick.progress

@@ -17,7 +17,6 @@ from detente.cures.lines import python_lines
 from detente.game import Game
 from detente.games.gan import gan_of
 from detente.methods.method import Method
-from detente.modules.functional_call import EMPTY
 from detente.rescuing.observed_run import ObservedRun
 from detente.signals.base import SAMPLES
 from detente.signals.reference import Quality, Reference
@@ -41,7 +40,7 @@ class Trial:
         steps: steps of a whole run.
         seed: the random seed.
         reference: the user's real samples as the standard.
-        described: the configuration of the run, as the command line resolves it; empty in Python.
+        described: the configuration of the run, as the command line resolves it; None in Python.
         command: the command line that trains the changed set-up; empty in Python.
     """
 
@@ -55,7 +54,7 @@ class Trial:
         steps: int,
         seed: int,
         reference: Reference,
-        described: Mapping[str, Any] = EMPTY,
+        described: Mapping[str, Any] | None = None,
         command: str = "",
     ) -> None:
         self.name, self.change, self.game, self.method = name, change, game, method

@@ -72,11 +72,11 @@ class LossConstants(Signal):
                 self._twice(history),
                 self._both_vanish(history, discriminator, generator),
             ]
-        kept: dict[str, Finding] = {}
+        strongest: dict[str, Finding] = {}
         for finding in found:
-            if finding is not None and finding.certainty > getattr(kept.get(finding.failure), "certainty", 0):
-                kept[finding.failure] = finding
-        return list(kept.values())
+            if finding is not None and finding.certainty > getattr(strongest.get(finding.failure), "certainty", 0):
+                strongest[finding.failure] = finding
+        return list(strongest.values())
 
     def _dead(self, discriminator: np.ndarray, generator: np.ndarray) -> Finding | None:
         for first, second, words in DEAD:

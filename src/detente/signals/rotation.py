@@ -17,7 +17,7 @@ from detente.game import Batch
 from detente.games.adversarial import Adversarial
 from detente.signals.base import History, Observation, Signal, finite, measured
 
-DIRECTIONS = 5  # of the Krylov space, beside each player's own gradient
+DIRECTIONS = 5  # of the Krylov space, in addition to each player's own gradient
 SMALL = 50_000  # parameters up to which a Krylov space is cheap
 FEW = 8  # samples in the batch of larger games
 
