@@ -4,7 +4,8 @@
 `detente reproduce --out OUT` adds further seeds.
 
 Each folder's outcome and figure are copied to docs/results/. From all outcomes there, the scoreboard `results.md` and
-one page per paper, `results/PAPER.md`, are made anew: in build/docs/, which git ignores, or with --write in docs/.
+one page per paper, `results/PAPER.md`, are made anew: in build/docs/, which git ignores, or with --write in docs/. The
+tables of `five-papers.md`, whose text is written by hand, are filled in.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ OLDER = "\nThis result is of an earlier version of the experiment; the present o
 COUNTS = r"\d+ claims hold, \d+ are refuted and \d+ are undecided"
 DECISIONS = {"holds": "holds", "refuted": "**refuted**", "undecided": "undecided"}
 BUILD = DOCS.parent / "build" / "docs"
+SUMMARY = "five-papers.md"
+TABLE = re.compile(r"<!-- (counts|claims): (.*?) -->\n.*?<!-- end -->", re.DOTALL)
 PAPERS = {  # title of a page, by the folder of src/detente/experiments/ that it shows
     "numerics": "The Numerics of GANs: consensus optimisation (Mescheder et al. 2017)",
     "accept_reject": "From Theory to Practice: accept–reject (Mangoubi et al. 2020, Keswani et al. 2022)",
@@ -90,6 +93,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.write:
         _write_counts(_count(outcomes))
     (root / "results.md").write_text(_scoreboard(by_paper), encoding="utf-8")
+    if (DOCS / SUMMARY).exists():
+        summary = (DOCS / SUMMARY).read_text(encoding="utf-8")
+        (root / SUMMARY).write_text(_summary(summary, outcomes), encoding="utf-8")
     print(f"written: {root / 'results.md'}")
     return 0
 
@@ -189,6 +195,38 @@ def _scoreboard(by_paper: dict[str, list[Outcome]]) -> str:
 | --- | --- | --- | --- | --- | --- |
 {rows}"""
     return HEAD.replace("{claims}", str(sum(_count(outcomes).values()))) + text
+
+
+def _summary(text: str, outcomes: list[Outcome]) -> str:
+    """Return the summary with its tables made anew.
+
+    "counts: PAPER" becomes a sentence, and "claims: NAME INDEX ...; NAME INDEX ..." a table of these claims.
+    """
+    by_name = {outcome.name: outcome for outcome in outcomes}
+
+    def filled(match: re.Match[str]) -> str:
+        kind, words = match.groups()
+        if kind == "counts":
+            count = _count([outcome for outcome in outcomes if _paper(outcome) == words])
+            link = f"[all of them](results/{words}.md)"
+            content = (
+                f"{count['holds']} claims hold, {count['refuted']} refuted, {count['undecided']} undecided: {link}."
+            )
+        else:
+            rows = [_summary_row(by_name[name], int(i)) for name, *own in map(str.split, words.split(";")) for i in own]
+            content = "\n".join(
+                ["| claim | paper | found [95 % interval] | decision |", "| --- | --- | --- | --- |", *rows]
+            )
+        return f"<!-- {kind}: {words} -->\n\n{content}\n\n<!-- end -->"
+
+    return TABLE.sub(filled, text)
+
+
+def _summary_row(outcome: Outcome, index: int) -> str:
+    verdict = outcome.verdicts[index]
+    sentence, paper = verdict.sentence.replace("|", "∣"), verdict.paper.replace("|", "∣")
+    link = f"[`{outcome.name}`](results/{_paper(outcome)}.md#{outcome.name})"
+    return f"| {link}: {sentence} | {paper or '–'} | {verdict.found} | {DECISIONS[verdict.decision]} |"
 
 
 def _row(outcome: Outcome, paper: str) -> str:

@@ -112,6 +112,14 @@ def test_the_first_pages_count_the_stored_decisions() -> None:
         assert sentence in (ROOT / page_name).read_text(encoding="utf-8")
 
 
+def test_the_summary_of_five_papers_has_the_stored_results() -> None:
+    module = scoreboard()
+    outcomes = [module.Outcome.read(path) for path in (ROOT / "docs" / "results").glob("*.json")]
+    text = (ROOT / "docs" / module.SUMMARY).read_text(encoding="utf-8")
+    assert module._summary(text, outcomes) == text, "run make results WRITE=1"
+    assert text.count("<!-- counts: ") == 5
+
+
 def test_an_outcome_on_its_way_does_not_replace_a_decided_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module, docs, run = scoreboard(), tmp_path / "docs", tmp_path / "run"
     (docs / "results").mkdir(parents=True)
