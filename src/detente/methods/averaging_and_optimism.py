@@ -60,7 +60,7 @@ def extra_adam(learning_rate: Rate = None, betas: tuple[float | Schedule, float 
 @registered(
     memory="Adam 2 + slow 1",
     use="as a first remedy if alternating training cycles or is noisy",
-    limits="does not help if the inner method diverges within k steps",
+    limits="does not help if the inner method diverges within k steps; converges slowly on large bilinear games",
 )
 def lookahead(
     every: int = 5,

@@ -18,7 +18,7 @@ MESSENGER_STEPS, RATE = 10, 2e-4
     memory="N + 1 times Adam 2, N more pairs",
     use="if single trainings sometimes collapse, and N times the cost is acceptable",
     limits="is expensive: N = 5 pairs by default, whose messengers take ten steps each; the gain over the local pairs "
-    "is one of speed, 1.3 to 2 times, not N-fold",
+    "is one of speed, at least 1.5 times but not N-fold",
 )
 def sgan(
     pairs: int = 5,

@@ -23,7 +23,7 @@ from detente.schemes.simultaneous import Simultaneous
 @registered(
     memory="snapshot 1, its gradient 1",
     use="for a stored dataset without BatchNorm, if noise prevents plain SGD from converging",
-    limits="does not replace Adam in deep networks; needs fixed latents",
+    limits="does not replace Adam in deep networks, where faster learning was not shown; needs fixed latents",
     points=25_600,
 )
 def svrg(every: float = 1.0, optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -> Method:
@@ -95,7 +95,7 @@ def svrg_discriminator(
 @registered(
     memory="snapshot 1, its gradient 1",
     use="for a stored dataset, if both rotation and noise prevent convergence",
-    limits="as `svrg`",
+    limits="as `svrg`; on the stochastic bilinear game only its averages came nearer, not its last iterate",
     points=25_600,
 )
 def svre(
