@@ -15,8 +15,8 @@ from detente.schemes.accept_reject_code import AcceptRejectCode
 @registered(
     memory="Adam 2",
     use="if alternating training cycles between modes",
-    limits="is slow if most proposals are rejected; on four Gaussians, `alternating` with six discriminator turns was not "
-    "shown to be worse, on ten classes of images accept–reject was behind",
+    limits="is slow if most proposals are rejected; on four Gaussians, `alternating` with six discriminator turns was "
+    "not shown to be worse, on ten classes of images accept–reject was behind",
 )
 def accept_reject(
     ascent_steps: int = 6,

@@ -144,8 +144,8 @@ def optimistic(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -
 @registered(
     memory="RMSProp 1",
     use="for small and medium-sized networks, if the Jacobian's eigenvalues are mostly imaginary",
-    limits="fails with BatchNorm; is biased on mini-batches; a large strength also attracts to stationary points that are "
-    "not minima",
+    limits="fails with BatchNorm; is biased on mini-batches; a large strength also attracts to stationary points that "
+    "are not minima",
 )
 def consensus(
     strength: float | Schedule = 10.0,
@@ -171,7 +171,7 @@ def consensus(
 @registered(
     memory="RMSProp 1",
     use='instead of consensus with BatchNorm: only the discriminator is regularised (`definition="code"`: 4)',
-    limits="does not damp the rotation of the generator; that it does better than consensus with BatchNorm was not shown",
+    limits="does not damp the rotation of the generator; doing better than consensus with BatchNorm was not shown",
 )
 def smoothing(
     strength: float | Schedule = 10.0,

@@ -22,8 +22,8 @@ GENERATOR_RATE = 1e-3  # Adam's rate for the generator of the mixture; the sourc
 @registered(
     memory="Adam 2 of G, variances 1 of D",
     use="if the generator covers few modes and the discriminator is small",
-    limits="does not support BatchNorm; per-sample gradients take about the time of another gradient; a gain over plain "
-    "gradients was not shown",
+    limits="does not support BatchNorm; per-sample gradients take about the time of another gradient; a gain over "
+    "plain gradients was not shown",
 )
 def covariance_langevin(
     optimizer: Optimizer | str = "adam",
