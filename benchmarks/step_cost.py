@@ -64,7 +64,7 @@ def run(quick: bool) -> list[Row]:
         for name, candidate in CANDIDATES.items():
             game = _game(candidate.objective)
             method, simultaneous = candidate.make_method(), methods.simultaneous(optimizer=_adam())
-            candidates = {"simultaneous": _steps(game, simultaneous), "method": _steps(game, method)}
+            candidates = {"simultaneous": repeated_steps(game, simultaneous), "method": repeated_steps(game, method)}
             timing = interleave(candidates, rounds=7 if quick else 31)
             method_gradients = method.scheme.gradient_evaluations(method.field, game.players)
             relative_gradients = method_gradients / simultaneous.gradient_evaluations(game)
@@ -91,7 +91,8 @@ def _game(objective: str) -> Game:
     )
 
 
-def _steps(game: Game, method: Method) -> Callable[[], None]:
+def repeated_steps(game: Game, method: Method) -> Callable[[], None]:
+    """Return a function that makes one step of a training."""
     generator = torch.Generator().manual_seed(0)
     state = method.prepare(game, method.initial(game, generator), generator)
     steps = Steps(game, method)
