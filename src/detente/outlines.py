@@ -81,6 +81,14 @@ class Outline(type):
                     return _evaluate(kind.__module__, statement.value)
         raise AttributeError(name)
 
+    def decoration(cls, name: str) -> dict[str, Any]:
+        """Return the keyword arguments of a decorator of this name; empty if there is none."""
+        decorators = cls._node.decorator_list if cls._node else []
+        for call in decorators:
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == name:
+                return {word.arg: _evaluate(cls.__module__, word.value) for word in call.keywords if word.arg}
+        return {}
+
     def parameters(cls) -> tuple[dict[str, Parameter], bool]:
         """Return the keyword parameters by name, with their types, and whether there may be any others.
 

@@ -11,6 +11,7 @@ from detente import cli
 from detente import registry as catalogue
 from detente.cli.commands import list as listing
 from detente.cli.naming import loaded, named_methods
+from detente.games import presets
 
 
 def printed(monkeypatch: pytest.MonkeyPatch, width: int) -> list[str]:
@@ -45,8 +46,13 @@ def test_every_method_says_when_to_use_it_and_names_its_paper(name: str) -> None
     member = loaded(named_methods()[name])
     registration = member.registration
     assert registration.use and registration.limits and registration.memory and listing.paper(member)
-    number, reason = listing.cost(member)
-    assert (float(number) >= 1 and not reason) if number != "—" else reason
+    game = presets.ring(**registration.ring)
+    assert registration.cost == pytest.approx(member().gradient_evaluations(game))
+    read = named_methods()[name].decoration("registered")
+    assert read.pop("ring", {}) == {} and {**vars(registration), **registration.ring} == {
+        **read,
+        "ring": registration.ring,
+    }
 
 
 @pytest.mark.parametrize("width", [80, 100, listing.WIDE, 200])

@@ -26,6 +26,7 @@ ANSWERS = [
     "--version",
     "list",
     "list games",
+    "list methods",
     "list metrics",
     "reproduce --list",
     "show --game.help",

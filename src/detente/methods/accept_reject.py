@@ -13,6 +13,7 @@ from detente.schemes.accept_reject_code import AcceptRejectCode
 
 
 @registered(
+    cost=7,
     memory="Adam 2",
     use="if alternating training cycles between modes",
     limits="is slow if most proposals are rejected; on four Gaussians, `alternating` with six discriminator turns was "
@@ -45,6 +46,7 @@ def accept_reject(
 
 
 @registered(
+    cost=7,
     memory="Adam 2",
     use="to repeat the authors' results on four Gaussians",
     limits="keeps a generator where the discriminator got better, the opposite of the paper's rule",
@@ -77,6 +79,7 @@ def accept_reject_code(
 
 
 @registered(
+    cost=101,
     memory="–",
     use="for test functions of a few variables",
     limits="rarely finds an improvement with thousands of parameters",

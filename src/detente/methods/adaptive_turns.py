@@ -11,6 +11,7 @@ from detente.schemes.adaptive_turns import AdaptiveTurns
 
 
 @registered(
+    cost=2,
     memory="Adam 2",
     use="if the discriminator wins early and the generator's loss only grows",
     limits="hides an imbalance that a penalty or other rates would remove; the threshold depends on the objective",

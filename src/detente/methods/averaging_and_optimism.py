@@ -19,6 +19,7 @@ from detente.schemes.simultaneous import Simultaneous
 
 
 @registered(
+    cost=2,
     memory="Adam 2 + last move 1",
     use="if Adam cycles and a step must not cost more",
     limits="is less stable than extragradient at the same rate",
@@ -39,6 +40,7 @@ def optimistic_adam(
 
 
 @registered(
+    cost=4,
     memory="Adam 2",
     use="as `extragradient`, with the betas and rates of the paper",
     limits="as `extragradient`",
@@ -58,6 +60,7 @@ def extra_adam(learning_rate: Rate = None, betas: tuple[float | Schedule, float 
 
 
 @registered(
+    cost=2,
     memory="Adam 2 + slow 1",
     use="as a first remedy if alternating training cycles or is noisy",
     limits="does not help if the inner method diverges within k steps; converges slowly on large bilinear games",
@@ -87,6 +90,7 @@ def lookahead(
 
 
 @registered(
+    cost=2,
     memory="Adam 2 + slow 2",
     use="instead of `lookahead` in very long runs",
     limits="has no benefit unless runs are many times longer than `nested_every`",
@@ -116,6 +120,7 @@ def nested_lookahead(
 
 
 @registered(
+    cost=2,
     memory="Adam 2 + generator 1",
     use="nearly always, for the final samples",
     limits="does not make the training converge",

@@ -24,26 +24,29 @@ GAN_PLAYERS = ("generator", "discriminator")
 
 @dataclass(frozen=True)
 class Registration:
-    """The texts of a method's row in the table of methods; the other columns are computed from its code.
+    """A method's row in the table of methods, in the source text, so that it is read without PyTorch.
 
     Args:
+        cost: gradients of one player's loss on one batch in a step of the method with its defaults, with snapshots and
+            passes over the whole set averaged over steps; a test compares it with `Method.gradient_evaluations`.
         memory: memory between steps in addition to the parameters, in multiples of their size.
         use: when to use the method, as the end of a sentence.
         limits: when the method fails, or its cost.
-        ring: settings of the game `ring` for the computation of the cost.
+        ring: settings of the game `ring` on which the cost is that.
     """
 
+    cost: float
     memory: str
     use: str
     limits: str
     ring: Mapping[str, Any]
 
 
-def registered(memory: str, use: str, limits: str, **ring: Any) -> Callable[[Build], Build]:
+def registered(cost: float, memory: str, use: str, limits: str, **ring: Any) -> Callable[[Build], Build]:
     """Return a decorator that sets the `registration` of a method's function; see `Registration` for the arguments."""
 
     def decorate(build: Build) -> Build:
-        build.registration = Registration(memory, use, limits, ring)  # type: ignore[attr-defined]
+        build.registration = Registration(cost, memory, use, limits, ring)  # type: ignore[attr-defined]
         return build
 
     return decorate

@@ -21,6 +21,7 @@ from detente.schemes.simultaneous import Simultaneous
 
 
 @registered(
+    cost=2,
     memory="RMSProp 1",
     use="as the baseline of the theory; one forward pass serves both players",
     limits="does not damp rotation: on the bilinear game, plain steps of any size spiral outwards",
@@ -38,6 +39,7 @@ def simultaneous(optimizer: Optimizer | str = "rmsprop_tensorflow", learning_rat
 
 
 @registered(
+    cost=2,
     memory="Adam 2",
     use="first, since it is the usual training of GANs",
     limits="on the bilinear game, plain steps stay on a cycle",
@@ -67,6 +69,7 @@ def alternating(
 
 
 @registered(
+    cost=2,
     memory="Adam 2",
     use="instead of `alternating`, for a twelfth less work: samples are generated once, as in PyTorch's tutorial",
     limits="the generator's turn has no independent noise",
@@ -84,6 +87,7 @@ def alternating_shared_batch(optimizer: Optimizer | str = "adam", learning_rate:
 
 
 @registered(
+    cost=4,
     memory="Adam 2",
     use="if losses oscillate; it adds no hyper-parameters",
     limits="each step evaluates the field twice",
@@ -108,6 +112,7 @@ def extragradient(
 
 
 @registered(
+    cost=2,
     memory="Adam 2 + last field 1",
     use="for the effect of extragradient with one evaluation per step",
     limits="needs smaller steps than extragradient",
@@ -125,6 +130,7 @@ def past_extragradient(optimizer: Optimizer | str = "adam", learning_rate: Rate 
 
 
 @registered(
+    cost=2,
     memory="last field 1",
     use="with plain SGD, against rotation at the lowest cost",
     limits='is not "optimistic Adam": it extrapolates fields, not Adam\'s moves',
@@ -142,6 +148,7 @@ def optimistic(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -
 
 
 @registered(
+    cost=4,
     memory="RMSProp 1",
     use="for small and medium-sized networks, if the Jacobian's eigenvalues are mostly imaginary",
     limits="fails with BatchNorm; is biased on mini-batches; a large strength also attracts to stationary points that "
@@ -169,6 +176,7 @@ def consensus(
 
 
 @registered(
+    cost=3,
     memory="RMSProp 1",
     use='instead of consensus with BatchNorm: only the discriminator is regularised (`definition="code"`: 4)',
     limits="does not damp the rotation of the generator; doing better than consensus with BatchNorm was not shown",
@@ -193,6 +201,7 @@ def smoothing(
 
 
 @registered(
+    cost=6,
     memory="RMSProp 1",
     use='to reproduce WGAN, with `objective="wasserstein"`',
     limits="clipping limits the critic's capacity (Gulrajani et al. 2017, section 3)",

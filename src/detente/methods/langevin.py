@@ -20,6 +20,7 @@ GENERATOR_RATE = 1e-3  # Adam's rate for the generator of the mixture; the sourc
 
 
 @registered(
+    cost=2,
     memory="Adam 2 of G, variances 1 of D",
     use="if the generator covers few modes and the discriminator is small",
     limits="does not support BatchNorm; per-sample gradients take about the time of another gradient; a gain over "
@@ -57,6 +58,7 @@ def covariance_langevin(
 
 
 @registered(
+    cost=2,
     memory="Adam 2 of G",
     use="for noise without per-sample gradients",
     limits="its noise ignores the noise of the data",
@@ -83,6 +85,7 @@ def sgld(
 
 
 @registered(
+    cost=2,
     memory="Adam 2 of G, momentum 1 of D",
     use="instead of `sgld` if batches are small",
     limits="as `sgld`",
@@ -111,6 +114,7 @@ def sgnht(
 
 
 @registered(
+    cost=2,
     memory="Adam 2 of G, momentum 1 and variances 1 of D",
     use="instead of `sgnht` if the noise differs between parameters",
     limits="does not support BatchNorm",

@@ -19,6 +19,7 @@ from detente.schemes.simultaneous import Simultaneous
 
 
 @registered(
+    cost=6,
     memory="RMSProp 1",
     use="if consensus would converge to an unstable point",
     limits="needs both Jv and Jᵀv in each step",
@@ -43,6 +44,7 @@ def symplectic_adjustment(
 
 
 @registered(
+    cost=26,
     memory="last solution 1",
     use="for small zero-sum games with strong interaction",
     limits="zero-sum games only; the cost assumes ten conjugate-gradient iterations, but most steps need fewer",
@@ -63,6 +65,7 @@ def competitive(learning_rate: float | Schedule = 1e-3, iterations: int = 10, to
 
 
 @registered(
+    cost=26,
     memory="moments 1 + last solution 1",
     use="for zero-sum GANs without penalties, if several times Adam's time is acceptable",
     limits="as `competitive`",
@@ -86,6 +89,7 @@ def adaptive_competitive(
 
 
 @registered(
+    cost=14,
     memory="moments 1",
     use="if training must converge to a local minimax point",
     limits="zero-sum games only; needs large batches",
@@ -115,6 +119,7 @@ def follow_the_ridge(
 
 
 @registered(
+    cost=6,
     memory="Adam 2",
     use="against mode collapse and mode cycling in small networks",
     limits="keeps the graphs of K discriminator steps in memory",

@@ -10,6 +10,7 @@ from detente.schemes.alternating import Alternating
 
 
 @registered(
+    cost=2,
     memory="Adam 2",
     use="as a strong current baseline for images, with the objective `relativistic` and the penalties R1 and R2",
     limits="needs second derivatives for its penalties",

@@ -15,6 +15,7 @@ MESSENGER_STEPS, RATE = 10, 2e-4
 
 
 @registered(
+    cost=70,
     memory="N + 1 times Adam 2, N more pairs",
     use="if single trainings sometimes collapse, and N times the cost is acceptable",
     limits="is expensive: N = 5 pairs by default, whose messengers take ten steps each; the gain over the local pairs "
@@ -52,6 +53,7 @@ def sgan(
 
 
 @registered(
+    cost=70,
     memory="as `sgan`",
     use="to study the effect of sharing half of the parameters",
     limits="is not cheaper than `sgan`; its authors found it worse for DCGANs",
@@ -81,6 +83,7 @@ def weight_shared_sgan(
 
 
 @registered(
+    cost=20,
     memory="as `sgan`",
     use="to study the effect of the messengers",
     limits="is worse than `sgan`: the local discriminators have never seen the global generator",

@@ -21,6 +21,7 @@ from detente.schemes.simultaneous import Simultaneous
 
 
 @registered(
+    cost=6,
     memory="snapshot 1, its gradient 1",
     use="for a stored dataset without BatchNorm, if noise prevents plain SGD from converging",
     limits="does not replace Adam in deep networks, where faster learning was not shown; needs fixed latents",
@@ -40,6 +41,7 @@ def svrg(every: float = 1.0, optimizer: Optimizer | str = "sgd", learning_rate: 
 
 
 @registered(
+    cost=6,
     memory="as `svrg`",
     use="instead of `svrg` to save time: both turns use one batch, as in the printed "
     "Algorithm 3 (the authors' later code draws twice)",
@@ -64,6 +66,7 @@ def svrg_shared_batch(every: float = 1.0, optimizer: Optimizer | str = "sgd", le
 
 
 @registered(
+    cost=4,
     memory="snapshot 1, D's gradient 1, Adam 2 of G",
     use="as `svrg`, if the generator needs Adam's scaling",
     limits="as `svrg`",
@@ -93,6 +96,7 @@ def svrg_discriminator(
 
 
 @registered(
+    cost=10,
     memory="snapshot 1, its gradient 1",
     use="for a stored dataset, if both rotation and noise prevent convergence",
     limits="as `svrg`; on the stochastic bilinear game only its averages came nearer, not its last iterate",
@@ -128,6 +132,7 @@ def svre(
 
 
 @registered(
+    cost=10,
     memory="as `svre`, average 1",
     use="instead of `svre` if its last iterate still moves around the solution",
     limits="as `svrg`",
@@ -154,6 +159,7 @@ def svre_averaged(
 
 
 @registered(
+    cost=10,
     memory="as `svre`, averages 1 of both",
     use="instead of `svre` for games that are nearly bilinear",
     limits="as `svrg`; an average of deep networks' weights over a long path is not a useful network",
@@ -180,6 +186,7 @@ def svre_restarted(
 
 
 @registered(
+    cost=100,
     memory="–",
     use="to study training without noise; the cost is 2 per batch of the dataset (here 50 or 100 of them)",
     limits="small datasets only",
@@ -198,6 +205,7 @@ def full_batch(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -
 
 
 @registered(
+    cost=8,
     memory="RMSProp 1",
     use="instead of consensus if batches must be small",
     limits="is slow: per-sample second derivatives make a step ten times as slow as with consensus",

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from detente.cli.command_words import Parser
 from detente.cli.display import console, print_members
-from detente.cli.naming import games, loaded, named_methods
-from detente.errors import InvalidValue, unknown
+from detente.cli.naming import games, named_methods
+from detente.errors import unknown
 from detente.outlines import Outline
 from detente.registry import FOLDERS, described, summary
 
@@ -37,7 +35,7 @@ def main(words: Sequence[str]) -> int:
     if options.folder is not None and options.folder not in folders:
         raise unknown("folder", options.folder, folders)
     if options.folder == "methods":
-        _print_methods({name: loaded(member) for name, member in named_methods().items()})
+        _print_methods(named_methods())
         return 0
     if options.folder == "metrics":
         _print_metrics(described("metrics"))
@@ -65,27 +63,6 @@ def paper(member: object) -> str:
     return "; ".join(papers)
 
 
-def cost(member: Callable[..., Any]) -> tuple[str, str]:
-    """Return a method's cost per step on the ring, or a dash and the reason."""
-    from detente.methods.method import Method
-
-    if member is Method:
-        return "—", "its field and scheme decide"
-    registration = getattr(member, "registration", None)
-    try:
-        game, method = _ring(*(registration.ring.items() if registration else ())), member()
-        method.check(game)
-        return f"{method.gradient_evaluations(game):g}", ""
-    except InvalidValue as error:
-        return "—", f"it needs {error.allowed}"
-
-
-@cache
-def _ring(*settings: tuple[str, Any]) -> Any:
-    """Return the game `ring` with these settings."""
-    return games()["ring"](**dict(settings))
-
-
 def _print_metrics(metrics: dict[str, Outline]) -> None:
     head = ("metric", "better", "what it measures", "what it needs")
     rows = [(name, kind.constant("better"), summary(kind), kind.constant("needs")) for name, kind in metrics.items()]
@@ -108,17 +85,15 @@ def _print_metrics(metrics: dict[str, Outline]) -> None:
     _print_notes(notes)
 
 
-def _print_methods(methods: dict[str, Callable[..., Any]]) -> None:
-    rows, reasons = [], {}
+def _print_methods(methods: dict[str, Outline]) -> None:
+    rows = []
     for name, member in methods.items():
-        number, reason = cost(member)
-        registration = getattr(member, "registration", None)
-        rows.append((name, number, summary(member), registration.use if registration else "", paper(member)))
-        if reason:
-            reasons.setdefault(reason, []).append(name)
+        registration = member.decoration("registered")
+        cost = f"{registration['cost']:g}" if registration else "—"
+        rows.append((name, cost, summary(member), registration.get("use", ""), paper(member)))
     notes = [
         f"{COST}: gradients of one player's loss on one batch, on the game `ring` with the method's own settings.",
-        *(f"— {', '.join(names)}: {reason}." for reason, names in reasons.items()),
+        "— method: its field and scheme decide.",
     ]
     head = ("method", COST, "what it is", "use it", "paper")
     if console.is_terminal:
