@@ -1,6 +1,6 @@
 """Several processes that train one game: each evaluates its rows of a batch, and sums are taken over all of them.
 
-Parts of a batch are equal, so a loss is L = (1/R) Σ_r L_r. A derivative of L is the mean over ranks of the derivatives of
+Parts of a batch are equal, so a loss is L = (1/R) Σ_r L_r. A derivative of L is the mean over ranks of those of the
 L_r, if every vector that enters it, such as the v of Jᵀv, is already that of the whole batch.
 """
 
