@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from detente.autodiff import Evaluation
+from detente.autodiff.over_ranks import losses_at
 from detente.autodiff.tracing import is_eager
 from detente.deprecated import adopt, lookup
 from detente.errors import require
@@ -55,8 +56,8 @@ class StepContext:
     @torch.no_grad()
     def loss(self, state: State, batch: Batch, player: str) -> Tensor:
         """Return one player's loss, (), at the state's point, without derivatives; buffers do not change."""
-        losses, _ = self.game.losses(state.vectors, state.buffers, self.game.with_step(batch, state.t), (player,))
-        return losses[player]
+        batch = self.game.with_step(batch, state.t)
+        return losses_at(self.game, state.vectors, state.buffers, batch, (player,))[player]
 
     def advance(self, state: State, directions: Vectors, noise: Noise, origin: Vectors | None = None) -> State:
         """Return the state after each player in `directions` has moved against its direction.
