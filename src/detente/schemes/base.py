@@ -17,6 +17,7 @@ from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.optimizers.base import Optimizer
+from detente.ranks import Ranks, rows
 from detente.state import Info, State, Tree, flatten, unflatten
 
 Noise = dict[str, Tensor]
@@ -101,6 +102,10 @@ class Scheme(ABC):
         """Return the number of batches that one step uses."""
         del players
         return 1
+
+    def batches_of_rank(self, batches: tuple[Batch, ...], ranks: Ranks, parts: int) -> tuple[Batch, ...]:
+        """Return what one rank evaluates of a step's batches. Default: its rows of each; see `detente.ranks.rows`."""
+        return tuple(rows(batch, ranks, parts) for batch in batches)
 
     @abstractmethod
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
