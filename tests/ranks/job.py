@@ -50,7 +50,7 @@ class Case:
 
     game: Callable[[], Game]
     method: Callable[[], Method] = lambda: methods.names()["alternating"]()
-    steps: int = 3
+    steps: int = 2
     seeds: tuple[int, ...] = (3,)
     dtype: torch.dtype = torch.float64
     batch_norm: BatchNorm = "whole"
@@ -77,18 +77,20 @@ class Trained:
 
 def train(case: Case, ranks: Ranks | None) -> Trained:
     """Train a case, in this process alone or with others."""
-    torch.set_default_dtype(case.dtype)
+    torch.set_default_dtype(torch.float32)  # data and examples are in float32
     torch.manual_seed(0)
     with off(), together(ranks):
         game, method = case.game().with_settings(case.settings), case.method()
         generators = [torch.Generator().manual_seed(seed) for seed in case.seeds]
-        states = [method.initial(game, generator) for generator in generators]
+        states = [_in(case.dtype, method.initial(game, generator)) for generator in generators]
+        torch.set_default_dtype(case.dtype)
         first, calls = states, 0
         steps = Steps(game, method, mapped=len(states) > 1, compiled=case.compiled)
         for _ in range(case.steps):
             states = [method.prepare(game, *each) for each in zip(states, generators, strict=True)]
             draws = [
-                [_own(game, method, draw(game, method, *each), ranks)] for each in zip(states, generators, strict=True)
+                [_own(case, game, method, draw(game, method, *each), ranks)]
+                for each in zip(states, generators, strict=True)
             ]
             with counting_messages() as messages:
                 states, _ = steps(states, draws)
@@ -96,8 +98,18 @@ def train(case: Case, ranks: Ranks | None) -> Trained:
     return Trained(first, states, calls, steps.fallback_reason)
 
 
-def _own(game: Game, method: Method, drawn: Draw, ranks: Ranks | None) -> Draw:
-    return Draw(method.batches_of_rank(game, drawn.batches, ranks), drawn.noise)
+def _in(dtype: torch.dtype, state: State) -> State:
+    return State.from_flat({name: _cast(dtype, tensor) for name, tensor in state.flat().items()}, state)
+
+
+def _cast(dtype: torch.dtype, tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def _own(case: Case, game: Game, method: Method, drawn: Draw, ranks: Ranks | None) -> Draw:
+    """Return this rank's part of a draw, in the case's dtype."""
+    whole = tuple({name: _cast(case.dtype, tensor) for name, tensor in batch.items()} for batch in drawn.batches)
+    return Draw(method.batches_of_rank(game, whole, ranks), drawn.noise)
 
 
 def distance(trained: Trained, alone: Trained) -> float:
