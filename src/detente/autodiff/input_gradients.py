@@ -24,8 +24,8 @@ def output_gradient(output: Tensor, at: Tensor) -> Tensor:
 def constant_gradient(loss: Tensor, at: Tensor) -> Tensor | None:
     """Return the gradient of a loss with respect to a tensor on its graph, as a constant; None if there is no graph.
 
-    The graph is kept, for the players' own gradients, and the result is not part of it. Over ranks, it is the gradient of
-    the whole batch's loss: all of it for a parameter, this rank's rows of it for any other tensor.
+    The graph is kept, for the players' own gradients, and the result is not part of it. Over ranks, it is the gradient
+    of the whole batch's loss: all of it for a parameter, this rank's rows of it for any other tensor.
 
     Args:
         loss: the loss, ().
