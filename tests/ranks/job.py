@@ -175,8 +175,14 @@ def main(module: str, folder: str, rank: str) -> None:
     warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)  # raised while compiling
     store = dist.FileStore(f"{folder}/store", COUNT)
     dist.init_process_group("gloo", store=store, rank=int(rank), world_size=COUNT, timeout=timedelta(seconds=300))
-    cases: Mapping[str, Case] = importlib.import_module(module).cases()
-    results = _results(cases, Ranks(int(rank), COUNT))
+    tests, ranks = importlib.import_module(module), Ranks(int(rank), COUNT)
+    results = _results(tests.cases(), ranks) if hasattr(tests, "cases") else {}
+    for name, function in tests.functions().items() if hasattr(tests, "functions") else ():
+        torch.manual_seed(0)
+        try:
+            results[name] = function(ranks)
+        except Exception:
+            results[name] = {"error": traceback.format_exc()}
     Path(folder, f"{rank}.json").write_text(json.dumps(results), encoding="utf-8")
     dist.barrier()
     dist.destroy_process_group()
@@ -184,7 +190,7 @@ def main(module: str, folder: str, rank: str) -> None:
 
 @cache
 def trained(module: str) -> dict[str, dict[str, Any]]:
-    """Return the results of a module's `cases`, which two processes train."""
+    """Return the results of a module's `cases`, which two processes train, and of its `functions` of a rank."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     with TemporaryDirectory() as folder:
         words = [sys.executable, "-m", "tests.ranks.job", module, folder]
