@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product as product_of
 from typing import Any
 
 import pytest
@@ -12,10 +13,10 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import batch_norm, softplus
 
-from detente import Networks, batch_mean
+from detente import Networks, autodiff, batch_mean
 from detente.autodiff.whole_batch_norm import WholeBatchNorm
 from detente.errors import InvalidValue
-from detente.game import Game
+from detente.game import EvaluationSettings, Game
 from detente.games.presets.points import ring
 from detente.networks.mlp import MLP
 from detente.networks.packed import Packed
@@ -29,6 +30,7 @@ from detente.ranks import (
     sum_over_ranks,
     together,
 )
+from detente.state import flatten
 from detente.training.mixing import check_mixing
 from tests.ranks.job import trained
 
@@ -152,6 +154,38 @@ def _chain(
     return [tensor.detach() for tensor in found]
 
 
+def derivatives(ranks: Ranks) -> Numbers:
+    """Every function of `autodiff`, on a game that has no BatchNorm, with rows on each rank and with all of them."""
+    game, generator = networks(partial(MLP, 2, 1, 8, 1)), torch.Generator().manual_seed(0)
+    vectors, buffers = game.initial(generator)
+    vectors = {name: vector.double() for name, vector in vectors.items()}
+    whole = {name: tensor.double() for name, tensor in game.draw(generator).items()}
+    u = {name: torch.randn(vector.shape, generator=generator, dtype=vector.dtype) for name, vector in vectors.items()}
+
+    def computed(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        point = game, vectors, buffers, batch
+        evaluation, product = autodiff.vector_jacobian(*point, u)
+        found = {"field": evaluation.field, "vector_jacobian": product, "losses": evaluation.losses}
+        found["jacobian_vector"] = autodiff.jacobian_vector(*point, u)
+        stacked = torch.cat([*u.values()])
+        products = autodiff.transposed_jacobian(*point)
+        found["transposed_jacobian"] = {"": products(stacked), "two": products(torch.stack([stacked, -stacked]))}
+        found["jacobian"] = {"": autodiff.jacobian(*point)}
+        found["linearization"] = autodiff.linearization(*point)[1](u, game.players)
+        evaluation, *both = autodiff.field_products(*point)
+        found["field_products"] = flatten({"v": evaluation.field, "0": both[0], "1": both[1]})
+        for full, shortcuts in product_of((False, True), ((), ("layered_moments",))):
+            of = game.with_settings(EvaluationSettings(shortcuts=shortcuts))
+            evaluation, covariance = autodiff.gradient_covariance(of, "discriminator", *point[1:], full=full)
+            found[f"covariance {full} {shortcuts}"] = {"": covariance, **evaluation.field, **evaluation.losses}
+        return flatten(found)
+
+    with together(ranks):
+        joint = computed(rows(whole, ranks))
+    alone = computed(whole)
+    return {name: apart(joint[name], tensor) / float(tensor.abs().max()) for name, tensor in alone.items()}
+
+
 def minibatch_features(scale: float) -> Game:
     """A discriminator that sees the spread of the batch, by a statistic of this process's rows."""
 
@@ -205,7 +239,7 @@ def accepted(ranks: Ranks) -> Numbers:
 
 
 def functions() -> dict[str, Callable[[Ranks], Numbers]]:
-    return {f.__name__: f for f in (sums, statistics, cut, normalized, accepted)}
+    return {f.__name__: f for f in (sums, statistics, cut, normalized, derivatives, accepted)}
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +264,11 @@ def test_statistics_are_those_of_the_whole_batch(results: dict[str, Numbers]) ->
 def test_ranks_have_their_rows_of_every_part(results: dict[str, Numbers]) -> None:
     assert results["cut"]["rows0"] == [0, 1, 4, 5, 8, 9] and results["cut"]["rows1"] == [2, 3, 6, 7, 10, 11]
     assert results["cut"]["plain"] == 5 and results["cut"]["type"] == "torch.int64"
+
+
+def test_every_derivative_is_that_of_the_whole_batch(results: dict[str, Numbers]) -> None:
+    assert len(results["derivatives"]) > 25
+    assert max(results["derivatives"].values()) <= 1e-13, results["derivatives"]
 
 
 def test_batch_norm_of_the_whole_batch_has_exact_derivatives(results: dict[str, Numbers]) -> None:
