@@ -22,7 +22,7 @@ from detente.games.adversarial import Adversarial
 from detente.games.presets.points import ring
 from detente.ranks import batch_mean
 from detente.registry import members
-from tests.ranks.job import Case, assert_equal, trained
+from tests.ranks.job import Case, Result, assert_equal
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHARED = methods.names()
@@ -183,10 +183,10 @@ def cases() -> dict[str, Case]:
 
 
 @pytest.mark.parametrize("name", [name for name in cases() if name != OF_ROWS])
-def test_two_ranks_equal_one_process(name: str) -> None:
-    assert_equal(trained(__name__)[name], TOLERANCE.get(name.partition(",")[0], 1e-11))
+def test_two_ranks_equal_one_process(name: str, results: dict[str, Result]) -> None:
+    assert_equal(results[name], TOLERANCE.get(name.partition(",")[0], 1e-11))
 
 
-def test_ranks_that_normalize_their_own_rows_still_agree() -> None:
-    result = trained(__name__)[OF_ROWS]
+def test_ranks_that_normalize_their_own_rows_still_agree(results: dict[str, Result]) -> None:
+    result = results[OF_ROWS]
     assert result["same"] and result["distance"] > 1e-3

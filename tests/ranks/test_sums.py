@@ -32,7 +32,7 @@ from detente.ranks import (
 )
 from detente.state import flatten
 from detente.training.mixing import check_mixing
-from tests.ranks.job import trained
+from tests.ranks.job import Result
 
 Numbers = dict[str, Any]
 
@@ -242,43 +242,36 @@ def functions() -> dict[str, Callable[[Ranks], Numbers]]:
     return {f.__name__: f for f in (sums, statistics, cut, normalized, derivatives, accepted)}
 
 
-@pytest.fixture(scope="module")
-def results() -> dict[str, Numbers]:
-    found = trained(__name__)
-    assert not any("error" in result for result in found.values()), found
-    return found
-
-
-def test_sums_are_differentiable_to_any_order(results: dict[str, Numbers]) -> None:
+def test_sums_are_differentiable_to_any_order(results: dict[str, Result]) -> None:
     assert max(results["sums"]["derivatives"]) <= 1e-14
     assert results["sums"]["mapped"] == 0
 
 
-def test_statistics_are_those_of_the_whole_batch(results: dict[str, Numbers]) -> None:
+def test_statistics_are_those_of_the_whole_batch(results: dict[str, Result]) -> None:
     result = results["statistics"]
     assert max(result[name] for name in ("mean", "deviation", "bucket", "every")) <= 1e-15
     assert result["integer"] == 3 and result["dtype"] == "torch.float32"
     assert result["messages"] == 4  # three tensors are one bucket
 
 
-def test_ranks_have_their_rows_of_every_part(results: dict[str, Numbers]) -> None:
+def test_ranks_have_their_rows_of_every_part(results: dict[str, Result]) -> None:
     assert results["cut"]["rows0"] == [0, 1, 4, 5, 8, 9] and results["cut"]["rows1"] == [2, 3, 6, 7, 10, 11]
     assert results["cut"]["plain"] == 5 and results["cut"]["type"] == "torch.int64"
 
 
-def test_every_derivative_is_that_of_the_whole_batch(results: dict[str, Numbers]) -> None:
+def test_every_derivative_is_that_of_the_whole_batch(results: dict[str, Result]) -> None:
     assert len(results["derivatives"]) > 25
     assert max(results["derivatives"].values()) <= 1e-13, results["derivatives"]
 
 
-def test_batch_norm_of_the_whole_batch_has_exact_derivatives(results: dict[str, Numbers]) -> None:
+def test_batch_norm_of_the_whole_batch_has_exact_derivatives(results: dict[str, Result]) -> None:
     result = results["normalized"]
     assert result["first"] <= 1e-14
     assert max(result["by x"]) <= 1e-12 and max(result["by weights"]) <= 1e-12
     assert result["traced"] <= 1e-12 and result["closed"] <= 1e-12
 
 
-def test_games_that_ranks_cannot_share_are_refused_by_name(results: dict[str, Numbers]) -> None:
+def test_games_that_ranks_cannot_share_are_refused_by_name(results: dict[str, Result]) -> None:
     answers = results["accepted"]
     assert [answers[name] for name in ("plain", "BatchNorm", "packed")] == ["", "", ""]
     assert "samples mix other than by BatchNorm" in answers["spread"] and answers["spread"].startswith("ranks: got 2")
