@@ -9,6 +9,7 @@ import torch
 
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.ranks import Ranks
 from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext
 from detente.state import Info, State, Tree
 
@@ -42,6 +43,18 @@ class Wrapper(Scheme):
     def draws(self, players: tuple[str, ...]) -> int:
         """Return the number of batches that the inner scheme uses."""
         return self.inner.draws(players)
+
+    def batches_of_rank(self, batches: tuple[Batch, ...], ranks: Ranks, parts: int) -> tuple[Batch, ...]:
+        """Return what the inner scheme evaluates on one rank."""
+        return self.inner.batches_of_rank(batches, ranks, parts)
+
+    def memory_of_rank(self, memory: Tree, ranks: Ranks) -> Tree:
+        """Return what one rank holds of the inner scheme's memory, and this scheme's own."""
+        return {**memory, "inner": self.inner.memory_of_rank(memory["inner"], ranks)}
+
+    def whole_memory(self, memory: Tree, ranks: Ranks) -> Tree:
+        """Return the inner scheme's memory of all ranks, and this scheme's own."""
+        return {**memory, "inner": self.inner.whole_memory(memory["inner"], ranks)}
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         """Return the cost of the inner scheme."""

@@ -1,0 +1,274 @@
+"""Several processes that train one game: each evaluates its rows of a batch, and sums are taken over all of them.
+
+Parts of a batch are equal, so a loss is L = (1/R) Σ_r L_r. A derivative of L is the mean over ranks of those of the
+L_r, if every vector that enters it, such as the v of Jᵀv, is already that of the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed import _functional_collectives as collectives
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+from detente.errors import InvalidValue, require, unknown
+
+BatchNorm = Literal["whole", "rows"]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One process of several that train one game, in torch.distributed's default process group.
+
+    Args:
+        rank: index of this process, 0 … count − 1.
+        count: number of processes R, ≥ 1.
+        batch_norm: whether BatchNorm normalises the "whole" batch, as one process would, or each rank's "rows".
+        shard: whether each rank holds only its part of the optimizers' memory. Parameters are the same to the bit, and
+            each move sends one more message.
+    """
+
+    rank: int
+    count: int
+    batch_norm: BatchNorm = "whole"
+    shard: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.count >= 1, "count", self.count, "an integer ≥ 1")
+        require(0 <= self.rank < self.count, "rank", self.rank, f"0 … {self.count - 1}")
+        if self.batch_norm not in get_args(BatchNorm):
+            raise unknown("batch_norm", self.batch_norm, get_args(BatchNorm))
+
+    def rows(self, size: int, parts: int = 1) -> Tensor:
+        """Return the indices of this rank's rows in a batch of `size` samples; see `rows`.
+
+        Raises:
+            InvalidValue: the batch cannot be divided equally.
+        """
+        allowed = f"a multiple of the number of ranks, {self.count}"
+        require(size % self.count == 0, "batch", size, allowed, "Every rank evaluates the same number of samples")
+        parts = parts if size % (parts * self.count) == 0 else 1
+        return torch.arange(size).view(parts, self.count, -1)[:, self.rank].flatten()
+
+
+@dataclass
+class Messages:
+    """What this process sent while it was counted; compiled steps count while they are traced, and not later.
+
+    Args:
+        calls: number of sums and gathers over ranks.
+        bytes: size of the tensors that were sent.
+    """
+
+    calls: int = 0
+    bytes: int = 0
+
+
+_RANKS: ContextVar[Ranks | None] = ContextVar("ranks", default=None)
+_COUNTERS: list[Messages] = []
+
+
+def ranks() -> Ranks | None:
+    """Return the ranks that evaluate a batch together; None if this process evaluates it alone."""
+    return _RANKS.get()
+
+
+@contextmanager
+def together(ranks: Ranks | None) -> Iterator[None]:
+    """Context in which every derivative is that of the whole batch, of which each rank has its rows.
+
+    All ranks must enter it and take the same steps. With None, or a single rank, nothing is sent.
+    """
+    token = _RANKS.set(ranks if ranks is not None and ranks.count > 1 else None)
+    try:
+        yield
+    finally:
+        _RANKS.reset(token)
+
+
+@contextmanager
+def counting_messages() -> Iterator[Messages]:
+    """Context that counts the messages of this process."""
+    messages = Messages()
+    _COUNTERS.append(messages)
+    try:
+        yield messages
+    finally:
+        _COUNTERS.remove(messages)
+
+
+def rows(batch: dict[str, Tensor], ranks: Ranks | None, parts: int = 1) -> dict[str, Tensor]:
+    """Return the rows of one rank in a whole batch; tensors without rows, (), belong to every rank.
+
+    Args:
+        batch: the whole batch, the same on all ranks.
+        ranks: the ranks; None returns the batch.
+        parts: `accumulate`, the number of parts in which the batch is evaluated. Each rank has its rows of every part,
+            so that together the ranks evaluate the parts that one process would.
+
+    Raises:
+        InvalidValue: the tensors differ in the number of rows, or it is not a multiple of the number of ranks.
+    """
+    if ranks is None or ranks.count == 1:
+        return batch
+    sizes = {len(tensor) for tensor in batch.values() if tensor.dim()}
+    if len(sizes) > 1:
+        shapes = {name: tuple(tensor.shape) for name, tensor in batch.items()}
+        allowed = "1 for a game without one row per sample in its batches"
+        raise InvalidValue("ranks", ranks.count, allowed, f"This batch has the shapes {shapes}")
+    part = dict(batch)
+    for size in sizes:
+        indices = ranks.rows(size, parts)
+        first, count = int(indices[0]), len(indices)
+        contiguous = int(indices[-1]) == first + count - 1
+        for name, tensor in batch.items():
+            if tensor.dim():
+                part[name] = tensor[first : first + count] if contiguous else tensor[indices.to(tensor.device)]
+    if "seed" in part:  # layers that draw random numbers need a different seed for each rank, and each part of it
+        part["seed"] = part["seed"] + ranks.rank * 2**16
+    return part
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over ranks: linear, symmetric and element-wise, so it is its own derivative and its own mapped form."""
+
+    generate_vmap_rule = False
+
+    @staticmethod
+    def forward(tensor: Tensor) -> Tensor:
+        _count(tensor)
+        return collectives.wait_tensor(collectives.all_reduce(tensor.contiguous(), "sum", _group()))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        del ctx, inputs, output
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Tensor:
+        return _sum(cotangents[0])
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], tensor: Tensor) -> tuple[Tensor, int | None]:
+        return _sum(tensor), in_dims[0]
+
+
+def _sum(tensor: Tensor) -> Tensor:
+    return _Sum.apply(tensor)  # pyright: ignore[reportReturnType]
+
+
+def _group() -> Any:
+    return dist.group.WORLD
+
+
+def _count(tensor: Tensor) -> None:
+    for messages in _COUNTERS:
+        messages.calls += 1
+        messages.bytes += tensor.numel() * tensor.element_size()
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """Return the sum over ranks; differentiable to any order, since its derivative is a sum over ranks again.
+
+    A result of autograd is one rank's summand of the derivative: their sum is the derivative of the sum of all ranks'
+    losses.
+    """
+    return tensor if ranks() is None else _sum(tensor)
+
+
+def batch_size(tensor: Tensor) -> int:
+    """Return the number of rows of the whole batch: `len(tensor)` if one process has all rows."""
+    current = ranks()
+    return len(tensor) if current is None else len(tensor) * current.count
+
+
+def batch_mean(tensor: Tensor) -> Tensor:
+    """Return the mean of all elements, (), over the whole batch: `tensor.mean()` if one process has all rows.
+
+    A loss that uses a statistic of the batch, such as the mean of all scores in a non-linear function, must take it
+    from here. It can be differentiated to any order.
+    """
+    mean, current = tensor.mean(), ranks()
+    return mean if current is None else _sum(mean) / current.count
+
+
+def batch_deviation(tensor: Tensor) -> Tensor:
+    """Return the standard deviation of all elements, (), over the whole batch, with divisor n."""
+    current = ranks()
+    if current is None:
+        return tensor.std(correction=0)
+    mean = tensor.mean()
+    of_ranks = gathered(torch.stack([mean, (tensor - mean).square().mean()]), current)
+    return whole_statistics(of_ranks)[1].sqrt()
+
+
+def whole_statistics(of_ranks: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance over all ranks, (…), from those of equally many numbers on each rank, (ranks, 2, …)."""
+    means, variances = of_ranks.unbind(1)
+    mean = means.mean(0)
+    return mean, (variances + (means - mean).square()).mean(0)
+
+
+def mean_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return the mean over ranks of each tensor, off autograd's graph, in one message.
+
+    Integers, such as BatchNorm's counts of batches, are the same on all ranks, and are not sent. Tensors of different
+    dtypes travel in the one that can represent all of them.
+    """
+    current = ranks()
+    sent = [index for index, tensor in enumerate(tensors) if tensor.is_floating_point()]
+    if current is None or not sent:
+        return list(tensors)
+    dtype = tensors[sent[0]].dtype
+    for index in sent:
+        dtype = torch.promote_types(dtype, tensors[index].dtype)
+    with torch.no_grad():
+        parts, results = [tensors[index] for index in sent], list(tensors)
+        bucket = _sum(torch.cat([part.reshape(-1).to(dtype) for part in parts])) / current.count
+        pieces = bucket.split([part.numel() for part in parts])
+        for index, part, piece in zip(sent, parts, pieces, strict=True):
+            results[index] = piece.view(part.shape).to(part.dtype)
+    return results
+
+
+def gathered(tensor: Tensor, ranks: Ranks) -> Tensor:
+    """Return every rank's tensor, (ranks, …), for few numbers: a gather is quicker than a sum, and as differentiable.
+
+    All ranks then add the same numbers in the same order.
+    """
+    return _Gather.apply(tensor, ranks)  # pyright: ignore[reportReturnType]
+
+
+class _Gather(torch.autograd.Function):
+    """Every rank's tensor. Its derivative by one rank's is the sum over ranks of that row."""
+
+    generate_vmap_rule = False
+
+    @staticmethod
+    def forward(tensor: Tensor, ranks: Ranks) -> Tensor:
+        if get_proxy_mode() is not None:  # the compiler's C++ wrapper has sums, but no gathers
+            own = torch.arange(ranks.count, device=tensor.device) == ranks.rank  # so that all ranks have one graph
+            return _sum(torch.where(own.view(-1, *[1] * tensor.dim()), tensor, 0))
+        _count(tensor)
+        of_ranks = tensor.new_empty(ranks.count, *tensor.shape)
+        dist.all_gather([*of_ranks.unbind()], tensor.contiguous())
+        return of_ranks
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Ranks], output: Tensor) -> None:
+        del output
+        ctx.rank = inputs[1].rank
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None]:
+        return _sum(cotangents[0])[ctx.rank], None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, None], tensor: Tensor, ranks: Ranks) -> tuple[Tensor, int | None]:
+        return gathered(tensor, ranks), None if in_dims[0] is None else in_dims[0] + 1
