@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -10,8 +11,9 @@ from types import ModuleType
 
 import detente
 import detente.cli.commands as packages
+from detente.cli.ranks import one_of_several, prints
 from detente.cli.terminal import flush, one_line, silence, streams
-from detente.errors import InvalidValue, unknown
+from detente.errors import InvalidValue, RankError, unknown
 from detente.training.signals import exit_status, raise_on_termination
 
 
@@ -28,6 +30,8 @@ def main(words: Sequence[str] | None = None) -> int:
     Args:
         words: the words after `detente` (default: those of this process).
     """
+    if one_of_several():
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost process is reported in one line
     with streams():
         status = _status(list(sys.argv[1:] if words is None else words))
         flush()
@@ -43,10 +47,10 @@ def _status(words: list[str]) -> int:
     except InvalidValue as error:
         if debug:
             raise
-        _complain(one_line(error))
+        _complain(one_line(error), error)
         return 2
     except KeyboardInterrupt as interrupt:
-        _complain("interrupted")
+        _complain("interrupted", interrupt)
         return exit_status(interrupt)
     except SystemExit as end:  # after a help page
         return end.code if isinstance(end.code, int) else 2
@@ -57,12 +61,17 @@ def _status(words: list[str]) -> int:
         if debug:
             raise
         allowed = "a file that can be read or written"
-        _complain(one_line(InvalidValue("file", error.filename, allowed, error.strerror or str(error))))
+        _complain(one_line(InvalidValue("file", error.filename, allowed, error.strerror or str(error))), error)
         return 2
+    except RankError as error:
+        if debug:
+            raise
+        _complain(one_line(error), error)
+        return 1
     except Exception as error:
         if debug:
             raise
-        _complain(f"{type(error).__name__}: {one_line(error)} (--debug shows where)")
+        _complain(f"{type(error).__name__}: {one_line(error)} (--debug shows where)", error)
         return 1
 
 
@@ -99,8 +108,8 @@ def _overview() -> str:
     )
 
 
-def _complain(text: str) -> None:
-    if sys.stderr is None:  # closed
+def _complain(text: str, error: BaseException) -> None:
+    if sys.stderr is None or not prints(error):  # closed; or another process prints it
         return
     try:
         print(f"detente: {text}", file=sys.stderr, flush=True)

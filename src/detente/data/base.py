@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from detente.ranks import Ranks, ranks
+
 
 class Data(ABC):
     """Base class of sources of real samples.
@@ -44,7 +46,8 @@ class StoredData(Data):
     """Base class of finite sets stored as one array, in memory or memory-mapped.
 
     Samples are drawn independently and uniformly, with replacement, so that the generator's state is enough to resume
-    exactly. Images stored as uint8 are converted to x / 127.5 - 1, float32 in [-1, 1], when they are read.
+    exactly. Images stored as uint8 are converted to x / 127.5 - 1, float32 in [-1, 1], when they are read. Of several
+    ranks that evaluate a batch together, each reads its own rows only; the others' are zero.
     """
 
     @property
@@ -97,4 +100,23 @@ class StoredData(Data):
 
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         indices = torch.randint(self.size, (count,), generator=generator, device=generator.device)
-        return {name: values.to(generator.device) for name, values in self.take(indices).items()}
+        current = ranks()
+        if current is None:
+            return {name: values.to(generator.device) for name, values in self.take(indices).items()}
+        part = self.take(indices[current.rows(count)])
+        return {name: whole_batch(values, current).to(generator.device) for name, values in part.items()}
+
+
+def whole_batch(part: Tensor, ranks: Ranks) -> Tensor:
+    """Return a batch with one rank's rows in their place, and zeros for those of the others.
+
+    On a CPU the zeros take neither time nor memory, since NumPy leaves them to the system until they are read.
+    """
+    shape = (len(part) * ranks.count, *part.shape[1:])
+    if part.device.type == "cpu":
+        bytes_of_all = part.numel() * part.element_size() * ranks.count
+        whole = torch.from_numpy(np.zeros(bytes_of_all, np.uint8)).view(part.dtype).reshape(shape)
+    else:
+        whole = part.new_zeros(shape)
+    whole[ranks.rows(len(whole))] = part
+    return whole

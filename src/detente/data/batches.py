@@ -20,9 +20,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Sampler, default_collate
 
 from detente.data.arrays import as_data
-from detente.data.base import Data, StoredData
+from detente.data.base import Data, StoredData, whole_batch
 from detente.errors import InvalidValue, require
 from detente.modules.randomness import NUMPY, PYTHON, seeded
+from detente.ranks import ranks
 
 SOURCES = (
     "data of detente, a DataLoader, a Dataset, tensors, an iterable of batches, or a function of a torch.Generator"
@@ -230,7 +231,11 @@ class _Rows(Batches):
         self.size = len(tree_leaves(self.tensors)[0])
 
     def draw(self, count: int, generator: torch.Generator) -> Any:
-        return self.take(torch.randint(self.size or 0, (count,), generator=generator, device=generator.device))
+        indices = torch.randint(self.size or 0, (count,), generator=generator, device=generator.device)
+        current = ranks()
+        if current is None:
+            return self.take(indices)
+        return tree_map(lambda part: whole_batch(part, current), self.take(indices[current.rows(count)]))
 
     def take(self, indices: Tensor) -> Any:
         return tree_map(lambda tensor: tensor[indices.to(tensor.device)], self.tensors)

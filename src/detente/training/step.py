@@ -13,8 +13,10 @@ from torch import Tensor
 from detente.deprecated import lookup
 from detente.game import Batch, Game
 from detente.methods.method import Method
+from detente.ranks import Ranks, ranks, rows, together
 from detente.schemes.base import NoisePerBatch
 from detente.state import Info, State, Tree, flatten, unflatten
+from detente.training.distributed import everywhere
 from detente.training.graph import Graph, StepFunction, leaves_of
 
 Compile = Literal["auto", "on", "off"]
@@ -39,10 +41,15 @@ def state_to_device(state: State, device: str | torch.device | None) -> State:
     return State.from_flat({name: tensor.to(device) for name, tensor in state.flat().items()}, state)
 
 
-def draw(game: Game, method: Method, state: State, generator: torch.Generator) -> Draw:
-    """Return the random input of one step, on the device of the state."""
+def draw(game: Game, method: Method, state: State, generator: torch.Generator, ranks: Ranks | None = None) -> Draw:
+    """Return the random input of one step, on the device of the state.
+
+    Every rank draws the whole batch, so that a seed means the same batches for any number of ranks, and gets its rows.
+    """
     device = state.t.device
-    batches = tuple(batch_to_device(game.draw(generator), device) for _ in range(method.draws(game)))
+    with together(ranks):  # stored data are read for this rank's rows only
+        drawn = (rows(game.draw(generator), ranks) for _ in range(method.draws(game)))
+        batches = tuple(batch_to_device(batch, device) for batch in drawn)
     return Draw(batches, draw_noise(game, method, state, generator))
 
 
@@ -219,7 +226,7 @@ class Steps:
         names = tuple(name for batch in draws[0]["batches"].values() for name in batch)
         key = (names, *[tensor.shape for tensor in leaves])
         if key not in self._graphs:
-            self._graphs[key] = Graph(function, inputs)
+            self._graphs[key] = everywhere(lambda: Graph(function, inputs), ranks())
         return self._graphs[key](leaves)
 
 

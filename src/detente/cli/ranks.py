@@ -1,0 +1,84 @@
+"""Commands that torchrun starts as several processes: they print once, and a mistake ends all of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from detente.cli.command_words import Parser
+from detente.cli.terminal import silence
+
+if TYPE_CHECKING:
+    from detente.ranks import Ranks
+
+TIMEOUT = 1800.0  # as in detente.training.distributed, which imports torch
+HELP = "seconds that a process waits for the others, if torchrun starts several"
+Result = TypeVar("Result")
+
+
+def add_timeout(parser: Parser) -> None:
+    """Add the option --timeout."""
+    parser.add("--timeout", float, HELP, TIMEOUT)
+
+
+def one_of_several() -> bool:
+    """Return whether torchrun started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def is_first(ranks: Ranks | None) -> bool:
+    """Return whether this process prints and writes."""
+    return ranks is None or ranks.rank == 0
+
+
+@contextmanager
+def all_ranks(timeout: float) -> Iterator[Ranks | None]:
+    """Yield this process's rank after all have joined, or None without torchrun; only rank 0 prints inside."""
+    if not one_of_several():
+        yield None
+        return
+    from detente.training.distributed import joined, leave, naming_lost_ranks
+
+    ranks = joined(timeout=timeout)
+    with warnings.catch_warnings():
+        if not is_first(ranks):
+            warnings.simplefilter("ignore")
+            silence(sys.stdout)
+        with naming_lost_ranks(ranks):
+            yield ranks
+    leave(ranks)
+
+
+def built_everywhere(build: Callable[[], Result], ranks: Ranks | None) -> Result:
+    """Return what is built on this rank, once it was built on all; a mistake on one ends all."""
+    if ranks is None:
+        return build()
+    from detente.training.distributed import everywhere
+
+    return everywhere(build, ranks)
+
+
+def restarted() -> bool:
+    """Return whether torchrun has started this process again after a failure."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def continues(directory: Path, described: dict[str, Any]) -> bool:
+    """Return whether a directory has a run with the same options, which can be continued."""
+    from detente.training.run_directory.status import run_status
+
+    return run_status(directory, described) in ("finished", "unfinished")
+
+
+def prints(error: BaseException) -> bool:
+    """Return whether this process prints an error that several may have raised."""
+    if not one_of_several():
+        return True
+    from detente.training.distributed import tells
+
+    return tells(error)

@@ -1,0 +1,76 @@
+"""What several ranks check and share before their first step."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from detente.errors import InvalidValue
+from detente.game import Game
+from detente.ranks import Ranks
+from detente.state import State
+from detente.training.distributed import alone, by_first, everyones, everywhere, of_first, require_trainable
+from detente.training.progress import Progress
+from detente.training.run import Run
+from detente.training.run_directory.provenance import provenance
+
+SMALL = 300_000  # parameters; two ranks of a game of 2,000 took 11 times as long as one process
+
+
+def require_ranks_fit(run: Run, ranks: Ranks) -> None:
+    """Raise `InvalidValue` if ranks cannot share a run; warn, on rank 0, if that is slow or not exact."""
+    require_trainable(run.device, run.game.batch, ranks)
+    if ranks.rank > 0:
+        return
+    vectors, _ = run.game.initial(torch.Generator())
+    count = sum(vector.numel() for vector in vectors.values())
+    if count <= SMALL:
+        text = f"{count:,} parameters are few for {ranks.count} ranks, whose messages take longer than what they save"
+        warnings.warn(f"{text}; give each process another seed instead", stacklevel=2)
+    if getattr(run.game, "stochastic", False):
+        text = "layers that draw random numbers draw others on each rank: training is not equal to that of one process"
+        warnings.warn(text, stacklevel=2)
+
+
+def require_same_data(game: Game, ranks: Ranks | None) -> None:
+    """Raise `InvalidValue`, on all ranks, if one has other data, or networks with other code, than rank 0."""
+    found = everyones(everywhere(lambda: {} if alone(ranks) else provenance(game), ranks), ranks)
+    for rank, origin in enumerate(found):
+        for name in ("data", "code"):
+            if origin.get(name) != found[0].get(name):
+                value = f"{name} of rank {rank}: {origin.get(name)}"
+                raise InvalidValue(name, value, f"the same on every rank; rank 0 has {found[0].get(name)}")
+
+
+def progress_of_first(progress: Sequence[Progress], ranks: Ranks | None) -> tuple[Progress, ...]:
+    """Return rank 0's progress on every rank, so that only rank 0 needs its checkpoint or its initial parameters.
+
+    Args:
+        progress: the progress of every seed on this rank; on ranks other than 0, only its shapes and devices matter.
+        ranks: the ranks.
+    """
+    if alone(ranks):
+        return tuple(progress)
+    plain = by_first(lambda: [replace(entry, state=None) for entry in progress], ranks)  # pyright: ignore
+    same = everyones([shapes(entry.state) for entry in progress], ranks)
+    for rank, shapes_of_rank in enumerate(same):
+        if shapes_of_rank != same[0]:
+            allowed = "the same networks and the same method on every rank"
+            raise InvalidValue("game", f"tensors of other names or shapes on rank {rank}", allowed)
+    states = [State.from_flat(of_first(entry.state.flat(), ranks), entry.state) for entry in progress]
+    return tuple(replace(entry, state=state) for entry, state in zip(plain, states, strict=True))
+
+
+def shapes(state: State) -> list[tuple[str, tuple[int, ...], str]]:
+    """Return the name, the shape and the dtype of each tensor of a state."""
+    return [(name, tuple(tensor.shape), str(tensor.dtype)) for name, tensor in state.flat().items()]
+
+
+def leaves(progress: Sequence[Progress]) -> dict[str, Tensor]:
+    """Return all tensors of a progress by a name that says where they are, for `require_alike`."""
+    tensors = {f"{n} (seed {e.seed})": tensor for e in progress for n, tensor in e.state.flat().items()}
+    return tensors | {f"the random generator (seed {e.seed})": e.random for e in progress}
