@@ -43,16 +43,16 @@ class Ranks:
         if self.batch_norm not in get_args(BatchNorm):
             raise unknown("batch_norm", self.batch_norm, get_args(BatchNorm))
 
-    def rows(self, size: int) -> slice:
-        """Return the rows of this rank in a batch of `size` samples.
+    def rows(self, size: int, parts: int = 1) -> Tensor:
+        """Return the indices of this rank's rows in a batch of `size` samples; see `rows`.
 
         Raises:
             InvalidValue: the batch cannot be divided equally.
         """
         allowed = f"a multiple of the number of ranks, {self.count}"
         require(size % self.count == 0, "batch", size, allowed, "Every rank evaluates the same number of samples")
-        part = size // self.count
-        return slice(self.rank * part, (self.rank + 1) * part)
+        parts = parts if size % (parts * self.count) == 0 else 1
+        return torch.arange(size).view(parts, self.count, -1)[:, self.rank].flatten()
 
 
 @dataclass
@@ -101,8 +101,14 @@ def counting_messages() -> Iterator[Messages]:
         _COUNTERS.remove(messages)
 
 
-def rows(batch: dict[str, Tensor], ranks: Ranks | None) -> dict[str, Tensor]:
+def rows(batch: dict[str, Tensor], ranks: Ranks | None, parts: int = 1) -> dict[str, Tensor]:
     """Return the rows of one rank in a whole batch; tensors without rows, (), belong to every rank.
+
+    Args:
+        batch: the whole batch, the same on all ranks.
+        ranks: the ranks; None returns the batch.
+        parts: `accumulate`, the number of parts in which the batch is evaluated. Each rank has its rows of every part,
+            so that together the ranks evaluate the parts that one process would.
 
     Raises:
         InvalidValue: the tensors differ in the number of rows, or it is not a multiple of the number of ranks.
@@ -114,9 +120,16 @@ def rows(batch: dict[str, Tensor], ranks: Ranks | None) -> dict[str, Tensor]:
         shapes = {name: tuple(tensor.shape) for name, tensor in batch.items()}
         allowed = "1 for a game without one row per sample in its batches"
         raise InvalidValue("ranks", ranks.count, allowed, f"This batch has the shapes {shapes}")
-    part = {name: tensor[ranks.rows(len(tensor))] if tensor.dim() else tensor for name, tensor in batch.items()}
-    if "seed" in part:  # layers that draw random numbers need a different seed for each rank
-        part["seed"] = part["seed"] + ranks.rank
+    part = dict(batch)
+    for size in sizes:
+        indices = ranks.rows(size, parts)
+        first, count = int(indices[0]), len(indices)
+        contiguous = int(indices[-1]) == first + count - 1
+        for name, tensor in batch.items():
+            if tensor.dim():
+                part[name] = tensor[first : first + count] if contiguous else tensor[indices.to(tensor.device)]
+    if "seed" in part:  # layers that draw random numbers need a different seed for each rank, and each part of it
+        part["seed"] = part["seed"] + ranks.rank * 2**16
     return part
 
 
@@ -166,6 +179,12 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     return tensor if ranks() is None else _sum(tensor)
 
 
+def batch_size(tensor: Tensor) -> int:
+    """Return the number of rows of the whole batch: `len(tensor)` if one process has all rows."""
+    current = ranks()
+    return len(tensor) if current is None else len(tensor) * current.count
+
+
 def batch_mean(tensor: Tensor) -> Tensor:
     """Return the mean of all elements, (), over the whole batch: `tensor.mean()` if one process has all rows.
 
@@ -174,6 +193,23 @@ def batch_mean(tensor: Tensor) -> Tensor:
     """
     mean, current = tensor.mean(), ranks()
     return mean if current is None else _sum(mean) / current.count
+
+
+def batch_deviation(tensor: Tensor) -> Tensor:
+    """Return the standard deviation of all elements, (), over the whole batch, with divisor n; otherwise as the mean."""
+    current = ranks()
+    if current is None:
+        return tensor.std(correction=0)
+    mean = tensor.mean()
+    of_ranks = gathered(torch.stack([mean, (tensor - mean).square().mean()]), current)
+    return whole_statistics(of_ranks)[1].sqrt()
+
+
+def whole_statistics(of_ranks: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance over all ranks, (…), from those of equally many numbers on each rank, (ranks, 2, …)."""
+    means, variances = of_ranks.unbind(1)
+    mean = means.mean(0)
+    return mean, (variances + (means - mean).square()).mean(0)
 
 
 def mean_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -200,19 +236,38 @@ def mean_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
     return results
 
 
-def gathered(tensor: Tensor) -> Tensor:
-    """Return every rank's tensor, (ranks, …), off autograd's graph; for few numbers, whose sums are then exact.
+def gathered(tensor: Tensor, ranks: Ranks) -> Tensor:
+    """Return every rank's tensor, (ranks, …), for few numbers: a gather is quicker than a sum, and as differentiable.
 
-    Every rank adds the same numbers in the same order, and one short gather takes less time than one short sum.
+    All ranks then add the same numbers in the same order.
     """
-    current = ranks()
-    tensor = tensor.detach()
-    if current is None:
-        return tensor.unsqueeze(0)
-    if get_proxy_mode() is not None:  # the compiler's C++ wrapper has sums, but no gathers
-        parts = [tensor if rank == current.rank else torch.zeros_like(tensor) for rank in range(current.count)]
-        return _sum(torch.stack(parts))
-    _count(tensor)
-    parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(current.count)]
-    dist.all_gather(parts, tensor.contiguous())
-    return torch.stack(parts)
+    return _Gather.apply(tensor, ranks)  # pyright: ignore[reportReturnType]
+
+
+class _Gather(torch.autograd.Function):
+    """Every rank's tensor. Its derivative by one rank's is the sum over ranks of that row."""
+
+    generate_vmap_rule = False
+
+    @staticmethod
+    def forward(tensor: Tensor, ranks: Ranks) -> Tensor:
+        if get_proxy_mode() is not None:  # the compiler's C++ wrapper has sums, but no gathers
+            zero = torch.zeros_like(tensor)
+            return _sum(torch.stack([tensor if rank == ranks.rank else zero for rank in range(ranks.count)]))
+        _count(tensor)
+        parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(ranks.count)]
+        dist.all_gather(parts, tensor.contiguous())
+        return torch.stack(parts)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Ranks], output: Tensor) -> None:
+        del output
+        ctx.rank = inputs[1].rank
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None]:
+        return _sum(cotangents[0])[ctx.rank], None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, None], tensor: Tensor, ranks: Ranks) -> tuple[Tensor, int | None]:
+        return gathered(tensor, ranks), None if in_dims[0] is None else in_dims[0] + 1

@@ -8,6 +8,7 @@ from torch import Tensor
 from detente.autodiff.engines import products_with_rows, refused_by_name, taped_field
 from detente.autodiff.exact_derivatives import exact
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.ranks import mean_over_ranks, ranks
 from detente.shortcuts.layered_jacobian import Layering, assembled, recorded
 
 
@@ -26,7 +27,7 @@ def jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk
         chunk: number of rows computed at once; their intermediate results should fit into the processor's cache.
     """
     rows, columns = taped_field(game, vectors, buffers, batch)
-    dense = _layered_jacobian(game, vectors, buffers, batch, chunk)
+    dense = _layered_jacobian(game, vectors, buffers, batch, chunk) if ranks() is None else None
     if dense is not None and _is_jacobian(dense, rows, columns):
         return dense
     parts: list[Tensor] = []
@@ -34,7 +35,7 @@ def jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk
         for unit in torch.eye(len(row), dtype=row.dtype, device=row.device).split(chunk):
             products = products_with_rows([row], columns, [unit], retain_graph=True, is_grads_batched=True)
             parts.append(torch.cat(products, dim=-1))
-    return torch.cat(parts)
+    return mean_over_ranks([torch.cat(parts)])[0]
 
 
 def _layered_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, chunk: int) -> Tensor | None:

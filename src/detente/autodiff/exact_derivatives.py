@@ -24,8 +24,10 @@ from torch.overrides import TorchFunctionMode
 from detente.autodiff.exact_normalization import THIRD
 from detente.autodiff.exact_operations import SECOND, Operations
 from detente.autodiff.recurrent_operations import RECURRENT
+from detente.autodiff.whole_batch_norm import WholeBatchNorm
 from detente.errors import InvalidValue, require
 from detente.game import Game
+from detente.ranks import ranks
 
 # Files of torch.nn.modules with layers that call no replaced function, and exceptions in these files.
 _PLAIN = ("linear", "conv", "activation", "pooling", "upsampling", "padding", "flatten", "dropout", "container")
@@ -57,6 +59,8 @@ def exact(game: Game, differentiable: bool, forms: AbstractContextManager | None
         operations, is_exact = _operations(order), order > 1
     if differentiable and _normalizes_under_a_penalty(game):
         forms = None
+    if (current := ranks()) is not None and current.batch_norm == "whole" and _may_call_replaced_functions(game):
+        forms = WholeBatchNorm()  # exact to any order
     marked = _Marked(is_exact)
     return marked if not operations and forms is None else _replacing(marked, operations, forms)
 

@@ -28,7 +28,9 @@ def batch_norm(
         return functional.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
     y, mean, variance = _standardized(x, [0, *range(2, x.dim())], eps)
     count = x.numel() // x.shape[1]
-    _update(momentum, (running_mean, mean.reshape(-1)), (running_var, variance.reshape(-1) * (count / (count - 1))))
+    update_running_statistics(
+        momentum, (running_mean, mean.reshape(-1)), (running_var, variance.reshape(-1) * (count / (count - 1)))
+    )
     return _scaled(y, weight, bias)
 
 
@@ -48,7 +50,7 @@ def _scaled(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 
 
 @torch.no_grad()
-def _update(momentum: float, *statistics: tuple[Tensor | None, Tensor]) -> None:
+def update_running_statistics(momentum: float, *statistics: tuple[Tensor | None, Tensor]) -> None:
     """Update running statistics with those of a batch."""
     for running, latest in statistics:
         if running is not None:
@@ -102,7 +104,7 @@ def _instance_norm(
         return functional.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
     y, mean, variance = _standardized(input, list(range(2, input.dim())), eps)
     mean, variance = mean.flatten(1).mean(0), variance.flatten(1).mean(0) * (count / (count - 1))
-    _update(momentum, (running_mean, mean), (running_var, variance))
+    update_running_statistics(momentum, (running_mean, mean), (running_var, variance))
     return _scaled(y, weight, bias)
 
 

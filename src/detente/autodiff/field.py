@@ -17,6 +17,7 @@ from detente.autodiff.engines import (
     taped_gradients,
 )
 from detente.autodiff.exact_derivatives import refusing
+from detente.autodiff.over_ranks import evaluation_over_ranks
 from detente.game import Batch, Buffers, Game, Vectors
 
 
@@ -32,11 +33,18 @@ def vector_field(
         batch: one batch.
         players: players whose blocks are returned (default: all).
     """
-    requested, settings = players or game.players, game.evaluation_settings
+    return evaluation_over_ranks(_local_field(game, vectors, buffers, batch, players or game.players))
+
+
+def _local_field(
+    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, requested: tuple[str, ...]
+) -> Evaluation:
+    """Return the blocks of some players for this rank's rows."""
+    settings = game.evaluation_settings
     if settings.accumulate > 1:
         # No cache, so that only one part's graph is in memory at a time.
         unsplit = game.with_settings(replace(settings, accumulate=1, forward_cache=None))
-        evaluate = lambda part: (vector_field(unsplit, vectors, buffers, part, requested), {})  # noqa: E731
+        evaluate = lambda part: (_local_field(unsplit, vectors, buffers, part, requested), {})  # noqa: E731
         return averaged(evaluate, parts_of(game, batch))[0]
     with refusing(game):
         if is_transformed(*vectors.values()):

@@ -22,7 +22,9 @@ from detente.autodiff.engines import (
 )
 from detente.autodiff.exact_derivatives import refusing
 from detente.autodiff.field import vector_field
+from detente.autodiff.over_ranks import evaluation_over_ranks, vectors_over_ranks, with_vectors_over_ranks
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.ranks import mean_over_ranks
 from detente.shortcuts.batch_norm import batch_norm_in_closed_form
 
 
@@ -55,10 +57,14 @@ def vector_jacobian(
     players, columns = players or game.players, columns or game.players
     parts = parts_of(game, batch)
     if len(parts) == 1:
-        return _vector_jacobian(game, vectors, buffers, parts[0][0], cotangent, players, columns)
+        evaluation, product = _vector_jacobian(game, vectors, buffers, parts[0][0], cotangent, players, columns)
+        if cotangent is None:  # v is already that of all ranks, since it was u
+            return evaluation, vectors_over_ranks(product)
+        return with_vectors_over_ranks(evaluation, product)
     # Every part is multiplied by the u of the whole batch, so v(x) must be computed first, in an additional pass.
     u = cotangent or vector_field(game, vectors, buffers, batch, players).field
-    return averaged(lambda part: _vector_jacobian(game, vectors, buffers, part, u, players, columns), parts)
+    evaluate = lambda part: _vector_jacobian(game, vectors, buffers, part, u, players, columns)  # noqa: E731
+    return with_vectors_over_ranks(*averaged(evaluate, parts))
 
 
 def _vector_jacobian(
@@ -70,7 +76,10 @@ def _vector_jacobian(
     players: tuple[str, ...],
     columns: tuple[str, ...],
 ) -> tuple[Evaluation, Vectors]:
-    """Return v(x) and J(x)ᵀ u of a batch that is not split; see `vector_jacobian`."""
+    """Return v(x) and J(x)ᵀ u of a batch that is not split; see `vector_jacobian`.
+
+    Over ranks, J and the v of a given u are those of this rank's rows; without u, v and u are those of the whole batch.
+    """
     if is_transformed(*vectors.values()):
 
         def blocks_at(point: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
@@ -79,8 +88,11 @@ def _vector_jacobian(
         blocks, pull, (losses, new_buffers) = torch.func.vjp(  # pyright: ignore[reportAssignmentType]
             blocks_at, {name: vectors[name] for name in columns}, has_aux=True
         )
-        (product,) = pull({name: (cotangent or blocks)[name] for name in players})
-        return Evaluation(blocks, losses, new_buffers), product
+        evaluation = Evaluation(blocks, losses, new_buffers)
+        if cotangent is None:
+            evaluation = evaluation_over_ranks(evaluation)
+        (product,) = pull({name: (cotangent or evaluation.field)[name] for name in players})
+        return evaluation, product
     with torch.enable_grad():
         leaves = as_leaves(vectors, tuple(dict.fromkeys((*players, *columns))))
         on_cpu = all(vector.device.type == "cpu" for vector in vectors.values())  # where the closed form is faster
@@ -88,9 +100,12 @@ def _vector_jacobian(
         forms = batch_norm_in_closed_form(getattr(game, "modules", None)) if use else None
         evaluation = taped_gradients(game, leaves, buffers, batch, players, True, forms)
         rows = [evaluation.field[name] for name in players]
+        evaluation = off_graph(evaluation)
+        if cotangent is None:
+            evaluation = evaluation_over_ranks(evaluation)
         cotangents = [(cotangent or evaluation.field)[name].detach() for name in players]
         product = products_with_rows(rows, [leaves[name] for name in columns], cotangents)
-    return off_graph(evaluation), dict(zip(columns, product, strict=True))
+    return evaluation, dict(zip(columns, product, strict=True))
 
 
 @refused_by_name
@@ -106,7 +121,7 @@ def jacobian_vector(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch
         dummies = [torch.zeros_like(row).requires_grad_() for row in rows]
         transposed = products_with_rows(rows, columns, dummies, create_graph=True)
         product = products_with_rows(transposed, dummies, [tangent[name] for name in names])
-    return dict(zip(names, product, strict=True))
+    return vectors_over_ranks(dict(zip(names, product, strict=True)))
 
 
 @refused_by_name
@@ -122,9 +137,8 @@ def transposed_jacobian(game: Game, vectors: Vectors, buffers: Buffers, batch: B
     def product(u: Tensor) -> Tensor:
         cotangents = list(u.split(sizes, dim=-1))
         with refusing(game):
-            return torch.cat(
-                products_with_rows(rows, columns, cotangents, retain_graph=True, is_grads_batched=u.dim() == 2), dim=-1
-            )
+            products = products_with_rows(rows, columns, cotangents, retain_graph=True, is_grads_batched=u.dim() == 2)
+        return mean_over_ranks([torch.cat(products, dim=-1)])[0]
 
     return product
 
@@ -150,9 +164,9 @@ def linearization(
         def mapped(u: Vectors, columns_for: tuple[str, ...]) -> Vectors:
             with refusing(game):
                 (product,) = pull({name: u.get(name, torch.zeros_like(vectors[name])) for name in names})
-            return {name: product[name] for name in columns_for}
+            return vectors_over_ranks({name: product[name] for name in columns_for})
 
-        return Evaluation(blocks, losses, new_buffers), mapped
+        return evaluation_over_ranks(Evaluation(blocks, losses, new_buffers)), mapped
     with torch.enable_grad():
         leaves = as_leaves(vectors, names)
         evaluation = taped_gradients(game, leaves, buffers, batch, names, differentiable=True)
@@ -163,9 +177,9 @@ def linearization(
             product = products_with_rows(
                 rows, [leaves[name] for name in columns_for], list(u.values()), retain_graph=True
             )
-        return dict(zip(columns_for, product, strict=True))
+        return vectors_over_ranks(dict(zip(columns_for, product, strict=True)))
 
-    return off_graph(evaluation), taped
+    return evaluation_over_ranks(off_graph(evaluation)), taped
 
 
 @refused_by_name
@@ -186,14 +200,23 @@ def field_products(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch)
             return torch.func.vjp(blocks_at, vectors, has_aux=True)[1](u)[0]
 
         blocks, (losses, new_buffers) = blocks_at(vectors)
-        backward, pull = torch.func.vjp(transposed, blocks)  # pyright: ignore[reportAssignmentType]
-        return Evaluation(blocks, losses, new_buffers), backward, pull(blocks)[0]
+        result = evaluation_over_ranks(Evaluation(blocks, losses, new_buffers))
+        backward, pull = torch.func.vjp(transposed, result.field)  # pyright: ignore[reportAssignmentType]
+        return result, *_pair_over_ranks(backward, pull(result.field)[0])
     with torch.enable_grad():
         leaves = as_leaves(vectors, names)
         evaluation = taped_gradients(game, leaves, buffers, batch, names, differentiable=True)
         rows, columns = [evaluation.field[name] for name in names], [leaves[name] for name in names]
-        cotangents = [row.detach().requires_grad_() for row in rows]
+        result = evaluation_over_ranks(off_graph(evaluation))
+        v = [result.field[name] for name in names]
+        cotangents = [block.detach().requires_grad_() for block in v]
         backward = products_with_rows(rows, columns, cotangents, create_graph=True)
-        forward = products_with_rows(backward, cotangents, [row.detach() for row in rows])
-    result = off_graph(evaluation)
-    return result, {n: b.detach() for n, b in zip(names, backward, strict=True)}, dict(zip(names, forward, strict=True))
+        forward = products_with_rows(backward, cotangents, v)
+    products = (dict(zip(names, blocks, strict=True)) for blocks in ([b.detach() for b in backward], forward))
+    return result, *_pair_over_ranks(*products)
+
+
+def _pair_over_ranks(first: Vectors, second: Vectors) -> tuple[Vectors, Vectors]:
+    """Return the means over ranks of two products, in one message."""
+    both = mean_over_ranks([*first.values(), *second.values()])
+    return dict(zip(first, both, strict=False)), dict(zip(second, both[len(first) :], strict=True))

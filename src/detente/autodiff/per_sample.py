@@ -9,8 +9,10 @@ from detente.autodiff.accumulation import require_whole_batch
 from detente.autodiff.engines import Evaluation, refused_by_name
 from detente.autodiff.exact_derivatives import exact
 from detente.autodiff.field import player_gradient
+from detente.autodiff.over_ranks import evaluation_over_ranks
 from detente.autodiff.tracing import is_eager
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.ranks import mean_over_ranks, ranks, together
 from detente.shortcuts.layered_moments import Layers
 
 LARGEST_PART = 2**22  # maximum number of elements of per-sample gradients in memory at once
@@ -36,7 +38,8 @@ def _per_sample(game: Game, player: str, vectors: Vectors, buffers: Buffers, bat
             losses, _ = game.losses({**vectors, player: vector}, buffers, batch_of_one, (player,))
         return losses[player]
 
-    return torch.func.vmap(torch.func.grad_and_value(loss), in_dims=(None, 0))(vectors[player], samples)
+    with together(None):  # a sample is a batch of its own
+        return torch.func.vmap(torch.func.grad_and_value(loss), in_dims=(None, 0))(vectors[player], samples)
 
 
 @refused_by_name
@@ -63,13 +66,33 @@ def gradient_covariance(
     use = "layered_moments" in game.evaluation_settings.shortcuts
     layers = game.evaluation_memo.get(("linear layers", player)) if use else None
     if layers is not None:
-        return _layered_covariance(game, player, vectors, buffers, batch, full, size, layers)
+        local = _layered_covariance(game, player, vectors, buffers, batch, full, size, layers)
+        return _covariance_over_ranks(player, *local, full, size)
     evaluation, covariance = _sampled_covariance(game, player, vectors, buffers, batch, full, size)
     if any(buffers.values()):  # the whole batch updates them, as everywhere else
         with torch.no_grad():
             losses, new_buffers = game.losses(vectors, buffers, batch, (player,))
         evaluation = Evaluation(evaluation.field, losses, new_buffers)
-    return evaluation, covariance
+    return _covariance_over_ranks(player, evaluation, covariance, full, size)
+
+
+def _covariance_over_ranks(
+    player: str, evaluation: Evaluation, covariance: Tensor, full: bool, size: int
+) -> tuple[Evaluation, Tensor]:
+    """Return the covariance over the samples of all ranks: that within each rank, and that of the ranks' means.
+
+    (RB − 1) V = Σ_r [(B − 1) V_r + B (ḡ_r − ḡ)(ḡ_r − ḡ)ᵀ] with B samples on each of R ranks, which are two messages.
+
+    Source: Chan, Golub & LeVeque 1983, Algorithms for Computing the Sample Variance, equation 1.5.
+    """
+    current = ranks()
+    if current is None:
+        return evaluation, covariance
+    own, evaluation = evaluation.field[player], evaluation_over_ranks(evaluation)
+    shift = own - evaluation.field[player]
+    between = torch.outer(shift, shift) if full else shift * shift
+    (mean,) = mean_over_ranks([(size - 1) * covariance + size * between])
+    return evaluation, mean * (current.count / (current.count * size - 1))
 
 
 def _sampled_covariance(
@@ -123,7 +146,8 @@ def through_layers(game: Game, player: str) -> bool:
     """
     key = ("linear layers", player)
     if key not in game.evaluation_memo:
-        game.evaluation_memo[key] = _find_layers(game, player)
+        with together(None):  # every rank evaluates the same test
+            game.evaluation_memo[key] = _find_layers(game, player)
     return game.evaluation_memo[key] is not None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -19,7 +20,9 @@ from detente.autodiff.engines import (
     taped_gradients,
 )
 from detente.autodiff.exact_derivatives import exact
+from detente.autodiff.over_ranks import with_vectors_over_ranks
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.ranks import ranks, sum_over_ranks
 
 
 @refused_by_name
@@ -68,6 +71,8 @@ def unrolled_gradient(
             else:
                 evaluation = taped_gradients(game, point, buffers, batch, (opponent,), differentiable=True)
                 blocks, losses, new_buffers = evaluation.field, evaluation.losses, evaluation.buffers
+            if (current := ranks()) is not None:  # on the graph, since the other ranks' rows move the opponent too
+                blocks = {opponent: sum_over_ranks(blocks[opponent]) / current.count}
             next_vector, optimizer_memory = move(point[opponent], blocks[opponent], optimizer_memory)
             point, first_step = (
                 {**point, opponent: next_vector},
@@ -87,5 +92,8 @@ def unrolled_gradient(
             x = as_leaves(vectors, (player,))[player]
             loss, (ahead, blocks, losses, new_buffers, optimizer_memory) = unrolled_loss(x)
             (block,) = products_with_rows([loss], [x], [torch.ones_like(loss)])
-    result = Evaluation({**blocks, player: block}, {**losses, **ahead}, new_buffers)
-    return off_graph(result), {name: tensor.detach() for name, tensor in optimizer_memory.items()}
+    result = off_graph(Evaluation({player: block}, {**losses, **ahead}, new_buffers))
+    result = with_vectors_over_ranks(result, {})[0]
+    field = {name: gradient.detach() for name, gradient in blocks.items()} | result.field  # of all ranks already
+    result = replace(result, field=field)
+    return result, {name: tensor.detach() for name, tensor in optimizer_memory.items()}

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from detente.autodiff import Evaluation, vector_field
+from detente.autodiff.over_ranks import evaluation_over_ranks
 from detente.deprecated import adopt, lookup
 from detente.errors import require
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.ranks import ranks, rows, together
 from detente.schedules.base import at_step, is_scheduled
 from detente.state import State, Tree
 
@@ -128,12 +130,26 @@ def mean_field(game: Game, vectors: Vectors, buffers: Buffers, t: Tensor, player
     losses: dict[str, Tensor] = {}
     for index, part in enumerate(game.parts(game.batch)):
         weight = min(game.batch, size - index * game.batch) / size  # the last part may be shorter
-        batch = game.with_step({name: tensor.to(t.device) for name, tensor in part.items()}, t)
-        evaluation = vector_field(game, vectors, buffers, batch, players)
+        evaluation = _part_field(game, vectors, buffers, part, t, players)
         buffers = evaluation.buffers
         blocks = {name: block + weight * evaluation.field[name] for name, block in blocks.items()}
         losses = {name: losses.get(name, 0.0) + weight * loss for name, loss in evaluation.losses.items()}
     return Evaluation(blocks, losses, buffers)
+
+
+def _part_field(
+    game: Game, vectors: Vectors, buffers: Buffers, part: Batch, t: Tensor, players: tuple[str, ...]
+) -> Evaluation:
+    """Return the field on one part of a finite game; every rank evaluates all of a part that cannot be divided."""
+    current, whole = ranks(), game.with_step({name: tensor.to(t.device) for name, tensor in part.items()}, t)
+    if current is None:
+        return vector_field(game, vectors, buffers, whole, players)
+    if any(len(tensor) % current.count for tensor in part.values() if tensor.dim()):
+        with together(None):
+            evaluation = vector_field(game, vectors, buffers, whole, players)
+        return evaluation_over_ranks(evaluation)  # the same on all ranks to the bit
+    own_rows = rows(whole, current, game.evaluation_settings.accumulate)
+    return vector_field(game, vectors, buffers, own_rows, players)
 
 
 def coupling_between_samples(game: Game) -> str:
@@ -141,6 +157,11 @@ def coupling_between_samples(game: Game) -> str:
 
     The test is empirical: it compares the gradient of four samples together with their gradients one by one.
     """
+    with together(None):  # every rank evaluates the same test
+        return _coupling(game)
+
+
+def _coupling(game: Game) -> str:
     generator = torch.Generator().manual_seed(0)
     vectors, buffers = game.initial(generator)
     device = next(iter(vectors.values())).device  # the modules and the generator may be on different devices
@@ -148,7 +169,7 @@ def coupling_between_samples(game: Game) -> str:
     batches = [{name: tensor.to(device) for name, tensor in game.draw(generator).items()} for _ in range(4)]
     whole = game.with_step({name: tensor for name, tensor in batches[0].items() if not tensor.dim()}, zero)
     samples = {name: torch.cat([batch[name][:1] for batch in batches]) for name in batches[0] if batches[0][name].dim()}
-    together = vector_field(game, vectors, buffers, samples | whole).field
+    joint = vector_field(game, vectors, buffers, samples | whole).field
     try:
         separately = [
             vector_field(
@@ -158,7 +179,7 @@ def coupling_between_samples(game: Game) -> str:
         ]
     except Exception as error:  # BatchNorm raises on a batch of one sample
         return f"a sample cannot stand alone: {str(error).partition(chr(10))[0]}"
-    for name, block in together.items():
+    for name, block in joint.items():
         gradients = torch.stack([values[name] for values in separately])
         if (gradients.mean(0) - block).norm() > 0.01 * gradients.norm(dim=1).mean():  # far above rounding
             return f"the samples of a batch change each other's gradient for {name} (BatchNorm does that)"

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from detente.autodiff import Evaluation, vector_jacobian
+from detente.autodiff.over_ranks import vectors_over_ranks
 from detente.errors import require
 from detente.fields.base import Field, coupling_between_samples
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.ranks import ranks, together
 from detente.schedules.base import Schedule, number, require_at_least_zero
 from detente.state import Tree
 
@@ -52,10 +54,13 @@ class DebiasedConsensus(Field):
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
     ) -> tuple[Evaluation, Tree]:
         """Return w(x)."""
-        count = _count(batch)
-        evaluation, together = vector_jacobian(game, vectors, buffers, batch, columns=players)
-        per_sample_pulls = _mean_of_pulls(game, vectors, buffers, batch, players)
-        pull = {name: (count * together[name] - per_sample_pulls[name]) / (count - 1) for name in players}
+        current = ranks()
+        count = _count(batch) if current is None else _count(batch) * current.count
+        evaluation, joint = vector_jacobian(game, vectors, buffers, batch, columns=players)
+        with together(None):  # a sample is a batch of its own
+            per_sample_pulls = _mean_of_pulls(game, vectors, buffers, batch, players)
+        per_sample_pulls = vectors_over_ranks(per_sample_pulls)
+        pull = {name: (count * joint[name] - per_sample_pulls[name]) / (count - 1) for name in players}
         blocks = {name: evaluation.field[name] + number("strength", self.strength) * pull[name] for name in players}
         return replace(evaluation, field=blocks), memory
 

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from detente.errors import require
 from detente.filters.base import Filter, Strength
+from detente.ranks import batch_mean, batch_size
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ class AdaptiveAugmentation(Filter):
     def updated_buffers(self, buffers: Mapping[str, Tensor], real: Any) -> dict[str, Tensor]:
         """Return the buffers after one evaluation of the discriminator, given its scores of real samples."""
         maps = tree_leaves(real)
-        sign = torch.stack([scores.sign().mean() for scores in maps]).mean()
+        sign = torch.stack([batch_mean(scores.sign()) for scores in maps]).mean()
         p, signs, evaluations, images = buffers["augmentation"].unbind()
-        signs, evaluations, images = signs + sign.to(signs.dtype), evaluations + 1, images + len(maps[0])
+        signs, evaluations, images = signs + sign.to(signs.dtype), evaluations + 1, images + batch_size(maps[0])
         moved = (p + (signs / evaluations - self.target).sign() * images / self.length).clamp(0, 1)
         changed = torch.stack([moved, *[torch.zeros_like(p)] * 3])
         unchanged = torch.stack([p, signs, evaluations, images])

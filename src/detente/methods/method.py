@@ -13,6 +13,7 @@ from detente.errors import InvalidValue, require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.optimizers.base import Optimizer
+from detente.ranks import Ranks
 from detente.schemes.base import NoisePerBatch, Scheme, StepContext
 from detente.state import Info, State
 
@@ -98,6 +99,16 @@ class Method:
     def draws(self, game: Game) -> int:
         """Return the number of batches that one step uses."""
         return self.scheme.draws(game.players)
+
+    def batches_of_rank(self, game: Game, batches: tuple[Batch, ...], ranks: Ranks | None) -> tuple[Batch, ...]:
+        """Return what one rank evaluates of a step's batches, of which every rank draws the same; None: all.
+
+        Raises:
+            InvalidValue: the batch is not a multiple of the number of ranks.
+        """
+        if ranks is None or ranks.count == 1:
+            return batches
+        return self.scheme.batches_of_rank(batches, ranks, game.evaluation_settings.accumulate)
 
     def gradient_evaluations(self, game: Game) -> float:
         """Return the average cost of a step with preparation, in gradients of one player's loss on one batch."""

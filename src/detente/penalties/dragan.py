@@ -12,6 +12,7 @@ from torch import Tensor
 from detente.autodiff import input_gradient
 from detente.errors import require
 from detente.penalties.base import Penalty, gradient_norm
+from detente.ranks import batch_deviation
 from detente.schedules.base import Schedule, number, require_at_least_zero
 
 
@@ -64,7 +65,7 @@ class DRAGAN(Penalty):
     def __call__(self, score: Callable[[Tensor], Any], real: Tensor, fake: Tensor, noise: dict[str, Tensor]) -> Tensor:
         """Return λ E[(‖∇s(x̂)‖ - target)²], (), for real samples and the random numbers of `draw`."""
         spread = number("spread", self.spread)
-        width = spread if self.perturbation == "paper" else spread * real.std(correction=0)
+        width = spread if self.perturbation == "paper" else spread * batch_deviation(real)
         if self.perturbation == "code":
             width = width * noise["mixing"].to(real.dtype).reshape(-1, *(1,) * (real.dim() - 1))
         gradient = input_gradient(score, real + width * noise["perturbation"].to(real.dtype))

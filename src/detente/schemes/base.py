@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from detente.autodiff import Evaluation
+from detente.autodiff.over_ranks import losses_at
 from detente.autodiff.tracing import is_eager
 from detente.deprecated import adopt, lookup
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.optimizers.base import Optimizer
+from detente.ranks import Ranks, rows
 from detente.state import Info, State, Tree, flatten, unflatten
 
 Noise = dict[str, Tensor]
@@ -55,8 +57,8 @@ class StepContext:
     @torch.no_grad()
     def loss(self, state: State, batch: Batch, player: str) -> Tensor:
         """Return one player's loss, (), at the state's point, without derivatives; buffers do not change."""
-        losses, _ = self.game.losses(state.vectors, state.buffers, self.game.with_step(batch, state.t), (player,))
-        return losses[player]
+        batch = self.game.with_step(batch, state.t)
+        return losses_at(self.game, state.vectors, state.buffers, batch, (player,))[player]
 
     def advance(self, state: State, directions: Vectors, noise: Noise, origin: Vectors | None = None) -> State:
         """Return the state after each player in `directions` has moved against its direction.
@@ -100,6 +102,10 @@ class Scheme(ABC):
         """Return the number of batches that one step uses."""
         del players
         return 1
+
+    def batches_of_rank(self, batches: tuple[Batch, ...], ranks: Ranks, parts: int) -> tuple[Batch, ...]:
+        """Return what one rank evaluates of a step's batches. Default: its rows of each; see `detente.ranks.rows`."""
+        return tuple(rows(batch, ranks, parts) for batch in batches)
 
     @abstractmethod
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:

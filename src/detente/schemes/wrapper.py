@@ -9,6 +9,7 @@ import torch
 
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.ranks import Ranks
 from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext
 from detente.state import Info, State, Tree
 
@@ -42,6 +43,10 @@ class Wrapper(Scheme):
     def draws(self, players: tuple[str, ...]) -> int:
         """Return the number of batches that the inner scheme uses."""
         return self.inner.draws(players)
+
+    def batches_of_rank(self, batches: tuple[Batch, ...], ranks: Ranks, parts: int) -> tuple[Batch, ...]:
+        """Return what the inner scheme evaluates on one rank."""
+        return self.inner.batches_of_rank(batches, ranks, parts)
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         """Return the cost of the inner scheme."""

@@ -1,0 +1,191 @@
+"""Trains cases in two processes together and in one alone, and compares them; `trained` starts the two processes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from detente import methods
+from detente.checks.switch import off
+from detente.game import EvaluationSettings, Game
+from detente.methods.method import Method
+from detente.ranks import BatchNorm, Ranks, counting_messages, together
+from detente.state import State
+from detente.training.step import Draw, Steps, draw
+
+ROOT = Path(__file__).parents[2]
+COUNT = 2  # ranks
+
+
+@dataclass(frozen=True)
+class Case:
+    """A short training.
+
+    Args:
+        game: returns the game.
+        method: returns the method.
+        steps: number of steps.
+        seeds: one training per seed, all in one mapped step if there are several.
+        dtype: of all parameters.
+        batch_norm: as of `Ranks`.
+        settings: as of `Game.with_settings`.
+        compiled: whether steps are compiled.
+    """
+
+    game: Callable[[], Game]
+    method: Callable[[], Method] = lambda: methods.names()["alternating"]()
+    steps: int = 3
+    seeds: tuple[int, ...] = (3,)
+    dtype: torch.dtype = torch.float64
+    batch_norm: BatchNorm = "whole"
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)
+    compiled: bool = False
+
+
+@dataclass(frozen=True)
+class Trained:
+    """States before and after a training, for each seed, and what was sent in a step.
+
+    Args:
+        first: the states before the first step.
+        last: the states after the last step.
+        messages: number of messages of the last step.
+        fallback: why steps were neither mapped nor compiled.
+    """
+
+    first: list[State]
+    last: list[State]
+    messages: int
+    fallback: str
+
+
+def train(case: Case, ranks: Ranks | None) -> Trained:
+    """Train a case, in this process alone or with others."""
+    torch.set_default_dtype(case.dtype)
+    torch.manual_seed(0)
+    with off(), together(ranks):
+        game, method = case.game().with_settings(case.settings), case.method()
+        generators = [torch.Generator().manual_seed(seed) for seed in case.seeds]
+        states = [method.initial(game, generator) for generator in generators]
+        first, calls = states, 0
+        steps = Steps(game, method, mapped=len(states) > 1, compiled=case.compiled)
+        for _ in range(case.steps):
+            states = [method.prepare(game, *each) for each in zip(states, generators, strict=True)]
+            draws = [
+                [_own(game, method, draw(game, method, *each), ranks)] for each in zip(states, generators, strict=True)
+            ]
+            with counting_messages() as messages:
+                states, _ = steps(states, draws)
+            calls = messages.calls
+    return Trained(first, states, calls, steps.fallback_reason)
+
+
+def _own(game: Game, method: Method, drawn: Draw, ranks: Ranks | None) -> Draw:
+    return Draw(method.batches_of_rank(game, drawn.batches, ranks), drawn.noise)
+
+
+def distance(trained: Trained, alone: Trained) -> float:
+    """Return how far two trainings are apart, relative to how far each player moved."""
+    worst = 0.0
+    for state, other, start in zip(trained.last, alone.last, alone.first, strict=True):
+        for name, vector in other.vectors.items():
+            moved = float((vector - start.vectors[name]).norm())
+            apart = float((state.vectors[name] - vector).norm())
+            worst = max(worst, apart / moved if moved else apart)
+    return worst
+
+
+def buffer_distance(trained: Trained, alone: Trained) -> float:
+    """Return the largest difference of a buffer."""
+    worst = 0.0
+    for state, other in zip(trained.last, alone.last, strict=True):
+        for player, named in other.buffers.items():
+            for name, buffer in named.items():
+                worst = max(worst, float((state.buffers[player][name].double() - buffer.double()).abs().max()))
+    return worst
+
+
+def _bits(trained: Trained, shared: Callable[[str], bool]) -> list[Any]:
+    flats = [state.flat() for state in trained.last]
+    return [{name: tensor.numpy().tobytes() for name, tensor in flat.items() if shared(name)} for flat in flats]
+
+
+def _results(cases: Mapping[str, Case], ranks: Ranks) -> dict[str, dict[str, Any]]:
+    """Return what this rank found; the training in one process is compared with it on one rank each."""
+    results: dict[str, dict[str, Any]] = {}
+    for index, (name, case) in enumerate(cases.items()):
+        begun = time.process_time()
+        own = Ranks(ranks.rank, ranks.count, case.batch_norm)
+        try:
+            trained = train(case, own)
+            result = {"messages": trained.messages, "fallback": trained.fallback}
+            every: list[Any] = [None] * ranks.count
+            dist.all_gather_object(every, _bits(trained, lambda leaf: not leaf.startswith("memory/scheme/")))
+            result["same"] = all(bits == every[0] for bits in every)
+            if index % ranks.count == ranks.rank:
+                alone = train(case, None)
+                result |= {"distance": distance(trained, alone), "buffers": buffer_distance(trained, alone)}
+                result |= {"alone": alone.fallback}
+        except Exception:
+            result = {"error": traceback.format_exc()}
+        results[name] = {**result, "seconds": time.process_time() - begun}
+        if os.environ.get("VERBOSE"):
+            print(ranks.rank, name, results[name], flush=True)
+    return results
+
+
+def main(module: str, folder: str, rank: str) -> None:
+    """Run as one of the processes: write what it found as JSON."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("error")
+    store = dist.FileStore(f"{folder}/store", COUNT)
+    dist.init_process_group("gloo", store=store, rank=int(rank), world_size=COUNT, timeout=timedelta(seconds=60))
+    cases: Mapping[str, Case] = importlib.import_module(module).cases()
+    results = _results(cases, Ranks(int(rank), COUNT))
+    Path(folder, f"{rank}.json").write_text(json.dumps(results), encoding="utf-8")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@cache
+def trained(module: str) -> dict[str, dict[str, Any]]:
+    """Return the results of a module's `cases`, which two processes train."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    with TemporaryDirectory() as folder:
+        words = [sys.executable, "-m", "tests.ranks.job", module, folder]
+        processes = [
+            subprocess.Popen([*words, str(rank)], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+            for rank in range(COUNT)
+        ]
+        errors = [process.communicate(timeout=180)[1] for process in processes]
+        assert not any(process.returncode for process in processes), "\n".join(errors)
+        of_ranks = [json.loads(Path(folder, f"{rank}.json").read_text(encoding="utf-8")) for rank in range(COUNT)]
+    return {name: of_ranks[0][name] | of_ranks[1][name] for name in of_ranks[0]}
+
+
+def assert_equal(result: Mapping[str, Any], tolerance: float = 1e-11) -> None:
+    """Assert that ranks agree to the bit with each other, and to rounding with one process."""
+    assert "error" not in result, result["error"]
+    assert result["same"], "the ranks differ"
+    assert result["distance"] <= tolerance, result
+    assert result["buffers"] <= 100 * tolerance, result
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
