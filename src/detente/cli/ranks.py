@@ -43,13 +43,14 @@ def all_ranks(timeout: float) -> Iterator[Ranks | None]:
         yield None
         return
     from detente.training.distributed import joined, leave, naming_lost_ranks
+    from detente.training.signals import note_signals
 
     ranks = joined(timeout=timeout)
     with warnings.catch_warnings():
         if not is_first(ranks):
             warnings.simplefilter("ignore")
             silence(sys.stdout)
-        with naming_lost_ranks(ranks):
+        with note_signals(), naming_lost_ranks(ranks):  # of a failed rank, torchrun sends SIGTERM to the others
             yield ranks
     leave(ranks)
 

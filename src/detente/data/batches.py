@@ -20,10 +20,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Sampler, default_collate
 
 from detente.data.arrays import as_data
-from detente.data.base import Data, StoredData, whole_batch
+from detente.data.base import Data, StoredData, in_whole_batch, rows_to_read
 from detente.errors import InvalidValue, require
 from detente.modules.randomness import NUMPY, PYTHON, seeded
-from detente.ranks import ranks
 
 SOURCES = (
     "data of detente, a DataLoader, a Dataset, tensors, an iterable of batches, or a function of a torch.Generator"
@@ -96,6 +95,11 @@ class Form:
         """Return the kind of the batch and its entries."""
         names = "" if isinstance(self.template, str) else f"{type(self.template).__name__} with {', '.join(self.names)}"
         return f"a {names or 'tensor'}"
+
+
+def map_entries(function: Callable[[Any], Any], batch: Any) -> Any:
+    """Return a nested batch with `function(entry)` in the place of each entry."""
+    return _map(lambda _, entry: function(entry), batch)
 
 
 def _map(function: Callable[[str, Any], Any], value: Any, path: str = "") -> Any:
@@ -232,10 +236,10 @@ class _Rows(Batches):
 
     def draw(self, count: int, generator: torch.Generator) -> Any:
         indices = torch.randint(self.size or 0, (count,), generator=generator, device=generator.device)
-        current = ranks()
-        if current is None:
+        rows = rows_to_read(count)
+        if rows is None:
             return self.take(indices)
-        return tree_map(lambda part: whole_batch(part, current), self.take(indices[current.rows(count)]))
+        return tree_map(lambda part: in_whole_batch(part, rows, count), self.take(indices[rows]))
 
     def take(self, indices: Tensor) -> Any:
         return tree_map(lambda tensor: tensor[indices.to(tensor.device)], self.tensors)

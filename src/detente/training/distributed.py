@@ -24,6 +24,7 @@ TIMEOUT = 1800.0  # seconds that a rank waits for the others' part of a step
 PATIENCE = 7200.0  # seconds that it waits while rank 0 measures or writes
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 Result = TypeVar("Result")
+Error = TypeVar("Error", bound=BaseException)
 
 
 def started_by_torchrun() -> bool:
@@ -84,12 +85,8 @@ def alone(ranks: Ranks | None) -> bool:
     return ranks is None or ranks.count == 1
 
 
-def require_trainable(device: str, batch: int, ranks: Ranks | None) -> None:
-    """Raise `InvalidValue` if ranks cannot share a device, or a batch of `batch` samples equally."""
-    if alone(ranks):
-        return
-    assert ranks is not None
-    ranks.rows(batch)
+def require_device(device: str) -> None:
+    """Raise `InvalidValue` if not every rank of this machine can have such a device of its own."""
     allowed = "'cpu', or 'cuda': each rank takes the GPU of its number on its machine"
     require(torch.device(device).index is None, "device", device, allowed)
     if torch.device(device).type == "cuda":
@@ -158,7 +155,7 @@ def by_first(function: Callable[[], Result], ranks: Ranks | None, *, told: bool 
     message: list[Any] = [(result if told else None, error)]
     dist.broadcast_object_list(message, src=0, group=_groups().long)
     _raise_first([message[0][1]])
-    return result if ranks.rank == 0 else message[0][0]
+    return result if ranks.rank == 0 else message[0][0]  # pyright: ignore[reportReturnType]
 
 
 def everyones(value: Result, ranks: Ranks | None) -> list[Result]:
@@ -206,7 +203,7 @@ def require_alike(tensors: Mapping[str, Tensor], ranks: Ranks | None, when: str)
             name = list(tensors)[int(different.int().argmax())]
             others = "rank 0" if len(sums) == 2 else "the other ranks"
             hint = "Their data, code, or versions differ, a method draws other random numbers, or a device fails"
-            raise _agreed(RankError(f"rank {rank} differs from {others} in {name} {when}. {hint}"))
+            raise agreed(RankError(f"rank {rank} differs from {others} in {name} {when}. {hint}"))
 
 
 def checksum(tensor: Tensor) -> Tensor:
@@ -265,9 +262,10 @@ def tells(error: BaseException) -> bool:
         return True
 
 
-def agreed_interrupt(error: KeyboardInterrupt) -> KeyboardInterrupt:
-    """Return an interrupt that all ranks raise at the same step."""
-    return _agreed(error)
+def agreed(error: Error) -> Error:
+    """Return an error, marked as one that all ranks raise at the same point."""
+    error._on_all_ranks = True  # pyright: ignore[reportAttributeAccessIssue]
+    return error
 
 
 def _attempt(function: Callable[[], Result]) -> tuple[Result | None, BaseException | None]:
@@ -303,15 +301,7 @@ class _Shown:
 def _raise_first(errors: list[BaseException | None]) -> None:
     for error in errors:
         if error is not None:
-            raise _agreed(error)
-
-
-Error = TypeVar("Error", bound=BaseException)
-
-
-def _agreed(error: Error) -> Error:
-    error._on_all_ranks = True  # pyright: ignore[reportAttributeAccessIssue]
-    return error
+            raise agreed(error)
 
 
 def _all(tensor: Tensor, ranks: Ranks | None) -> list[Tensor]:

@@ -34,6 +34,7 @@ class RandomInputs:
 
     def __init__(self, run: Run, start: Progress, executor: Executor | None = None, ranks: Ranks | None = None) -> None:
         self.run, self.executor, self.ranks = run, executor, ranks
+        self._game = run.game.with_settings(run.settings)
         self.generator = torch.Generator()
         size = self.generator.get_state().numel()
         self.generator.set_state(start.random[:size])
@@ -63,7 +64,7 @@ class RandomInputs:
             self._pending.append(executor.submit(self._draw, state))
 
     def _draw(self, state: State) -> tuple[Draw, Tensor]:
-        step_draw = draw(self.run.game, self.run.method, state, self.generator, self.ranks)
+        step_draw = draw(self._game, self.run.method, state, self.generator, self.ranks)
         position = self.run.game.position(self.generator)
         random = self.generator.get_state()
         if position:

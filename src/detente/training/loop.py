@@ -15,10 +15,10 @@ from detente.loggers.base import Logger
 from detente.metrics.base import Metric, Stamp
 from detente.metrics.context import EvaluationContext
 from detente.metrics.selection import metrics_by_label
-from detente.ranks import Ranks, together
+from detente.ranks import Ranks, sum_over_ranks, together
 from detente.registry import members, name_of
 from detente.state import Info, Tree, flatten, unflatten
-from detente.training.distributed import alone, by_first, everywhere, naming_lost_ranks
+from detente.training.distributed import by_first, everywhere, naming_lost_ranks
 from detente.training.divergence import cause
 from detente.training.drawing import RandomInputs, random_inputs
 from detente.training.execution import Execution, agree_on_execution, choose_execution
@@ -28,7 +28,7 @@ from detente.training.pace import Pace
 from detente.training.plateau import reduce_on_plateau, require_metrics
 from detente.training.progress import Progress, initial_progress
 from detente.training.run import Moment, Run
-from detente.training.same_start import progress_of_first, require_ranks_fit, require_same_data
+from detente.training.same_start import progress_of_first, require_ranks_fit
 from detente.training.signals import Noted, note_signals
 from detente.training.step import Steps
 from detente.training.stopping import Stopping, stop_seeds
@@ -87,11 +87,10 @@ def train(
     """
     run = replace(run, metrics=(*run.metrics, *metrics_by_label(metrics).values()))
     loggers = run.loggers if loggers is None else loggers
-    if not alone(ranks):
-        assert ranks is not None
-        loggers = loggers if ranks.rank == 0 else ()
-        return log_ticks(_ticks_together(run, start, ranks), run, loggers, None if start is None else _moment(start)[0])
-    ticks = _ticks(run, start)
+    if ranks is None or ranks.count == 1:
+        ticks = _ticks(run, start)
+    else:
+        ticks, loggers = ticks_together(run, start, ranks), loggers if ranks.rank == 0 else ()
     return log_ticks(ticks, run, loggers, None if start is None else _moment(start)[0]) if loggers else ticks
 
 
@@ -110,12 +109,14 @@ class _Together:
     noted: Noted | None = None
 
 
-def _ticks_together(run: Run, start: Sequence[Progress] | None, ranks: Ranks) -> Iterator[Tick]:
-    """Yield the ticks of `train` for one of several ranks."""
+def ticks_together(run: Run, start: Sequence[Progress] | None, ranks: Ranks, checked: bool = False) -> Iterator[Tick]:
+    """Yield the ticks of `train` for one of several ranks, with or without `require_ranks_fit` before."""
     with naming_lost_ranks(ranks), note_signals() as noted:
-        everywhere(lambda: require_ranks_fit(run, ranks), ranks)
-        require_same_data(run.game, ranks)
+        if not checked:
+            require_ranks_fit(run, ranks)
         ranks = replace(ranks, batch_norm=run.batch_norm or ranks.batch_norm)
+        with together(ranks):  # the first message takes seconds, which do not count
+            sum_over_ranks(torch.zeros((), device=run.device))
         yield from _ticks(run, start, _Together(ranks, Pace(ranks, noted), noted))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from detente.ranks import Ranks
-from detente.training.distributed import agreed_interrupt, alone, exchanged
+from detente.training.distributed import agreed, alone, exchanged
 from detente.training.signals import Noted, interrupt_of
 
 INTERVAL = 0.25  # seconds between two exchanges, about; a short message takes about one millisecond on gloo
@@ -50,4 +50,4 @@ class Pace:
     def stop(self) -> None:
         """Raise the signal that a rank had received at the last exchange, if any: after the tick that was due."""
         if self._signal:
-            raise agreed_interrupt(interrupt_of(self._signal))
+            raise agreed(interrupt_of(self._signal))

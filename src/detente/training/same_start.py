@@ -13,17 +13,27 @@ from detente.errors import InvalidValue
 from detente.game import Game
 from detente.ranks import Ranks
 from detente.state import State
-from detente.training.distributed import alone, by_first, everyones, everywhere, of_first, require_trainable
+from detente.training.distributed import agreed, alone, by_first, everyones, everywhere, of_first, require_device
 from detente.training.progress import Progress
 from detente.training.run import Run
-from detente.training.run_directory.provenance import provenance
+from detente.training.run_directory.provenance import describe_data, provenance
+from detente.training.step import rows_to_read
 
 SMALL = 300_000  # parameters; two ranks of a game of 2,000 took 11 times as long as one process
 
 
 def require_ranks_fit(run: Run, ranks: Ranks) -> None:
-    """Raise `InvalidValue` if ranks cannot share a run; warn, on rank 0, if that is slow or not exact."""
-    require_trainable(run.device, run.game.batch, ranks)
+    """Raise `InvalidValue` on all ranks if they cannot share a run; warn, on rank 0, if that is slow or not exact.
+
+    They can if each has a device of its own, the batch is a multiple of their number, and all have the same data.
+    """
+
+    def check() -> None:
+        require_device(run.device)
+        rows_to_read(run.game.with_settings(run.settings), run.method, ranks)
+
+    everywhere(check, ranks)
+    _require_same_data(run.game, ranks)
     if ranks.rank > 0:
         return
     vectors, _ = run.game.initial(torch.Generator())
@@ -36,14 +46,15 @@ def require_ranks_fit(run: Run, ranks: Ranks) -> None:
         warnings.warn(text, stacklevel=2)
 
 
-def require_same_data(game: Game, ranks: Ranks | None) -> None:
-    """Raise `InvalidValue`, on all ranks, if one has other data, or networks with other code, than rank 0."""
-    found = everyones(everywhere(lambda: {} if alone(ranks) else provenance(game), ranks), ranks)
+def _require_same_data(game: Game, ranks: Ranks) -> None:
+    """Raise `InvalidValue` on all ranks if one has other data than rank 0, or networks with other code."""
+    found = everyones(everywhere(lambda: provenance(game), ranks), ranks)
     for rank, origin in enumerate(found):
         for name in ("data", "code"):
-            if origin.get(name) != found[0].get(name):
-                value = f"{name} of rank {rank}: {origin.get(name)}"
-                raise InvalidValue(name, value, f"the same on every rank; rank 0 has {found[0].get(name)}")
+            own, first = ([part.get(name)] for part in (origin, found[0]))
+            if own != first:
+                own, first = (describe_data(x[0]) if isinstance(x[0], dict) else x[0] for x in (own, first))
+                raise agreed(InvalidValue(name, f"{own} on rank {rank}", f"the same on every rank; rank 0 has {first}"))
 
 
 def progress_of_first(progress: Sequence[Progress], ranks: Ranks | None) -> tuple[Progress, ...]:
@@ -60,7 +71,7 @@ def progress_of_first(progress: Sequence[Progress], ranks: Ranks | None) -> tupl
     for rank, shapes_of_rank in enumerate(same):
         if shapes_of_rank != same[0]:
             allowed = "the same networks and the same method on every rank"
-            raise InvalidValue("game", f"tensors of other names or shapes on rank {rank}", allowed)
+            raise agreed(InvalidValue("game", f"tensors of other names or shapes on rank {rank}", allowed))
     states = [State.from_flat(of_first(entry.state.flat(), ranks), entry.state) for entry in progress]
     return tuple(replace(entry, state=state) for entry, state in zip(plain, states, strict=True))
 

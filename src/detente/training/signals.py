@@ -60,10 +60,22 @@ def interrupt_of(number: int) -> KeyboardInterrupt:
 
 @contextmanager
 def note_signals() -> Iterator[Noted]:
-    """Note SIGINT, SIGTERM and SIGHUP inside the context instead of raising them, to stop at a step of choice."""
-    noted = Noted()
-    with _with_handler(noted.receive, _numbers()):
-        yield noted
+    """Note SIGINT, SIGTERM and SIGHUP inside the context instead of raising them, to stop at a step of choice.
+
+    A context inside another yields the same object.
+    """
+    if _NOTED:
+        yield _NOTED[0]
+        return
+    _NOTED.append(noted := Noted())
+    try:
+        with _with_handler(noted.receive, _numbers()):
+            yield noted
+    finally:
+        _NOTED.clear()
+
+
+_NOTED: list[Noted] = []
 
 
 def exit_status(interrupt: KeyboardInterrupt) -> int:

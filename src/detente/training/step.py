@@ -10,10 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from detente.data.base import reading
 from detente.deprecated import lookup
 from detente.game import Batch, Game
 from detente.methods.method import Method
-from detente.ranks import Ranks, ranks, rows, together
+from detente.ranks import Ranks, ranks
 from detente.schemes.base import NoisePerBatch
 from detente.state import Info, State, Tree, flatten, unflatten
 from detente.training.distributed import everywhere
@@ -46,11 +47,26 @@ def draw(game: Game, method: Method, state: State, generator: torch.Generator, r
 
     Every rank draws the whole batch, so that a seed means the same batches for any number of ranks, and gets its rows.
     """
-    device = state.t.device
-    with together(ranks):  # stored data are read for this rank's rows only
-        drawn = (rows(game.draw(generator), ranks) for _ in range(method.draws(game)))
-        batches = tuple(batch_to_device(batch, device) for batch in drawn)
-    return Draw(batches, draw_noise(game, method, state, generator))
+    read, drawn = rows_to_read(game, method, ranks), []
+    for rows in read:
+        with reading(game.batch, rows):
+            drawn.append(game.draw(generator))
+    batches = (batch_to_device(batch, state.t.device) for batch in method.batches_of_rank(game, tuple(drawn), ranks))
+    return Draw(tuple(batches), draw_noise(game, method, state, generator))
+
+
+def rows_to_read(game: Game, method: Method, ranks: Ranks | None) -> list[Tensor | None]:
+    """Return which rows of each batch of a step one rank evaluates; None: all.
+
+    Raises:
+        InvalidValue: the batch cannot be divided equally among the ranks.
+    """
+    count, size = method.draws(game), game.batch
+    if ranks is None or ranks.count == 1:
+        return [None] * count
+    numbered = tuple({"row": torch.arange(index * size, (index + 1) * size)} for index in range(count))
+    numbers = torch.cat([batch["row"] for batch in method.batches_of_rank(game, numbered, ranks)])
+    return [numbers[(numbers // size) == index] % size for index in range(count)]
 
 
 def draw_noise(game: Game, method: Method, state: State, generator: torch.Generator) -> NoisePerBatch:

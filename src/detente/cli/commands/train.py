@@ -85,6 +85,8 @@ def carry_out(
     last: Tick | None = None
     path = quoted(directory)
     resuming = "the same Python call" if built_in_python(described) else f"detente resume {path}"
+    if ranks is not None and ranks.count > 1:
+        resuming = f"torchrun --nproc-per-node {ranks.count} -m {resuming}"
     try:
         ticks = train_into(run, directory, described, resume, overwrite, changed_data, ranks)
         for tick in with_progress_bar(ticks, run, name or directory.name):

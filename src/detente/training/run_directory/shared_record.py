@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from detente.errors import RankError
 from detente.ranks import Ranks
 from detente.training.distributed import by_first, is_agreed, naming_lost_ranks, require_alike
-from detente.training.loop import Tick, train
+from detente.training.loop import Tick, ticks_together
 from detente.training.progress import Progress, initial_progress
 from detente.training.run import Run
-from detente.training.same_start import leaves
+from detente.training.same_start import leaves, require_ranks_fit
 
 if TYPE_CHECKING:
     from detente.training.run_directory.record import Record
@@ -33,10 +33,11 @@ def train_together(run: Run, opened: Callable[[], Record], ranks: Ranks) -> Iter
         RankError: a rank was lost, or has another state than the others; the last checkpoint was written before.
     """
     with naming_lost_ranks(ranks):
+        require_ranks_fit(run, ranks)
         record = by_first(opened, ranks, told=False)
         last: Tick | None = None
         try:
-            for tick in train(run, _start(run, record, ranks), loggers=(), ranks=ranks):
+            for tick in ticks_together(run, _start(run, record, ranks), ranks, checked=True):
                 if last is None or run.event_between("checkpoint", last.moment, tick.moment):
                     require_alike(leaves(tick.progress), ranks, f"at step {tick.step}")
                 by_first(lambda tick=tick: record.write(tick), ranks)
