@@ -32,8 +32,8 @@ def classifier() -> nn.Module:
 
 def excess(logits: Tensor, group: Tensor) -> Tensor:
     """Return by how much each of the two constraints is violated, (2,): ±difference − ALLOWED ≤ 0."""
-    accepted = logits.sigmoid()
-    difference = (accepted * group).sum() / group.sum() - (accepted * (1 - group)).sum() / (1 - group).sum()
+    accepted, mean = logits.sigmoid(), detente.batch_mean  # of the whole batch, also where several ranks share it
+    difference = mean(accepted * group) / mean(group) - mean(accepted * (1 - group)) / mean(1 - group)
     return torch.stack([difference, -difference]) - ALLOWED
 
 

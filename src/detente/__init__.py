@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from detente.games.adversarial import Adversarial as Adversarial
     from detente.games.networks import Networks as Networks
     from detente.methods.method import Method as Method
+    from detente.ranks import batch_mean as batch_mean
     from detente.rescuing.rescue import rescue as rescue
     from detente.state import Info as Info
     from detente.state import State as State
@@ -38,6 +39,7 @@ _MODULES = {
     "Run": "training.run",
     "State": "state",
     "Stepper": "training.stepper",
+    "batch_mean": "ranks",
     "compare": "comparison.compare",
     "evaluate": "training.run_directory.evaluation",
     "export": "training.export",
@@ -57,6 +59,7 @@ __all__ = [  # a literal list, which type checkers and editors require
     "State",
     "Stepper",
     "__version__",
+    "batch_mean",
     "compare",
     "evaluate",
     "export",

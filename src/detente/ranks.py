@@ -196,7 +196,7 @@ def batch_mean(tensor: Tensor) -> Tensor:
 
 
 def batch_deviation(tensor: Tensor) -> Tensor:
-    """Return the standard deviation of all elements, (), over the whole batch, with divisor n; otherwise as the mean."""
+    """Return the standard deviation of all elements, (), over the whole batch, with divisor n."""
     current = ranks()
     if current is None:
         return tensor.std(correction=0)

@@ -50,7 +50,7 @@ class Case:
 
     game: Callable[[], Game]
     method: Callable[[], Method] = lambda: methods.names()["alternating"]()
-    steps: int = 3
+    steps: int = 2
     seeds: tuple[int, ...] = (3,)
     dtype: torch.dtype = torch.float64
     batch_norm: BatchNorm = "whole"
@@ -77,27 +77,40 @@ class Trained:
 
 def train(case: Case, ranks: Ranks | None) -> Trained:
     """Train a case, in this process alone or with others."""
-    torch.set_default_dtype(case.dtype)
+    torch.set_default_dtype(torch.float32)  # data and examples are in float32
     torch.manual_seed(0)
     with off(), together(ranks):
         game, method = case.game().with_settings(case.settings), case.method()
         generators = [torch.Generator().manual_seed(seed) for seed in case.seeds]
-        states = [method.initial(game, generator) for generator in generators]
+        states = [_in(case.dtype, method.initial(game, generator)) for generator in generators]
+        torch.set_default_dtype(case.dtype)
         first, calls = states, 0
         steps = Steps(game, method, mapped=len(states) > 1, compiled=case.compiled)
         for _ in range(case.steps):
             states = [method.prepare(game, *each) for each in zip(states, generators, strict=True)]
             draws = [
-                [_own(game, method, draw(game, method, *each), ranks)] for each in zip(states, generators, strict=True)
+                [_own(case, game, method, draw(game, method, *each), ranks)]
+                for each in zip(states, generators, strict=True)
             ]
             with counting_messages() as messages:
                 states, _ = steps(states, draws)
             calls = messages.calls
-    return Trained(first, states, calls, steps.fallback_reason)
+        first, last = ([method.whole_state(state, ranks) for state in some] for some in (first, states))
+    return Trained(first, last, calls, steps.fallback_reason)
 
 
-def _own(game: Game, method: Method, drawn: Draw, ranks: Ranks | None) -> Draw:
-    return Draw(method.batches_of_rank(game, drawn.batches, ranks), drawn.noise)
+def _in(dtype: torch.dtype, state: State) -> State:
+    return State.from_flat({name: _cast(dtype, tensor) for name, tensor in state.flat().items()}, state)
+
+
+def _cast(dtype: torch.dtype, tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def _own(case: Case, game: Game, method: Method, drawn: Draw, ranks: Ranks | None) -> Draw:
+    """Return this rank's part of a draw, in the case's dtype."""
+    whole = tuple({name: _cast(case.dtype, tensor) for name, tensor in batch.items()} for batch in drawn.batches)
+    return Draw(method.batches_of_rank(game, whole, ranks), drawn.noise)
 
 
 def distance(trained: Trained, alone: Trained) -> float:
@@ -121,9 +134,14 @@ def buffer_distance(trained: Trained, alone: Trained) -> float:
     return worst
 
 
-def _bits(trained: Trained, shared: Callable[[str], bool]) -> list[Any]:
-    flats = [state.flat() for state in trained.last]
-    return [{name: tensor.numpy().tobytes() for name, tensor in flat.items() if shared(name)} for flat in flats]
+def _bits(trained: Trained) -> list[Any]:
+    return [{name: tensor.numpy().tobytes() for name, tensor in state.flat().items()} for state in trained.last]
+
+
+def _pairs(trained: Trained) -> Any:
+    """Return the bits of SGAN's local pairs."""
+    bits = _bits(trained)
+    return [{name: value for name, value in of_seed.items() if "/locals/" in name} for of_seed in bits]
 
 
 def _results(cases: Mapping[str, Case], ranks: Ranks) -> dict[str, dict[str, Any]]:
@@ -136,12 +154,12 @@ def _results(cases: Mapping[str, Case], ranks: Ranks) -> dict[str, dict[str, Any
             trained = train(case, own)
             result = {"messages": trained.messages, "fallback": trained.fallback}
             every: list[Any] = [None] * ranks.count
-            dist.all_gather_object(every, _bits(trained, lambda leaf: not leaf.startswith("memory/scheme/")))
+            dist.all_gather_object(every, _bits(trained))
             result["same"] = all(bits == every[0] for bits in every)
             if index % ranks.count == ranks.rank:
                 alone = train(case, None)
                 result |= {"distance": distance(trained, alone), "buffers": buffer_distance(trained, alone)}
-                result |= {"alone": alone.fallback}
+                result |= {"alone": alone.fallback, "pairs": _pairs(trained) == _pairs(alone)}
         except Exception:
             result = {"error": traceback.format_exc()}
         results[name] = {**result, "seconds": time.process_time() - begun}
@@ -154,8 +172,9 @@ def main(module: str, folder: str, rank: str) -> None:
     """Run as one of the processes: write what it found as JSON."""
     torch.set_num_threads(1)
     warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)  # raised while compiling
     store = dist.FileStore(f"{folder}/store", COUNT)
-    dist.init_process_group("gloo", store=store, rank=int(rank), world_size=COUNT, timeout=timedelta(seconds=60))
+    dist.init_process_group("gloo", store=store, rank=int(rank), world_size=COUNT, timeout=timedelta(seconds=300))
     cases: Mapping[str, Case] = importlib.import_module(module).cases()
     results = _results(cases, Ranks(int(rank), COUNT))
     Path(folder, f"{rank}.json").write_text(json.dumps(results), encoding="utf-8")
@@ -173,7 +192,7 @@ def trained(module: str) -> dict[str, dict[str, Any]]:
             subprocess.Popen([*words, str(rank)], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
             for rank in range(COUNT)
         ]
-        errors = [process.communicate(timeout=180)[1] for process in processes]
+        errors = [process.communicate(timeout=400)[1] for process in processes]
         assert not any(process.returncode for process in processes), "\n".join(errors)
         of_ranks = [json.loads(Path(folder, f"{rank}.json").read_text(encoding="utf-8")) for rank in range(COUNT)]
     return {name: of_ranks[0][name] | of_ranks[1][name] for name in of_ranks[0]}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
-import torch
 
 from detente import methods
 from detente.games.presets.points import ring
+from detente.methods.method import Method
+from detente.schemes.averaging import Averaging
 from tests.ranks.job import Case, assert_equal, trained
 
 MESSAGES = {"simultaneous": 1, "alternating": 2, "consensus": 2, "extragradient": 2}
@@ -21,7 +23,16 @@ def cases() -> dict[str, Case]:
         if "points" in settings:
             settings["points"], settings["batch"] = 60, 24  # the last of three batches has 12 points
         found[name] = Case(partial(ring, **settings), build)
+    ring_of = partial(ring, batch=24, width=8, depth=2)
+    for name in ("sgan", "simplified_sgan"):
+        found[f"{name} of 4 pairs"] = Case(ring_of, partial(methods.names()[name], pairs=4))
+    found["averaged sgan of 4 pairs"] = Case(ring_of, averaged_pairs)
     return found
+
+
+def averaged_pairs() -> Method:
+    method = methods.names()["sgan"](pairs=4)
+    return replace(method, scheme=Averaging(method.scheme))
 
 
 @pytest.mark.parametrize("name", methods.names())
@@ -32,3 +43,10 @@ def test_two_ranks_equal_one_process(name: str) -> None:
 @pytest.mark.parametrize("name", MESSAGES)
 def test_each_summed_field_is_one_message(name: str) -> None:
     assert trained(__name__)[name]["messages"] == MESSAGES[name]
+
+
+@pytest.mark.parametrize("name", [name for name in cases() if "pairs" in name])
+def test_pairs_of_sgan_are_divided_among_ranks_and_stay_the_same_to_the_bit(name: str) -> None:
+    result = trained(__name__)[name]
+    assert_equal(result)
+    assert result["pairs"] and result["messages"] == 1

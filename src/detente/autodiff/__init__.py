@@ -8,6 +8,7 @@ from detente.autodiff.engines import Evaluation as Evaluation
 from detente.autodiff.field import player_gradient as player_gradient
 from detente.autodiff.field import vector_field as vector_field
 from detente.autodiff.input_gradients import constant_gradient as constant_gradient
+from detente.autodiff.input_gradients import constant_gradient_norm as constant_gradient_norm
 from detente.autodiff.input_gradients import input_gradient as input_gradient
 from detente.autodiff.input_gradients import output_gradient as output_gradient
 from detente.autodiff.jacobian_products import field_products as field_products

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 from detente.autodiff.engines import is_transformed
 from detente.autodiff.exact_derivatives import exact_within
 from detente.errors import InvalidValue
+from detente.ranks import mean_over_ranks, ranks, sum_over_ranks
 
 
 def output_gradient(output: Tensor, at: Tensor) -> Tensor:
@@ -23,7 +24,8 @@ def output_gradient(output: Tensor, at: Tensor) -> Tensor:
 def constant_gradient(loss: Tensor, at: Tensor) -> Tensor | None:
     """Return the gradient of a loss with respect to a tensor on its graph, as a constant; None if there is no graph.
 
-    The graph is kept, for the players' own gradients, and the result is not part of it.
+    The graph is kept, for the players' own gradients, and the result is not part of it. Over ranks, it is the gradient
+    of the whole batch's loss: all of it for a parameter, this rank's rows of it for any other tensor.
 
     Args:
         loss: the loss, ().
@@ -42,7 +44,30 @@ def constant_gradient(loss: Tensor, at: Tensor) -> Tensor | None:
     if not (at.requires_grad and loss.requires_grad):
         return None
     (gradient,) = torch.autograd.grad(loss, at, retain_graph=True, materialize_grads=True)
-    return gradient
+    if (current := ranks()) is None:
+        return gradient
+    return mean_over_ranks([gradient])[0] if _is_parameter(at) else gradient / current.count
+
+
+def constant_gradient_norm(gradient: Tensor, at: Tensor, per_sample: bool = False) -> Tensor:
+    """Return the norm, (), of a result of `constant_gradient`, over the rows of all ranks.
+
+    Args:
+        gradient: the gradient at `at`.
+        at: the tensor.
+        per_sample: return the mean over samples of the norms of their gradients, if `at` has samples.
+    """
+    if per_sample and gradient.dim() > 1:
+        norm = gradient.flatten(1).norm(dim=1).mean()
+        return norm if _is_parameter(at) else mean_over_ranks([norm])[0]
+    if ranks() is None or _is_parameter(at):
+        return gradient.norm()
+    return sum_over_ranks(gradient.square().sum()).sqrt()
+
+
+def _is_parameter(tensor: Tensor) -> bool:
+    """Whether a tensor is a parameter, that is, a vector or a view of one, and not computed from a batch."""
+    return tensor.is_leaf or (tensor._base is not None and tensor._base.is_leaf)
 
 
 def input_gradient(score: Callable[[Tensor], Any], samples: Tensor) -> Tensor:

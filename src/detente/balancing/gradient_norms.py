@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detente.autodiff import constant_gradient
+from detente.autodiff import constant_gradient, constant_gradient_norm
 from detente.errors import require, unknown
 
 
@@ -82,13 +82,10 @@ class Balancer:
                 continue
             gradient = constant_gradient(terms[name], at)
             if gradient is not None:
-                norm = self._norm(gradient).to(averages.dtype)
+                norm = constant_gradient_norm(gradient, at, self.per_sample).to(averages.dtype)
                 sums[index], counts[index] = self.decay * sums[index] + norm, self.decay * counts[index] + 1
             mean = sums[index] / counts[index].clamp(min=1.0)
             share = self.weights[name] / total_weight if total_weight else 0.0
             factor = torch.where(counts[index] > 0, self.total_norm * share / (self.epsilon + mean), 0.0)
             scaled[name] = factor.to(terms[name].dtype) * terms[name]
         return scaled, torch.stack([torch.stack(sums), torch.stack(counts)])
-
-    def _norm(self, gradient: Tensor) -> Tensor:
-        return gradient.flatten(1).norm(dim=1).mean() if self.per_sample and gradient.dim() > 1 else gradient.norm()

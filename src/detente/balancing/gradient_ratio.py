@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from detente.autodiff import constant_gradient
+from detente.autodiff import constant_gradient, constant_gradient_norm
 
 
 def adaptive_weight(
@@ -45,4 +45,5 @@ def adaptive_weight(
     adversarial = constant_gradient(adversarial_loss, at)
     if reconstruction is None or adversarial is None:
         return adversarial_loss.new_zeros(())
-    return (reconstruction.norm() / (adversarial.norm() + epsilon)).clamp(0.0, most)
+    norms = [constant_gradient_norm(gradient, at) for gradient in (reconstruction, adversarial)]
+    return (norms[0] / (norms[1] + epsilon)).clamp(0.0, most)

@@ -110,6 +110,20 @@ class Method:
             return batches
         return self.scheme.batches_of_rank(batches, ranks, game.evaluation_settings.accumulate)
 
+    def state_of_rank(self, state: State, ranks: Ranks | None) -> State:
+        """Return what one rank holds of a whole state, such as that of one process: all, except SGAN's other pairs."""
+        if ranks is None or ranks.count == 1:
+            return state
+        memory = {**state.memory, "scheme": self.scheme.memory_of_rank(state.memory["scheme"], ranks)}
+        return replace(state, memory=memory)
+
+    def whole_state(self, state: State, ranks: Ranks | None) -> State:
+        """Return the state that one process would have, on each rank; all ranks must call it."""
+        if ranks is None or ranks.count == 1:
+            return state
+        memory = {**state.memory, "scheme": self.scheme.whole_memory(state.memory["scheme"], ranks)}
+        return replace(state, memory=memory)
+
     def gradient_evaluations(self, game: Game) -> float:
         """Return the average cost of a step with preparation, in gradients of one player's loss on one batch."""
         moves = self.scheme.gradient_evaluations(self.field, game.players)

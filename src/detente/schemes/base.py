@@ -107,6 +107,16 @@ class Scheme(ABC):
         """Return what one rank evaluates of a step's batches. Default: its rows of each; see `detente.ranks.rows`."""
         return tuple(rows(batch, ranks, parts) for batch in batches)
 
+    def memory_of_rank(self, memory: Tree, ranks: Ranks) -> Tree:
+        """Return what one rank holds of the scheme's memory. Default: all of it, which is the same on all ranks."""
+        del ranks
+        return memory
+
+    def whole_memory(self, memory: Tree, ranks: Ranks) -> Tree:
+        """Return the scheme's memory from what each rank holds of it; all ranks must call it."""
+        del ranks
+        return memory
+
     @abstractmethod
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         """Return the cost of one step, in gradients of one player's loss on one batch."""

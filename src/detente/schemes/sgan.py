@@ -17,6 +17,7 @@ from detente.autodiff.tracing import is_eager
 from detente.errors import InvalidValue, require, unknown
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.ranks import Ranks, gathered, mean_over_ranks, ranks, together
 from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext, step_info
 from detente.schemes.pairs import (
     PLAYERS,
@@ -54,6 +55,9 @@ class Sgan(Scheme):
     next to the images, are shared: pairs step in turn, each from the shared parameters, and the optimizer's memory of
     them, that the previous pair left. The global pair uses the shared parameters but does not move them, so it still
     never changes a local pair. (The paper shares "approximately half" and does not specify more; this is our reading.)
+
+    Where the pairs can be divided by the number of ranks (`detente.ranks`), each rank has pairs of its own, with whole
+    batches, and a step sends one message: the sums for the global pair. Otherwise each rank evaluates its rows for all.
 
     A step needs at most as much additional memory for vectors as the state's N + 1 pairs (each messenger is created at
     its turn), unless the networks are so small that all pairs make one mapped step.
@@ -145,32 +149,74 @@ class Sgan(Scheme):
             if self.share and pairs:
                 local |= with_shared_parameters(self.share, self.players[1], local, pairs[0]["locals"])
             pairs.append({"locals": local, "facing": field_memories})
-        return stack_trees(pairs)
+        current = ranks()
+        return stack_trees(pairs) if current is None else self.memory_of_rank(stack_trees(pairs), current)
+
+    def _divides_pairs(self, ranks: Ranks) -> bool:
+        """Whether each rank has pairs of its own; pairs that share parameters step in turn."""
+        return self.pairs % ranks.count == 0 and not self.share
+
+    def _pairs_of(self, ranks: Ranks) -> slice:
+        own = self.pairs // ranks.count
+        return slice(ranks.rank * own, (ranks.rank + 1) * own)
+
+    def batches_of_rank(self, batches: tuple[Batch, ...], ranks: Ranks, parts: int) -> tuple[Batch, ...]:
+        """Return the whole batches of this rank's pairs, or its rows of all batches."""
+        if not self._divides_pairs(ranks):
+            return super().batches_of_rank(batches, ranks, parts)
+        count, own = len(batches) // self.pairs, self._pairs_of(ranks)
+        return batches[own.start * count : own.stop * count]
+
+    def memory_of_rank(self, memory: Tree, ranks: Ranks) -> Tree:
+        """Return this rank's pairs."""
+        return map_tensors(memory, itemgetter(self._pairs_of(ranks))) if self._divides_pairs(ranks) else memory
+
+    def whole_memory(self, memory: Tree, ranks: Ranks) -> Tree:
+        """Return the pairs of all ranks."""
+        if not self._divides_pairs(ranks):
+            return memory
+        return map_tensors(memory, lambda own: gathered(own, ranks).flatten(0, 1))
 
     def __call__(
         self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
         """Return the state after a step of every pair, and one of the global pair."""
-        count = len(batches) // self.pairs
+        count = len(noise) // self.pairs
         inner_noise = {name.removeprefix("local."): noise[0][name] for name in noise[0] if name.startswith("local.")}
         noise = ({name: number for name, number in noise[0].items() if name in self.players}, *noise[1:])
+        current = ranks()
+        if current is None or not self._divides_pairs(current):
+            sums, means, kept = self._all_pairs(context, state, inner_noise, batches, noise)
+        else:
+            own = self._pairs_of(current)
+            inner_noise = map_tensors(inner_noise, itemgetter(own))
+            own_noise = noise[own.start * count : own.stop * count]
+            with together(None):
+                results = replace(self, pairs=own.stop - own.start)._all_pairs(
+                    context, state, inner_noise, batches, own_noise
+                )
+            sums, means, kept = _over_ranks(*results, current)
+        moves = zip(self.players, noise[count - 2 : count], strict=True)
+        numbers = {name: turn[name] for name, turn in moves if name in turn}
+        state = replace(state, buffers=means["buffers"], memory={**state.memory, "scheme": kept})
+        state = context.advance(state, sums["field"], numbers)
+        if self.share:
+            state = self._with_shared_of_locals(state, map_tensors(kept["locals"]["vectors"], itemgetter(0)))
+        return state.after(), step_info(Evaluation(sums["field"], sums["losses"], {}, means["extra"]))
+
+    def _all_pairs(
+        self, context: StepContext, state: State, inner_noise: Noise, batches: tuple[Batch, ...], noise: NoisePerBatch
+    ) -> tuple[Tree, Tree, Tree]:
+        """Return sums and means over all pairs, for the global pair, and the pairs' new memory."""
+        count = len(batches) // self.pairs
         turns = [{"batch": batch, "noise": numbers} for batch, numbers in zip(batches, noise, strict=True)]
         inputs = [{str(k): turns[n * count + k] for k in range(count)} for n in range(self.pairs)]
         results = self._all_pairs_mapped(context, state, inner_noise, inputs) or self._all_pairs_in_turn(
             context, state, inner_noise, inputs
         )
         # Integers (BatchNorm's count of batches) are equal in all pairs.
-        sums, means = (
-            results["sums"],
-            map_tensors(results["means"], lambda x: x.mean(0) if x.is_floating_point() else x[0]),
-        )
-        moves = zip(self.players, noise[count - 2 : count], strict=True)
-        numbers = {name: turn[name] for name, turn in moves if name in turn}
-        state = replace(state, buffers=means["buffers"], memory={**state.memory, "scheme": results["kept"]})
-        state = context.advance(state, sums["field"], numbers)
-        if self.share:
-            state = self._with_shared_of_locals(state, map_tensors(results["kept"]["locals"]["vectors"], itemgetter(0)))
-        return state.after(), step_info(Evaluation(sums["field"], sums["losses"], {}, means["extra"]))
+        means = map_tensors(results["means"], lambda x: x.mean(0) if x.is_floating_point() else x[0])
+        return results["sums"], means, results["kept"]
 
     def _all_pairs_mapped(self, context: StepContext, state: State, inner_noise: Noise, inputs: list[Tree]) -> Tree:
         """Return the results of all pairs from one mapped step; empty if mapping is slower or not possible."""
@@ -307,3 +353,11 @@ class Sgan(Scheme):
                 "extra": extra,
             },
         }
+
+
+def _over_ranks(sums: Tree, means: Tree, kept: Tree, current: Ranks) -> tuple[Tree, Tree, Tree]:
+    """Return sums and means over the pairs of all ranks, in one message, and this rank's memory."""
+    both = {"sums": map_tensors(sums, lambda of_rank: of_rank * current.count), "means": means}
+    flat = flatten(both)
+    both = unflatten(dict(zip(flat, mean_over_ranks([*flat.values()]), strict=True)), both)
+    return both["sums"], both["means"], kept

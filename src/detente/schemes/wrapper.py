@@ -48,6 +48,14 @@ class Wrapper(Scheme):
         """Return what the inner scheme evaluates on one rank."""
         return self.inner.batches_of_rank(batches, ranks, parts)
 
+    def memory_of_rank(self, memory: Tree, ranks: Ranks) -> Tree:
+        """Return what one rank holds of the inner scheme's memory, and this scheme's own."""
+        return {**memory, "inner": self.inner.memory_of_rank(memory["inner"], ranks)}
+
+    def whole_memory(self, memory: Tree, ranks: Ranks) -> Tree:
+        """Return the inner scheme's memory of all ranks, and this scheme's own."""
+        return {**memory, "inner": self.inner.whole_memory(memory["inner"], ranks)}
+
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         """Return the cost of the inner scheme."""
         return self.inner.gradient_evaluations(field, players)
