@@ -77,7 +77,9 @@ def test_a_lost_rank_is_told_in_one_line_and_the_checkpoint_stays(folder: Path, 
 
 
 def test_a_signal_to_one_rank_stops_all_at_one_step(folder: Path, results: dict[str, Any]) -> None:
-    assert results["stopped"]["statuses"] == [{"0": 143, "1": 143}]
+    (statuses,) = results["stopped"]["statuses"]
+    assert statuses["0"] in (143, -15)  # one of them may be ended when the other has ended
+    assert statuses["1"] in (143, -15)
     assert "Stopped at step 30; saved." in results["stopped"]["text"]
     assert not complaints(results["stopped"])
     assert results["resumed"]["statuses"] == [{"0": 0, "1": 0}]
@@ -98,7 +100,7 @@ def test_fewer_ranks_resume_to_rounding(folder: Path, results: dict[str, Any]) -
     ("name", "text"),
     [
         ("hanging", "rank 0 of 2 waited in vain for another rank"),
-        ("missing", "rank 0 of 2 did not find all others"),
+        ("missing", "for 2 ranks, of which 1 came"),
         ("drift", "rank 1 differs from rank 0 in vectors/generator (seed 0) at step 30"),
         ("full", "No space left on device. What was saved is complete"),
         ("mistake", "batch: got 9; allowed: a multiple of the number of ranks, 2"),
@@ -111,7 +113,8 @@ def test_one_line_says_what_is_wrong(results: dict[str, Any], name: str, text: s
     assert text in line
     (statuses,) = results[name]["statuses"]
     if name in ("full", "mistake", "occupied", "data"):
-        assert statuses == {"0": 2, "1": 2}
+        assert statuses["0"] == 2
+        assert statuses["1"] in (2, -15)  # it may be ended when rank 0 has ended
     else:
         assert statuses["0"] == 1
 

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import detente
 import detente.cli.commands as packages
-from detente.cli.ranks import one_of_several, prints
+from detente.cli.ranks import one_of_several, printing_once
 from detente.cli.terminal import flush, one_line, silence, streams
 from detente.errors import InvalidValue, RankError, unknown
 from detente.training.signals import exit_status, raise_on_termination
@@ -109,9 +109,10 @@ def _overview() -> str:
 
 
 def _complain(text: str, error: BaseException) -> None:
-    if sys.stderr is None or not prints(error):  # closed; or another process prints it
-        return
-    try:
-        print(f"detente: {text}", file=sys.stderr, flush=True)
-    except OSError:  # the exit status still tells
-        silence(sys.stderr)
+    with printing_once(error) as prints:
+        if sys.stderr is None or not prints:  # closed; or another process prints it
+            return
+        try:
+            print(f"detente: {text}", file=sys.stderr, flush=True)
+        except OSError:  # the exit status still tells
+            silence(sys.stderr)

@@ -76,10 +76,13 @@ def continues(directory: Path, described: dict[str, Any]) -> bool:
     return run_status(directory, described) in ("finished", "unfinished")
 
 
-def prints(error: BaseException) -> bool:
-    """Return whether this process prints an error that several may have raised."""
+@contextmanager
+def printing_once(error: BaseException) -> Iterator[bool]:
+    """Yield whether this process prints an error that several may have raised; the others wait until it has."""
     if not one_of_several():
-        return True
-    from detente.training.distributed import tells
+        yield True
+        return
+    from detente.training.distributed import tells, told
 
-    return tells(error)
+    yield tells(error)
+    told()

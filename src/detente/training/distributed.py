@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from detente.errors import InvalidValue, RankError, require
 from detente.ranks import Ranks
+from detente.training.meeting import default_store, first_to_tell, meet
 
 TIMEOUT = 1800.0  # seconds that a rank waits for the others' part of a step
 PATIENCE = 7200.0  # seconds that it waits while rank 0 measures or writes
@@ -59,14 +60,12 @@ def joined(device: str | torch.device | None = None, timeout: float = TIMEOUT) -
         gpu = _take_gpu(device)
         if count == 1:
             return Ranks(0, 1)
+        store, limit = meet(rank, count, timeout), timedelta(seconds=timeout)
+        backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
         try:
-            dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=timedelta(seconds=timeout))
-        except (RuntimeError, ValueError) as error:
-            where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-            text = (
-                f"rank {rank} of {count} did not find all others at {where} within {timeout:g} s: {_first_line(error)}"
-            )
-            raise RankError(text) from error
+            dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=limit)
+        except RuntimeError as error:
+            raise RankError(f"rank {rank} of {count} cannot connect to the others: {_first_line(error)}") from error
     ranks = Ranks(dist.get_rank(), dist.get_world_size())
     if ranks.count > 1:
         _groups(timeout)
@@ -74,8 +73,9 @@ def joined(device: str | torch.device | None = None, timeout: float = TIMEOUT) -
 
 
 def leave(ranks: Ranks | None) -> None:
-    """End the connection to the other processes, after a training that all have ended."""
+    """End the connection to the other processes, after a training that all have ended; waits for all."""
     if not alone(ranks) and dist.is_initialized():
+        dist.barrier(group=_groups().short)
         _GROUPS.clear()
         dist.destroy_process_group()
 
@@ -248,18 +248,32 @@ def is_agreed(error: BaseException) -> bool:
 
 
 def tells(error: BaseException) -> bool:
-    """Return whether this process is the one that prints an error: rank 0, or the first that is hit by it."""
+    """Return whether this process is the one that prints an error: rank 0, or the first that is hit by it.
+
+    Where rank 0 prints it, the others wait for `told`: torchrun ends all processes when one has ended.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not started_by_torchrun():
         return True
     if is_agreed(error):
+        if int(os.environ["RANK"]) > 0:
+            with suppress(RuntimeError):
+                default_store().wait([_TOLD], timedelta(seconds=5))
         return int(os.environ["RANK"]) == 0
     if not dist.is_initialized():  # each machine's processes make the same mistake
         return isinstance(error, RankError) or int(os.environ.get("LOCAL_RANK", os.environ["RANK"])) == 0
-    try:
-        store: Any = dist.distributed_c10d._get_default_store()
-        return store.add("detente/errors", 1) == 1
-    except RuntimeError:  # the store is gone with the process that was lost
-        return True
+    with suppress(RuntimeError):
+        return first_to_tell()
+    return True  # the store is gone with the process that was lost
+
+
+def told() -> None:
+    """Let the other ranks end, after this one has printed an error."""
+    if dist.is_initialized():
+        with suppress(RuntimeError):
+            default_store().set(_TOLD, "")
+
+
+_TOLD = "told"
 
 
 def agreed(error: Error) -> Error:
