@@ -10,10 +10,9 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,6 +30,7 @@ from detente.training.step import Draw, Steps, draw
 
 ROOT = Path(__file__).parents[2]
 COUNT = 2  # ranks
+Result = dict[str, Any]  # of a case or a function, with "error" if it raised one
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,9 @@ def _pairs(trained: Trained) -> Any:
     return [{name: value for name, value in of_seed.items() if "/locals/" in name} for of_seed in bits]
 
 
-def _results(cases: Mapping[str, Case], ranks: Ranks) -> dict[str, dict[str, Any]]:
+def _results(cases: Mapping[str, Case], ranks: Ranks) -> dict[str, Result]:
     """Return what this rank found; the training in one process is compared with it on one rank each."""
-    results: dict[str, dict[str, Any]] = {}
+    results: dict[str, Result] = {}
     for index, (name, case) in enumerate(cases.items()):
         begun = time.process_time()
         own = Ranks(ranks.rank, ranks.count, case.batch_norm)
@@ -168,37 +168,56 @@ def _results(cases: Mapping[str, Case], ranks: Ranks) -> dict[str, dict[str, Any
     return results
 
 
-def main(module: str, folder: str, rank: str) -> None:
+def main(folder: str, rank: str, *modules: str) -> None:
     """Run as one of the processes: write what it found as JSON."""
     torch.set_num_threads(1)
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)  # raised while compiling
-    store = dist.FileStore(f"{folder}/store", COUNT)
-    dist.init_process_group("gloo", store=store, rank=int(rank), world_size=COUNT, timeout=timedelta(seconds=300))
-    cases: Mapping[str, Case] = importlib.import_module(module).cases()
-    results = _results(cases, Ranks(int(rank), COUNT))
+    store, ranks = dist.FileStore(f"{folder}/store", COUNT), Ranks(int(rank), COUNT)
+    dist.init_process_group("gloo", store=store, rank=ranks.rank, world_size=COUNT, timeout=timedelta(seconds=300))
+    results = {name: _of_module(importlib.import_module(name), ranks) for name in modules}
     Path(folder, f"{rank}.json").write_text(json.dumps(results), encoding="utf-8")
     dist.barrier()
     dist.destroy_process_group()
 
 
-@cache
-def trained(module: str) -> dict[str, dict[str, Any]]:
-    """Return the results of a module's `cases`, which two processes train."""
+def _of_module(tests: Any, ranks: Ranks) -> dict[str, Result]:
+    """Return what this rank found for a module's `cases`, and the results of its `functions` of a rank."""
+    results = _results(tests.cases(), ranks) if hasattr(tests, "cases") else {}
+    for name, function in tests.functions().items() if hasattr(tests, "functions") else ():
+        torch.manual_seed(0)
+        torch.set_default_dtype(torch.float32)
+        try:
+            results[name] = function(ranks)
+        except Exception:
+            results[name] = {"error": traceback.format_exc()}
+    return results
+
+
+def trained(modules: Sequence[str]) -> dict[str, dict[str, Result]]:
+    """Return the results of modules, by the names of the module and of the case or function, from two processes."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     with TemporaryDirectory() as folder:
-        words = [sys.executable, "-m", "tests.ranks.job", module, folder]
         processes = [
-            subprocess.Popen([*words, str(rank)], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.ranks.job", folder, str(rank), *modules],
+                cwd=ROOT,
+                env=environment,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
             for rank in range(COUNT)
         ]
-        errors = [process.communicate(timeout=400)[1] for process in processes]
+        errors = [process.communicate(timeout=600)[1] for process in processes]
         assert not any(process.returncode for process in processes), "\n".join(errors)
-        of_ranks = [json.loads(Path(folder, f"{rank}.json").read_text(encoding="utf-8")) for rank in range(COUNT)]
-    return {name: of_ranks[0][name] | of_ranks[1][name] for name in of_ranks[0]}
+        first, second = (json.loads(Path(folder, f"{rank}.json").read_text(encoding="utf-8")) for rank in range(COUNT))
+    return {
+        module: {name: result | second[module][name] for name, result in of_module.items()}
+        for module, of_module in first.items()
+    }
 
 
-def assert_equal(result: Mapping[str, Any], tolerance: float = 1e-11) -> None:
+def assert_equal(result: Result, tolerance: float = 1e-11) -> None:
     """Assert that ranks agree to the bit with each other, and to rounding with one process."""
     assert "error" not in result, result["error"]
     assert result["same"], "the ranks differ"

@@ -22,21 +22,23 @@ from detente.games.adversarial import Adversarial
 from detente.games.presets.points import ring
 from detente.ranks import batch_mean
 from detente.registry import members
-from tests.ranks.job import Case, assert_equal, trained
-from tests.test_contracts import required_arguments
+from tests.ranks.job import Case, Result, assert_equal
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHARED = methods.names()
 WITH_BATCH_NORM = ("simultaneous", "alternating", "alternating_shared_batch", "consensus", "symplectic_adjustment")
 WITH_BATCH_NORM += ("unrolled", "extragradient", "accept_reject", "sgan")
 TOLERANCE = {"bfloat16": 0.05, "float32": 1e-5}
+PLAIN = {"penalties": "r1", "filters": "gaussian_blur"}
 WITH_DROPOUT = ("zero_one_digits",)  # each rank draws other numbers
 OF_ROWS = "BatchNorm of rows"
 
 
 def built(folder: str, name: str) -> Any:
-    member = members(folder)[name]
-    return member(**required_arguments(member, {}))
+    """Return a member with its defaults; one that wraps another member gets the first that does not."""
+    table = members(folder)
+    required = [key for key, value in signature(table[name]).parameters.items() if value.default is value.empty]
+    return table[name](*[built(folder, PLAIN[folder]) for _ in required])
 
 
 def points(**settings: Any) -> Game:
@@ -181,10 +183,10 @@ def cases() -> dict[str, Case]:
 
 
 @pytest.mark.parametrize("name", [name for name in cases() if name != OF_ROWS])
-def test_two_ranks_equal_one_process(name: str) -> None:
-    assert_equal(trained(__name__)[name], TOLERANCE.get(name.partition(",")[0], 1e-11))
+def test_two_ranks_equal_one_process(name: str, results: dict[str, Result]) -> None:
+    assert_equal(results[name], TOLERANCE.get(name.partition(",")[0], 1e-11))
 
 
-def test_ranks_that_normalize_their_own_rows_still_agree() -> None:
-    result = trained(__name__)[OF_ROWS]
+def test_ranks_that_normalize_their_own_rows_still_agree(results: dict[str, Result]) -> None:
+    result = results[OF_ROWS]
     assert result["same"] and result["distance"] > 1e-3

@@ -11,7 +11,7 @@ from detente import methods
 from detente.games.presets.points import ring
 from detente.methods.method import Method
 from detente.schemes.averaging import Averaging
-from tests.ranks.job import Case, assert_equal, trained
+from tests.ranks.job import Case, Result, assert_equal
 
 MESSAGES = {"simultaneous": 1, "alternating": 2, "consensus": 2, "extragradient": 2}
 
@@ -36,17 +36,19 @@ def averaged_pairs() -> Method:
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_two_ranks_equal_one_process(name: str) -> None:
-    assert_equal(trained(__name__)[name])
+def test_two_ranks_equal_one_process(name: str, results: dict[str, Result]) -> None:
+    assert_equal(results[name])
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_each_summed_field_is_one_message(name: str) -> None:
-    assert trained(__name__)[name]["messages"] == MESSAGES[name]
+def test_each_summed_field_is_one_message(name: str, results: dict[str, Result]) -> None:
+    assert results[name]["messages"] == MESSAGES[name]
 
 
 @pytest.mark.parametrize("name", [name for name in cases() if "pairs" in name])
-def test_pairs_of_sgan_are_divided_among_ranks_and_stay_the_same_to_the_bit(name: str) -> None:
-    result = trained(__name__)[name]
+def test_pairs_of_sgan_are_divided_among_ranks_and_stay_the_same_to_the_bit(
+    name: str, results: dict[str, Result]
+) -> None:
+    result = results[name]
     assert_equal(result)
     assert result["pairs"] and result["messages"] == 1

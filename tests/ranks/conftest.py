@@ -1,0 +1,24 @@
+"""Trains all cases of the collected tests of this folder at once, since processes take seconds to start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.ranks.job import Result, trained
+
+Results = dict[str, dict[str, Result]]
+
+
+@pytest.fixture(scope="session")
+def of_modules(request: pytest.FixtureRequest) -> Results:
+    """The results of each module's `cases` and `functions`, by the name of the module."""
+    items = [item for item in request.session.items if item.path.parent == Path(__file__).parent]
+    return trained(sorted({item.module.__name__ for item in items if isinstance(item, pytest.Function)}))
+
+
+@pytest.fixture
+def results(request: pytest.FixtureRequest, of_modules: Results) -> dict[str, Result]:
+    """The results of the module's own `cases` and `functions`, by name."""
+    return of_modules[request.module.__name__]
