@@ -196,12 +196,12 @@ def step_together(folder: Path) -> int:
         torch.manual_seed(0)
         alone = detente.Stepper(game, consensus(), accumulate=accumulate)
         for batch in rows:
-            own = stepper.step(batch[ranks.rows(len(batch), accumulate)].numpy())
-            alone_info = alone.step(batch)
-            stepper.step(), alone.step()
+            own, whole = stepper.step(batch[ranks.rows(len(batch), accumulate)].numpy()), alone.step(batch)
+            stepper.step()
+            alone.step()
         pairs = zip(stepper.state.vectors.values(), alone.state.vectors.values(), strict=True)
         distances[accumulate] = max(float((x - y).norm() / y.norm()) for x, y in pairs)
-        distances[f"loss {accumulate}"] = abs(float(own.losses["generator"] - alone_info.losses["generator"]))
+        distances[f"loss {accumulate}"] = abs(float(own.losses["generator"] - whole.losses["generator"]))
     (folder / f"stepper{ranks.rank}.json").write_text(json.dumps(distances), encoding="utf-8")
     return 0
 
@@ -228,6 +228,7 @@ def scenarios(folder: Path) -> dict[str, Any]:
     carry_out("full", lambda rank: full_disk if rank == 0 else nothing)
     carry_out("drift", lambda rank: at_step(rank, 1, drift))
     carry_out("mistake", lambda rank: nothing, ["--game.batch", "9"])
+    carry_out("typo", lambda rank: nothing, ["--stepps", "9"])
     carry_out("occupied", lambda rank: nothing, words=lambda rank: [*TRAIN, "--out", str(folder / "whole")])
     carry_out(
         "data",
@@ -238,6 +239,14 @@ def scenarios(folder: Path) -> dict[str, Any]:
     carry_out("exact", lambda rank: in_float64, ["--steps", "30"])
     resume = ["resume", str(folder / "exact"), "--steps", "60"]
     carry_out("fewer", lambda rank: in_float64, words=lambda rank: resume, ranks=(0,), count=1)
+    # Pairs are divided, and not the rows of a batch.
+    sgan = [*TRAIN, "--method", "sgan", "--method.pairs", "4", "--game.batch", "7"]
+    for name, ranks, steps in (("pairs-alone", (0,), "40"), ("pairs", (0, 1), "20")):
+        words = [*sgan, "--out", str(folder / name), "--steps", steps]
+        count = len(ranks)
+        carry_out(name, lambda rank: in_float64, words=lambda rank, w=words: w, ranks=ranks, count=count)
+    resume = ["resume", str(folder / "pairs"), "--steps", "40"]
+    carry_out("pairs-fewer", lambda rank: in_float64, words=lambda rank: resume, ranks=(0,), count=1)
     carry_out("seconds", lambda rank: nothing, ["--seconds", "0.5", "--steps", "1000000"])
     carry_out("early", lambda rank: nothing, ["--stop_when", "modes_covered > -1"])
     carry_out("eager", lambda rank: no_compiler if rank else any_compiler, ["--compile", "on", "--steps", "10"])

@@ -96,6 +96,17 @@ def test_fewer_ranks_resume_to_rounding(folder: Path, results: dict[str, Any]) -
     assert (ours["0/random"] == theirs["0/random"]).all()  # the same batches, for any number of ranks
 
 
+def test_pairs_that_ranks_have_divided_are_saved_as_those_of_one_process(folder: Path, results: dict[str, Any]) -> None:
+    assert results["pairs"]["statuses"] == [{"0": 0, "1": 0}], results["pairs"]["text"]
+    assert results["pairs-fewer"]["statuses"] == [{"0": 0}], results["pairs-fewer"]["text"]
+    ours, theirs = saved(folder / "pairs"), saved(folder / "pairs-alone")
+    assert ours.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        if tensor.is_floating_point():
+            assert ours[name].shape == tensor.shape
+            assert float((ours[name] - tensor).norm()) <= 1e-11 * max(1.0, float(tensor.norm())), name
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -104,6 +115,7 @@ def test_fewer_ranks_resume_to_rounding(folder: Path, results: dict[str, Any]) -
         ("drift", "rank 1 differs from rank 0 in vectors/generator (seed 0) at step 30"),
         ("full", "No space left on device. What was saved is complete"),
         ("mistake", "batch: got 9; allowed: a multiple of the number of ranks, 2"),
+        ("typo", "--stepps"),
         ("occupied", "out: got "),
         ("data", "on rank 1'; allowed: the same on every rank"),
     ],
@@ -112,7 +124,7 @@ def test_one_line_says_what_is_wrong(results: dict[str, Any], name: str, text: s
     (line,) = complaints(results[name])
     assert text in line
     (statuses,) = results[name]["statuses"]
-    if name in ("full", "mistake", "occupied", "data"):
+    if name in ("full", "mistake", "typo", "occupied", "data"):
         assert statuses["0"] == 2
         assert statuses["1"] in (2, -15)  # it may be ended when rank 0 has ended
     else:

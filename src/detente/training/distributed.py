@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from detente.training.meeting import default_store, first_to_tell, meet
 
 TIMEOUT = 1800.0  # seconds that a rank waits for the others' part of a step
 PATIENCE = 7200.0  # seconds that it waits while rank 0 measures or writes
+GRACE = 3.0  # seconds for the first process of a machine to print a mistake, before torchrun ends all
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 Result = TypeVar("Result")
 Error = TypeVar("Error", bound=BaseException)
@@ -259,8 +261,11 @@ def tells(error: BaseException) -> bool:
             with suppress(RuntimeError):
                 default_store().wait([_TOLD], timedelta(seconds=5))
         return int(os.environ["RANK"]) == 0
-    if not dist.is_initialized():  # each machine's processes make the same mistake
-        return isinstance(error, RankError) or int(os.environ.get("LOCAL_RANK", os.environ["RANK"])) == 0
+    if not dist.is_initialized():  # all make the same mistake
+        if isinstance(error, RankError) or int(os.environ.get("LOCAL_RANK", os.environ["RANK"])) == 0:
+            return True
+        time.sleep(GRACE)
+        return False
     with suppress(RuntimeError):
         return first_to_tell()
     return True  # the store is gone with the process that was lost

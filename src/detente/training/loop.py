@@ -28,7 +28,7 @@ from detente.training.pace import Pace
 from detente.training.plateau import reduce_on_plateau, require_metrics
 from detente.training.progress import Progress, initial_progress
 from detente.training.run import Moment, Run
-from detente.training.same_start import progress_of_first, require_ranks_fit
+from detente.training.same_start import progress_of_first, progress_of_rank, require_ranks_fit, whole_progress
 from detente.training.signals import Noted, note_signals
 from detente.training.step import Steps
 from detente.training.stopping import Stopping, stop_seeds
@@ -125,7 +125,7 @@ def _ticks(run: Run, start: Sequence[Progress] | None, others: _Together | None 
     others = others or _Together()
     ranks, pace = others.ranks, others.pace
     progress, execution, metrics, rule = everywhere(lambda: _prepared(run, start, ranks), ranks)
-    progress = progress_of_first(progress, ranks)
+    progress = progress_of_rank(run, progress_of_first(progress, ranks), ranks)
     agree_on_execution(execution, ranks)
     now = _moment(progress)
     with random_inputs(run, progress, ranks) as inputs_by_seed:
@@ -133,7 +133,7 @@ def _ticks(run: Run, start: Sequence[Progress] | None, others: _Together | None 
             with _threads(execution.threads):
                 measured = _measure(run, metrics, progress, others)
             progress = stop_seeds(rule, progress, _values(measured), metrics)
-            yield _tick(0, progress, {}, measured, execution)
+            yield _tick(0, whole_progress(run, progress, ranks), {}, measured, execution)
         if run.seconds is not None and execution.steps.compiled and not run.is_over(now) and _active(progress):
             with _threads(execution.threads):
                 _compile(run, execution.steps, progress, others)
@@ -160,7 +160,7 @@ def _ticks(run: Run, start: Sequence[Progress] | None, others: _Together | None 
                 if scheduled:  # a resumed run, which ends later, has no measurement at an end that is not scheduled
                     progress = reduce_on_plateau(run, progress, _values(measured))
                     progress = stop_seeds(rule, progress, _values(measured), metrics)
-            yield _tick(now[0], progress, averaged, measured, execution)
+            yield _tick(now[0], whole_progress(run, progress, ranks), averaged, measured, execution)
             pace.stop()
 
 

@@ -9,6 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 import torch.distributed as dist
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed.rendezvous import rendezvous
 
 from detente.errors import RankError
 
@@ -32,7 +34,7 @@ def meet(rank: int, count: int, timeout: float) -> Any:
     """
     until, store, seen = time.monotonic() + timeout, None, 1
     try:
-        known, *_ = next(dist.rendezvous("env://", timeout=timedelta(seconds=timeout)))
+        known, *_ = next(rendezvous("env://", timeout=timedelta(seconds=timeout)))
         store = _opened(known, timeout) if rank == 0 else _found(known, timeout, until)
         if store.add("came", 1) == count:
             store.set("all", "")
@@ -72,8 +74,8 @@ def _found(known: Any, timeout: float, until: float) -> Any:
 
 
 def _store(port: int, opens: bool, timeout: float) -> Any:
-    limit = timedelta(seconds=timeout)
-    return dist.TCPStore(os.environ["MASTER_ADDR"], port, is_master=opens, wait_for_workers=False, timeout=limit)
+    host, limit = os.environ["MASTER_ADDR"], timedelta(seconds=timeout)
+    return TCPStore(host, port, is_master=opens, wait_for_workers=False, timeout=limit)
 
 
 def default_store() -> Any:

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from detente.errors import InvalidValue
 from detente.game import Game
+from detente.methods.method import Method
 from detente.ranks import Ranks
 from detente.state import State
 from detente.training.distributed import agreed, alone, by_first, everyones, everywhere, of_first, require_device
+from detente.training.mixing import check_mixing
 from detente.training.progress import Progress
 from detente.training.run import Run
 from detente.training.run_directory.provenance import describe_data, provenance
@@ -25,15 +27,12 @@ SMALL = 300_000  # parameters; two ranks of a game of 2,000 took 11 times as lon
 def require_ranks_fit(run: Run, ranks: Ranks) -> None:
     """Raise `InvalidValue` on all ranks if they cannot share a run; warn, on rank 0, if that is slow or not exact.
 
-    They can if each has a device of its own, the batch is a multiple of their number, and all have the same data.
+    They can if each has a device of its own, all have the same data, the batch is a multiple of their number, and
+    samples mix in no way that ranks cannot see.
     """
-
-    def check() -> None:
-        require_device(run.device)
-        rows_to_read(run.game.with_settings(run.settings), run.method, ranks)
-
-    everywhere(check, ranks)
+    everywhere(lambda: require_device(run.device), ranks)
     _require_same_data(run.game, ranks)
+    require_divisible(run.game.with_settings(run.settings), run.method, ranks)
     if ranks.rank > 0:
         return
     vectors, _ = run.game.initial(torch.Generator())
@@ -41,9 +40,16 @@ def require_ranks_fit(run: Run, ranks: Ranks) -> None:
     if count <= SMALL:
         text = f"{count:,} parameters are few for {ranks.count} ranks, whose messages take longer than what they save"
         warnings.warn(f"{text}; give each process another seed instead", stacklevel=2)
-    if getattr(run.game, "stochastic", False):
-        text = "layers that draw random numbers draw others on each rank: training is not equal to that of one process"
-        warnings.warn(text, stacklevel=2)
+
+
+def require_divisible(game: Game, method: Method, ranks: Ranks | None) -> None:
+    """Raise `InvalidValue` on all ranks if they cannot divide a batch; all ranks must call it."""
+    try:
+        read = rows_to_read(game, method, ranks)
+        if any(rows is not None and 0 < len(rows) < game.batch for rows in read):  # else each has whole batches
+            check_mixing(game, ranks)
+    except InvalidValue as error:
+        raise agreed(error) from None
 
 
 def _require_same_data(game: Game, ranks: Ranks) -> None:
@@ -74,6 +80,16 @@ def progress_of_first(progress: Sequence[Progress], ranks: Ranks | None) -> tupl
             raise agreed(InvalidValue("game", f"tensors of other names or shapes on rank {rank}", allowed))
     states = [State.from_flat(of_first(entry.state.flat(), ranks), entry.state) for entry in progress]
     return tuple(replace(entry, state=state) for entry, state in zip(plain, states, strict=True))
+
+
+def progress_of_rank(run: Run, progress: Sequence[Progress], ranks: Ranks | None) -> tuple[Progress, ...]:
+    """Return what one rank holds of the progress of every seed."""
+    return tuple(replace(entry, state=run.method.state_of_rank(entry.state, ranks)) for entry in progress)
+
+
+def whole_progress(run: Run, progress: Sequence[Progress], ranks: Ranks | None) -> tuple[Progress, ...]:
+    """Return the progress that one process would have, from what each rank holds of it; all ranks must call it."""
+    return tuple(replace(entry, state=run.method.whole_state(entry.state, ranks)) for entry in progress)
 
 
 def shapes(state: State) -> list[tuple[str, tuple[int, ...], str]]:

@@ -22,7 +22,7 @@ from detente.ranks import Ranks, together
 from detente.state import Info, State
 from detente.training.distributed import alone, naming_lost_ranks
 from detente.training.progress import Progress
-from detente.training.same_start import progress_of_first
+from detente.training.same_start import progress_of_first, require_divisible
 from detente.training.settings import require_supported
 from detente.training.step import Draw, Steps, batch_to_device, draw, draw_noise, state_to_device
 
@@ -63,8 +63,9 @@ class Stepper:
         self._state, self._state_exposed = state_to_device(method.initial(game, self.generator), device), True
         require_supported(settings, game, method)
         with naming_lost_ranks(ranks):
+            require_divisible(game.with_settings(settings), method, ranks)
             (start,) = progress_of_first([Progress(seed, self._state, self.generator.get_state())], ranks)
-        self._state = start.state
+        self._state = method.state_of_rank(start.state, ranks)
         self.generator.set_state(start.random)
         self._steps, self._warned = Steps(game.with_settings(settings), method, compiled=compiled), not compiled
         self._warn_if_eager()
@@ -92,9 +93,13 @@ class Stepper:
         self._state, self._state_exposed = state, True
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that the next step needs, for `torch.save`: the state and the random generator."""
+        """Return everything that the next step needs, for `torch.save`: the state and the random generator.
+
+        Of several ranks, all must call it, and all return the same; another number of ranks can load it.
+        """
         position = torch.tensor([*self.game.position(self.generator)], dtype=torch.uint8)  # of the game's own data
-        return {"state": self.state.flat(), "random": self.generator.get_state(), "position": position}
+        state = self.method.whole_state(self.state, self.ranks)
+        return {"state": state.flat(), "random": self.generator.get_state(), "position": position}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue exactly where `state_dict` was called, with the same game and method.
@@ -102,12 +107,13 @@ class Stepper:
         Raises:
             InvalidValue: the state belongs to another game or method.
         """
-        saved, own = dict(state_dict["state"]), self.state.flat()
+        whole = self.method.whole_state(self.state, self.ranks)
+        saved, own = dict(state_dict["state"]), whole.flat()
         different = [name for name in sorted(saved.keys() | own.keys()) if _shape(saved, name) != _shape(own, name)]
         allowed = "a state of the same game and method"
         require(not different, "state_dict", different[0] if different else "", allowed)
         on_device = {name: saved[name].to(tensor.device) for name, tensor in own.items()}
-        self.state = State.from_flat(on_device, self.state)
+        self.state = self.method.state_of_rank(State.from_flat(on_device, whole), self.ranks)
         self.generator.set_state(state_dict["random"].cpu())
         self.game.restore(self.generator, bytes(state_dict["position"].tolist()))
 
