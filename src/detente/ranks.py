@@ -225,14 +225,12 @@ def mean_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
     dtype = tensors[sent[0]].dtype
     for index in sent:
         dtype = torch.promote_types(dtype, tensors[index].dtype)
-    parts = [tensors[index].detach() for index in sent]
-    bucket = torch.cat([part.reshape(-1).to(dtype) for part in parts])
     with torch.no_grad():
-        bucket = _sum(bucket) / current.count
-    results = list(tensors)
-    pieces = bucket.split([part.numel() for part in parts])
-    for index, part, piece in zip(sent, parts, pieces, strict=True):
-        results[index] = piece.view(part.shape).to(part.dtype)
+        parts, results = [tensors[index] for index in sent], list(tensors)
+        bucket = _sum(torch.cat([part.reshape(-1).to(dtype) for part in parts])) / current.count
+        pieces = bucket.split([part.numel() for part in parts])
+        for index, part, piece in zip(sent, parts, pieces, strict=True):
+            results[index] = piece.view(part.shape).to(part.dtype)
     return results
 
 
@@ -252,8 +250,8 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(tensor: Tensor, ranks: Ranks) -> Tensor:
         if get_proxy_mode() is not None:  # the compiler's C++ wrapper has sums, but no gathers
-            zero = torch.zeros_like(tensor)
-            return _sum(torch.stack([tensor if rank == ranks.rank else zero for rank in range(ranks.count)]))
+            own = torch.arange(ranks.count, device=tensor.device) == ranks.rank  # so that all ranks have one graph
+            return _sum(torch.where(own.view(-1, *[1] * tensor.dim()), tensor, 0))
         _count(tensor)
         parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(ranks.count)]
         dist.all_gather(parts, tensor.contiguous())

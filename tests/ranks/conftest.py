@@ -15,7 +15,7 @@ Results = dict[str, dict[str, Result]]
 def of_modules(request: pytest.FixtureRequest) -> Results:
     """The results of each module's `cases` and `functions`, by the name of the module."""
     items = [item for item in request.session.items if item.path.parent == Path(__file__).parent]
-    return trained(sorted({item.module.__name__ for item in items if isinstance(item, pytest.Function)}))
+    return trained(sorted({f"tests.ranks.{item.path.stem}" for item in items}))
 
 
 @pytest.fixture

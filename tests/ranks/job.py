@@ -173,8 +173,9 @@ def main(folder: str, rank: str, *modules: str) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)  # raised while compiling
-    store, ranks = dist.FileStore(f"{folder}/store", COUNT), Ranks(int(rank), COUNT)
-    dist.init_process_group("gloo", store=store, rank=ranks.rank, world_size=COUNT, timeout=timedelta(seconds=300))
+    ranks, place = Ranks(int(rank), COUNT), f"file://{folder}/store"
+    wait = timedelta(seconds=300)
+    dist.init_process_group("gloo", place, rank=ranks.rank, world_size=COUNT, timeout=wait)
     results = {name: _of_module(importlib.import_module(name), ranks) for name in modules}
     Path(folder, f"{rank}.json").write_text(json.dumps(results), encoding="utf-8")
     dist.barrier()
