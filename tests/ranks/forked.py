@@ -10,6 +10,7 @@ import errno
 import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -220,6 +221,9 @@ def scenarios(folder: Path) -> dict[str, Any]:
         event = sent(signal.SIGKILL)
         carry_out(f"killed{victim}", lambda rank, v=victim, e=event: at_step(rank, v, e), restarts=1)
     carry_out("killed", lambda rank: at_step(rank, 1, sent(signal.SIGKILL)))
+    shutil.copytree(folder / "killed", folder / "requeued")
+    carry_out("requeued", lambda rank: nothing, ["--resume"])
+    carry_out("compare", lambda rank: nothing, words=lambda rank: ["compare", "--game", "ring"])
     carry_out("stopped", lambda rank: at_step(rank, 1, sent(signal.SIGTERM)))
     resume = ["resume", str(folder / "stopped"), "--timeout", "20"]
     carry_out("resumed", lambda rank: nothing, words=lambda rank: resume)

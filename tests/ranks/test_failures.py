@@ -76,6 +76,12 @@ def test_a_lost_rank_is_told_in_one_line_and_the_checkpoint_stays(folder: Path, 
     assert last_step(folder / "killed") == 20
 
 
+def test_the_same_command_goes_on_with_resume(folder: Path, results: dict[str, Any]) -> None:
+    assert results["requeued"]["statuses"] == [{"0": 0, "1": 0}], results["requeued"]["text"]
+    assert_same_bits(saved(folder / "requeued"), saved(folder / "whole"))
+    assert lines(folder / "requeued") == lines(folder / "whole")
+
+
 def test_a_signal_to_one_rank_stops_all_at_one_step(folder: Path, results: dict[str, Any]) -> None:
     (statuses,) = results["stopped"]["statuses"]
     assert statuses["0"] in (143, -15)  # one of them may be ended when the other has ended
@@ -116,6 +122,7 @@ def test_pairs_that_ranks_have_divided_are_saved_as_those_of_one_process(folder:
         ("full", "No space left on device. What was saved is complete"),
         ("mistake", "batch: got 9; allowed: a multiple of the number of ranks, 2"),
         ("typo", "--stepps"),
+        ("compare", "command: got 'compare'; allowed: train or resume by several processes"),
         ("occupied", "out: got "),
         ("data", "on rank 1'; allowed: the same on every rank"),
     ],
@@ -124,7 +131,7 @@ def test_one_line_says_what_is_wrong(results: dict[str, Any], name: str, text: s
     (line,) = complaints(results[name])
     assert text in line
     (statuses,) = results[name]["statuses"]
-    if name in ("full", "mistake", "typo", "occupied", "data"):
+    if name in ("full", "mistake", "typo", "compare", "occupied", "data"):
         assert statuses["0"] == 2
         assert statuses["1"] in (2, -15)  # it may be ended when rank 0 has ended
     else:

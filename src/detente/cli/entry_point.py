@@ -16,6 +16,8 @@ from detente.cli.terminal import flush, one_line, silence, streams
 from detente.errors import InvalidValue, RankError, unknown
 from detente.training.signals import exit_status, raise_on_termination
 
+TOGETHER = ("train", "resume")  # commands that several processes, started by torchrun, carry out together
+
 
 def commands() -> list[str]:
     """Return the names of all commands: the files of `detente.cli.commands`."""
@@ -84,6 +86,9 @@ def _main(words: list[str]) -> int:
         return 0
     if words[0] not in commands():
         raise unknown("command", words[0], commands())
+    if one_of_several() and words[0] not in TOGETHER:
+        hint = "Start it once, without torchrun"
+        raise InvalidValue("command", words[0], f"{' or '.join(TOGETHER)} by several processes", hint)
     return _command(words[0]).main(words[1:])
 
 

@@ -245,8 +245,11 @@ def naming_lost_ranks(ranks: Ranks | None) -> Iterator[None]:
 
 
 def is_agreed(error: BaseException) -> bool:
-    """Return whether all ranks have raised this error at the same point."""
-    return getattr(error, "_on_all_ranks", False)
+    """Return whether all ranks have raised this error, or the one that caused it, at the same point."""
+    cause: BaseException | None = error
+    while cause is not None and not getattr(cause, "_on_all_ranks", False):
+        cause = cause.__cause__
+    return cause is not None
 
 
 def tells(error: BaseException) -> bool:
