@@ -65,6 +65,7 @@ def launched(
     ranks: Sequence[int] = (0, 1),
     count: int = 2,
     restarts: int = 0,
+    job: str = "",
 ) -> dict[str, Any]:
     """Start ranks as torchrun does: when one fails, the others get SIGTERM, and all start again.
 
@@ -75,6 +76,7 @@ def launched(
         ranks: the ranks that come.
         count: the number of ranks that there should be.
         restarts: how often the ranks may start again.
+        job: name of torchrun's job.
     """
     log = folder / f"log{len(list(folder.glob('log*')))}.txt"
     statuses: list[dict[int, int]] = []
@@ -86,7 +88,9 @@ def launched(
         for rank in ranks:
             environment = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
             environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
-            environment |= {"TORCHELASTIC_RESTART_COUNT": str(attempt)}
+            # Only the machine on which a process failed counts that, and a new machine does not.
+            environment |= {"TORCHELASTIC_RESTART_COUNT": str(attempt if rank == 1 and not job else 0)}
+            environment |= {"TORCHELASTIC_RUN_ID": job or "none"}
             event = prepare(rank) if attempt == 0 else (lambda: None)
             children[started(action(rank), log, environment, event)] = rank
         statuses.append(_waited(children))
@@ -220,6 +224,7 @@ def scenarios(folder: Path) -> dict[str, Any]:
     for victim in (0, 1):
         event = sent(signal.SIGKILL)
         carry_out(f"killed{victim}", lambda rank, v=victim, e=event: at_step(rank, v, e), restarts=1)
+    carry_out("replaced", lambda rank: at_step(rank, 1, sent(signal.SIGKILL)), ["--overwrite"], restarts=1, job="job7")
     carry_out("killed", lambda rank: at_step(rank, 1, sent(signal.SIGKILL)))
     shutil.copytree(folder / "killed", folder / "requeued")
     carry_out("requeued", lambda rank: nothing, ["--resume"])

@@ -60,13 +60,15 @@ def test_the_number_of_ranks_is_recorded(folder: Path, results: dict[str, Any]) 
     assert "ranks" not in status(folder / "alone")
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_rank_leaves_no_trace_after_a_restart(folder: Path, results: dict[str, Any], victim: int) -> None:
-    first, second = results[f"killed{victim}"]["statuses"]
+@pytest.mark.parametrize(("name", "victim"), [("killed0", 0), ("killed1", 1), ("replaced", 1)])
+def test_a_killed_rank_leaves_no_trace_after_a_restart(
+    folder: Path, results: dict[str, Any], name: str, victim: int
+) -> None:
+    first, second = results[name]["statuses"]
     assert first[str(victim)] == -9
     assert second == {"0": 0, "1": 0}
-    assert_same_bits(saved(folder / f"killed{victim}"), saved(folder / "whole"))
-    assert lines(folder / f"killed{victim}") == lines(folder / "whole")
+    assert_same_bits(saved(folder / name), saved(folder / "whole"))
+    assert lines(folder / name) == lines(folder / "whole")
 
 
 def test_a_lost_rank_is_told_in_one_line_and_the_checkpoint_stays(folder: Path, results: dict[str, Any]) -> None:

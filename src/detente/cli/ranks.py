@@ -64,16 +64,31 @@ def built_everywhere(build: Callable[[], Result], ranks: Ranks | None) -> Result
     return everywhere(build, ranks)
 
 
-def restarted() -> bool:
-    """Return whether torchrun has started this process again after a failure."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+def continues(
+    directory: Path, described: dict[str, Any], ranks: Ranks | None, resume: bool = False, overwrite: bool = False
+) -> bool:
+    """Return whether the run in a directory is to be continued; all ranks must call it.
 
+    It is if it has the same options and that is wished, or torchrun has started the processes again. A machine that
+    replaces another does not know of that, but of the name of torchrun's job, which the run keeps.
 
-def continues(directory: Path, described: dict[str, Any]) -> bool:
-    """Return whether a directory has a run with the same options, which can be continued."""
+    Args:
+        directory: the run directory.
+        described: the options of the run.
+        ranks: the ranks.
+        resume: whether the user wishes it.
+        overwrite: whether the user wishes that a finished run is replaced.
+    """
+    from detente.training.distributed import everyones, launch, restarted
+    from detente.training.run_directory.description import read_configuration
     from detente.training.run_directory.status import run_status
 
-    return run_status(directory, described) in ("finished", "unfinished")
+    again = any(everyones(restarted(), ranks))
+    status = run_status(directory, described)
+    if status not in ("finished", "unfinished"):
+        return False
+    same_launch = launch() != "" and read_configuration(directory).get("launch") == launch()
+    return resume or again or (same_launch and (status == "unfinished" or not overwrite))
 
 
 @contextmanager

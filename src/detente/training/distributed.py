@@ -40,6 +40,12 @@ def restarted() -> bool:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
+def launch() -> str:
+    """Return the name of torchrun's job, which stays the same when processes start again; empty without a name."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return "" if name == "none" else name
+
+
 def joined(device: str | torch.device | None = None, timeout: float = TIMEOUT) -> Ranks | None:
     """Join the processes that torchrun has started, and return this one's rank; None if torchrun did not start it.
 

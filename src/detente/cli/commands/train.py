@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from detente.cli import configuration
 from detente.cli.display import console, with_progress_bar
-from detente.cli.ranks import add_timeout, all_ranks, built_everywhere, continues, is_first, restarted
+from detente.cli.ranks import add_timeout, all_ranks, built_everywhere, continues, is_first
 from detente.cli.terminal import quoted
 from detente.errors import InvalidValue
 from detente.training.signals import exit_status
@@ -56,7 +56,7 @@ def main(words: Sequence[str]) -> int:
 
             print_warnings(inspect(run.game, run.method))
         described = configuration.resolved(parser, options)
-        resume = (options.resume or restarted()) and continues(options.out, described)
+        resume = continues(options.out, described, ranks, options.resume, options.overwrite)
         overwrite = options.overwrite and not resume
         return carry_out(run, options.out, described, resume, overwrite, ranks=ranks)
 

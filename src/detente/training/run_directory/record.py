@@ -22,7 +22,7 @@ from detente.metrics.base import Metric
 from detente.metrics.selection import metrics_by_label
 from detente.ranks import Ranks
 from detente.training import memory
-from detente.training.distributed import alone
+from detente.training.distributed import alone, launch
 from detente.training.log_sessions import LogSessions, loggers_of, numbers_of
 from detente.training.loop import Tick, applicable, train
 from detente.training.measurement import require_available, select_applicable
@@ -302,6 +302,7 @@ class Record:
             "command": shlex.join(sys.argv),
             "folder": os.getcwd(),
             **self._count_of_ranks(),
+            **({"launch": launch()} if launch() else {}),
         }
         write_text(self.directory / "run.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
         return content
