@@ -81,6 +81,7 @@ def continues(
     """
     from detente.training.distributed import everyones, launch, restarted
     from detente.training.run_directory.description import read_configuration
+    from detente.training.run_directory.lock import take_over
     from detente.training.run_directory.status import run_status
 
     again = any(everyones(restarted(), ranks))
@@ -88,7 +89,10 @@ def continues(
     if status not in ("finished", "unfinished"):
         return False
     same_launch = launch() != "" and read_configuration(directory).get("launch") == launch()
-    return resume or again or (same_launch and (status == "unfinished" or not overwrite))
+    same_job = again or (same_launch and (status == "unfinished" or not overwrite))
+    if same_job and is_first(ranks):  # the former rank 0 may have been on a machine that was lost
+        take_over(directory)
+    return resume or same_job
 
 
 @contextmanager
