@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from detente.rescuing.rescue import rescue as rescue
     from detente.state import Info as Info
     from detente.state import State as State
+    from detente.training.distributed import joined as joined
     from detente.training.export import export as export
     from detente.training.export import load_exported as load_exported
     from detente.training.loop import train as train
@@ -42,6 +43,7 @@ _MODULES = {
     "compare": "comparison.compare",
     "evaluate": "training.run_directory.evaluation",
     "export": "training.export",
+    "joined": "training.distributed",
     "load_exported": "training.export",
     "rescue": "rescuing.rescue",
     "train": "training.loop",
@@ -61,6 +63,7 @@ __all__ = [  # a literal list, which type checkers and editors require
     "compare",
     "evaluate",
     "export",
+    "joined",
     "load_exported",
     "rescue",
     "train",

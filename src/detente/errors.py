@@ -26,6 +26,13 @@ class InvalidValue(ValueError):
         shown = shown if len(shown) <= 120 else shown[:117] + "..."
         super().__init__(f"{field}: got {shown}; allowed: {allowed}" + (f". {hint}" if hint else ""))
 
+    def __reduce__(self) -> tuple[type[InvalidValue], tuple[object, ...]]:
+        return InvalidValue, (self.field, self.value, self.allowed, self.hint)
+
+
+class RankError(RuntimeError):
+    """Raised when processes cannot go on training together: one was lost, never came, or differs from the others."""
+
 
 def require(condition: bool, field: str, value: object, allowed: str, hint: str = "") -> None:
     """Raise `InvalidValue` unless `condition` holds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -10,9 +11,12 @@ from types import ModuleType
 
 import detente
 import detente.cli.commands as packages
+from detente.cli.ranks import one_of_several, printing_once
 from detente.cli.terminal import flush, one_line, silence, streams
-from detente.errors import InvalidValue, unknown
+from detente.errors import InvalidValue, RankError, unknown
 from detente.training.signals import exit_status, raise_on_termination
+
+TOGETHER = ("train", "resume")  # commands that several processes, started by torchrun, carry out together
 
 
 def commands() -> list[str]:
@@ -28,6 +32,8 @@ def main(words: Sequence[str] | None = None) -> int:
     Args:
         words: the words after `detente` (default: those of this process).
     """
+    if one_of_several():
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost process is reported in one line
     with streams():
         status = _status(list(sys.argv[1:] if words is None else words))
         flush()
@@ -43,10 +49,10 @@ def _status(words: list[str]) -> int:
     except InvalidValue as error:
         if debug:
             raise
-        _complain(one_line(error))
+        _complain(one_line(error), error)
         return 2
     except KeyboardInterrupt as interrupt:
-        _complain("interrupted")
+        _complain("interrupted", interrupt)
         return exit_status(interrupt)
     except SystemExit as end:  # after a help page
         return end.code if isinstance(end.code, int) else 2
@@ -57,12 +63,17 @@ def _status(words: list[str]) -> int:
         if debug:
             raise
         allowed = "a file that can be read or written"
-        _complain(one_line(InvalidValue("file", error.filename, allowed, error.strerror or str(error))))
+        _complain(one_line(InvalidValue("file", error.filename, allowed, error.strerror or str(error))), error)
         return 2
+    except RankError as error:
+        if debug:
+            raise
+        _complain(one_line(error), error)
+        return 1
     except Exception as error:
         if debug:
             raise
-        _complain(f"{type(error).__name__}: {one_line(error)} (--debug shows where)")
+        _complain(f"{type(error).__name__}: {one_line(error)} (--debug shows where)", error)
         return 1
 
 
@@ -75,6 +86,9 @@ def _main(words: list[str]) -> int:
         return 0
     if words[0] not in commands():
         raise unknown("command", words[0], commands())
+    if one_of_several() and words[0] not in TOGETHER:
+        hint = "Start it once, without torchrun"
+        raise InvalidValue("command", words[0], f"{' or '.join(TOGETHER)} by several processes", hint)
     return _command(words[0]).main(words[1:])
 
 
@@ -99,10 +113,11 @@ def _overview() -> str:
     )
 
 
-def _complain(text: str) -> None:
-    if sys.stderr is None:  # closed
-        return
-    try:
-        print(f"detente: {text}", file=sys.stderr, flush=True)
-    except OSError:  # the exit status still tells
-        silence(sys.stderr)
+def _complain(text: str, error: BaseException) -> None:
+    with printing_once(error) as prints:
+        if sys.stderr is None or not prints:  # closed; or another process prints it
+            return
+        try:
+            print(f"detente: {text}", file=sys.stderr, flush=True)
+        except OSError:  # the exit status still tells
+            silence(sys.stderr)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 
 import numpy as np
@@ -97,4 +101,53 @@ class StoredData(Data):
 
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         indices = torch.randint(self.size, (count,), generator=generator, device=generator.device)
-        return {name: values.to(generator.device) for name, values in self.take(indices).items()}
+        rows = rows_to_read(count)
+        if rows is None:
+            return {name: values.to(generator.device) for name, values in self.take(indices).items()}
+        part = self.take(indices[rows])
+        return {name: in_whole_batch(values, rows, count).to(generator.device) for name, values in part.items()}
+
+
+_READ: ContextVar[tuple[int, Tensor] | None] = ContextVar("rows to read", default=None)
+
+
+@contextmanager
+def reading(size: int, rows: Tensor | None) -> Iterator[None]:
+    """Context in which stored data read only some samples of each batch that is drawn; the others are zero.
+
+    Args:
+        size: number of samples in a batch.
+        rows: indices of the samples to read, int64; None: all.
+    """
+    token = _READ.set(None if rows is None else (size, rows))
+    try:
+        yield
+    finally:
+        _READ.reset(token)
+
+
+def rows_to_read(count: int) -> Tensor | None:
+    """Return the indices of the samples to read in a batch of `count`, int64; None: all.
+
+    A batch that is some times as large as expected has so many parts for each sample, next to each other.
+    """
+    wanted = _READ.get()
+    if wanted is None or count % wanted[0]:
+        return None
+    parts = count // wanted[0]
+    return (wanted[1].unsqueeze(1) * parts + torch.arange(parts)).flatten()
+
+
+def in_whole_batch(part: Tensor, rows: Tensor, count: int) -> Tensor:
+    """Return a batch of `count` samples with `part` at the indices `rows`, and zeros elsewhere.
+
+    On a CPU the zeros take neither time nor memory, since NumPy leaves them to the system until they are read.
+    """
+    shape = (count, *part.shape[1:])
+    if part.device.type == "cpu":
+        whole = torch.from_numpy(np.zeros(math.prod(shape) * part.element_size(), np.uint8)).view(part.dtype)
+        whole = whole.reshape(shape)
+    else:
+        whole = part.new_zeros(shape)
+    whole[rows.to(part.device)] = part
+    return whole

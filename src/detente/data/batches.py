@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Sampler, default_collate
 
 from detente.data.arrays import as_data
-from detente.data.base import Data, StoredData
+from detente.data.base import Data, StoredData, in_whole_batch, rows_to_read
 from detente.errors import InvalidValue, require
 from detente.modules.randomness import NUMPY, PYTHON, seeded
 
@@ -95,6 +95,11 @@ class Form:
         """Return the kind of the batch and its entries."""
         names = "" if isinstance(self.template, str) else f"{type(self.template).__name__} with {', '.join(self.names)}"
         return f"a {names or 'tensor'}"
+
+
+def map_entries(function: Callable[[Any], Any], batch: Any) -> Any:
+    """Return a nested batch with `function(entry)` in the place of each entry."""
+    return _map(lambda _, entry: function(entry), batch)
 
 
 def _map(function: Callable[[str, Any], Any], value: Any, path: str = "") -> Any:
@@ -230,7 +235,11 @@ class _Rows(Batches):
         self.size = len(tree_leaves(self.tensors)[0])
 
     def draw(self, count: int, generator: torch.Generator) -> Any:
-        return self.take(torch.randint(self.size or 0, (count,), generator=generator, device=generator.device))
+        indices = torch.randint(self.size or 0, (count,), generator=generator, device=generator.device)
+        rows = rows_to_read(count)
+        if rows is None:
+            return self.take(indices)
+        return tree_map(lambda part: in_whole_batch(part, rows, count), self.take(indices[rows]))
 
     def take(self, indices: Tensor) -> Any:
         return tree_map(lambda tensor: tensor[indices.to(tensor.device)], self.tensors)

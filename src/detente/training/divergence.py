@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,16 +13,18 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.utils._pytree import tree_leaves
 
 from detente.game import Game
+from detente.ranks import Ranks, together
 from detente.state import Info
+from detente.training.distributed import everyones
 from detente.training.drawing import RandomInputs
 from detente.training.progress import Progress
 from detente.training.run import Run
-from detente.training.step import Steps
+from detente.training.step import Draw, Steps
 
 SECONDS = 20.0  # the longest repetition of steps that seeks the layer
 
 
-def cause(run: Run, start: Progress, end: Progress, info: Info) -> str:
+def cause(run: Run, start: Progress, end: Progress, info: Info, ranks: Ranks | None = None) -> str:
     """Return what stopped being finite first, e.g. "model.perceptual is nan; first in layer model.decoder.3".
 
     The layer is found by repeating the steps since `start`, if they are short. Where the order of the data is not
@@ -33,13 +35,14 @@ def cause(run: Run, start: Progress, end: Progress, info: Info) -> str:
         start: progress of the seed at the last tick.
         end: its progress after it diverged.
         info: statistics of the last steps, stacked over the steps, in which it diverged.
+        ranks: the ranks that train the run together, which repeat the steps together.
     """
     term = first_term(info, int((~info.finite).int().argmax()))
     steps = (end.diverged_at or end.step) - start.step
     seconds = (end.seconds - start.seconds) * steps / max(1, end.step - start.step)
     if not term or seconds > SECONDS or getattr(getattr(run.game, "batches", None), "once", False):
         return term
-    found = _repeated(run, start, steps)
+    found = _repeated(run, start, steps, ranks)
     return f"{term}; {found}" if found else term
 
 
@@ -55,25 +58,30 @@ def first_term(info: Info, step: int) -> str:
 
 
 @torch.no_grad()
-def _repeated(run: Run, start: Progress, count: int) -> str:
+def _repeated(run: Run, start: Progress, count: int, ranks: Ranks | None) -> str:
     """Take up to `count` steps from `start` again; return where a value that is not finite is computed first."""
     game = run.game.with_settings(run.settings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the order of the data
-        inputs = RandomInputs(run, start)
+        inputs = RandomInputs(run, start, None, ranks)
     steps, state = Steps(game, run.method), start.state
     for _ in range(count):
-        state = run.method.prepare(game, state, inputs.generator)
-        (step_draw,), _ = inputs.take(state, 1)
-        with _first_layer(game) as layers:
+        with together(ranks), _first_layer(game) as layers:
+            state = run.method.prepare(game, state, inputs.generator)
+            (step_draw,), _ = inputs.take(state, 1)
             (state,), (info,) = steps([state], [[step_draw]])
-        if bool(info.finite.all()):
-            continue
-        for name, tensor in ((name, tensor) for batch in step_draw.batches for name, tensor in batch.items()):
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                return f"the batch's {name} is not finite"
-        return f"first in layer {layers[0]}" if layers else "the output of every layer is finite"
+        if not bool(info.finite.all()):
+            found = everyones(_not_finite(step_draw, layers), ranks)
+            return next(filter(None, found), "the output of every layer is finite")
     return ""
+
+
+def _not_finite(step_draw: Draw, layers: Sequence[str]) -> str:
+    """Return what is not finite first in this rank's part of a step; empty if nothing is."""
+    for name, tensor in ((name, tensor) for batch in step_draw.batches for name, tensor in batch.items()):
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            return f"the batch's {name} is not finite"
+    return f"first in layer {layers[0]}" if layers else ""
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from torch import Tensor
 from detente.data.base import StoredData
 from detente.data.prepared import Rows
 from detente.deprecated import lookup
+from detente.ranks import Ranks
 from detente.state import State
 from detente.training.progress import Progress
 from detente.training.run import Run
@@ -28,10 +29,12 @@ class RandomInputs:
         run: the training run.
         start: progress of the seed.
         executor: thread that prefetches the next inputs; None to draw on demand.
+        ranks: the ranks that divide the batches.
     """
 
-    def __init__(self, run: Run, start: Progress, executor: Executor | None = None) -> None:
-        self.run, self.executor = run, executor
+    def __init__(self, run: Run, start: Progress, executor: Executor | None = None, ranks: Ranks | None = None) -> None:
+        self.run, self.executor, self.ranks = run, executor, ranks
+        self._game = run.game.with_settings(run.settings)
         self.generator = torch.Generator()
         size = self.generator.get_state().numel()
         self.generator.set_state(start.random[:size])
@@ -61,7 +64,7 @@ class RandomInputs:
             self._pending.append(executor.submit(self._draw, state))
 
     def _draw(self, state: State) -> tuple[Draw, Tensor]:
-        step_draw = draw(self.run.game, self.run.method, state, self.generator)
+        step_draw = draw(self._game, self.run.method, state, self.generator, self.ranks)
         position = self.run.game.position(self.generator)
         random = self.generator.get_state()
         if position:
@@ -70,17 +73,19 @@ class RandomInputs:
 
 
 @contextmanager
-def random_inputs(run: Run, progress: Sequence[Progress]) -> Iterator[dict[int, RandomInputs]]:
+def random_inputs(
+    run: Run, progress: Sequence[Progress], ranks: Ranks | None = None
+) -> Iterator[dict[int, RandomInputs]]:
     """Yield the random inputs of each seed, prefetched if `prefetch_pays`.
 
     A field that reads the whole data set between steps excludes prefetching: it may draw from the same generator first.
     """
     if not prefetch_pays(run) or run.method.field.prepares:
-        yield {seed_progress.seed: RandomInputs(run, seed_progress) for seed_progress in progress}
+        yield {seed_progress.seed: RandomInputs(run, seed_progress, None, ranks) for seed_progress in progress}
         return
     thread = ThreadPoolExecutor(1, "detente-drawing")
     try:
-        yield {seed_progress.seed: RandomInputs(run, seed_progress, thread) for seed_progress in progress}
+        yield {seed_progress.seed: RandomInputs(run, seed_progress, thread, ranks) for seed_progress in progress}
     finally:
         thread.shutdown(wait=True, cancel_futures=True)
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from detente.deprecated import lookup
+from detente.ranks import Ranks
+from detente.training.distributed import everyones
 from detente.training.run import Run
 from detente.training.step import Steps
 
@@ -27,6 +29,7 @@ class Execution:
     threads: int
     seeds: int
     requested: bool  # whether compiled steps, or steps mapped over seeds, were selected
+    ranks: int = 1
 
     @property
     def fallback_reason(self) -> str:
@@ -44,11 +47,13 @@ class Execution:
             parts.append(f"{self.seeds} seeds {'at once' if self.steps.mapped else 'one after the other'}")
         if self.fallback_reason:
             parts.append(f"not compiled or mapped: {self.fallback_reason}")
+        if self.ranks > 1:
+            parts.append(f"{self.ranks} ranks")
         parts.append(f"{threads} thread{'s' * (threads > 1)}")
         return ", ".join(parts)
 
 
-def choose_execution(run: Run) -> Execution:
+def choose_execution(run: Run, ranks: Ranks | None = None) -> Execution:
     """Return the fastest execution for a run; a resumed run gets the same one."""
     vectors, _ = run.game.initial(torch.Generator())
     small = sum(vector.numel() for vector in vectors.values()) <= SMALL
@@ -67,7 +72,18 @@ def choose_execution(run: Run) -> Execution:
         run.threads or (1 if small else torch.get_num_threads()),
         len(run.seeds),
         compiled or (mapped and len(run.seeds) > 1),
+        1 if ranks is None else ranks.count,
     )
+
+
+def agree_on_execution(execution: Execution, ranks: Ranks | None) -> None:
+    """Let all ranks run eagerly if one of them, e.g. on a machine without a compiler, has selected something else."""
+    steps = execution.steps
+    selected = everyones((steps.compiled, steps.mapped, steps.chunk), ranks)
+    for rank, other in enumerate(selected):
+        if other != selected[0]:
+            steps.compiled, steps.mapped, steps.chunk = False, False, 1
+            steps.fallback_reason = f"rank {rank} cannot compile as rank 0 does"
 
 
 def _has_compiler() -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -15,16 +15,21 @@ from detente.loggers.base import Logger
 from detente.metrics.base import Metric, Stamp
 from detente.metrics.context import EvaluationContext
 from detente.metrics.selection import metrics_by_label
+from detente.ranks import Ranks, sum_over_ranks, together
 from detente.registry import members, name_of
 from detente.state import Info, Tree, flatten, unflatten
+from detente.training.distributed import by_first, everywhere, naming_lost_ranks
 from detente.training.divergence import cause
 from detente.training.drawing import RandomInputs, random_inputs
-from detente.training.execution import Execution, choose_execution
+from detente.training.execution import Execution, agree_on_execution, choose_execution
 from detente.training.log_sessions import log_ticks
 from detente.training.measurement import Score, measure, measurement_generator, require_available, select_applicable
+from detente.training.pace import Pace
 from detente.training.plateau import reduce_on_plateau, require_metrics
 from detente.training.progress import Progress, initial_progress
 from detente.training.run import Moment, Run
+from detente.training.same_start import progress_of_first, progress_of_rank, require_ranks_fit, whole_progress
+from detente.training.signals import Noted, note_signals
 from detente.training.step import Steps
 from detente.training.stopping import Stopping, stop_seeds
 
@@ -62,6 +67,7 @@ def train(
     start: Sequence[Progress] | None = None,
     metrics: Iterable[str | Metric] | str | Metric = (),
     loggers: Sequence[Logger] | None = None,
+    ranks: Ranks | None = None,
 ) -> Iterator[Tick]:
     """Train every seed of a run, and yield a tick before the first step, every `record_every` steps and at the end.
 
@@ -71,34 +77,66 @@ def train(
         metrics: metrics to measure in addition to those of the run, as in `Run`.
         loggers: services that the run's numbers and pictures are sent to. Default: those of the run, without
             TensorBoard's default.
+        ranks: from `detente.joined()`, if several processes train the run together. All of them yield the same ticks;
+            rank 0 alone measures and logs. A signal such as SIGTERM to one stops all at the same step.
 
     Raises:
-        InvalidValue: a package or file is missing that one of the run's metrics needs.
+        InvalidValue: a package or file is missing that one of the run's metrics needs; or the game or the device
+            cannot be shared by the ranks.
+        RankError: another rank was lost.
     """
     run = replace(run, metrics=(*run.metrics, *metrics_by_label(metrics).values()))
     loggers = run.loggers if loggers is None else loggers
-    ticks = _ticks(run, start)
+    if ranks is None or ranks.count == 1:
+        ticks = _ticks(run, start)
+    else:
+        ticks, loggers = ticks_together(run, start, ranks), loggers if ranks.rank == 0 else ()
     return log_ticks(ticks, run, loggers, None if start is None else _moment(start)[0]) if loggers else ticks
 
 
-def _ticks(run: Run, start: Sequence[Progress] | None) -> Iterator[Tick]:
+@dataclass(frozen=True)
+class _Together:
+    """What the loop needs to know of several processes.
+
+    Args:
+        ranks: the ranks; None for a single process.
+        pace: keeps the ranks in step.
+        noted: the signals that this process has received.
+    """
+
+    ranks: Ranks | None = None
+    pace: Pace = field(default_factory=lambda: Pace(None))
+    noted: Noted | None = None
+
+
+def ticks_together(run: Run, start: Sequence[Progress] | None, ranks: Ranks, checked: bool = False) -> Iterator[Tick]:
+    """Yield the ticks of `train` for one of several ranks, with or without `require_ranks_fit` before."""
+    with naming_lost_ranks(ranks), note_signals() as noted:
+        if not checked:
+            require_ranks_fit(run, ranks)
+        ranks = replace(ranks, batch_norm=run.batch_norm or ranks.batch_norm)
+        with together(ranks):  # the first message takes seconds, which do not count
+            sum_over_ranks(torch.zeros((), device=run.device))
+        yield from _ticks(run, start, _Together(ranks, Pace(ranks, noted), noted))
+
+
+def _ticks(run: Run, start: Sequence[Progress] | None, others: _Together | None = None) -> Iterator[Tick]:
     """Yield the ticks of `train`."""
-    progress = tuple((initial_progress(run, seed) for seed in run.seeds) if start is None else start)
-    execution, metrics = choose_execution(run), {**applicable(run.game), **_requested(run)}
-    require_metrics(run, metrics)
-    rule = Stopping.of(run.stop_when, run.patience)
-    if rule is not None:
-        rule.check(metrics)
+    others = others or _Together()
+    ranks, pace = others.ranks, others.pace
+    progress, execution, metrics, rule = everywhere(lambda: _prepared(run, start, ranks), ranks)
+    progress = progress_of_rank(run, progress_of_first(progress, ranks), ranks)
+    agree_on_execution(execution, ranks)
     now = _moment(progress)
-    with random_inputs(run, progress) as inputs_by_seed:
+    with random_inputs(run, progress, ranks) as inputs_by_seed:
         if start is None:
             with _threads(execution.threads):
-                measured = _measure(run, metrics, progress)
+                measured = _measure(run, metrics, progress, others)
             progress = stop_seeds(rule, progress, _values(measured), metrics)
-            yield _tick(0, progress, {}, measured, execution)
+            yield _tick(0, whole_progress(run, progress, ranks), {}, measured, execution)
         if run.seconds is not None and execution.steps.compiled and not run.is_over(now) and _active(progress):
             with _threads(execution.threads):
-                _compile(run, execution.steps, progress)
+                _compile(run, execution.steps, progress, others)
         while not run.is_over(now) and _active(progress):
             before, next_step, at_tick = now, run.next_event_step(now[0]), progress
             infos_by_seed: dict[int, list[Info]] = {seed: [] for seed in run.seeds}
@@ -106,31 +144,50 @@ def _ticks(run: Run, start: Sequence[Progress] | None) -> Iterator[Tick]:
             with _threads(execution.threads):
                 while now[0] < next_step and not run.has_event_between(before, now) and _active(progress):
                     count = min(execution.steps.chunk, next_step - now[0])
-                    progress, infos = _advance(run, execution.steps, progress, inputs_by_seed, count, donate)
+                    due = now[0] + count >= next_step
+                    progress, infos = _advance(
+                        run, execution.steps, progress, inputs_by_seed, count, donate, others, due
+                    )
                     donate = True
                     for seed, info in infos.items():
                         infos_by_seed[seed].append(info)
                     now = now[0] + count, max(entry.seconds for entry in progress)
-                progress = _explained(run, at_tick, progress, infos_by_seed)
+                progress = _explained(run, at_tick, progress, infos_by_seed, ranks)
                 scheduled = run.event_between("measure", before, now)
                 measures = scheduled or run.is_over(now)
                 averaged = {seed: _average(infos) for seed, infos in infos_by_seed.items() if infos}
-                measured = _measure(run, metrics, progress) if measures else {}
+                measured = _measure(run, metrics, progress, others) if measures else {}
                 if scheduled:  # a resumed run, which ends later, has no measurement at an end that is not scheduled
                     progress = reduce_on_plateau(run, progress, _values(measured))
                     progress = stop_seeds(rule, progress, _values(measured), metrics)
-            yield _tick(now[0], progress, averaged, measured, execution)
+            yield _tick(now[0], whole_progress(run, progress, ranks), averaged, measured, execution)
+            pace.stop()
 
 
-def _compile(run: Run, steps: Steps, progress: tuple[Progress, ...]) -> None:
+def _prepared(
+    run: Run, start: Sequence[Progress] | None, ranks: Ranks | None
+) -> tuple[tuple[Progress, ...], Execution, dict[str, Metric], Stopping | None]:
+    """Return the progress at the start, the execution of steps, the metrics, and the rule of early stopping."""
+    progress = tuple((initial_progress(run, seed) for seed in run.seeds) if start is None else start)
+    execution, metrics = choose_execution(run, ranks), {**applicable(run.game), **_requested(run)}
+    require_metrics(run, metrics)
+    rule = Stopping.of(run.stop_when, run.patience)
+    if rule is not None:
+        rule.check(metrics)
+    return progress, execution, metrics, rule
+
+
+def _compile(run: Run, steps: Steps, progress: tuple[Progress, ...], others: _Together) -> None:
     """Compile a chunk before time is measured, by running steps on separate random inputs and discarding them."""
     _advance(
         run,
         steps,
         progress,
-        {entry.seed: RandomInputs(run, entry) for entry in progress},
+        {entry.seed: RandomInputs(run, entry, None, others.ranks) for entry in progress},
         steps.chunk,
         donate=False,
+        others=others,
+        due=True,
     )
 
 
@@ -163,14 +220,21 @@ def _advance(
     inputs_by_seed: dict[int, RandomInputs],
     count: int,
     donate: bool,
+    others: _Together,
+    due: bool,
 ) -> tuple[tuple[Progress, ...], dict[int, Info]]:
     """Return the progress of every seed after `count` more steps of the active ones, and the infos of these steps."""
     active = _active(progress)
     started = time.perf_counter()
-    prepared = [run.method.prepare(steps.game, entry.state, inputs_by_seed[entry.seed].generator) for entry in active]
-    inputs = [inputs_by_seed[entry.seed].take(entry.state, count) for entry in active]
-    states, infos = steps(prepared, [draws_of_seed for draws_of_seed, _ in inputs], donate)
-    seconds = (time.perf_counter() - started) / len(active)
+    with together(others.ranks):
+        generators = [inputs_by_seed[entry.seed].generator for entry in active]
+        prepared = [
+            run.method.prepare(steps.game, entry.state, generator)
+            for entry, generator in zip(active, generators, strict=True)
+        ]
+        inputs = [inputs_by_seed[entry.seed].take(entry.state, count) for entry in active]
+        states, infos = steps(prepared, [draws_of_seed for draws_of_seed, _ in inputs], donate)
+    seconds = others.pace(time.perf_counter() - started, due) / len(active)
     advanced = {}
     for entry, state, info, (_, random) in zip(active, states, infos, inputs, strict=True):
         finite = info.finite
@@ -183,11 +247,15 @@ def _advance(
 
 
 def _explained(
-    run: Run, before: Sequence[Progress], after: Sequence[Progress], infos: dict[int, list[Info]]
+    run: Run,
+    before: Sequence[Progress],
+    after: Sequence[Progress],
+    infos: dict[int, list[Info]],
+    ranks: Ranks | None,
 ) -> tuple[Progress, ...]:
     """Return the progress after a tick, with the cause of each seed that has diverged since the last one."""
     return tuple(
-        replace(entry, cause=cause(run, start, entry, infos[entry.seed][-1]))
+        replace(entry, cause=cause(run, start, entry, infos[entry.seed][-1], ranks))
         if entry.diverged_at is not None and start.diverged_at is None
         else entry
         for start, entry in zip(before, after, strict=True)
@@ -227,13 +295,20 @@ def _requested(run: Run) -> dict[str, Metric]:
     return applying
 
 
-def _measure(run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...]) -> dict[int, dict[str, Score]]:
-    """Return all metrics of every active seed, computed with a separate random generator."""
-    measured = {}
-    for entry in _active(progress):
-        state, generator = run.method.scheme.eval_state(entry.state), measurement_generator(entry.seed)
-        measured[entry.seed] = measure(metrics, EvaluationContext(run.game, state, generator, run.samples))
-    return measured
+def _measure(
+    run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...], others: _Together
+) -> dict[int, dict[str, Score]]:
+    """Return all metrics of every active seed, computed with a separate random generator, by rank 0."""
+
+    def measured() -> dict[int, dict[str, Score]]:
+        scores = {}
+        with nullcontext() if others.noted is None else others.noted.raised():
+            for entry in _active(progress):
+                state, generator = run.method.scheme.eval_state(entry.state), measurement_generator(entry.seed)
+                scores[entry.seed] = measure(metrics, EvaluationContext(run.game, state, generator, run.samples))
+        return scores
+
+    return by_first(measured, others.ranks)
 
 
 def _values(measured: dict[int, dict[str, Score]]) -> dict[int, dict[str, float]]:

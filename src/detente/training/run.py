@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -16,6 +16,7 @@ from detente.loggers.base import Logger
 from detente.methods.method import Method
 from detente.metrics.base import Metric
 from detente.metrics.selection import metrics_by_label
+from detente.ranks import BatchNorm
 from detente.training.settings import require_supported
 from detente.training.step import Compile
 from detente.training.stopping import Stopping
@@ -58,6 +59,8 @@ class Run:
         warm_start: trained parameters to start from instead of new ones: a run directory, a folder of `detente export`,
             a file with a state dictionary for each player, or a mapping from players to any of these or to a state
             dictionary. Default: new parameters.
+        batch_norm: what BatchNorm normalises if several processes train together: the "whole" batch, as one process
+            does, or each process's "rows", with fewer messages. Default: whole.
     """
 
     game: Game
@@ -80,6 +83,7 @@ class Run:
     stop_when: str | None = None
     patience: int | None = None
     warm_start: Mapping[str, Any] | Path | str | None = None
+    batch_norm: BatchNorm | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", tuple(metrics_by_label(self.metrics).values()))
@@ -94,6 +98,8 @@ class Run:
         require(len(self.seeds) > 0, "seeds", self.seeds, "at least one integer ≥ 0")
         require(all(0 <= seed < 2**32 for seed in self.seeds), "seeds", self.seeds, "integers ≥ 0, below 2³²")
         require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "each seed once")
+        known = self.batch_norm is None or self.batch_norm in get_args(BatchNorm)
+        require(known, "batch_norm", self.batch_norm, "'whole', 'rows' or None")
         require(self.compile in ("auto", "on", "off"), "compile", self.compile, "'auto', 'on' or 'off'")
         patient = self.patience is None or self.patience >= 1
         require(patient, "patience", self.patience, "an integer ≥ 1, or None")

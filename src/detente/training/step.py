@@ -10,11 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from detente.data.base import reading
 from detente.deprecated import lookup
 from detente.game import Batch, Game
 from detente.methods.method import Method
+from detente.ranks import Ranks, ranks
 from detente.schemes.base import NoisePerBatch
 from detente.state import Info, State, Tree, flatten, unflatten
+from detente.training.distributed import everywhere
 from detente.training.graph import Graph, StepFunction, leaves_of
 
 Compile = Literal["auto", "on", "off"]
@@ -39,11 +42,31 @@ def state_to_device(state: State, device: str | torch.device | None) -> State:
     return State.from_flat({name: tensor.to(device) for name, tensor in state.flat().items()}, state)
 
 
-def draw(game: Game, method: Method, state: State, generator: torch.Generator) -> Draw:
-    """Return the random input of one step, on the device of the state."""
-    device = state.t.device
-    batches = tuple(batch_to_device(game.draw(generator), device) for _ in range(method.draws(game)))
-    return Draw(batches, draw_noise(game, method, state, generator))
+def draw(game: Game, method: Method, state: State, generator: torch.Generator, ranks: Ranks | None = None) -> Draw:
+    """Return the random input of one step, on the device of the state.
+
+    Every rank draws the whole batch, so that a seed means the same batches for any number of ranks, and gets its rows.
+    """
+    read, drawn = rows_to_read(game, method, ranks), []
+    for rows in read:
+        with reading(game.batch, rows):
+            drawn.append(game.draw(generator))
+    batches = (batch_to_device(batch, state.t.device) for batch in method.batches_of_rank(game, tuple(drawn), ranks))
+    return Draw(tuple(batches), draw_noise(game, method, state, generator))
+
+
+def rows_to_read(game: Game, method: Method, ranks: Ranks | None) -> list[Tensor | None]:
+    """Return which rows of each batch of a step one rank evaluates; None: all.
+
+    Raises:
+        InvalidValue: the batch cannot be divided equally among the ranks.
+    """
+    count, size = method.draws(game), game.batch
+    if ranks is None or ranks.count == 1:
+        return [None] * count
+    numbered = tuple({"row": torch.arange(index * size, (index + 1) * size)} for index in range(count))
+    numbers = torch.cat([batch["row"] for batch in method.batches_of_rank(game, numbered, ranks)])
+    return [numbers[(numbers // size) == index] % size for index in range(count)]
 
 
 def draw_noise(game: Game, method: Method, state: State, generator: torch.Generator) -> NoisePerBatch:
@@ -219,7 +242,7 @@ class Steps:
         names = tuple(name for batch in draws[0]["batches"].values() for name in batch)
         key = (names, *[tensor.shape for tensor in leaves])
         if key not in self._graphs:
-            self._graphs[key] = Graph(function, inputs)
+            self._graphs[key] = everywhere(lambda: Graph(function, inputs), ranks())
         return self._graphs[key](leaves)
 
 

@@ -6,16 +6,23 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from detente.data.base import in_whole_batch
+from detente.data.batches import map_entries
 from detente.errors import require
 from detente.game import EvaluationSettings, Game, Precision
 from detente.games.adversarial import Adversarial
 from detente.games.networks import Networks
 from detente.methods.method import Method
 from detente.modules.calling import copied, modules_of
+from detente.ranks import Ranks, together
 from detente.state import Info, State
+from detente.training.distributed import alone, naming_lost_ranks
+from detente.training.progress import Progress
+from detente.training.same_start import progress_of_first, require_divisible
 from detente.training.settings import require_supported
 from detente.training.step import Draw, Steps, batch_to_device, draw, draw_noise, state_to_device
 
@@ -34,6 +41,8 @@ class Stepper:
             use by about this number.
         channels_last: use the channels-last memory format for images, which is faster on most GPUs.
         device: device to train on, e.g. "cuda". Default: the device of the modules.
+        ranks: from `detente.joined()`, if torchrun starts several processes that train the game together. All start
+            with the state of rank 0 and take the same steps, as one process with the whole batch would.
     """
 
     def __init__(
@@ -46,12 +55,18 @@ class Stepper:
         accumulate: int = 1,
         channels_last: bool = False,
         device: str | torch.device | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
-        settings = EvaluationSettings(precision, accumulate, channels_last)
+        settings, self.ranks = EvaluationSettings(precision, accumulate, channels_last), ranks
         self.game, self.method = game, (method := method.playing(game))
         self.generator = torch.Generator().manual_seed(seed)
         self._state, self._state_exposed = state_to_device(method.initial(game, self.generator), device), True
         require_supported(settings, game, method)
+        with naming_lost_ranks(ranks):
+            require_divisible(game.with_settings(settings), method, ranks)
+            (start,) = progress_of_first([Progress(seed, self._state, self.generator.get_state())], ranks)
+        self._state = method.state_of_rank(start.state, ranks)
+        self.generator.set_state(start.random)
         self._steps, self._warned = Steps(game.with_settings(settings), method, compiled=compiled), not compiled
         self._warn_if_eager()
 
@@ -78,9 +93,13 @@ class Stepper:
         self._state, self._state_exposed = state, True
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that the next step needs, for `torch.save`: the state and the random generator."""
+        """Return everything that the next step needs, for `torch.save`: the state and the random generator.
+
+        Of several ranks, all must call it, and all return the same; another number of ranks can load it.
+        """
         position = torch.tensor([*self.game.position(self.generator)], dtype=torch.uint8)  # of the game's own data
-        return {"state": self.state.flat(), "random": self.generator.get_state(), "position": position}
+        state = self.method.whole_state(self.state, self.ranks)
+        return {"state": state.flat(), "random": self.generator.get_state(), "position": position}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue exactly where `state_dict` was called, with the same game and method.
@@ -88,12 +107,13 @@ class Stepper:
         Raises:
             InvalidValue: the state belongs to another game or method.
         """
-        saved, own = dict(state_dict["state"]), self.state.flat()
+        whole = self.method.whole_state(self.state, self.ranks)
+        saved, own = dict(state_dict["state"]), whole.flat()
         different = [name for name in sorted(saved.keys() | own.keys()) if _shape(saved, name) != _shape(own, name)]
         allowed = "a state of the same game and method"
         require(not different, "state_dict", different[0] if different else "", allowed)
         on_device = {name: saved[name].to(tensor.device) for name, tensor in own.items()}
-        self.state = State.from_flat(on_device, self.state)
+        self.state = self.method.state_of_rank(State.from_flat(on_device, whole), self.ranks)
         self.generator.set_state(state_dict["random"].cpu())
         self.game.restore(self.generator, bytes(state_dict["position"].tolist()))
 
@@ -104,14 +124,21 @@ class Stepper:
             batch: for a GAN, real samples (batch, …), (samples, labels), or a dictionary with "real"; for `Networks`,
                 a batch in the form of its data; for another game, a dictionary with the same keys as its `draw`
                 returns. Values are tensors or NumPy arrays. Default: the game draws a batch. If a step uses several
-                batches, all contain these samples, with new latents.
+                batches, all contain these samples, with new latents. Of several ranks, each gives its own samples, as
+                from a `DistributedSampler`, and all the same number.
 
         Raises:
             InvalidValue: the batch has another form.
+            RankError: another rank was lost.
         """
-        state = self.method.prepare(self._steps.game, self._state, self.generator)
-        step_draw = draw(self.game, self.method, state, self.generator) if batch is None else self._complete(batch)
-        self._state, info = self._steps.single(state, step_draw, donate=not self._state_exposed)
+        with naming_lost_ranks(self.ranks), together(self.ranks):
+            game = self._steps.game
+            state = self.method.prepare(game, self._state, self.generator)
+            if batch is None:
+                step_draw = draw(game, self.method, state, self.generator, self.ranks)
+            else:
+                step_draw = self._complete(batch)
+            self._state, info = self._steps.single(state, step_draw, donate=not self._state_exposed)
         self._state_exposed = False
         self._warn_if_eager()
         return info
@@ -146,10 +173,26 @@ class Stepper:
         )  # after writing, because some layers merge weights in evaluation mode
 
     def _complete(self, batch: Any) -> Draw:
-        game, device = self.game, self._state.t.device
-        count = self.method.draws(game)
-        batches = tuple(batch_to_device(game.complete(batch, self.generator), device) for _ in range(count))
+        game, device, count = self._steps.game, self._state.t.device, self.method.draws(self.game)
+        if not alone(self.ranks):
+            batch = self._in_whole_batch(batch)
+        batches = tuple(game.complete(batch, self.generator) for _ in range(count))
+        batches = self.method.batches_of_rank(game, batches, self.ranks)
+        batches = tuple(batch_to_device(complete_batch, device) for complete_batch in batches)
         return Draw(batches, draw_noise(game, self.method, self._state, self.generator))
+
+    def _in_whole_batch(self, batch: Any) -> Any:
+        """Return a batch as large as those of all ranks together, with zeros for theirs, so that all draw alike."""
+        ranks, parts = self.ranks, self._steps.game.evaluation_settings.accumulate
+        assert ranks is not None
+
+        def enlarged(part: Any) -> Any:
+            if not isinstance(part, Tensor | np.ndarray) or not part.ndim:
+                return part
+            count = len(part) * ranks.count
+            return in_whole_batch(torch.as_tensor(part), ranks.rows(count, parts), count)
+
+        return map_entries(enlarged, batch)
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> object:

@@ -8,6 +8,7 @@ from pathlib import Path
 from detente.cli import configuration, recorded_runs
 from detente.cli.command_words import Parser
 from detente.cli.commands.train import carry_out
+from detente.cli.ranks import add_timeout, all_ranks, built_everywhere
 
 RANK = 60
 DESCRIPTION = "Continue a run from its last checkpoint, to its planned end or beyond."
@@ -21,9 +22,11 @@ def main(words: Sequence[str]) -> int:
     parser.add("--steps", int, "train up to this step (default: as planned)", None)
     parser.add("--seconds", float, "train each seed for so many seconds in all", None)
     parser.add("--changed-data", bool, "continue although the data have changed", False)
+    add_timeout(parser)
     options = parser.parse(words)
-    recorded = recorded_runs.from_directory(options.run)
-    run = configuration.build(*recorded).until(options.steps, options.seconds)
-    changed = ("steps", "seconds", "record_every", "measure_every", "checkpoint_every")
-    content = configuration.resolved(*recorded) | {name: getattr(run, name) for name in changed}
-    return carry_out(run, options.run, content, resume=True, changed_data=options.changed_data)
+    with all_ranks(options.timeout) as ranks:
+        recorded = built_everywhere(lambda: recorded_runs.from_directory(options.run), ranks)
+        run = built_everywhere(lambda: configuration.build(*recorded).until(options.steps, options.seconds), ranks)
+        changed = ("steps", "seconds", "record_every", "measure_every", "checkpoint_every")
+        content = configuration.resolved(*recorded) | {name: getattr(run, name) for name in changed}
+        return carry_out(run, options.run, content, resume=True, changed_data=options.changed_data, ranks=ranks)

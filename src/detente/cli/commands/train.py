@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from detente.cli import configuration
 from detente.cli.display import console, with_progress_bar
+from detente.cli.ranks import add_timeout, all_ranks, built_everywhere, continues, is_first
 from detente.cli.terminal import quoted
 from detente.errors import InvalidValue
 from detente.training.signals import exit_status
 
 if TYPE_CHECKING:
     from detente.checks.base import Finding
+    from detente.ranks import Ranks
     from detente.training.loop import Tick
     from detente.training.run import Run
 
 RANK = 40
+RESUME = "continue the run in --out if it has the same options; `torchrun --max-restarts` does so by itself"
 NO_CHECKS = "train without looking at data, networks and learning rates for faults first"
 DESCRIPTION = "Train a game under a method, for one or several seeds, into a run directory."
 EXAMPLES = """\
@@ -29,6 +32,7 @@ examples:
   detente train --config runs/one/run.yaml --steps 4000 --out runs/two
   detente train --game adversarial --game.generator mynets.Generator --game.discriminator mynets.Discriminator \\
                 --game.data photos/ --method alternating --out runs/mine
+  torchrun --nproc-per-node 4 --max-restarts 3 -m detente train --game images --device cuda --out runs/large
 
 `detente list` names games and methods; --game.help NAME and --method.help NAME show their settings.
 """
@@ -39,16 +43,22 @@ def main(words: Sequence[str]) -> int:
     parser = configuration.parser("train", DESCRIPTION, EXAMPLES)
     parser.add("--out", Path, "run directory to make, e.g. runs/one", None)
     parser.add("--overwrite", bool, "replace an existing run", False)
+    parser.add("--resume", bool, RESUME, False)
     parser.add("--no-checks", bool, NO_CHECKS, False)
+    add_timeout(parser)
     options = configuration.parse(parser, words)
     if options.out is None:
         raise InvalidValue("out", None, "a directory to write the run into", "Say where with --out runs/NAME")
-    run = configuration.build(parser, options)
-    if not options.no_checks:
-        from detente.checks.base import inspect
+    with all_ranks(options.timeout) as ranks:
+        run = built_everywhere(lambda: configuration.build(parser, options), ranks)
+        if not options.no_checks and is_first(ranks):
+            from detente.checks.base import inspect
 
-        print_warnings(inspect(run.game, run.method))
-    return carry_out(run, options.out, configuration.resolved(parser, options), overwrite=options.overwrite)
+            print_warnings(inspect(run.game, run.method))
+        described = configuration.resolved(parser, options)
+        resume = continues(options.out, described, ranks, options.resume, options.overwrite)
+        overwrite = options.overwrite and not resume
+        return carry_out(run, options.out, described, resume, overwrite, ranks=ranks)
 
 
 def print_warnings(findings: Sequence[Finding]) -> None:
@@ -66,6 +76,7 @@ def carry_out(
     name: str | None = None,
     quiet: bool = False,
     changed_data: bool = False,
+    ranks: Ranks | None = None,
 ) -> int:
     """Train a run into a directory with a progress bar, and return the exit status."""
     from detente.training.run_directory.description import built_in_python
@@ -74,8 +85,10 @@ def carry_out(
     last: Tick | None = None
     path = quoted(directory)
     resuming = "the same Python call" if built_in_python(described) else f"detente resume {path}"
+    if ranks is not None and ranks.count > 1:
+        resuming = f"torchrun --nproc-per-node {ranks.count} -m {resuming}"
     try:
-        ticks = train_into(run, directory, described, resume, overwrite, changed_data)
+        ticks = train_into(run, directory, described, resume, overwrite, changed_data, ranks)
         for tick in with_progress_bar(ticks, run, name or directory.name):
             last = tick
     except KeyboardInterrupt as interrupt:

@@ -47,8 +47,8 @@ def require_same(directory: Path, origin: Mapping[str, Any], changed_data: bool)
         hint = "A resumed run equals an uninterrupted one only with the same data. To continue anyway: --changed-data"
         raise InvalidValue(
             "data",
-            _describe_data(current_data),
-            f"the data that the run was trained on, {_describe_data(recorded_data)}",
+            describe_data(current_data),
+            f"the data that the run was trained on, {describe_data(recorded_data)}",
             hint,
         )
     if isinstance(recorded.get("code"), str) and recorded["code"] != origin.get("code"):
@@ -59,7 +59,8 @@ def require_same(directory: Path, origin: Mapping[str, Any], changed_data: bool)
         warnings.warn(text, stacklevel=2)
 
 
-def _describe_data(data: Mapping[str, Any]) -> str:
+def describe_data(data: Mapping[str, Any]) -> str:
+    """Return the size and the fingerprint of data as text."""
     count = data.get("samples")
     return f"{'unlimited samples' if count is None else f'{count} samples'} (fingerprint {data.get('fingerprint')})"
 

@@ -20,7 +20,9 @@ from detente.errors import InvalidValue, require
 from detente.loggers.base import LoggedRun
 from detente.metrics.base import Metric
 from detente.metrics.selection import metrics_by_label
+from detente.ranks import Ranks
 from detente.training import memory
+from detente.training.distributed import alone, launch
 from detente.training.log_sessions import LogSessions, loggers_of, numbers_of
 from detente.training.loop import Tick, applicable, train
 from detente.training.measurement import require_available, select_applicable
@@ -42,6 +44,7 @@ def train_into(
     resume: bool = False,
     overwrite: bool = False,
     changed_data: bool = False,
+    ranks: Ranks | None = None,
 ) -> Iterator[Tick]:
     """Train a run, record it in a directory and yield its ticks; an interrupted run saves its progress.
 
@@ -52,12 +55,29 @@ def train_into(
         resume: continue the run in the directory.
         overwrite: replace an existing run.
         changed_data: continue although the data have changed.
+        ranks: from `detente.joined()`, if several processes train the run together; rank 0 alone writes the directory.
 
     Raises:
         InvalidValue: see `Record`; or every seed of the run has diverged.
+        RankError: another rank was lost, or has another state.
     """
-    with Record(run, directory, configuration, resume, overwrite, changed_data) as record:
-        _require_trainable(record)
+
+    def opened() -> Record:
+        record = Record(run, directory, configuration, resume, overwrite, changed_data, ranks)
+        try:
+            _require_trainable(record)
+        except InvalidValue as error:
+            record.__exit__(type(error), error, None)
+            raise
+        return record
+
+    if not alone(ranks):
+        from detente.training.run_directory.shared_record import train_together
+
+        assert ranks is not None
+        yield from train_together(run, opened, ranks)
+        return
+    with opened() as record:
         yield from record.follow(train(run, record.start, loggers=()))  # the record logs the ticks
 
 
@@ -71,6 +91,7 @@ class Record:
         resume: continue the run in an existing directory.
         overwrite: replace an existing run.
         changed_data: continue although the data have changed.
+        ranks: the ranks that train the run together.
 
     Raises:
         InvalidValue: the directory is not empty (without `resume` and `overwrite`), is not writable, or another process
@@ -86,7 +107,9 @@ class Record:
         resume: bool = False,
         overwrite: bool = False,
         changed_data: bool = False,
+        ranks: Ranks | None = None,
     ) -> None:
+        self.ranks, self.saves_at_end = 1 if ranks is None else ranks.count, True
         self._requested = metrics_by_label(run.metrics)
         require_available(self._requested, run.game)
         self.lock = lock_directory(directory)
@@ -149,7 +172,7 @@ class Record:
         """Write the last checkpoint and the last status."""
         try:
             if self._last_tick is not None:
-                if self._saved_step < self._last_tick.step:
+                if self.saves_at_end and self._saved_step < self._last_tick.step:
                     self._save(self._last_tick)
                 self._write_status(self._last_tick.progress, _execution(self._last_tick), "interrupted")
             elif self.start is not None:  # killed between its last checkpoint and its last status
@@ -245,8 +268,11 @@ class Record:
             }
             for seed_progress in progress
         }
-        status_file = {"seeds": seeds, **execution, "device": self.run.device}
+        status_file = {"seeds": seeds, **execution, "device": self.run.device, **self._count_of_ranks()}
         write_text(self.directory / "status.json", json.dumps(status_file, indent=1))
+
+    def _count_of_ranks(self) -> dict[str, int]:
+        return {"ranks": self.ranks} if self.ranks > 1 else {}
 
     def _stop(self, progress: Progress) -> dict[str, Any]:
         """Return when and why a seed stopped early; empty if it did not."""
@@ -275,6 +301,8 @@ class Record:
             "machine": machine,
             "command": shlex.join(sys.argv),
             "folder": os.getcwd(),
+            **self._count_of_ranks(),
+            **({"launch": launch()} if launch() else {}),
         }
         write_text(self.directory / "run.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
         return content

@@ -11,7 +11,16 @@ import yaml
 from detente.training.run_directory.directory import TEMPORARY_CONFIG
 from detente.training.run_directory.lock import FILE as LOCK
 
-NOT_OPTIONS = ("versions", "machine", "command", "folder", "data", "code")  # other keys of a run.yaml
+NOT_OPTIONS = (
+    "versions",
+    "machine",
+    "command",
+    "folder",
+    "data",
+    "code",
+    "ranks",
+    "launch",
+)  # other keys of a run.yaml
 RunStatus = Literal["absent", "finished", "unfinished", "other"]
 
 

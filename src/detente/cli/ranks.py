@@ -1,0 +1,107 @@
+"""Commands that torchrun starts as several processes: they print once, and a mistake ends all of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from detente.cli.command_words import Parser
+from detente.cli.terminal import silence
+
+if TYPE_CHECKING:
+    from detente.ranks import Ranks
+
+TIMEOUT = 1800.0  # as in detente.training.distributed, which imports torch
+HELP = "seconds that a process waits for the others, if torchrun starts several"
+Result = TypeVar("Result")
+
+
+def add_timeout(parser: Parser) -> None:
+    """Add the option --timeout."""
+    parser.add("--timeout", float, HELP, TIMEOUT)
+
+
+def one_of_several() -> bool:
+    """Return whether torchrun started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def is_first(ranks: Ranks | None) -> bool:
+    """Return whether this process prints and writes."""
+    return ranks is None or ranks.rank == 0
+
+
+@contextmanager
+def all_ranks(timeout: float) -> Iterator[Ranks | None]:
+    """Yield this process's rank after all have joined, or None without torchrun; only rank 0 prints inside."""
+    if not one_of_several():
+        yield None
+        return
+    from detente.training.distributed import joined, leave, naming_lost_ranks
+    from detente.training.signals import note_signals
+
+    ranks = joined(timeout=timeout)
+    with warnings.catch_warnings():
+        if not is_first(ranks):
+            warnings.simplefilter("ignore")
+            silence(sys.stdout)
+        with note_signals(), naming_lost_ranks(ranks):  # of a failed rank, torchrun sends SIGTERM to the others
+            yield ranks
+    leave(ranks)
+
+
+def built_everywhere(build: Callable[[], Result], ranks: Ranks | None) -> Result:
+    """Return what is built on this rank, once it was built on all; a mistake on one ends all."""
+    if ranks is None:
+        return build()
+    from detente.training.distributed import everywhere
+
+    return everywhere(build, ranks)
+
+
+def continues(
+    directory: Path, described: dict[str, Any], ranks: Ranks | None, resume: bool = False, overwrite: bool = False
+) -> bool:
+    """Return whether the run in a directory is to be continued; all ranks must call it.
+
+    It is if it has the same options and that is wished, or torchrun has started the processes again. A machine that
+    replaces another does not know of that, but of the name of torchrun's job, which the run keeps.
+
+    Args:
+        directory: the run directory.
+        described: the options of the run.
+        ranks: the ranks.
+        resume: whether the user wishes it.
+        overwrite: whether the user wishes that a finished run is replaced.
+    """
+    from detente.training.distributed import everyones, launch, restarted
+    from detente.training.run_directory.description import read_configuration
+    from detente.training.run_directory.lock import take_over
+    from detente.training.run_directory.status import run_status
+
+    again = any(everyones(restarted(), ranks))
+    status = run_status(directory, described)
+    if status not in ("finished", "unfinished"):
+        return False
+    same_launch = launch() != "" and read_configuration(directory).get("launch") == launch()
+    same_job = again or (same_launch and (status == "unfinished" or not overwrite))
+    if same_job and is_first(ranks):  # the former rank 0 may have been on a machine that was lost
+        take_over(directory)
+    return resume or same_job
+
+
+@contextmanager
+def printing_once(error: BaseException) -> Iterator[bool]:
+    """Yield whether this process prints an error that several may have raised; the others wait until it has."""
+    if not one_of_several():
+        yield True
+        return
+    from detente.training.distributed import tells, told
+
+    yield tells(error)
+    told()
