@@ -23,6 +23,7 @@ JOBS = (
     "sgan",
     "frechet",
     "drawing",
+    "growth",
     "ranks",
 )
 
