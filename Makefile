@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 PIP_QUIET := --quiet --quiet --disable-pip-version-check --no-input
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-matrix check bench bench-peers results docs clean
+.PHONY: help demo test test-fast test-matrix check bench bench-ranks bench-peers results docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ check: $(STAMP)  ## formatting, lint, types, import layers
 
 bench: $(STAMP)  ## measure step times and memory, into runs/bench/ (WRITE=1: and docs/benchmarks.md)
 	@$(BIN)/python -m benchmarks $(if $(WRITE),--write)
+
+bench-ranks: $(STAMP)  ## measure two ranks against one process, into runs/bench/ (WRITE=1: as bench)
+	@$(BIN)/python -m benchmarks ranks $(if $(WRITE),--write)
 
 bench-peers: $(STAMP) .peers/.stamp  ## measure other libraries, in .peers, into runs/bench/ (WRITE=1: as bench)
 	@.peers/bin/python -m benchmarks.peers $(if $(WRITE),--write)

@@ -12,7 +12,20 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from benchmarks import page
 from benchmarks.isolated_job import measure_in_process
 
-JOBS = ("dcgan28", "small_mlp", "job_t", "many_seeds", "memory", "spectrum", "step_cost", "sgan", "frechet", "drawing")
+JOBS = (
+    "dcgan28",
+    "small_mlp",
+    "job_t",
+    "many_seeds",
+    "memory",
+    "spectrum",
+    "step_cost",
+    "sgan",
+    "frechet",
+    "drawing",
+    "growth",
+    "ranks",
+)
 
 
 def main() -> int:

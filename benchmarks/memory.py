@@ -66,13 +66,18 @@ class _ProfiledSteps:
 
     def peak(self) -> int:
         """Return the peak during one more step, including state and optimizer."""
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-            self.step()
-        level = highest = 0
-        for event in sorted(_allocations(profiler), key=lambda event: event.start_ns()):
-            level += event.nbytes()
-            highest = max(highest, level)
-        return highest + _tensor_bytes() - self.before
+        return peak_of_allocations(self.step) + _tensor_bytes() - self.before
+
+
+def peak_of_allocations(step: Callable[[], None]) -> int:
+    """Return the largest number of bytes that a step holds at once, of those that it allocates itself."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step()
+    level = highest = 0
+    for event in sorted(_allocations(profiler), key=lambda event: event.start_ns()):
+        level += event.nbytes()
+        highest = max(highest, level)
+    return highest
 
 
 def _allocations(profiler: profile) -> list:

@@ -32,6 +32,8 @@ TITLES = {
     "sgan": "SGAN: all pairs as one step (4×16 MLPs, batch 512, one thread)",
     "frechet": "Fréchet distance of Inception's number of features",
     "drawing": "Drawing from a prepared set on disk",
+    "growth": "Growth of a step (ring, MLPs, one thread): exponents over two decades",
+    "ranks": "Several processes (gloo on one machine, one thread each)",
     "peers": "Other libraries on job T and on its zero-sum variant (one thread)",
 }
 HEAD = """# Benchmarks

@@ -34,11 +34,11 @@ class Timing:
 
     def ratio(self, name: str, reference: str) -> Ratio:
         """Return the time of `name` divided by that of `reference`: median and quartiles over the rounds."""
-        return _ratio(self.seconds[name], self.seconds[reference])
+        return ratio_of(self.seconds[name], self.seconds[reference])
 
-    def processor_ratio(self, name: str, reference: str) -> Ratio:
+    def processorratio_of(self, name: str, reference: str) -> Ratio:
         """Return the same ratio in CPU seconds, as a check against a busy machine."""
-        return _ratio(self.processor[name], self.processor[reference])
+        return ratio_of(self.processor[name], self.processor[reference])
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Ratio:
         return f"{self.median:.2f} ({self.low:.2f}–{self.high:.2f})"
 
 
-def _ratio(seconds: list[float], reference: list[float]) -> Ratio:
+def ratio_of(seconds: list[float], reference: list[float]) -> Ratio:
+    """Return the ratio of two lists of times, round by round."""
     ratios = [a / b for a, b in zip(seconds, reference, strict=True)]
     if len(ratios) < 2:
         return Ratio(ratios[0], ratios[0], ratios[0])
