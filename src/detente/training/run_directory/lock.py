@@ -68,7 +68,7 @@ def holder_of(directory: Path) -> dict[str, Any] | None:
         return None
     try:
         holder = _read_open_holder(handle)
-        return holder if not _try_lock(handle) or _on_other_machine(holder) else None
+        return holder if not _try_lock(handle) or is_on_other_machine(holder) else None
     finally:
         os.close(handle)
 
@@ -95,7 +95,7 @@ def _acquire(path: Path) -> int | dict[str, Any]:
         if locked and not _same_file(handle, path):  # the previous holder has removed the file
             os.close(handle)
             continue
-        if locked and (is_new or not _on_other_machine(holder)):
+        if locked and (is_new or not is_on_other_machine(holder)):
             os.ftruncate(handle, 0)
             os.pwrite(handle, json.dumps(_this_process()).encode(), 0)
             return handle
@@ -125,7 +125,7 @@ def _same_file(handle: int, path: Path) -> bool:
         return False
 
 
-def _on_other_machine(holder: dict[str, Any]) -> bool:
+def is_on_other_machine(holder: dict[str, Any]) -> bool:
     """Return whether another machine, which may not share its locks with this one, holds the lock."""
     if not holder or (holder.get("boot") is not None and holder["boot"] == _boot_id()):
         return False
