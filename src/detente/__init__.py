@@ -9,6 +9,7 @@ from detente import deprecated
 
 if TYPE_CHECKING:
     from detente.comparison.compare import compare as compare
+    from detente.comparison.search import search as search
     from detente.errors import InvalidValue as InvalidValue
     from detente.game import Game as Game
     from detente.games.adversarial import Adversarial as Adversarial
@@ -42,6 +43,7 @@ _MODULES = {
     "export": "training.export",
     "load_exported": "training.export",
     "rescue": "rescuing.rescue",
+    "search": "comparison.search",
     "train": "training.loop",
 }
 __all__ = [  # a literal list, which type checkers and editors require
@@ -60,6 +62,7 @@ __all__ = [  # a literal list, which type checkers and editors require
     "export",
     "load_exported",
     "rescue",
+    "search",
     "train",
 ]
 

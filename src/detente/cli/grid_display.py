@@ -69,10 +69,21 @@ class GridView:
     def __exit__(self, *error: Any) -> None:
         self.progress.__exit__(*error)
 
-    def show(self, states: GridState, remark: str = "") -> None:
-        """Show the states; `remark` stands beside the first bar."""
+    def show(self, states: GridState, text: str = "", ended: int | None = None, total: int | None = None) -> None:
+        """Show the states.
+
+        Args:
+            states: the state of each cell.
+            text: text beside the first bar. Default: how many cells have ended.
+            ended: how far the first bar is. Default: the number of cells that have ended.
+            total: its length. Default: the number of cells.
+        """
+        text = text or _counts(states)
         if self.target.is_terminal:
-            self._draw(states, remark)
+            count = sum(state.status in ("finished", "failed") for state in states.values())
+            done, length = count if ended is None else ended, len(states) if total is None else total
+            self._bar("", self.title or "all", done, max(length, 1), text)
+            self._draw(states)
             return
         for name, state in states.items():
             if state.status in ("finished", "failed") and name not in self.told:
@@ -81,13 +92,11 @@ class GridView:
         if time.monotonic() - self.last_print > SECONDS:
             self.last_print = time.monotonic()
             at_work = [f"{n} {self._text(n, s)}" for n, s in states.items() if s.status == "training"]
-            line = "; ".join([_counts(states), *([remark] if remark else []), *at_work])
-            self.target.print(line, soft_wrap=True)
+            self.target.print("; ".join([text, *at_work]), soft_wrap=True)
 
-    def _draw(self, states: GridState, remark: str) -> None:
-        ended = sum(state.status in ("finished", "failed") for state in states.values())
-        text = _counts(states) + (f" · {remark}" if remark else "")
-        self._bar("", self.title or "all", ended, max(len(states), 1), text)
+    def _draw(self, states: GridState) -> None:
+        for name in [name for name in self.tasks if name and name not in states]:
+            self.progress.remove_task(self.tasks.pop(name))
         for name, state in states.items():
             if len(states) <= MOST_LINES or state.status == "training":
                 limit = self.limits[name]

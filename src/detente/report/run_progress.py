@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,3 +41,21 @@ def read_progress(directory: Path) -> RunProgress:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return RunProgress()
+
+
+def metric_history(directory: Path, metric: str) -> dict[int, list[tuple[int, float]]]:
+    """Return the steps and finite values of a metric by seed, in the order of the record; empty without a record."""
+    history: dict[int, dict[int, float]] = {}
+    try:
+        lines = (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return {}
+    for line in lines:
+        try:
+            content = json.loads(line)
+            seed, step, value = int(content["seed"]), int(content["step"]), content["metrics"][metric]
+        except (ValueError, KeyError, TypeError):  # another line, or one that was cut off
+            continue
+        if isinstance(value, int | float) and math.isfinite(value):
+            history.setdefault(seed, {})[step] = float(value)
+    return {seed: sorted(values.items()) for seed, values in history.items()}

@@ -27,15 +27,20 @@ def lock_directory(directory: Path) -> lock.DirectoryLock:
     return lock.DirectoryLock(directory)
 
 
-def clear(directory: Path, overwrite: bool) -> None:
+def clear(directory: Path, overwrite: bool, holds: str = "run.yaml") -> None:
     """Empty a directory for a new run, except for its lock.
+
+    Args:
+        directory: the directory.
+        overwrite: replace what is in it, if that is a run.
+        holds: name of the file by which a run, or what else may be replaced, is known.
 
     Raises:
         InvalidValue: the directory contains files that must not be replaced.
     """
     content = [path for path in directory.iterdir() if path.name not in (TEMPORARY_CONFIG, lock.FILE)]
     hint = "Choose another, `detente resume` it, or replace the run in it with --overwrite"
-    holds_run = (directory / "run.yaml").exists() or (directory / PARTS).is_dir()
+    holds_run = (directory / holds).exists() or (directory / PARTS).is_dir()
     replaceable = not content or (overwrite and holds_run)
     require(replaceable, "out", str(directory), "a directory that does not exist yet", hint)
     for path in content:
