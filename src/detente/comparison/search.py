@@ -200,6 +200,7 @@ class _Search:
             else:
                 self.waiting.append(trial)
         record = self._write()
+        yield SearchState(record, {})
         with self.executor.open(self.folder) as session:
             while True:
                 while len(self.in_flight) < session.capacity and (cell := self._next()) is not None:

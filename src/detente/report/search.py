@@ -81,13 +81,10 @@ def summary(record: Mapping[str, Any]) -> list[str]:
     names = {"complete": "came to the end of the budget", "pruned": "were ended early", "failed": "failed"}
     parts = [f"{counts[status]} {names.get(status, status)}" for status in STATUSES if counts[status]]
     planned = f" of {record['planned']}" if record["planned"] > len(record["trials"]) else ""
-    run = record["run"]
-    budget = f"{run['seconds']:g} seconds" if run.get("seconds") else f"{format_number(run['steps'])} steps"
-    seeds = format_count(len(run["seeds"]), "seed")
+    count = len(record["run"]["seeds"])
+    mean = "value of one seed" if count == 1 else f"mean over {count} seeds"
     sentences = [f"{len(record['trials'])}{planned} trials: {', '.join(parts)}." if parts else "No trial was begun."]
-    sentences.append(
-        f"The value of a trial is the mean over {seeds} at the end; the first setting has {budget} a seed."
-    )
+    sentences.append(f"The value of a trial is the {mean} after {record['budget']}.")
     if is_running(record):
         sentences.append("The search has not ended; the same command goes on with it.")
     return sentences

@@ -166,7 +166,7 @@ def _built(
 
 def _follow(states: Iterator[SearchState], plan: SearchPlan) -> None:
     """Show the progress of a search: a bar for it and for each trial in flight, or without a terminal lines."""
-    told: set[int] = set()
+    told: set[int] | None = None  # those of an earlier call are not told again
     with GridView({}, title="trials") as view:
         for state in states:
             trials = state.record["trials"]
@@ -175,10 +175,10 @@ def _follow(states: Iterator[SearchState], plan: SearchPlan) -> None:
             view.limits |= dict.fromkeys(state.grid, state.record["run"])
             remark = "" if best is None else f", best {plan.metric} {best['value']:.4g}"
             view.show(state.grid, f"{len(ended)} of {plan.trials} trials ended{remark}", len(ended), plan.trials)
-            for trial in [] if view.target.is_terminal else ended:
+            for trial in ended if told is not None and not view.target.is_terminal else ():
                 if trial["number"] not in told:
                     view.target.print(_line(trial, plan), soft_wrap=True)
-                    told.add(trial["number"])
+            told = {trial["number"] for trial in ended}
 
 
 def _line(trial: Mapping[str, Any], plan: SearchPlan) -> str:
