@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import secrets
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from detente.executors.base import TRIES, Ended, Executor, Session, Task, carry_
 
 TOKEN = ".ray-token"  # every node must find this file in the output folder
 NODE_SECONDS, STOP_SECONDS = 120, 300  # how long a node may take to answer, and a task to save its work
+CONNECT_SECONDS = 10
 STORE_BYTES = 200_000_000  # of Ray's object store on this machine; tasks return a few words
 
 
@@ -71,15 +74,28 @@ class Ray(Executor):
     def _start(self, ray: Any) -> None:
         settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if self.address is None:
+            os.environ.setdefault("RAY_worker_niceness", "0")  # Ray’s default gives way to every other program
             settings |= {"include_dashboard": False, "object_store_memory": STORE_BYTES}
             settings |= {"num_cpus": self.workers * self.cpus} if self.workers else {}
         else:
             settings["address"] = self.address
+            _require_reachable(self.address)
         try:
             ray.init(**settings)
         except Exception as error:  # Ray raises many kinds
             hint = f"{in_one_line(error)[:200]}. Start a cluster with `ray start --head`, or leave the address out"
             raise InvalidValue("address", self.address, "the address of a running Ray cluster", hint) from error
+
+
+def _require_reachable(address: str) -> None:
+    """Raise `InvalidValue` if nothing answers at an address, for which Ray itself would wait for minutes."""
+    match = re.fullmatch(r"(?:ray://)?\[?([^/\]]+?)\]?:(\d+)", address)
+    try:
+        if match is not None:
+            socket.create_connection((match[1], int(match[2])), CONNECT_SECONDS).close()
+    except OSError as error:
+        hint = f"{error.strerror or error}. Start a cluster with `ray start --head`, or leave the address out"
+        raise InvalidValue("address", address, "the address of a running Ray cluster", hint) from error
 
 
 class _Session(Session):

@@ -54,7 +54,7 @@ class Slurm(Executor):
             settings = {"timeout_min": LOCAL_MINUTES, **settings}
         named = {name if name in SHARED else f"slurm_{name}": value for name, value in settings.items()}
         try:
-            executor = submitit.AutoExecutor(folder.resolve() / LOGS / "%j", cluster=cluster)
+            executor = submitit.AutoExecutor(folder.resolve() / LOGS, cluster=cluster)
             executor.update_parameters(**{"name": "detente", **named})
         except (NameError, AssertionError, ValueError, TypeError) as error:
             allowed = "settings of submitit’s executor, e.g. partition, account, time, gpus_per_node, mem_gb"

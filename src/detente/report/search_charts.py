@@ -50,7 +50,7 @@ def setting_charts(record: Mapping[str, Any]) -> list[dict[str, Any]]:
                 figure, trials, lambda trial, name=name: trial["parameters"][name], record, pruned=status == "pruned"
             )
         kind = str(text).partition(":")[0]
-        figure.update_xaxes(type={"log": "log", "choice": "category"}.get(kind, "linear"))
+        figure.update_xaxes(type={"log": "log", "choice": "category"}.get(kind, "linear"), exponentformat="power")
         charts += _chart(figure, f"Over {name}", name, f"Values of the trials over {name}.", _values(record))
     return charts
 
