@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,14 +12,17 @@ import pytest
 import yaml
 
 import detente
-from detente import methods
-from detente.comparison.grid import carry_out_grid, last_state, named_executor, require_success
+from detente import cli, methods
+from detente.cli.grid_display import follow_grid
+from detente.cli.terminal import Console
+from detente.comparison.grid import CellState, carry_out_grid, last_state, named_executor, require_success
 from detente.errors import InvalidValue
 from detente.executors.here import Here
 from detente.executors.processes import Processes
 from detente.games.quadratic import Bilinear
 from detente.report.page import write_report
 from detente.report.run_directory import read_runs
+from detente.report.run_progress import RunProgress
 from detente.training.run_directory.joining import part_directory
 from tests.executors import tasks
 from tests.training.small_runs import COSTS, assert_same_bits, lines, ring, saved
@@ -124,3 +128,68 @@ def test_seeds_in_progress_are_reported_and_go_on_only_as_they_began(tmp_path: P
         detente.compare(Bilinear(3), {"one": methods.alternating()}, tmp_path / "other", **split)
     detente.compare(Bilinear(3), {"one": methods.alternating()}, tmp_path / "grid", overwrite=True, **split)
     assert not (tmp_path / "grid/one/parts").exists() and lines(tmp_path / "grid/one")[-1]["step"] == 20
+
+
+def test_one_command_trains_on_processes_and_goes_on_in_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine_of_a_grid.py").write_text(
+        "from detente.games.quadratic import Bilinear\ndef game(dimension: int = 3):\n    return Bilinear(dimension)\n"
+    )
+    line = "compare --game mine_of_a_grid.game --methods alternating extragradient --seeds 0 1 --steps 20 --compile off"
+    processes = f"{line} --executor processes --workers 2 --split-seeds --out grid"
+    assert cli.main(processes.split()) == 0, capsys.readouterr().err
+    told = capsys.readouterr().out
+    assert told.count(": step 20 of 20") == 4 and "The page: grid/report.html" in told
+    assert cli.main(f"{line} --out here".split()) == 0 and cli.main(f"{line} --out grid".split()) == 0
+    assert capsys.readouterr().out.count("finished before; kept.") == 2
+    for label in ("alternating", "extragradient"):
+        assert_same_bits(saved(tmp_path / "grid" / label), saved(tmp_path / "here" / label))
+        written = [
+            yaml.safe_load((tmp_path / name / label / "run.yaml").read_text("utf-8")) for name in ("grid", "here")
+        ]
+        assert written[0] == written[1]  # also the command line and the folder
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--executor process", "executor: got 'process'; allowed: here, processes, ray, slurm. Did you mean"),
+        ("--workers 2", "workers: got 2; allowed: an option of --executor processes or ray or slurm"),
+        ("--executor processes --workers 0", "workers: got 0; allowed: an integer ≥ 1"),
+        ("--executor processes --address auto", "address: got 'auto'; allowed: an option of --executor ray"),
+        ("--executor ray --gpus -1", "gpus: got -1.0; allowed: a number ≥ 0"),
+        ("--slurm.partition gpu", "slurm.partition: got 'gpu'; allowed: an option of --executor slurm"),
+        ("--executor slurm --slurm.partition", "slurm.partition: got 'nothing'; allowed: a value"),
+    ],
+)
+def test_a_mistake_about_the_executor_is_one_line(
+    words: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(f"compare --game bilinear --methods alternating --steps 5 --out out {words}".split()) == 2
+    error = capsys.readouterr().err
+    assert expected in error and error.count("\n") == 1, error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_terminal_shows_a_bar_for_each_cell_and_of_a_large_grid_for_those_in_training() -> None:
+    states = {
+        "done": CellState("finished", RunProgress(step=20, ended=True)),
+        "now": CellState("training", RunProgress(step=7)),
+        "lost": CellState("failed", RunProgress(), "it fell"),
+        "next": CellState(),
+    }
+    small, large = (_shown(states, count) for count in (0, 20))
+    assert "1 of 4 finished, 1 in training, 1 failed" in small
+    for text in ("step 20 of 20", "step 7 of 20", "failed: it fell", "waits"):
+        assert text in small
+    assert "step 7 of 20" in large and "it fell" not in large and "1 of 24 finished" in large
+
+
+def _shown(states: dict[str, CellState], others: int) -> str:
+    states = {**states, **{f"other{i}": CellState() for i in range(others)}}
+    target = Console(file=io.StringIO(), force_terminal=True, width=120)
+    follow_grid(iter([states]), {name: {"steps": 20} for name in states}, target)
+    return target.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]

@@ -93,6 +93,4 @@ def cells(folder: Path, *runs: Run) -> list[Cell]:
     """Return a cell for each run."""
     from functools import partial
 
-    return [
-        Cell(f"cell{i}", folder / f"cell{i}", description(one), partial(given, one)) for i, one in enumerate(runs)
-    ]
+    return [Cell(f"cell{i}", folder / f"cell{i}", description(one), partial(given, one)) for i, one in enumerate(runs)]

@@ -205,12 +205,12 @@ class _Search:
             while True:
                 while len(self.in_flight) < session.capacity and (cell := self._next()) is not None:
                     session.submit(cell.name, train_cell, cell)
+                    record = self._write()
                 if not self.in_flight:
                     break
-                ends = session.wait(POLL_SECONDS)
-                for ended in ends:
+                for ended in session.wait(POLL_SECONDS):
                     self._end(ended)
-                record = self._write() if ends else record
+                    record = self._write()
                 states = {
                     n: CellState("training", read_progress(c.directory)) for n, (_, _, c) in self.in_flight.items()
                 }

@@ -78,7 +78,7 @@ def verdict(record: Mapping[str, Any]) -> str:
 def summary(record: Mapping[str, Any]) -> list[str]:
     """Return the sentences below the verdict."""
     counts = {status: sum(trial["status"] == status for trial in record["trials"]) for status in STATUSES}
-    names = {"complete": "came to the end of the budget", "pruned": "were ended early", "failed": "failed"}
+    names = {"complete": "came to the end of the budget", "pruned": "ended early"}
     parts = [f"{counts[status]} {names.get(status, status)}" for status in STATUSES if counts[status]]
     planned = f" of {record['planned']}" if record["planned"] > len(record["trials"]) else ""
     count = len(record["run"]["seeds"])
