@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -52,7 +52,7 @@ def named_executor(executor: Executor | str | None) -> Executor:
     return executor
 
 
-def carry_out_grid(cells: Sequence[Cell], executor: Executor, folder: Path) -> Iterator[GridState]:
+def carry_out_grid(cells: Sequence[Cell], executor: Executor, folder: Path) -> Generator[GridState, None, None]:
     """Train all cells, and yield the state of the grid about twice a second and at its end.
 
     A cell that fails does not end the others. When the iterator is closed, by Ctrl-C or otherwise, the cells in flight

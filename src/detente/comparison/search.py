@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -163,7 +163,7 @@ def search(
     )
 
 
-def searching(plan: SearchPlan, executor: Executor, folder: Path) -> Iterator[SearchState]:
+def searching(plan: SearchPlan, executor: Executor, folder: Path) -> Generator[SearchState, None, None]:
     """Carry out a search in a folder, and yield its state about twice a second and at its end.
 
     When the iterator is closed, by Ctrl-C or otherwise, the trials in flight are stopped and saved; the same call goes

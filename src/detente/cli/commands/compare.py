@@ -110,8 +110,7 @@ def main(words: Sequence[str]) -> int:
         return exit_status(interrupt)
     if not executor.elsewhere and not options.split_seeds:
         return carry_out_all(runs, options.out, overwrite=options.overwrite, config=config)
-    with lock_directory(options.out):
-        return _carry_out_grid(runs, options.out, executor, options.overwrite, options.split_seeds, config)
+    return carry_out_on(executor, runs, options.out, options.overwrite, options.split_seeds, config)
 
 
 def _findings(runs: Mapping[str, Run]) -> list[Finding]:
@@ -174,15 +173,27 @@ def _carry_out_all(
     return 0
 
 
-def _carry_out_grid(
+def carry_out_on(
+    executor: Executor,
     runs: dict[str, DescribedRun],
     folder: Path,
-    executor: Executor,
     overwrite: bool,
     split_seeds: bool,
     config: ComparisonConfig,
 ) -> int:
-    """Train every run on an executor, write the page, and return the exit status."""
+    """Train every run on an executor into a folder of its own, write the page, and return the exit status."""
+    with lock_directory(folder):
+        return _carry_out_on(executor, runs, folder, overwrite, split_seeds, config)
+
+
+def _carry_out_on(
+    executor: Executor,
+    runs: dict[str, DescribedRun],
+    folder: Path,
+    overwrite: bool,
+    split_seeds: bool,
+    config: ComparisonConfig,
+) -> int:
     from detente.comparison.compare import read_statuses, train_all
     from detente.report.comparison import FILE
 
@@ -216,7 +227,7 @@ def _carry_out_grid(
     for name, error in failed.items():
         print(f"detente: {name}: {error}", file=sys.stderr, flush=True)
     if failed:
-        console.print(f"{len(failed)} of {len(runs)} trainings failed. The same command tries them again.")
+        console.print(f"{len(failed)} of {len(states)} trainings failed. The same command tries them again.")
         return 2
     _print_outcome(folder)
     return 0

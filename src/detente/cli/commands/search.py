@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from detente.cli import configuration
-from detente.cli.command_words import Parser
 from detente.cli.commands.compare import without
 from detente.cli.commands.train import NO_CHECKS, print_warnings
 from detente.cli.display import console
@@ -26,6 +25,7 @@ from detente.training.signals import exit_status
 if TYPE_CHECKING:
     from detente.comparison.search import DescribedRun, SearchPlan, SearchState
     from detente.comparison.search_space import Range
+    from detente.executors.base import Executor
 
 RANK = 55
 DESCRIPTION = "Search the settings of a method, or of a game, for those that train best at equal budget."
@@ -60,27 +60,34 @@ def main(words: Sequence[str]) -> int:
     options = configuration.parse(parser, words)
     if options.out is None:
         raise InvalidValue("out", None, "a folder to write the trials into", "Say where with --out runs/NAME")
-    from detente.comparison.search import searching
     from detente.comparison.study import require_optuna
-    from detente.report.search import FILE, read_search, search_lines
+    from detente.report.search import FILE
 
     require_optuna()
     executor = chosen_executor(options, slurm)
-    plan = _plan(parser, options, words)
+    plan = _plan(options, words)
     if options.overwrite and options.out.exists():
         clear(options.out, overwrite=True, holds=FILE)
+    return carry_out_search(plan, executor, options.out)
+
+
+def carry_out_search(plan: SearchPlan, executor: Executor, folder: Path) -> int:
+    """Carry out a search in a folder, print what it found, and return the exit status."""
+    from detente.comparison.search import searching
+    from detente.report.search import read_search, search_lines
+
     try:
-        _follow(searching(plan, executor, options.out), plan)
+        _follow(searching(plan, executor, folder), plan)
     except KeyboardInterrupt as interrupt:
         console.print("Stopped; every trial is saved. The same command goes on with the search.", soft_wrap=True)
         return exit_status(interrupt)
-    for line in search_lines(read_search(options.out)):
+    for line in search_lines(read_search(folder)):
         console.print(line, soft_wrap=True)
-    console.print(f"The page: {options.out / 'report.html'}", soft_wrap=True)
+    console.print(f"The page: {folder / 'report.html'}", soft_wrap=True)
     return 0
 
 
-def _plan(parser: Parser, options: SimpleNamespace, words: Sequence[str]) -> SearchPlan:
+def _plan(options: SimpleNamespace, words: Sequence[str]) -> SearchPlan:
     """Return what is searched."""
     from detente.comparison.search import SearchPlan, chosen_metric
 
@@ -172,7 +179,7 @@ def _follow(states: Iterator[SearchState], plan: SearchPlan) -> None:
             trials = state.record["trials"]
             ended = [trial for trial in trials if trial["status"] != "unfinished"]
             best = next((trial for trial in trials if trial["number"] == state.record["best"]), None)
-            view.limits |= dict.fromkeys(state.grid, state.record["run"])
+            view.limits.update((name, state.record["run"]) for name in state.grid)
             remark = "" if best is None else f", best {plan.metric} {best['value']:.4g}"
             view.show(state.grid, f"{len(ended)} of {plan.trials} trials ended{remark}", len(ended), plan.trials)
             for trial in ended if told is not None and not view.target.is_terminal else ():
