@@ -152,6 +152,21 @@ def test_one_command_trains_on_processes_and_goes_on_in_this_one(
         assert written[0] == written[1]  # also the command line and the folder
 
 
+def test_learning_rates_tried_on_processes_have_the_results_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = "compare --game bilinear --methods simultaneous:optimizer=sgd --seeds 0 --steps 60 --compile off"
+    assert cli.main(f"{line} --tune 0.1 1e38 --out here".split()) == 0, capsys.readouterr().err
+    there = f"{line} --tune 0.1 1e38 --executor processes --workers 1 --out there"
+    assert cli.main(there.split()) == 0, capsys.readouterr().err
+    tuned = [json.loads((tmp_path / name / "tuning.json").read_text("utf-8")) for name in ("here", "there")]
+    assert tuned[0] == tuned[1] and not (tmp_path / "there/tuning").exists()
+    trials = tuned[1]["methods"]["simultaneous-optimizer=sgd"]["trials"]
+    assert [trial["diverged"] for trial in trials] == [[], [1000, 1001, 1002]]
+    assert "simultaneous-optimizer=sgd: learning rate 0.1" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

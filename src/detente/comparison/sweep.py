@@ -79,7 +79,12 @@ def run_trial(run: Run, rate: float, track: Track = lambda ticks, run: ticks) ->
         name: [_number(last.metrics.get(seed, {}).get(name)) for seed in run.seeds]
         for name in metric_directions(run.game)
     }
-    return Trial(rate, values, _mean(next(iter(values.values()))), diverged)
+    return trial_of(rate, values, diverged)
+
+
+def trial_of(rate: float, values: Mapping[str, Sequence[float | None]], diverged: Sequence[int]) -> Trial:
+    """Return the trial with these values, by metric in the order that decides, and these diverged seeds."""
+    return Trial(rate, values, _mean(next(iter(values.values()))), list(diverged))
 
 
 def best_trial(trials: Sequence[Trial], directions: Mapping[str, str], default_rate: float) -> Trial:

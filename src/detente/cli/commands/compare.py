@@ -96,12 +96,14 @@ def main(words: Sequence[str]) -> int:
         if options.tune is not None:
             with lock_directory(options.out):
                 config.write(options.out / FILE)
+                if executor.elsewhere:
+                    _sweep_on(executor, runs, options.tune, options.out, options.overwrite)
                 runs = tune_learning_rates(
                     runs,
                     options.tune,
                     options.out,
                     configuration.rebuilt,
-                    options.overwrite,
+                    options.overwrite and not executor.elsewhere,
                     with_progress_bar,
                     partial(console.print, soft_wrap=True),
                 )
@@ -111,6 +113,22 @@ def main(words: Sequence[str]) -> int:
     if not executor.elsewhere and not options.split_seeds:
         return carry_out_all(runs, options.out, overwrite=options.overwrite, config=config)
     return carry_out_on(executor, runs, options.out, options.overwrite, options.split_seeds, config)
+
+
+def _sweep_on(
+    executor: Executor, runs: Mapping[str, DescribedRun], rates: Sequence[float], folder: Path, fresh: bool
+) -> None:
+    """Try learning rates on an executor, and record the trials."""
+    from detente.comparison.tuning_grid import sweep_on, trial_cells
+
+    cells = trial_cells(runs, rates, folder, configuration.rebuilt, _make, fresh)
+    follow_grid(sweep_on(executor, cells, runs, folder), {cell.name: cell.described for cell in cells.values()})
+
+
+def _make(run: Run, described: dict[str, Any]) -> partial[Run]:
+    """Return what makes a cell's run in any process: its description travels."""
+    del run
+    return partial(configuration.rebuilt, described)
 
 
 def _findings(runs: Mapping[str, Run]) -> list[Finding]:
@@ -213,7 +231,7 @@ def _carry_out_on(
                 executor,
                 overwrite,
                 split_seeds,
-                lambda _, each: partial(configuration.rebuilt, each),
+                _make,
             ),
             limits,
         )
