@@ -23,6 +23,7 @@ from detente.training.run_directory.directory import clear
 from detente.training.signals import exit_status
 
 if TYPE_CHECKING:
+    from detente.cli.command_words import Parser
     from detente.comparison.search import DescribedRun, SearchPlan, SearchState
     from detente.comparison.search_space import Range
     from detente.executors.base import Executor
@@ -61,11 +62,12 @@ def main(words: Sequence[str]) -> int:
     if options.out is None:
         raise InvalidValue("out", None, "a folder to write the trials into", "Say where with --out runs/NAME")
     from detente.comparison.study import require_optuna
-    from detente.report.search import FILE
 
     require_optuna()
     executor = chosen_executor(options, slurm)
     plan = _plan(options, words)
+    from detente.report.search import FILE
+
     if options.overwrite and options.out.exists():
         clear(options.out, overwrite=True, holds=FILE)
     return carry_out_search(plan, executor, options.out)
@@ -89,14 +91,16 @@ def carry_out_search(plan: SearchPlan, executor: Executor, folder: Path) -> int:
 
 def _plan(options: SimpleNamespace, words: Sequence[str]) -> SearchPlan:
     """Return what is searched."""
-    from detente.comparison.search import SearchPlan, chosen_metric
-
     budget = None if options.budget is None else Budget.parse(options.budget)
     for option in ("--steps", "--seconds") if budget else ():
         both = any(other.partition("=")[0] == option for other in words)
         require(not both, "budget", options.budget, f"either --budget or {option}")
     space = _space(options.over)
     shared = without(list(words), (*OWN_OPTIONS, *EXECUTOR_OPTIONS))
+    for end in (0, 1):  # before anything slow is imported
+        _parsed({name: each.ends()[end] for name, each in space.items()}, shared, [])
+    from detente.comparison.search import SearchPlan, chosen_metric
+
     first = _built({name: each.ends()[0] for name, each in space.items()}, shared, budget, [])
     if not options.no_checks:
         from detente.checks.base import inspect
@@ -154,6 +158,17 @@ def _words(parameters: Mapping[str, Any]) -> list[str]:
     return [part for name, value in own.items() for part in (f"--{name}", word(value))]
 
 
+def _parsed(
+    parameters: Mapping[str, Any], shared: Sequence[str], more: Sequence[str]
+) -> tuple[Parser, SimpleNamespace]:
+    """Return the parser and the options of the run with some settings."""
+    parser = configuration.parser("train", "", seeds=TRIAL_SEEDS)
+    words = [*shared, *more, *_words(parameters)]
+    if "--loggers" not in shared:
+        words += ["--loggers", "[]"]
+    return parser, configuration.parse(parser, words)
+
+
 def _built(
     parameters: Mapping[str, Any], shared: Sequence[str], budget: Budget | None, more: Sequence[str]
 ) -> DescribedRun:
@@ -161,11 +176,7 @@ def _built(
     from detente.comparison.compare import apply_budget
     from detente.comparison.search import with_measurements
 
-    parser = configuration.parser("train", "", seeds=TRIAL_SEEDS)
-    words = [*shared, *more, *_words(parameters)]
-    if "--loggers" not in shared:
-        words += ["--loggers", "[]"]
-    options = configuration.parse(parser, words)
+    parser, options = _parsed(parameters, shared, more)
     run, described = apply_budget(budget, configuration.build(parser, options), configuration.resolved(parser, options))
     run = with_measurements(run)
     return run, {**described, "measure_every": run.measure_every}
