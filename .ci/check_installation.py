@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 OPTIONAL = {"tensorboard", "mlxtend", "sklearn", "wandb", "mlflow", "datasets", "torch_fidelity"}
+OPTIONAL |= {"ray", "submitit", "optuna"}
 
 
 def main() -> None:

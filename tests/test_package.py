@@ -15,6 +15,7 @@ SOURCE = ROOT / "src" / "detente"
 SETTINGS: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS: dict[str, list[str]] = SETTINGS["project"]["optional-dependencies"]
 NOT_CORE = {"datasets", "mlflow", "mlxtend", "pandas", "pyarrow", "sklearn", "tensorboard", "torch_fidelity", "wandb"}
+NOT_CORE |= {"optuna", "ray", "submitit"}
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -44,13 +45,13 @@ def test_every_extra_that_a_message_names_exists() -> None:
 
 def test_the_lock_holds_every_extra_that_the_tests_need() -> None:
     locked = {name.lower() for name in names((ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines())}
-    assert {"mlxtend", "tensorboard", "scikit-learn", "datasets"} <= locked
+    assert {"mlxtend", "tensorboard", "scikit-learn", "datasets", "ray", "submitit", "optuna"} <= locked
 
 
 def test_importing_the_package_loads_no_extra() -> None:
     code = (
         "import sys, detente\n"
-        "detente.Stepper, detente.train, detente.compare, detente.export, detente.methods.names()\n"
+        "detente.Stepper, detente.train, detente.compare, detente.search, detente.export, detente.methods.names()\n"
         "from detente.registry import FOLDERS, members\n"
         "[members(folder) for folder in FOLDERS]\n"
         f"print(sorted({NOT_CORE!r} & sys.modules.keys()))\n"

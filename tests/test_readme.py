@@ -263,7 +263,7 @@ def described_only(run: Any, directory: Path, described: dict[str, Any], *_: Any
 @pytest.fixture(scope="module")
 def outcomes(desk: Path) -> dict[str, tuple[int, str]]:
     """Exit status and what was said of each line, carried out in order up to the point of training."""
-    from detente.cli.commands import compare, resume, train
+    from detente.cli.commands import compare, resume, search, train
     from detente.training.loop import initial_progress
     from detente.training.run_directory import checkpoint
 
@@ -276,6 +276,8 @@ def outcomes(desk: Path) -> dict[str, tuple[int, str]]:
         patch.setattr(train, "carry_out", described_only)
         patch.setattr(resume, "carry_out", described_only)
         patch.setattr(compare, "carry_out_all", all_described)
+        patch.setattr(compare, "carry_out_on", lambda _, runs, folder, *__: all_described(runs, folder))
+        patch.setattr(search, "carry_out_search", lambda *_: 0)
         patch.setattr("detente.comparison.tuning.tune_learning_rates", lambda runs, *_: runs)
         patch.setattr(checkpoint, "load", lambda _, run: tuple(initial_progress(run, seed) for seed in run.seeds))
         patch.setattr("detente.report.page.write_report", lambda runs, out: out)

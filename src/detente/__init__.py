@@ -9,6 +9,7 @@ from detente import deprecated
 
 if TYPE_CHECKING:
     from detente.comparison.compare import compare as compare
+    from detente.comparison.search import search as search
     from detente.errors import InvalidValue as InvalidValue
     from detente.game import Game as Game
     from detente.games.adversarial import Adversarial as Adversarial
@@ -46,6 +47,7 @@ _MODULES = {
     "joined": "training.distributed",
     "load_exported": "training.export",
     "rescue": "rescuing.rescue",
+    "search": "comparison.search",
     "train": "training.loop",
 }
 __all__ = [  # a literal list, which type checkers and editors require
@@ -66,6 +68,7 @@ __all__ = [  # a literal list, which type checkers and editors require
     "joined",
     "load_exported",
     "rescue",
+    "search",
     "train",
 ]
 

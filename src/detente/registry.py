@@ -31,6 +31,7 @@ FOLDERS = {
     "cures": "detente.cures.base.Cure",
     "metrics": "detente.metrics.base.Metric",
     "loggers": "detente.loggers.base.Logger",
+    "executors": "detente.executors.base.Executor",
     "diagnostics": "detente.diagnostics.base.Diagnostic",
     "experiments": "detente.experiments.base.Experiment",
 }

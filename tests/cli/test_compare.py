@@ -240,7 +240,7 @@ def test_every_methods_rates_are_reached_or_said_not_to_be(name: str) -> None:
         except InvalidValue:
             continue
         content = configuration.resolved(parser, options)
-        choices = tuning._runs_by_rate(run, content, [], configuration.rebuilt)
+        choices = tuning.runs_by_rate(run, content, [], configuration.rebuilt)
         assert len(choices) == len(sweep.FACTORS), f"{name} cannot be tuned"
         for rate, (made, described) in choices.items():
             assert rates.rates_match(own, rates.rates(made.method), rate / own[0])

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from detente.comparison.budget import shorten
+from detente.comparison.config import TRIAL_SEEDS as SEEDS
 from detente.errors import InvalidValue
 from detente.game import Game
 from detente.training.loop import Tick, applicable, train
 from detente.training.run import Run
 
-SEEDS = (1000, 1001, 1002)
 SHARE = 0.2  # fraction of the comparison's budget
 FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # multiples of the method's default rate
 PREFERRED_METRICS = ("distance_to_solution", "modes_covered")  # metrics that rank rates first, if the game has them
@@ -79,7 +79,12 @@ def run_trial(run: Run, rate: float, track: Track = lambda ticks, run: ticks) ->
         name: [_number(last.metrics.get(seed, {}).get(name)) for seed in run.seeds]
         for name in metric_directions(run.game)
     }
-    return Trial(rate, values, _mean(next(iter(values.values()))), diverged)
+    return trial_of(rate, values, diverged)
+
+
+def trial_of(rate: float, values: Mapping[str, Sequence[float | None]], diverged: Sequence[int]) -> Trial:
+    """Return the trial with these values, by metric in the order that decides, and these diverged seeds."""
+    return Trial(rate, values, _mean(next(iter(values.values()))), list(diverged))
 
 
 def best_trial(trials: Sequence[Trial], directions: Mapping[str, str], default_rate: float) -> Trial:

@@ -41,7 +41,7 @@ def tune_learning_rates(
         announce: called with one line of text for each selected rate.
     """
     directions = sweep.metric_directions(next(iter(runs.values()))[0].game)
-    recorded = {} if fresh else _read_recorded(folder / TUNING)
+    recorded = {} if fresh else read_recorded(folder / TUNING)
     content: dict[str, Any] = {
         "share": sweep.SHARE,
         "seeds": list(sweep.SEEDS),
@@ -74,16 +74,14 @@ def _tune_run(
     track: Callable[[Iterator[Tick], Run, str], Iterator[Tick]],
     announce: Callable[[str], None],
 ) -> DescribedRun:
-    short = sweep.trial_run(run)
-    # Recorded trials with an equal description are reused.
-    description = {**described, "steps": short.steps, "seconds": short.seconds, "seeds": list(short.seeds)}
+    description = describe_trials(run, described)
     entry: dict[str, Any] = {"asked": description, "trials": [], "best": None, "remark": ""}
-    choices = _runs_by_rate(run, described, requested, rebuild)
+    choices = runs_by_rate(run, described, requested, rebuild)
     if not choices:
         entry["remark"] = "its configuration sets no learning rate of its optimizers, so none was swept"
         write(label, entry)
         return run, described
-    trials = _recorded_trials(recorded, description)
+    trials = recorded_trials(recorded, description)
     finished_trials: list[sweep.Trial] = []
     for rate, (run_at_rate, _) in choices.items():
         match = next((trial for trial in trials if math.isclose(trial.rate, rate, rel_tol=1e-5)), None)
@@ -103,7 +101,13 @@ def _tune_run(
     return choices[winner.rate]
 
 
-def _runs_by_rate(
+def describe_trials(run: Run, described: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of a run's trials; recorded trials with an equal one are used again."""
+    short = sweep.trial_run(run)
+    return {**described, "steps": short.steps, "seconds": short.seconds, "seeds": list(short.seeds)}
+
+
+def runs_by_rate(
     run: Run, described: dict[str, Any], requested: Sequence[float], rebuild: Callable[[dict[str, Any]], Run]
 ) -> dict[float, DescribedRun]:
     """Return the run at each rate; empty if the rates in its configuration do not set those of its optimizers."""
@@ -125,7 +129,7 @@ def _runs_by_rate(
     return choices
 
 
-def _recorded_trials(recorded: dict[str, Any], description: dict[str, Any]) -> list[sweep.Trial]:
+def recorded_trials(recorded: dict[str, Any], description: dict[str, Any]) -> list[sweep.Trial]:
     """Return the recorded trials if their description is equal to this one."""
     try:
         equal = recorded["asked"] == json.loads(json.dumps(description))
@@ -134,7 +138,8 @@ def _recorded_trials(recorded: dict[str, Any], description: dict[str, Any]) -> l
         return []
 
 
-def _read_recorded(path: Path) -> dict[str, Any]:
+def read_recorded(path: Path) -> dict[str, Any]:
+    """Return the entries of tuning.json by name of the run; empty if it cannot be read."""
     try:
         methods = json.loads(path.read_text(encoding="utf-8"))["methods"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from detente.report.recorded_run import GROUPS, RecordedMetric, RecordedRun, Rec
 from detente.training.run_directory.lock import holder_of
 
 RUN_FILES: Final = ("run.yaml", "metrics.jsonl")
+PARTS: Final = "parts"  # folder with one run directory for each seed of a run that is not joined yet
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
@@ -47,6 +49,8 @@ def read_runs(paths: Sequence[Path]) -> list[RecordedRun]:
 
 def read_run(path: Path, name: str) -> RecordedRun:
     """Return the run in `path`; missing or broken parts are left out and listed in `notes`."""
+    if not _has_files(path):
+        return _join([read_run(part, name) for part in _parts(path)], path)
     notes: list[str] = []
     configuration = _mapping(_load(path / "run.yaml", notes))
     status = _mapping(_load(path / "status.json", notes))
@@ -67,7 +71,33 @@ def read_run(path: Path, name: str) -> RecordedRun:
 
 
 def _is_run(path: Path) -> bool:
-    return path.is_dir() and any((path / name).is_file() for name in RUN_FILES)
+    return path.is_dir() and (_has_files(path) or bool(_parts(path)))
+
+
+def _has_files(path: Path) -> bool:
+    return any((path / name).is_file() for name in RUN_FILES)
+
+
+def _parts(path: Path) -> list[Path]:
+    """Return the run directories of single seeds of a run that is not joined yet, in the order of the seeds."""
+    parts = path / PARTS
+    found = [part for part in parts.iterdir() if part.is_dir() and _has_files(part)] if parts.is_dir() else []
+    return sorted(found, key=lambda part: (len(part.name), part.name))
+
+
+def _join(parts: Sequence[RecordedRun], path: Path) -> RecordedRun:
+    """Return runs of single seeds as one run."""
+    seeds = {seed: status for part in parts for seed, status in part.seeds.items()}
+    return replace(
+        parts[0],
+        path=path,
+        configuration={**parts[0].configuration, "seeds": [*seeds]},
+        seeds=seeds,
+        ticks={seed: ticks for part in parts for seed, ticks in part.ticks.items()},
+        metrics={name: metric for part in reversed(parts) for name, metric in part.metrics.items()},
+        notes=tuple(f"{part.path.name}: {note}" for part in parts for note in part.notes),
+        unmeasured={name: reason for part in parts for name, reason in part.unmeasured.items()},
+    )
 
 
 def _mapping(value: object) -> dict[str, Any]:

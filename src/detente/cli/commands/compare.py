@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from detente.cli import configuration
 from detente.cli.commands.train import NO_CHECKS, carry_out, print_warnings
 from detente.cli.display import console, with_progress_bar
+from detente.cli.executor_options import NAMES as EXECUTOR_OPTIONS
+from detente.cli.executor_options import add_executor_options, chosen_executor, split_slurm_settings
+from detente.cli.grid_display import follow_grid
 from detente.comparison.budget import Budget
 from detente.comparison.config import SEEDS, ComparisonConfig, baseline_label, run_label
 from detente.errors import InvalidValue, require
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from detente.checks.base import Finding
     from detente.cli.command_words import Parser
     from detente.comparison.compare import DescribedRun
+    from detente.executors.base import Executor
     from detente.training.run import Run
 
 RANK = 50
@@ -34,10 +39,11 @@ examples:
   detente compare --game ring --methods consensus:strength=1 consensus:strength=10 --out runs/strength
   detente compare --game ring --methods alternating extragradient consensus --budget 2e5grads --tune --out runs/fair
   detente compare --game ring --methods alternating mymodule.my_method --budget 60s --out runs/mine
+  detente compare --game digits --methods alternating consensus --executor processes --workers 2 --out runs/digits
 
 Every method has ten seeds unless --seeds names others. The same command continues an interrupted one.
 """
-OWN_OPTIONS = ("--methods", "--out", "--overwrite", "--budget", "--baseline", "--tune", "--no-checks")
+OWN_OPTIONS = ("--methods", "--out", "--overwrite", "--budget", "--baseline", "--tune", "--no-checks", "--split-seeds")
 
 
 def main(words: Sequence[str]) -> int:
@@ -56,6 +62,9 @@ def main(words: Sequence[str]) -> int:
     parser.add("--out", Path, "folder to make, with one run directory for each method", None)
     parser.add("--overwrite", bool, "replace existing runs", False)
     parser.add("--no-checks", bool, NO_CHECKS, False)
+    add_executor_options(parser)
+    parser.add("--split-seeds", bool, "train each seed by itself, and join them at the end", False)
+    words, slurm = split_slurm_settings(words)
     options = configuration.parse(parser, words)
     if not options.methods:
         raise InvalidValue("methods", options.methods, ", ".join(configuration.named_methods()))
@@ -70,7 +79,8 @@ def main(words: Sequence[str]) -> int:
     labels = [run_label(method) for method in options.methods]
     require(len(set(labels)) == len(labels), "methods", options.methods, "each of them once")
     config = ComparisonConfig(baseline_label(options.baseline, labels), budget)
-    shared = _without(list(words), OWN_OPTIONS)
+    executor = chosen_executor(options, slurm)
+    shared = without(words, (*OWN_OPTIONS, *EXECUTOR_OPTIONS))
     parsed = {label: _parsed(method, shared) for label, method in zip(labels, options.methods, strict=True)}
     from detente.comparison.compare import apply_budget
     from detente.comparison.tuning import tune_learning_rates
@@ -86,19 +96,39 @@ def main(words: Sequence[str]) -> int:
         if options.tune is not None:
             with lock_directory(options.out):
                 config.write(options.out / FILE)
+                if executor.elsewhere:
+                    _sweep_on(executor, runs, options.tune, options.out, options.overwrite)
                 runs = tune_learning_rates(
                     runs,
                     options.tune,
                     options.out,
                     configuration.rebuilt,
-                    options.overwrite,
+                    options.overwrite and not executor.elsewhere,
                     with_progress_bar,
                     partial(console.print, soft_wrap=True),
                 )
     except KeyboardInterrupt as interrupt:
         console.print("Stopped while learning rates were tried. Continue with the same command.")
         return exit_status(interrupt)
-    return carry_out_all(runs, options.out, overwrite=options.overwrite, config=config)
+    if not executor.elsewhere and not options.split_seeds:
+        return carry_out_all(runs, options.out, overwrite=options.overwrite, config=config)
+    return carry_out_on(executor, runs, options.out, options.overwrite, options.split_seeds, config)
+
+
+def _sweep_on(
+    executor: Executor, runs: Mapping[str, DescribedRun], rates: Sequence[float], folder: Path, fresh: bool
+) -> None:
+    """Try learning rates on an executor, and record the trials."""
+    from detente.comparison.tuning_grid import sweep_on, trial_cells
+
+    cells = trial_cells(runs, rates, folder, configuration.rebuilt, _make, fresh)
+    follow_grid(sweep_on(executor, cells, runs, folder), {cell.name: cell.described for cell in cells.values()})
+
+
+def _make(run: Run, described: dict[str, Any]) -> partial[Run]:
+    """Return what makes a cell's run in any process: its description travels."""
+    del run
+    return partial(configuration.rebuilt, described)
 
 
 def _findings(runs: Mapping[str, Run]) -> list[Finding]:
@@ -138,10 +168,8 @@ def _carry_out_all(
     config: ComparisonConfig | None,
 ) -> int:
     from detente.cli.commands.diagnose import diagnosis
-    from detente.cli.result_tables import comparison_lines, outcome_table
     from detente.comparison.compare import read_statuses
     from detente.report.comparison import FILE
-    from detente.report.page import write_report
 
     statuses = read_statuses(runs, folder, overwrite)
     if config is not None:
@@ -159,12 +187,80 @@ def _carry_out_all(
     for label in diagnosed:
         for line in diagnosis(folder / label):
             console.print(line, soft_wrap=isinstance(line, str))
+    _print_outcome(folder)
+    return 0
+
+
+def carry_out_on(
+    executor: Executor,
+    runs: dict[str, DescribedRun],
+    folder: Path,
+    overwrite: bool,
+    split_seeds: bool,
+    config: ComparisonConfig,
+) -> int:
+    """Train every run on an executor into a folder of its own, write the page, and return the exit status."""
+    with lock_directory(folder):
+        return _carry_out_on(executor, runs, folder, overwrite, split_seeds, config)
+
+
+def _carry_out_on(
+    executor: Executor,
+    runs: dict[str, DescribedRun],
+    folder: Path,
+    overwrite: bool,
+    split_seeds: bool,
+    config: ComparisonConfig,
+) -> int:
+    from detente.comparison.compare import read_statuses, train_all
+    from detente.report.comparison import FILE
+
+    statuses = read_statuses(runs, folder, overwrite, split_seeds)
+    config.write(folder / FILE)
+    for label in [label for label, status in statuses.items() if status == "finished"]:
+        console.print(f"{label}: finished before; kept.", soft_wrap=True)
+    unfinished = {label: run for label, run in runs.items() if statuses[label] != "finished"}
+    limits = {label: described for label, (_, described) in unfinished.items()}
+    if split_seeds:
+        limits = {f"{label}/seed{seed}": limits[label] for label, (run, _) in unfinished.items() for seed in run.seeds}
+    try:
+        states = follow_grid(
+            train_all(
+                unfinished,
+                folder,
+                executor,
+                overwrite,
+                split_seeds,
+                _make,
+            ),
+            limits,
+        )
+    except KeyboardInterrupt as interrupt:
+        console.print("Stopped; every training is saved. Continue the comparison with the same command.")
+        return exit_status(interrupt)
+    for name, state in states.items():
+        if state.progress.fallback_reason:
+            console.print(f"{name}: steps ran eagerly: {state.progress.fallback_reason}", soft_wrap=True)
+    failed = {name: state.error for name, state in states.items() if state.status == "failed"}
+    for name, error in failed.items():
+        print(f"detente: {name}: {error}", file=sys.stderr, flush=True)
+    if failed:
+        console.print(f"{len(failed)} of {len(states)} trainings failed. The same command tries them again.")
+        return 2
+    _print_outcome(folder)
+    return 0
+
+
+def _print_outcome(folder: Path) -> None:
+    """Print the results of a comparison, and write its page."""
+    from detente.cli.result_tables import comparison_lines, outcome_table
+    from detente.report.page import write_report
+
     console.print(outcome_table([folder]))
     for line in comparison_lines([folder]):
         console.print(line, soft_wrap=True)
     page = write_report([folder], folder / "report.html")
     console.print(f"The page: {page}", soft_wrap=True)
-    return 0
 
 
 def _parsed(method: str, shared: list[str]) -> tuple[Parser, SimpleNamespace]:
@@ -180,7 +276,7 @@ def _parsed(method: str, shared: list[str]) -> tuple[Parser, SimpleNamespace]:
     return parser, configuration.parse(parser, words)
 
 
-def _without(words: list[str], options: tuple[str, ...]) -> list[str]:
+def without(words: list[str], options: tuple[str, ...]) -> list[str]:
     """Return the words without some options and their values."""
     others, dropping = [], False
     for word in words:

@@ -10,6 +10,7 @@ from detente.errors import InvalidValue, require
 from detente.training.run_directory import lock
 
 TEMPORARY_CONFIG = "run.yaml.tmp"  # the only file that a run leaves if it is killed before it starts
+PARTS = "parts"  # folder with one run directory for each seed of a run that is split
 PICTURE_FOLDERS = ("samples", "interpolations")  # folders with one file per seed and step
 
 
@@ -26,15 +27,21 @@ def lock_directory(directory: Path) -> lock.DirectoryLock:
     return lock.DirectoryLock(directory)
 
 
-def clear(directory: Path, overwrite: bool) -> None:
+def clear(directory: Path, overwrite: bool, holds: str = "run.yaml") -> None:
     """Empty a directory for a new run, except for its lock.
+
+    Args:
+        directory: the directory.
+        overwrite: replace what is in it, if that is a run.
+        holds: name of the file by which a run, or what else may be replaced, is known.
 
     Raises:
         InvalidValue: the directory contains files that must not be replaced.
     """
     content = [path for path in directory.iterdir() if path.name not in (TEMPORARY_CONFIG, lock.FILE)]
     hint = "Choose another, `detente resume` it, or replace the run in it with --overwrite"
-    replaceable = not content or (overwrite and (directory / "run.yaml").exists())
+    holds_run = (directory / holds).exists() or (directory / PARTS).is_dir()
+    replaceable = not content or (overwrite and holds_run)
     require(replaceable, "out", str(directory), "a directory that does not exist yet", hint)
     for path in content:
         if path.is_dir() and not path.is_symlink():
