@@ -30,6 +30,8 @@ SHARE = 0.2  # of the budget, for the short run
 CERTAIN = 0.5  # findings that are less certain are mentioned, but not treated
 ENOUGH = {"variance": (0.6, 1.6), "cells": 0.75, "spread": 0.6}  # of samples that count as cured
 SURE = 0.8  # findings before any step that are as certain come first
+DOUBTFUL = 0.4  # certainty of what a check suspects and a run with good samples does not confirm
+UNSEEN = ("too few data", "labels ignored", "artefact")  # failures in spite of which samples seem good
 EVIDENCE = 3  # sentences of evidence for a failure
 FILE = "rescue.json"
 
@@ -180,10 +182,12 @@ def rescuing(
     for step in short:
         yield result, Event("short run", step, count)
     history = result.history = short.history
-    result.findings = _merged(checked, findings_of(history))
     points = [point for point in short.observed.points if "quality" in point]
     if points:
         result.before, result.score_before = Quality(**points[-1]["quality"]), points[-1]["score"]
+        if good_enough(result.before) and not history.far:
+            checked = [_refuted(finding) for finding in checked]
+    result.findings = _merged(checked, findings_of(history))
     result.cost = short.observed.steps / steps
     _save(result)
     yield result, Event("short run", short.observed.steps, short.observed.steps)
@@ -232,6 +236,13 @@ def good_enough(quality: Quality) -> bool:
     """Return whether samples are as good as those of a working GAN."""
     low, high = ENOUGH["variance"]
     return low <= quality.variance <= high and quality.cells >= ENOUGH["cells"] and quality.spread >= ENOUGH["spread"]
+
+
+def _refuted(finding: Finding) -> Finding:
+    """Return what a check suspects, less certain since the run's samples are good; what they do not show stays."""
+    if finding.certainty >= SURE or finding.failure in UNSEEN:
+        return finding
+    return replace(finding, certainty=min(finding.certainty, DOUBTFUL))
 
 
 def _merged(checked: Sequence[Finding], observed: Sequence[Finding]) -> list[Finding]:

@@ -107,14 +107,15 @@ class Reference:
         shares = torch.bincount(torch.cdist(features, self.centres).argmin(1), minlength=len(self.centres)) / len(
             features
         )
-        real, fake = self.features.std(0).clamp(min=1e-12), features.std(0)
+        varying = self.features.std(0) > 0
+        real, fake = self.features.std(0)[varying], features.std(0)[varying]
         return Quality(
             variance=float(features.var(0).sum() / self.features.var(0).sum()),
             coverage=covered / best_covered,
             precision=precise / best_precise,
             distance=self._distance(features),
             cells=float((shares >= 0.25 * self.real_shares).double().mean()),
-            spread=float(torch.minimum(fake / real, real / fake.clamp(min=1e-12)).mean()),
+            spread=float(torch.minimum(fake / real, real / fake.clamp(min=1e-12)).mean()) if len(real) else 0.0,
         )
 
     @cached_property

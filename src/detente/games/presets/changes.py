@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from detente.data.shuffled import Shuffled
 from detente.errors import InvalidValue, require
 from detente.filters.base import Filter
 from detente.filters.gaussian_smoothing import GaussianSmoothing
@@ -47,6 +48,7 @@ def changed(
     spectral_norm: bool = False,
     norm: bool = False,
     initialization: bool = False,
+    shuffle: bool = False,
 ) -> Game:
     """A GAN with some of its settings replaced: `changed(my_game(), penalties=[R1(1.0)])`. The game itself stays.
 
@@ -71,12 +73,16 @@ def changed(
         spectral_norm: divide each weight of the discriminator by its largest singular value.
         norm: replace the discriminator's BatchNorm by layer norm, and skip normalisation of maps of one pixel.
         initialization: initialise all layers as PyTorch does by default.
+        shuffle: mix the samples of a DataLoader or another iterable of batches.
 
     Raises:
         InvalidValue: the game is no GAN, or a change does not fit it.
     """
     require(isinstance(game, Networks), "game", type(game).__name__, "Adversarial, Conditional or Networks")
     assert isinstance(game, Networks)
+    if shuffle:
+        require(game.batches is not None, "shuffle", shuffle, "False, since these data are drawn at random")
+        game = game.changed(data=Shuffled(game.arguments["data"]))
     if separate:
         game = separated(game, gan_of(game))
     change = _Changes(game)
