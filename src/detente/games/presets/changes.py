@@ -23,7 +23,14 @@ from detente.games.penalised import InStandardUnits, PenalisedLosses, Roles
 from detente.games.scores import Scores
 from detente.games.separated import ends_in_sigmoid, separated
 from detente.modules.calling import Build, copied
-from detente.modules.replaced_layers import initialized_again, widened, without_mates
+from detente.modules.replaced_layers import (
+    has_idle_norms,
+    has_layers,
+    initialized_again,
+    widened,
+    with_working_norms,
+    without_mates,
+)
 from detente.modules.rescaled import Units, filter_inputs, rescale_inputs, rescale_outputs, units_of
 from detente.networks.packed import Packed
 from detente.networks.spectral_norm import spectral_norm as with_spectral_norm
@@ -71,7 +78,8 @@ def changed(
             discriminator scores real and generated samples in batches apart.
         packed: samples that the discriminator judges at once (PacGAN); with more than 1, its first layer is replaced.
         spectral_norm: divide each weight of the discriminator by its largest singular value.
-        norm: replace the discriminator's BatchNorm by layer norm, and skip normalisation of maps of one pixel.
+        norm: replace the discriminator's BatchNorm by layer norm; in both networks skip normalisation of maps of one
+            pixel; let the statistics of the generator's BatchNorm follow (momentum 0.1) if they hardly do.
         initialization: initialise all layers as PyTorch does by default.
         shuffle: mix the samples of a DataLoader or another iterable of batches.
 
@@ -87,7 +95,11 @@ def changed(
         game = separated(game, gan_of(game))
     change = _Changes(game)
     if norm:
-        change.discriminator.append(without_mates)
+        mends = has_idle_norms(game.modules[change.gan.generator])
+        if mends:
+            change.generator.append(with_working_norms)
+        if not mends or has_layers(game.modules[change.gan.discriminator]):
+            change.discriminator.append(without_mates)
     if initialization:
         change.generator.append(initialized_again)
         change.discriminator.append(initialized_again)
