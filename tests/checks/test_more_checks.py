@@ -14,6 +14,9 @@ from detente.checks import off
 from detente.checks.base import Finding, Setup
 from detente.data.base import Data
 from detente.optimizers.torch_optimizer import Torch
+from detente.penalties.gradient_penalty import GradientPenalty
+from detente.penalties.lazy import Lazy
+from detente.penalties.r1 import R1
 from detente.registry import members
 from detente.schedules.cosine import Cosine
 
@@ -229,3 +232,20 @@ def test_scores_that_cannot_be_negative() -> None:
     assert "0.6931" in finding.evidence  # log 2, of generated samples
     least_squares = plane(discriminator=lambda: mlp(2, 32, 1, last=nn.ReLU()), objective="least_squares")
     assert found("score_range", least_squares) == []
+
+
+def of_strength(penalty: Any, scale: float = 1.0, **options: Any) -> list[str]:
+    return failures("penalty_strength", plane(scale * PLANE, penalties=penalty, **options))
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+def test_penalties_that_do_not_fit_the_size_of_the_data(scale: float) -> None:
+    wrong = ["penalty or Lipschitz bound wrong"]
+    size = 2**0.5 * scale
+    assert of_strength(GradientPenalty(1e-3 * size), scale) == wrong
+    assert of_strength(GradientPenalty(1e3 * size), scale) == wrong
+    assert of_strength(GradientPenalty(size), scale) == []
+    assert of_strength(R1(1e4 * size**2), scale) == wrong
+    assert of_strength(Lazy(R1(1e4 * size**2), 4), scale) == wrong
+    assert of_strength(R1(0.1 * size**2), scale) == []
+    assert of_strength((), scale) == []

@@ -318,3 +318,20 @@ def test_checks_leave_random_numbers_alone() -> None:
     before = torch.get_rng_state()
     inspect(streamed, methods.alternating())
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("strength", "target", "wrong"), [(1.0, 1, False), (1e5, 1, True), (1e-3, 1, True), (1e5, 0, True)]
+)
+def test_the_strength_of_a_penalty_of_ones_own(strength: float, target: int, wrong: bool) -> None:
+    def losses(net: Any, batch: Any) -> dict[str, Any]:
+        of_real, of_fake = net.judge(batch["x"]), net.judge(net.painter(batch["z"]))
+        slope = net.judge.gradient(batch["x"]).flatten(1).square().sum(1).add(1e-12).sqrt()
+        return {
+            "painter": -of_fake.mean(),
+            "judge": of_fake.mean() - of_real.mean() + strength * (slope - target).square().mean(),
+        }
+
+    rows = {"x": PICTURES, "z": torch.randn(1000, 16)}
+    made = Networks({"painter": painter, "judge": judge}, losses, data=rows, batch=32)
+    assert failures("penalty_strength", made) == ["penalty or Lipschitz bound wrong"] * wrong

@@ -119,6 +119,13 @@ def initialized_again(module: nn.Module) -> nn.Module:
     return module
 
 
+def with_gradients(module: nn.Module) -> nn.Module:
+    """Let all parameters of floating-point numbers be trained, in place."""
+    for parameter in module.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return module
+
+
 def widened(module: nn.Module, samples: int) -> nn.Module:
     """Replace, in place, the first linear or convolutional layer by one for `samples` times as many inputs.
 

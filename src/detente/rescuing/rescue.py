@@ -30,6 +30,7 @@ SHARE = 0.2  # of the budget, for the short run
 CERTAIN = 0.5  # findings that are less certain are mentioned, but not treated
 ENOUGH = {"variance": (0.6, 1.6), "cells": 0.75, "spread": 0.6}  # of samples that count as cured
 SURE = 0.8  # findings before any step that are as certain come first
+GOOD = 0.5  # coverage and precision, relative to real samples, of a run that refutes a suspicion
 DOUBTFUL = 0.4  # certainty of what a check suspects and a run with good samples does not confirm
 UNSEEN = ("too few data", "labels ignored", "artefact")  # failures in spite of which samples seem good
 EVIDENCE = 3  # sentences of evidence for a failure
@@ -185,7 +186,7 @@ def rescuing(
     points = [point for point in short.observed.points if "quality" in point]
     if points:
         result.before, result.score_before = Quality(**points[-1]["quality"]), points[-1]["score"]
-        if good_enough(result.before) and not history.far:
+        if good_enough(result.before) and min(result.before.coverage, result.before.precision) >= GOOD:
             checked = [_refuted(finding) for finding in checked]
     result.findings = _merged(checked, findings_of(history))
     result.cost = short.observed.steps / steps

@@ -28,6 +28,7 @@ from detente.modules.replaced_layers import (
     has_layers,
     initialized_again,
     widened,
+    with_gradients,
     with_working_norms,
     without_mates,
 )
@@ -56,6 +57,7 @@ def changed(
     norm: bool = False,
     initialization: bool = False,
     shuffle: bool = False,
+    trainable: bool = False,
 ) -> Game:
     """A GAN with some of its settings replaced: `changed(my_game(), penalties=[R1(1.0)])`. The game itself stays.
 
@@ -82,6 +84,7 @@ def changed(
             pixel; let the statistics of the generator's BatchNorm follow (momentum 0.1) if they hardly do.
         initialization: initialise all layers as PyTorch does by default.
         shuffle: mix the samples of a DataLoader or another iterable of batches.
+        trainable: train frozen parameters of the two players, too.
 
     Raises:
         InvalidValue: the game is no GAN, or a change does not fit it.
@@ -103,6 +106,9 @@ def changed(
     if initialization:
         change.generator.append(initialized_again)
         change.discriminator.append(initialized_again)
+    if trainable:
+        change.generator.append(with_gradients)
+        change.discriminator.append(with_gradients)
     require(isinstance(packed, int) and packed >= 1, "packed", packed, "an integer ≥ 1")
     if packed > 1:
         require(isinstance(game, Adversarial), "packed", packed, "1, since the losses are your own")
