@@ -67,7 +67,7 @@ class Broken(Data):
 
 
 def test_data_with_nan() -> None:
-    assert failures("finite_data", plane(Broken(0.1))) == ["blow-up"]
+    assert failures("finite_data", plane(Broken(0.1))) == ["blow-up", "data scale"]
     assert failures("finite_data", plane(Broken(0.0))) == []
 
 

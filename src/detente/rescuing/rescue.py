@@ -28,7 +28,7 @@ from detente.signals.reference import Quality
 
 SHARE = 0.2  # of the budget, for the short run
 CERTAIN = 0.5  # findings that are less certain are mentioned, but not treated
-ENOUGH = {"variance": (0.6, 1.6), "cells": 0.75, "spread": 0.6}  # of samples that count as cured
+ENOUGH = {"variance": (0.6, 1.6), "cells": 0.75, "spread": 0.6, "distance": 0.3}  # of samples that count as cured
 SURE = 0.8  # findings before any step that are as certain come first
 GOOD = 0.5  # coverage and precision, relative to real samples, of a run that refutes a suspicion
 DOUBTFUL = 0.4  # certainty of what a check suspects and a run with good samples does not confirm
@@ -236,7 +236,9 @@ def _finish(result: Rescue) -> None:
 def good_enough(quality: Quality) -> bool:
     """Return whether samples are as good as those of a working GAN."""
     low, high = ENOUGH["variance"]
-    return low <= quality.variance <= high and quality.cells >= ENOUGH["cells"] and quality.spread >= ENOUGH["spread"]
+    near = quality.distance <= ENOUGH["distance"]
+    wide = quality.cells >= ENOUGH["cells"] and quality.spread >= ENOUGH["spread"]
+    return low <= quality.variance <= high and near and wide
 
 
 def _refuted(finding: Finding) -> Finding:

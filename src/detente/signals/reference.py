@@ -109,13 +109,14 @@ class Reference:
         )
         varying = self.features.std(0) > 0
         real, fake = self.features.std(0)[varying], features.std(0)[varying]
+        total, unit = self.features.var(0).sum(), 0.0 if bool(varying.any()) else 1.0  # of data that are one point
         return Quality(
-            variance=float(features.var(0).sum() / self.features.var(0).sum()),
+            variance=float((features.var(0).sum() + unit) / (total + unit)),
             coverage=covered / best_covered,
             precision=precise / best_precise,
             distance=self._distance(features),
             cells=float((shares >= 0.25 * self.real_shares).double().mean()),
-            spread=float(torch.minimum(fake / real, real / fake.clamp(min=1e-12)).mean()) if len(real) else 0.0,
+            spread=float(torch.minimum(fake / real, real / fake.clamp(min=1e-12)).mean()) if len(real) else 1.0,
         )
 
     @cached_property
@@ -134,6 +135,7 @@ class Reference:
     def _distance(self, features: Tensor) -> float:
         between = torch.cdist(self.features, features).mean()
         own = _mean_distance(self.features)
+        own = own if float(own) > 0 else own + 1.0  # data that are one point have no size of their own
         value = 2 * between - own - _mean_distance(features)
         return max(0.0, float(value / own))
 
