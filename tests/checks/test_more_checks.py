@@ -249,3 +249,21 @@ def test_penalties_that_do_not_fit_the_size_of_the_data(scale: float) -> None:
     assert of_strength(Lazy(R1(1e4 * size**2), 4), scale) == wrong
     assert of_strength(R1(0.1 * size**2), scale) == []
     assert of_strength((), scale) == []
+
+
+@pytest.mark.parametrize(("bound", "wrong"), [(1e-4, True), (1.0, True), (0.05, False), (0.1, False)])
+def test_a_clip_that_makes_a_critic_flat_or_bounds_nothing(bound: float, wrong: bool) -> None:
+    made = plane(discriminator=lambda: mlp(2, 128, 128, 128, 1), objective="wasserstein")
+    expected = ["penalty or Lipschitz bound wrong"] * wrong
+    assert failures("clip_bound", made, methods.wasserstein_clipping(bound)) == expected
+    assert failures("clip_bound", made, methods.alternating()) == []
+
+
+def test_the_clip_of_the_paper_fits_its_networks() -> None:
+    pictures = 2 * torch.rand(64, 3, 64, 64, generator=torch.Generator().manual_seed(0)) - 1
+    channels = (3, 64, 128, 256, 512)
+    layers = [nn.Conv2d(m, n, 4, 2, 1) for m, n in zip(channels, channels[1:], strict=False)]
+    maker = nn.Sequential(nn.Linear(4, 3 * 64 * 64), nn.Tanh(), nn.Unflatten(1, (3, 64, 64)))
+    critic = nn.Sequential(*layers, nn.Conv2d(512, 1, 4), nn.Flatten())
+    made = Adversarial(maker, critic, pictures, latent=4, objective="wasserstein", batch=8)
+    assert failures("clip_bound", made, methods.wasserstein_clipping(0.01)) == []
