@@ -52,6 +52,9 @@ class Gan:
         batches = self.game.batches
         if batches is None:
             return self.game.draw(generator)
+        if isinstance(self.game, Adversarial):  # with batches of another form, of which the data are an entry
+            data: Any = self.game.data
+            return self.game.complete(data.peek(generator), generator)
         return self.game.complete(batches.peek(self.game.batch, generator), generator)
 
     @torch.no_grad()
@@ -150,7 +153,7 @@ class Gan:
 
     def _real_batch(self, generator: torch.Generator) -> Tensor:
         batches = self.game.batches
-        if batches is not None and batches.ordered:
+        if batches is not None and batches.ordered and not isinstance(self.game, Adversarial):
             return self.game.form.flatten(batches.anywhere(self.game.batch, generator))[self.real_entry]
         return self.batch(generator)[self.real_entry]
 

@@ -92,7 +92,10 @@ def changed(
     require(isinstance(game, Networks), "game", type(game).__name__, "Adversarial, Conditional or Networks")
     assert isinstance(game, Networks)
     if shuffle:
-        require(game.batches is not None, "shuffle", shuffle, "False, since these data are drawn at random")
+        again = getattr(game.batches, "source", None) is not None and not getattr(game.batches, "once", True)
+        require(
+            again, "shuffle", shuffle, "False, unless the data are a DataLoader or an iterable that can start again"
+        )
         game = game.changed(data=Shuffled(game.arguments["data"]))
     if separate:
         game = separated(game, gan_of(game))
