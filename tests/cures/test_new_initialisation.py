@@ -30,9 +30,9 @@ def test_new_initialisation(case: Make, game: Make, trains: Make) -> None:
 
 def test_biases_that_leave_units_dead(case: Make, game: Make, trains: Make) -> None:
     def dead(bias: float) -> nn.Module:
-        network = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
-        nn.init.constant_(network[0].bias, bias)
-        return network
+        first = nn.Linear(3, 8)
+        nn.init.constant_(first.bias, bias)
+        return nn.Sequential(first, nn.ReLU(), nn.Linear(8, 2))
 
     ill = case("vanishing gradient", game=game(generator=lambda: dead(-10.0)))
     changed, _ = trains(ill, NewInitialisation()(ill))

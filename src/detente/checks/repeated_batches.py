@@ -49,6 +49,6 @@ class RepeatedBatches(Check):
     def _latents(self, setup: Setup, batch: dict[str, Tensor], seed: int) -> Tensor | None:
         """Return the generator's first input for a batch, if it is one of random numbers."""
         calls = setup.gan.calls(*setup.point, batch, torch.Generator().manual_seed(seed))
-        inputs = next((call.inputs for player, call in calls if player == setup.generator), ())
+        inputs = [call.inputs[0] for player, call in calls if player == setup.generator and call.inputs]
         known = inputs and isinstance(inputs[0], Tensor) and inputs[0].is_floating_point() and len(inputs[0]) > 1
         return inputs[0] if known else None

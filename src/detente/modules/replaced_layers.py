@@ -74,8 +74,8 @@ def with_working_norms(module: nn.Module) -> nn.Module:
         if isinstance(parent, UnlessOnePixel):
             continue
         for name, child in [*parent.named_children()]:
-            if _hardly_follows(child):
-                child.momentum = 0.1  # pyright: ignore[reportAttributeAccessIssue]
+            if isinstance(child, _BatchNorm) and _hardly_follows(child):
+                child.momentum = 0.1
             elif _is_per_channel(child):
                 setattr(parent, name, UnlessOnePixel(child))
     return module
@@ -89,8 +89,9 @@ def has_idle_norms(module: nn.Module) -> bool:
 
 def _hardly_follows(layer: nn.Module) -> bool:
     """Whether a layer is BatchNorm whose running statistics stay where they start."""
-    kept = isinstance(layer, _BatchNorm) and layer.track_running_stats and layer.momentum is not None
-    return kept and layer.momentum < SLOWEST  # pyright: ignore[reportOperatorIssue]
+    if not isinstance(layer, _BatchNorm) or not layer.track_running_stats or layer.momentum is None:
+        return False
+    return layer.momentum < SLOWEST
 
 
 def _is_per_channel(layer: nn.Module) -> bool:
