@@ -37,6 +37,7 @@ CUTS_THE_GRAPH = {
     "modules/checks.py": "tries one module's gradient at a point, outside any game",
     "modules/net.py": "copies a tensor that becomes a player",
     "modules/players.py": "freezes modules that no player owns",
+    "modules/replaced_layers.py": "lets frozen parameters of a new module be trained; nothing is cut off",
     "modules/object_graph.py": "copies tensors that a module keeps, on no graph",
     "games/adversarial.py": "looks at the graph of a discriminator's scores once, when the game is built",
     "networks/spectral_norm.py": "the singular vectors are constants by definition; no player is cut off",

@@ -14,6 +14,9 @@ from detente.checks import off
 from detente.checks.base import Finding, Setup
 from detente.data.base import Data
 from detente.optimizers.torch_optimizer import Torch
+from detente.penalties.gradient_penalty import GradientPenalty
+from detente.penalties.lazy import Lazy
+from detente.penalties.r1 import R1
 from detente.registry import members
 from detente.schedules.cosine import Cosine
 
@@ -64,7 +67,7 @@ class Broken(Data):
 
 
 def test_data_with_nan() -> None:
-    assert failures("finite_data", plane(Broken(0.1))) == ["blow-up"]
+    assert failures("finite_data", plane(Broken(0.1))) == ["blow-up", "data scale"]
     assert failures("finite_data", plane(Broken(0.0))) == []
 
 
@@ -229,3 +232,38 @@ def test_scores_that_cannot_be_negative() -> None:
     assert "0.6931" in finding.evidence  # log 2, of generated samples
     least_squares = plane(discriminator=lambda: mlp(2, 32, 1, last=nn.ReLU()), objective="least_squares")
     assert found("score_range", least_squares) == []
+
+
+def of_strength(penalty: Any, scale: float = 1.0, **options: Any) -> list[str]:
+    return failures("penalty_strength", plane(scale * PLANE, penalties=penalty, **options))
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+def test_penalties_that_do_not_fit_the_size_of_the_data(scale: float) -> None:
+    wrong = ["penalty or Lipschitz bound wrong"]
+    size = 2**0.5 * scale
+    assert of_strength(GradientPenalty(1e-3 * size), scale) == wrong
+    assert of_strength(GradientPenalty(1e3 * size), scale) == wrong
+    assert of_strength(GradientPenalty(size), scale) == []
+    assert of_strength(R1(1e4 * size**2), scale) == wrong
+    assert of_strength(Lazy(R1(1e4 * size**2), 4), scale) == wrong
+    assert of_strength(R1(0.1 * size**2), scale) == []
+    assert of_strength((), scale) == []
+
+
+@pytest.mark.parametrize(("bound", "wrong"), [(1e-4, True), (1.0, True), (0.05, False), (0.1, False)])
+def test_a_clip_that_makes_a_critic_flat_or_bounds_nothing(bound: float, wrong: bool) -> None:
+    made = plane(discriminator=lambda: mlp(2, 128, 128, 128, 1), objective="wasserstein")
+    expected = ["penalty or Lipschitz bound wrong"] * wrong
+    assert failures("clip_bound", made, methods.wasserstein_clipping(bound)) == expected
+    assert failures("clip_bound", made, methods.alternating()) == []
+
+
+def test_the_clip_of_the_paper_fits_its_networks() -> None:
+    pictures = 2 * torch.rand(64, 3, 64, 64, generator=torch.Generator().manual_seed(0)) - 1
+    channels = (3, 64, 128, 256, 512)
+    layers = [nn.Conv2d(m, n, 4, 2, 1) for m, n in zip(channels, channels[1:], strict=False)]
+    maker = nn.Sequential(nn.Linear(4, 3 * 64 * 64), nn.Tanh(), nn.Unflatten(1, (3, 64, 64)))
+    critic = nn.Sequential(*layers, nn.Conv2d(512, 1, 4), nn.Flatten())
+    made = Adversarial(maker, critic, pictures, latent=4, objective="wasserstein", batch=8)
+    assert failures("clip_bound", made, methods.wasserstein_clipping(0.01)) == []

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits, softplus
+from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, softplus
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from detente import Adversarial, Networks, methods
 from detente.checks import off
 from detente.checks.base import Finding, Setup, inspect
+from detente.games.presets.changes import changed
 from detente.optimizers.clipped import Clipped
 from detente.optimizers.rmsprop import RMSprop
 from detente.registry import members
@@ -261,8 +262,24 @@ def test_data_in_sorted_order() -> None:
 
         return Networks({"painter": painter, "judge": judge}, losses, data=loader)
 
-    assert failures("data_order", streamed(False)) == ["oscillation or limit cycle"]
+    assert failures("data_order", streamed(False)) == ["sampling"]
     assert failures("data_order", streamed(True)) == []
+
+
+def test_a_stream_without_a_set_in_sorted_order() -> None:
+    levels = torch.linspace(-3, 3, 40)
+
+    class Sorted:
+        def __iter__(self) -> Any:
+            return ((level + PICTURES[:32], torch.randn(32, 16)) for level in levels)
+
+    def losses(net: Any, batch: Any) -> dict[str, Any]:
+        of_real, of_fake = net.judge(batch[0]), net.judge(net.painter(batch[1]))
+        return {"painter": softplus(-of_fake).mean(), "judge": softplus(-of_real).mean() + softplus(of_fake).mean()}
+
+    made = Networks({"painter": painter, "judge": judge}, losses, data=Sorted())
+    assert failures("data_order", made) == ["sampling"]
+    assert failures("data_order", changed(made, shuffle=True)) == []
 
 
 def test_checks_take_no_batch_from_training() -> None:
@@ -301,3 +318,70 @@ def test_checks_leave_random_numbers_alone() -> None:
     before = torch.get_rng_state()
     inspect(streamed, methods.alternating())
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("strength", "target", "wrong"), [(1.0, 1, False), (1e5, 1, True), (1e-3, 1, True), (1e5, 0, True)]
+)
+def test_the_strength_of_a_penalty_of_ones_own(strength: float, target: int, wrong: bool) -> None:
+    def losses(net: Any, batch: Any) -> dict[str, Any]:
+        of_real, of_fake = net.judge(batch["x"]), net.judge(net.painter(batch["z"]))
+        slope = net.judge.gradient(batch["x"]).flatten(1).square().sum(1).add(1e-12).sqrt()
+        return {
+            "painter": -of_fake.mean(),
+            "judge": of_fake.mean() - of_real.mean() + strength * (slope - target).square().mean(),
+        }
+
+    rows = {"x": PICTURES, "z": torch.randn(1000, 16)}
+    made = Networks({"painter": painter, "judge": judge}, losses, data=rows, batch=32)
+    assert failures("penalty_strength", made) == ["penalty or Lipschitz bound wrong"] * wrong
+
+
+def test_batches_that_repeat() -> None:
+    fixed = torch.randn(32, 16, generator=torch.Generator().manual_seed(1))
+
+    def repeating(latents: bool, real: bool) -> Networks:
+        def draw(generator: torch.Generator) -> dict[str, Tensor]:
+            rows = torch.randint(1000, (32,), generator=generator)
+            noise = torch.randn(32, 16, generator=generator)
+            return {"x": PICTURES[:32] if real else PICTURES[rows], "z": fixed if latents else noise}
+
+        def losses(net: Any, batch: Any) -> dict[str, Any]:
+            of_real, of_fake = net.judge(batch["x"]), net.judge(net.painter(batch["z"]))
+            return {"painter": softplus(-of_fake).mean(), "judge": softplus(-of_real).mean() + softplus(of_fake).mean()}
+
+        return Networks({"painter": painter, "judge": judge}, losses, data=draw)
+
+    assert failures("repeated_batches", repeating(False, False)) == []
+    assert [f.evidence[:25] for f in found("repeated_batches", repeating(True, False))] == ["The painter gets the same"]
+    assert [f.evidence[:25] for f in found("repeated_batches", repeating(False, True))] == ["Every batch holds the sam"]
+
+
+def test_a_loss_with_labels_that_the_generator_does_not_get() -> None:
+    class Judge(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.score, self.classes = nn.Linear(64, 32), nn.Linear(32, 1), nn.Linear(32, 5)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            hidden = torch.tanh(self.body(x.flatten(1)))
+            return self.score(hidden), self.classes(hidden)
+
+    def with_classes(weight: float) -> Networks:
+        def losses(net: Any, batch: Any) -> dict[str, Any]:
+            (of_real, real_class), (of_fake, fake_class) = net.judge(batch["x"]), net.judge(net.painter(batch["z"]))
+            own = softplus(-of_fake).mean() + weight * cross_entropy(fake_class, batch["label"])
+            judged = softplus(-of_real).mean() + softplus(of_fake).mean()
+            return {"painter": own, "judge": judged + cross_entropy(real_class, batch["label"])}
+
+        rows = {"x": PICTURES, "z": torch.randn(1000, 16), "label": torch.arange(1000) % 5}
+        return Networks({"painter": painter, "judge": Judge}, losses, data=rows, batch=32)
+
+    assert failures("ignored_labels", with_classes(1.0)) == ["labels ignored"]
+    assert failures("ignored_labels", with_classes(0.0)) == []
+
+
+def test_a_wasserstein_critic_that_ends_in_a_sigmoid() -> None:
+    made = game(lambda real, fake: fake.mean() - real.mean(), lambda fake: -fake.mean(), lambda: judge(nn.Sigmoid()))
+    assert failures("score_range", made) == ["wiring"]
+    assert list(members("checks")["unbounded_critic"]()(Setup(made, methods.alternating()))) == []

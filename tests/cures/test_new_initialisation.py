@@ -26,3 +26,17 @@ def test_new_initialisation(case: Make, game: Make, trains: Make) -> None:
         assert float(first[player].std()) > 0.1 and not torch.equal(first[player], second[player])
         assert torch.equal(first[player], again[player])
     assert NewInitialisation.changes_networks
+
+
+def test_biases_that_leave_units_dead(case: Make, game: Make, trains: Make) -> None:
+    def dead(bias: float) -> nn.Module:
+        first = nn.Linear(3, 8)
+        nn.init.constant_(first.bias, bias)
+        return nn.Sequential(first, nn.ReLU(), nn.Linear(8, 2))
+
+    ill = case("vanishing gradient", game=game(generator=lambda: dead(-10.0)))
+    changed, _ = trains(ill, NewInitialisation()(ill))
+    latents = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    assert float(ill.game.modules["generator"](latents).detach().std(0).max()) == 0
+    assert float(changed.modules["generator"](latents).detach().std(0).max()) > 0.01
+    assert NewInitialisation()(case("vanishing gradient", game=game(generator=lambda: dead(0.5)))) is None

@@ -16,6 +16,7 @@ from detente.cli import configuration
 from detente.errors import InvalidValue
 from detente.filters.gaussian_smoothing import GaussianSmoothing
 from detente.game import Game
+from detente.games.gan import gan_of
 from detente.games.presets import changed, ring
 from detente.games.stochastic_bilinear import StochasticBilinear
 from detente.modules.output_range import SCALES, bounds
@@ -138,7 +139,35 @@ def test_the_users_game_and_modules_stay() -> None:
     assert changed(game) is game
 
 
+@pytest.mark.parametrize("settings", [{"separate": True}, {"separate": True, "rescale": True}, {"shuffle": True}])
+def test_samples_of_another_name_in_batches_of_ones_own(settings: dict[str, Any]) -> None:
+    class Items(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return 64
+
+        def __getitem__(self, index: int) -> dict[str, Any]:
+            return {"image": torch.tensor([float(index), 1.0]), "index": index}
+
+    def losses(net: Any, batch: Any) -> dict[str, Any]:
+        fake = net.judge(net.maker(torch.randn(len(batch["image"]), 3)))
+        judged = softplus(-net.judge(batch["image"])).mean() + softplus(fake).mean()
+        return {"judge": judged, "maker": softplus(-fake).mean()}
+
+    loader = torch.utils.data.DataLoader(Items(), batch_size=8)
+    game = changed(Networks({"maker": generator, "judge": discriminator}, losses, loader), **settings)
+    gan = gan_of(game)
+    assert gan.real(20, torch.Generator().manual_seed(0)).shape == (20, 2)
+    assert gan.samples(*game.initial(torch.Generator().manual_seed(0)), 20, torch.Generator().manual_seed(0)).shape == (
+        20,
+        2,
+    )
+    first = game.draw(torch.Generator().manual_seed(0))[gan.real_entry][:, 0]
+    assert (first.sort().values.tolist() == list(range(8))) != ("shuffle" in settings)
+
+
 def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="shuffle"):
+        changed(networks(), shuffle=True)
     with pytest.raises(InvalidValue, match="game"):
         changed(StochasticBilinear())
     with pytest.raises(InvalidValue, match="objective"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,28 @@ def test_bad_input(field: str, value: object) -> None:
 def test_other_games_are_refused() -> None:
     with pytest.raises(InvalidValue, match="a GAN"):
         detente.rescue(Quadratic(), METHOD)
+
+
+def test_a_suspicion_is_dropped_if_the_samples_are_good(tmp_path: Path) -> None:
+    ones = torch.ones(len(NEAR), 1)
+    data = torch.cat([NEAR, ones], 1)  # a constant column may harm, but does not here
+    assert [finding.failure for finding in detente.checks.base.inspect(gan(data), METHOD)] == ["data scale"]
+    result = detente.rescue(gan(data), METHOD, steps=4 * STEPS, out=tmp_path)
+    assert result.healthy, result.findings
+    assert [(finding.failure, finding.certainty < 0.5) for finding in result.findings] == [("data scale", True)]
+    assert "so it was not treated" in str(result)
+
+
+def test_data_that_are_one_point(tmp_path: Path) -> None:
+    class Point(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.place = nn.Parameter(torch.ones(1))
+
+        def forward(self, latents: Tensor) -> Tensor:
+            return self.place.expand(len(latents), 1) + 0 * latents
+
+    game = Adversarial(Point, lambda: nn.Linear(1, 1, bias=False), torch.zeros(512, 1), latent=1, batch=16)
+    result = detente.rescue(game, methods.simultaneous("sgd", learning_rate=0.1), steps=1000, out=tmp_path)
+    assert result.findings[0].failure == "oscillation or limit cycle"
+    assert all(math.isfinite(trial.score) for trial in result.trials if trial.steps), "also such data have a distance"

@@ -60,7 +60,7 @@ class Columns(Check):
         parts = [f"column {i} has {words[kind].format(x)}" for kind, found in kinds.items() for i, x in found.items()]
         if not parts:
             return []
-        certainty = 0.65 if kinds["skewed"] else 0.5
+        certainty = 0.65 if kinds["skewed"] else 0.45  # other units help against skewness alone
         remedy = " ".join(REMEDIES[kind] for kind, found in kinds.items() if found)
         more = f", and so on for {len(parts)} columns" if len(parts) > 4 else ""
         evidence = ", ".join(parts[:4]) + more + "."

@@ -33,7 +33,7 @@ class ConstantNetworks(Check):
             cause = _cause(setup, setup.discriminator)
             certainty = 0.4 if starts_at_zero(setup.module(setup.discriminator)) else 0.95
             findings.append(Finding("vanishing gradient", evidence + cause, certainty, _REMEDY))
-        if self._constant(setup.fake):
+        if self._constant(setup.fake) and not bool((real == real[0]).all()):
             evidence = "The generator returns the same sample for every latent."
             cause = _cause(setup, setup.generator)
             certainty = 0.4 if starts_at_zero(setup.module(setup.generator)) else 0.95

@@ -12,6 +12,7 @@ from torch import Tensor
 from detente.checks.base import Check, Finding, Setup
 
 BATCHES, ITEMS = 6, 128
+MOST, NUMBERS = 96, 2**21  # batches of a stream without items that are read, and numbers in them
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,15 @@ class DataOrder(Check):
         if source is None or getattr(batches, "once", True):
             return []
         generator = torch.Generator().manual_seed(0)
-        means, count = [], 0
-        for _ in range(BATCHES):
+        means, count, numbers = [], 0, 0
+        first = setup.gan.batch(generator)[setup.gan.real_entry]
+        every = self._items(source, first[0].numel())
+        most = BATCHES if every is not None else MOST  # without items, more batches show what is in the set
+        while len(means) < BATCHES or (len(means) < most and numbers < NUMBERS):
             real = setup.gan.batch(generator)[setup.gan.real_entry].double().flatten(1)
-            means, count = [*means, real], len(real)
-        every = self._items(source, means[0].shape[1])
+            means, count, numbers = [*means, real], len(real), numbers + real.numel()
         every = torch.cat(means) if every is None else every
+        means = means[:BATCHES]
         variance = float(every.var(0).sum())
         if count < 4 or variance == 0:
             return []
@@ -54,7 +58,8 @@ class DataOrder(Check):
             f"The means of the first {BATCHES} batches of {count} samples vary {statistic:.3g} times as much as at "
             "random: the data come in sorted order."
         )
-        return [Finding("oscillation or limit cycle", evidence, 0.8, "Shuffle the data: DataLoader(…, shuffle=True).")]
+        remedy = "Shuffle the data: DataLoader(…, shuffle=True), or changed(game, shuffle=True)."
+        return [Finding("sampling", evidence, 0.85, remedy)]
 
     def _items(self, source: object, numbers: int) -> Tensor | None:
         """Return items from all over a `DataLoader`'s set, (count, numbers), or None if they have another form."""

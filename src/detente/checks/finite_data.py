@@ -21,7 +21,7 @@ class FiniteData(Check):
     calls_networks: ClassVar[bool] = False
 
     def __call__(self, setup: Setup) -> Sequence[Finding]:
-        """Return at most one finding."""
+        """Return a finding for the losses and one for the data."""
         rows = setup.real.flatten(1)
         bad = ~torch.isfinite(rows).all(1)
         if not bool(bad.any()):
@@ -30,6 +30,5 @@ class FiniteData(Check):
         evidence = (
             f"{int(bad.sum())} of {len(rows)} samples hold NaN or infinity, such as sample {first} of those drawn."
         )
-        return [
-            Finding("blow-up", evidence, 0.95, "Remove these samples, or replace the values, where the data are read.")
-        ]
+        remedy = "Remove these samples, or replace the values, where the data are read."
+        return [Finding("blow-up", evidence, 0.95, remedy), Finding("data scale", evidence, 0.9, remedy)]

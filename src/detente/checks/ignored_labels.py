@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from detente.checks.base import Check, Finding, Setup
+from detente.games.adversarial import Adversarial
 from detente.modules.net import Call
 from detente.modules.randomness import seeded
 
@@ -54,7 +55,35 @@ class IgnoredLabels(Check):
                 evidence = f"The {player}'s output {same} if all {len(labels[0])} samples get another label."
                 remedy = f"Use the labels in the {player}'s forward, e.g. an embedding that is joined to its input."
                 findings.append(Finding("labels ignored", evidence, 0.95 if change == 0 else 0.7, remedy))
-        return findings
+        return findings or self._unseen(setup)
+
+    def _unseen(self, setup: Setup) -> list[Finding]:
+        """Return a finding if the generator's loss depends on labels that the generator does not get."""
+        labels = {name: x for name, x in setup.small_batch.items() if _is_label(x)}
+        if isinstance(setup.game, Adversarial) or not labels:
+            return []
+        other = {**setup.small_batch, **{name: _exchanged(x) for name, x in labels.items()}}
+        given = [self._given(setup, batch) for batch in (setup.small_batch, other)]
+        same = all(torch.equal(x, y) for x, y in zip(*given, strict=True))
+        if not given[0] or any(map(_is_label, given[0])) or not same:
+            return []
+        before, after = (
+            float(setup.game.losses(*setup.point, batch, (setup.generator,))[0][setup.generator])
+            for batch in (setup.small_batch, other)
+        )
+        if abs(after - before) <= self.change * max(abs(before), 1e-6):
+            return []
+        evidence = (
+            f"The {setup.generator}'s loss changes from {before:.4g} to {after:.4g} with other labels, but the "
+            f"{setup.generator} does not get them."
+        )
+        return [Finding("labels ignored", evidence, 0.85, f"Call the {setup.generator} with the labels, too.")]
+
+    def _given(self, setup: Setup, batch: dict[str, Tensor]) -> list[Tensor]:
+        """Return all tensors that the generator is called with in one evaluation of the losses."""
+        calls = setup.gan.calls(*setup.point, batch, torch.Generator().manual_seed(1))
+        inputs = [(call.inputs, dict(call.keywords)) for player, call in calls if player == setup.generator]
+        return [x for x in tree_leaves(inputs) if isinstance(x, Tensor)]
 
 
 def _is_label(x: Any) -> bool:

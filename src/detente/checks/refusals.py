@@ -48,6 +48,11 @@ KINDS = (
         "wiring",
         "Let the discriminator end in one number for each sample, such as nn.Linear(features, 1).",
     ),
+    (
+        r"(?i)\blosses\.\S*(\bgp\b|penalty|lipschitz|\br[12]\b)",
+        "penalty or Lipschitz bound wrong",
+        "Keep the graph of the slope: net.discriminator.gradient(x), or create_graph=True, and no detach.",
+    ),
     (r"at most the \d+ samples", "too few data", "Use a smaller batch, or more data."),
     (r"(?i)label", "labels ignored", "Give one integer label, 0 … K − 1, with each sample."),
     (r"without a gradient|does not depend on|detach", "wiring", "Do not detach what a loss depends on."),
@@ -60,7 +65,7 @@ def is_refusal(error: InvalidValue) -> bool:
     while isinstance(cause, InvalidValue):
         if cause.field in NETWORKS or cause.field.startswith("losses"):
             return True
-        if cause.field == "data" and re.search(KINDS[3][0], str(cause)):
+        if cause.field.startswith(("data", "samples")) and re.search(KINDS[3][0], str(cause)):
             return True
         cause = cause.__cause__
     return False

@@ -36,8 +36,10 @@ class ScoreRange(Check):
             return []
         name = setup.discriminator
         lowest, highest = bounds(setup.scores_at_scales)
-        if (lowest is None and highest is None) or setup.linear:
+        if lowest is None and highest is None:
             return []
+        if setup.linear:
+            return self._bounded(name, lowest, highest)
         low = lowest if lowest is not None else min(-FAR, (highest or 0) - FAR)
         high = highest if highest is not None else max(FAR, low + FAR)
         width = min(FAR, high - low)
@@ -57,6 +59,17 @@ class ScoreRange(Check):
             ", or use binary_cross_entropy instead of the loss on logits (scores='probabilities')." if sigmoid else "."
         )
         return [Finding("wiring", evidence, 0.95 if sigmoid else 0.8, remedy)]
+
+    def _bounded(self, name: str, low: float | None, high: float | None) -> list[Finding]:
+        """Return a finding for a Wasserstein critic that ends in a sigmoid or in tanh."""
+        if low is None or high is None:
+            return []
+        evidence = (
+            f"The {name}'s scores stay between {low:.3g} and {high:.3g}, but its loss is linear in them (Wasserstein): "
+            "once they are at these ends, no gradient is left."
+        )
+        remedy = f"Remove the {name}'s last activation, and bound its slope by a gradient penalty instead."
+        return [Finding("wiring", evidence, 0.85, remedy)]
 
 
 def _shown(bound: float | None, otherwise: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from detente.checks.base import Check, Finding, Setup
 from detente.games.adversarial import Adversarial
+from detente.modules.output_range import bounds
 from detente.optimizers.base import Optimizer
 from detente.optimizers.clipped import Clipped
 
@@ -38,7 +39,7 @@ class UnboundedCritic(Check):
         name = setup.discriminator
         optimizer = setup.method.playing(setup.game).optimizers(setup.game.players)[name]
         projected = {setup.game.members.get(player, (player, ""))[0] for player in setup.game._project}
-        if _clips(optimizer) or name in projected or self._decays(setup):
+        if _clips(optimizer) or name in projected or self._decays(setup) or None not in bounds(setup.scores_at_scales):
             return []
         vectors = setup.point[0]
         before, after = (

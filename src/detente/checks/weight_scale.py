@@ -20,6 +20,8 @@ class WeightScale(Check):
     Args:
         low: smallest accepted standard deviation times √(number of inputs).
         high: largest accepted one.
+        bias: largest accepted root mean square of a layer's biases; three deviations of the layer's usual inputs leave
+            most ReLUs dead, or outweigh the inputs.
 
     Source: He et al. 2015, Delving Deep into Rectifiers (arXiv:1502.01852), section 2.2 (the product is √2 there).
     """
@@ -28,9 +30,10 @@ class WeightScale(Check):
 
     low: float = 0.02
     high: float = 30.0
+    bias: float = 3.0
 
     def __call__(self, setup: Setup) -> Sequence[Finding]:
-        """Return at most one finding per player."""
+        """Return findings for each player."""
         findings = []
         for player in (setup.generator, setup.discriminator):
             sizes = {}
@@ -49,6 +52,12 @@ class WeightScale(Check):
                 value = sizes[large[0]]
                 evidence = f"The {player}'s weights in {', '.join(large[:3])} are {value:.2g} times the usual size."
                 findings.append(Finding("blow-up", evidence, 0.7, _REMEDY))
+            biases = {n: b.data.double() for n, b in setup.module(player).named_parameters() if n.endswith("bias")}
+            far = {n: float(b.square().mean().sqrt()) for n, b in biases.items() if b.numel() > 1}
+            outweigh = [f"{name} ({size:.3g})" for name, size in far.items() if size > self.bias]
+            if outweigh:
+                evidence = f"The {player}'s biases {', '.join(outweigh[:3])} outweigh its inputs."
+                findings.append(Finding("vanishing gradient", evidence, 0.55, _REMEDY))
         return findings
 
 

@@ -30,6 +30,7 @@ class BatchesApart(Cure):
         "unbounded critic": 0.5,
         "discriminator overpowers": 0.3,
         "collapse": 0.25,
+        "sampling": 0.5,
     }
 
     def is_certain(self, case: Case) -> bool:

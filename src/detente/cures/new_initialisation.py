@@ -11,10 +11,11 @@ TINY, HUGE = (
     0.02,
     30.0,
 )  # root mean square of a layer's weights times √(number of inputs), as in the check `WeightScale`
+OUTWEIGHS = 3.0  # root mean square of biases; three deviations of a layer's usual inputs leave a ReLU dead
 
 
 class NewInitialisation(Cure):
-    """Initialise all layers as PyTorch does by default, instead of with weights that are zero, tiny or huge.
+    """Initialise all layers as PyTorch does by default, instead of with weights or biases that are tiny or huge.
 
     Source: He et al. 2015 (arXiv:1502.01852); LeCun et al. 1998, Efficient BackProp, section 4.6.
     """
@@ -33,9 +34,12 @@ class NewInitialisation(Cure):
         return Change({"initialization": True}) if self.is_certain(case) else None
 
     def is_certain(self, case: Case) -> bool:
-        """Return whether most weights of a network are tiny, or some are huge."""
+        """Return whether most weights of a network are tiny, or some are huge, or so are a layer's biases."""
         for role in ("generator", "discriminator"):
             sizes = case.sizes(role)
             if sum(size < TINY for size in sizes) > len(sizes) / 2 or any(size > HUGE for size in sizes):
+                return True
+            biases = [b for n, b in case.module(role).named_parameters() if n.endswith("bias") and len(b)]
+            if any(float(bias.data.double().square().mean().sqrt()) > OUTWEIGHS for bias in biases):
                 return True
         return False

@@ -1,4 +1,4 @@
-"""Another normalisation in the discriminator."""
+"""Another normalisation."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from detente.cures.base import SURE, Case, Change, Cure
-from detente.modules.replaced_layers import has_layers
+from detente.modules.replaced_layers import has_idle_norms, has_layers
 
 
 class OtherNormalisation(Cure):
-    """Replace the discriminator's BatchNorm by layer norm, and skip normalisation of maps of one pixel.
+    """Replace the discriminator's BatchNorm by layer norm, and mend normalisation that does not work.
+
+    In both networks, normalisation of maps of one pixel is skipped. Statistics of the generator's BatchNorm that hardly
+    follow the data get their usual momentum.
 
     Source: Gulrajani et al. 2017 (arXiv:1704.00028), section 4 (layer norm instead of BatchNorm); Ba et al. 2016.
     """
 
-    title: ClassVar[str] = "Another normalisation in the discriminator"
+    title: ClassVar[str] = "Another normalisation"
     treats: ClassVar[Mapping[str, float]] = {
         "normalisation": 0.8,
         "vanishing gradient": 0.5,
@@ -31,4 +34,5 @@ class OtherNormalisation(Cure):
 
     def __call__(self, case: Case) -> Change | None:
         """Return the change, or None if it does not apply."""
-        return Change({"norm": True}) if has_layers(case.module("discriminator")) else None
+        applies = has_layers(case.module("discriminator")) or has_idle_norms(case.module("generator"))
+        return Change({"norm": True}) if applies else None

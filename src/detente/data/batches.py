@@ -148,6 +148,11 @@ class Batches(ABC):
     restores: bool = True
     once: bool = False
 
+    @property
+    def ordered(self) -> bool:
+        """Whether training reads a stored set in an order of its source, so that the next samples may be alike."""
+        return False
+
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> Any:
         """Return the next batch for this generator, of `count` samples if the source does not fix the number."""
@@ -159,6 +164,10 @@ class Batches(ABC):
     def peek(self, count: int, generator: torch.Generator) -> Any:
         """Return a batch for a measurement; training's batches do not change."""
         return self.draw(count, generator)
+
+    def anywhere(self, count: int, generator: torch.Generator) -> Any:
+        """Return samples for a measurement from all over a source that is ordered."""
+        return self.peek(count, generator)
 
     def take(self, indices: Tensor) -> Any:
         """Return the batch of the samples at `indices`, (count,) int64.
@@ -307,6 +316,18 @@ class _Stream(Batches):
     def peek(self, count: int, generator: torch.Generator) -> Any:
         """Return a batch for a measurement: of an iterator that cannot start again, always the example."""
         return self.example(count) if self.once else self.draw(count, generator)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether this is a DataLoader of a set whose items can be read in another order."""
+        loader = isinstance(self.source, DataLoader)
+        return loader and not isinstance(self.source.dataset, IterableDataset) and bool(self.size)
+
+    def anywhere(self, count: int, generator: torch.Generator) -> Any:
+        """Return random items of a DataLoader's set."""
+        indices = torch.randint(self.size or 0, (count,), generator=generator).tolist()
+        with _seeded(generator):
+            return self.source.collate_fn([self.source.dataset[index] for index in indices])
 
     def draw(self, count: int, generator: torch.Generator) -> Any:
         del count

@@ -52,6 +52,9 @@ class Gan:
         batches = self.game.batches
         if batches is None:
             return self.game.draw(generator)
+        if isinstance(self.game, Adversarial):  # with batches of another form, of which the data are an entry
+            data: Any = self.game.data
+            return self.game.complete(data.peek(generator), generator)
         return self.game.complete(batches.peek(self.game.batch, generator), generator)
 
     @torch.no_grad()
@@ -142,11 +145,17 @@ class Gan:
         return game
 
     def real(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return `count` real samples, (count, …)."""
+        """Return `count` real samples, (count, …), from all over the data where that is possible."""
         parts: list[Tensor] = []
         while sum(map(len, parts)) < count:
-            parts.append(self.batch(generator)[self.real_entry])
+            parts.append(self._real_batch(generator))
         return torch.cat(parts)[:count]
+
+    def _real_batch(self, generator: torch.Generator) -> Tensor:
+        batches = self.game.batches
+        if batches is not None and batches.ordered and not isinstance(self.game, Adversarial):
+            return self.game.form.flatten(batches.anywhere(self.game.batch, generator))[self.real_entry]
+        return self.batch(generator)[self.real_entry]
 
     def _mode(self, player: str, training: bool, generator: torch.Generator) -> AbstractContextManager:
         module = self.game.modules[player]

@@ -87,6 +87,13 @@ class EntryOf(Data):
     def shape(self) -> tuple[int, ...]:
         return tuple(self.game.example()[self.entry].shape[1:])
 
+    def peek(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the samples of a batch for a measurement; the batches of training do not change."""
+        batches = self.game.batches
+        assert batches is not None
+        batch = self.game.complete(batches.peek(self.game.batch, generator), generator)
+        return {"real": batch[self.entry].float()}
+
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         parts: list[Tensor] = []
         while sum(map(len, parts)) < count:

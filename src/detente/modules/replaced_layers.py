@@ -11,6 +11,8 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from detente.errors import require
 
+SLOWEST = 1e-3  # momentum of BatchNorm's statistics; below, a thousand steps do not move them
+
 
 class UnlessOnePixel(nn.Module):
     """A normalisation of each channel, which maps of one pixel skip: it would make them zero.
@@ -58,6 +60,40 @@ def has_layers(module: nn.Module) -> bool:
     return len(parts) > 0 and not any(isinstance(part, UnlessOnePixel) for part in module.modules())
 
 
+def with_working_norms(module: nn.Module) -> nn.Module:
+    """Mend, in place, normalisation that never works, and leave the rest as it is.
+
+    Normalisation of each channel is skipped on maps of one pixel, and BatchNorm whose statistics hardly follow
+    (momentum below 0.001) gets its default momentum, 0.1.
+
+    Raises:
+        InvalidValue: the module has no such layer.
+    """
+    require(has_idle_norms(module), "norm", type(module).__name__, "a module with a normalisation layer")
+    for parent in [*module.modules()]:
+        if isinstance(parent, UnlessOnePixel):
+            continue
+        for name, child in [*parent.named_children()]:
+            if isinstance(child, _BatchNorm) and _hardly_follows(child):
+                child.momentum = 0.1
+            elif _is_per_channel(child):
+                setattr(parent, name, UnlessOnePixel(child))
+    return module
+
+
+def has_idle_norms(module: nn.Module) -> bool:
+    """Whether a module has a layer that `with_working_norms` mends."""
+    parts = [part for part in module.modules() if _hardly_follows(part) or _is_per_channel(part)]
+    return len(parts) > 0 and not any(isinstance(part, UnlessOnePixel) for part in module.modules())
+
+
+def _hardly_follows(layer: nn.Module) -> bool:
+    """Whether a layer is BatchNorm whose running statistics stay where they start."""
+    if not isinstance(layer, _BatchNorm) or not layer.track_running_stats or layer.momentum is None:
+        return False
+    return layer.momentum < SLOWEST
+
+
 def _is_per_channel(layer: nn.Module) -> bool:
     """Whether a layer normalises each channel of a sample, or is a layer of the user's that may do so."""
     if isinstance(layer, nn.GroupNorm):
@@ -81,6 +117,13 @@ def initialized_again(module: nn.Module) -> nn.Module:
                 if weight is not None and weight.dim() >= 2:
                     bound = (weight.shape[0] / weight.numel()) ** 0.5
                     nn.init.uniform_(weight, -bound, bound)
+    return module
+
+
+def with_gradients(module: nn.Module) -> nn.Module:
+    """Let all parameters of floating-point numbers be trained, in place."""
+    for parameter in module.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
     return module
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from detente.rescuing.trial import Trial
 
 LEAST, LATER = 0.04, 2.5  # shortest first round (share of a run), and how much longer the second is
 SECOND = 2  # trials in the second round
+WHOLE = (1.0, 0.9, 0.8, 0.7)  # lengths of the winner's run; a shorter one rather than fewer trials
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,10 @@ class Rounds:
 
 
 def plan_rounds(costs: Sequence[float], budget: float) -> Rounds:
-    """Return the rounds that fit a budget, whichever trials win; the most expensive trials are left out if none do.
+    """Return the rounds that fit a budget, whichever trials win.
+
+    If none do, the winner's run gets shorter, in case that the most expensive one wins, down to 0.7 of a run; then the
+    most expensive trials are left out.
 
     Args:
         costs: cost of a step of each trial, relative to the user's own.
@@ -38,13 +43,15 @@ def plan_rounds(costs: Sequence[float], budget: float) -> Rounds:
     cheapest_first = sorted(range(len(costs)), key=lambda index: costs[index])
     for count in range(len(costs), 1, -1):
         taking_part = tuple(sorted(cheapest_first[:count]))
-        chosen, first = sorted((costs[index] for index in taking_part), reverse=True), 1.0
-        while first >= LEAST:
-            second = min(1.0, LATER * first)
-            spent = first * sum(chosen) + (second - first) * sum(chosen[:SECOND]) + (1.0 - second) * chosen[0]
-            if spent <= budget:
-                return Rounds(taking_part, first, second, 1.0)
-            first *= 0.9
+        chosen = sorted((costs[index] for index in taking_part), reverse=True)
+        for last in WHOLE:
+            first = last
+            while first >= LEAST:
+                second = min(last, LATER * first)
+                spent = first * sum(chosen) + (second - first) * sum(chosen[:SECOND]) + (last - second) * chosen[0]
+                if spent <= budget:
+                    return Rounds(taking_part, first, second, last)
+                first *= 0.9
     share = min(1.0, budget / costs[cheapest_first[0]])
     return Rounds((cheapest_first[0],), share, share, share)
 
@@ -52,17 +59,23 @@ def plan_rounds(costs: Sequence[float], budget: float) -> Rounds:
 def race(trials: Sequence[Trial], rounds: Rounds, steps: int) -> Iterator[tuple[Trial, int, int]]:
     """Train trials in three rounds, and yield each trial with its step and its next goal after each tick.
 
+    A winner that costs less than the most expensive trial, for which the rounds are planned, goes on for as long.
+
     Args:
         trials: the trials.
         rounds: how far each round goes.
         steps: steps of a whole run.
     """
     left = [trials[index] for index in rounds.taking_part]
+    most = max(trial.step_cost for trial in left)
     for share, survivors in ((rounds.first, SECOND), (rounds.second, 1), (rounds.last, 1)):
-        goal = max(1, round(share * steps))
+        if len(left) == 1:
+            share = min(1.0, rounds.second + (share - rounds.second) * most / left[0].step_cost)  # noqa: PLW2901
+        goal = max(1, math.floor(share * steps + 1e-6))
         for trial in left:
             for step in trial.advance(goal):
                 yield trial, step, goal
             trial.outcome = trial.observed.diverged or f"dropped after {trial.steps} of {steps} steps"
         left = sorted(left, key=lambda trial: -trial.score)[:survivors]
-    left[0].outcome = left[0].observed.diverged or f"full run of {left[0].steps} steps"
+    whole = "full run of" if left[0].steps >= steps else "run of"
+    left[0].outcome = left[0].observed.diverged or f"{whole} {left[0].steps} steps"

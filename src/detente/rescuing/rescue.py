@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,14 +23,17 @@ from detente.methods.method import Method
 from detente.report.rescue import write_rescue_report
 from detente.rescuing.race import plan_rounds, race
 from detente.rescuing.short_run import ShortRun, findings_of
-from detente.rescuing.trial import Trial, seconds_per_step
+from detente.rescuing.trial import LATEST, Trial, seconds_per_step
 from detente.signals.base import History
 from detente.signals.reference import Quality
 
 SHARE = 0.2  # of the budget, for the short run
 CERTAIN = 0.5  # findings that are less certain are mentioned, but not treated
-ENOUGH = {"variance": (0.6, 1.6), "cells": 0.75, "spread": 0.6}  # of samples that count as cured
+ENOUGH = {"variance": (0.6, 1.6), "cells": 0.75, "spread": 0.6, "distance": 0.3}  # of samples that count as cured
 SURE = 0.8  # findings before any step that are as certain come first
+GOOD = 0.4  # coverage and precision, relative to real samples, of a run that refutes a suspicion
+DOUBTFUL = 0.4  # certainty of what a check suspects and a run with good samples does not confirm
+UNSEEN = ("too few data", "labels ignored", "artefact")  # failures in spite of which samples seem good
 EVIDENCE = 3  # sentences of evidence for a failure
 FILE = "rescue.json"
 
@@ -65,7 +69,7 @@ class Rescue:
         cost: what was spent, in whole runs of the user's own.
         before: quality of the user's own samples at the end of the short run.
         after: quality of the best trial's samples.
-        score_before: the score of the user's own samples then.
+        score_before: the mean score of the user's own samples in the last observations, as of a trial.
         withheld: likely cures that were not tried, since they change layers of the networks.
     """
 
@@ -180,10 +184,13 @@ def rescuing(
     for step in short:
         yield result, Event("short run", step, count)
     history = result.history = short.history
-    result.findings = _merged(checked, findings_of(history))
     points = [point for point in short.observed.points if "quality" in point]
     if points:
-        result.before, result.score_before = Quality(**points[-1]["quality"]), points[-1]["score"]
+        result.before = Quality(**points[-1]["quality"])
+        result.score_before = statistics.fmean(point["score"] for point in points[-LATEST:])
+        if _refutes(result.before, history):
+            checked = [_refuted(finding) for finding in checked]
+    result.findings = _merged(checked, findings_of(history))
     result.cost = short.observed.steps / steps
     _save(result)
     yield result, Event("short run", short.observed.steps, short.observed.steps)
@@ -231,7 +238,23 @@ def _finish(result: Rescue) -> None:
 def good_enough(quality: Quality) -> bool:
     """Return whether samples are as good as those of a working GAN."""
     low, high = ENOUGH["variance"]
-    return low <= quality.variance <= high and quality.cells >= ENOUGH["cells"] and quality.spread >= ENOUGH["spread"]
+    near = quality.distance <= ENOUGH["distance"]
+    wide = quality.cells >= ENOUGH["cells"] and quality.spread >= ENOUGH["spread"]
+    return low <= quality.variance <= high and near and wide
+
+
+def _refutes(quality: Quality, history: History) -> bool:
+    """Return whether a run's samples are so good that what a check only suspects is no failure."""
+    low, high = ENOUGH["variance"]
+    alike = min(quality.coverage, quality.precision) >= GOOD
+    return not history.far and alike and low <= quality.variance <= high
+
+
+def _refuted(finding: Finding) -> Finding:
+    """Return what a check suspects, less certain since the run's samples are good; what they do not show stays."""
+    if finding.certainty >= SURE or finding.failure in UNSEEN:
+        return finding
+    return replace(finding, certainty=min(finding.certainty, DOUBTFUL))
 
 
 def _merged(checked: Sequence[Finding], observed: Sequence[Finding]) -> list[Finding]:

@@ -196,8 +196,10 @@ class History:
         third, last = self.quarters("spread.distance")
         before = finite(self["spread.distance"])
         before = before[: -max(1, len(before) // 4)]
-        best = last < 0.85 * third and last < 0.95 * before.min(initial=math.inf)
-        return best or last < 0.5 * third or (self.trend("spread.distance") < -TREND and last < 0.97 * third)
+        nearest = before.min(initial=math.inf)
+        best = last < 0.85 * third and last < 0.95 * nearest
+        back = last < 0.5 * third and last < 2 * nearest  # who was much nearer before may go round
+        return best or back or (self.trend("spread.distance") < -TREND and last < 0.97 * third)
 
     @property
     def unformed(self) -> bool:

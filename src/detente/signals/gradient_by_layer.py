@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -76,6 +77,8 @@ class GradientByLayer(Signal):
     def _reach(self, observation: Observation) -> float:
         """Return how much the samples differ, relative to the data: 0 if the latents do not reach the output."""
         samples = observation.samples.double().flatten(1)
+        if bool((observation.seen == observation.seen[:1]).all()):
+            return math.nan  # the data are one point, and so may the samples be
         return float(samples.std(0).mean() / torch.clamp(observation.seen.double().flatten(1).std(0).mean(), min=1e-12))
 
 

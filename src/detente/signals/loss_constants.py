@@ -126,8 +126,9 @@ class LossConstants(Signal):
     def _twice(self, history: History) -> Finding | None:
         """Return a sigmoid twice: bounds that no ordinary loss keeps while the discriminator separates."""
         first, second = (finite(history.loss(role, 1.0)) for role in ("discriminator", "generator"))
-        areas = finite(history["separation.held_out"])
-        separates = len(areas) == 0 or max(areas.max(), 1 - areas.min()) > 0.95
+        areas = finite(history.late("separation.held_out"))
+        usual = float(np.median(areas)) if len(areas) else 1.0
+        separates = max(usual, 1 - usual) > 0.95
         for unit in (1.0, 0.5):
             floor, top = unit * TWICE, unit * (LOG2 + math.log1p(math.e))
             inside = second.min() >= 0.999 * math.log1p(math.exp(-1)) and second.max() <= 1.001 * LOG2
@@ -176,15 +177,17 @@ class LossConstants(Signal):
             if not name.startswith("loss_constants.generator."):
                 continue
             late = finite(history.late(name))
-            if len(late) >= 3 and np.abs(late / value - 1).max() < 0.03:
+            if len(late) >= 3 and late.min() > 0.97 * value:
+                at = np.abs(late / value - 1).max() < 0.03
+                size = f"{late[-1]:.3g} = log" if at else f"{late.min():.3g} or more, above log"
                 evidence = (
-                    f"The generator's term {name.rpartition('.')[2]} stays at {late[-1]:.3g} = log {classes.max():.0f}"
+                    f"The generator's term {name.rpartition('.')[2]} stays at {size} {classes.max():.0f}"
                     ": its samples carry no label."
                 )
                 return Finding(
                     "labels ignored",
                     evidence,
-                    0.85,
+                    0.85 if at else 0.75,
                     "Use the labels in the generator's forward, and a larger weight of the class loss.",
                 )
         return None

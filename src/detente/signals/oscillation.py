@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from detente.checks.base import Finding
@@ -37,11 +38,13 @@ class Oscillation(Signal):
         reference, features = observation.reference, observation.reference.project(observation.samples)
         if not bool(features.isfinite().all()):
             return {}
-        scale = reference.features.std(0).clamp(min=1e-12)
+        scale = reference.features.std(0)
+        scale = torch.where(scale > 0, scale, 1.0)  # data that are one point have no size of their own
         mean = ((features.mean(0) - reference.features.mean(0)) / scale)[:AXES]
         shares = {f"cell_{i}": share for i, share in enumerate(reference.shares(observation.samples).tolist())}
         means = {f"mean_{i}": value for i, value in enumerate(mean.tolist())}
-        spread = (features.var(0).sum() / reference.features.var(0).sum()).clamp(min=1e-6).log10() / 2
+        total = reference.features.var(0).sum()
+        spread = (features.var(0).sum() / (total if float(total) > 0 else 1.0)).clamp(min=1e-6).log10() / 2
         return measured({**means, "spread": spread, **shares})
 
     def findings(self, history: History) -> Sequence[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -44,7 +45,8 @@ class Quality:
         values = (self.variance, self.coverage, self.precision, self.distance)
         if not all(map(math.isfinite, values)):
             return -math.inf
-        return 0.4 * min(1.0, self.coverage) + 0.2 * min(1.0, self.precision) + 0.4 * (1 - min(3.0, 3 * self.distance))
+        away = 3 * min(1.0, self.distance) + 0.1 * math.log(max(1.0, self.distance))  # far out, nearer is still better
+        return 0.4 * min(1.0, self.coverage) + 0.2 * min(1.0, self.precision) + 0.4 * (1 - away)
 
 
 class Reference:
@@ -62,7 +64,7 @@ class Reference:
         centred = rows - self.mean
         if rows.shape[1] <= DIRECTIONS:
             scale = centred.std(0)
-            self.basis = torch.diag(1 / torch.where(scale > 0, scale, torch.ones_like(scale)))
+            self.basis = torch.diag(1 / torch.where(scale > 0, scale, _size_of_constants(scale, self.mean)))
         else:
             _, values, directions = torch.linalg.svd(centred, full_matrices=False)
             kept = min(DIRECTIONS, int((values > 1e-6 * values[0]).sum()))
@@ -87,7 +89,10 @@ class Reference:
     def centres(self) -> Tensor:
         """Centres of the cells, (cells, d), by k-means."""
         cells = max(2, min(CELLS, self.count // PER_CELL))
-        with np.errstate(all="ignore"):
+        if bool((self.features == self.features[0]).all()):
+            return self.features[:1]
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of cells that stay empty, since samples are equal
             centres, _ = kmeans2(self.features.numpy(), cells, minit="++", rng=0, missing="warn")
         return torch.from_numpy(centres)
 
@@ -107,14 +112,16 @@ class Reference:
         shares = torch.bincount(torch.cdist(features, self.centres).argmin(1), minlength=len(self.centres)) / len(
             features
         )
-        real, fake = self.features.std(0).clamp(min=1e-12), features.std(0)
+        varying = self.features.std(0) > 0
+        real, fake = self.features.std(0)[varying], features.std(0)[varying]
+        total, unit = self.features.var(0).sum(), 0.0 if bool(varying.any()) else 1.0  # of data that are one point
         return Quality(
-            variance=float(features.var(0).sum() / self.features.var(0).sum()),
+            variance=float((features.var(0).sum() + unit) / (total + unit)),
             coverage=covered / best_covered,
             precision=precise / best_precise,
             distance=self._distance(features),
             cells=float((shares >= 0.25 * self.real_shares).double().mean()),
-            spread=float(torch.minimum(fake / real, real / fake.clamp(min=1e-12)).mean()),
+            spread=float(torch.minimum(fake / real, real / fake.clamp(min=1e-12)).mean()) if len(real) else 1.0,
         )
 
     @cached_property
@@ -134,7 +141,16 @@ class Reference:
         between = torch.cdist(self.features, features).mean()
         own = _mean_distance(self.features)
         value = 2 * between - own - _mean_distance(features)
-        return max(0.0, float(value / own))
+        return max(0.0, float(value / own if float(own) > 0 else value))  # a single point has no size of its own
+
+
+def _size_of_constants(scale: Tensor, mean: Tensor) -> Tensor:
+    """Return units for columns that are constant, in which a generator that comes near counts as near, (columns,).
+
+    Three times the value or the usual deviation of other columns; 1 if all columns are constant, as they have no size.
+    """
+    varying = scale[scale > 0]
+    return 3 * mean.abs().clamp(min=float(varying.median())) if len(varying) else torch.ones_like(scale)
 
 
 def _mean_distance(points: Tensor) -> Tensor:

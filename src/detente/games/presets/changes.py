@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from detente.data.shuffled import Shuffled
 from detente.errors import InvalidValue, require
 from detente.filters.base import Filter
 from detente.filters.gaussian_smoothing import GaussianSmoothing
@@ -22,7 +23,15 @@ from detente.games.penalised import InStandardUnits, PenalisedLosses, Roles
 from detente.games.scores import Scores
 from detente.games.separated import ends_in_sigmoid, separated
 from detente.modules.calling import Build, copied
-from detente.modules.replaced_layers import initialized_again, widened, without_mates
+from detente.modules.replaced_layers import (
+    has_idle_norms,
+    has_layers,
+    initialized_again,
+    widened,
+    with_gradients,
+    with_working_norms,
+    without_mates,
+)
 from detente.modules.rescaled import Units, filter_inputs, rescale_inputs, rescale_outputs, units_of
 from detente.networks.packed import Packed
 from detente.networks.spectral_norm import spectral_norm as with_spectral_norm
@@ -47,6 +56,8 @@ def changed(
     spectral_norm: bool = False,
     norm: bool = False,
     initialization: bool = False,
+    shuffle: bool = False,
+    trainable: bool = False,
 ) -> Game:
     """A GAN with some of its settings replaced: `changed(my_game(), penalties=[R1(1.0)])`. The game itself stays.
 
@@ -69,22 +80,38 @@ def changed(
             discriminator scores real and generated samples in batches apart.
         packed: samples that the discriminator judges at once (PacGAN); with more than 1, its first layer is replaced.
         spectral_norm: divide each weight of the discriminator by its largest singular value.
-        norm: replace the discriminator's BatchNorm by layer norm, and skip normalisation of maps of one pixel.
+        norm: replace the discriminator's BatchNorm by layer norm; in both networks skip normalisation of maps of one
+            pixel; let the statistics of the generator's BatchNorm follow (momentum 0.1) if they hardly do.
         initialization: initialise all layers as PyTorch does by default.
+        shuffle: mix the samples of a DataLoader or another iterable of batches.
+        trainable: train frozen parameters of the two players, too.
 
     Raises:
         InvalidValue: the game is no GAN, or a change does not fit it.
     """
     require(isinstance(game, Networks), "game", type(game).__name__, "Adversarial, Conditional or Networks")
     assert isinstance(game, Networks)
+    if shuffle:
+        again = getattr(game.batches, "source", None) is not None and not getattr(game.batches, "once", True)
+        require(
+            again, "shuffle", shuffle, "False, unless the data are a DataLoader or an iterable that can start again"
+        )
+        game = game.changed(data=Shuffled(game.arguments["data"]))
     if separate:
         game = separated(game, gan_of(game))
     change = _Changes(game)
     if norm:
-        change.discriminator.append(without_mates)
+        mends = has_idle_norms(game.modules[change.gan.generator])
+        if mends:
+            change.generator.append(with_working_norms)
+        if not mends or has_layers(game.modules[change.gan.discriminator]):
+            change.discriminator.append(without_mates)
     if initialization:
         change.generator.append(initialized_again)
         change.discriminator.append(initialized_again)
+    if trainable:
+        change.generator.append(with_gradients)
+        change.discriminator.append(with_gradients)
     require(isinstance(packed, int) and packed >= 1, "packed", packed, "an integer ≥ 1")
     if packed > 1:
         require(isinstance(game, Adversarial), "packed", packed, "1, since the losses are your own")

@@ -54,12 +54,12 @@ def write_snapshot(game: Game, state: State, directory: Path, seed: int, step: i
     if shape != (2,):
         return {}
     path = _path(directory / "samples", seed, step, ".npz")
-    fake = game.sample(state, POINTS, generator).cpu()
+    fake = game.sample(state, POINTS, generator).float().cpu()
     real = game.data.draw(POINTS, generator)["real"].cpu()
     limit = 1.3 * float(real.abs().max())
     axis = torch.linspace(-limit, limit, RESOLUTION)
     points = torch.cartesian_prod(axis, axis)[:, [1, 0]].to(state.t.device)  # rows follow y, columns x
-    levels = game.scores(state, points).reshape(RESOLUTION, RESOLUTION).cpu()
+    levels = game.scores(state, points).reshape(RESOLUTION, RESOLUTION).float().cpu()
     extent = np.array([-limit, limit, -limit, limit], dtype=np.float32)
     np.savez_compressed(path, fake=fake.numpy(), real=real.numpy(), levels=levels.numpy(), extent=extent)
     return {"samples": path}
