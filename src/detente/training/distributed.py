@@ -182,13 +182,14 @@ def exchanged(numbers: list[float], ranks: Ranks | None) -> list[list[float]]:
     return [tensor.tolist() for tensor in _all(own, ranks)]
 
 
+@torch.no_grad()
 def of_first(tensors: Mapping[str, Tensor], ranks: Ranks | None) -> dict[str, Tensor]:
     """Return rank 0's tensors on every rank, each on the device of this rank's tensor."""
     if alone(ranks):
         return dict(tensors)
     received = {}
     for name, tensor in tensors.items():
-        content = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        content = tensor.cpu().clone(memory_format=torch.contiguous_format)
         dist.broadcast(content.reshape(-1).view(torch.uint8), src=0, group=_groups().long)
         received[name] = content.to(tensor.device)
     return received
@@ -214,13 +215,14 @@ def require_alike(tensors: Mapping[str, Tensor], ranks: Ranks | None, when: str)
             raise agreed(RankError(f"rank {rank} differs from {others} in {name} {when}. {hint}"))
 
 
+@torch.no_grad()
 def checksum(tensor: Tensor) -> Tensor:
     """Return a checksum of a tensor's bits, int64, (); it does not depend on the order of summation.
 
     Σ_i b_i (31 + 1 + i mod 8191) modulo 2⁶⁴, where b_i are the bits of element i as an integer.
     """
     integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    bits = tensor.detach().contiguous().reshape(-1)
+    bits = tensor.contiguous().reshape(-1)
     bits = torch.view_as_real(bits).reshape(-1) if bits.is_complex() else bits
     bits = bits.view(integers[bits.element_size()])
     total, weights = torch.zeros((), dtype=torch.int64, device=bits.device), None
