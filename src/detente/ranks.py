@@ -31,11 +31,14 @@ class Ranks:
         rank: index of this process, 0 … count − 1.
         count: number of processes R, ≥ 1.
         batch_norm: whether BatchNorm normalises the "whole" batch, as one process would, or each rank's "rows".
+        shard: whether each rank holds only its part of the optimizers' memory. Parameters are the same to the bit, and
+            each move sends one more message.
     """
 
     rank: int
     count: int
     batch_norm: BatchNorm = "whole"
+    shard: bool = False
 
     def __post_init__(self) -> None:
         require(self.count >= 1, "count", self.count, "an integer ≥ 1")
@@ -253,9 +256,9 @@ class _Gather(torch.autograd.Function):
             own = torch.arange(ranks.count, device=tensor.device) == ranks.rank  # so that all ranks have one graph
             return _sum(torch.where(own.view(-1, *[1] * tensor.dim()), tensor, 0))
         _count(tensor)
-        parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(ranks.count)]
-        dist.all_gather(parts, tensor.contiguous())
-        return torch.stack(parts)
+        of_ranks = tensor.new_empty(ranks.count, *tensor.shape)
+        dist.all_gather([*of_ranks.unbind()], tensor.contiguous())
+        return of_ranks
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Ranks], output: Tensor) -> None:

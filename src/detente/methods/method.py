@@ -12,8 +12,9 @@ from torch import Tensor
 from detente.errors import InvalidValue, require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.methods import sharding
 from detente.optimizers.base import Optimizer
-from detente.ranks import Ranks
+from detente.ranks import Ranks, ranks
 from detente.schemes.base import NoisePerBatch, Scheme, StepContext
 from detente.state import Info, State
 
@@ -70,10 +71,13 @@ class Method:
 
     def _optimizers(self, game: Game) -> dict[str, Optimizer]:
         """Return the optimizer of each player for the layout of its vector."""
-        return {
+        optimizers = {
             name: optimizer.for_layout(game.layouts[name]) if name in game.layouts else optimizer
             for name, optimizer in self.optimizers(game.players).items()
         }
+        if (current := ranks()) is None or not current.shard:
+            return optimizers
+        return {name: sharding.sharded(optimizer, current) for name, optimizer in optimizers.items()}
 
     def check(self, game: Game) -> None:
         """Raise `InvalidValue` if the method does not support the game; the error names the reason."""
@@ -115,6 +119,12 @@ class Method:
         if ranks is None or ranks.count == 1:
             return state
         memory = {**state.memory, "scheme": self.scheme.memory_of_rank(state.memory["scheme"], ranks)}
+        if ranks.shard:
+            optimizers = self.optimizers(tuple(state.vectors))
+            memory["optimizers"] = {
+                name: sharding.memory_of_rank(optimizers[name], of_player, ranks)
+                for name, of_player in memory["optimizers"].items()
+            }
         return replace(state, memory=memory)
 
     def whole_state(self, state: State, ranks: Ranks | None) -> State:
@@ -122,6 +132,12 @@ class Method:
         if ranks is None or ranks.count == 1:
             return state
         memory = {**state.memory, "scheme": self.scheme.whole_memory(state.memory["scheme"], ranks)}
+        if ranks.shard:
+            optimizers = self.optimizers(tuple(state.vectors))
+            memory["optimizers"] = {
+                name: sharding.whole_memory(optimizers[name], of_player, len(state.vectors[name]), ranks)
+                for name, of_player in memory["optimizers"].items()
+            }
         return replace(state, memory=memory)
 
     def gradient_evaluations(self, game: Game) -> float:

@@ -30,6 +30,7 @@ class Adam(Optimizer):
         for AMSGrad; `torch.optim.Adam`.
     """
 
+    elementwise: ClassVar[bool] = True
     decoupled: ClassVar[bool] = False
 
     learning_rate: float | Schedule = 1e-4

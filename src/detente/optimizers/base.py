@@ -24,6 +24,7 @@ class Optimizer(ABC):
     """
 
     traceable: bool = True  # whether steps can be compiled and mapped over seeds
+    elementwise: bool = False  # whether each number's move depends on no other number, so that vectors can be divided
     needs_noise: bool = False  # whether each call needs standard normal numbers, (n,)
     needs_covariance: bool = False  # whether it needs the field's covariance of per-sample gradients
 

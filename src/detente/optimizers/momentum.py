@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class Momentum(Optimizer):
 
     Source: Polyak 1964; Nesterov 1983; `torch.optim.SGD`; negative momentum: Gidel et al. 2019 (arXiv:1807.04740).
     """
+
+    elementwise: ClassVar[bool] = True
 
     learning_rate: float | Schedule = 0.01
     momentum: float | Schedule = 0.9

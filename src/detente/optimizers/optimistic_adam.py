@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class OptimisticAdam(Optimizer):
 
     Source: Daskalakis, Ilyas, Syrgkanis & Zeng 2018, Training GANs with Optimism (arXiv:1711.00141), Algorithm 1.
     """
+
+    elementwise: ClassVar[bool] = True
 
     learning_rate: float | Schedule = 1e-4
     betas: tuple[float | Schedule, float | Schedule] = (0.5, 0.9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ class RMSprop(Optimizer):
 
     Source: Hinton 2012, lecture 6e; `torch.optim.RMSprop`.
     """
+
+    elementwise: ClassVar[bool] = True
 
     learning_rate: float | Schedule = 1e-4
     smoothing: float | Schedule = 0.99
@@ -65,6 +68,8 @@ class RMSpropTensorflow(Optimizer):
 
     Source: `tf.train.RMSPropOptimizer` (TensorFlow 1) with its defaults.
     """
+
+    elementwise: ClassVar[bool] = True
 
     learning_rate: float | Schedule = 1e-4
     smoothing: float | Schedule = 0.9

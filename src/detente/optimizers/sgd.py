@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -21,6 +22,8 @@ class SGD(Optimizer):
 
     Source: Robbins & Monro 1951; `torch.optim.SGD` without momentum.
     """
+
+    elementwise: ClassVar[bool] = True
 
     learning_rate: float | Schedule = 0.01
     weight_decay: float | Schedule = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -25,6 +26,7 @@ class SGLD(Optimizer):
     Source: Welling & Teh 2011, Bayesian Learning via Stochastic Gradient Langevin Dynamics, eq. 4.
     """
 
+    elementwise: ClassVar[bool] = True
     needs_noise = True
 
     learning_rate: float | Schedule = 0.01

@@ -106,6 +106,8 @@ class Sgan(Scheme):
         require(set(game.players) == set(self.players), "game", game.players, allowed)
         allowed = "with SGAN, a field that neither reads the whole dataset nor estimates a covariance"
         require(not (field.prepares or field.covariance_of), "field", type(field).__name__, allowed)
+        allowed = "False with SGAN, whose pairs are divided among ranks instead"
+        require((current := ranks()) is None or not current.shard, "shard", True, allowed)
         self.inner.check(game, field)
 
     def draws(self, players: tuple[str, ...]) -> int:
