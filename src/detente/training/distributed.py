@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from detente.errors import InvalidValue, RankError, require
-from detente.ranks import Ranks
+from detente.ranks import BatchNorm, Ranks
 from detente.training.meeting import default_store, first_to_tell, meet
 
 TIMEOUT = 1800.0  # seconds that a rank waits for the others' part of a step
@@ -46,7 +46,12 @@ def launch() -> str:
     return "" if name == "none" else name
 
 
-def joined(device: str | torch.device | None = None, timeout: float = TIMEOUT) -> Ranks | None:
+def joined(
+    device: str | torch.device | None = None,
+    timeout: float = TIMEOUT,
+    batch_norm: BatchNorm = "whole",
+    shard: bool = False,
+) -> Ranks | None:
     """Join the processes that torchrun has started, and return this one's rank; None if torchrun did not start it.
 
     Every process must call it. They use gloo for tensors on CPUs and NCCL for tensors on GPUs; each process takes the
@@ -55,6 +60,8 @@ def joined(device: str | torch.device | None = None, timeout: float = TIMEOUT) -
     Args:
         device: "cpu" or "cuda". Default: "cuda" if every process of this machine has a GPU.
         timeout: seconds that a process waits for the others, at the start and in each step, > 0.
+        batch_norm: as of `detente.ranks.Ranks`.
+        shard: as of `detente.ranks.Ranks`.
 
     Raises:
         InvalidValue: there is no GPU for this process.
@@ -67,14 +74,14 @@ def joined(device: str | torch.device | None = None, timeout: float = TIMEOUT) -
         count, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
         gpu = _take_gpu(device)
         if count == 1:
-            return Ranks(0, 1)
+            return Ranks(0, 1, batch_norm, shard)
         store, limit = meet(rank, count, timeout), timedelta(seconds=timeout)
         backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
         try:
             dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=limit)
         except RuntimeError as error:
             raise RankError(f"rank {rank} of {count} cannot connect to the others: {_first_line(error)}") from error
-    ranks = Ranks(dist.get_rank(), dist.get_world_size())
+    ranks = Ranks(dist.get_rank(), dist.get_world_size(), batch_norm, shard)
     if ranks.count > 1:
         _groups(timeout)
     return ranks
