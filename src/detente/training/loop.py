@@ -111,6 +111,9 @@ class _Together:
     noted: Noted | None = None
 
 
+ALONE = _Together()
+
+
 def ticks_together(run: Run, start: Sequence[Progress] | None, ranks: Ranks, checked: bool = False) -> Iterator[Tick]:
     """Yield the ticks of `train` with what one of several ranks holds of the progress.
 
@@ -129,9 +132,8 @@ def ticks_together(run: Run, start: Sequence[Progress] | None, ranks: Ranks, che
         yield from _ticks(run, start, _Together(ranks, Pace(ranks, noted), noted))
 
 
-def _ticks(run: Run, start: Sequence[Progress] | None, others: _Together | None = None) -> Iterator[Tick]:
+def _ticks(run: Run, start: Sequence[Progress] | None, others: _Together = ALONE) -> Iterator[Tick]:
     """Yield the ticks of `train`."""
-    others = others or _Together()
     ranks, pace = others.ranks, others.pace
     progress, execution, metrics, rule = everywhere(lambda: _prepared(run, start, ranks), ranks)
     progress = progress_of_rank(run, progress_of_first(progress, ranks), ranks)
@@ -305,7 +307,7 @@ def _requested(run: Run) -> dict[str, Metric]:
 
 
 def _measure(
-    run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...], others: _Together
+    run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...], others: _Together = ALONE
 ) -> dict[int, dict[str, Score]]:
     """Return all metrics of every active seed, computed with a separate random generator, by rank 0."""
 
