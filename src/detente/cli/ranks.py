@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from detente.ranks import Ranks
 
 TIMEOUT = 1800.0  # as in detente.training.distributed, which imports torch
+SHARD = "let each of several processes that torchrun starts hold only its part of the optimizers' memory"
 HELP = "seconds that a process waits for the others, if torchrun starts several"
 Result = TypeVar("Result")
 
 
-def add_timeout(parser: Parser) -> None:
-    """Add the option --timeout."""
+def add_options(parser: Parser) -> None:
+    """Add the options of processes that torchrun starts."""
+    parser.add("--shard", bool, SHARD, False)
     parser.add("--timeout", float, HELP, TIMEOUT)
 
 
@@ -37,7 +39,7 @@ def is_first(ranks: Ranks | None) -> bool:
 
 
 @contextmanager
-def all_ranks(timeout: float) -> Iterator[Ranks | None]:
+def all_ranks(timeout: float, shard: bool) -> Iterator[Ranks | None]:
     """Yield this process's rank after all have joined, or None without torchrun; only rank 0 prints inside."""
     if not one_of_several():
         yield None
@@ -45,7 +47,7 @@ def all_ranks(timeout: float) -> Iterator[Ranks | None]:
     from detente.training.distributed import joined, leave, naming_lost_ranks
     from detente.training.signals import note_signals
 
-    ranks = joined(timeout=timeout)
+    ranks = joined(timeout=timeout, shard=shard)
     with warnings.catch_warnings():
         if not is_first(ranks):
             warnings.simplefilter("ignore")

@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from detente.errors import InvalidValue, RankError, require
-from detente.ranks import Ranks
+from detente.ranks import BatchNorm, Ranks
 from detente.training.meeting import default_store, first_to_tell, meet
 
 TIMEOUT = 1800.0  # seconds that a rank waits for the others' part of a step
@@ -46,7 +46,12 @@ def launch() -> str:
     return "" if name == "none" else name
 
 
-def joined(device: str | torch.device | None = None, timeout: float = TIMEOUT) -> Ranks | None:
+def joined(
+    device: str | torch.device | None = None,
+    timeout: float = TIMEOUT,
+    batch_norm: BatchNorm = "whole",
+    shard: bool = False,
+) -> Ranks | None:
     """Join the processes that torchrun has started, and return this one's rank; None if torchrun did not start it.
 
     Every process must call it. They use gloo for tensors on CPUs and NCCL for tensors on GPUs; each process takes the
@@ -55,6 +60,8 @@ def joined(device: str | torch.device | None = None, timeout: float = TIMEOUT) -
     Args:
         device: "cpu" or "cuda". Default: "cuda" if every process of this machine has a GPU.
         timeout: seconds that a process waits for the others, at the start and in each step, > 0.
+        batch_norm: as of `detente.ranks.Ranks`.
+        shard: as of `detente.ranks.Ranks`.
 
     Raises:
         InvalidValue: there is no GPU for this process.
@@ -67,14 +74,14 @@ def joined(device: str | torch.device | None = None, timeout: float = TIMEOUT) -
         count, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
         gpu = _take_gpu(device)
         if count == 1:
-            return Ranks(0, 1)
+            return Ranks(0, 1, batch_norm, shard)
         store, limit = meet(rank, count, timeout), timedelta(seconds=timeout)
         backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
         try:
             dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=limit)
         except RuntimeError as error:
             raise RankError(f"rank {rank} of {count} cannot connect to the others: {_first_line(error)}") from error
-    ranks = Ranks(dist.get_rank(), dist.get_world_size())
+    ranks = Ranks(dist.get_rank(), dist.get_world_size(), batch_norm, shard)
     if ranks.count > 1:
         _groups(timeout)
     return ranks
@@ -182,13 +189,14 @@ def exchanged(numbers: list[float], ranks: Ranks | None) -> list[list[float]]:
     return [tensor.tolist() for tensor in _all(own, ranks)]
 
 
+@torch.no_grad()
 def of_first(tensors: Mapping[str, Tensor], ranks: Ranks | None) -> dict[str, Tensor]:
     """Return rank 0's tensors on every rank, each on the device of this rank's tensor."""
     if alone(ranks):
         return dict(tensors)
     received = {}
     for name, tensor in tensors.items():
-        content = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        content = tensor.cpu().clone(memory_format=torch.contiguous_format)
         dist.broadcast(content.reshape(-1).view(torch.uint8), src=0, group=_groups().long)
         received[name] = content.to(tensor.device)
     return received
@@ -214,13 +222,14 @@ def require_alike(tensors: Mapping[str, Tensor], ranks: Ranks | None, when: str)
             raise agreed(RankError(f"rank {rank} differs from {others} in {name} {when}. {hint}"))
 
 
+@torch.no_grad()
 def checksum(tensor: Tensor) -> Tensor:
     """Return a checksum of a tensor's bits, int64, (); it does not depend on the order of summation.
 
     Σ_i b_i (31 + 1 + i mod 8191) modulo 2⁶⁴, where b_i are the bits of element i as an integer.
     """
     integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    bits = tensor.detach().contiguous().reshape(-1)
+    bits = tensor.contiguous().reshape(-1)
     bits = torch.view_as_real(bits).reshape(-1) if bits.is_complex() else bits
     bits = bits.view(integers[bits.element_size()])
     total, weights = torch.zeros((), dtype=torch.int64, device=bits.device), None

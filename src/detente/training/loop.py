@@ -90,7 +90,9 @@ def train(
     if ranks is None or ranks.count == 1:
         ticks = _ticks(run, start)
     else:
-        ticks, loggers = ticks_together(run, start, ranks), loggers if ranks.rank == 0 else ()
+        loggers = loggers if ranks.rank == 0 else ()
+        own = ticks_together(run, start, ranks)
+        ticks = (replace(tick, progress=whole_progress(run, tick.progress, ranks)) for tick in own)
     return log_ticks(ticks, run, loggers, None if start is None else _moment(start)[0]) if loggers else ticks
 
 
@@ -109,8 +111,18 @@ class _Together:
     noted: Noted | None = None
 
 
+ALONE = _Together()
+
+
 def ticks_together(run: Run, start: Sequence[Progress] | None, ranks: Ranks, checked: bool = False) -> Iterator[Tick]:
-    """Yield the ticks of `train` for one of several ranks, with or without `require_ranks_fit` before."""
+    """Yield the ticks of `train` with what one of several ranks holds of the progress.
+
+    Args:
+        run: the training run.
+        start: as of `train`.
+        ranks: the ranks.
+        checked: whether `require_ranks_fit` was called before.
+    """
     with naming_lost_ranks(ranks), note_signals() as noted:
         if not checked:
             require_ranks_fit(run, ranks)
@@ -120,9 +132,8 @@ def ticks_together(run: Run, start: Sequence[Progress] | None, ranks: Ranks, che
         yield from _ticks(run, start, _Together(ranks, Pace(ranks, noted), noted))
 
 
-def _ticks(run: Run, start: Sequence[Progress] | None, others: _Together | None = None) -> Iterator[Tick]:
+def _ticks(run: Run, start: Sequence[Progress] | None, others: _Together = ALONE) -> Iterator[Tick]:
     """Yield the ticks of `train`."""
-    others = others or _Together()
     ranks, pace = others.ranks, others.pace
     progress, execution, metrics, rule = everywhere(lambda: _prepared(run, start, ranks), ranks)
     progress = progress_of_rank(run, progress_of_first(progress, ranks), ranks)
@@ -133,7 +144,7 @@ def _ticks(run: Run, start: Sequence[Progress] | None, others: _Together | None 
             with _threads(execution.threads):
                 measured = _measure(run, metrics, progress, others)
             progress = stop_seeds(rule, progress, _values(measured), metrics)
-            yield _tick(0, whole_progress(run, progress, ranks), {}, measured, execution)
+            yield _tick(0, progress, {}, measured, execution)
         if run.seconds is not None and execution.steps.compiled and not run.is_over(now) and _active(progress):
             with _threads(execution.threads):
                 _compile(run, execution.steps, progress, others)
@@ -160,7 +171,7 @@ def _ticks(run: Run, start: Sequence[Progress] | None, others: _Together | None 
                 if scheduled:  # a resumed run, which ends later, has no measurement at an end that is not scheduled
                     progress = reduce_on_plateau(run, progress, _values(measured))
                     progress = stop_seeds(rule, progress, _values(measured), metrics)
-            yield _tick(now[0], whole_progress(run, progress, ranks), averaged, measured, execution)
+            yield _tick(now[0], progress, averaged, measured, execution)
             pace.stop()
 
 
@@ -296,7 +307,7 @@ def _requested(run: Run) -> dict[str, Metric]:
 
 
 def _measure(
-    run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...], others: _Together
+    run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...], others: _Together = ALONE
 ) -> dict[int, dict[str, Score]]:
     """Return all metrics of every active seed, computed with a separate random generator, by rank 0."""
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from detente.errors import InvalidValue
 from detente.game import Game
 from detente.methods.method import Method
+from detente.methods.sharding import sharded
 from detente.ranks import Ranks
 from detente.state import State
 from detente.training.distributed import agreed, alone, by_first, everyones, everywhere, of_first, require_device
@@ -43,8 +44,11 @@ def require_ranks_fit(run: Run, ranks: Ranks) -> None:
 
 
 def require_divisible(game: Game, method: Method, ranks: Ranks | None) -> None:
-    """Raise `InvalidValue` on all ranks if they cannot divide a batch; all ranks must call it."""
+    """Raise `InvalidValue` on all ranks if they cannot divide a batch or the memory; all ranks must call it."""
     try:
+        if ranks is not None and ranks.shard and ranks.count > 1:
+            for optimizer in method.optimizers(game.players).values():
+                sharded(optimizer, ranks)
         read = rows_to_read(game, method, ranks)
         if any(rows is not None and 0 < len(rows) < game.batch for rows in read):  # else each has whole batches
             check_mixing(game, ranks)

@@ -8,7 +8,7 @@ from pathlib import Path
 from detente.cli import configuration, recorded_runs
 from detente.cli.command_words import Parser
 from detente.cli.commands.train import carry_out
-from detente.cli.ranks import add_timeout, all_ranks, built_everywhere
+from detente.cli.ranks import add_options, all_ranks, built_everywhere
 
 RANK = 60
 DESCRIPTION = "Continue a run from its last checkpoint, to its planned end or beyond."
@@ -22,9 +22,9 @@ def main(words: Sequence[str]) -> int:
     parser.add("--steps", int, "train up to this step (default: as planned)", None)
     parser.add("--seconds", float, "train each seed for so many seconds in all", None)
     parser.add("--changed-data", bool, "continue although the data have changed", False)
-    add_timeout(parser)
+    add_options(parser)
     options = parser.parse(words)
-    with all_ranks(options.timeout) as ranks:
+    with all_ranks(options.timeout, options.shard) as ranks:
         recorded = built_everywhere(lambda: recorded_runs.from_directory(options.run), ranks)
         run = built_everywhere(lambda: configuration.build(*recorded).until(options.steps, options.seconds), ranks)
         changed = ("steps", "seconds", "record_every", "measure_every", "checkpoint_every")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from detente.cli import configuration
 from detente.cli.display import console, with_progress_bar
-from detente.cli.ranks import add_timeout, all_ranks, built_everywhere, continues, is_first
+from detente.cli.ranks import add_options, all_ranks, built_everywhere, continues, is_first
 from detente.cli.terminal import quoted
 from detente.errors import InvalidValue
 from detente.training.signals import exit_status
@@ -45,11 +45,11 @@ def main(words: Sequence[str]) -> int:
     parser.add("--overwrite", bool, "replace an existing run", False)
     parser.add("--resume", bool, RESUME, False)
     parser.add("--no-checks", bool, NO_CHECKS, False)
-    add_timeout(parser)
+    add_options(parser)
     options = configuration.parse(parser, words)
     if options.out is None:
         raise InvalidValue("out", None, "a directory to write the run into", "Say where with --out runs/NAME")
-    with all_ranks(options.timeout) as ranks:
+    with all_ranks(options.timeout, options.shard) as ranks:
         run = built_everywhere(lambda: configuration.build(parser, options), ranks)
         if not options.no_checks and is_first(ranks):
             from detente.checks.base import inspect

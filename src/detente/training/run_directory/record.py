@@ -109,7 +109,7 @@ class Record:
         changed_data: bool = False,
         ranks: Ranks | None = None,
     ) -> None:
-        self.ranks, self.saves_at_end = 1 if ranks is None else ranks.count, True
+        self.ranks, self._saves_at_end = 1 if ranks is None else ranks.count, True
         self._requested = metrics_by_label(run.metrics)
         require_available(self._requested, run.game)
         self.lock = lock_directory(directory)
@@ -172,13 +172,17 @@ class Record:
         """Write the last checkpoint and the last status."""
         try:
             if self._last_tick is not None:
-                if self.saves_at_end and self._saved_step < self._last_tick.step:
+                if self._saves_at_end and self._saved_step < self._last_tick.step:
                     self._save(self._last_tick)
                 self._write_status(self._last_tick.progress, _execution(self._last_tick), "interrupted")
             elif self.start is not None:  # killed between its last checkpoint and its last status
                 self._write_status(self.start, self._last_execution(), "interrupted")
         finally:
             self._lines.close()
+
+    def end_with(self, save: bool, last: Tick | None) -> None:
+        """Set whether the last tick is saved at the end, and what it is if it was written in part."""
+        self._saves_at_end, self._last_tick = save, last or self._last_tick
 
     def follow(self, ticks: Iterator[Tick]) -> Iterator[Tick]:
         """Write and yield each tick."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from detente.errors import RankError
@@ -12,7 +13,7 @@ from detente.training.distributed import by_first, is_agreed, naming_lost_ranks,
 from detente.training.loop import Tick, ticks_together
 from detente.training.progress import Progress, initial_progress
 from detente.training.run import Run
-from detente.training.same_start import leaves, require_ranks_fit
+from detente.training.same_start import leaves, require_ranks_fit, whole_progress
 
 if TYPE_CHECKING:
     from detente.training.run_directory.record import Record
@@ -38,18 +39,26 @@ def train_together(run: Run, opened: Callable[[], Record], ranks: Ranks) -> Iter
         last: Tick | None = None
         try:
             for tick in ticks_together(run, _start(run, record, ranks), ranks, checked=True):
-                if last is None or run.event_between("checkpoint", last.moment, tick.moment):
-                    require_alike(leaves(tick.progress), ranks, f"at step {tick.step}")
-                by_first(lambda tick=tick: record.write(tick), ranks)
+                saves = last is None or run.event_between("checkpoint", last.moment, tick.moment)
+                whole = _agreed(run, tick, ranks) if saves else tick
+                by_first(lambda written=whole: record.write(written), ranks)
+                del whole
                 last = tick
                 yield tick
         except BaseException as error:
             if is_agreed(error) and not isinstance(error, RankError):
-                _end(record, last, ranks)
+                _end(run, record, last, ranks)
             elif record is not None:
-                _close(record, save=isinstance(error, GeneratorExit))
+                _close(record, save=False)
             raise
-        _end(record, last, ranks)
+        _end(run, record, last, ranks)
+
+
+def _agreed(run: Run, tick: Tick, ranks: Ranks) -> Tick:
+    """Return a tick with the progress that one process would have, if all ranks agree on it."""
+    progress = whole_progress(run, tick.progress, ranks)
+    require_alike(leaves(progress), ranks, f"at step {tick.step}")
+    return replace(tick, progress=progress)
 
 
 def _start(run: Run, record: Record | None, ranks: Ranks) -> tuple[Progress, ...] | None:
@@ -60,20 +69,19 @@ def _start(run: Run, record: Record | None, ranks: Ranks) -> tuple[Progress, ...
     return tuple(initial_progress(run, seed, warm_start=False) for seed in run.seeds)
 
 
-def _end(record: Record | None, last: Tick | None, ranks: Ranks) -> None:
+def _end(run: Run, record: Record | None, last: Tick | None, ranks: Ranks) -> None:
     """Save the last tick, if all ranks agree on it, and let the others wait for that."""
-    alike: RankError | None = None
+    different: RankError | None = None
     try:
-        if last is not None:
-            require_alike(leaves(last.progress), ranks, f"at step {last.step}")
+        last = None if last is None else _agreed(run, last, ranks)
     except RankError as error:
-        alike = error
-    by_first(lambda: _close(record, save=alike is None), ranks)
-    if alike is not None:
-        raise alike
+        different = error
+    by_first(lambda: _close(record, different is None, last), ranks)
+    if different is not None:
+        raise different
 
 
-def _close(record: Record | None, save: bool) -> None:
+def _close(record: Record | None, save: bool, last: Tick | None = None) -> None:
     if record is not None:
-        record.saves_at_end = save
+        record.end_with(save, last)
         record.__exit__(*sys.exc_info())
