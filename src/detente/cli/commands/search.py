@@ -114,7 +114,7 @@ def _plan(options: SimpleNamespace, words: Sequence[str]) -> SearchPlan:
     def lines(parameters: Mapping[str, Any]) -> tuple[str, str]:
         run, _ = _built(parameters, shared, budget, [])
         limit = ["--seconds", f"{run.seconds:g}"] if run.seconds else []
-        kept = without(shared, ("--steps", "--seconds", "--seeds"))
+        kept = without(shared, ("--steps", "--seconds", "--seeds", *_words(parameters)[::2]))
         seeds = ["--seeds", *map(str, SEEDS)]
         command = ["detente", "train", *kept, *_words(parameters), "--steps", str(run.steps), *limit, *seeds]
         return shlex.join([*command, "--out", f"{options.out}-best"]), ""
