@@ -71,7 +71,7 @@ class IgnoredLabels(Check):
             float(setup.game.losses(*setup.point, batch, (setup.generator,))[0][setup.generator])
             for batch in (setup.small_batch, other)
         )
-        if abs(after - before) <= self.change * max(abs(before), 1e-6):
+        if abs(after - before) <= 1e-5 * max(abs(before), 1e-6):  # beyond rounding
             return []
         evidence = (
             f"The {setup.generator}'s loss changes from {before:.4g} to {after:.4g} with other labels, but the "

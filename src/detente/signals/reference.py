@@ -16,6 +16,7 @@ from detente.metrics.distances import Points, squared_distances
 
 DIRECTIONS = 32  # principal directions of samples of more numbers
 CELLS = 32
+FEWEST = 4  # samples; fewer are repeated
 PER_CELL = 16  # real samples in a cell, on average, at least
 
 
@@ -60,6 +61,7 @@ class Reference:
 
     def __init__(self, real: Tensor) -> None:
         rows = real.double().flatten(1)
+        rows = rows.repeat(-(-FEWEST // len(rows)), 1) if len(rows) < FEWEST else rows
         self.mean, self.count = rows.mean(0), len(rows) // 2
         centred = rows - self.mean
         if rows.shape[1] <= DIRECTIONS:

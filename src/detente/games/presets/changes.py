@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +17,7 @@ from detente.filters.base import Filter
 from detente.filters.gaussian_smoothing import GaussianSmoothing
 from detente.game import Game
 from detente.games.adversarial import Adversarial
+from detente.games.conditional import Conditional
 from detente.games.data_units import real_samples, spread, units_for
 from detente.games.gan import Gan, gan_of
 from detente.games.networks import Networks
@@ -23,6 +25,7 @@ from detente.games.penalised import InStandardUnits, PenalisedLosses, Roles
 from detente.games.scores import Scores
 from detente.games.separated import ends_in_sigmoid, separated
 from detente.modules.calling import Build, copied
+from detente.modules.joined_labels import labels_joined_to_latents, labels_joined_to_scores
 from detente.modules.replaced_layers import (
     has_idle_norms,
     has_layers,
@@ -58,6 +61,7 @@ def changed(
     initialization: bool = False,
     shuffle: bool = False,
     trainable: bool = False,
+    labels: bool = False,
 ) -> Game:
     """A GAN with some of its settings replaced: `changed(my_game(), penalties=[R1(1.0)])`. The game itself stays.
 
@@ -85,6 +89,8 @@ def changed(
         initialization: initialise all layers as PyTorch does by default.
         shuffle: mix the samples of a DataLoader or another iterable of batches.
         trainable: train frozen parameters of the two players, too.
+        labels: of `Conditional`, add a learned vector for each label to the latents, and a learned linear score of the
+            samples for each label to the scores.
 
     Raises:
         InvalidValue: the game is no GAN, or a change does not fit it.
@@ -112,6 +118,12 @@ def changed(
     if trainable:
         change.generator.append(with_gradients)
         change.discriminator.append(with_gradients)
+    if labels:
+        require(isinstance(game, Conditional), "labels", labels, "False, since the game is not Conditional")
+        assert isinstance(game, Conditional)
+        sizes = math.prod(game.latent_shape), math.prod(game.data.shape)
+        change.generator.append(partial(labels_joined_to_latents, classes=game.classes, numbers=sizes[0]))
+        change.discriminator.append(partial(labels_joined_to_scores, classes=game.classes, numbers=sizes[1]))
     require(isinstance(packed, int) and packed >= 1, "packed", packed, "an integer ≥ 1")
     if packed > 1:
         require(isinstance(game, Adversarial), "packed", packed, "1, since the losses are your own")
@@ -232,12 +244,13 @@ class Transformed:
 def transformed(builder: Build, transforms: Sequence[Transform]) -> Build:
     """Return a changed module for a module, and a factory of changed ones for a factory or for new random numbers."""
     factory = Transformed(builder, tuple(transforms))
-    draws = any(transform is initialized_again or _is_packing(transform) for transform in transforms)
+    draws = any(transform is initialized_again or _has_new_layers(transform) for transform in transforms)
     return factory() if isinstance(builder, nn.Module) and not draws else factory
 
 
-def _is_packing(transform: Transform) -> bool:
-    return isinstance(transform, partial) and transform.func is _packed
+def _has_new_layers(transform: Transform) -> bool:
+    new = (_packed, labels_joined_to_latents, labels_joined_to_scores)
+    return isinstance(transform, partial) and transform.func in new
 
 
 def _transform(players: dict[str, Any], name: str, part: str, transforms: Sequence[Transform]) -> None:
