@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ def run_on(samples: torch.Tensor, steps: int = 2) -> detente.Run:
     return detente.Run(game, methods.simultaneous(), steps=steps, compile="off", samples=8)
 
 
-def trained(run: detente.Run, directory: Path, **options: bool) -> None:
+def trained(run: detente.Run, directory: Path, **options: Any) -> None:
     with Record(run, directory, description(run), **options) as record:
         for _ in record.follow(train(run, record.start)):
             pass

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -85,7 +86,7 @@ def _print_metrics(metrics: dict[str, Outline]) -> None:
     _print_notes(notes)
 
 
-def _print_methods(methods: dict[str, Outline]) -> None:
+def _print_methods(methods: Mapping[str, Any]) -> None:
     rows = []
     for name, member in methods.items():
         registration = member.decoration("registered")
