@@ -49,8 +49,8 @@ def read_runs(paths: Sequence[Path]) -> list[RecordedRun]:
 
 def read_run(path: Path, name: str) -> RecordedRun:
     """Return the run in `path`; missing or broken parts are left out and listed in `notes`."""
-    if not _has_files(path):
-        return _join([read_run(part, name) for part in _parts(path)], path)
+    if not _has_files(path) and (parts := _parts(path)):
+        return _join([read_run(part, name) for part in parts], path)
     notes: list[str] = []
     configuration = _mapping(_load(path / "run.yaml", notes))
     status = _mapping(_load(path / "status.json", notes))
@@ -65,8 +65,8 @@ def read_run(path: Path, name: str) -> RecordedRun:
         if "missing" in _mapping(entry)
     }
     seeds = _seeds(_mapping(status.get("seeds")), ticks, alive=holder_of(path) is not None)
-    parts = [status.get("device"), _threads(status.get("threads")), status.get("execution")]
-    execution = ", ".join(str(part) for part in parts if part)
+    words = [status.get("device"), _threads(status.get("threads")), status.get("execution")]
+    execution = ", ".join(str(word) for word in words if word)
     return RecordedRun(name, path, configuration, seeds, ticks, metrics, execution, tuple(notes), unmeasured)
 
 
