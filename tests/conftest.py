@@ -6,6 +6,7 @@ cases together; `make test RECORD=1` writes it anew, best on an idle machine.
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def seeded() -> None:
 def function_of(nodeid: str) -> str:
     """Return the node id without the case's parameters."""
     return nodeid.partition("[")[0]
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the tests' programs where it is ignored, as in jobs that a shell starts in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
