@@ -176,9 +176,8 @@ def page(out: Path) -> str:
     text = HEAD
     for name, contest in CONTESTS.items():
         runs = {path.parent.name: read_run(path.parent, path.parent.name) for path in (out / name).glob("*/run.yaml")}
-        runs = {method: run for method, run in runs.items() if all(s.status != "running" for s in run.seeds.values())}
-        if not runs:
-            text += f"\n## {name}: {contest.title}\n\nNot yet run.\n"
+        if not (out / name / "report.html").exists():  # which a comparison writes when all its runs have ended
+            text += f"\n## {name}: {contest.title}\n\nNot yet run to its end.\n"
             continue
         cost = _read(out / f"{name}-cost.json")
         text += f"\n## {name}: {contest.title}\n\n{_table(contest, runs, cost)}\n{_refused(out, name)}"
