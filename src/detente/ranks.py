@@ -19,6 +19,7 @@ from torch.distributed import _functional_collectives as collectives
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from detente.errors import InvalidValue, require, unknown
+from detente.shared_memory import neighbours
 
 BatchNorm = Literal["whole", "rows"]
 
@@ -143,6 +144,8 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(tensor: Tensor) -> Tensor:
+        if get_proxy_mode() is None:
+            return _sum_in_place(tensor.clone(memory_format=torch.contiguous_format))
         _count(tensor)
         return collectives.wait_tensor(collectives.all_reduce(tensor.contiguous(), "sum", _group()))
 
@@ -161,6 +164,15 @@ class _Sum(torch.autograd.Function):
 
 def _sum(tensor: Tensor) -> Tensor:
     return _Sum.apply(tensor)  # pyright: ignore[reportReturnType]
+
+
+def _sum_in_place(tensor: Tensor) -> Tensor:
+    _count(tensor)
+    near = neighbours() if tensor.device.type == "cpu" else None
+    if near is not None:
+        return near.sum_in_place(tensor)
+    dist.all_reduce(tensor)
+    return tensor
 
 
 def _group() -> Any:
@@ -230,7 +242,9 @@ def mean_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
         dtype = torch.promote_types(dtype, tensors[index].dtype)
     with torch.no_grad():
         parts, results = [tensors[index] for index in sent], list(tensors)
-        bucket = _sum(torch.cat([part.reshape(-1).to(dtype) for part in parts])) / current.count
+        bucket = torch.cat([part.reshape(-1).to(dtype) for part in parts])
+        plain = get_proxy_mode() is None and not torch._C._functorch.is_functorch_wrapped_tensor(bucket)  # pyright: ignore
+        bucket = _sum_in_place(bucket).div_(current.count) if plain else _sum(bucket) / current.count
         pieces = bucket.split([part.numel() for part in parts])
         for index, part, piece in zip(sent, parts, pieces, strict=True):
             results[index] = piece.view(part.shape).to(part.dtype)
@@ -256,6 +270,9 @@ class _Gather(torch.autograd.Function):
             own = torch.arange(ranks.count, device=tensor.device) == ranks.rank  # so that all ranks have one graph
             return _sum(torch.where(own.view(-1, *[1] * tensor.dim()), tensor, 0))
         _count(tensor)
+        near = neighbours() if tensor.device.type == "cpu" else None
+        if near is not None:
+            return near.gathered(tensor)
         of_ranks = tensor.new_empty(ranks.count, *tensor.shape)
         dist.all_gather([*of_ranks.unbind()], tensor.contiguous())
         return of_ranks
