@@ -67,7 +67,9 @@ def same_state(first: Any, second: Any) -> bool:
     """Whether two states of one source are equal, so that nothing was drawn between them."""
     if isinstance(first, Tensor):
         return torch.equal(first, second)
-    return repr(first) == repr(second) if isinstance(first, dict) else first == second  # NumPy's states contain arrays
+    if isinstance(first, dict):  # NumPy's states are nested, and contain arrays
+        return first.keys() == second.keys() and all(same_state(first[name], second[name]) for name in first)
+    return numpy.array_equal(first, second) if isinstance(first, numpy.ndarray) else first == second
 
 
 def _seed(source: Source, seed: int) -> None:
