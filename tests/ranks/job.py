@@ -66,12 +66,14 @@ class Trained:
         first: the states before the first step.
         last: the states after the last step.
         messages: number of messages of the last step.
+        held: number of numbers in each tensor of the first seed's last state that this rank held.
         fallback: why steps were neither mapped nor compiled.
     """
 
     first: list[State]
     last: list[State]
     messages: int
+    held: dict[str, int]
     fallback: str
 
 
@@ -103,8 +105,9 @@ def train(case: Case, ranks: Ranks | None, game: Game | None = None) -> Trained:
             with counting_messages() as messages:
                 states, _ = steps(states, draws)
             calls = messages.calls
+        held = {name: tensor.numel() for name, tensor in states[0].flat().items()}
         first, last = ([method.whole_state(state, ranks) for state in some] for some in (first, states))
-    return Trained(first, last, calls, steps.fallback_reason)
+    return Trained(first, last, calls, held, steps.fallback_reason)
 
 
 def _in(dtype: torch.dtype, state: State) -> State:
