@@ -81,7 +81,8 @@ def _work(rank: int, folder: str, count: int, device: str) -> None:
     if device == "cuda":
         torch.cuda.set_device(rank)
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
-    dist.init_process_group(backend, store=dist.FileStore(f"{folder}/store", count), rank=rank, world_size=count)
+    store = dist.FileStore(f"{folder}/store", count)  # pyright: ignore[reportPrivateImportUsage]
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count)
     found: dict[str, Any] = {}
     for title, (build, name, compiled) in CASES.items():
         try:
