@@ -81,6 +81,14 @@ def rehearse(*each: SimpleNamespace) -> None:
         raise mistake
 
 
+def check(command_parser: Parser, options: SimpleNamespace) -> None:
+    """Raise the first mistake in parsed options that shows without importing PyTorch; with a user's own modules, any."""
+    if rehearsal.is_possible() and not has_own(vars(options)):
+        rehearse(options)
+    else:
+        build(command_parser, options)
+
+
 def build(command_parser: Parser, options: SimpleNamespace) -> Run:
     """Return the run that parsed options describe; an error of the run or its parts names the option."""
     rehearse(options)

@@ -31,9 +31,9 @@ class NoAnswer(BaseException):
 def first_mistake(builds: Iterable[Callable[[], object]]) -> InvalidValue | None:
     """Return the first error that shows without PyTorch in what some functions build; None if none shows.
 
-    It is also None where PyTorch is imported, so that nothing is gained, or where processes cannot be forked.
+    It is also None where a rehearsal is not possible.
     """
-    if "torch" in sys.modules or not hasattr(os, "fork"):
+    if not is_possible():
         return None
     read, write = os.pipe()
     child = os.fork()
@@ -47,6 +47,11 @@ def first_mistake(builds: Iterable[Callable[[], object]]) -> InvalidValue | None
         told = stream.read()
     os.waitpid(child, 0)
     return pickle.loads(told) if told else None  # written by our own process
+
+
+def is_possible() -> bool:
+    """Return whether PyTorch is not imported yet, so that a rehearsal gains time, and processes can be forked."""
+    return "torch" not in sys.modules and hasattr(os, "fork")
 
 
 def _mistake(builds: Iterable[Callable[[], object]]) -> InvalidValue | None:
@@ -124,7 +129,7 @@ class _Placeholder(ABCMeta):
         return _placeholder(f"{cls.__module__}.{cls.__qualname__}.{name}") if _is_placeholder(cls) else _ask()
 
     def __call__(cls, *args: Any, **settings: Any) -> Any:
-        return _result(*args) if _is_placeholder(cls) else super().__call__(*args, **settings)
+        return _called(cls, args) if _is_placeholder(cls) else super().__call__(*args, **settings)
 
     def __getitem__(cls, _: object) -> Any:
         return cls
@@ -139,20 +144,26 @@ class _Placeholder(ABCMeta):
         return _ask() if _is_placeholder(cls) and any(map(_is_placeholder, subclass.__mro__)) else False
 
 
+KNOWN = {"torch.cuda.is_initialized": False}  # results that are certain before PyTorch is imported
 _PLACEHOLDERS: dict[str, _Placeholder] = {}
 
 
-def _is_placeholder(kind: object) -> bool:
-    return any(kind is each for each in _PLACEHOLDERS.values())
+def _is_placeholder(kind: _Placeholder) -> bool:
+    return "_placeholder" in vars(kind)
 
 
 def _placeholder(path: str) -> _Placeholder:
     """Return the placeholder of an import path, always the same one."""
     if path not in _PLACEHOLDERS:
         module, _, name = path.rpartition(".")
-        body = {"__module__": module, "__init__": lambda self, *_, **__: None, "__getattr__": _member}
+        body = {"_placeholder": True, "__module__": module, "__init__": lambda self, *_, **__: None, "__getattr__": _member}
         _PLACEHOLDERS[path] = _Placeholder(name, (), body)
     return _PLACEHOLDERS[path]
+
+
+def _called(placeholder: _Placeholder, arguments: tuple[Any, ...]) -> Any:
+    path = f"{placeholder.__module__}.{placeholder.__qualname__}"
+    return KNOWN[path] if path in KNOWN else _result(*arguments)
 
 
 def _member(instance: object, name: str) -> Any:
