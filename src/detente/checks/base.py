@@ -60,12 +60,14 @@ class Finding:
         evidence: a sentence with the numbers that show it.
         certainty: how sure it is, in (0, 1].
         remedy: what to change, as a sentence; names options and arguments.
+        by_hand: whether only a change of the user's own code or data helps, so that no cure is worth its compute.
     """
 
     failure: str
     evidence: str
     certainty: float
     remedy: str
+    by_hand: bool = False
 
     def __post_init__(self) -> None:
         require(self.failure in FAILURES, "failure", self.failure, f"one of {', '.join(FAILURES)}")
