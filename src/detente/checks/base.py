@@ -20,7 +20,7 @@ from detente.data.base import Data
 from detente.errors import InvalidValue, require
 from detente.game import Batch, Buffers, Vectors
 from detente.games.adversarial import Adversarial
-from detente.games.gan import gan_of
+from detente.games.gan import gan_of, resembles
 from detente.modules.net import Call
 from detente.modules.output_range import SCALES
 from detente.modules.randomness import NUMPY, PYTHON, seeded
@@ -237,7 +237,8 @@ class Setup:
         for batch in (self.small_batch, self.batch):
             real = batch[self.gan.real_entry].to(samples.dtype)
             for start in range(0, len(samples) - len(real) + 1, len(real)):
-                found[start : start + len(real)] |= torch.equal(samples[start : start + len(real)], real)
+                part = samples[start : start + len(real)]
+                found[start : start + len(real)] |= torch.equal(part, real) or resembles(part, real)
         return found
 
     def losses_at(self, real: float, fake: float) -> dict[str, float]:
