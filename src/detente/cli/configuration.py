@@ -77,12 +77,14 @@ def parse(command_parser: Parser, words: Sequence[str]) -> SimpleNamespace:
 def rehearse(*each: SimpleNamespace) -> None:
     """Raise the first mistake in parsed options that shows without importing PyTorch, or a user's own modules again."""
     ours = [options for options in each if not has_own(vars(options))]
-    if mistake := rehearsal.first_mistake([partial(_build, options, partial(rehearsal.attempt, make)) for options in ours]):
+    if mistake := rehearsal.first_mistake(
+        [partial(_build, options, partial(rehearsal.attempt, make)) for options in ours]
+    ):
         raise mistake
 
 
 def check(command_parser: Parser, options: SimpleNamespace) -> None:
-    """Raise the first mistake in parsed options that shows without importing PyTorch; with a user's own modules, any."""
+    """Raise the first mistake in parsed options that shows without PyTorch; any, if they name a user's own modules."""
     if rehearsal.is_possible() and not has_own(vars(options)):
         rehearse(options)
     else:
