@@ -71,9 +71,9 @@ def with_working_activations(module: nn.Module) -> nn.Module:
     require(len(idle) > 0, "activations", type(module).__name__, "a module with sigmoids in hidden layers")
     for parent, name in idle:
         setattr(parent, name, nn.LeakyReLU(SLOPE))
-    *hidden, _ = [layer.weight for layer in module.modules() if isinstance(layer, (nn.Linear, _ConvNd))] or [None]
+    weights = [layer.weight for layer in module.modules() if isinstance(layer, (nn.Linear, _ConvNd))]
     with torch.no_grad():
-        for weight in hidden:
+        for weight in weights[:-1]:
             size = float(weight.square().mean() * weight[0].numel()) ** 0.5
             if size > 0:
                 weight.mul_((2 / (1 + SLOPE**2)) ** 0.5 / size)
