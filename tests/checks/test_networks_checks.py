@@ -398,7 +398,7 @@ def test_real_samples_in_other_units_than_generated_ones() -> None:
 
     players = {"maker": lambda: nn.Linear(4, 2), "judge": lambda: nn.Linear(2, 1)}
     games = [Networks(players, losses(scale), PLANE, batch=16) for scale in (20.0, 1.1, 1.0)]
-    assert [[f.failure for f in found("sample_units", game)] for game in games] == [["data scale"], [], []]
+    assert [[f.failure for f in found("sample_units", game)] for game in games] == [["data scale", "wiring"], [], []]
     assert "multiplied by 20" in found("sample_units", games[0])[0].evidence
 
 

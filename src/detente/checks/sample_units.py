@@ -31,7 +31,7 @@ class SampleUnits(Check):
     shift: float = 0.5
 
     def __call__(self, setup: Setup) -> Sequence[Finding]:
-        """Return at most one finding."""
+        """Return the fault of scale, and that it is one of the losses, which others would remove."""
         if isinstance(setup.game, Adversarial):
             return []
         judged = [c.inputs[0] for p, c in setup.calls if p == setup.discriminator and c.inputs]
@@ -47,7 +47,7 @@ class SampleUnits(Check):
             "standard deviations, but generated samples as they are."
         )
         remedy = "Put the data into their units before training, or do the same to generated samples in the losses."
-        return [Finding("data scale", evidence, 0.9, remedy)]
+        return [Finding("data scale", evidence, 0.9, remedy), Finding("wiring", evidence, 0.85, remedy)]
 
     def _as_they_are(self, setup: Setup, judged: Sequence[Tensor]) -> bool:
         """Whether generated samples are judged as the generator returns them."""
