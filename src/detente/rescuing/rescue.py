@@ -304,7 +304,7 @@ def _merged(checked: Sequence[Finding], observed: Sequence[Finding]) -> list[Fin
         for same in by_failure.values()
     ]
     ordered = sorted(merged, key=lambda finding: finding.failure not in causes)
-    if all(finding.failure in SYMPTOMS for finding in ordered[:2]):
+    if all(finding.failure in SYMPTOMS and finding.failure not in causes for finding in ordered[:2]):
         probable = [f for f in ordered[2:] if f.failure not in SYMPTOMS and f.certainty >= PROBABLE]
         if probable:
             ordered.remove(probable[0])
