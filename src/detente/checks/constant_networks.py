@@ -40,7 +40,7 @@ class ConstantNetworks(Check):
             certainty = 0.4 if starts_at_zero(setup.module(setup.generator)) else 0.95
             if not cause and (always := self._always(setup)):
                 evidence, remedy = f"{evidence[:-1]}, {always}.", "Let the generator's forward use new latents."
-                return [*findings, Finding("wiring", evidence, 0.95, remedy, by_hand=True)]
+                return [*findings, Finding("wiring", evidence, 0.95, remedy, by_hand=always != SAME)]
             findings.append(Finding("vanishing gradient", evidence + cause, certainty, _REMEDY))
         return findings
 
@@ -48,7 +48,7 @@ class ConstantNetworks(Check):
         """Return in words why the generator's samples are the same with any weights; empty if they are not."""
         first = setup.generator_call.inputs[0] if setup.generator_call.inputs else None
         if isinstance(first, Tensor) and len(first) > 1 and bool((first == first[:1]).all()):
-            return "since all latents of a batch are the same"
+            return SAME
         name, parts = setup.generator, [*setup.module(setup.generator).modules()]
         if any("norm" in type(part).__name__.lower() for part in parts):
             return ""
@@ -65,6 +65,7 @@ class ConstantNetworks(Check):
         return spread <= self.variation * max(float(outputs.abs().mean()), 1e-12)
 
 
+SAME = "since all latents of a batch are the same"
 _REMEDY = "Initialise the weights at random, and remove the layer that makes its output constant."
 
 

@@ -37,7 +37,7 @@ class RepeatedBatches(Check):
         if None not in latents and torch.equal(*latents):  # pyright: ignore[reportArgumentType]
             evidence = f"The {setup.generator} gets the same {len(latents[0])} latents in every batch."  # type: ignore
             found.append(
-                Finding("sampling", evidence, 0.9, "Draw new latents in every step: torch.randn in the batch.", True)
+                Finding("sampling", evidence, 0.9, "Draw new latents in every step: torch.randn in the batch.")
             )
         first, second = (batch[setup.gan.real_entry] for batch in batches)
         if torch.equal(first, second):

@@ -30,7 +30,7 @@ class Rounds:
     last: float
 
 
-def plan_rounds(costs: Sequence[float], budget: float) -> Rounds:
+def plan_rounds(costs: Sequence[float], budget: float, kept: int | None = None) -> Rounds:
     """Return the rounds that fit a budget, whichever trials win.
 
     If none do, the winner's run gets shorter, in case that the most expensive one wins, down to 0.7 of a run; then the
@@ -39,8 +39,9 @@ def plan_rounds(costs: Sequence[float], budget: float) -> Rounds:
     Args:
         costs: cost of a step of each trial, relative to the user's own.
         budget: what may be spent, in whole runs of the user's own.
+        kept: index of a trial that is left out only if no race with it fits.
     """
-    cheapest_first = sorted(range(len(costs)), key=lambda index: costs[index])
+    cheapest_first = sorted(range(len(costs)), key=lambda index: (index != kept, costs[index]))
     for count in range(len(costs), 1, -1):
         taking_part = tuple(sorted(cheapest_first[:count]))
         chosen = sorted((costs[index] for index in taking_part), reverse=True)
@@ -52,6 +53,8 @@ def plan_rounds(costs: Sequence[float], budget: float) -> Rounds:
                 if spent <= budget:
                     return Rounds(taking_part, first, second, last)
                 first *= 0.9
+    if kept is not None:
+        return plan_rounds(costs, budget)
     share = min(1.0, budget / costs[cheapest_first[0]])
     return Rounds((cheapest_first[0],), share, share, share)
 

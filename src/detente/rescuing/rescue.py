@@ -16,6 +16,7 @@ from detente.checks.refusals import is_refusal, refusal_finding
 from detente.checks.switch import off
 from detente.cures.base import Case, Change
 from detente.cures.plan import candidates, withheld
+from detente.cures.strong_default import StrongDefault
 from detente.errors import InvalidValue, require
 from detente.game import Game
 from detente.games.gan import gan_of
@@ -46,6 +47,7 @@ SYMPTOMS = (
 )  # failures that others may cause
 PROBABLE = 0.65  # certainty from which a cause is among the first two findings
 EVIDENCE = 3  # sentences of evidence for a failure
+STRONG = StrongDefault.title  # of the settings that help most often, so that they always take part
 FILE = "rescue.json"
 
 
@@ -223,7 +225,7 @@ def rescuing(
         relative = _remembered(folder, name, lambda g=changed, m=other: seconds_per_step(g, m)) / own
         cost = max(CHEAP, math.ceil(4 * relative - 0.5) / 4)  # a timing on a busy machine is rough
         length = steps
-        if relative < CHEAP / 2:  # such as one turn of the discriminator instead of many: more steps instead
+        if relative < CHEAP:  # such as one turn of the discriminator instead of many: more steps instead
             cost = max(1 / 64, relative)
             length = round(steps * 2 * CHEAP / cost)
         described, command = ({}, "") if describe is None else describe(change, length)
@@ -233,7 +235,8 @@ def rescuing(
     if not result.trials:
         return
     costs = [trial.step_cost * trial.whole / steps for trial in result.trials]
-    rounds = plan_rounds(costs, limit - result.cost)
+    strong = [index for index, trial in enumerate(result.trials) if STRONG.lower() in trial.name.lower()]
+    rounds = plan_rounds(costs, limit - result.cost, strong[0] if strong and len(costs) > 1 else None)
     spent = result.cost
     running: Trial | None = None
     for trial, step, goal in race(result.trials, rounds):
