@@ -13,7 +13,7 @@ from types import ModuleType
 import detente
 import detente.cli.commands as packages
 from detente.cli.ranks import one_of_several, printing_once
-from detente.cli.rehearsal import Mistake, rehearsing
+from detente.cli.rehearsal import rehearsing
 from detente.cli.terminal import flush, one_line, silence, streams
 from detente.errors import InvalidValue, RankError, unknown
 from detente.training.signals import exit_status, raise_on_termination
@@ -48,10 +48,9 @@ def _status(words: list[str]) -> int:
     try:
         with raise_on_termination(), nullcontext() if one_of_several() else rehearsing():
             return _main(words)
-    except (InvalidValue, Mistake) as found:
-        error = found.error if isinstance(found, Mistake) else found
+    except InvalidValue as error:
         if debug:
-            raise error
+            raise
         _complain(one_line(error), error)
         return 2
     except KeyboardInterrupt as interrupt:

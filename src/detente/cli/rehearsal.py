@@ -1,9 +1,10 @@
 """Mistakes that show without PyTorch, found before it is imported, which takes seconds.
 
-Where a command first imports `torch`, the process is forked. The copy goes on without PyTorch: `torch`, and every other
-package that is not imported yet, are placeholders, whose results are unknown. As soon as one is asked for, the copy
-ends without an answer. If it finds a mistake in what the user typed, the command ends with that; otherwise PyTorch is
-imported. So a rule has one home, the constructor or command that it belongs to. The copy changes nothing outside.
+Where a command first imports `torch`, or NumPy, the process is forked. The copy goes on without them: they, and every
+other package that is not imported yet, are placeholders, whose results are unknown. As soon as one is asked for, the
+copy ends without an answer. If it finds a mistake in what the user typed, the command ends with that; otherwise the
+packages are imported. So a rule has one home, the constructor or command that it belongs to. The copy changes nothing
+outside.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 from detente.cli.placeholders import NoAnswer, Packages, Unknown
 from detente.errors import InvalidValue
 
+SLOW = ("numpy", "torch")  # whichever a command imports first
 HARMLESS = ("os.listdir", "os.scandir", "os.walk", "os.fwalk", "os.putenv", "os.unsetenv")
 CHANGES = ("os.", "fcntl.", "shutil.", "socket.", "sqlite3.", "subprocess.", "tempfile.", "urllib.")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -28,7 +30,7 @@ _COPY: dict[str, int] = {}  # in the copy, the pipe that it tells a mistake thro
 
 
 class Mistake(BaseException):
-    """Raised where PyTorch would be imported, if the copy found a mistake: its `error`."""
+    """Raised where PyTorch would be imported, if the copy found a mistake; no `except Exception` changes its error."""
 
     def __init__(self, error: InvalidValue) -> None:
         super().__init__(str(error))
@@ -37,12 +39,18 @@ class Mistake(BaseException):
 
 @contextmanager
 def rehearsing() -> Iterator[None]:
-    """Rehearse the rest of a `with` block when it first imports PyTorch; raise the `Mistake` that shows there."""
+    """Rehearse the rest of a `with` block when it first imports PyTorch.
+
+    Raises:
+        InvalidValue: as in the block, or earlier, if it showed in the rehearsal.
+    """
     hook = _Hook()
     if is_possible():
         sys.meta_path.insert(0, hook)
     try:
         yield
+    except Mistake as mistake:
+        raise mistake.error from None
     except BaseException as error:
         _end(error)
         raise
@@ -52,7 +60,7 @@ def rehearsing() -> Iterator[None]:
 
 
 def rehearse(action: Callable[[], object]) -> None:
-    """Carry out an action in a copy only, and raise the `Mistake` that shows; see `is_possible`."""
+    """Carry out an action in a copy only, and raise the `Mistake` that shows; only where `is_possible`."""
     _fork()
     if _COPY:
         try:
@@ -131,7 +139,7 @@ class _Hook(MetaPathFinder):
     """Forks the process where our code first imports PyTorch; where a user's does, it leaves that alone."""
 
     def find_spec(self, fullname: str, path: object = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if fullname == "torch":
+        if fullname in SLOW:
             self.remove()
             if _importing_module().startswith("detente."):
                 _fork()
