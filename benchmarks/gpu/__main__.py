@@ -52,6 +52,7 @@ SECTIONS = {
     "precision": Plan("bfloat16, channels-last images, batches in parts", "precision:cheaper_arithmetic", 240),
     "memory": Plan("Memory", "memory:memory", 240),
     "resume": Plan("Runs stopped and resumed (`detente train`)", "resume:resume", 240),
+    "ranks": Plan("Several processes (torchrun)", "ranks:several_processes", 240),
     "measuring": Plan("Metrics, diagnostics and commands", "measuring:measuring", 240),
 }
 PREPARING = 240  # seconds for all checks and for compiling before the timing

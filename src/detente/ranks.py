@@ -17,10 +17,13 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import _functional_collectives as collectives
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
+from torch.nn.functional import pad
 
 from detente.errors import InvalidValue, require, unknown
+from detente.shared_memory import neighbours
 
 BatchNorm = Literal["whole", "rows"]
+ALIGNED = 64  # numbers: kernels treat the last few of a vector apart, and parts must end where the whole does
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class Ranks:
         rank: index of this process, 0 … count − 1.
         count: number of processes R, ≥ 1.
         batch_norm: whether BatchNorm normalises the "whole" batch, as one process would, or each rank's "rows".
-        shard: whether each rank holds only its part of the optimizers' memory. Parameters are the same to the bit, and
-            each move sends one more message.
+        shard: whether each rank holds only its part of the optimizers' memory, and of averages and slow copies of the
+            parameters. Parameters are the same to the bit, and each move sends one more message.
     """
 
     rank: int
@@ -143,6 +146,8 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(tensor: Tensor) -> Tensor:
+        if get_proxy_mode() is None:
+            return _sum_in_place(tensor.clone(memory_format=torch.contiguous_format))
         _count(tensor)
         return collectives.wait_tensor(collectives.all_reduce(tensor.contiguous(), "sum", _group()))
 
@@ -161,6 +166,15 @@ class _Sum(torch.autograd.Function):
 
 def _sum(tensor: Tensor) -> Tensor:
     return _Sum.apply(tensor)  # pyright: ignore[reportReturnType]
+
+
+def _sum_in_place(tensor: Tensor) -> Tensor:
+    _count(tensor)
+    near = neighbours() if tensor.device.type == "cpu" else None
+    if near is not None:
+        return near.sum_in_place(tensor)
+    dist.all_reduce(tensor)
+    return tensor
 
 
 def _group() -> Any:
@@ -230,11 +244,47 @@ def mean_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
         dtype = torch.promote_types(dtype, tensors[index].dtype)
     with torch.no_grad():
         parts, results = [tensors[index] for index in sent], list(tensors)
-        bucket = _sum(torch.cat([part.reshape(-1).to(dtype) for part in parts])) / current.count
+        bucket = torch.cat([part.reshape(-1).to(dtype) for part in parts])
+        plain = get_proxy_mode() is None and not torch._C._functorch.is_functorch_wrapped_tensor(bucket)  # pyright: ignore
+        bucket = _sum_in_place(bucket).div_(current.count) if plain else _sum(bucket) / current.count
         pieces = bucket.split([part.numel() for part in parts])
         for index, part, piece in zip(sent, parts, pieces, strict=True):
             results[index] = piece.view(part.shape).to(part.dtype)
     return results
+
+
+def part_of(vector: Tensor, ranks: Ranks) -> Tensor:
+    """Return one rank's part of a vector, (n,), that ranks divide among them."""
+    length = _part_length(len(vector), ranks)
+    return vector[ranks.rank * length : (ranks.rank + 1) * length]
+
+
+def whole_vector(part: Tensor, size: int, ranks: Ranks) -> Tensor:
+    """Return the vector, (size,), of which each rank has its part; all ranks must call it."""
+    return gathered(pad(part, (0, _part_length(size, ranks) - len(part))), ranks).flatten()[:size]
+
+
+def divides_memory() -> bool:
+    """Return whether the ranks of `ranks` divide memory among them."""
+    current = ranks()
+    return current is not None and current.shard
+
+
+def own_part(vector: Tensor) -> Tensor:
+    """Return this rank's part of a vector, (n,), where ranks divide memory; elsewhere all of it."""
+    current = ranks()
+    return part_of(vector, current) if current is not None and current.shard else vector
+
+
+def of_parts(part: Tensor, size: int) -> Tensor:
+    """Return the vector, (size,), of which this rank has its `own_part`."""
+    current = ranks()
+    return whole_vector(part, size, current) if current is not None and current.shard else part
+
+
+def _part_length(size: int, ranks: Ranks) -> int:
+    """Return the length of all parts but the last."""
+    return -(-size // (ranks.count * ALIGNED)) * ALIGNED
 
 
 def gathered(tensor: Tensor, ranks: Ranks) -> Tensor:
@@ -256,6 +306,9 @@ class _Gather(torch.autograd.Function):
             own = torch.arange(ranks.count, device=tensor.device) == ranks.rank  # so that all ranks have one graph
             return _sum(torch.where(own.view(-1, *[1] * tensor.dim()), tensor, 0))
         _count(tensor)
+        near = neighbours() if tensor.device.type == "cpu" else None
+        if near is not None:
+            return near.gathered(tensor)
         of_ranks = tensor.new_empty(ranks.count, *tensor.shape)
         dist.all_gather([*of_ranks.unbind()], tensor.contiguous())
         return of_ranks

@@ -256,9 +256,9 @@ def scenarios(folder: Path) -> dict[str, Any]:
         carry_out(name, lambda rank: in_float64, words=lambda rank, w=words: w, ranks=ranks, count=count)
     resume = ["resume", str(folder / "pairs"), "--steps", "40"]
     carry_out("pairs-fewer", lambda rank: in_float64, words=lambda rank: resume, ranks=(0,), count=1)
-    adam = ["--method", "alternating"]
-    carry_out("unsharded", lambda rank: nothing, adam)
-    carry_out("sharded", lambda rank: at_step(rank, 0, sent(signal.SIGKILL)), [*adam, "--shard"], restarts=1)
+    averaged = ["--method", "averaged"]  # measured at the average, which is divided
+    carry_out("unsharded", lambda rank: nothing, averaged)
+    carry_out("sharded", lambda rank: at_step(rank, 0, sent(signal.SIGKILL)), [*averaged, "--shard"], restarts=1)
     carry_out("seconds", lambda rank: nothing, ["--seconds", "0.5", "--steps", "1000000"])
     carry_out("early", lambda rank: nothing, ["--stop_when", "modes_covered > -1"])
     carry_out("eager", lambda rank: no_compiler if rank else any_compiler, ["--compile", "on", "--steps", "10"])

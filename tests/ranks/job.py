@@ -66,21 +66,31 @@ class Trained:
         first: the states before the first step.
         last: the states after the last step.
         messages: number of messages of the last step.
+        held: number of numbers in each tensor of the first seed's last state that this rank held.
         fallback: why steps were neither mapped nor compiled.
     """
 
     first: list[State]
     last: list[State]
     messages: int
+    held: dict[str, int]
     fallback: str
 
 
-def train(case: Case, ranks: Ranks | None) -> Trained:
-    """Train a case, in this process alone or with others."""
-    torch.set_default_dtype(torch.float32)  # data and examples are in float32
+def game_of(case: Case) -> Game:
+    """Return the game of a case, in float32 like data and examples."""
+    torch.set_default_dtype(torch.float32)
     torch.manual_seed(0)
+    with off():
+        return case.game().with_settings(case.settings)
+
+
+def train(case: Case, ranks: Ranks | None, game: Game | None = None) -> Trained:
+    """Train a case, in this process alone or with others; `game` is that of `game_of`, if it is there already."""
+    game = game_of(case) if game is None else game
+    torch.set_default_dtype(torch.float32)
     with off(), together(ranks):
-        game, method = case.game().with_settings(case.settings), case.method()
+        method = case.method()
         generators = [torch.Generator().manual_seed(seed) for seed in case.seeds]
         states = [_in(case.dtype, method.initial(game, generator)) for generator in generators]
         torch.set_default_dtype(case.dtype)
@@ -95,8 +105,9 @@ def train(case: Case, ranks: Ranks | None) -> Trained:
             with counting_messages() as messages:
                 states, _ = steps(states, draws)
             calls = messages.calls
+        held = {name: tensor.numel() for name, tensor in states[0].flat().items()}
         first, last = ([method.whole_state(state, ranks) for state in some] for some in (first, states))
-    return Trained(first, last, calls, steps.fallback_reason)
+    return Trained(first, last, calls, held, steps.fallback_reason)
 
 
 def _in(dtype: torch.dtype, state: State) -> State:
@@ -151,13 +162,14 @@ def _results(cases: Mapping[str, Case], ranks: Ranks) -> dict[str, Result]:
         begun = time.process_time()
         own = Ranks(ranks.rank, ranks.count, case.batch_norm)
         try:
-            trained = train(case, own)
+            game = game_of(case)
+            trained = train(case, own, game)
             result = {"messages": trained.messages, "fallback": trained.fallback}
             every: list[Any] = [None] * ranks.count
             dist.all_gather_object(every, _bits(trained))
             result["same"] = all(bits == every[0] for bits in every)
             if index % ranks.count == ranks.rank:
-                alone = train(case, None)
+                alone = train(case, None, game)
                 result |= {"distance": distance(trained, alone), "buffers": buffer_distance(trained, alone)}
                 result |= {"alone": alone.fallback, "pairs": _pairs(trained) == _pairs(alone)}
         except Exception:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -22,21 +23,25 @@ from detente.registry import members
 from tests.ranks.job import Case, Result, train
 
 ALONE = sorted(name for name, member in members("optimizers").items() if member.elementwise)  # type: ignore[attr-defined]
+OF_METHODS: dict[str, dict[str, Any]] = {
+    "extragradient": {},
+    "consensus": {},
+    "averaged": {},
+    "lookahead": {"every": 2},
+    "nested_lookahead": {"every": 2, "nested_every": 4},
+}
 DEPENDENT = ("sgnht", "ccadl", "langevin")  # on a mean over the parameters, or a matrix
 
 
 def compared(build: Callable[[], Method], ranks: Ranks) -> Result:
     """Train with whole and with divided memory; ring's networks have 154 and 33 parameters in parts of 128 and 64."""
-    case = Case(partial(ring, batch=8, width=8, depth=1), build, dtype=torch.float32)
+    case = Case(partial(ring, batch=8, width=8, depth=1), build, steps=5, dtype=torch.float32)
     whole, divided = train(case, ranks), train(case, replace(ranks, shard=True))
-    method = build()
-    part = method.state_of_rank(divided.last[0], replace(ranks, shard=True))
-    sizes = [len(part.memory["optimizers"]["generator"].get(name, [])) for name in ("square", "mean")]
     return {
         "equal": all(
             torch.equal(tensor, whole.last[0].flat()[name]) for name, tensor in divided.last[0].flat().items()
         ),
-        f"sizes{ranks.rank}": sizes,
+        f"held{ranks.rank}": {name: size for name, size in divided.held.items() if name.startswith("memory/")},
         "messages": divided.messages - whole.messages,
     }
 
@@ -51,20 +56,32 @@ def functions() -> dict[str, Callable[[Ranks], Result]]:
         optimizer = members("optimizers")[name]()
         found[name] = partial(compared, partial(with_optimizer, optimizer))
     found["clipped"] = partial(compared, partial(with_optimizer, ClippedGradient(Adam(), norm=0.1)))
-    for name in ("extragradient", "lookahead", "averaged", "consensus"):
-        found[name] = partial(compared, methods.names()[name])
+    for name, settings in OF_METHODS.items():
+        found[name] = partial(compared, partial(methods.names()[name], **settings))
     return found
 
 
-@pytest.mark.parametrize("name", [*ALONE, "clipped", "extragradient", "lookahead", "averaged", "consensus"])
+@pytest.mark.parametrize("name", [*ALONE, "clipped", *OF_METHODS])
 def test_divided_memory_gives_the_same_bits(name: str, results: dict[str, Result]) -> None:
     result = results[name]
     assert result.get("equal"), result
 
 
+def held(result: Result, name: str) -> list[int]:
+    """Return how many numbers of a tensor each rank holds."""
+    return [result[f"held{rank}"][f"memory/{name}"] for rank in range(2)]
+
+
 def test_each_rank_holds_its_part(results: dict[str, Result]) -> None:
-    assert results["adam"]["sizes0"] == [128, 128] and results["adam"]["sizes1"] == [26, 26]
+    for name in ("square", "mean"):
+        assert held(results["adam"], f"optimizers/generator/{name}") == [128, 26]
+    assert held(results["averaged"], "scheme/vectors/generator") == [128, 26]
+    for copy in ("slow", "slower"):
+        assert held(results["nested_lookahead"], f"scheme/{copy}/generator") == [128, 26]
+        assert held(results["nested_lookahead"], f"scheme/{copy}/discriminator") == [33, 0]
     assert results["adam"]["messages"] == 2  # a gather for each player's move
+    assert results["averaged"]["messages"] == 2  # none for the average
+    assert results["lookahead"]["messages"] == 2  # the slow weights are not moved in step 5
 
 
 @pytest.mark.parametrize("name", DEPENDENT)

@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from detente.autodiff.exact_normalization import update_running_statistics
+from detente.autodiff.tracing import is_eager
 from detente.ranks import Ranks, gathered, ranks, whole_statistics
 
 
@@ -91,6 +92,14 @@ def _channels(numbers: Tensor, like: Tensor) -> Tensor:
     return numbers.reshape(-1, *[1] * (like.dim() - 2))
 
 
+def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of each channel over this rank's rows, (channels,)."""
+    if is_eager(x) and x.device.type == "cpu":  # BatchNorm's own kernel is four times as fast
+        return torch.batch_norm_update_stats(x, None, None, 0.0)
+    variance, mean = torch.var_mean(x, _axes(x), correction=0)
+    return mean, variance
+
+
 def _composed(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, ranks: Ranks
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -112,7 +121,7 @@ class _ClosedForm(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, ranks: Ranks
     ) -> tuple[Tensor, Tensor, Tensor]:
-        variance, mean = torch.var_mean(x, _axes(x), correction=0)
+        mean, variance = _statistics(x)
         mean, variance = whole_statistics(gathered(torch.stack([mean, variance]), ranks))
         y = torch.batch_norm(x, weight, bias, mean, variance, False, 0.0, eps, False)
         ctx.save_for_backward(x, weight, mean, (variance + eps).rsqrt())

@@ -34,7 +34,8 @@ class Unknown:
     """A result of a placeholder; what is computed from it is unknown, too, and every question about it ends."""
 
     __class__ = property(_ask)  # type: ignore[assignment]  # asked by isinstance
-    __bool__ = __len__ = __iter__ = __contains__ = __int__ = __float__ = __index__ = __str__ = __format__ = _ask
+    __bool__ = __len__ = __iter__ = __contains__ = __int__ = __float__ = __index__ = __format__ = _ask
+    __str__ = _ask  # type: ignore[assignment]
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = __repr__ = _ask  # type: ignore[assignment]
     __getitem__ = __enter__ = __neg__ = __invert__ = __abs__ = _more
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _more

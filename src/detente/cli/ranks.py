@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from detente.ranks import Ranks
 
 TIMEOUT = 1800.0  # as in detente.training.distributed, which imports torch
-SHARD = "let each of several processes that torchrun starts hold only its part of the optimizers' memory"
+SHARD = (
+    "let each of several processes that torchrun starts hold only its part of the optimizers' memory and of averages"
+)
 HELP = "seconds that a process waits for the others, if torchrun starts several"
 Result = TypeVar("Result")
 

@@ -67,7 +67,7 @@ def train_cell(cell: Cell) -> Iterator[Tick]:
     allowed = "a new directory, or one that contains the same run"
     require(status != "other", "out", str(cell.directory), allowed)
     if cell.foreign_locks:
-        _take_over(cell.directory)
+        lock.take_over(cell.directory)  # the executor has begun this cell again, so the former process is lost
     run = cell.make()
     for tick in train_into(run, cell.directory, described, resume=status == "unfinished"):
         yield tick
@@ -110,10 +110,3 @@ def _share(cell: Cell, step: int, seconds: float) -> float:
     """Return the share of its run that a cell has trained."""
     limit = cell.described.get("seconds")
     return max(step / cell.described["steps"], seconds / limit if limit else 0.0)
-
-
-def _take_over(directory: Path) -> None:
-    """Remove the lock of a process on another machine: the executor has begun this cell again, so that one is lost."""
-    holder = lock.holder_of(directory)
-    if holder is not None and lock.is_on_other_machine(holder):
-        (directory / lock.FILE).unlink(missing_ok=True)

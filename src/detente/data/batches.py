@@ -262,7 +262,10 @@ class _Rows(Batches):
 
 
 class _Items(Batches):
-    """Items of a Dataset, drawn uniformly with replacement; its random transforms are seeded by the generator."""
+    """Items of a Dataset, drawn uniformly with replacement; its random transforms are seeded by the generator.
+
+    Each place in a batch has a seed of its own, so that a rank can leave out the items of others.
+    """
 
     def __init__(self, dataset: Any) -> None:
         sized = hasattr(dataset, "__len__") and len(dataset) > 0
@@ -271,8 +274,16 @@ class _Items(Batches):
 
     def draw(self, count: int, generator: torch.Generator) -> Any:
         indices = torch.randint(self.size or 0, (count,), generator=generator, device=generator.device)
-        with _seeded(generator):
-            return default_collate([self.dataset[int(index)] for index in indices])
+        rows, seed = rows_to_read(count), _drawn_seed(generator)
+        places, items = range(count) if rows is None else rows.tolist(), []
+        with _seeded_by(seed) as reseed:
+            for place in places:
+                reseed(seed + place)
+                items.append(self.dataset[int(indices[place])])
+            part = default_collate(items)
+        if rows is None:
+            return part
+        return tree_map(lambda of: in_whole_batch(of, rows, count) if isinstance(of, Tensor) else of, part)
 
 
 class _Function(Batches):
@@ -380,7 +391,14 @@ def _copied(source: Any) -> Any:
     return duplicate
 
 
-def _seeded(generator: torch.Generator) -> AbstractContextManager:
+def _seeded(generator: torch.Generator) -> AbstractContextManager[Callable[[int], None]]:
     """Return a context in which torch's, Python's and NumPy's global generators are seeded from `generator`."""
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    return _seeded_by(_drawn_seed(generator))
+
+
+def _seeded_by(seed: int) -> AbstractContextManager[Callable[[int], None]]:
     return seeded(seed, torch.device("cpu"), (PYTHON, NUMPY))
+
+
+def _drawn_seed(generator: torch.Generator) -> int:
+    return int(torch.randint(2**62, (), generator=generator, device=generator.device))

@@ -131,7 +131,7 @@ class Method:
         """Return the state that one process would have, on each rank; all ranks must call it."""
         if ranks is None or ranks.count == 1:
             return state
-        memory = {**state.memory, "scheme": self.scheme.whole_memory(state.memory["scheme"], ranks)}
+        memory = {**state.memory, "scheme": self.scheme.whole_memory(state.memory["scheme"], state.vectors, ranks)}
         if ranks.shard:
             optimizers = self.optimizers(tuple(state.vectors))
             memory["optimizers"] = {

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from detente.errors import require
 from detente.optimizers.base import Optimizer, Wrapper
-from detente.ranks import Ranks, gathered
-
-ALIGNED = 64  # numbers: kernels treat the last few of a vector apart, and parts must end where the whole does
+from detente.ranks import Ranks, part_of, whole_vector
 
 
 def sharded(optimizer: Optimizer, ranks: Ranks) -> Optimizer:
@@ -32,13 +30,13 @@ def sharded(optimizer: Optimizer, ranks: Ranks) -> Optimizer:
 def memory_of_rank(optimizer: Optimizer, memory: Mapping[str, Tensor], ranks: Ranks) -> dict[str, Tensor]:
     """Return what one rank holds of an optimizer's whole memory."""
     names = _divided(optimizer)
-    return {name: tensor[_own(len(tensor), ranks)] if name in names else tensor for name, tensor in memory.items()}
+    return {name: part_of(tensor, ranks).clone() if name in names else tensor for name, tensor in memory.items()}
 
 
 def whole_memory(optimizer: Optimizer, memory: Mapping[str, Tensor], size: int, ranks: Ranks) -> dict[str, Tensor]:
     """Return the whole memory of an optimizer of a vector of `size` numbers; all ranks must call it."""
     names = _divided(optimizer)
-    return {name: _whole(tensor, size, ranks) if name in names else tensor for name, tensor in memory.items()}
+    return {name: whole_vector(tensor, size, ranks) if name in names else tensor for name, tensor in memory.items()}
 
 
 def _divided(optimizer: Optimizer) -> set[str]:
@@ -47,26 +45,12 @@ def _divided(optimizer: Optimizer) -> set[str]:
     return {name for name, tensor in optimizer.initial(probe).items() if tensor.shape == probe.shape}
 
 
-def _length(size: int, ranks: Ranks) -> int:
-    """Return the length of all parts but the last."""
-    return -(-size // (ranks.count * ALIGNED)) * ALIGNED
-
-
-def _own(size: int, ranks: Ranks) -> slice:
-    length = _length(size, ranks)
-    return slice(min(ranks.rank * length, size), min((ranks.rank + 1) * length, size))
-
-
-def _whole(part: Tensor, size: int, ranks: Ranks) -> Tensor:
-    return gathered(pad(part, (0, _length(size, ranks) - len(part))), ranks).flatten()[:size]
-
-
 @dataclass(frozen=True)
 class _Sharded(Wrapper):
     ranks: Ranks
 
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
-        return self.optimizer.initial(vector[_own(len(vector), self.ranks)])
+        return self.optimizer.initial(part_of(vector, self.ranks))
 
     def __call__(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
@@ -87,6 +71,6 @@ class _Sharded(Wrapper):
         t: Tensor,
         noise: Tensor | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        own = _own(len(vector), self.ranks)
-        part, memory = move(vector[own], direction[own], memory, t, None if noise is None else noise[own])
-        return _whole(part, len(vector), self.ranks), memory
+        own = partial(part_of, ranks=self.ranks)
+        part, memory = move(own(vector), own(direction), memory, t, None if noise is None else own(noise))
+        return whole_vector(part, len(vector), self.ranks), memory

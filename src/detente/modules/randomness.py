@@ -11,7 +11,7 @@ import inspect
 import random
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,20 +30,27 @@ _NOT_FOLLOWED = sys.stdlib_module_names | {"torch", "numpy", "detente"}
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device, sources: Sequence[Source] = ()) -> Iterator[None]:
-    """Seed torch on the CPU and on `device`, and other sources of random numbers; restore all states on exit."""
+def seeded(seed: int, device: torch.device, sources: Sequence[Source] = ()) -> Iterator[Callable[[int], None]]:
+    """Seed torch on the CPU and on `device`, and other sources of random numbers; restore all states on exit.
+
+    Yields a function that seeds all of them again.
+    """
     generators: list[Source] = [torch.default_generator, *sources]
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         generators.append(torch.cuda.default_generators[index])
     original_states = [(generator, state_of(generator)) for generator in generators]
-    try:
+
+    def reseed(seed: int) -> None:
         if device.type not in ("cpu", "cuda"):
             torch.manual_seed(seed)
         # `torch.manual_seed` would seed every device, and format a stack trace for each unused one.
         for generator in generators:
             _seed(generator, seed)
-        yield
+
+    try:
+        reseed(seed)
+        yield reseed
     finally:
         for generator, state in original_states:
             _restore(generator, state)
@@ -67,7 +74,9 @@ def same_state(first: Any, second: Any) -> bool:
     """Whether two states of one source are equal, so that nothing was drawn between them."""
     if isinstance(first, Tensor):
         return torch.equal(first, second)
-    return repr(first) == repr(second) if isinstance(first, dict) else first == second  # NumPy's states contain arrays
+    if isinstance(first, dict):  # NumPy's states are nested, and contain arrays
+        return first.keys() == second.keys() and all(same_state(first[name], second[name]) for name in first)
+    return numpy.array_equal(first, second) if isinstance(first, numpy.ndarray) else first == second
 
 
 def _seed(source: Source, seed: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from detente.errors import require, unknown
 from detente.fields.base import Field
 from detente.game import Buffers, Game, Vectors
+from detente.ranks import own_part
 from detente.schedules.base import Schedule, require_fraction, value
 from detente.schemes.wrapper import Wrapper
 from detente.state import State, Tree
@@ -44,6 +45,8 @@ class Averaging(Wrapper):
         Training (arXiv:1806.04498), eq. 2-3; half-life and ramp-up: code of StyleGAN2-ADA
         (NVlabs/stylegan2-ada-pytorch, `training_loop.py`, `ema_kimg` and `ema_rampup`) and of EDM.
     """
+
+    divided: ClassVar[tuple[str, ...]] = ("vectors",)
 
     kind: Literal["exponential", "uniform"] = "exponential"
     decay: float | Schedule = 0.999
@@ -92,7 +95,9 @@ class Averaging(Wrapper):
             return torch.lerp(average, latest, weight.to(latest.dtype))
 
         return state, {
-            "vectors": {name: mean(average, state.vectors[name]) for name, average in memory["vectors"].items()},
+            "vectors": {
+                name: mean(average, own_part(state.vectors[name])) for name, average in memory["vectors"].items()
+            },
             "buffers": {
                 name: {key: mean(average, state.buffers[name][key]) for key, average in averages.items()}
                 for name, averages in memory["buffers"].items()

@@ -112,9 +112,9 @@ class Scheme(ABC):
         del ranks
         return memory
 
-    def whole_memory(self, memory: Tree, ranks: Ranks) -> Tree:
+    def whole_memory(self, memory: Tree, vectors: Vectors, ranks: Ranks) -> Tree:
         """Return the scheme's memory from what each rank holds of it; all ranks must call it."""
-        del ranks
+        del vectors, ranks
         return memory
 
     @abstractmethod

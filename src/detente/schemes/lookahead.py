@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from detente.autodiff.tracing import is_eager
 from detente.errors import require
 from detente.game import Buffers, Vectors
+from detente.ranks import divides_memory, of_parts, own_part
 from detente.schedules.base import Schedule, value
 from detente.schemes.wrapper import Wrapper
 from detente.state import State, Tree
@@ -31,6 +34,8 @@ class Lookahead(Wrapper):
     Source: Chavdarova, Pagliardini, Stich, Fleuret & Jaggi 2021, Taming GANs with Lookahead-Minmax (arXiv:2006.14567),
         Algorithm 1; nested as in its code; Zhang, Lucas, Hinton & Ba 2019 (arXiv:1907.08610).
     """
+
+    divided: ClassVar[tuple[str, ...]] = ("slow", "slower")
 
     every: int = 5
     step: float | Schedule = 0.5
@@ -62,12 +67,19 @@ class Lookahead(Wrapper):
     def _synchronised(
         self, fast: Vectors, slow: Vectors, synchronise: Tensor, step: float | Tensor
     ) -> tuple[Vectors, Vectors]:
-        """Return the fast and slow weights, synchronised if `synchronise`, bool (), is true."""
+        """Return the fast and slow weights, synchronised if `synchronise`, bool (), is true.
+
+        Where ranks divide memory, each has its part of the slow weights, and a message gathers the new fast ones.
+        """
+        if divides_memory() and is_eager(synchronise) and not bool(synchronise):
+            return fast, slow
         mixed = {
-            name: torch.lerp(slow[name], fast[name], step.to(fast[name].dtype) if isinstance(step, Tensor) else step)
+            name: torch.lerp(
+                slow[name], own_part(fast[name]), step.to(fast[name].dtype) if isinstance(step, Tensor) else step
+            )
             for name in fast
         }
         return (
-            {name: torch.where(synchronise, mixed[name], fast[name]) for name in fast},
+            {name: torch.where(synchronise, of_parts(mixed[name], len(fast[name])), fast[name]) for name in fast},
             {name: torch.where(synchronise, mixed[name], slow[name]) for name in fast},
         )

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from detente.errors import InvalidValue, RankError, require
 from detente.ranks import BatchNorm, Ranks
+from detente.shared_memory import disconnect
 from detente.training.meeting import default_store, first_to_tell, meet
 
 TIMEOUT = 1800.0  # seconds that a rank waits for the others' part of a step
@@ -92,6 +93,7 @@ def leave(ranks: Ranks | None) -> None:
     if not alone(ranks) and dist.is_initialized():
         dist.barrier(group=_groups().short)
         _GROUPS.clear()
+        disconnect()
         dist.destroy_process_group()
 
 

@@ -28,7 +28,13 @@ from detente.training.pace import Pace
 from detente.training.plateau import reduce_on_plateau, require_metrics
 from detente.training.progress import Progress, initial_progress
 from detente.training.run import Moment, Run
-from detente.training.same_start import progress_of_first, progress_of_rank, require_ranks_fit, whole_progress
+from detente.training.same_start import (
+    evaluated_progress,
+    progress_of_first,
+    progress_of_rank,
+    require_ranks_fit,
+    whole_progress,
+)
 from detente.training.signals import Noted, note_signals
 from detente.training.step import Steps
 from detente.training.stopping import Stopping, stop_seeds
@@ -310,6 +316,7 @@ def _measure(
     run: Run, metrics: dict[str, Metric], progress: tuple[Progress, ...], others: _Together = ALONE
 ) -> dict[int, dict[str, Score]]:
     """Return all metrics of every active seed, computed with a separate random generator, by rank 0."""
+    progress = evaluated_progress(run, progress, others.ranks)
 
     def measured() -> dict[int, dict[str, Score]]:
         scores = {}

@@ -96,6 +96,11 @@ def whole_progress(run: Run, progress: Sequence[Progress], ranks: Ranks | None) 
     return tuple(replace(entry, state=run.method.whole_state(entry.state, ranks)) for entry in progress)
 
 
+def evaluated_progress(run: Run, progress: Sequence[Progress], ranks: Ranks | None) -> tuple[Progress, ...]:
+    """Return a progress that rank 0 can evaluate: whole where ranks divide memory, and then all ranks must call it."""
+    return whole_progress(run, progress, ranks) if ranks is not None and ranks.shard else tuple(progress)
+
+
 def shapes(state: State) -> list[tuple[str, tuple[int, ...], str]]:
     """Return the name, the shape and the dtype of each tensor of a state."""
     return [(name, tuple(tensor.shape), str(tensor.dtype)) for name, tensor in state.flat().items()]

@@ -144,29 +144,37 @@ class Stepper:
         return info
 
     def sample(self, count: int) -> Tensor:
-        """Return generated samples, (count, …), with the generator in evaluation mode; training is not affected."""
+        """Return generated samples, (count, …), with the generator in evaluation mode; training is not affected.
+
+        Of ranks that divide memory, all must call it.
+        """
         generator = torch.Generator().manual_seed(int(self._state.t))
         allowed = "a game with one generator, such as detente.Adversarial, or detente.Networks(…, show=…)"
         require(isinstance(self.game, Networks), "game", type(self.game).__name__, allowed)
         assert isinstance(self.game, Networks)
-        return self.game.sample(self.method.scheme.eval_state(self._state), count, generator)
+        return self.game.sample(self._eval_state(), count, generator)
+
+    def _eval_state(self) -> State:
+        divided = self.ranks is not None and self.ranks.shard
+        state = self.method.whole_state(self._state, self.ranks) if divided else self._state
+        return self.method.scheme.eval_state(state)
 
     def modules(self) -> Any:
         """Return ordinary modules with the trained parameters, in evaluation mode.
 
         For `Adversarial`, return (generator, discriminator). For `Networks`, return a dictionary by player: its module,
         or its tensor. For another game, return a dictionary by player: its module, a tuple if it has several, or its
-        vector (n_i,) if no module contains its parameters.
+        vector (n_i,) if no module contains its parameters. Of ranks that divide memory, all must call it.
         """
         game = self.game
         if isinstance(game, Networks) and not isinstance(game, Adversarial):
-            return game.trained(self.method.scheme.eval_state(self._state))
+            return game.trained(self._eval_state())
         if not isinstance(game, Adversarial):
-            state = self.method.scheme.eval_state(self._state)
+            state = self._eval_state()
             batch = draw(game, self.method, state, torch.Generator().manual_seed(0)).batches[0]
             return modules_of(game, state.vectors, state.buffers, game.with_step(batch, state.t))
         generator, discriminator = (copied(game.modules[name]) for name in game.players)
-        game.write(self.method.scheme.eval_state(self._state), generator, discriminator)
+        game.write(self._eval_state(), generator, discriminator)
         return (
             generator.eval(),
             discriminator.eval(),

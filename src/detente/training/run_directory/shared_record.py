@@ -13,7 +13,7 @@ from detente.training.distributed import by_first, is_agreed, naming_lost_ranks,
 from detente.training.loop import Tick, ticks_together
 from detente.training.progress import Progress, initial_progress
 from detente.training.run import Run
-from detente.training.same_start import leaves, require_ranks_fit, whole_progress
+from detente.training.same_start import evaluated_progress, leaves, require_ranks_fit, whole_progress
 
 if TYPE_CHECKING:
     from detente.training.run_directory.record import Record
@@ -40,7 +40,7 @@ def train_together(run: Run, opened: Callable[[], Record], ranks: Ranks) -> Iter
         try:
             for tick in ticks_together(run, _start(run, record, ranks), ranks, checked=True):
                 saves = last is None or run.event_between("checkpoint", last.moment, tick.moment)
-                whole = _agreed(run, tick, ranks) if saves else tick
+                whole = _agreed(run, tick, ranks) if saves else _evaluated(run, tick, ranks)
                 by_first(lambda written=whole: record.write(written), ranks)
                 del whole
                 last = tick
@@ -59,6 +59,11 @@ def _agreed(run: Run, tick: Tick, ranks: Ranks) -> Tick:
     progress = whole_progress(run, tick.progress, ranks)
     require_alike(leaves(progress), ranks, f"at step {tick.step}")
     return replace(tick, progress=progress)
+
+
+def _evaluated(run: Run, tick: Tick, ranks: Ranks) -> Tick:
+    """Return a tick of which rank 0 can draw pictures."""
+    return replace(tick, progress=evaluated_progress(run, tick.progress, ranks)) if tick.metrics else tick
 
 
 def _start(run: Run, record: Record | None, ranks: Ranks) -> tuple[Progress, ...] | None:

@@ -1,0 +1,112 @@
+"""Messages between ranks of one machine, through shared memory: the sums of gloo, and errors that name the cause."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import combinations
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from detente import shared_memory
+from detente.ranks import Ranks, gathered, sum_over_ranks, together
+from detente.shared_memory import CAPACITY, Neighbours, neighbours
+from tests.ranks.job import Result
+
+SIZES = (0, 1, 7, CAPACITY // 8, CAPACITY // 4 + 3, CAPACITY + 1)
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.int64)
+
+
+def numbers(rank: int, size: int, dtype: torch.dtype) -> Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(rank)).mul(9).to(dtype)
+
+
+def as_gloo(ranks: Ranks) -> Result:
+    """Sums and gathers of random numbers in shared memory, against those of torch.distributed."""
+    near = neighbours()
+    assert near is not None
+    answers = []
+    for size in SIZES:
+        for dtype in DTYPES:
+            own = numbers(ranks.rank, size, dtype)
+            expected, result = own.clone(), near.sum_in_place(own.clone())
+            dist.all_reduce(expected)
+            of_ranks = [torch.empty_like(own) for _ in range(ranks.count)]
+            dist.all_gather(of_ranks, own)
+            answers.append(torch.equal(result, expected) and torch.equal(near.gathered(own), torch.stack(of_ranks)))
+    return {"equal": answers}
+
+
+def without(ranks: Ranks) -> Result:
+    """The same sums where ranks do not have memory in common, as on several machines."""
+    own, known = numbers(ranks.rank, 100, torch.float64).requires_grad_(), list(shared_memory._KNOWN)
+
+    def found() -> list[Tensor]:
+        with together(ranks):
+            total, of_ranks = sum_over_ranks(own), gathered(own, ranks)
+        (gradient,) = torch.autograd.grad(total.sin().sum() + of_ranks.cos().sum(), own)
+        return [total.detach(), of_ranks.detach(), gradient]
+
+    near = found()
+    shared_memory._KNOWN[:] = [(dist.group.WORLD, None)]
+    far = found()
+    shared_memory._KNOWN[:] = known
+    return {"equal": [torch.equal(*pair) for pair in zip(near, far, strict=True)]}
+
+
+def functions() -> dict[str, Callable[[Ranks], Result]]:
+    return {"as_gloo": as_gloo, "without": without}
+
+
+def test_sums_are_those_of_gloo(results: dict[str, Result]) -> None:
+    assert results["as_gloo"].get("equal") == [True] * len(SIZES) * len(DTYPES), results["as_gloo"]
+    assert results["without"].get("equal") == [True] * 3, results["without"]
+
+
+@contextmanager
+def in_threads(count: int, timeout: float = 20.0) -> Iterator[list[Neighbours]]:
+    """Yield ranks that are threads of this process."""
+    memory = torch.zeros(2, count, CAPACITY, dtype=torch.uint8)
+    peers: list[dict[int, socket.socket]] = [{} for _ in range(count)]
+    for first, second in combinations(range(count), 2):
+        peers[first][second], peers[second][first] = socket.socketpair()
+    ranks = [Neighbours(r, [peers[r][other] for other in sorted(peers[r])], memory, timeout) for r in range(count)]
+    yield ranks
+    for near in ranks:
+        near.close()
+
+
+def on_all(ranks: list[Neighbours], action: Callable[[Neighbours], Any]) -> list[Any]:
+    with ThreadPoolExecutor(len(ranks)) as threads:
+        return list(threads.map(action, ranks))
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_more_ranks_add_in_their_order(count: int) -> None:
+    with in_threads(count) as ranks:
+        for size in (1, 1000, CAPACITY // 2):
+            expected = numbers(0, size, torch.float32)
+            for rank in range(1, count):
+                expected = expected + numbers(rank, size, torch.float32)
+            for _ in range(3):  # both buffers, and the first one again
+                sums = on_all(ranks, lambda near, n=size: near.sum_in_place(numbers(near.rank, n, torch.float32)))
+                assert all(torch.equal(total, expected) for total in sums)
+        every = on_all(ranks, lambda near: near.gathered(torch.tensor(float(near.rank))))
+    assert all(of_ranks.tolist() == list(range(count)) for of_ranks in every)
+
+
+def test_a_rank_that_ends_or_hangs_or_goes_another_way_is_an_error() -> None:
+    with in_threads(2, timeout=0.05) as (first, second):
+        with pytest.raises(dist.DistNetworkError, match="timed out"):
+            first.gathered(torch.zeros(3))
+        second.close()
+        with pytest.raises(dist.DistNetworkError, match="connection to another rank"):
+            first.gathered(torch.zeros(3))
+    with in_threads(2) as pair, pytest.raises(dist.DistNetworkError, match="takes other steps"):
+        on_all(pair, lambda near: near.gathered(torch.zeros(3 + near.rank)))
