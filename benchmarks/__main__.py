@@ -13,6 +13,8 @@ from benchmarks import page
 from benchmarks.isolated_job import measure_in_process
 
 JOBS = (
+    "whole_job",
+    "compiling",
     "dcgan28",
     "small_mlp",
     "job_t",

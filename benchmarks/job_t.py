@@ -7,19 +7,21 @@ from functools import partial
 
 from benchmarks import training_steps
 from benchmarks.row import Row
+from benchmarks.sizes import JOB_T
 from benchmarks.timing import interleave, threads
 from detente.data.gaussian_mixture import Ring
 from detente.game import Game
 from detente.games.adversarial import Adversarial
 from detente.networks.mlp import MLP
 
-RATE, BATCH, LATENT, WIDTH = 2e-4, 256, 64, 128
+RATE, BATCH, LATENT = JOB_T["rate"], JOB_T["batch"], JOB_T["latent"]
+WIDTH, DEPTH = JOB_T["hidden"][0], len(JOB_T["hidden"])
 TARGETS = {1: 1.6, 10: 2.2}  # by steps per graph: multiple of the loop's steps per second
 
 
 def game(objective: str = "non_saturating") -> Game:
     """Return the game: generator 64-128-128-2, discriminator 2-128-128-1, leaky ReLU with slope 0.2."""
-    network = partial(MLP, width=WIDTH, depth=2, activation="leaky_relu", negative_slope=0.2)
+    network = partial(MLP, width=WIDTH, depth=DEPTH, activation="leaky_relu", negative_slope=0.2)
     return Adversarial(partial(network, LATENT, 2), partial(network, 2, 1), Ring(), LATENT, objective, batch=BATCH)
 
 

@@ -56,7 +56,7 @@ def members(folder: str) -> dict[str, type]:
     for info in pkgutil.walk_packages(package.__path__, f"detente.{folder}."):
         file = importlib.import_module(info.name)
         for member in vars(file).values():
-            if not (inspect.isclass(member) and issubclass(member, role)) or inspect.isabstract(member):
+            if not (issubclass(type(member), type) and issubclass(member, role)) or inspect.isabstract(member):
                 continue
             if member.__module__ == file.__name__ and not member.__name__.startswith("_"):
                 table[name_of(member)] = member

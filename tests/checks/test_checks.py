@@ -146,7 +146,7 @@ def test_a_generator_that_ignores_its_latents() -> None:
             return self.layer(torch.ones_like(z))
 
     findings = inspect(Adversarial(Ignorant, lambda: mlp(2, 8, 1), PLANE, latent=4))
-    assert findings[0].failure == "vanishing gradient"
+    assert findings[0].failure == "wiring" and findings[0].by_hand
     assert "latent" in findings[0].evidence
 
 

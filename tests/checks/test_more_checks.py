@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from detente import Adversarial, methods
 from detente.checks import off
-from detente.checks.base import Finding, Setup
+from detente.checks.base import Finding, Setup, inspect
 from detente.data.base import Data
 from detente.optimizers.torch_optimizer import Torch
 from detente.penalties.gradient_penalty import GradientPenalty
@@ -267,3 +267,70 @@ def test_the_clip_of_the_paper_fits_its_networks() -> None:
     critic = nn.Sequential(*layers, nn.Conv2d(512, 1, 4), nn.Flatten())
     made = Adversarial(maker, critic, pictures, latent=4, objective="wasserstein", batch=8)
     assert failures("clip_bound", made, methods.wasserstein_clipping(0.01)) == []
+
+
+def test_samples_of_a_fixed_mean() -> None:
+    def ends_in(*last: nn.Module) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2), *last)
+
+    found = [
+        inspect(
+            Adversarial(lambda last=last: ends_in(*last), lambda: mlp(2, 8, 1), PLANE, latent=4),
+            None,
+            kinds=["fixed_statistics"],
+        )
+        for last in ((nn.Softmax(1),), (nn.LayerNorm(2, elementwise_affine=False),), (nn.Tanh(),), ())
+    ]
+    assert [[finding.failure for finding in each] for each in found] == [["data scale"], ["normalisation"], [], []]
+    assert "Softmax" in found[0][0].evidence
+
+
+def test_dropout_of_most_units() -> None:
+    def judge(share: float) -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 8), nn.Dropout(share), nn.Linear(8, 1))
+
+    heavy, usual = (Adversarial(lambda: mlp(4, 8, 2), lambda p=p: judge(p), PLANE, latent=4) for p in (0.9, 0.5))
+    (finding,) = inspect(heavy, None, kinds=["dropout"])
+    assert "90%" in finding.evidence and not inspect(usual, None, kinds=["dropout"])
+
+
+def test_one_sample_and_copies_of_it() -> None:
+    for data in (PLANE[:1], PLANE[:1].repeat(300, 1)):
+        (finding,) = inspect(
+            Adversarial(lambda: mlp(4, 8, 2), lambda: mlp(2, 8, 1), data, latent=4, batch=1),
+            None,
+            kinds=["sample_count"],
+        )
+        assert finding.failure == "too few data" and finding.by_hand
+
+
+def test_a_forward_without_a_graph_can_only_be_mended_by_hand() -> None:
+    class Cut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.unused, self.last = nn.Linear(4, 8), nn.Linear(4, 8), nn.Linear(8, 2)
+
+        def forward(self, z: Tensor) -> Tensor:
+            with torch.no_grad():
+                hidden = self.first(z)
+            return self.last(hidden.relu())
+
+    class Unused(Cut):
+        def forward(self, z: Tensor) -> Tensor:
+            return self.last(self.first(z).relu())
+
+    cut, unused = (
+        inspect(Adversarial(kind, lambda: mlp(2, 8, 1), PLANE, latent=4), None, kinds=["gradient_reach"])
+        for kind in (Cut, Unused)
+    )
+    assert any(finding.by_hand and "no_grad" in finding.evidence for finding in cut)
+    assert not any(finding.by_hand for finding in unused) and "unused" in unused[0].evidence
+
+
+def test_a_momentum_that_averages_too_long() -> None:
+    game = Adversarial(lambda: mlp(4, 8, 2), lambda: mlp(2, 8, 1), PLANE, latent=4)
+    found = [
+        inspect(game, methods.alternating(learning_rate=1e-3, betas=(beta, 0.999)), kinds=["learning_rates"])
+        for beta in (0.999, 0.9)
+    ]
+    assert [finding.failure for finding in found[0]] == ["oscillation or limit cycle"] and not found[1]

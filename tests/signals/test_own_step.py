@@ -34,8 +34,10 @@ def test_the_direction_of_a_step(observe: Observe) -> None:
 
 def test_finding(past: Past) -> None:
     values = {"own_step.gap": 3.0, "own_step.towards_real": -2.0, "spread.distance": 0.9}
-    (finding,) = OwnStep().findings(past(values))
+    own = artists(wrong_sign, judge)
+    (finding,) = OwnStep().findings(past(values, game=own))
     assert finding.failure == "wiring"
-    assert not OwnStep().findings(past({**values, "own_step.towards_real": 2.0}))
-    assert not OwnStep().findings(past({**values, "own_step.gap": np.resize([3.0, -3.0], 13)}))
-    assert not OwnStep().findings(past({**values, "own_step.gap": 0.01}))
+    assert not OwnStep().findings(past({**values, "own_step.towards_real": 2.0}, game=own))
+    assert not OwnStep().findings(past({**values, "own_step.gap": np.resize([3.0, -3.0], 13)}, game=own))
+    assert not OwnStep().findings(past({**values, "own_step.gap": 0.01}, game=own))
+    assert not OwnStep().findings(past(values))  # the signs of the library's objectives are right

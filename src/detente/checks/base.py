@@ -20,7 +20,7 @@ from detente.data.base import Data
 from detente.errors import InvalidValue, require
 from detente.game import Batch, Buffers, Vectors
 from detente.games.adversarial import Adversarial
-from detente.games.gan import gan_of
+from detente.games.gan import gan_of, resembles
 from detente.modules.net import Call
 from detente.modules.output_range import SCALES
 from detente.modules.randomness import NUMPY, PYTHON, seeded
@@ -60,12 +60,14 @@ class Finding:
         evidence: a sentence with the numbers that show it.
         certainty: how sure it is, in (0, 1].
         remedy: what to change, as a sentence; names options and arguments.
+        by_hand: whether only a change of the user's own code or data helps, so that no cure is worth its compute.
     """
 
     failure: str
     evidence: str
     certainty: float
     remedy: str
+    by_hand: bool = False
 
     def __post_init__(self) -> None:
         require(self.failure in FAILURES, "failure", self.failure, f"one of {', '.join(FAILURES)}")
@@ -235,7 +237,8 @@ class Setup:
         for batch in (self.small_batch, self.batch):
             real = batch[self.gan.real_entry].to(samples.dtype)
             for start in range(0, len(samples) - len(real) + 1, len(real)):
-                found[start : start + len(real)] |= torch.equal(samples[start : start + len(real)], real)
+                part = samples[start : start + len(real)]
+                found[start : start + len(real)] |= torch.equal(part, real) or resembles(part, real)
         return found
 
     def losses_at(self, real: float, fake: float) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from detente.checks.base import Check, Finding, Setup, starts_at_zero
@@ -37,8 +38,26 @@ class ConstantNetworks(Check):
             evidence = "The generator returns the same sample for every latent."
             cause = _cause(setup, setup.generator)
             certainty = 0.4 if starts_at_zero(setup.module(setup.generator)) else 0.95
+            if not cause and (always := self._always(setup)):
+                evidence, remedy = f"{evidence[:-1]}, {always}.", "Let the generator's forward use new latents."
+                return [*findings, Finding("wiring", evidence, 0.95, remedy, by_hand=True)]
             findings.append(Finding("vanishing gradient", evidence + cause, certainty, _REMEDY))
         return findings
+
+    def _always(self, setup: Setup) -> str:
+        """Return in words why the generator's samples are the same with any weights; empty if they are not."""
+        first = setup.generator_call.inputs[0] if setup.generator_call.inputs else None
+        if isinstance(first, Tensor) and len(first) > 1 and bool((first == first[:1]).all()):
+            return "since all latents of a batch are the same"
+        name, parts = setup.generator, [*setup.module(setup.generator).modules()]
+        if any("norm" in type(part).__name__.lower() for part in parts):
+            return ""
+        vectors, generator = setup.point[0], torch.Generator().manual_seed(5)
+        for scale in (0.1, 0.5):
+            other = scale * torch.randn(vectors[name].shape, generator=generator).to(vectors[name])
+            if not self._constant(setup.generate({**vectors, name: other})):
+                return ""
+        return "also with other weights: its forward does not use the latents"
 
     def _constant(self, outputs: Tensor) -> bool:
         outputs = outputs.double().flatten(1) if outputs.dim() > 1 else outputs.double().unsqueeze(1)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from detente.autodiff import player_gradient
 from detente.checks.base import Check, Finding, Setup, starts_at_zero
@@ -46,6 +47,13 @@ class GradientReach(Check):
                 evidence = f"The gradient of the {player}'s loss is exactly 0 for all of its parameters."
                 certainty = 0.4 if any(starts_at_zero(setup.module(name)) for name in gradients) else 0.95
                 findings.append(Finding("vanishing gradient", evidence, certainty, _REMEDY))
+            elif silent and not starts_at_zero(setup.module(player)) and self._never(setup, player, silent):
+                evidence = (
+                    f"The {player}'s weights {', '.join(silent[:3])} change its outputs, but get a gradient of exactly "
+                    "0, with any weights: its forward computes them under torch.no_grad() or detaches them."
+                )
+                remedy = f"Remove torch.no_grad(), .detach(), .data or .item() from the {player}'s forward."
+                findings.append(Finding("wiring", evidence, 0.95, remedy, by_hand=True))
             elif silent and not starts_at_zero(setup.module(player)):
                 evidence = f"The {player}'s weights {', '.join(silent[:3])} get a gradient of exactly 0."
                 findings.append(Finding("wiring", evidence, 0.6, _REMEDY))
@@ -56,6 +64,28 @@ class GradientReach(Check):
                     remedy = "Use ReLU or LeakyReLU, fewer layers, normalisation or residual connections."
                     findings.append(Finding("vanishing gradient", evidence, 0.7, remedy))
         return [*findings, *self._cut(setup)]
+
+    def _never(self, setup: Setup, player: str, silent: list[str]) -> bool:
+        """Whether weights change a player's outputs, but have no gradient with other, random weights either."""
+        layout, generator = setup.game.layouts[player], torch.Generator().manual_seed(7)
+
+        def random() -> dict[str, Tensor]:
+            sizes = {name: x[0].numel() if x.dim() > 1 else 1 for name, x in pieces.items()}
+            noise = {name: torch.randn(x.shape, generator=generator) for name, x in pieces.items()}
+            return {name: (noise[name] * (2 / max(1, sizes[name])) ** 0.5).to(x) for name, x in pieces.items()}
+
+        def outputs(parts: dict[str, Tensor]) -> Tensor:
+            vectors = {**setup.point[0], player: layout.flatten(parts)}
+            return setup.generate(vectors) if player == setup.generator else setup.scores(setup.few, vectors)
+
+        pieces = layout.unflatten(setup.point[0][player])
+        first, second = random(), random()
+        vectors = {**setup.point[0], player: layout.flatten(first)}
+        block = player_gradient(setup.game, player, vectors, setup.point[1], setup.small_batch).field[player]
+        found = layout.unflatten(block)
+        if any(bool(found[name].any()) for name in silent) or not bool(block.any()):
+            return False
+        return not torch.equal(outputs(first), outputs({**first, **{name: second[name] for name in silent}}))
 
     def _cut(self, setup: Setup) -> list[Finding]:
         """Return a finding if the generator's loss has scores in it, but no gradient comes through them."""

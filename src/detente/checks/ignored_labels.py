@@ -55,7 +55,29 @@ class IgnoredLabels(Check):
                 evidence = f"The {player}'s output {same} if all {len(labels[0])} samples get another label."
                 remedy = f"Use the labels in the {player}'s forward, e.g. an embedding that is joined to its input."
                 findings.append(Finding("labels ignored", evidence, 0.95 if change == 0 else 0.7, remedy))
-        return findings or self._unseen(setup)
+        return findings or self._unseen(setup) or self._others(setup)
+
+    def _others(self, setup: Setup) -> list[Finding]:
+        """Return a finding if generated samples are judged with other labels than they are generated with."""
+        if isinstance(setup.game, Adversarial):
+            return []
+        given: list[Tensor] = []
+        apart, judged = 0, 0
+        for player, call in setup.calls:
+            labels = [x for x in tree_leaves((call.inputs, dict(call.keywords))) if _is_label(x)]
+            if player == setup.generator:
+                given += labels
+            elif player == setup.discriminator and len(labels) == 1 and isinstance(call.inputs[0], Tensor):
+                generated = not bool(setup.is_real(call.inputs[0]).any())
+                judged += generated
+                apart += generated and not any(torch.equal(labels[0], x) for x in given)
+        if not given or not judged or apart < judged:
+            return []
+        evidence = (
+            f"The {setup.discriminator} gets other labels with the generated samples than the {setup.generator} got."
+        )
+        remedy = f"Give both networks the same labels: one tensor for {setup.generator} and {setup.discriminator}."
+        return [Finding("labels ignored", evidence, 0.85, remedy)]
 
     def _unseen(self, setup: Setup) -> list[Finding]:
         """Return a finding if the generator's loss depends on labels that the generator does not get."""

@@ -32,6 +32,7 @@ class LearningRates(Check):
         least: smallest accepted rate.
         ratio: largest accepted ratio of the two rates.
         rotating: rate from which simultaneous steps with β₁ ≥ 0.9 are doubtful.
+        heavy: largest accepted β₁ or momentum.
 
     Source: Radford, Metz & Chintala 2016, DCGAN (arXiv:1511.06434), section 4 (rates of Adam, β₁); Heusel et al. 2017,
         GANs Trained by a Two Time-Scale Update Rule (arXiv:1706.08500); ML4ME, GAN Training Pitfalls (rates of 1e-5 and
@@ -46,6 +47,7 @@ class LearningRates(Check):
     least: float = 1e-7
     ratio: float = 8.0
     rotating: float = 2e-3
+    heavy: float = 0.95
 
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return findings on the size and on the ratio of the rates."""
@@ -75,6 +77,13 @@ class LearningRates(Check):
             findings.append(Finding("vanishing gradient", evidence, 0.6, "Use a learning rate of 2e-4."))
         if len(rates) == 2:
             findings += self._ratio(setup, rates, kinds) + self._rotation(setup, optimizers, rates, adaptive)
+        heavy = {player: _momentum(optimizers[player]) for player in pairs}
+        heavy = {player: value for player, value in heavy.items() if value > self.heavy}
+        if heavy:
+            shown = ", ".join(f"{value:g} ({player})" for player, value in heavy.items())
+            evidence = f"A momentum of {shown} averages gradients of {1 / (1 - max(heavy.values())):.0f} steps or more."
+            remedy = "Use betas=(0.5, 0.999) or (0.0, 0.99) of Adam, and no momentum above 0.9."
+            findings.append(Finding("oscillation or limit cycle", evidence, 0.65, remedy))
         return findings
 
     def _ratio(self, setup: Setup, rates: dict[str, float], kinds: dict[str, str]) -> list[Finding]:
@@ -139,6 +148,13 @@ def _rate(optimizer: Any) -> tuple[str, float | None]:
         steps = (0, 100, 1000, 10_000)
         return kind, max(float(value(rate, torch.tensor(step), torch.float64)) for step in steps)
     return kind, float(rate) if isinstance(rate, Real) else None
+
+
+def _momentum(optimizer: Any) -> float:
+    """Return an optimizer's β₁ or momentum, below 1; 0 if it has none."""
+    momentum = _settings(optimizer)[1].get("momentum")
+    numbers = [x for x in (momentum, _first_beta(optimizer)) if isinstance(x, Real) and 0 <= float(x) < 1]
+    return max(map(float, numbers), default=0.0)
 
 
 def _first_beta(optimizer: Any) -> float:

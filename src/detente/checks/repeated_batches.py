@@ -37,13 +37,14 @@ class RepeatedBatches(Check):
         if None not in latents and torch.equal(*latents):  # pyright: ignore[reportArgumentType]
             evidence = f"The {setup.generator} gets the same {len(latents[0])} latents in every batch."  # type: ignore
             found.append(
-                Finding("sampling", evidence, 0.9, "Draw new latents in every step: torch.randn in the batch.")
+                Finding("sampling", evidence, 0.9, "Draw new latents in every step: torch.randn in the batch.", True)
             )
         first, second = (batch[setup.gan.real_entry] for batch in batches)
         if torch.equal(first, second):
             evidence = f"Every batch holds the same {len(first)} real samples."
             certainty = 0.85 if len(first) < self.whole else 0.4
-            found.append(Finding("sampling", evidence, certainty, "Draw other samples of the set for every batch."))
+            remedy = "Draw other samples of the set for every batch."
+            found.append(Finding("sampling", evidence, certainty, remedy, by_hand=True))
         return found
 
     def _latents(self, setup: Setup, batch: dict[str, Tensor], seed: int) -> Tensor | None:

@@ -24,7 +24,6 @@ class SampleCount(Check):
     """
 
     at_construction: ClassVar[bool] = False  # a few samples do for a trial
-    calls_networks: ClassVar[bool] = False
 
     images: int = 1000
     points: int = 200
@@ -33,12 +32,17 @@ class SampleCount(Check):
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return at most one finding."""
         size, numbers = setup.size, setup.real[0].numel()
+        rows = setup.real.flatten(1)
+        alike = bool((rows == rows[:1]).all()) and float(setup.fake.double().std(0).max()) > 0  # not a Dirac-GAN
+        if alike and len(rows) > 0:
+            count = "There is only one sample" if len(rows) == 1 else f"All {len(rows)} samples are the same"
+            evidence = f"{count}, so that there is nothing to learn but this one."
+            return [Finding("too few data", evidence, 0.95, "Check how the data are read, and get more.", by_hand=True)]
         remedy = "Augment real and generated samples alike (filter DiffAugment), add the penalty R1, or get more data."
         least = self.images if numbers >= 64 else self.points
         if size is not None and size < least:
             evidence = f"There are {size} samples of {numbers} numbers, which a discriminator can memorise."
             return [Finding("too few data", evidence, 0.75 if size > least // 4 else 0.9, remedy)]
-        rows = setup.real.flatten(1)
         share = len(torch.unique(rows, dim=0)) / len(rows)
         if numbers >= 64 and share < self.distinct:
             evidence = f"Only {share:.0%} of {len(rows)} samples are different from each other."

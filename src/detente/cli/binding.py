@@ -99,6 +99,14 @@ def make(value: Any) -> Any:
     return {key: make(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
+def has_own(value: Any) -> bool:
+    """Return whether a user's own class, function or object is part of a bound value."""
+    if isinstance(value, Member):
+        return not isinstance(value.target, Outline) or has_own(value.settings)
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return any(map(has_own, inside))
+
+
 def plain(value: Any) -> Any:
     """Return a bound value as YAML holds it."""
     if isinstance(value, Member):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from detente import checks
-from detente.cli.binding import Word, load, make, plain
+from detente.cli import rehearsal
+from detente.cli.binding import Word, has_own, load, make, plain
 from detente.cli.command_words import Parser, documented, member_page, with_type
 from detente.cli.display import print_members
 from detente.cli.naming import find, members_for, parameters
@@ -72,10 +74,30 @@ def parse(command_parser: Parser, words: Sequence[str]) -> SimpleNamespace:
     return command_parser.values(options)
 
 
+def rehearse(*each: SimpleNamespace) -> None:
+    """Raise the first mistake in parsed options that shows without importing PyTorch, or a user's own modules again."""
+    ours = [options for options in each if not has_own(vars(options))]
+    if mistake := rehearsal.first_mistake([partial(_build, options, partial(rehearsal.attempt, make)) for options in ours]):
+        raise mistake
+
+
+def check(command_parser: Parser, options: SimpleNamespace) -> None:
+    """Raise the first mistake in parsed options that shows without importing PyTorch; with a user's own modules, any."""
+    if rehearsal.is_possible() and not has_own(vars(options)):
+        rehearse(options)
+    else:
+        build(command_parser, options)
+
+
 def build(command_parser: Parser, options: SimpleNamespace) -> Run:
     """Return the run that parsed options describe; an error of the run or its parts names the option."""
+    rehearse(options)
+    return _build(options, make)
+
+
+def _build(options: SimpleNamespace, making: Callable[[Any], Any]) -> Run:
     with checks.off():  # commands that look for faults say so themselves
-        settings = {name: make(getattr(options, name)) for name in FIELDS}
+        settings = {name: making(getattr(options, name)) for name in FIELDS}
     try:
         return RUN(**settings)
     except InvalidValue as error:

@@ -141,7 +141,7 @@ class Case:
         one has a mean squared slope of about 1/variance.
         """
         real = self.real if self.units is None else self.units.standard(self.real)
-        return float(real.flatten(1).var(0).sum()) or 1.0  # of data that are one point
+        return float(real.flatten(1).var(0, correction=0).sum()) or 1.0  # of data that are one point
 
     @property
     def penalty_strength(self) -> float:

@@ -42,7 +42,7 @@ def _draw(
     """Return `count` points around modes drawn by `weights`, or around mode k mod modes if `weights` is None."""
     device = generator.device
     if weights is None:
-        means = centres.to(device).repeat(-(-count // len(centres)), 1)[:count]
+        means = centres.to(device).expand(-(-count // len(centres)), -1, -1).flatten(0, 1)[:count]  # faster than repeat
     else:
         modes = torch.multinomial(weights.to(device), count, replacement=True, generator=generator)
         means = centres.to(device).index_select(0, modes)

@@ -12,6 +12,7 @@ from detente.modules.output_range import SCALES, bounds
 from detente.modules.rescaled import Units
 
 COLUMNS, REAL, FAKE = 64, 4096, 64
+LATENT_SIZES = 0.02, 20.0  # root mean squares of latents with which usual initial weights work
 NUMBERS = 2**22
 
 
@@ -50,6 +51,18 @@ def units_for(gan: Any) -> Units:
     else:
         offset, scale = mean, deviation
     return Units(offset.float(), scale.float())
+
+
+def latent_size(gan: Any) -> float | None:
+    """Return the root mean square of the generator's latents; None if its first input is not a vector of numbers."""
+    generator = torch.Generator().manual_seed(0)
+    vectors, buffers = gan.game.initial(generator)
+    calls = gan.generator_inputs(vectors, buffers, gan.batch(generator), generator)
+    first = calls[0].inputs[0] if calls and calls[0].inputs else None
+    vector = isinstance(first, Tensor) and first.is_floating_point() and first.numel() > 0 and first.dim() > 1
+    if not vector or first[0].numel() != first.shape[1]:  # pictures, in image-to-image games
+        return None
+    return float(first.double().square().mean().sqrt())
 
 
 def _bounds(gan: Any) -> tuple[float | None, float | None]:

@@ -199,6 +199,7 @@ def gan_of(game: Game) -> Gan:
     raise InvalidValue("game", type(game).__name__, _ALLOWED)
 
 
+ALIKE = 0.8  # correlation with real samples from which a tensor is these, in other units or with noise
 _ALLOWED = "a GAN: Adversarial, Conditional, or Networks with a generator and a discriminator"
 
 
@@ -227,22 +228,23 @@ def _of_networks(game: Networks) -> Gan:
     batch = game.example()
     calls = _recorded(game, vectors, buffers, batch, torch.Generator().manual_seed(0))
     real = {name: x for name, x in batch.items() if x.is_floating_point() and x.dim() > 1}
-    found: list[tuple[str, str, str, Call]] = []
-    for judge, call in calls:
-        entry = next((n for n, x in real.items() if call.inputs and _holds(call.inputs[0], x)), None)
-        if entry is None:
-            continue
-        for player in dict.fromkeys(name for name, _ in calls if name != judge):
-            with torch.no_grad():
-                outputs = [_output(game, vectors, buffers, player, each) for name, each in calls if name == player]
-            outputs = [x for x in outputs if isinstance(x, Tensor) and x.shape[1:] == real[entry].shape[1:]]
-            judged = [each.inputs[0] for name, each in calls if name == judge and each.inputs]
-            if any(_contains(x, made) for x in judged for made in outputs):
-                return _gan_of_networks(game, player, judge, entry, call)
-            if outputs:  # which are changed before they are judged
-                found.append((player, judge, entry, call))
-    if found:
-        return _gan_of_networks(game, *found[0])
+    for holds in (_holds, resembles):
+        found: list[tuple[str, str, str, Call]] = []
+        for judge, call in calls:
+            entry = next((n for n, x in real.items() if call.inputs and holds(call.inputs[0], x)), None)
+            if entry is None:
+                continue
+            for player in dict.fromkeys(name for name, _ in calls if name != judge):
+                with torch.no_grad():
+                    outputs = [_output(game, vectors, buffers, player, each) for name, each in calls if name == player]
+                outputs = [x for x in outputs if isinstance(x, Tensor) and x.shape[1:] == real[entry].shape[1:]]
+                judged = [each.inputs[0] for name, each in calls if name == judge and each.inputs]
+                if any(_contains(x, made) for x in judged for made in outputs):
+                    return _gan_of_networks(game, player, judge, entry, call)
+                if outputs:  # which are changed before they are judged
+                    found.append((player, judge, entry, call))
+        if found:
+            return _gan_of_networks(game, *found[0])
     raise InvalidValue("game", f"Networks of {', '.join(game.players)}", _ALLOWED)
 
 
@@ -288,6 +290,15 @@ def _holds(x: Any, real: Tensor) -> bool:
     if not isinstance(x, Tensor) or x.shape[1:] != real.shape[1:] or len(x) < len(real):
         return False
     return any(torch.equal(part, real.to(x.dtype)) for part in x.split(len(real)) if len(part) == len(real))
+
+
+def resembles(x: Any, real: Tensor) -> bool:
+    """Whether a tensor is some samples after a change: other units, or a little noise."""
+    if not isinstance(x, Tensor) or x.shape != real.shape or len(x) < 4 or not x.is_floating_point():
+        return False
+    first, second = ((each - each.mean(0)).double().flatten() for each in (x, real))
+    size = float(first.norm() * second.norm())
+    return size > 0 and abs(float(first @ second)) > ALIKE * size
 
 
 def _contains(x: Any, made: Tensor) -> bool:

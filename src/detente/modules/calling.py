@@ -203,9 +203,9 @@ def build(name: str, builder: Build, generator: torch.Generator) -> nn.Module:
                 name, type(builder).__name__, "a module that can be copied (copy.deepcopy)", first
             ) from error
     require(callable(builder), name, builder, allowed)
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # where a factory may put a module
-    with torch.random.fork_rng(gpus), seeded(seed, torch.device("cpu")):
+    with torch.random.fork_rng(gpus):
         torch.manual_seed(seed)
         try:
             module = builder()

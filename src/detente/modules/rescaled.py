@@ -70,6 +70,17 @@ class _Filtered:
         return (self.change(inputs[0], torch.Generator(inputs[0].device).manual_seed(seed)), *inputs[1:])
 
 
+@dataclass(frozen=True)
+class _Divided:
+    """The hook that divides a module's first input by a number."""
+
+    scale: float
+
+    def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        del module
+        return (inputs[0] / self.scale, *inputs[1:])
+
+
 def rescale_outputs(module: nn.Module, units: Units) -> nn.Module:
     """Make a module return samples in the data's units, x = offset + scale G(z), in place; return it."""
     _register(module, units)
@@ -81,6 +92,12 @@ def rescale_inputs(module: nn.Module, units: Units) -> nn.Module:
     """Make a module work in standard units, D((x − offset)/scale), in place; return it."""
     _register(module, units)
     module.register_forward_pre_hook(_Inputs())
+    return module
+
+
+def divide_inputs(module: nn.Module, scale: float) -> nn.Module:
+    """Divide a module's first input by a number, in place; return the module."""
+    module.register_forward_pre_hook(_Divided(scale))
     return module
 
 

@@ -32,8 +32,18 @@ CERTAIN = 0.5  # findings that are less certain are mentioned, but not treated
 ENOUGH = {"variance": (0.6, 1.6), "cells": 0.75, "spread": 0.6, "distance": 0.3}  # of samples that count as cured
 SURE = 0.8  # findings before any step that are as certain come first
 GOOD = 0.4  # coverage and precision, relative to real samples, of a run that refutes a suspicion
+WEAK = 0.5  # certainty of what a check suspects up to which samples that are roughly right refute it
 DOUBTFUL = 0.4  # certainty of what a check suspects and a run with good samples does not confirm
 UNSEEN = ("too few data", "labels ignored", "artefact")  # failures in spite of which samples seem good
+SYMPTOMS = (
+    "collapse",
+    "oscillation or limit cycle",
+    "discriminator overpowers",
+    "generator overpowers or discriminator dead",
+    "vanishing gradient",
+    "blow-up",
+)  # failures that others may cause
+PROBABLE = 0.65  # certainty from which a cause is among the first two findings
 EVIDENCE = 3  # sentences of evidence for a failure
 FILE = "rescue.json"
 
@@ -91,6 +101,11 @@ class Rescue:
     def healthy(self) -> bool:
         """Whether nothing is wrong."""
         return not any(finding.certainty >= CERTAIN for finding in self.findings)
+
+    @property
+    def only_by_hand(self) -> bool:
+        """Whether something is wrong that only a change of the user's own code or data removes."""
+        return any(finding.by_hand and finding.certainty >= SURE for finding in self.findings)
 
     @property
     def verdict(self) -> str:
@@ -188,13 +203,13 @@ def rescuing(
     if points:
         result.before = Quality(**points[-1]["quality"])
         result.score_before = statistics.fmean(point["score"] for point in points[-LATEST:])
-        if _refutes(result.before, history):
-            checked = [_refuted(finding) for finding in checked]
+        least = SURE if _refutes(result.before, history) else WEAK + 1e-9 if _roughly_right(result.before) else 0.0
+        checked = [_refuted(finding, least) for finding in checked]
     result.findings = _merged(checked, findings_of(history))
     result.cost = short.observed.steps / steps
     _save(result)
     yield result, Event("short run", short.observed.steps, short.observed.steps)
-    if result.healthy:
+    if result.healthy or result.only_by_hand:
         return
     own = _remembered(folder, "seconds_per_step", lambda: seconds_per_step(game, method))
     treated = [finding for finding in result.findings if finding.certainty >= CERTAIN]
@@ -250,9 +265,15 @@ def _refutes(quality: Quality, history: History) -> bool:
     return not history.far and alike and low <= quality.variance <= high
 
 
-def _refuted(finding: Finding) -> Finding:
-    """Return what a check suspects, less certain since the run's samples are good; what they do not show stays."""
-    if finding.certainty >= SURE or finding.failure in UNSEEN:
+def _roughly_right(quality: Quality) -> bool:
+    """Return whether samples are where the data are, and as wide."""
+    low, high = ENOUGH["variance"]
+    return low <= quality.variance <= high and quality.distance <= ENOUGH["distance"]
+
+
+def _refuted(finding: Finding, least: float) -> Finding:
+    """Return what a check suspects, less certain if it is below `least`; what samples do not show stays."""
+    if finding.certainty >= least or finding.failure in UNSEEN:
         return finding
     return replace(finding, certainty=min(finding.certainty, DOUBTFUL))
 
@@ -261,17 +282,27 @@ def _merged(checked: Sequence[Finding], observed: Sequence[Finding]) -> list[Fin
     """Return one finding for each failure, with the evidence of both stages.
 
     What is surely wrong before any step comes first, since it may be the cause of what a run shows; then the most
-    certain.
+    certain. A probable cause is among the first two, also where symptoms are more certain.
     """
     by_failure: dict[str, list[Finding]] = {}
     for finding in sorted((*checked, *observed), key=lambda finding: -finding.certainty):
         by_failure.setdefault(finding.failure, []).append(finding)
     causes = {finding.failure for finding in checked if finding.certainty >= SURE}
     merged = [
-        replace(same[0], evidence=" ".join(dict.fromkeys(finding.evidence for finding in same[:EVIDENCE])))
+        replace(
+            same[0],
+            evidence=" ".join(dict.fromkeys(finding.evidence for finding in same[:EVIDENCE])),
+            by_hand=any(finding.by_hand and finding.certainty >= SURE for finding in same),
+        )
         for same in by_failure.values()
     ]
-    return sorted(merged, key=lambda finding: finding.failure not in causes)
+    ordered = sorted(merged, key=lambda finding: finding.failure not in causes)
+    if all(finding.failure in SYMPTOMS for finding in ordered[:2]):
+        probable = [f for f in ordered[2:] if f.failure not in SYMPTOMS and f.certainty >= PROBABLE]
+        if probable:
+            ordered.remove(probable[0])
+            ordered.insert(1, probable[0])
+    return ordered
 
 
 def _parse(budget: str | float) -> float:

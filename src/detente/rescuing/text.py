@@ -37,6 +37,8 @@ def tried(result: Rescue) -> list[str]:
     """Return the trials with their outcomes."""
     if result.healthy:
         return ["Tried: nothing, since nothing needs a cure."]
+    if result.only_by_hand:
+        return ["Tried: nothing. Only a change of your own code or data helps; see the finding."]
     if not result.trials:
         return ["Tried: nothing. No cure fits; change what the findings name."]
     heading = f"Tried ({result.cost:.2g} of {result.budget:g} runs' compute)"

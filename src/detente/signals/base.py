@@ -26,6 +26,7 @@ TREND = 2.0  # standard errors from which a slope counts
 FAR = 0.1  # energy distance from which samples are far from the data; one mode instead of all gives 1
 FROZEN = 0.04  # relative range of the distance in which the samples do not change
 YOUNG, EARLY = 0.15, 0.35  # shares of the whole run up to which it is young, or early
+NARROW = 0.25  # variance of the samples, relative to the data's, below which they are narrow
 LARGE = 300_000  # parameters from which a game is large
 SAMPLES = 512  # generated, seen and held-out samples at each observation
 
@@ -206,6 +207,15 @@ class History:
         """Whether the samples have never spread and the run is young: they need longer, whatever they do now."""
         variance = finite(self["spread.variance"])
         return len(variance) > 0 and variance.max() < 0.3 and (self.young or self.searching)
+
+    @property
+    def growing(self) -> bool:
+        """Whether the samples are still narrow, but get wider so steadily that they would reach the data's width."""
+        variance = finite(self["spread.variance"])
+        third, last = self.quarters("spread.log_variance")
+        steady = self.trend("spread.log_variance") > TREND and last - third > 0.06  # by at least 15 %
+        narrow = len(variance) > 0 and variance[-1] < NARROW
+        return narrow and steady and self.expected("spread.log_variance") > math.log10(NARROW)
 
     @property
     def young(self) -> bool:

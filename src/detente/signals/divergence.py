@@ -18,12 +18,14 @@ class Divergence(Signal):
     Args:
         grown: growth of a loss's size from which it blows up.
         large: size of a loss from which it blows up.
+        worse: amount by which a discriminator that blows up does worse than a constant; in working GANs it is below 1.
 
     Source: Zhang et al. 2021, AutoTrainer (ICSE), for the size of an exploding loss.
     """
 
     grown: float = 1e3
     large: float = 1e5
+    worse: float = 3.0
 
     def __call__(self, observation: Observation) -> Mapping[str, float]:
         """Return the largest parameter of each player, and the largest sample and score."""
@@ -51,6 +53,14 @@ class Divergence(Signal):
                     Finding("blow-up", evidence, 0.85, remedy),
                 ]
             return [Finding("blow-up", evidence, 0.97, _REMEDY)]
+        advantage = finite(history.late("separation.advantage"))
+        linear = type(getattr(game, "objective", None)).__name__ == "Wasserstein"
+        if len(advantage) >= 3 and not linear and history.far and np.median(advantage) < -self.worse:
+            evidence = (
+                f"The discriminator's loss is {-np.median(advantage):.3g} above that of a constant: its scores are "
+                "huge, and often wrong."
+            )
+            return [Finding("blow-up", evidence, 0.75, _REMEDY)]
         for role in ("discriminator", "generator"):
             losses = np.abs(finite(history.loss(role, 1.0)))
             if len(losses) < 8:
@@ -61,7 +71,6 @@ class Divergence(Signal):
             )
             if late > self.large or late > self.grown * max(early, 0.1):
                 evidence = f"The {role}'s loss has grown from {early:.3g} to {late:.3g}."
-                linear = type(getattr(game, "objective", None)).__name__ == "Wasserstein"
                 return [Finding("blow-up", evidence, 0.6 if linear else 0.85, _REMEDY)]
         return []
 

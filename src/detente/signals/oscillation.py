@@ -52,7 +52,7 @@ class Oscillation(Signal):
         distances = finite(history.late("spread.distance"))
         if history.improving or (len(distances) and np.median(distances) < FAR):
             return []
-        if history.unformed or history.young:
+        if history.unformed or history.young or history.growing:
             return []  # the samples still look for the data
         found = [f for f in (self._modes(history), self._mean(history), self._width(history)) if f is not None]
         return [max(found, key=lambda finding: finding.certainty)] if found else []

@@ -56,6 +56,8 @@ class OwnStep(Signal):
 
     def findings(self, history: History) -> Sequence[Finding]:
         """Return a wrong sign."""
+        if type(getattr(history.gan.game, "objective", None)).__module__.startswith("detente."):
+            return []  # its signs are right; what is seen is another function in evaluation mode
         gaps, moves = (finite(history.late(f"own_step.{x}")) for x in ("gap", "towards_real"))
         if min(len(gaps), len(moves)) < 4 or not history.far:
             return []

@@ -64,7 +64,7 @@ class Reference:
         rows = rows.repeat(-(-FEWEST // len(rows)), 1) if len(rows) < FEWEST else rows
         self.mean, self.count = rows.mean(0), len(rows) // 2
         centred = rows - self.mean
-        if rows.shape[1] <= DIRECTIONS:
+        if rows.shape[1] <= DIRECTIONS or not bool(centred.any()):
             scale = centred.std(0)
             self.basis = torch.diag(1 / torch.where(scale > 0, scale, _size_of_constants(scale, self.mean)))
         else:

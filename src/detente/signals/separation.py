@@ -23,6 +23,7 @@ class Separation(Signal):
     Args:
         perfect: area from which the discriminator separates perfectly.
         chance: distance of the area from ½ up to which it is no better than chance.
+        near: distance of the samples to the data up to which samples of the data's variance may be a draw.
 
     Source: MathWorks, Monitor GAN Training Progress and Identify Common Failure Modes; Arjovsky & Bottou 2017, Towards
         Principled Methods for Training GANs (arXiv:1701.04862), section 2.
@@ -30,6 +31,7 @@ class Separation(Signal):
 
     perfect: float = 0.98
     chance: float = 0.1
+    near: float = 0.3
 
     def __call__(self, observation: Observation) -> Mapping[str, float]:
         """Return areas, accuracies, the gap of the mean scores and their deviation."""
@@ -76,8 +78,16 @@ class Separation(Signal):
         far = f"while the samples are far from the data (distance {distance:.2g})"
         if float(np.median(np.abs(areas - 0.5))) < self.chance:
             evidence = f"The discriminator tells real from generated samples in {np.median(areas):.0%} of pairs, {far}."
-            return Finding(failure, evidence, 0.8 if distance > 0.3 else 0.65, _DEAD)
-        if len(advantage) >= 3 and (advantage < 0).mean() > 0.6 and np.median(areas) < 0.75:
+            variance = finite(history.late("spread.variance"))
+            alike = len(variance) > 0 and 0.6 < float(np.median(variance)) < 1.6
+            sure = 0.8 if distance > self.near else 0.45 if alike else 0.65  # of a draw between equals, too
+            return Finding(failure, evidence, sure, _DEAD)
+        if (
+            len(advantage) >= 3
+            and (advantage < 0).mean() > 0.6
+            and np.median(advantage) < -2e-3
+            and np.median(areas) < 0.75
+        ):
             evidence = f"The discriminator's loss is {-np.median(advantage):.2g} above that of a constant, {far}."
             return Finding(failure, evidence, 0.6, _DEAD)
         return None

@@ -62,15 +62,13 @@ class Spread(Signal):
         """Whether the variance rises, also from very little, so that it would reach the data's in the whole run."""
         if history.trend("spread.variance") > TREND and history.expected("spread.variance") > 2 * self.narrow:
             return True
-        third, last = history.quarters("spread.log_variance")
-        grows = history.trend("spread.log_variance") > TREND and last - third > 0.06  # by at least 15 %
-        return grows and history.expected("spread.log_variance") > math.log10(self.narrow)
+        return history.growing
 
     def _missing(self, history: History) -> Sequence[Finding]:
         """Return a collapse onto some modes: precise samples in few cells, and always in the same ones."""
         cells, precision = finite(history.late("spread.cells")), finite(history.late("spread.precision"))
         variance = finite(history.late("spread.variance", 0.25))
-        if not len(cells) or not len(precision) or not history.stuck or history.unformed:
+        if not len(cells) or not len(precision) or not history.stuck or history.unformed or history.growing:
             return []
         if len(variance) and np.median(variance) > 2:
             return []  # too wide, not collapsed

@@ -23,12 +23,14 @@ class UpdateRatio(Signal):
     Args:
         large: ratio from which steps are too large.
         grown: growth of the weights from which they blow up.
+        still: ratio below which weights stand still.
 
     Source: the rule of 10⁻³ of Karpathy's CS231n notes (Ratio of weights:updates); public reports.
     """
 
     large: float = 0.1
     grown: float = 30.0
+    still: float = 1e-7
 
     def __call__(self, observation: Observation) -> Mapping[str, float]:
         """Return the ratio of a step, the size of the weights, and whether they moved since the last observation."""
@@ -64,6 +66,17 @@ class UpdateRatio(Signal):
                 failure = "wiring" if role == "generator" else "generator overpowers or discriminator dead"
                 remedy = f"Give the {role}'s parameters a learning rate above 0, requires_grad, and a gradient."
                 found.append(Finding(failure, evidence, 0.9, remedy))
+        moved = finite(history.late("update_ratio.generator_moved", 0.3))
+        every = float(np.median(np.diff(history.steps))) if len(history.steps) > 2 else 1.0
+        if not found and len(moved) >= 3 and moved.max() < self.still * every and history.stuck:
+            evidence = (
+                f"In one step the generator's weights move by {np.median(moved) / every:.1g} of their size: it stands "
+                "still."
+            )
+            remedy = (
+                "Use a larger learning rate; decay a schedule by epochs, not steps; clip gradients at 1, not below."
+            )
+            found.append(Finding("vanishing gradient", evidence, 0.75, remedy))
         blown = [finding for role in ("generator", "discriminator") for finding in self._blown(history, role)]
         return [*found, *sorted(blown, key=lambda finding: -finding.certainty)[:1]]
 

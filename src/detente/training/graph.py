@@ -6,18 +6,16 @@ are merged, several steps form one graph, and there are no guards to check at ru
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from detente.data.cache import cache
-from detente.errors import InvalidValue
 from detente.state import Tree
+from detente.training import one_dnn
 from detente.training.cuda_graph import Recording
+from detente.training.inductor import Compiler
 
 StepFunction = Callable[[Tree, list[Tree]], tuple[Tree, Tree]]
 
@@ -38,21 +36,6 @@ def _nest(leaves: Iterator[Tensor], like: Tree) -> Tree:
     return {key: next(leaves) if isinstance(value, Tensor) else _nest(leaves, value) for key, value in like.items()}
 
 
-def _keep_compiled_code() -> None:
-    """Keep compiled code in détente's cache folder, unless the user set another: the next run compiles faster.
-
-    Importing inductor sets the variable to a folder under /tmp, which does not count as set by the user.
-    """
-    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
-
-    if os.environ.get("TORCHINDUCTOR_CACHE_DIR", default_cache_dir()) != default_cache_dir():
-        return
-    with contextlib.suppress(OSError, InvalidValue):  # no home directory, or it is not writable
-        folder = cache() / "inductor"
-        folder.mkdir(parents=True, exist_ok=True)
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
-
-
 def _on_gpu(tensors: list[Tensor]) -> bool:
     return all(tensor.device.type == "cuda" for tensor in tensors)
 
@@ -65,9 +48,7 @@ class Graph:
     """
 
     def __init__(self, function: StepFunction, inputs: Tree) -> None:
-        from torch import _inductor  # here, like its parts, because importing the compiler takes seconds
-        from torch._functorch.compile_utils import fx_graph_cse
-        from torch._inductor import config
+        from torch._functorch.compile_utils import fx_graph_cse  # here, because importing the compiler takes seconds
         from torch.fx.experimental.proxy_tensor import make_fx
 
         self.like: tuple[Tree, Tree] | None = None
@@ -78,18 +59,16 @@ class Graph:
             return leaves_of(after) + leaves_of(infos)
 
         example = leaves_of(inputs)
+        compiler = Compiler(example)
         graph = make_fx(traced)(*example)
         merged = torch.fx.GraphModule(graph, fx_graph_cse(graph.graph))
         merged.graph.eliminate_dead_code()
+        if example[0].device.type == "cpu" and one_dnn.pays():
+            one_dnn.use_one_dnn(merged)
         merged.recompile()
         for node in merged.graph.nodes:
             node.meta.clear()  # tensors of several fake modes, on which the C++ wrapper fails
-        _keep_compiled_code()
-
-        # On a CPU the C++ wrapper puts kernels and the calls between them in one file: faster to compile and to run.
-        options = {"cpp_wrapper": True, "cpp.vec_isa_ok": True} if example[0].device.type == "cpu" else {}
-        with config.patch(options):
-            self.compiled: Any = _inductor.compile(merged, [*example])
+        self.compiled: Any = compiler(merged)
         self.recorded, self.cuda_graph_error = False, ""
         if _on_gpu(example):
             try:

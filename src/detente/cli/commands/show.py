@@ -23,7 +23,7 @@ def main(words: Sequence[str]) -> int:
     """Print the configuration, and return the exit status."""
     parser = configuration.parser("show", DESCRIPTION, EXAMPLES)
     options = configuration.parse(parser, words)
-    configuration.build(parser, options)
+    configuration.check(parser, options)
     # Escaped if the output is not Unicode, so that the file can be read again.
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     content = configuration.resolved(parser, options)

@@ -26,6 +26,14 @@ from detente.games.scores import Scores
 from detente.games.separated import ends_in_sigmoid, separated
 from detente.modules.calling import Build, copied
 from detente.modules.joined_labels import labels_joined_to_latents, labels_joined_to_scores
+from detente.modules.replaced_activations import (
+    MOST_DROPOUT,
+    has_idle_activations,
+    largest_dropout,
+    with_less_dropout,
+    with_working_activations,
+    without_last_activation,
+)
 from detente.modules.replaced_layers import (
     has_idle_norms,
     has_layers,
@@ -35,7 +43,14 @@ from detente.modules.replaced_layers import (
     with_working_norms,
     without_mates,
 )
-from detente.modules.rescaled import Units, filter_inputs, rescale_inputs, rescale_outputs, units_of
+from detente.modules.rescaled import (
+    Units,
+    divide_inputs,
+    filter_inputs,
+    rescale_inputs,
+    rescale_outputs,
+    units_of,
+)
 from detente.networks.packed import Packed
 from detente.networks.spectral_norm import spectral_norm as with_spectral_norm
 from detente.objectives.base import Objective
@@ -62,6 +77,10 @@ def changed(
     shuffle: bool = False,
     trainable: bool = False,
     labels: bool = False,
+    activations: bool = False,
+    linear_output: bool = False,
+    dropout: bool = False,
+    latent_scale: float = 1.0,
 ) -> Game:
     """A GAN with some of its settings replaced: `changed(my_game(), penalties=[R1(1.0)])`. The game itself stays.
 
@@ -91,6 +110,11 @@ def changed(
         trainable: train frozen parameters of the two players, too.
         labels: of `Conditional`, add a learned vector for each label to the latents, and a learned linear score of the
             samples for each label to the scores.
+        activations: in both networks, replace hidden activations by LeakyReLU of slope 0.2 where they are several
+            sigmoids, or LeakyReLU of a slope near 1.
+        linear_output: leave out the generator's last layer, if it is softmax, a normalisation of each sample, or ReLU.
+        dropout: let dropout of more than a half drop a quarter of the units, in both networks.
+        latent_scale: number by which the generator divides its latents, > 0.
 
     Raises:
         InvalidValue: the game is no GAN, or a change does not fit it.
@@ -124,13 +148,29 @@ def changed(
         sizes = math.prod(game.latent_shape), math.prod(game.data.shape)
         change.generator.append(partial(labels_joined_to_latents, classes=game.classes, numbers=sizes[0]))
         change.discriminator.append(partial(labels_joined_to_scores, classes=game.classes, numbers=sizes[1]))
+    for wanted, applies, transform, failing in (
+        (activations, has_idle_activations, with_working_activations, "activations"),
+        (dropout, _drops_most, with_less_dropout, "dropout"),
+    ):
+        if wanted:
+            fitting = [p for p in ("generator", "discriminator") if applies(game.modules[getattr(change.gan, p)])]
+            require(len(fitting) > 0, failing, True, f"False, since neither network has such {failing}")
+            for player in fitting:
+                getattr(change, player).append(transform)
+    if linear_output:
+        change.generator.append(without_last_activation)
+    positive = isinstance(latent_scale, int | float) and math.isfinite(latent_scale) and latent_scale > 0
+    require(positive, "latent_scale", latent_scale, "a finite number > 0")
+    if latent_scale != 1:
+        change.generator.append(partial(divide_inputs, scale=float(latent_scale)))
     require(isinstance(packed, int) and packed >= 1, "packed", packed, "an integer ≥ 1")
     if packed > 1:
         require(isinstance(game, Adversarial), "packed", packed, "1, since the losses are your own")
         change.discriminator.append(partial(_packed, samples=packed))
     if spectral_norm:
         change.discriminator.append(with_spectral_norm)
-    units = units_for(change.gan) if rescale else None
+    open_ended = gan_of(changed(game, linear_output=True)) if rescale and linear_output else change.gan
+    units = units_for(open_ended) if rescale else None
     if units is not None:
         change.generator.append(partial(rescale_outputs, units=units))
         change.discriminator.append(partial(rescale_inputs, units=units))
@@ -269,6 +309,10 @@ def _transform_part(module: nn.Module, part: str, transform: Transform) -> nn.Mo
         raise InvalidValue("game", f"a method, {part}", "a module that is called itself, or a submodule") from error
     require(transform(submodule) is submodule, "game", part, "a module that is called itself")
     return module
+
+
+def _drops_most(module: nn.Module) -> bool:
+    return largest_dropout(module) > MOST_DROPOUT
 
 
 def _packed(module: nn.Module, samples: int) -> nn.Module:

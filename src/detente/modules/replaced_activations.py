@@ -1,0 +1,92 @@
+"""Activations, dropout and last layers of a module replaced, in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from detente.errors import require
+
+SLOPE = 0.2  # of LeakyReLU, as in DCGAN
+STRAIGHT = 0.9  # slope from which LeakyReLU is almost linear
+MOST_DROPOUT, USUAL_DROPOUT = 0.5, 0.25
+FEWEST = 3  # hidden sigmoids from which the gradient, at most ¼ of it in each, hardly passes
+RESHAPING = (nn.Flatten, nn.Unflatten, nn.Identity)
+FIXING = (  # last layers after which every sample has the same sum, or the same mean and deviation
+    nn.Softmax,
+    nn.Softmax2d,
+    nn.LogSoftmax,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.modules.instancenorm._InstanceNorm,
+)
+RECTIFYING = (nn.ReLU, nn.ReLU6)
+SATURATING = (nn.Sigmoid, nn.Hardsigmoid)
+
+
+def last_layer(module: nn.Module) -> tuple[str, nn.Module] | None:
+    """Return the name of the last layer that does not only reshape, and the layer; None if the module has no layers."""
+    layers = [(name, layer) for name, layer in module.named_modules() if name and not [*layer.children()]]
+    return next(((name, layer) for name, layer in reversed(layers) if not isinstance(layer, RESHAPING)), None)
+
+
+def ends_in(module: nn.Module, kinds: tuple[type, ...]) -> bool:
+    """Whether the last layer of a module, of several, is of one of some kinds."""
+    last = last_layer(module)
+    return last is not None and isinstance(last[1], kinds)
+
+
+def without_last_activation(module: nn.Module) -> nn.Module:
+    """Leave out, in place, a last layer that fixes or cuts the outputs: softmax, a normalisation, or ReLU.
+
+    Raises:
+        InvalidValue: the module does not end in such a layer.
+    """
+    fits = ends_in(module, (*FIXING, *RECTIFYING))
+    require(fits, "linear_output", type(module).__name__, "a module that ends in softmax, a normalisation or ReLU")
+    name, _ = last_layer(module) or ("", module)
+    parent, _, child = name.rpartition(".")
+    setattr(module.get_submodule(parent), child, nn.Identity())
+    return module
+
+
+def has_idle_activations(module: nn.Module) -> bool:
+    """Whether a module has a layer that `with_working_activations` replaces."""
+    return any(True for _ in _idle_activations(module))
+
+
+def with_working_activations(module: nn.Module) -> nn.Module:
+    """Replace, in place, activations that are almost linear, or several hidden sigmoids, by LeakyReLU of slope 0.2.
+
+    Raises:
+        InvalidValue: the module has no such activations.
+    """
+    idle = [*_idle_activations(module)]
+    require(len(idle) > 0, "activations", type(module).__name__, "a module with sigmoids in hidden layers")
+    for parent, name in idle:
+        setattr(parent, name, nn.LeakyReLU(SLOPE))
+    return module
+
+
+def _idle_activations(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    last = last_layer(module)
+    children = [(parent, name, child) for parent in module.modules() for name, child in parent._modules.items()]
+    hidden = [each for each in children if isinstance(each[2], SATURATING) and (not last or each[2] is not last[1])]
+    for parent, name, child in children:
+        straight = isinstance(child, nn.LeakyReLU) and child.negative_slope >= STRAIGHT
+        if straight or (len(hidden) >= FEWEST and any(child is each for _, _, each in hidden)):
+            yield parent, name
+
+
+def largest_dropout(module: nn.Module) -> float:
+    """Return the largest share of units that a layer of a module drops; 0 without dropout."""
+    return max((float(x.p) for x in module.modules() if isinstance(x, nn.modules.dropout._DropoutNd)), default=0.0)
+
+
+def with_less_dropout(module: nn.Module) -> nn.Module:
+    """Let dropout of more than a half drop a quarter, in place."""
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > MOST_DROPOUT:
+            layer.p = USUAL_DROPOUT
+    return module

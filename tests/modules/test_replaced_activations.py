@@ -1,0 +1,60 @@
+"""Activations, dropout and last layers are replaced where they are at fault, and nowhere else."""
+
+import pytest
+import torch
+from torch import nn
+
+from detente.errors import InvalidValue
+from detente.modules.replaced_activations import (
+    has_idle_activations,
+    largest_dropout,
+    last_layer,
+    with_less_dropout,
+    with_working_activations,
+    without_last_activation,
+)
+
+
+def deep(activation: nn.Module, count: int, *last: nn.Module) -> nn.Sequential:
+    return nn.Sequential(
+        *[part for _ in range(count) for part in (nn.Linear(4, 4), activation)], nn.Linear(4, 4), *last
+    )
+
+
+def test_several_hidden_sigmoids_are_replaced() -> None:
+    network = with_working_activations(deep(nn.Sigmoid(), 4, nn.Sigmoid()))
+    kinds = [type(part) for part in network if not isinstance(part, nn.Linear)]
+    assert kinds == [nn.LeakyReLU] * 4 + [nn.Sigmoid]  # the output keeps its own, although it was one object for all
+    assert not has_idle_activations(network)
+
+
+def test_working_activations_stay() -> None:
+    for network in (deep(nn.ReLU(), 4), deep(nn.Sigmoid(), 2), deep(nn.LeakyReLU(0.2), 4), deep(nn.Tanh(), 6)):
+        assert not has_idle_activations(network)
+        with pytest.raises(InvalidValue):
+            with_working_activations(network)
+
+
+@torch.no_grad()
+def test_a_linear_network_becomes_one_that_is_not() -> None:
+    network, x = deep(nn.LeakyReLU(1.0), 2), torch.eye(4)
+    assert float((network(x) + network(-x) - 2 * network(0 * x)).abs().max()) < 1e-6 and has_idle_activations(network)
+    network = with_working_activations(network)
+    assert float((network(x) + network(-x) - 2 * network(0 * x)).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("last", [nn.Softmax(1), nn.LayerNorm(4), nn.ReLU()])
+def test_the_last_layer_is_left_out(last: nn.Module) -> None:
+    network, x = deep(nn.ReLU(), 1, last, nn.Flatten()), torch.randn(5, 4)
+    inner = network[:3](x)
+    assert not torch.equal(network(x), inner)
+    assert torch.equal(without_last_activation(network)(x), inner)
+    with pytest.raises(InvalidValue):
+        without_last_activation(network)  # it now ends in a linear layer
+
+
+def test_less_dropout() -> None:
+    network = nn.Sequential(nn.Dropout(0.9), nn.Dropout(0.5), nn.Dropout2d(0.8))
+    assert largest_dropout(network) == 0.9
+    assert [layer.p for layer in with_less_dropout(network)] == [0.25, 0.5, 0.25]  # pyright: ignore
+    assert last_layer(nn.Linear(2, 2)) is None
