@@ -77,7 +77,9 @@ def parse(command_parser: Parser, words: Sequence[str]) -> SimpleNamespace:
 def rehearse(*each: SimpleNamespace) -> None:
     """Raise the first mistake in parsed options that shows without importing PyTorch, or a user's own modules again."""
     ours = [options for options in each if not has_own(vars(options))]
-    if mistake := rehearsal.first_mistake([partial(_build, options, partial(rehearsal.attempt, make)) for options in ours]):
+    if mistake := rehearsal.first_mistake(
+        [partial(_build, options, partial(rehearsal.attempt, make)) for options in ours]
+    ):
         raise mistake
 
 

@@ -156,7 +156,12 @@ def _placeholder(path: str) -> _Placeholder:
     """Return the placeholder of an import path, always the same one."""
     if path not in _PLACEHOLDERS:
         module, _, name = path.rpartition(".")
-        body = {"_placeholder": True, "__module__": module, "__init__": lambda self, *_, **__: None, "__getattr__": _member}
+        body = {
+            "_placeholder": True,
+            "__module__": module,
+            "__init__": lambda self, *_, **__: None,
+            "__getattr__": _member,
+        }
         _PLACEHOLDERS[path] = _Placeholder(name, (), body)
     return _PLACEHOLDERS[path]
 

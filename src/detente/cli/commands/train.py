@@ -49,7 +49,7 @@ def main(words: Sequence[str]) -> int:
     options = configuration.parse(parser, words)
     if options.out is None:
         raise InvalidValue("out", None, "a directory to write the run into", "Say where with --out runs/NAME")
-    with all_ranks(options.timeout, options.shard) as ranks:
+    with all_ranks(options) as ranks:
         run = built_everywhere(lambda: configuration.build(parser, options), ranks)
         if not options.no_checks and is_first(ranks):
             from detente.checks.base import inspect
