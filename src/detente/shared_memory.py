@@ -152,7 +152,7 @@ def _connected(rank: int, count: int) -> Neighbours | None:
         peers: dict[int, socket.socket] = {}
         try:
             memory = _met(rank, [other for _, other in told], listening, peers)
-        except OSError:  # e.g. ranks in containers with networks of their own
+        except (OSError, ValueError, struct.error):  # e.g. ranks in containers with networks of their own
             memory = None
     if not all(_exchanged(b"" if memory is None else b"met", count)):
         for peer in peers.values():
