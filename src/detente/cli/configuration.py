@@ -84,7 +84,7 @@ def rehearse(*each: SimpleNamespace) -> None:
 
 
 def check(command_parser: Parser, options: SimpleNamespace) -> None:
-    """Raise the first mistake in parsed options that shows without importing PyTorch; with a user's own modules, any."""
+    """Raise the first mistake in parsed options that shows without PyTorch; any, if they name a user's own modules."""
     if rehearsal.is_possible() and not has_own(vars(options)):
         rehearse(options)
     else:
