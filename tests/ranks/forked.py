@@ -27,6 +27,7 @@ import detente.cli.commands.train
 import detente.training.run_directory.shared_record  # noqa: F401
 from detente import cli
 from detente.methods import consensus
+from detente.registry import members
 from detente.state import State
 from detente.training import step
 from detente.training.run_directory import checkpoint
@@ -37,7 +38,8 @@ NETWORKS = "--game.width 4 --game.depth 1 --game.batch 8 --method consensus --co
 SETTINGS = f"{NETWORKS} --steps 60 --record_every 5 --measure_every 20 --checkpoint_every 10 --samples 8 --timeout 20"
 TRAIN = ["train", "--game", "ring", *SETTINGS.split()]
 EVENT = 27  # call of `Steps` at which something happens: after the checkpoint of step 20
-LATE = ("torch._dynamo", "torch.distributed.tensor", "torch.utils.tensorboard")  # imported at first use
+LATE = ("torch._dynamo", "torch.distributed.tensor", "torch.utils.tensorboard", "detente.games.presets.points")
+LATE += ("detente.checks.at_construction", "detente.training.run_directory.description")  # all imported at first use
 Event = Callable[[], None]
 
 
@@ -294,6 +296,8 @@ def main() -> None:
         sys.exit(cli.main(sys.argv[3:]))
     for name in LATE:
         importlib.import_module(name)
+    for kind in ("metrics", "objectives", "optimizers"):
+        members(kind)
     folder = Path(sys.argv[1])
     (folder / "results.json").write_text(json.dumps(scenarios(folder)), encoding="utf-8")
 
