@@ -51,7 +51,7 @@ def main(words: Sequence[str]) -> int:
     options = configuration.parse(parser, words)
     if options.out is None:
         raise InvalidValue("out", None, "a directory to write the run into", "Say where with --out runs/NAME")
-    with all_ranks(options.timeout, options.shard) as ranks:
+    with all_ranks(options) as ranks:
         run = built_everywhere(lambda: configuration.build(parser, options), ranks)
         described = configuration.resolved(parser, options)
         resume = continues(options.out, described, ranks, options.resume, options.overwrite)
