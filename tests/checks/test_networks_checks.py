@@ -385,3 +385,47 @@ def test_a_wasserstein_critic_that_ends_in_a_sigmoid() -> None:
     made = game(lambda real, fake: fake.mean() - real.mean(), lambda fake: -fake.mean(), lambda: judge(nn.Sigmoid()))
     assert failures("score_range", made) == ["wiring"]
     assert list(members("checks")["unbounded_critic"]()(Setup(made, methods.alternating()))) == []
+
+
+def test_real_samples_in_other_units_than_generated_ones() -> None:
+    def losses(scale: float) -> Any:
+        def made(net: Any, batch: Any) -> dict[str, Tensor]:
+            real, fake = net.judge(scale * batch["real"]), net.judge(net.maker(torch.randn(len(batch["real"]), 4)))
+            soft = nn.functional.softplus
+            return {"maker": soft(-fake).mean(), "judge": soft(-real).mean() + soft(fake).mean()}
+
+        return made
+
+    players = {"maker": lambda: nn.Linear(4, 2), "judge": lambda: nn.Linear(2, 1)}
+    games = [Networks(players, losses(scale), PLANE, batch=16) for scale in (20.0, 1.1, 1.0)]
+    assert [[f.failure for f in found("sample_units", game)] for game in games] == [["data scale", "wiring"], [], []]
+    assert "multiplied by 20" in found("sample_units", games[0])[0].evidence
+
+
+def test_samples_that_are_judged_with_other_labels() -> None:
+    class Labelled(nn.Module):
+        def __init__(self, size: int, out: int) -> None:
+            super().__init__()
+            self.layer, self.labels = nn.Linear(size, out), nn.Embedding(3, out)
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return self.layer(x) + self.labels(y)
+
+    def losses(shared: bool) -> Any:
+        def made(net: Any, batch: Any) -> dict[str, Tensor]:
+            drawn = torch.randint(3, (16,))
+            fake = net.judge(net.maker(torch.randn(16, 4), drawn), drawn if shared else torch.randint(3, (16,)))
+            real = net.judge(batch["real"], batch["label"])
+            return {"maker": softplus(-fake).mean(), "judge": softplus(-real).mean() + softplus(fake).mean()}
+
+        return made
+
+    def draw(generator: torch.Generator) -> dict[str, Tensor]:
+        indices = torch.randint(2000, (16,), generator=generator)
+        return {"real": PLANE[indices], "label": torch.randint(3, (16,), generator=generator)}
+
+    players = {"maker": lambda: Labelled(4, 2), "judge": lambda: Labelled(2, 1)}
+    same, other = (Networks(players, losses(shared), draw) for shared in (True, False))
+    assert failures("ignored_labels", same) == []
+    (finding,) = found("ignored_labels", other)
+    assert finding.failure == "labels ignored" and finding.by_hand

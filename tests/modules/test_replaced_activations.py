@@ -23,7 +23,7 @@ def deep(activation: nn.Module, count: int, *last: nn.Module) -> nn.Sequential:
 
 def test_several_hidden_sigmoids_are_replaced() -> None:
     network = with_working_activations(deep(nn.Sigmoid(), 4, nn.Sigmoid()))
-    kinds = [type(part) for part in network if not isinstance(part, nn.Linear)]
+    kinds = [type(part) for part in network.children() if not isinstance(part, nn.Linear)]
     assert kinds == [nn.LeakyReLU] * 4 + [nn.Sigmoid]  # the output keeps its own, although it was one object for all
     assert not has_idle_activations(network)
 
@@ -58,3 +58,13 @@ def test_less_dropout() -> None:
     assert largest_dropout(network) == 0.9
     assert [layer.p for layer in with_less_dropout(network)] == [0.25, 0.5, 0.25]  # pyright: ignore
     assert last_layer(nn.Linear(2, 2)) is None
+
+
+@torch.no_grad()
+def test_a_deep_network_passes_its_input_on() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(*[part for _ in range(10) for part in (nn.Linear(64, 64), nn.Sigmoid())], nn.Linear(64, 64))
+    x = torch.randn(256, 64)
+    before = float(network[:-1](x).std(0).mean())
+    after = float(with_working_activations(network)[:-1](x).std(0).mean())  # pyright: ignore[reportIndexIssue]
+    assert before < 1e-3 and 0.2 < after < 3

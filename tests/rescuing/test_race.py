@@ -43,7 +43,7 @@ class Runner:
 
     def __init__(self, name: str, score: float, diverges_at: int | None = None, cost: float = 1.0) -> None:
         self.name, self.score, self.steps, self.outcome, self.step_cost = name, score, 0, "", cost
-        self.observed = SimpleNamespace(diverged="")
+        self.observed, self.whole = SimpleNamespace(diverged=""), 1000
         self._diverges_at = diverges_at
 
     def advance(self, steps: int) -> Iterator[int]:
@@ -57,7 +57,7 @@ class Runner:
 def test_the_better_trials_go_on() -> None:
     runners = [Runner("bad", 0.1), Runner("good", 0.9), Runner("fair", 0.5), Runner("broken", 1.0, diverges_at=20)]
     rounds = plan_rounds([1.0] * 4, 2.4)
-    for _ in race(cast(Any, runners), rounds, 1000):
+    for _ in race(cast(Any, runners), rounds):
         pass
     steps = {runner.name: runner.steps for runner in runners}
     assert steps["good"] == 1000
@@ -74,9 +74,19 @@ def test_a_cheap_winner_goes_on_for_longer(winner: str, steps: int) -> None:
     runners = [Runner(name, float(name == winner), cost=cost) for name, cost in costs.items()]
     rounds = plan_rounds([*costs.values()], 2.4)
     assert rounds.last == 0.9
-    for _ in race(cast(Any, runners), rounds, 1000):
+    for _ in race(cast(Any, runners), rounds):
         pass
     best = next(runner for runner in runners if runner.name == winner)
     assert best.steps == steps
     assert sum(runner.steps * runner.step_cost for runner in runners) <= 2.4 * 1000 + 10 * 3.5
     assert best.outcome == ("full run of 1000 steps" if steps == 1000 else "run of 900 steps")
+
+
+def test_a_trial_of_cheap_steps_takes_more_of_them() -> None:
+    cheap, usual = Runner("cheap", 0.9, cost=0.05), Runner("usual", 0.1)
+    cheap.whole = 5000  # a quarter of the compute of the other's 1000 steps
+    rounds = plan_rounds([0.25, 1.0], 2.4)
+    for _ in race(cast(Any, [cheap, usual]), rounds):
+        pass
+    assert cheap.steps == 5000 and cheap.outcome == "full run of 5000 steps"
+    assert cheap.steps * cheap.step_cost + usual.steps <= 2400

@@ -14,9 +14,10 @@ from torch.nn.functional import softplus
 
 import detente
 from detente import Adversarial, Method, methods
+from detente.checks.base import Finding
 from detente.errors import InvalidValue
 from detente.games.quadratic import Quadratic
-from detente.rescuing.rescue import rescuing
+from detente.rescuing.rescue import _merged, rescuing
 
 GENERATOR = torch.Generator().manual_seed(0)
 FAR = 400 + 1.25 * torch.randn(2000, 1, generator=GENERATOR)
@@ -139,3 +140,39 @@ def test_data_that_are_one_point(tmp_path: Path) -> None:
     result = detente.rescue(game, methods.simultaneous("sgd", learning_rate=0.1), steps=1000, out=tmp_path)
     assert result.findings[0].failure == "oscillation or limit cycle"
     assert all(math.isfinite(trial.score) for trial in result.trials if trial.steps), "also such data have a distance"
+
+
+def test_a_cause_is_among_the_first_two_findings() -> None:
+    symptoms = [
+        Finding(name, "Seen.", sure, "Change it.") for name, sure in (("collapse", 0.9), ("vanishing gradient", 0.85))
+    ]
+    cause = Finding("penalty or Lipschitz bound wrong", "Too strong.", 0.7, "Change it.")
+    assert [f.failure for f in _merged([], [*symptoms, cause])][:2] == ["collapse", cause.failure]
+    doubtful = Finding(cause.failure, cause.evidence, 0.5, cause.remedy)
+    assert [f.failure for f in _merged([], [*symptoms, doubtful])][:2] == ["collapse", "vanishing gradient"]
+
+
+def test_what_only_the_user_can_mend_is_said_and_not_raced(tmp_path: Path) -> None:
+    class Cut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 2)
+
+        def forward(self, z: Tensor) -> Tensor:
+            with torch.no_grad():
+                hidden = self.first(z)
+            return self.last(hidden.relu())
+
+    real = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)) + 3
+    with detente.checks.off():
+        game = Adversarial(Cut, lambda: nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1)), real, 4, batch=16)
+    report = detente.rescue(game, methods.alternating(learning_rate=1e-3), steps=40, out=tmp_path)
+    assert report.only_by_hand and not report.trials and report.best is None
+    assert "no_grad" in str(report) and "Only a change of your own code" in str(report)
+
+
+def test_one_sample_is_a_finding(tmp_path: Path) -> None:
+    with detente.checks.off():
+        game = Adversarial(lambda: nn.Linear(4, 2), lambda: nn.Linear(2, 1), torch.randn(1, 2), 4, batch=1)
+    report = detente.rescue(game, methods.alternating(learning_rate=1e-3), steps=40, out=tmp_path)
+    assert report.findings[0].failure == "too few data" and report.only_by_hand

@@ -37,3 +37,11 @@ def test_growing_losses(past: Past) -> None:
     (finding,) = Divergence().findings(past({}, {"generator": np.geomspace(1, 1e6, 600)}))
     assert finding.failure == "blow-up"
     assert not Divergence().findings(past({}, {"generator": np.linspace(0.7, 8, 600)}))
+
+
+def test_a_discriminator_far_worse_than_a_constant(past: Past) -> None:
+    values = {"separation.advantage": -20.0, "spread.distance": 0.9}
+    (finding,) = Divergence().findings(past(values))
+    assert finding.failure == "blow-up" and "20 above" in finding.evidence
+    assert not Divergence().findings(past({**values, "separation.advantage": -0.1}))
+    assert not Divergence().findings(past({**values, "spread.distance": 0.01}))  # the samples are good

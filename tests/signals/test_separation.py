@@ -70,3 +70,13 @@ def test_a_constant_discriminator(past: Past) -> None:
     (finding,) = Separation().findings(past(values))
     assert finding.failure == "generator overpowers or discriminator dead"
     assert finding.certainty > 0.9
+
+
+def test_blurred_samples_in_the_right_place(past: Past) -> None:
+    values = {"separation.held_out": 0.96, "spread.distance": 0.01, "spread.variance": 1.0, "spread.coverage": 0.05}
+    (finding,) = Separation().findings(past({**values, "spread.precision": 0.04}))
+    assert finding.failure == "discriminator overpowers" and "look real" in finding.evidence
+    rising = np.linspace(0.02, 0.15, 13)
+    assert not Separation().findings(past({**values, "spread.precision": rising}))
+    assert not Separation().findings(past({**values, "spread.precision": 0.4}))
+    assert not Separation().findings(past({**values, "spread.precision": 0.04, "separation.held_out": 0.7}))

@@ -40,3 +40,10 @@ def test_steps_that_are_too_large(past: Past) -> None:
     (finding,) = UpdateRatio().findings(past(values))
     assert finding.failure == "blow-up"
     assert not UpdateRatio().findings(past({**values, "update_ratio.discriminator": 0.01}))
+
+
+def test_a_generator_whose_rate_has_vanished(past: Past) -> None:
+    values = {"update_ratio.generator_moved": np.geomspace(0.1, 1e-12, 13), "spread.distance": 0.9}
+    (finding,) = UpdateRatio().findings(past(values))
+    assert finding.failure == "vanishing gradient"
+    assert not UpdateRatio().findings(past({**values, "spread.distance": 0.01}))

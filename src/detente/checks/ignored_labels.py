@@ -77,7 +77,7 @@ class IgnoredLabels(Check):
             f"The {setup.discriminator} gets other labels with the generated samples than the {setup.generator} got."
         )
         remedy = f"Give both networks the same labels: one tensor for {setup.generator} and {setup.discriminator}."
-        return [Finding("labels ignored", evidence, 0.85, remedy)]
+        return [Finding("labels ignored", evidence, 0.85, remedy, by_hand=True)]
 
     def _unseen(self, setup: Setup) -> list[Finding]:
         """Return a finding if the generator's loss depends on labels that the generator does not get."""
@@ -99,7 +99,8 @@ class IgnoredLabels(Check):
             f"The {setup.generator}'s loss changes from {before:.4g} to {after:.4g} with other labels, but the "
             f"{setup.generator} does not get them."
         )
-        return [Finding("labels ignored", evidence, 0.85, f"Call the {setup.generator} with the labels, too.")]
+        remedy = f"Call the {setup.generator} with the labels, too."
+        return [Finding("labels ignored", evidence, 0.85, remedy, by_hand=True)]
 
     def _given(self, setup: Setup, batch: dict[str, Tensor]) -> list[Tensor]:
         """Return all tensors that the generator is called with in one evaluation of the losses."""

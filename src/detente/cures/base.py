@@ -21,7 +21,7 @@ from detente.games.data_units import real_samples, spread, units_for
 from detente.games.gan import Gan
 from detente.games.networks import Networks
 from detente.games.presets.changes import changed
-from detente.games.separated import ends_in_sigmoid
+from detente.games.separated import ends_in_sigmoid, separated
 from detente.methods.method import Method
 from detente.modules.rescaled import Units, units_of
 from detente.optimizers.base import Optimizer, Wrapper
@@ -30,6 +30,7 @@ from detente.optimizers.sgd import SGD
 from detente.penalties.base import Penalty
 from detente.penalties.lazy import Lazy
 
+SEPARATE = 0.8  # certainty of a fault of the user's losses from which every trial has ours
 SURE = 0.5  # a finding that is more likely right than wrong
 EVERY = 4  # steps between penalties; as good as in every step on the ring and on digits, at half the cost
 RATIO = 5.0  # of two rates, as far apart as in the settings of published GANs (two time-scales: 1 : 4, 1 : 5)
@@ -174,8 +175,19 @@ class Case:
         return [float((weight.square().mean() * weight[0].numel()).sqrt()) for weight in weights if len(weight)]
 
     def lazily(self, *penalties: Penalty) -> tuple[Penalty, ...]:
-        """Return penalties of every fourth step, which cost little; of every step if the losses are the user's own."""
-        return tuple(Lazy(each, EVERY) for each in penalties) if self.adversarial else penalties
+        """Return penalties of every fourth step, which cost little; of every step if the losses stay the user's own."""
+        return tuple(Lazy(each, EVERY) for each in penalties) if self.adversarial or self.separates else penalties
+
+    @cached_property
+    def separates(self) -> bool:
+        """Whether the user's losses are surely at fault, and can be replaced by ours."""
+        if not self.own_losses or max(self.sure("wiring"), self.sure("normalisation")) < SEPARATE:
+            return False
+        try:
+            separated(self.game, self.gan)
+        except Exception:  # noqa: BLE001  # a user's networks may refuse in any way
+            return False
+        return True
 
     @property
     def alike(self) -> bool:

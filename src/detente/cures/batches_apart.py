@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from detente.cures.base import Case, Change, Cure
-
-CERTAIN = 0.8
+from detente.cures.base import SEPARATE, Case, Change, Cure
 
 
 class BatchesApart(Cure):
@@ -35,7 +33,7 @@ class BatchesApart(Cure):
 
     def is_certain(self, case: Case) -> bool:
         """Return whether the losses are surely at fault."""
-        return case.own_losses and max(case.sure("wiring"), case.sure("normalisation")) >= CERTAIN
+        return case.own_losses and max(case.sure("wiring"), case.sure("normalisation")) >= SEPARATE
 
     def __call__(self, case: Case) -> Change | None:
         """Return the change, or None if it does not apply."""

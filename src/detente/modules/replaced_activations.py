@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from detente.errors import require
 
@@ -59,6 +61,9 @@ def has_idle_activations(module: nn.Module) -> bool:
 def with_working_activations(module: nn.Module) -> nn.Module:
     """Replace, in place, activations that are almost linear, or several hidden sigmoids, by LeakyReLU of slope 0.2.
 
+    Weights of hidden layers are multiplied so that they have the size of He et al. 2015 for this slope; otherwise
+    PyTorch's own initial values shrink what passes a deep network to a third in each layer.
+
     Raises:
         InvalidValue: the module has no such activations.
     """
@@ -66,6 +71,12 @@ def with_working_activations(module: nn.Module) -> nn.Module:
     require(len(idle) > 0, "activations", type(module).__name__, "a module with sigmoids in hidden layers")
     for parent, name in idle:
         setattr(parent, name, nn.LeakyReLU(SLOPE))
+    weights = [layer.weight for layer in module.modules() if isinstance(layer, (nn.Linear, _ConvNd))]
+    with torch.no_grad():
+        for weight in weights[:-1]:
+            size = float(weight.square().mean() * weight[0].numel()) ** 0.5
+            if size > 0:
+                weight.mul_((2 / (1 + SLOPE**2)) ** 0.5 / size)
     return module
 
 

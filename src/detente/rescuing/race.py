@@ -56,7 +56,7 @@ def plan_rounds(costs: Sequence[float], budget: float) -> Rounds:
     return Rounds((cheapest_first[0],), share, share, share)
 
 
-def race(trials: Sequence[Trial], rounds: Rounds, steps: int) -> Iterator[tuple[Trial, int, int]]:
+def race(trials: Sequence[Trial], rounds: Rounds) -> Iterator[tuple[Trial, int, int]]:
     """Train trials in three rounds, and yield each trial with its step and its next goal after each tick.
 
     A winner that costs less than the most expensive trial, for which the rounds are planned, goes on for as long.
@@ -64,18 +64,17 @@ def race(trials: Sequence[Trial], rounds: Rounds, steps: int) -> Iterator[tuple[
     Args:
         trials: the trials.
         rounds: how far each round goes.
-        steps: steps of a whole run.
     """
     left = [trials[index] for index in rounds.taking_part]
-    most = max(trial.step_cost for trial in left)
+    most = max(trial.step_cost * trial.whole for trial in left)
     for share, survivors in ((rounds.first, SECOND), (rounds.second, 1), (rounds.last, 1)):
         if len(left) == 1:
-            share = min(1.0, rounds.second + (share - rounds.second) * most / left[0].step_cost)  # noqa: PLW2901
-        goal = max(1, math.floor(share * steps + 1e-6))
+            share = min(1.0, rounds.second + (share - rounds.second) * most / (left[0].step_cost * left[0].whole))  # noqa: PLW2901
         for trial in left:
+            goal = max(1, math.floor(share * trial.whole + 1e-6))
             for step in trial.advance(goal):
                 yield trial, step, goal
-            trial.outcome = trial.observed.diverged or f"dropped after {trial.steps} of {steps} steps"
+            trial.outcome = trial.observed.diverged or f"dropped after {trial.steps} of {trial.whole} steps"
         left = sorted(left, key=lambda trial: -trial.score)[:survivors]
-    whole = "full run of" if left[0].steps >= steps else "run of"
+    whole = "full run of" if left[0].steps >= left[0].whole else "run of"
     left[0].outcome = left[0].observed.diverged or f"{whole} {left[0].steps} steps"

@@ -27,6 +27,7 @@ from detente.rescuing.trial import LATEST, Trial, seconds_per_step
 from detente.signals.base import History
 from detente.signals.reference import Quality
 
+CHEAP = 0.25  # cost of a step, relative to the user's own, below which a trial has more steps instead
 SHARE = 0.2  # of the budget, for the short run
 CERTAIN = 0.5  # findings that are less certain are mentioned, but not treated
 ENOUGH = {"variance": (0.6, 1.6), "cells": 0.75, "spread": 0.6, "distance": 0.3}  # of samples that count as cured
@@ -157,7 +158,7 @@ def rescuing(
     out: Path | str | None = None,
     may_change_networks: bool = False,
     known: Sequence[Finding] = (),
-    describe: Callable[[Change], tuple[dict[str, Any], str]] | None = None,
+    describe: Callable[[Change, int], tuple[dict[str, Any], str]] | None = None,
 ) -> Iterator[tuple[Rescue, Event]]:
     """Carry out a rescue, and yield it, as far as it is, with its progress.
 
@@ -170,7 +171,7 @@ def rescuing(
         out: see `rescue`.
         may_change_networks: see `rescue`.
         known: findings that were made when the game was built.
-        describe: returns the configuration and the command line of a changed set-up.
+        describe: returns the configuration and the command line of a changed set-up, for a number of steps.
     """
     limit = _parse(budget)
     require(isinstance(steps, int) and steps >= 1, "steps", steps, "an integer ≥ 1")
@@ -219,17 +220,23 @@ def rescuing(
         tried = [(name, change, *change.apply(game, method)) for name, change in candidates(case, may_change_networks)]
     for name, change, changed, other in tried:
         directory = folder / "trials" / f"{len(result.trials) + 1}-{_file_name(name)}"
-        described, command = ({}, "") if describe is None else describe(change)
-        trial = Trial(name, change, changed, other, directory, steps, seed, short.reference, described, command)
         relative = _remembered(folder, name, lambda g=changed, m=other: seconds_per_step(g, m)) / own
-        trial.step_cost = max(0.25, math.ceil(4 * relative - 0.5) / 4)  # a timing on a busy machine is rough
+        cost = max(CHEAP, math.ceil(4 * relative - 0.5) / 4)  # a timing on a busy machine is rough
+        length = steps
+        if relative < CHEAP / 2:  # such as one turn of the discriminator instead of many: more steps instead
+            cost = max(1 / 64, relative)
+            length = round(steps * 2 * CHEAP / cost)
+        described, command = ({}, "") if describe is None else describe(change, length)
+        trial = Trial(name, change, changed, other, directory, length, seed, short.reference, described, command)
+        trial.step_cost = cost
         result.trials.append(trial)
     if not result.trials:
         return
-    rounds = plan_rounds([trial.step_cost for trial in result.trials], limit - result.cost)
+    costs = [trial.step_cost * trial.whole / steps for trial in result.trials]
+    rounds = plan_rounds(costs, limit - result.cost)
     spent = result.cost
     running: Trial | None = None
-    for trial, step, goal in race(result.trials, rounds, steps):
+    for trial, step, goal in race(result.trials, rounds):
         result.cost = spent + sum(each.cost for each in result.trials) / steps
         if trial is not running:
             running = trial
@@ -297,7 +304,7 @@ def _merged(checked: Sequence[Finding], observed: Sequence[Finding]) -> list[Fin
         for same in by_failure.values()
     ]
     ordered = sorted(merged, key=lambda finding: finding.failure not in causes)
-    if all(finding.failure in SYMPTOMS for finding in ordered[:2]):
+    if all(finding.failure in SYMPTOMS and finding.failure not in causes for finding in ordered[:2]):
         probable = [f for f in ordered[2:] if f.failure not in SYMPTOMS and f.certainty >= PROBABLE]
         if probable:
             ordered.remove(probable[0])

@@ -52,8 +52,8 @@ def cured(result: Rescue) -> list[str]:
         return []
     if result.best is None or not result.cured:
         better = f" The best was {result.best.name}: {_words(result.after)}." if result.best and result.after else ""
-        return [f"Cured: no.{better}", *_withheld(result), *(_how(result.best) if result.best else [])]
-    return [f"Cured by: {result.best.name}: {_words(result.after)}.", *_how(result.best)]
+        return [f"Cured: no.{better}", *_withheld(result), *(_how(result) if result.best else [])]
+    return [f"Cured by: {result.best.name}: {_words(result.after)}.", *_how(result)]
 
 
 def _withheld(result: Rescue) -> list[str]:
@@ -64,10 +64,14 @@ def _withheld(result: Rescue) -> list[str]:
     return [f"Not tried, since it changes the networks: {titles}. Allow it with --may-change-networks."]
 
 
-def _how(trial: Trial) -> list[str]:
+def _how(result: Rescue) -> list[str]:
+    assert result.best is not None
+    trial = result.best
     command = ["", f"  {trial.command}"] if trial.command else []
     python = ["", *(f"  {line}" for line in trial.python.splitlines())] if trial.python else []
-    return [*command, *python, "", f"  The run: {trial.directory}"]
+    longer = trial.whole != result.steps
+    count = ["", f"  Its steps cost less: train {trial.whole} of them instead of {result.steps}."] if longer else []
+    return [*command, *python, *count, "", f"  The run: {trial.directory}"]
 
 
 def _outcome(trial: Trial) -> str:

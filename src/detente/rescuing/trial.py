@@ -57,7 +57,7 @@ class Trial:
         described: Mapping[str, Any] | None = None,
         command: str = "",
     ) -> None:
-        self.name, self.change, self.game, self.method = name, change, game, method
+        self.name, self.change, self.game, self.method, self.whole = name, change, game, method, steps
         self._gan, self._reference = gan_of(game), reference
         every = max(1, steps // OBSERVATIONS)
         self.observed = ObservedRun(game, method, directory, steps, every, seed, self._observe, described)

@@ -10,7 +10,7 @@ import torch
 
 from detente.checks.base import Finding
 from detente.games.adversarial import Adversarial
-from detente.signals.base import History, Observation, Signal, finite, measured, separation
+from detente.signals.base import TREND, History, Observation, Signal, finite, measured, separation
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Separation(Signal):
     Args:
         perfect: area from which the discriminator separates perfectly.
         chance: distance of the area from ½ up to which it is no better than chance.
+        seen: area from which the discriminator sees a difference in most pairs.
+        alike: precision and coverage, relative to real samples, below which samples are blurred.
         near: distance of the samples to the data up to which samples of the data's variance may be a draw.
 
     Source: MathWorks, Monitor GAN Training Progress and Identify Common Failure Modes; Arjovsky & Bottou 2017, Towards
@@ -32,6 +34,8 @@ class Separation(Signal):
     perfect: float = 0.98
     chance: float = 0.1
     near: float = 0.3
+    seen: float = 0.9
+    alike: float = 0.15
 
     def __call__(self, observation: Observation) -> Mapping[str, float]:
         """Return areas, accuracies, the gap of the mean scores and their deviation."""
@@ -95,6 +99,13 @@ class Separation(Signal):
     def _strong(self, history: History, areas: np.ndarray) -> Finding | None:
         if not isinstance(history.gan.game, Adversarial):
             areas = np.maximum(areas, 1 - areas)  # of networks, real samples may have the lower scores
+        if self._blurred(history, areas):
+            precision = float(np.median(finite(history.late("spread.precision"))))
+            evidence = (
+                f"The discriminator separates {np.median(areas):.0%} of pairs, and only {precision:.0%} of the samples "
+                "look real, although they are where the data are; this does not improve."
+            )
+            return Finding("discriminator overpowers", evidence, 0.6, _STRONG)
         if areas.min() < self.perfect or not history.stuck or history.unformed:
             return None
         third, last = (abs(gap) for gap in history.quarters("separation.gap"))
@@ -108,13 +119,22 @@ class Separation(Signal):
         loss, early = history.loss("generator", 0.25), history.loss("generator", 1.0)[:20]
         if len(loss) and len(early) and np.median(loss) > max(3.0, 2 * np.median(early)):
             certainty, evidence = certainty + 0.08, f"{evidence}; the generator's loss is {np.median(loss):.3g}"
-        remedy = (
-            "Bring the learning rates closer, use objective relativistic with penalties R1 and R2, spectral norm or "
-            "input noise in the discriminator."
-        )
-        return Finding("discriminator overpowers", f"{evidence}.", certainty, remedy)
+        return Finding("discriminator overpowers", f"{evidence}.", certainty, _STRONG)
+
+    def _blurred(self, history: History, areas: np.ndarray) -> bool:
+        """Whether samples are near the data, but almost none is like a real one, and the discriminator sees it."""
+        precision, coverage = (history.late(f"spread.{name}") for name in ("precision", "coverage"))
+        if len(finite(precision)) < 4 or history.far or history.young or np.median(areas) < self.seen:
+            return False
+        low = max(float(np.median(finite(x))) for x in (precision, coverage)) < self.alike
+        rises = any(history.trend(f"spread.{n}") > TREND for n in ("precision", "coverage"))
+        return low and not (rises and history.expected("spread.precision") > 2 * self.alike)
 
 
+_STRONG = (
+    "Bring the learning rates closer, use objective relativistic with penalties R1 and R2, spectral norm or input "
+    "noise in the discriminator."
+)
 _DEAD = "Raise the discriminator's learning rate or its turns, and look at its initial weights and last layers."
 
 

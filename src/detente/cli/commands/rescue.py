@@ -54,8 +54,11 @@ def main(words: Sequence[str]) -> int:
     with off():  # what they find is printed with the other findings
         game, method, known, described = _built(words, content)
 
-        def describe(change: Change) -> tuple[dict[str, Any], str]:
+        def describe(change: Change, steps: int) -> tuple[dict[str, Any], str]:
             changed = changed_words(described, change)
+            if steps != content["steps"]:
+                place = changed.index("--steps") if "--steps" in changed else len(changed)
+                changed = [*changed[:place], "--steps", str(steps), *changed[place + 2 :]]
             parser = configuration.parser("train", "")
             resolved = configuration.resolved(parser, configuration.parse(parser, changed))
             command = shlex.join(["detente", "train", *changed, "--out", f"{options.out}-cured"])

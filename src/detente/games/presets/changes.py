@@ -81,6 +81,7 @@ def changed(
     linear_output: bool = False,
     dropout: bool = False,
     latent_scale: float = 1.0,
+    more_latents: int = 1,
 ) -> Game:
     """A GAN with some of its settings replaced: `changed(my_game(), penalties=[R1(1.0)])`. The game itself stays.
 
@@ -115,6 +116,8 @@ def changed(
         linear_output: leave out the generator's last layer, if it is softmax, a normalisation of each sample, or ReLU.
         dropout: let dropout of more than a half drop a quarter of the units, in both networks.
         latent_scale: number by which the generator divides its latents, > 0.
+        more_latents: factor by which the number of latents grows; with more than 1, the generator's first layer is
+            replaced.
 
     Raises:
         InvalidValue: the game is no GAN, or a change does not fit it.
@@ -163,6 +166,12 @@ def changed(
     require(positive, "latent_scale", latent_scale, "a finite number > 0")
     if latent_scale != 1:
         change.generator.append(partial(divide_inputs, scale=float(latent_scale)))
+    require(isinstance(more_latents, int) and more_latents >= 1, "more_latents", more_latents, "an integer ≥ 1")
+    if more_latents > 1:
+        plain = isinstance(game, Adversarial) and len(game.latent_shape) == 1
+        require(plain, "more_latents", more_latents, "1, unless the latents are vectors that the library draws")
+        change.generator.append(partial(widened, samples=more_latents))
+        change.arguments["latent"] = more_latents * game.latent_shape[0]  # pyright: ignore[reportAttributeAccessIssue]
     require(isinstance(packed, int) and packed >= 1, "packed", packed, "an integer ≥ 1")
     if packed > 1:
         require(isinstance(game, Adversarial), "packed", packed, "1, since the losses are your own")
@@ -289,7 +298,7 @@ def transformed(builder: Build, transforms: Sequence[Transform]) -> Build:
 
 
 def _has_new_layers(transform: Transform) -> bool:
-    new = (_packed, labels_joined_to_latents, labels_joined_to_scores)
+    new = (_packed, widened, labels_joined_to_latents, labels_joined_to_scores)
     return isinstance(transform, partial) and transform.func in new
 
 
