@@ -15,6 +15,7 @@ from benchmarks.isolated_job import measure_in_process
 JOBS = (
     "whole_job",
     "compiling",
+    "start",
     "dcgan28",
     "small_mlp",
     "job_t",

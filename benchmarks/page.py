@@ -24,6 +24,7 @@ TRACKED = ROOT / "benchmarks" / "results.json", ROOT / "docs" / "benchmarks.md"
 TITLES = {
     "whole_job": "Whole jobs, from the shell's prompt to the result on disk (one thread)",
     "compiling": "Compiling, in a new process without compiled code (one thread; the C++ compiler beside it)",
+    "start": "Start: seconds from Enter (one thread, files in memory)",
     "dcgan28": "Eager steps, DCGAN for 28 × 28 pixels (batch 50, two threads)",
     "small_mlp": "Compiled steps, 4×16 MLPs (batch 512, one thread, one step a graph)",
     "job_t": "Job T: ring, MLPs of width 128, alternating Adam (batch 256, one thread)",

@@ -36,12 +36,15 @@ class Ranks:
         batch_norm: whether BatchNorm normalises the "whole" batch, as one process would, or each rank's "rows".
         shard: whether each rank holds only its part of the optimizers' memory, and of averages and slow copies of the
             parameters. Parameters are the same to the bit, and each move sends one more message.
+        inexact: whether to warn about a game whose samples mix in a way that ranks cannot see, instead of refusing it.
+            Such a statistic is then one of each rank's rows.
     """
 
     rank: int
     count: int
     batch_norm: BatchNorm = "whole"
     shard: bool = False
+    inexact: bool = False
 
     def __post_init__(self) -> None:
         require(self.count >= 1, "count", self.count, "an integer ≥ 1")

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from detente.cli.entry_point import commands
+import pytest
+
+from detente.cli.entry_point import commands, main
 
 SLOW = ("torch", "numpy", "scipy", "sympy", "matplotlib", "plotly", "tensorboard", "mlflow", "wandb", "datasets")
 COMPILER = ("torch._dynamo", "torch._inductor", "scipy", "matplotlib", "plotly", "mlflow", "wandb")
@@ -16,9 +18,9 @@ import contextlib, io, json, sys
 from detente.cli import main
 answers = {}
 for line in sys.argv[2:]:
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
         status = main(line.split())
-    answers[line] = [status, *[name for name in sys.argv[1].split() if name in sys.modules]]
+    answers[line] = [status, said.getvalue(), *[name for name in sys.argv[1].split() if name in sys.modules]]
 print(json.dumps(answers))
 """
 ANSWERS = [
@@ -32,6 +34,10 @@ ANSWERS = [
     "show --game.help",
     "train --game.help ring",
     "train --method.help consensus",
+    "data list",
+    "show --game ring",
+    "show --game digits --method sgan --device cuda",
+    "show --game ring --method.learning_rate cosine(1e-3,0)",
 ]
 MISTAKES = [
     "trian",
@@ -62,12 +68,103 @@ MISTAKES = [
     "evaluate nowhere",
 ]
 
+VALUES = [  # mistakes that constructors find, and commands in run directories
+    "show --game ring --method consensus --method.learning_rate -1",
+    "show --game ring --method consensus --method.strength -1",
+    "show --game ring --method alternating --method.betas [2,3]",
+    "show --game ring --method alternating --method.optimizer adma",
+    "show --game ring --method alternating --method.learning_rate cosine(1e-3,0,-3)",
+    "show --game ring --game.batch 0",
+    "show --game ring --game.width 0",
+    "show --game ring --game.objective hinje",
+    "show --game ring --game.penalties r1 --game.penalties.strength -1",
+    "train --game ring --out there --steps 0",
+    "train --game ring --out there --seeds 1 1",
+    "train --game ring --out there --threads 0",
+    "train --game ring --out there --stop_when x",
+    "train --game ring --out there --metrics fidd",
+    "train --game digits --out there --game.filter gaussian_smoothing --game.filter.strength -1",
+    "train --game ring --out run",
+    "train --game ring --out run --resume",
+    "train --config wrong.yaml --out there",
+    "compare --game ring --out there --methods alternating consensus:strength=-1",
+    "search --game ring --out there --method consensus --over strength=-3:-1",
+    "sample nowhere",
+    "sample run --seed 7",
+    "sample run --step 99",
+    "export run --to there --step 99",
+    "diagnose run --seed 7",
+    "evaluate run --metrics fidd",
+    "evaluate run --step 99",
+]
+BUILD = """
+import sys
+from detente.cli import configuration, rehearsal
+from detente.cli.naming import games, named_methods
+from detente.errors import InvalidValue
+pairs = []
+for words in [*([name] for name in games()), *(["ring", "--method", name] for name in named_methods())]:
+    parser = configuration.parser("show", "")
+    try:
+        pairs.append((parser, configuration.parse(parser, ["--game", *words])))
+    except InvalidValue as error:
+        assert "It is required" in str(error)
+def build():
+    for pair in pairs:
+        configuration.build(*pair)
+rehearsal.rehearse(build)
+assert len(pairs) > 50 and "torch" not in sys.modules
+"""
+COPY = """
+import os, sys
+from pathlib import Path
+from detente.cli.rehearsal import Mistake, rehearse
+from detente.errors import InvalidValue, require
+def raises(*errors):
+    def action():
+        cause = None
+        for error in errors:
+            error.__cause__, cause = cause, error
+        raise cause
+    return action
+def after(use):
+    def action():
+        import torch
+        use(torch)
+        raise InvalidValue("reached", 1, "nothing")
+    return action
+def told(action):
+    try:
+        rehearse(action)
+    except Mistake as mistake:
+        return str(mistake.error)
+wrong = InvalidValue("a", 1, "2")
+assert told(raises(wrong)) == str(wrong) == told(raises(InvalidValue("b", 0, "1"), wrong))
+assert told(raises(TypeError(), wrong)) is None and told(raises(TypeError())) is None
+for change in (lambda t: Path("new").write_text(""), lambda t: os.mkdir("new"), lambda t: os.remove("kept")):
+    assert told(after(change)) is None
+reached = str(InvalidValue("reached", 1, "nothing"))
+for unknown in (bool, int, len, list, str, lambda x: x == 0, lambda x: x < 0, lambda x: isinstance(x, int)):
+    assert told(after(lambda t: unknown(t.zeros(3).sum() + 1))) is None, unknown
+for known in (lambda t: t.nn.Linear(2, 3)(t.zeros(2)) * 2, lambda t: require(not isinstance(3, t.Tensor), "x", 3, "")):
+    assert told(after(known)) == reached
+assert os.listdir() == ["kept"] and "torch" not in sys.modules
+"""
 
-def imported(lines: list[str], folder: Path, of: tuple[str, ...] = SLOW) -> dict[str, list[int | str]]:
-    """Return by command line its exit status, and those of some modules that are imported after it, in one process."""
+
+def answers(lines: list[str], folder: Path, of: tuple[str, ...] = SLOW) -> dict[str, list[int | str]]:
+    """Return by command line its exit status, its error, and those of some modules that are imported after it.
+
+    One process runs all of them.
+    """
     command = [sys.executable, "-c", PROGRAM, " ".join(of), *lines]
     run = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, cwd=folder)
     return json.loads(run.stdout)
+
+
+def imported(lines: list[str], folder: Path, of: tuple[str, ...] = SLOW) -> dict[str, list[int | str]]:
+    """Return by command line its exit status, and those of some modules that are imported after it."""
+    return {line: [status, *modules] for line, (status, _, *modules) in answers(lines, folder, of).items()}
 
 
 def test_help_and_lists_import_nothing_slow(tmp_path: Path) -> None:
@@ -79,6 +176,37 @@ def test_mistakes_are_found_before_anything_slow_is_imported(tmp_path: Path) -> 
     (tmp_path / "mine.yaml").write_text("game: ring\nmethod: {class_path: consensus, init_args: {strenght: 3}}\n")
     lines = [*MISTAKES, *(f"{command} --bogus 1" for command in commands())]
     assert imported(lines, tmp_path) == {line: [2] for line in lines}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a run, and with the options of one whose method has a wrong value."""
+    folder = tmp_path_factory.mktemp("start")
+    size = "--game.width 4 --game.depth 1 --steps 2 --samples 8 --compile off".split()
+    assert main(["train", "--game", "ring", *size, "--out", str(folder / "run")]) == 0
+    (folder / "wrong.yaml").write_text("game: ring\nmethod: {class_path: consensus, init_args: {strength: -3}}\n")
+    return folder
+
+
+def test_mistakes_in_values_are_found_before_anything_slow_is_imported(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = answers(VALUES, folder)
+    assert {line: [status, *modules] for line, (status, _, *modules) in found.items()} == {line: [2] for line in VALUES}
+    monkeypatch.chdir(folder)
+    for line in VALUES:  # with PyTorch, which this process has imported, the errors are the same
+        assert main(line.split()) == 2
+        assert capsys.readouterr().err == found[line][1], line
+    assert not (folder / "there").exists()
+
+
+def test_rehearsals_find_no_mistake_in_the_defaults(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", BUILD], check=True, cwd=tmp_path)
+
+
+def test_a_rehearsal_changes_nothing_and_tells_what_is_certain(tmp_path: Path) -> None:
+    (tmp_path / "kept").touch()
+    subprocess.run([sys.executable, "-c", COPY], check=True, cwd=tmp_path)
 
 
 def test_eager_steps_import_no_compiler(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ import detente.cli.commands.train
 import detente.training.run_directory.shared_record  # noqa: F401
 from detente import cli
 from detente.methods import consensus
+from detente.registry import members
 from detente.state import State
 from detente.training import step
 from detente.training.run_directory import checkpoint
@@ -37,7 +38,8 @@ NETWORKS = "--game.width 4 --game.depth 1 --game.batch 8 --method consensus --co
 SETTINGS = f"{NETWORKS} --steps 60 --record_every 5 --measure_every 20 --checkpoint_every 10 --samples 8 --timeout 20"
 TRAIN = ["train", "--game", "ring", *SETTINGS.split()]
 EVENT = 27  # call of `Steps` at which something happens: after the checkpoint of step 20
-LATE = ("torch._dynamo", "torch.distributed.tensor", "torch.utils.tensorboard")  # imported at first use
+LATE = ("torch._dynamo", "torch.distributed.tensor", "torch.utils.tensorboard", "detente.games.presets.points")
+LATE += ("detente.checks.at_construction", "detente.training.run_directory.description")  # all imported at first use
 Event = Callable[[], None]
 
 
@@ -152,12 +154,24 @@ def full_disk() -> None:
     """Let the second checkpoint after the start find a full disk."""
     save = checkpoint.save
 
-    def fail(folder: Path, progress: Any, layouts: Any = None) -> Path:
+    def fail(folder: Path, progress: Any, *arguments: Any) -> Path:
         if max(entry.step for entry in progress) >= 20:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-        return save(folder, progress, layouts)
+        return save(folder, progress, *arguments)
 
     checkpoint.save = fail
+
+
+def killed_while_saving() -> None:
+    """Be killed at step 30, where the other ranks have written their parts of a checkpoint."""
+    save = checkpoint.save
+
+    def die(folder: Path, progress: Any, *arguments: Any) -> Path:
+        if max(entry.step for entry in progress) >= 30:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return save(folder, progress, *arguments)
+
+    checkpoint.save = die
 
 
 def drift() -> None:
@@ -257,8 +271,16 @@ def scenarios(folder: Path) -> dict[str, Any]:
     resume = ["resume", str(folder / "pairs"), "--steps", "40"]
     carry_out("pairs-fewer", lambda rank: in_float64, words=lambda rank: resume, ranks=(0,), count=1)
     averaged = ["--method", "averaged"]  # measured at the average, which is divided
+    shard = [*averaged, "--shard"]
     carry_out("unsharded", lambda rank: nothing, averaged)
-    carry_out("sharded", lambda rank: at_step(rank, 0, sent(signal.SIGKILL)), [*averaged, "--shard"], restarts=1)
+    carry_out("sharded", lambda rank: at_step(rank, 0, sent(signal.SIGKILL)), shard, restarts=1)
+    carry_out("torn", lambda rank: killed_while_saving if rank == 0 else nothing, shard, restarts=1)
+    longer = ["--steps", "80"]
+    for name, count, words in (("whole-longer", 2, []), ("four", 4, ["--shard"]), ("one", 1, [])):
+        shutil.copytree(folder / "sharded", folder / name)
+        resume = ["resume", str(folder / name), *longer, "--timeout", "20", *words]
+        options: dict[str, Any] = {"ranks": range(count), "count": count}
+        carry_out(name, lambda rank: nothing, words=lambda rank, w=resume: w, **options)
     carry_out("seconds", lambda rank: nothing, ["--seconds", "0.5", "--steps", "1000000"])
     carry_out("early", lambda rank: nothing, ["--stop_when", "modes_covered > -1"])
     carry_out("eager", lambda rank: no_compiler if rank else any_compiler, ["--compile", "on", "--steps", "10"])
@@ -274,6 +296,8 @@ def main() -> None:
         sys.exit(cli.main(sys.argv[3:]))
     for name in LATE:
         importlib.import_module(name)
+    for kind in ("metrics", "objectives", "optimizers"):
+        members(kind)
     folder = Path(sys.argv[1])
     (folder / "results.json").write_text(json.dumps(scenarios(folder)), encoding="utf-8")
 

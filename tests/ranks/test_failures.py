@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from detente.training.run_directory import checkpoint
@@ -149,12 +150,26 @@ def test_nothing_wrong_is_saved(folder: Path) -> None:
         assert not (folder / name).exists()
 
 
-def test_divided_memory_is_saved_whole(folder: Path, results: dict[str, Any]) -> None:
-    first, second = results["sharded"]["statuses"]
+@pytest.mark.parametrize("name", ["sharded", "torn"])
+def test_each_rank_saves_its_part_of_divided_memory(folder: Path, results: dict[str, Any], name: str) -> None:
+    first, second = results[name]["statuses"]
     assert first["0"] == -9
-    assert second == {"0": 0, "1": 0}, results["sharded"]["text"]
-    assert_same_bits(saved(folder / "sharded"), saved(folder / "unsharded"))
-    assert lines(folder / "sharded") == lines(folder / "unsharded")
+    assert second == {"0": 0, "1": 0}, results[name]["text"]
+    assert_same_bits(saved(folder / name), saved(folder / "unsharded"))
+    assert lines(folder / name) == lines(folder / "unsharded")
+    parts = sorted(path.name for path in (folder / name / "checkpoints").iterdir())
+    assert parts == [f"step0000000{step}.{kind}" for step in (50, 60) for kind in ("rank1of2", "safetensors")]
+
+
+def test_other_numbers_of_ranks_resume_divided_memory(folder: Path, results: dict[str, Any]) -> None:
+    expected = saved(folder / "whole-longer")
+    for name in ("whole-longer", "four", "one"):
+        assert not any(results[name]["statuses"][0].values()), results[name]["text"]
+        assert last_step(folder / name) == 80
+        for tensor, value in saved(folder / name).items():
+            assert torch.allclose(value.double(), expected[tensor].double(), rtol=1e-3, atol=1e-4), (name, tensor)
+    assert len(list((folder / "four" / "checkpoints").glob("*80.rank*of4"))) == 3
+    assert not list((folder / "one" / "checkpoints").glob("*.rank*"))  # removed with the checkpoints they were parts of
 
 
 def test_the_clock_and_measurements_of_rank_0_decide_for_all(folder: Path, results: dict[str, Any]) -> None:

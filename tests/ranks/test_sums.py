@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import product as product_of
 from typing import Any
@@ -235,6 +237,10 @@ def accepted(ranks: Ranks) -> Numbers:
             answers[name] = ""
         except InvalidValue as error:
             answers[name] = str(error)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_mixing(minibatch_features(1.0), replace(ranks, inexact=True))
+    answers[f"inexact{ranks.rank}"] = [str(warning.message) for warning in caught]
     return answers
 
 
@@ -275,6 +281,9 @@ def test_games_that_ranks_cannot_share_are_refused_by_name(results: dict[str, Re
     answers = results["accepted"]
     assert [answers[name] for name in ("plain", "BatchNorm", "packed")] == ["", "", ""]
     assert "samples mix other than by BatchNorm" in answers["spread"] and answers["spread"].startswith("ranks: got 2")
+    assert "--inexact allows" in answers["spread"]
+    (warning,) = answers["inexact0"]
+    assert "samples mix among each rank's rows only" in warning and not answers["inexact1"]
     assert answers["odd batch"].startswith("batch: got 15; allowed: a multiple of the number of ranks, 2")
 
 

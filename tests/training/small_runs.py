@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from detente import registry as catalogue
@@ -141,7 +140,7 @@ def record(run: Run, directory: Path, resume: bool = False) -> None:
 
 def saved(directory: Path) -> dict[str, Tensor]:
     """Return the tensors of a run directory's last checkpoint."""
-    return load_file(checkpoint.files(directory / "checkpoints")[-1])
+    return checkpoint.read_tensors(checkpoint.files(directory / "checkpoints")[-1])[0]
 
 
 def lines(directory: Path) -> list[dict[str, Any]]:

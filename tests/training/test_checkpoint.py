@@ -10,14 +10,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from detente import methods
 from detente.errors import InvalidValue
+from detente.games.presets import points
 from detente.games.quadratic import Bilinear
+from detente.ranks import Ranks
 from detente.training.loop import Progress, train
 from detente.training.run import Run
 from detente.training.run_directory import checkpoint
+from detente.training.same_start import divided_names, progress_of_rank
 from tests.training.small_runs import assert_same_bits, carried, lines, record, ring, runs
 
 RUN = Run(ring(), methods.alternating(), steps=4, seeds=(0, 5), compile="off", samples=4)
@@ -59,6 +62,45 @@ def test_two_are_kept_and_the_newest_is_loaded(tmp_path: Path) -> None:
     ]
     assert checkpoint.load(tmp_path, RUN)[0].step == 4
     assert not list(tmp_path.glob("*.tmp"))
+
+
+DIVIDED = replace(RUN, game=points.ring(batch=8, width=16, depth=1), method=methods.averaged())
+
+
+def save_divided(folder: Path, progress: tuple[Progress, ...], mark: str, count: int = 3) -> None:
+    """Save a checkpoint as so many ranks would."""
+    ranks = [Ranks(rank, count, shard=True) for rank in range(count)]
+    division = checkpoint.Division(count, divided_names(DIVIDED, ranks[0]), mark)
+    for rank in reversed(ranks):
+        own = progress_of_rank(DIVIDED, progress, rank)
+        if rank.rank:
+            checkpoint.save_part(folder, own, rank.rank, division)
+        else:
+            checkpoint.save(folder, own, None, division)
+
+
+def test_parts_of_ranks_come_back_whole(tmp_path: Path) -> None:
+    progress = trained(DIVIDED)
+    save_divided(tmp_path, progress, "one")
+    assert_same_bits(carried(checkpoint.load(tmp_path, DIVIDED)), carried(progress))
+    first = load_file(checkpoint.files(tmp_path)[0])
+    assert len(first["0/state/vectors/generator"]) == 306
+    for name in ("optimizers/generator/square", "scheme/vectors/generator"):
+        assert len(first[f"0/state/memory/{name}"]) == 128  # the others have 128 and 50
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "of another checkpoint"])
+def test_a_checkpoint_without_all_its_parts_gives_way_to_the_one_before(tmp_path: Path, damage: str) -> None:
+    for step in (2, 3):
+        save_divided(tmp_path, trained(DIVIDED, step), f"mark{step}")
+    part = tmp_path / "step000000003.rank2of3"
+    if damage == "missing":
+        part.unlink()
+    elif damage == "cut":
+        part.write_bytes(part.read_bytes()[:-5])
+    else:
+        part.write_bytes((tmp_path / "step000000002.rank2of3").read_bytes())
+    assert checkpoint.load(tmp_path, DIVIDED)[0].step == 2
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.001, 0.3, 0.999])

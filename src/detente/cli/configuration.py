@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -74,34 +73,21 @@ def parse(command_parser: Parser, words: Sequence[str]) -> SimpleNamespace:
     return command_parser.values(options)
 
 
-def rehearse(*each: SimpleNamespace) -> None:
-    """Raise the first mistake in parsed options that shows without importing PyTorch, or a user's own modules again."""
-    ours = [options for options in each if not has_own(vars(options))]
-    if mistake := rehearsal.first_mistake(
-        [partial(_build, options, partial(rehearsal.attempt, make)) for options in ours]
-    ):
-        raise mistake
-
-
 def check(command_parser: Parser, options: SimpleNamespace) -> None:
-    """Raise the first mistake in parsed options that shows without PyTorch; any, if they name a user's own modules."""
+    """Raise the first mistake in parsed options that shows without importing PyTorch; with a user's own parts, any."""
     if rehearsal.is_possible() and not has_own(vars(options)):
-        rehearse(options)
+        rehearsal.rehearse(lambda: build(command_parser, options))
     else:
         build(command_parser, options)
 
 
 def build(command_parser: Parser, options: SimpleNamespace) -> Run:
     """Return the run that parsed options describe; an error of the run or its parts names the option."""
-    rehearse(options)
-    return _build(options, make)
-
-
-def _build(options: SimpleNamespace, making: Callable[[Any], Any]) -> Run:
+    values = {name: getattr(options, name) for name in FIELDS}
     with checks.off():  # commands that look for faults say so themselves
-        settings = {name: making(getattr(options, name)) for name in FIELDS}
+        settings = {name: rehearsal.attempt(make, value, not has_own(value)) for name, value in values.items()}
     try:
-        return RUN(**settings)
+        return rehearsal.attempt(lambda each: RUN(**each), settings)
     except InvalidValue as error:
         raise _named_by_options(error, options, type(settings["game"]).__name__) from error
     except Exception as error:  # a user's own classes may raise anything

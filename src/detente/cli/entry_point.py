@@ -7,11 +7,13 @@ import os
 import pkgutil
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from types import ModuleType
 
 import detente
 import detente.cli.commands as packages
 from detente.cli.ranks import one_of_several, printing_once
+from detente.cli.rehearsal import rehearsing
 from detente.cli.terminal import flush, one_line, silence, streams
 from detente.errors import InvalidValue, RankError, unknown
 from detente.training.signals import exit_status, raise_on_termination
@@ -44,7 +46,7 @@ def _status(words: list[str]) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        with raise_on_termination():
+        with raise_on_termination(), nullcontext() if one_of_several() else rehearsing():
             return _main(words)
     except InvalidValue as error:
         if debug:

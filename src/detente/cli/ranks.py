@@ -20,6 +20,7 @@ TIMEOUT = 1800.0  # as in detente.training.distributed, which imports torch
 SHARD = (
     "let each of several processes that torchrun starts hold only its part of the optimizers' memory and of averages"
 )
+INEXACT = "let samples mix among each process's rows only, where a game mixes them other than by BatchNorm"
 HELP = "seconds that a process waits for the others, if torchrun starts several"
 Result = TypeVar("Result")
 
@@ -27,6 +28,7 @@ Result = TypeVar("Result")
 def add_options(parser: Parser) -> None:
     """Add the options of processes that torchrun starts."""
     parser.add("--shard", bool, SHARD, False)
+    parser.add("--inexact", bool, INEXACT, False)
     parser.add("--timeout", float, HELP, TIMEOUT)
 
 
@@ -41,15 +43,19 @@ def is_first(ranks: Ranks | None) -> bool:
 
 
 @contextmanager
-def all_ranks(timeout: float, shard: bool) -> Iterator[Ranks | None]:
-    """Yield this process's rank after all have joined, or None without torchrun; only rank 0 prints inside."""
+def all_ranks(options: Any) -> Iterator[Ranks | None]:
+    """Yield this process's rank after all have joined, or None without torchrun; only rank 0 prints inside.
+
+    Args:
+        options: the options of `add_options`.
+    """
     if not one_of_several():
         yield None
         return
     from detente.training.distributed import joined, leave, naming_lost_ranks
     from detente.training.signals import note_signals
 
-    ranks = joined(timeout=timeout, shard=shard)
+    ranks = joined(timeout=options.timeout, shard=options.shard, inexact=options.inexact)
     with warnings.catch_warnings():
         if not is_first(ranks):
             warnings.simplefilter("ignore")

@@ -49,17 +49,14 @@ def trained(directory: Path, seed: int | None = None, step: int | None = None) -
     Raises:
         InvalidValue: the directory has no run, no complete checkpoint, no such seed, or no checkpoint of that step.
     """
-    run = build(*from_directory(directory))
+    command_parser, options = from_directory(directory)
+    seed = options.seeds[0] if seed is None else seed
+    require(seed in options.seeds, "seed", seed, f"one of {', '.join(map(str, options.seeds))}")
     from detente.training.run_directory import checkpoint
 
-    if step is None:
-        loaded = checkpoint.load(directory / "checkpoints", run)
-    else:
-        paths = {checkpoint.step_of(path): path for path in checkpoint.files(directory / "checkpoints")}
-        steps = ", ".join(map(str, paths)) or "none"
-        require(step in paths, "step", step, f"a step with a checkpoint: {steps}")
-        loaded = checkpoint.read(paths[step], run)
-    by_seed = {progress.seed: progress for progress in loaded}
-    seed = run.seeds[0] if seed is None else seed
-    require(seed in by_seed, "seed", seed, f"one of {', '.join(map(str, by_seed))}")
-    return run, by_seed[seed]
+    paths = {checkpoint.step_of(path): path for path in checkpoint.files(directory / "checkpoints")}
+    steps = ", ".join(map(str, paths)) or "none"
+    require(step is None or step in paths, "step", step, f"a step with a checkpoint: {steps}")
+    run = build(command_parser, options)
+    loaded = checkpoint.load(directory / "checkpoints", run) if step is None else checkpoint.read(paths[step], run)
+    return run, next(progress for progress in loaded if progress.seed == seed)

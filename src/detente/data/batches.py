@@ -27,8 +27,6 @@ from detente.modules.randomness import NUMPY, PYTHON, seeded
 SOURCES = (
     "data of detente, a DataLoader, a Dataset, tensors, an iterable of batches, or a function of a torch.Generator"
 )
-
-
 _RESERVED = ("t", "seed")  # names that a game adds to its batches
 _NUMBERS = (Tensor, bool, int, float, np.number)
 
@@ -246,9 +244,7 @@ class _Rows(Batches):
     def draw(self, count: int, generator: torch.Generator) -> Any:
         indices = torch.randint(self.size or 0, (count,), generator=generator, device=generator.device)
         rows = rows_to_read(count)
-        if rows is None:
-            return self.take(indices)
-        return tree_map(lambda part: in_whole_batch(part, rows, count), self.take(indices[rows]))
+        return self.take(indices) if rows is None else _enlarged(self.take(indices[rows]), rows, count)
 
     def take(self, indices: Tensor) -> Any:
         return tree_map(lambda tensor: tensor[indices.to(tensor.device)], self.tensors)
@@ -262,10 +258,7 @@ class _Rows(Batches):
 
 
 class _Items(Batches):
-    """Items of a Dataset, drawn uniformly with replacement; its random transforms are seeded by the generator.
-
-    Each place in a batch has a seed of its own, so that a rank can leave out the items of others.
-    """
+    """Items of a Dataset, drawn uniformly with replacement; each place in a batch has a seed, for random transforms."""
 
     def __init__(self, dataset: Any) -> None:
         sized = hasattr(dataset, "__len__") and len(dataset) > 0
@@ -281,9 +274,11 @@ class _Items(Batches):
                 reseed(seed + place)
                 items.append(self.dataset[int(indices[place])])
             part = default_collate(items)
-        if rows is None:
-            return part
-        return tree_map(lambda of: in_whole_batch(of, rows, count) if isinstance(of, Tensor) else of, part)
+        return part if rows is None else _enlarged(part, rows, count)
+
+
+def _enlarged(part: Any, rows: Tensor, count: int) -> Any:
+    return tree_map(lambda of: in_whole_batch(of, rows, count) if isinstance(of, Tensor) else of, part)
 
 
 class _Function(Batches):

@@ -8,14 +8,14 @@ import tempfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, cast
 
 from detente.data.sources import SOURCES, named
 from detente.errors import InvalidValue, require, unknown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
 
 ABOUT, LABELS = "about.json", "labels.npy"
 STORES = {"images": "images.npy", "text": "ids.npy"}  # file of the samples, by kind
@@ -108,10 +108,13 @@ def open_set(name: str, kind: str, folder: str | Path | None = None) -> Prepared
         named(name)  # raises an error if the name is unknown
         command = f"detente data prepare {name}" + (f", with DETENTE_CACHE={set_folder.parents[1]}" if folder else "")
         raise InvalidValue("name", name, "a prepared set", f"Run once: {command}")
+    import numpy as np  # here, because `detente data list` imports nothing slow
+    import torch
+
     try:
         about = json.loads((set_folder / ABOUT).read_text(encoding="utf-8"))
         stored_kind = str(about["kind"])
-        samples = cast(np.memmap, np.load(set_folder / STORES[stored_kind], mmap_mode="r", allow_pickle=False))
+        samples = cast("np.memmap", np.load(set_folder / STORES[stored_kind], mmap_mode="r", allow_pickle=False))
         labels = torch.from_numpy(np.load(set_folder / LABELS, allow_pickle=False)) if about["labelled"] else None
         matches = list(samples.shape) == about["shape"] and samples.dtype == np.uint8
         if not matches or labels is not None and labels.shape != (len(samples),):

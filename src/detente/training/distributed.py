@@ -52,6 +52,7 @@ def joined(
     timeout: float = TIMEOUT,
     batch_norm: BatchNorm = "whole",
     shard: bool = False,
+    inexact: bool = False,
 ) -> Ranks | None:
     """Join the processes that torchrun has started, and return this one's rank; None if torchrun did not start it.
 
@@ -63,6 +64,7 @@ def joined(
         timeout: seconds that a process waits for the others, at the start and in each step, > 0.
         batch_norm: as of `detente.ranks.Ranks`.
         shard: as of `detente.ranks.Ranks`.
+        inexact: as of `detente.ranks.Ranks`.
 
     Raises:
         InvalidValue: there is no GPU for this process.
@@ -75,14 +77,14 @@ def joined(
         count, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
         gpu = _take_gpu(device)
         if count == 1:
-            return Ranks(0, 1, batch_norm, shard)
+            return Ranks(0, 1, batch_norm, shard, inexact)
         store, limit = meet(rank, count, timeout), timedelta(seconds=timeout)
         backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
         try:
             dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=limit)
         except RuntimeError as error:
             raise RankError(f"rank {rank} of {count} cannot connect to the others: {_first_line(error)}") from error
-    ranks = Ranks(dist.get_rank(), dist.get_world_size(), batch_norm, shard)
+    ranks = Ranks(dist.get_rank(), dist.get_world_size(), batch_norm, shard, inexact)
     if ranks.count > 1:
         _groups(timeout)
     return ranks

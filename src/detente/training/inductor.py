@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -65,15 +65,15 @@ class Compiler:
 
     def __init__(self, example: Sequence[Tensor]) -> None:
         _keep_compiled_code()
-        self.example = [*example]
+        self.example: list[Any] = [*example]
         self._prepared: Future[None] | None = None
         if example[0].device.type == "cpu":
             thread = ThreadPoolExecutor(1, "detente-compiler")
             self._prepared = thread.submit(_try_instructions)
             thread.shutdown(wait=False)
 
-    def __call__(self, graph: torch.fx.GraphModule) -> Callable[..., Any]:
-        """Return the compiled graph."""
+    def __call__(self, graph: torch.fx.GraphModule) -> Any:
+        """Return the compiled graph, a function of its inputs."""
         from torch import _inductor
         from torch._inductor import config
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import torch
@@ -17,7 +17,7 @@ from detente.ranks import Ranks
 from detente.state import State
 from detente.training.distributed import agreed, alone, by_first, everyones, everywhere, of_first, require_device
 from detente.training.mixing import check_mixing
-from detente.training.progress import Progress
+from detente.training.progress import Progress, initial_progress
 from detente.training.run import Run
 from detente.training.run_directory.provenance import describe_data, provenance
 from detente.training.step import rows_to_read
@@ -106,7 +106,20 @@ def shapes(state: State) -> list[tuple[str, tuple[int, ...], str]]:
     return [(name, tuple(tensor.shape), str(tensor.dtype)) for name, tensor in state.flat().items()]
 
 
-def leaves(progress: Sequence[Progress]) -> dict[str, Tensor]:
-    """Return all tensors of a progress by a name that says where they are, for `require_alike`."""
-    tensors = {f"{n} (seed {e.seed})": tensor for e in progress for n, tensor in e.state.flat().items()}
+def divided_names(run: Run, ranks: Ranks) -> frozenset[str]:
+    """Return the names in a state of the tensors that ranks divide among them."""
+    whole = initial_progress(run, run.seeds[0], warm_start=False).state
+    part = run.method.state_of_rank(whole, replace(ranks, rank=ranks.count - 1)).flat()  # the shortest
+    return frozenset(name for name, tensor in whole.flat().items() if tensor.shape != part[name].shape)
+
+
+def leaves(progress: Sequence[Progress], without: Collection[str] = ()) -> dict[str, Tensor]:
+    """Return all tensors of a progress by a name that says where they are, for `require_alike`.
+
+    Args:
+        progress: the progress.
+        without: names in a state of the tensors to leave out, which differ between ranks.
+    """
+    named = ((entry.seed, name, tensor) for entry in progress for name, tensor in entry.state.flat().items())
+    tensors = {f"{name} (seed {seed})": tensor for seed, name, tensor in named if name not in without}
     return tensors | {f"the random generator (seed {e.seed})": e.random for e in progress}

@@ -24,7 +24,7 @@ def main(words: Sequence[str]) -> int:
     parser.add("--changed-data", bool, "continue although the data have changed", False)
     add_options(parser)
     options = parser.parse(words)
-    with all_ranks(options.timeout, options.shard) as ranks:
+    with all_ranks(options) as ranks:
         recorded = built_everywhere(lambda: recorded_runs.from_directory(options.run), ranks)
         run = built_everywhere(lambda: configuration.build(*recorded).until(options.steps, options.seconds), ranks)
         changed = ("steps", "seconds", "record_every", "measure_every", "checkpoint_every")

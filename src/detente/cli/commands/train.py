@@ -12,6 +12,8 @@ from detente.cli.display import console, with_progress_bar
 from detente.cli.ranks import add_options, all_ranks, built_everywhere, continues, is_first
 from detente.cli.terminal import quoted
 from detente.errors import InvalidValue
+from detente.training.run_directory import lock
+from detente.training.run_directory.directory import require_replaceable
 from detente.training.signals import exit_status
 
 if TYPE_CHECKING:
@@ -49,14 +51,16 @@ def main(words: Sequence[str]) -> int:
     options = configuration.parse(parser, words)
     if options.out is None:
         raise InvalidValue("out", None, "a directory to write the run into", "Say where with --out runs/NAME")
-    with all_ranks(options.timeout, options.shard) as ranks:
+    with all_ranks(options) as ranks:
         run = built_everywhere(lambda: configuration.build(parser, options), ranks)
+        described = configuration.resolved(parser, options)
+        resume = continues(options.out, described, ranks, options.resume, options.overwrite)
+        if ranks is None and not resume and not (options.out / lock.FILE).exists():  # otherwise it says who holds it
+            require_replaceable(options.out, options.overwrite)
         if not options.no_checks and is_first(ranks):
             from detente.checks.base import inspect
 
             print_warnings(inspect(run.game, run.method))
-        described = configuration.resolved(parser, options)
-        resume = continues(options.out, described, ranks, options.resume, options.overwrite)
         overwrite = options.overwrite and not resume
         return carry_out(run, options.out, described, resume, overwrite, ranks=ranks)
 

@@ -1,10 +1,15 @@
-"""Checkpoints: the state and random generator of every seed in one file, written atomically."""
+"""Checkpoints: the state and random generator of every seed in one file, written atomically.
+
+Where ranks divide memory, each rank after the first writes its parts to a file of its own before, `step….rank1of4`. The
+checkpoint is there when the file of rank 0 is, which is renamed last.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,7 +28,27 @@ STATISTICS = ("seconds", "diverged_at", "cause", "stopped_at", "best", "waited")
 FILES_KEPT = 2  # the last one, and the previous one in case the last is damaged
 
 
-def save(folder: Path, progress: Sequence[Progress], layouts: Mapping[str, Layout] | None = None) -> Path:
+@dataclass(frozen=True)
+class Division:
+    """How ranks divide a checkpoint.
+
+    Args:
+        count: number of ranks.
+        names: names in a state of the tensors of which each rank has its part.
+        mark: a word that is in all files of one checkpoint, and in no other.
+    """
+
+    count: int
+    names: frozenset[str]
+    mark: str
+
+
+def save(
+    folder: Path,
+    progress: Sequence[Progress],
+    layouts: Mapping[str, Layout] | None = None,
+    division: Division | None = None,
+) -> Path:
     """Write a checkpoint of all seeds into `folder`, and remove old ones.
 
     The file is written under a temporary name, synced and renamed, so the last complete checkpoint is never lost.
@@ -32,6 +57,8 @@ def save(folder: Path, progress: Sequence[Progress], layouts: Mapping[str, Layou
         folder: the folder.
         progress: the progress of every seed.
         layouts: layout of the vector of each player, so that a run with another game can name its parameters.
+        division: how ranks divide the checkpoint; `progress` is then what rank 0 holds, and the others have called
+            `save_part`.
 
     Raises:
         OSError: the disk is full, or the file cannot be written.
@@ -43,11 +70,45 @@ def save(folder: Path, progress: Sequence[Progress], layouts: Mapping[str, Layou
         tensors |= {f"{entry.seed}/state/{key}": t.cpu().contiguous() for key, t in entry.state.flat().items()}
         tensors[f"{entry.seed}/random"] = entry.random
         seeds[entry.seed] = {name: getattr(entry, name) for name in STATISTICS}
-    step = max(entry.step for entry in progress)
-    path = folder / f"step{step:09d}.safetensors"
-    temporary = path.with_suffix(".tmp")
+    path = _path(folder, progress)
+    step = step_of(path)
     shapes = {player: dict(zip(layout.names, layout.shapes, strict=True)) for player, layout in (layouts or {}).items()}
     metadata = {"format": FORMAT, "step": str(step), "seeds": json.dumps(seeds), "layouts": json.dumps(shapes)}
+    if division is not None:
+        divided = [key for key in tensors if key.partition("/state/")[2] in division.names]
+        metadata |= {"ranks": str(division.count), "divided": json.dumps(divided), "mark": division.mark}
+    _write(path, tensors, metadata)
+    _sync(folder)
+    for old in files(folder)[:-FILES_KEPT]:
+        old.unlink(missing_ok=True)
+    for part in folder.glob("step*.rank*"):
+        if not part.with_suffix(".safetensors").exists():
+            part.unlink(missing_ok=True)
+    return path
+
+
+def save_part(folder: Path, progress: Sequence[Progress], rank: int, division: Division) -> None:
+    """Write the parts of a rank other than 0, before rank 0 calls `save`.
+
+    Raises:
+        OSError: the disk is full, or the file cannot be written.
+    """
+    flat = {f"{e.seed}/state/{n}": t for e in progress for n, t in e.state.flat().items() if n in division.names}
+    tensors = {key: tensor.cpu().contiguous() for key, tensor in flat.items()}
+    _write(_part(_path(folder, progress), rank, division.count), tensors, {"mark": division.mark})
+    _sync(folder)
+
+
+def _path(folder: Path, progress: Sequence[Progress]) -> Path:
+    return folder / f"step{max(entry.step for entry in progress):09d}.safetensors"
+
+
+def _part(path: Path, rank: int, count: int) -> Path:
+    return path.with_suffix(f".rank{rank}of{count}")
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    temporary = path.with_name(path.name + ".tmp")
     try:
         save_file(_copy_shared(tensors), temporary, metadata)
         _sync(temporary)
@@ -57,10 +118,6 @@ def save(folder: Path, progress: Sequence[Progress], layouts: Mapping[str, Layou
         if isinstance(error, SafetensorError):  # raised when the disk is full
             raise OSError(str(error)) from error
         raise
-    _sync(folder)
-    for old in files(folder)[:-FILES_KEPT]:
-        old.unlink(missing_ok=True)
-    return path
 
 
 def load(folder: Path, run: Run) -> tuple[Progress, ...]:
@@ -87,16 +144,41 @@ def read(path: Path, run: Run) -> tuple[Progress, ...]:
         InvalidValue: the file is not a checkpoint of détente, or belongs to another game, method or set of seeds.
         SafetensorError, ValueError, KeyError, TypeError: the file is damaged.
     """
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-    if metadata.get("format") != FORMAT:
-        raise InvalidValue("checkpoint", str(path), f"a file of format {FORMAT}, as `detente train` writes")
-    # Copied, so that the tensors are aligned in memory: sums over unaligned tensors round differently.
-    tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
+    tensors, metadata = read_tensors(path)
     seeds = json.loads(metadata["seeds"])
     if set(seeds) != set(map(str, run.seeds)):
         raise InvalidValue("checkpoint", f"{path} of seeds {', '.join(seeds)}", f"one of seeds {run.seeds}")
     return tuple(_progress(path, run, seed, tensors, seeds[str(seed)]) for seed in run.seeds)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return all tensors of a checkpoint, whole, and its metadata.
+
+    Raises:
+        InvalidValue: the file is not a checkpoint of détente.
+        SafetensorError, OSError, ValueError, KeyError: the file, or one of another rank's, is damaged or missing.
+    """
+    metadata = _metadata(path)
+    if metadata.get("format") != FORMAT:
+        raise InvalidValue("checkpoint", str(path), f"a file of format {FORMAT}, as `detente train` writes")
+    parts = [load_file(path)]
+    for rank in range(1, int(metadata.get("ranks", "1"))):
+        part = _part(path, rank, int(metadata["ranks"]))
+        if _metadata(part).get("mark") != metadata["mark"]:
+            raise ValueError(f"{part.name} is of another checkpoint")
+        parts.append(load_file(part))
+    divided = set(json.loads(metadata.get("divided", "[]")))
+    # Copied, so that the tensors are aligned in memory: sums over unaligned tensors round differently.
+    tensors = {
+        name: torch.cat([part[name] for part in parts]) if name in divided else tensor.clone()
+        for name, tensor in parts[0].items()
+    }
+    return tensors, metadata
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, "pt") as file:
+        return file.metadata() or {}
 
 
 def files(folder: Path) -> list[Path]:

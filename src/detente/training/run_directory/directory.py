@@ -38,16 +38,22 @@ def clear(directory: Path, overwrite: bool, holds: str = "run.yaml") -> None:
     Raises:
         InvalidValue: the directory contains files that must not be replaced.
     """
-    content = [path for path in directory.iterdir() if path.name not in (TEMPORARY_CONFIG, lock.FILE)]
-    hint = "Choose another, `detente resume` it, or replace the run in it with --overwrite"
-    holds_run = (directory / holds).exists() or (directory / PARTS).is_dir()
-    replaceable = not content or (overwrite and holds_run)
-    require(replaceable, "out", str(directory), "a directory that does not exist yet", hint)
-    for path in content:
+    for path in require_replaceable(directory, overwrite, holds):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def require_replaceable(directory: Path, overwrite: bool, holds: str = "run.yaml") -> list[Path]:
+    """Return what `clear` removes, which is nothing if there is no such directory; its arguments and errors."""
+    found = directory.iterdir() if directory.is_dir() else ()
+    content = [path for path in found if path.name not in (TEMPORARY_CONFIG, lock.FILE)]
+    hint = "Choose another, `detente resume` it, or replace the run in it with --overwrite"
+    holds_run = (directory / holds).exists() or (directory / PARTS).is_dir()
+    replaceable = not content or (overwrite and holds_run)
+    require(replaceable, "out", str(directory), "a directory that does not exist yet", hint)
+    return content
 
 
 def truncate_record(directory: Path, step: int) -> None:

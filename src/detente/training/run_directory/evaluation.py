@@ -62,7 +62,8 @@ def evaluate(
             package or file that is missing; or another process writes into the directory.
     """
     directory, count = Path(directory), run.samples if samples is None else samples
-    require(count >= 1, "n", count, "an integer ≥ 1")
+    path = None if step is None else _checkpoint(directory, step)
+    require(samples is None or samples >= 1, "n", samples, "an integer ≥ 1")
     if metrics is None:
         chosen = {**applicable(run.game), **select_applicable(metrics_by_label(run.metrics), run.game)[0]}
         allowed = "metrics that apply to the run's game; detente list metrics says what each needs"
@@ -74,21 +75,18 @@ def evaluate(
             raise InvalidValue("metrics", name, f"a metric that applies to the game of {directory}", reason)
     require_available(chosen, run.game)
     DirectoryLock(directory, "run").release()  # fail before the measurement if another process writes into it
-    loaded = _load(directory, run, step)
+    loaded = checkpoint.load(directory / "checkpoints", run) if path is None else checkpoint.read(path, run)
     scores = {progress.seed: _measure(run, progress, chosen, count, track) for progress in loaded if _alive(progress)}
     at = max(progress.step for progress in loaded)
     add_scores(directory, at, scores, chosen, {progress.seed: _cost(run, progress) for progress in loaded})
     return Evaluation(at, scores, chosen, tuple(p.seed for p in loaded if not _alive(p)))
 
 
-def _load(directory: Path, run: Run, step: int | None) -> tuple[Progress, ...]:
-    folder = directory / "checkpoints"
-    if step is None:
-        return checkpoint.load(folder, run)
-    paths = {checkpoint.step_of(path): path for path in checkpoint.files(folder)}
+def _checkpoint(directory: Path, step: int) -> Path:
+    paths = {checkpoint.step_of(path): path for path in checkpoint.files(directory / "checkpoints")}
     steps = ", ".join(map(str, paths)) or "none"
     require(step in paths, "step", step, f"a step with a checkpoint in {directory}: {steps}")
-    return checkpoint.read(paths[step], run)
+    return paths[step]
 
 
 def _alive(progress: Progress) -> bool:

@@ -154,6 +154,7 @@ class Record:
         # Progress of each seed at its last line.
         self._last_written = {seed_progress.seed: seed_progress for seed_progress in self.start or ()}
         self._saved_step = -1
+        self._held: tuple[Sequence[Progress], checkpoint.Division] | None = None
 
     def __enter__(self) -> Record:
         return self
@@ -180,6 +181,23 @@ class Record:
         finally:
             self._lines.close()
 
+    def saves(self, tick: Tick) -> bool:
+        """Return whether `write` saves a tick."""
+        return self._last_tick is None or self.run.event_between("checkpoint", self._last_tick.moment, tick.moment)
+
+    def has_saved(self, tick: Tick) -> bool:
+        """Return whether a tick is saved."""
+        return self._saved_step >= tick.step
+
+    def save_divided(self, progress: Sequence[Progress], division: checkpoint.Division) -> None:
+        """Let the next checkpoint be one of which the other ranks have written their parts.
+
+        Args:
+            progress: what rank 0 holds of it.
+            division: how the ranks divide it.
+        """
+        self._held = progress, division
+
     def end_with(self, save: bool, last: Tick | None) -> None:
         """Set whether the last tick is saved at the end, and what it is if it was written in part."""
         self._saves_at_end, self._last_tick = save, last or self._last_tick
@@ -201,7 +219,7 @@ class Record:
             for seed_progress in tick.progress:
                 if seed_progress.seed in tick.metrics:
                     self._write_pictures(seed_progress, tick.step)
-        if self._last_tick is None or self.run.event_between("checkpoint", self._last_tick.moment, tick.moment):
+        if self.saves(tick):
             os.fsync(self._lines.fileno())
             self._save(tick)
         self._last_tick = tick
@@ -217,8 +235,9 @@ class Record:
             write_entries(self.directory, self._entries)
 
     def _save(self, tick: Tick) -> None:
-        checkpoint.save(self.checkpoints, tick.progress, getattr(self.run.game, "layouts", None))
-        self._saved_step = tick.step
+        progress, division = self._held or (tick.progress, None)
+        checkpoint.save(self.checkpoints, progress, getattr(self.run.game, "layouts", None), division)
+        self._saved_step, self._held = tick.step, None
 
     def _write_line(self, tick: Tick, progress: Progress) -> None:
         cost, groups = self.run.method.gradient_evaluations(self.run.game), numbers_of(tick, progress.seed)
