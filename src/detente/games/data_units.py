@@ -59,8 +59,9 @@ def latent_size(gan: Any) -> float | None:
     vectors, buffers = gan.game.initial(generator)
     calls = gan.generator_inputs(vectors, buffers, gan.batch(generator), generator)
     first = calls[0].inputs[0] if calls and calls[0].inputs else None
-    vector = isinstance(first, Tensor) and first.is_floating_point() and first.numel() > 0 and first.dim() > 1
-    if not vector or first[0].numel() != first.shape[1]:  # pictures, in image-to-image games
+    if not isinstance(first, Tensor) or not first.is_floating_point() or first.numel() == 0 or first.dim() < 2:
+        return None
+    if first[0].numel() != first.shape[1]:  # pictures, in image-to-image games
         return None
     return float(first.double().square().mean().sqrt())
 
