@@ -99,7 +99,7 @@ def test_every_picture_is_of_the_same_latents(monkeypatch: pytest.MonkeyPatch, t
     assert not torch.equal(seen[64][0][:10], seen[ROWS * COLUMNS][0][:10])
 
 
-@pytest.mark.filterwarnings("ignore:vanishing gradient")  # as the set-up deserves
+@pytest.mark.filterwarnings("ignore:(vanishing gradient|wiring)")  # as the set-up deserves
 def test_a_conditional_game_shows_a_label_a_row(tmp_path: Path) -> None:
     class Painter(nn.Module):
         """Paints the label alone, so that a row shows which it was."""
