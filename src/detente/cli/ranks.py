@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +23,7 @@ SHARD = (
 INEXACT = "let samples mix among each process's rows only, where a game mixes them other than by BatchNorm"
 HELP = "seconds that a process waits for the others, if torchrun starts several"
 Result = TypeVar("Result")
+_AT_THE_END: list[ExitStack] = []  # keeps signals from ending the process before it has printed an error
 
 
 def add_options(parser: Parser) -> None:
@@ -52,6 +53,7 @@ def all_ranks(options: Any) -> Iterator[Ranks | None]:
     if not one_of_several():
         yield None
         return
+    from detente.errors import RankError
     from detente.training.distributed import joined, leave, naming_lost_ranks
     from detente.training.signals import note_signals
 
@@ -60,8 +62,14 @@ def all_ranks(options: Any) -> Iterator[Ranks | None]:
         if not is_first(ranks):
             warnings.simplefilter("ignore")
             silence(sys.stdout)
-        with note_signals(), naming_lost_ranks(ranks):  # of a failed rank, torchrun sends SIGTERM to the others
-            yield ranks
+        with ExitStack() as stack:
+            stack.enter_context(note_signals())  # of a failed rank, torchrun sends SIGTERM to the others
+            try:
+                with naming_lost_ranks(ranks):
+                    yield ranks
+            except RankError:
+                _AT_THE_END.append(stack.pop_all())
+                raise
     leave(ranks)
 
 
