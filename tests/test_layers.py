@@ -27,7 +27,7 @@ LONGER = {
 USES_DERIVATIVES = {
     "autodiff/": "decides how to differentiate",
     "shortcuts/": "gives torch the derivatives of single layers; asks for none but a layer's third",
-    "ranks.py": "tells torch that the derivative of a sum over ranks is one; asks for none",
+    "ranks/": "tells torch that the derivative of a sum over ranks is one; asks for none",
     "modules/functional_call.py": "calls a user's module, and takes no derivative: no name but those of CALL",
 }
 CALL = {"torch.func", "torch.func.functional_call"}

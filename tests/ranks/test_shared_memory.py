@@ -14,9 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from detente import shared_memory
-from detente.ranks import Ranks, gathered, sum_over_ranks, together
-from detente.shared_memory import CAPACITY, Neighbours, neighbours
+from detente.ranks import Ranks, gathered, shared_memory, sum_over_ranks, together
+from detente.ranks.shared_memory import CAPACITY, Neighbours, neighbours
 from tests.ranks.job import Result
 
 SIZES = (0, 1, 7, CAPACITY // 8, CAPACITY // 4 + 3, CAPACITY + 1)

@@ -112,10 +112,10 @@ def _fork() -> None:
         return
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
-        told = pipe.read()
+        message = pipe.read()
     os.waitpid(child, 0)
-    if told:
-        raise Mistake(pickle.loads(told))  # written by this program
+    if message:
+        raise Mistake(pickle.loads(message))  # written by this program
 
 
 def _end(error: BaseException | None = None) -> None:

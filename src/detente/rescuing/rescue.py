@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from detente.checks.base import Finding, inspect
+from detente.checks.base import FAILURES, Finding, inspect
 from detente.checks.refusals import is_refusal, refusal_finding
 from detente.checks.switch import off
 from detente.cures.base import Case, Change
@@ -37,14 +37,7 @@ GOOD = 0.4  # coverage and precision, relative to real samples, of a run that re
 WEAK = 0.5  # certainty of what a check suspects up to which samples that are roughly right refute it
 DOUBTFUL = 0.4  # certainty of what a check suspects and a run with good samples does not confirm
 UNSEEN = ("too few data", "labels ignored", "artefact")  # failures in spite of which samples seem good
-SYMPTOMS = (
-    "collapse",
-    "oscillation or limit cycle",
-    "discriminator overpowers",
-    "generator overpowers or discriminator dead",
-    "vanishing gradient",
-    "blow-up",
-)  # failures that others may cause
+SYMPTOMS = FAILURES[: FAILURES.index("unbounded critic")]  # failures that others may cause
 PROBABLE = 0.65  # certainty from which a cause is among the first two findings
 EVIDENCE = 3  # sentences of evidence for a failure
 STRONG = StrongDefault.title  # of the settings that help most often, so that they always take part

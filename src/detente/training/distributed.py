@@ -20,7 +20,7 @@ from torch import Tensor
 
 from detente.errors import InvalidValue, RankError, require
 from detente.ranks import BatchNorm, Ranks
-from detente.shared_memory import disconnect
+from detente.ranks.shared_memory import disconnect
 from detente.training.meeting import default_store, first_to_tell, meet
 
 TIMEOUT = 1800.0  # seconds that a rank waits for the others' part of a step
@@ -115,11 +115,11 @@ def require_device(device: str) -> None:
 def _take_gpu(device: str | torch.device | None) -> bool:
     """Make this process's GPU the current one; return whether there is one."""
     local, available = int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))), torch.cuda.device_count()
-    wanted = None if device is None else torch.device(device).type
+    kind = None if device is None else torch.device(device).type
     local_count = int(os.environ.get("LOCAL_WORLD_SIZE", local + 1))
-    if wanted == "cuda":
+    if kind == "cuda":
         require(local_count <= available, "device", str(device), f"a GPU for each of {local_count} ranks on a machine")
-    if wanted not in (None, "cuda") or local_count > available:
+    if kind not in (None, "cuda") or local_count > available:
         return False
     torch.cuda.set_device(local)
     return True

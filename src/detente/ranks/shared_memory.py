@@ -146,12 +146,12 @@ def _connected(rank: int, count: int) -> Neighbours | None:
         listening.bind(_address(name))
         listening.listen(count)
         listening.settimeout(CONNECTING)
-        told = [text.split() for text in _exchanged(machine + b" " + name, count)]
-        if any(len(words) < 2 or words[0] != machine for words in told):
+        addresses = [text.split() for text in _exchanged(machine + b" " + name, count)]
+        if any(len(words) < 2 or words[0] != machine for words in addresses):
             return None
         peers: dict[int, socket.socket] = {}
         try:
-            memory = _met(rank, [other for _, other in told], listening, peers)
+            memory = _met(rank, [other for _, other in addresses], listening, peers)
         except (OSError, ValueError, struct.error):  # e.g. ranks in containers with networks of their own
             memory = None
     if not all(_exchanged(b"" if memory is None else b"met", count)):

@@ -20,7 +20,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn.functional import pad
 
 from detente.errors import InvalidValue, require, unknown
-from detente.shared_memory import neighbours
+from detente.ranks.shared_memory import neighbours
 
 BatchNorm = Literal["whole", "rows"]
 ALIGNED = 64  # numbers: kernels treat the last few of a vector apart, and parts must end where the whole does
