@@ -17,8 +17,8 @@ from detente.cures.lines import python_lines
 from detente.game import Game
 from detente.games.gan import gan_of
 from detente.methods.method import Method
+from detente.rescuing.judgement import SAMPLES, Judgement, judge
 from detente.rescuing.observed_run import ObservedRun
-from detente.signals.base import SAMPLES
 from detente.signals.reference import Quality, Reference
 from detente.state import State
 from detente.training.step import Steps, draw
@@ -96,6 +96,18 @@ class Trial:
         points = [point["quality"] for point in self.observed.points if "quality" in point]
         return Quality(**points[-1]) if points else None
 
+    @property
+    def share(self) -> float:
+        """How much of its whole run is done."""
+        return self.steps / self.whole
+
+    @property
+    def judgement(self) -> Judgement:
+        """Whether the samples of the last state count as a cure, from fresh ones."""
+        state, generator = self.observed.final_state(), torch.Generator().manual_seed(2)
+        samples = self._gan.samples(state.vectors, state.buffers, SAMPLES, generator)
+        return judge(self._gan, samples, self._reference.quality(samples))
+
     @cached_property
     def state(self) -> State:
         """The last state, as metrics and samples see it."""
@@ -119,7 +131,7 @@ class Trial:
     def _observe(self, state: State, step: int) -> dict[str, Any]:
         del step
         generator = torch.Generator().manual_seed(1)
-        quality = self._reference.quality(self._gan.samples(state.vectors, state.buffers, 2 * SAMPLES, generator))
+        quality = self._reference.quality(self._gan.samples(state.vectors, state.buffers, SAMPLES // 2, generator))
         return {"quality": vars(quality), "score": quality.score}
 
 

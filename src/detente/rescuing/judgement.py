@@ -1,0 +1,125 @@
+"""Whether a trial's samples count as a cure: are they where the data are, everywhere there, and no copies."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from detente.data.base import StoredData
+from detente.games.gan import Gan
+from detente.signals.reference import DIRECTIONS, Quality, distances_to_nearest
+
+SAMPLES, NUMBERS = 2048, 2**23  # samples that are compared, and numbers of all of them together, at most
+FEWEST = 4  # different real samples; with fewer, there are no distances between them
+USUAL = 0.95  # share of real samples that are as near to other real ones as a sample must be
+NEAR, REACHED = 0.65, 0.3  # least shares of points and tables, relative to those of real samples
+SEEN_NEAR, SEEN_REACHED = 0.1, 0.1  # of samples of more numbers, which are never exactly alike
+COPIED = 0.3  # distance to training samples, relative to that between them, below which samples are copies
+VARIANCE, CELLS, SPREAD, DISTANCE = (0.6, 1.6), 0.75, 0.6, 0.3
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How good samples are, measured on fresh ones at the end.
+
+    Args:
+        quality: regions, variance, spread and distance, as in the observations.
+        near: share of the samples that lie as near to a real sample as 95 % of other real samples do, divided by 0.95:
+            the precision.
+        reached: share of the real samples near which a generated one lies, at the same distance, divided by that near
+            which another real one lies: the coverage.
+        copies: median distance of the samples to the nearest training sample, divided by that from one training sample
+            to the next; near 0, the samples are copies. NaN where training samples repeat, as categories do.
+        numbers: numbers of one sample.
+    """
+
+    quality: Quality
+    near: float
+    reached: float
+    copies: float
+    numbers: int
+
+    @property
+    def faults(self) -> list[str]:
+        """Why the samples do not count as a cure, in words; empty if they do."""
+        quality, (low, high) = self.quality, VARIANCE
+        many = self.numbers > DIRECTIONS
+        near, reached = (SEEN_NEAR, SEEN_REACHED) if many else (NEAR, REACHED)
+        faults = {
+            f"only {quality.cells:.0%} of the regions are reached": quality.cells < CELLS,
+            f"the variance is {quality.variance:.2g} of the data's": not low <= quality.variance <= high,
+            f"the width in each direction is right to {quality.spread:.0%} only": quality.spread < SPREAD,
+            f"the distance to the data is {quality.distance:.2g}": not quality.distance <= DISTANCE,
+            f"only {self.near:.0%} of the samples lie near real ones": self.near < near,
+            f"samples lie near only {self.reached:.0%} of the real ones": self.reached < reached,
+            f"the samples are {self.copies:.2g} as far from training samples as those are from each other: copies": (
+                self.copies < COPIED
+            ),
+        }
+        return [words for words, holds in faults.items() if holds]
+
+    @property
+    def cured(self) -> bool:
+        """Whether the samples are as good as those of a working GAN."""
+        return not self.faults
+
+
+def judge(gan: Gan, samples: Tensor, quality: Quality) -> Judgement:
+    """Return how good samples are, from distances between nearest neighbours.
+
+    Distances are those of standardised columns for samples of few numbers, otherwise of the numbers as they are.
+
+    Args:
+        gan: the players, with the data.
+        samples: generated samples, (count, …).
+        quality: their quality, as in the observations.
+
+    Source: Kynkäänniemi et al. 2019, Improved Precision and Recall (arXiv:1904.06991), with one distance for all
+        samples; Meehan, Chaudhuri & Dasgupta 2020 (arXiv:2004.05675) for copies.
+    """
+    numbers = samples[0].numel()
+    count = max(64, min(SAMPLES, NUMBERS // numbers))
+    real, fake = _rows(gan, 2 * count), samples[:count].double().flatten(1)
+    if not bool(fake.isfinite().all()) or not bool(real.isfinite().all()):
+        return Judgement(quality, 0.0, 0.0, math.nan, numbers)
+    if numbers <= DIRECTIONS:
+        scale = real.std(0)
+        scale = torch.where(scale > 0, scale, 1.0)
+        real, fake = real / scale, fake / scale
+    first, second = real[: len(real) // 2], real[len(real) // 2 :]
+    own = distances_to_nearest(second, first)
+    between = _between(real)
+    limit = torch.maximum(torch.quantile(own, USUAL), torch.tensor(COPIED * between))
+    if float(limit) == 0:
+        return Judgement(quality, math.nan, math.nan, math.nan, numbers)
+    usual = (distances_to_nearest(first, second) <= limit).double().mean()
+    near = (distances_to_nearest(fake, first) <= limit).double().mean() / USUAL
+    reached = (distances_to_nearest(first, fake[: len(second)]) <= limit).double().mean() / usual.clamp(min=0.01)
+    copies = float(distances_to_nearest(fake, real).median()) / between if _compares(real) else math.nan
+    return Judgement(quality, float(near), float(reached), copies, numbers)
+
+
+def _rows(gan: Gan, count: int) -> Tensor:
+    """Return real samples, (count, numbers) float64, in random order; all of a small set."""
+    data, generator = getattr(gan.game, "data", None), torch.Generator().manual_seed(17)
+    if isinstance(data, StoredData) and gan.real_entry == "real":
+        chosen = torch.randperm(data.size, generator=generator)[:count]
+        return data.take(chosen)["real"].double().flatten(1)
+    return gan.real(count, generator).double().flatten(1)
+
+
+def _between(real: Tensor) -> float:
+    """Return the median distance from one real sample to the next different one; 0 without enough of them."""
+    different = real.unique(dim=0)
+    if len(different) < FEWEST:
+        return 0.0
+    return float(torch.cdist(different, different).fill_diagonal_(math.inf).min(1).values.median())
+
+
+def _compares(real: Tensor) -> bool:
+    """Whether distances to training samples tell copies: samples differ, or have many numbers and are few."""
+    different = len(real.unique(dim=0))
+    return different >= FEWEST and (2 * different >= len(real) or real.shape[1] > DIRECTIONS)
