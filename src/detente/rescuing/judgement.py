@@ -42,6 +42,15 @@ class Judgement:
     copies: float
     numbers: int
 
+    def __str__(self) -> str:
+        parts = {
+            f"precision {self.near:.2f} (share as near to real ones as real ones are, relative to those)": self.near,
+            f"coverage {self.reached:.2f} (share of the real ones with one as near)": self.reached,
+            f"{self.copies:.2g} as far from training samples as these are from each other": self.copies,
+        }
+        known = [words for words, value in parts.items() if not math.isnan(value)]
+        return ", ".join([*known, f"distance {self.quality.distance:.2g}, spread {self.quality.spread:.2g}"])
+
     @property
     def faults(self) -> list[str]:
         """Why the samples do not count as a cure, in words; empty if they do."""

@@ -365,6 +365,7 @@ def _save(result: Rescue) -> None:
         "cost": result.cost,
         "verdict": result.verdict,
         "cured": result.cured,
+        "judgement": result.judgement and vars(result.judgement) | {"quality": vars(result.judgement.quality)},
         "findings": [vars(finding) for finding in result.findings],
         "before": {"directory": "before", "quality": result.before and vars(result.before)},
         "trials": [
