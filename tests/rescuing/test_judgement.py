@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detente import Adversarial
+from detente import Adversarial, methods
 from detente.checks import off
+from detente.data.arrays import Arrays
+from detente.games.conditional import Conditional
 from detente.games.gan import gan_of
-from detente.rescuing.judgement import Judgement, judge
+from detente.rescuing.judgement import Judgement, judge, label_agreement
 from detente.signals.reference import Quality, Reference
 
 
@@ -79,3 +81,34 @@ def test_samples_that_are_not_finite() -> None:
     with off():
         game = Adversarial(nn.Linear(2, 2), nn.Linear(2, 1), REAL, 2, batch=8)
     assert not judge(gan_of(game), torch.full((64, 2), math.nan), quality).cured
+
+
+@pytest.mark.parametrize("uses", [True, False])
+def test_labels_count(uses: bool) -> None:
+    class Maker(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+            angle = (labels if uses else labels.flip(0)) * (2 * math.pi / 8)
+            return self.scale * torch.stack([angle.cos(), angle.sin()], 1) + 0.1 * latents
+
+    class Judge(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(2, 1)
+
+        def forward(self, samples: Tensor, labels: Tensor) -> Tensor:
+            return self.linear(samples)
+
+    labels = torch.arange(2000) % 8
+    angle = labels * (2 * math.pi / 8)
+    real = torch.stack([angle.cos(), angle.sin()], 1) + 0.1 * torch.randn(
+        2000, 2, generator=torch.Generator().manual_seed(0)
+    )
+    with off():
+        game = Conditional(Maker(), Judge(), Arrays(real, labels), 2, batch=64)
+    method = methods.alternating(learning_rate=1e-3).playing(game)
+    agreement = label_agreement(gan_of(game), method.initial(game, torch.Generator().manual_seed(0)))
+    assert agreement == pytest.approx(1.0, abs=0.05) if uses else agreement < 0.3

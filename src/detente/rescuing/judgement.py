@@ -9,14 +9,19 @@ import torch
 from torch import Tensor
 
 from detente.data.base import StoredData
+from detente.games.conditional import Conditional
 from detente.games.gan import Gan
+from detente.modules.calling import evaluating
 from detente.signals.reference import DIRECTIONS, Quality, distances_to_nearest
+from detente.state import State
 
+LABELLED = 512  # samples whose labels are compared
 SAMPLES, NUMBERS = 2048, 2**23  # samples that are compared, and numbers of all of them together, at most
 FEWEST = 4  # different real samples; with fewer, there are no distances between them
 USUAL = 0.95  # share of real samples that are as near to other real ones as a sample must be
 NEAR, REACHED = 0.65, 0.3  # least shares of points and tables, relative to those of real samples
 SEEN_NEAR, SEEN_REACHED = 0.1, 0.1  # of samples of more numbers, which are never exactly alike
+LABELS = 0.5  # least share of samples with the right label
 COPIED = 0.3  # distance to training samples, relative to that between them, below which samples are copies
 VARIANCE, CELLS, SPREAD, DISTANCE = (0.6, 1.6), 0.75, 0.6, 0.3
 
@@ -34,6 +39,8 @@ class Judgement:
         copies: median distance of the samples to the nearest training sample, divided by that from one training sample
             to the next; near 0, the samples are copies. NaN where training samples repeat, as categories do.
         numbers: numbers of one sample.
+        labels: share of samples whose nearest real sample has the label that was asked for, divided by that of real
+            samples; NaN without labels.
     """
 
     quality: Quality
@@ -41,6 +48,7 @@ class Judgement:
     reached: float
     copies: float
     numbers: int
+    labels: float = math.nan
 
     def __str__(self) -> str:
         parts = {
@@ -48,6 +56,7 @@ class Judgement:
             f"coverage {self.reached:.2f} (share of the real ones with one as near)": self.reached,
             f"{self.copies:.2g} as far from training samples as these are from each other": self.copies,
         }
+        parts[f"{self.labels:.2f} of the labels as asked for, relative to real ones"] = self.labels
         known = [words for words, value in parts.items() if not math.isnan(value)]
         return ", ".join([*known, f"distance {self.quality.distance:.2g}, spread {self.quality.spread:.2g}"])
 
@@ -67,6 +76,7 @@ class Judgement:
             f"the samples are {self.copies:.2g} as far from training samples as those are from each other: copies": (
                 self.copies < COPIED
             ),
+            f"only {self.labels:.0%} of the samples have the label that was asked for": self.labels < LABELS,
         }
         return [words for words, holds in faults.items() if holds]
 
@@ -109,6 +119,32 @@ def judge(gan: Gan, samples: Tensor, quality: Quality) -> Judgement:
     reached = (distances_to_nearest(first, fake[: len(second)]) <= limit).double().mean() / usual.clamp(min=0.01)
     copies = float(distances_to_nearest(fake, real).median()) / between if _compares(real) else math.nan
     return Judgement(quality, float(near), float(reached), copies, numbers)
+
+
+def label_agreement(gan: Gan, state: State) -> float:
+    """Return how often the nearest real sample has the label that was asked for, relative to real samples.
+
+    Args:
+        gan: the players, with the data; NaN unless the game is `Conditional`.
+        state: the trained state.
+    """
+    if not isinstance(gan.game, Conditional):
+        return math.nan
+    generator, made, asked = torch.Generator().manual_seed(3), [], []
+    with torch.no_grad(), evaluating(gan.game.modules[gan.generator]):
+        while sum(map(len, made)) < LABELLED:
+            (call,) = gan.generator_inputs(state.vectors, state.buffers, gan.batch(generator), generator)
+            made.append(gan.game._net(state.vectors, state.buffers).call(gan.generator, call, update=False))
+            asked.append(call.inputs[1])
+    drawn = gan.game.data.draw(3 * LABELLED, generator)
+    rows, labels = drawn["real"].double().flatten(1), drawn["label"]
+    known, other = slice(LABELLED, None), slice(0, LABELLED)
+
+    def right(samples: Tensor, wanted: Tensor) -> float:
+        nearest = labels[known][torch.cdist(samples.double().flatten(1), rows[known]).argmin(1)]
+        return float((nearest == wanted).double().mean())
+
+    return right(torch.cat(made), torch.cat(asked)) / max(right(rows[other], labels[other]), 1e-3)
 
 
 def _rows(gan: Gan, count: int) -> Tensor:

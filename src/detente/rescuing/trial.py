@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from detente.cures.lines import python_lines
 from detente.game import Game
 from detente.games.gan import gan_of
 from detente.methods.method import Method
-from detente.rescuing.judgement import SAMPLES, Judgement, judge
+from detente.rescuing.judgement import SAMPLES, Judgement, judge, label_agreement
 from detente.rescuing.observed_run import ObservedRun
 from detente.signals.reference import Quality, Reference
 from detente.state import State
@@ -106,7 +107,8 @@ class Trial:
         """Whether the samples of the last state count as a cure, from fresh ones."""
         state, generator = self.observed.final_state(), torch.Generator().manual_seed(2)
         samples = self._gan.samples(state.vectors, state.buffers, SAMPLES, generator)
-        return judge(self._gan, samples, self._reference.quality(samples))
+        judgement = judge(self._gan, samples, self._reference.quality(samples))
+        return replace(judgement, labels=label_agreement(self._gan, state))
 
     @cached_property
     def state(self) -> State:
