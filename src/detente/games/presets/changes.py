@@ -97,7 +97,7 @@ def changed(
             G'(z) = a + b G(z), the discriminator D'(x) = D((x − a)/b), and penalties are taken in standard units. For
             points and tables, a and b are each column's mean and standard deviation, for other data the mean and
             standard deviation of all numbers. The bounds of a bounded generator (tanh, sigmoid, ReLU) are mapped onto
-            the data's least and greatest number instead.
+            the data's least and greatest number instead; the discriminator sees −1 and 1 there.
         input_noise: Gaussian noise on all that the discriminator sees in training, in standard deviations of the data,
             or a schedule.
         separate: replace losses of your own by the non-saturating ones, with the same networks and data, where the
@@ -179,9 +179,9 @@ def changed(
     if spectral_norm:
         change.discriminator.append(with_spectral_norm)
     open_ended = gan_of(changed(game, linear_output=True)) if rescale and linear_output else change.gan
-    units = units_for(open_ended) if rescale else None
+    units = units_for(open_ended, "discriminator") if rescale else None
     if units is not None:
-        change.generator.append(partial(rescale_outputs, units=units))
+        change.generator.append(partial(rescale_outputs, units=units_for(open_ended)))
         change.discriminator.append(partial(rescale_inputs, units=units))
     if isinstance(input_noise, Schedule) or input_noise:
         filter = _noise(change, filter, input_noise, units)
