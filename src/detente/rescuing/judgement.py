@@ -100,7 +100,7 @@ def judge(gan: Gan, samples: Tensor, quality: Quality) -> Judgement:
         samples; Meehan, Chaudhuri & Dasgupta 2020 (arXiv:2004.05675) for copies.
     """
     numbers = samples[0].numel()
-    count = max(64, min(SAMPLES, NUMBERS // numbers))
+    count = SAMPLES if numbers <= DIRECTIONS else max(64, min(SAMPLES // 2, NUMBERS // numbers))
     real, fake = _rows(gan, 2 * count), samples[:count].double().flatten(1)
     if not bool(fake.isfinite().all()) or not bool(real.isfinite().all()):
         return Judgement(quality, 0.0, 0.0, math.nan, numbers)
@@ -110,14 +110,15 @@ def judge(gan: Gan, samples: Tensor, quality: Quality) -> Judgement:
         real, fake = real / scale, fake / scale
     first, second = real[: len(real) // 2], real[len(real) // 2 :]
     own = distances_to_nearest(second, first)
-    between = _between(real)
+    between, different = _between(real)
     limit = torch.maximum(torch.quantile(own, USUAL), torch.tensor(COPIED * between))
     if float(limit) == 0:
         return Judgement(quality, math.nan, math.nan, math.nan, numbers)
     usual = (distances_to_nearest(first, second) <= limit).double().mean()
     near = (distances_to_nearest(fake, first) <= limit).double().mean() / USUAL
     reached = (distances_to_nearest(first, fake[: len(second)]) <= limit).double().mean() / usual.clamp(min=0.01)
-    copies = float(distances_to_nearest(fake, real).median()) / between if _compares(real) else math.nan
+    tells = 2 * different >= len(real) or numbers > DIRECTIONS  # otherwise, the set may hold all there is
+    copies = float(distances_to_nearest(fake, real).median()) / between if between > 0 and tells else math.nan
     return Judgement(quality, float(near), float(reached), copies, numbers)
 
 
@@ -156,15 +157,9 @@ def _rows(gan: Gan, count: int) -> Tensor:
     return gan.real(count, generator).double().flatten(1)
 
 
-def _between(real: Tensor) -> float:
-    """Return the median distance from one real sample to the next different one; 0 without enough of them."""
+def _between(real: Tensor) -> tuple[float, int]:
+    """Return the median distance from a real sample to the next different one, 0 if few differ, and how many differ."""
     different = real.unique(dim=0)
     if len(different) < FEWEST:
-        return 0.0
-    return float(torch.cdist(different, different).fill_diagonal_(math.inf).min(1).values.median())
-
-
-def _compares(real: Tensor) -> bool:
-    """Whether distances to training samples tell copies: samples differ, or have many numbers and are few."""
-    different = len(real.unique(dim=0))
-    return different >= FEWEST and (2 * different >= len(real) or real.shape[1] > DIRECTIONS)
+        return 0.0, len(different)
+    return float(torch.cdist(different, different).fill_diagonal_(math.inf).min(1).values.median()), len(different)

@@ -60,6 +60,7 @@ class Trial:
     ) -> None:
         self.name, self.change, self.game, self.method, self.whole = name, change, game, method, steps
         self._gan, self._reference = gan_of(game), reference
+        self._judged: tuple[int, Judgement] | None = None
         every = max(1, steps // OBSERVATIONS)
         self.observed = ObservedRun(game, method, directory, steps, every, seed, self._observe, described)
         self.directory, self.command, self.outcome, self.step_cost = directory, command, "not started", 1.0
@@ -105,10 +106,13 @@ class Trial:
     @property
     def judgement(self) -> Judgement:
         """Whether the samples of the last state count as a cure, from fresh ones."""
+        if self._judged is not None and self._judged[0] == self.steps:
+            return self._judged[1]
         state, generator = self.observed.final_state(), torch.Generator().manual_seed(2)
         samples = self._gan.samples(state.vectors, state.buffers, SAMPLES, generator)
         judgement = judge(self._gan, samples, self._reference.quality(samples))
-        return replace(judgement, labels=label_agreement(self._gan, state))
+        self._judged = self.steps, replace(judgement, labels=label_agreement(self._gan, state))
+        return self._judged[1]
 
     @cached_property
     def state(self) -> State:
