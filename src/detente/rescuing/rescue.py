@@ -365,7 +365,8 @@ def _save(result: Rescue) -> None:
         "cost": result.cost,
         "verdict": result.verdict,
         "cured": result.cured,
-        "judgement": result.judgement and vars(result.judgement) | {"quality": vars(result.judgement.quality)},
+        "judgement": "" if result.judgement is None else str(result.judgement),
+        "faults": [] if result.judgement is None else result.judgement.faults,
         "findings": [vars(finding) for finding in result.findings],
         "before": {"directory": "before", "quality": result.before and vars(result.before)},
         "trials": [
