@@ -182,15 +182,13 @@ def test_one_sample_is_a_finding(tmp_path: Path) -> None:
     assert report.findings[0].failure == "too few data" and report.only_by_hand
 
 
-class Runner(SimpleNamespace):
+class Runner:
     """A trial whose score and judgement are known."""
 
     def __init__(self, score: float, steps: int, cures: bool = False) -> None:
-        observed, judgement = SimpleNamespace(diverged=""), SimpleNamespace(cured=cures)
-        super().__init__(score=score, steps=steps, whole=100, step_cost=1.0, quality=object(), observed=observed)
-        self.judgement = judgement
-
-    __hash__ = object.__hash__
+        self.score, self.steps, self.whole, self.step_cost, self.quality = score, steps, 100, 1.0, object()
+        self.observed, self.judgement = SimpleNamespace(diverged=""), SimpleNamespace(cured=cures)
+        self.outcome = ""
 
     @property
     def share(self) -> float:
