@@ -12,6 +12,8 @@ from detente.data.base import StoredData
 from detente.games.conditional import Conditional
 from detente.games.gan import Gan
 from detente.modules.calling import evaluating
+from detente.modules.resize_convolution import uneven_layers
+from detente.signals.grid_pattern import grid_strength
 from detente.signals.reference import DIRECTIONS, Quality, distances_to_nearest
 from detente.state import State
 
@@ -21,6 +23,7 @@ FEWEST = 4  # different real samples; with fewer, there are no distances between
 USUAL = 0.95  # share of real samples that are as near to other real ones as a sample must be
 NEAR, REACHED = 0.65, 0.3  # least shares of points and tables, relative to those of real samples
 SEEN_NEAR, SEEN_REACHED = 0.1, 0.1  # of samples of more numbers, which are never exactly alike
+GRID = 2.0  # strength of a pattern, relative to the data's, from which it is an artefact
 LABELS = 0.5  # least share of samples with the right label
 COPIED = 0.3  # distance to training samples, relative to that between them, below which samples are copies
 VARIANCE, CELLS, SPREAD, DISTANCE = (0.6, 1.6), 0.75, 0.6, 0.3
@@ -41,6 +44,8 @@ class Judgement:
         numbers: numbers of one sample.
         labels: share of samples whose nearest real sample has the label that was asked for, divided by that of real
             samples; NaN without labels.
+        grid: strength of a pattern of every second pixel, relative to the data's; NaN unless the generator has layers
+            that draw one.
     """
 
     quality: Quality
@@ -49,6 +54,7 @@ class Judgement:
     copies: float
     numbers: int
     labels: float = math.nan
+    grid: float = math.nan
 
     def __str__(self) -> str:
         parts = {
@@ -57,6 +63,7 @@ class Judgement:
             f"{self.copies:.2g} as far from training samples as these are from each other": self.copies,
         }
         parts[f"{self.labels:.2f} of the labels as asked for, relative to real ones"] = self.labels
+        parts[f"a pattern of every second pixel {self.grid:.2g} times as strong as in the data"] = self.grid
         known = [words for words, value in parts.items() if not math.isnan(value)]
         return ", ".join([*known, f"distance {self.quality.distance:.2g}, spread {self.quality.spread:.2g}"])
 
@@ -77,6 +84,7 @@ class Judgement:
                 self.copies < COPIED
             ),
             f"only {self.labels:.0%} of the samples have the label that was asked for": self.labels < LABELS,
+            f"a pattern of every second pixel is {self.grid:.2g} times as strong as in the data": self.grid >= GRID,
         }
         return [words for words, holds in faults.items() if holds]
 
@@ -119,7 +127,10 @@ def judge(gan: Gan, samples: Tensor, quality: Quality) -> Judgement:
     reached = (distances_to_nearest(first, fake[: len(second)]) <= limit).double().mean() / usual.clamp(min=0.01)
     tells = 2 * different >= len(real) or numbers > DIRECTIONS  # otherwise, the set may hold all there is
     copies = float(distances_to_nearest(fake, real).median()) / between if between > 0 and tells else math.nan
-    return Judgement(quality, float(near), float(reached), copies, numbers)
+    draws = uneven_layers(gan.game.modules[gan.generator])
+    shape = (-1, *samples.shape[1:])
+    grid = grid_strength(samples) / grid_strength(_rows(gan, count).reshape(shape)) if draws else math.nan
+    return Judgement(quality, float(near), float(reached), copies, numbers, grid=grid)
 
 
 def label_agreement(gan: Gan, state: State) -> float:
