@@ -22,7 +22,7 @@ SAMPLES, NUMBERS = 2048, 2**23  # samples that are compared, and numbers of all 
 FEWEST = 4  # different real samples; with fewer, there are no distances between them
 USUAL = 0.95  # share of real samples that are as near to other real ones as a sample must be
 NEAR, REACHED = 0.65, 0.3  # least shares of points and tables, relative to those of real samples
-SEEN_NEAR, SEEN_REACHED = 0.1, 0.1  # of samples of more numbers, which are never exactly alike
+SEEN_NEAR, SEEN_REACHED = 0.2, 0.2  # of images and other samples of many numbers, which are never exactly alike
 GRID = 2.0  # strength of a pattern, relative to the data's, from which it is an artefact
 LABELS = 0.5  # least share of samples with the right label
 COPIED = 0.3  # distance to training samples, relative to that between them, below which samples are copies
@@ -41,7 +41,7 @@ class Judgement:
             which another real one lies: the coverage.
         copies: median distance of the samples to the nearest training sample, divided by that from one training sample
             to the next; near 0, the samples are copies. NaN where training samples repeat, as categories do.
-        numbers: numbers of one sample.
+        many: whether samples are images or have more than 32 numbers.
         labels: share of samples whose nearest real sample has the label that was asked for, divided by that of real
             samples; NaN without labels.
         grid: strength of a pattern of every second pixel, relative to the data's; NaN unless the generator has layers
@@ -52,7 +52,7 @@ class Judgement:
     near: float
     reached: float
     copies: float
-    numbers: int
+    many: bool
     labels: float = math.nan
     grid: float = math.nan
 
@@ -71,8 +71,7 @@ class Judgement:
     def faults(self) -> list[str]:
         """Why the samples do not count as a cure, in words; empty if they do."""
         quality, (low, high) = self.quality, VARIANCE
-        many = self.numbers > DIRECTIONS
-        near, reached = (SEEN_NEAR, SEEN_REACHED) if many else (NEAR, REACHED)
+        near, reached = (SEEN_NEAR, SEEN_REACHED) if self.many else (NEAR, REACHED)
         faults = {
             f"only {quality.cells:.0%} of the regions are reached": quality.cells < CELLS,
             f"the variance is {quality.variance:.2g} of the data's": not low <= quality.variance <= high,
@@ -108,11 +107,12 @@ def judge(gan: Gan, samples: Tensor, quality: Quality) -> Judgement:
         samples; Meehan, Chaudhuri & Dasgupta 2020 (arXiv:2004.05675) for copies.
     """
     numbers = samples[0].numel()
+    many = numbers > DIRECTIONS or samples.dim() > 2
     count = SAMPLES if numbers <= DIRECTIONS else max(64, min(SAMPLES // 2, NUMBERS // numbers))
     real, fake = _rows(gan, 2 * count), samples[:count].double().flatten(1)
     if not bool(fake.isfinite().all()) or not bool(real.isfinite().all()):
-        return Judgement(quality, 0.0, 0.0, math.nan, numbers)
-    if numbers <= DIRECTIONS:
+        return Judgement(quality, 0.0, 0.0, math.nan, many)
+    if not many:
         scale = real.std(0)
         scale = torch.where(scale > 0, scale, 1.0)
         real, fake = real / scale, fake / scale
@@ -121,16 +121,16 @@ def judge(gan: Gan, samples: Tensor, quality: Quality) -> Judgement:
     between, different = _between(real)
     limit = torch.maximum(torch.quantile(own, USUAL), torch.tensor(COPIED * between))
     if float(limit) == 0:
-        return Judgement(quality, math.nan, math.nan, math.nan, numbers)
+        return Judgement(quality, math.nan, math.nan, math.nan, many)
     usual = (distances_to_nearest(first, second) <= limit).double().mean()
     near = (distances_to_nearest(fake, first) <= limit).double().mean() / USUAL
     reached = (distances_to_nearest(first, fake[: len(second)]) <= limit).double().mean() / usual.clamp(min=0.01)
-    tells = 2 * different >= len(real) or numbers > DIRECTIONS  # otherwise, the set may hold all there is
+    tells = 2 * different >= len(real) or many  # otherwise, the set may hold all there is
     copies = float(distances_to_nearest(fake, real).median()) / between if between > 0 and tells else math.nan
     draws = uneven_layers(gan.game.modules[gan.generator])
     shape = (-1, *samples.shape[1:])
     grid = grid_strength(samples) / grid_strength(_rows(gan, count).reshape(shape)) if draws else math.nan
-    return Judgement(quality, float(near), float(reached), copies, numbers, grid=grid)
+    return Judgement(quality, float(near), float(reached), copies, many, grid=grid)
 
 
 def label_agreement(gan: Gan, state: State) -> float:
