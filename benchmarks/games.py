@@ -156,7 +156,7 @@ def spectrum(seed: int) -> dict[str, dict[str, float]]:
     start = int(0.4 * steps)
     game = example("vq_autoencoder").game(start=start, ramp=1)
     stepper, batch = detente.Stepper(game, method("alternating", 1e-3), seed=seed), game.draw(torch.Generator())
-    found = {}
+    eigenvalues = {}
     for name, at, t in (("before", start, start), ("just after", start, start + 1), ("at the end", steps, steps)):
         while int(stepper.state.t) < at:
             stepper.step()
@@ -166,9 +166,13 @@ def spectrum(seed: int) -> dict[str, dict[str, float]]:
             for which in ("LM", "SR", "LI")
         }
         real, least, turning = values["LM"].real.max(), values["SR"].real.min(), values["LI"].imag.abs().max()
-        found[name] = {"largest Re λ": float(real), "smallest Re λ": float(least), "largest |Im λ|": float(turning)}
-        print(f"seed {seed}, {name}: {found[name]}", flush=True)
-    return found
+        eigenvalues[name] = {
+            "largest Re λ": float(real),
+            "smallest Re λ": float(least),
+            "largest |Im λ|": float(turning),
+        }
+        print(f"seed {seed}, {name}: {eigenvalues[name]}", flush=True)
+    return eigenvalues
 
 
 def picture(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> Figure:

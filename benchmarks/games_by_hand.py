@@ -89,8 +89,8 @@ def vocoder(modules: Modules, rates: Rates) -> Step:
         loss = 20 * sum(l1_loss(spectrum(made, size), spectrum(sound, size)) for size in (256, 128))
         for judge in judges:
             real, fake = judge(sound), judge(made)
-            for one, other in zip(real, fake, strict=True):
-                loss = loss + 2 * l1_loss(other, one)
+            for real_features, fake_features in zip(real, fake, strict=True):
+                loss = loss + 2 * l1_loss(fake_features, real_features)
             loss = loss + (1 - fake[-1]).square().mean()
         of_maker.step(loss)
         of_judges.frozen(False)

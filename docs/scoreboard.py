@@ -226,7 +226,7 @@ def _summary_row(outcome: Outcome, index: int) -> str:
     verdict = outcome.verdicts[index]
     sentence, paper = verdict.sentence.replace("|", "∣"), verdict.paper.replace("|", "∣")
     link = f"[`{outcome.name}`](results/{_paper(outcome)}.md#{outcome.name})"
-    return f"| {link}: {sentence} | {paper or '–'} | {verdict.found} | {DECISIONS[verdict.decision]} |"
+    return f"| {link}: {sentence} | {paper or '–'} | {verdict.measured} | {DECISIONS[verdict.decision]} |"
 
 
 def _row(outcome: Outcome, paper: str) -> str:
@@ -237,7 +237,7 @@ def _row(outcome: Outcome, paper: str) -> str:
 
 def _section(outcome: Outcome, results: Path) -> str:
     rows = "".join(
-        f"| {verdict.sentence.replace('|', '∣')} | {verdict.paper.replace('|', '∣') or '–'} | {verdict.found} "
+        f"| {verdict.sentence.replace('|', '∣')} | {verdict.paper.replace('|', '∣') or '–'} | {verdict.measured} "
         f"| {verdict.rule} | {DECISIONS[verdict.decision]} |\n"
         for verdict in outcome.verdicts
     )

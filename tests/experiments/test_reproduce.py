@@ -41,7 +41,7 @@ def test_smoke(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     second = reproduce(experiment(name), "smoke", tmp_path, no_progress)
     for verdict, other_verdict in zip(first.verdicts, second.verdicts, strict=True):
         np.testing.assert_array_equal(
-            [verdict.found.value, verdict.found.low], [other_verdict.found.value, other_verdict.found.low]
+            [verdict.measured.value, verdict.measured.low], [other_verdict.measured.value, other_verdict.measured.low]
         )
 
 

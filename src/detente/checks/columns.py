@@ -57,11 +57,11 @@ class Columns(Check):
             "discrete": "only {:.0f} values",
             "constant": "always the value {:.4g}",
         }
-        parts = [f"column {i} has {words[kind].format(x)}" for kind, found in kinds.items() for i, x in found.items()]
+        parts = [f"column {i} has {words[kind].format(x)}" for kind, values in kinds.items() for i, x in values.items()]
         if not parts:
             return []
         certainty = 0.65 if kinds["skewed"] else 0.45  # other units help against skewness alone
-        remedy = " ".join(REMEDIES[kind] for kind, found in kinds.items() if found)
+        remedy = " ".join(REMEDIES[kind] for kind, values in kinds.items() if values)
         more = f", and so on for {len(parts)} columns" if len(parts) > 4 else ""
         evidence = ", ".join(parts[:4]) + more + "."
         return [Finding("data scale", evidence[0].upper() + evidence[1:], certainty, remedy)]

@@ -55,8 +55,8 @@ class PenaltySlope(Check):
     def _is_nan(self, setup: Setup) -> bool:
         """Whether the loss of a flat discriminator is a number, and its gradient is not."""
         game, name = setup.gan.with_scores(lambda _, scores: 0 * scores), setup.discriminator
-        found = player_gradient(game, name, *setup.point, setup.small_batch)
-        return bool(found.losses[name].isfinite()) and bool(found.field[name].isnan().any())
+        evaluation = player_gradient(game, name, *setup.point, setup.small_batch)
+        return bool(evaluation.losses[name].isfinite()) and bool(evaluation.field[name].isnan().any())
 
     def _flat_somewhere(self, setup: Setup) -> bool:
         """Whether the discriminator has units of slope 0 (ReLU) and so may be flat around some sample."""

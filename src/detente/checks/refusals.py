@@ -118,9 +118,9 @@ def _raised(error: BaseException) -> str | None:
 
 
 def _frames(cause: BaseException) -> Iterator[tuple[FrameType, int]]:
-    seen: BaseException | None = cause
-    if seen is not None:
-        yield from traceback.walk_tb(seen.__traceback__)
+    error: BaseException | None = cause
+    if error is not None:
+        yield from traceback.walk_tb(error.__traceback__)
 
 
 def _modules(cause: BaseException) -> Iterator[tuple[FrameType, nn.Module]]:

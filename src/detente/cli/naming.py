@@ -83,12 +83,12 @@ def find(field: str, name: str, table: Table) -> Any:
         pass
     try:
         *modules, last = current(name).split(".")
-        found = importlib.import_module(modules[0])
+        item = importlib.import_module(modules[0])
         for part in modules[1:]:  # a submodule before a function of the same name in the package's __init__
-            path = f"{found.__name__}.{part}"
-            is_module = hasattr(found, "__path__") and importlib.util.find_spec(path)
-            found = importlib.import_module(path) if is_module else getattr(found, part)
-        return getattr(found, last)
+            path = f"{item.__name__}.{part}"
+            is_module = hasattr(item, "__path__") and importlib.util.find_spec(path)
+            item = importlib.import_module(path) if is_module else getattr(item, part)
+        return getattr(item, last)
     except Exception as error:  # a user's own module may raise anything
         allowed = "MODULE.NAME of a class or function that can be imported"
         raise InvalidValue(field, str(name), allowed, one_line(error)) from error
@@ -102,20 +102,20 @@ def parameters(called: Any) -> tuple[dict[str, Parameter], bool]:
     generated = dataclasses.is_dataclass(inner) and inner.__dataclass_params__.init  # type: ignore[union-attr]
     initialized = inspect.isclass(inner) and not generated
     try:
-        found = inspect.signature(called).parameters
+        signature = inspect.signature(called).parameters
     except (TypeError, ValueError):  # written in C
         return {}, True
     try:
         hints = typing.get_type_hints(inner.__init__ if initialized else inner)
     except Exception:  # a user's own annotations may name anything
         hints = {}
-    known = {name: parameter for name, parameter in found.items() if parameter.kind in BY_NAME}
+    known = {name: parameter for name, parameter in signature.items() if parameter.kind in BY_NAME}
     for name, parameter in known.items():
         hint, field = hints.get(name, Any), getattr(inner, "__dataclass_fields__", {}).get(name)
         if field is not None and callable(field.default_factory):
             parameter = parameter.replace(default=field.default_factory())
         known[name] = parameter.replace(annotation=hint.type if isinstance(hint, dataclasses.InitVar) else hint)
-    return known, any(parameter.kind is Parameter.VAR_KEYWORD for parameter in found.values())
+    return known, any(parameter.kind is Parameter.VAR_KEYWORD for parameter in signature.values())
 
 
 def in_words(kind: Any, plural: bool = False) -> str:

@@ -119,7 +119,7 @@ def printing_once(error: BaseException) -> Iterator[bool]:
     if not one_of_several():
         yield True
         return
-    from detente.training.distributed import tells, told
+    from detente.training.distributed import announce_printed, tells
 
     yield tells(error)
-    told()
+    announce_printed()

@@ -44,7 +44,7 @@ class Cell:
     command: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
 
 
-def given(run: Run) -> Run:
+def same_run(run: Run) -> Run:
     """Return the run itself; with `functools.partial`, what makes the run of a cell that was built in Python."""
     return run
 

@@ -113,8 +113,10 @@ class Study:
         try:
             with _quiet():
                 importance = importlib.import_module("optuna.importance")
-                found = importance.get_param_importances(self.study, evaluator=importance.PedAnovaImportanceEvaluator())
-            return {name: float(share) for name, share in found.items()}
+                shares = importance.get_param_importances(
+                    self.study, evaluator=importance.PedAnovaImportanceEvaluator()
+                )
+            return {name: float(share) for name, share in shares.items()}
         except Exception:  # Optuna raises many kinds, e.g. if all values are equal
             return {}
 

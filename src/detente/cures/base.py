@@ -55,8 +55,8 @@ class Change:
         game = {**self.game, **other.game}
         if "penalties" in self.game and "penalties" in other.game:
             kinds = {_kind(penalty) for penalty in other.game["penalties"]}
-            kept = [penalty for penalty in self.game["penalties"] if _kind(penalty) not in kinds]
-            game["penalties"] = (*kept, *other.game["penalties"])
+            penalties = [penalty for penalty in self.game["penalties"] if _kind(penalty) not in kinds]
+            game["penalties"] = (*penalties, *other.game["penalties"])
         if not other.method:
             return replace(self, game=game)
         return Change(game, other.method, other.settings)

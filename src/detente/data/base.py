@@ -131,11 +131,11 @@ def rows_to_read(count: int) -> Tensor | None:
 
     A batch that is some times as large as expected has so many parts for each sample, next to each other.
     """
-    wanted = _READ.get()
-    if wanted is None or count % wanted[0]:
+    selection = _READ.get()
+    if selection is None or count % selection[0]:
         return None
-    parts = count // wanted[0]
-    return (wanted[1].unsqueeze(1) * parts + torch.arange(parts)).flatten()
+    parts = count // selection[0]
+    return (selection[1].unsqueeze(1) * parts + torch.arange(parts)).flatten()
 
 
 def in_whole_batch(part: Tensor, rows: Tensor, count: int) -> Tensor:

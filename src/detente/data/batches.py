@@ -377,12 +377,12 @@ class _Stream(Batches):
 
 def _copied(source: Any) -> Any:
     """Return a copy of a DataLoader or another iterable, whose samplers and generators are copies, but not its data."""
-    kept = {id(part): part for part in (getattr(source, "dataset", None),) if part is not None}
+    memo = {id(part): part for part in (getattr(source, "dataset", None),) if part is not None}
     duplicate = copy.copy(source)
     if isinstance(source, DataLoader):
         for name, value in vars(source).items():
             if isinstance(value, Sampler | BatchSampler | torch.Generator):
-                vars(duplicate)[name] = copy.deepcopy(value, kept)
+                vars(duplicate)[name] = copy.deepcopy(value, memo)
     return duplicate
 
 

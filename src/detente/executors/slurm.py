@@ -135,11 +135,11 @@ def _once_a_second(question: Callable[[], bool]) -> Callable[[], bool]:
     """Return the question, asked at most once a second; in between its answer is no."""
     last = time.monotonic()
 
-    def asked() -> bool:
+    def throttled() -> bool:
         nonlocal last
         if time.monotonic() - last < 1.0:
             return False
         last = time.monotonic()
         return question()
 
-    return asked
+    return throttled

@@ -229,7 +229,7 @@ def _of_networks(game: Networks) -> Gan:
     calls = _recorded(game, vectors, buffers, batch, torch.Generator().manual_seed(0))
     real = {name: x for name, x in batch.items() if x.is_floating_point() and x.dim() > 1}
     for holds in (_holds, resembles):
-        found: list[tuple[str, str, str, Call]] = []
+        candidates: list[tuple[str, str, str, Call]] = []
         for judge, call in calls:
             entry = next((n for n, x in real.items() if call.inputs and holds(call.inputs[0], x)), None)
             if entry is None:
@@ -242,9 +242,9 @@ def _of_networks(game: Networks) -> Gan:
                 if any(_contains(x, made) for x in judged for made in outputs):
                     return _gan_of_networks(game, player, judge, entry, call)
                 if outputs:  # which are changed before they are judged
-                    found.append((player, judge, entry, call))
-        if found:
-            return _gan_of_networks(game, *found[0])
+                    candidates.append((player, judge, entry, call))
+        if candidates:
+            return _gan_of_networks(game, *candidates[0])
     raise InvalidValue("game", f"Networks of {', '.join(game.players)}", _ALLOWED)
 
 

@@ -156,8 +156,8 @@ class _Watched:
         self.judged: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._net, name)
-        return _WatchedCall(found, name, self) if isinstance(found, PlayerCall) else found
+        attribute = getattr(self._net, name)
+        return _WatchedCall(attribute, name, self) if isinstance(attribute, PlayerCall) else attribute
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)
@@ -184,8 +184,8 @@ class _WatchedCall:
         return output
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._call, name)
-        return _WatchedCall(found, self._player, self._watched) if isinstance(found, PlayerCall) else found
+        attribute = getattr(self._call, name)
+        return _WatchedCall(attribute, self._player, self._watched) if isinstance(attribute, PlayerCall) else attribute
 
     def __getitem__(self, key: Any) -> Any:
         return _WatchedCall(self._call[key], self._player, self._watched)

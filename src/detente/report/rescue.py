@@ -98,15 +98,15 @@ def verdict(record: RescueRecord) -> str:
 def summary(record: RescueRecord) -> list[str]:
     """Return the sentences below the verdict."""
     own, best, sentences = record.own, record.best, []
-    seen = f"after {format_number(own.steps)} of {format_number(record.steps)} steps"
+    duration = f"after {format_number(own.steps)} of {format_number(record.steps)} steps"
     if record.healthy:
         if own.quality:
-            sentences.append(f"{seen.capitalize()}, its samples {_in_words(own)}.")
+            sentences.append(f"{duration.capitalize()}, its samples {_in_words(own)}.")
         sentences.append("Nothing needs a cure, so nothing was changed.")
     elif own.diverged:
         sentences.append(f"As it was, it {own.diverged}.")
     elif own.quality:
-        sentences.append(f"As it was, {seen}, its samples {_in_words(own)}.")
+        sentences.append(f"As it was, {duration}, its samples {_in_words(own)}.")
     if best and best.quality:
         name = "the cure" if record.cured else f"the best trial ({best.name})"
         sentences.append(f"With {name}, after {format_number(best.steps)} steps, they {_in_words(best)}.")

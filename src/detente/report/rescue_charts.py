@@ -67,9 +67,11 @@ def loss_charts(run: RecordedRun, colour: int) -> list[dict[str, Any]]:
     charts = []
     for player in dict.fromkeys(name for t in _ticks(run) for group, name in t.values if group == "losses"):
         points = [(tick.step, tick.values.get(("losses", player))) for tick in _ticks(run)]
-        kept = thin([(step, value) for step, value in points if value is not None], MAX_POINTS)
+        points = thin([(step, value) for step, value in points if value is not None], MAX_POINTS)
         title = f"{_readable(player)}: loss"
-        charts += _chart(title, [Line("loss", colour, [s for s, _ in kept], [v for _, v in kept])] if kept else [])
+        charts += _chart(
+            title, [Line("loss", colour, [s for s, _ in points], [v for _, v in points])] if points else []
+        )
     return charts
 
 
@@ -193,8 +195,8 @@ def _source(signal: str) -> ast.Module:
 
 def _about(signal: str) -> str:
     """Return the first line of a signal's description; empty if there is none."""
-    found = (ast.get_docstring(node) for node in _source(signal).body if isinstance(node, ast.ClassDef))
-    return next(filter(None, found), "").partition("\n")[0]
+    docstrings = (ast.get_docstring(node) for node in _source(signal).body if isinstance(node, ast.ClassDef))
+    return next(filter(None, docstrings), "").partition("\n")[0]
 
 
 def _names(signal: str, failure: str) -> bool:

@@ -232,12 +232,12 @@ def rescuing(
     rounds = plan_rounds(costs, limit - result.cost, strong[0] if strong and len(costs) > 1 else None)
     spent = result.cost
     running: Trial | None = None
-    for trial, step, goal in race(result.trials, rounds):
+    for trial, step, target in race(result.trials, rounds):
         result.cost = spent + sum(each.cost for each in result.trials) / steps
         if trial is not running:
             running = trial
             _save(result)
-        yield result, Event(trial.name, step, goal)
+        yield result, Event(trial.name, step, target)
     _finish(result)
     _save(result)
     yield result, Event("finished", 1, 1)

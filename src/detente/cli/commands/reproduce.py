@@ -114,7 +114,7 @@ def table(outcome: Outcome) -> Table:
     claims.add_column("holds if")
     claims.add_column("decision")
     for verdict in outcome.verdicts:
-        claims.add_row(verdict.sentence, verdict.paper or "–", str(verdict.found), verdict.rule, verdict.decision)
+        claims.add_row(verdict.sentence, verdict.paper or "–", str(verdict.measured), verdict.rule, verdict.decision)
     return claims
 
 

@@ -114,9 +114,9 @@ def _plan(options: SimpleNamespace, words: Sequence[str]) -> SearchPlan:
     def lines(parameters: Mapping[str, Any]) -> tuple[str, str]:
         run, _ = _built(parameters, shared, budget, [])
         limit = ["--seconds", f"{run.seconds:g}"] if run.seconds else []
-        kept = without(shared, ("--steps", "--seconds", "--seeds", *_words(parameters)[::2]))
+        remaining = without(shared, ("--steps", "--seconds", "--seeds", *_words(parameters)[::2]))
         seeds = ["--seeds", *map(str, SEEDS)]
-        command = ["detente", "train", *kept, *_words(parameters), "--steps", str(run.steps), *limit, *seeds]
+        command = ["detente", "train", *remaining, *_words(parameters), "--steps", str(run.steps), *limit, *seeds]
         return shlex.join([*command, "--out", f"{options.out}-best"]), ""
 
     return SearchPlan(
@@ -184,7 +184,7 @@ def _built(
 
 def _follow(states: Iterator[SearchState], plan: SearchPlan) -> None:
     """Show the progress of a search: a bar for it and for each trial in flight, or without a terminal lines."""
-    told: set[int] | None = None  # those of an earlier call are not told again
+    printed: set[int] | None = None  # those of an earlier call are not printed again
     with GridView({}, title="trials") as view:
         for state in states:
             trials = state.record["trials"]
@@ -193,10 +193,10 @@ def _follow(states: Iterator[SearchState], plan: SearchPlan) -> None:
             view.limits.update((name, state.record["run"]) for name in state.grid)
             remark = "" if best is None else f", best {plan.metric} {best['value']:.4g}"
             view.show(state.grid, f"{len(ended)} of {plan.trials} trials ended{remark}", len(ended), plan.trials)
-            for trial in ended if told is not None and not view.target.is_terminal else ():
-                if trial["number"] not in told:
+            for trial in ended if printed is not None and not view.target.is_terminal else ():
+                if trial["number"] not in printed:
                     view.target.print(_line(trial, plan), soft_wrap=True)
-            told = {trial["number"] for trial in ended}
+            printed = {trial["number"] for trial in ended}
 
 
 def _line(trial: Mapping[str, Any], plan: SearchPlan) -> str:

@@ -30,14 +30,14 @@ class Verdict:
     Args:
         sentence: the claim.
         paper: the paper's own number.
-        found: the measured number with its interval.
+        measured: the measured number with its interval.
         rule: what the number must be for the claim to hold.
         decision: whether the claim holds, is refuted, or is undecided.
     """
 
     sentence: str
     paper: str
-    found: Estimate
+    measured: Estimate
     rule: str
     decision: Decision
 
@@ -79,7 +79,7 @@ class Outcome:
         """Write the outcome as JSON, without the observations."""
         content = asdict(self)
         for verdict in content["verdicts"]:
-            del verdict["found"]["observations"]
+            del verdict["measured"]["observations"]
         content["seeds"] = ", ".join(map(str, self.seeds))
         write_text(path, json.dumps(content, indent=1, ensure_ascii=False, default=_to_plain) + "\n")
 
@@ -88,7 +88,9 @@ class Outcome:
         """Read an outcome that `write` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
         verdicts = tuple(
-            Verdict(**{**verdict, "found": Estimate(**verdict["found"])}) for verdict in content.pop("verdicts")
+            # "found" is the name of an earlier release.
+            Verdict(measured=Estimate(**(verdict.pop("measured", None) or verdict.pop("found"))), **verdict)
+            for verdict in content.pop("verdicts")
         )
         seeds = tuple(map(int, filter(None, content.pop("seeds").split(", "))))
         return cls(**{**content, "deviations": tuple(content["deviations"]), "verdicts": verdicts, "seeds": seeds})

@@ -151,11 +151,11 @@ def changed(
         sizes = math.prod(game.latent_shape), math.prod(game.data.shape)
         change.generator.append(partial(labels_joined_to_latents, classes=game.classes, numbers=sizes[0]))
         change.discriminator.append(partial(labels_joined_to_scores, classes=game.classes, numbers=sizes[1]))
-    for wanted, applies, transform, failing in (
+    for requested, applies, transform, failing in (
         (activations, has_idle_activations, with_working_activations, "activations"),
         (dropout, _drops_most, with_less_dropout, "dropout"),
     ):
-        if wanted:
+        if requested:
             fitting = [p for p in ("generator", "discriminator") if applies(game.modules[getattr(change.gan, p)])]
             require(len(fitting) > 0, failing, True, f"False, since neither network has such {failing}")
             for player in fitting:
@@ -187,8 +187,8 @@ def changed(
         filter = _noise(change, filter, input_noise, units)
     settings = {"objective": objective, "batch": batch, "filter": filter, "scores": scores}
     change.arguments |= {name: value for name, value in settings.items() if value is not None}
-    given = None if penalties is None else (penalties,) if isinstance(penalties, Penalty) else tuple(penalties)
-    return change.made(given, rescaled=units)
+    penalty_list = None if penalties is None else (penalties,) if isinstance(penalties, Penalty) else tuple(penalties)
+    return change.made(penalty_list, rescaled=units)
 
 
 @dataclass
@@ -228,9 +228,9 @@ class _Changes:
 
     def _networks(self, penalties: Sequence[Penalty] | None, rescaled: Units | None) -> Game:
         for name in ("objective", "scores"):
-            given = self.arguments.get(name)
+            value = self.arguments.get(name)
             hint = "With separate=True, other losses replace them"
-            require(given is None, name, given, "None, since the losses are your own", hint)
+            require(value is None, name, value, "None, since the losses are your own", hint)
         arguments = {name: value for name, value in self.arguments.items() if name == "batch"}
         if (filter := self.arguments.get("filter")) is not None:
             require(not filter.scheduled, "filter", filter, "a filter without schedules, since the losses are your own")
