@@ -30,6 +30,12 @@ class InvalidValue(ValueError):
         return InvalidValue, (self.field, self.value, self.allowed, self.hint)
 
 
+class Unquoted(str):
+    """A text that an error shows without quotation marks, in the place of a value."""
+
+    __repr__ = str.__str__
+
+
 class RankError(RuntimeError):
     """Raised when processes cannot go on training together: one was lost, never came, or differs from the others."""
 

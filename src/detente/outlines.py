@@ -181,7 +181,7 @@ def _statements(module: str) -> list[ast.stmt]:
     for statement in tree.body:
         statements += [*statement.body, statement] if isinstance(statement, ast.If) else [statement]
         for inner in statement.body if isinstance(statement, ast.ClassDef) else [statement]:
-            # What nothing asks for is dropped: so many parts take time to remove when the process ends.
+            # Unused parts are dropped: so many objects take time to remove when the process ends.
             if isinstance(inner, ast.FunctionDef):
                 del inner.body[1:]
                 if inner.name != "__init__" and (inner is not statement or inner.name.startswith("_")):
@@ -190,7 +190,7 @@ def _statements(module: str) -> list[ast.stmt]:
 
 
 class _Names(dict[str, Any]):
-    """The names in a module's file, which are read when they are asked for."""
+    """The names in a module's file, which are read when they are needed."""
 
     def __init__(self, module: str) -> None:
         super().__init__()

@@ -93,4 +93,6 @@ def cells(folder: Path, *runs: Run) -> list[Cell]:
     """Return a cell for each run."""
     from functools import partial
 
-    return [Cell(f"cell{i}", folder / f"cell{i}", description(one), partial(same_run, one)) for i, one in enumerate(runs)]
+    return [
+        Cell(f"cell{i}", folder / f"cell{i}", description(one), partial(same_run, one)) for i, one in enumerate(runs)
+    ]

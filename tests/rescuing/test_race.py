@@ -1,4 +1,4 @@
-"""The race of cures: its rounds fit the budget, the better trials go on, and a killed one goes on where it was."""
+"""The race of cures: its rounds fit the budget, the better trials continue, and a killed one continues where it was."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_simultaneous_gradient_at_a_huge_rate_diverges_where_theory_says() -> No
 
 
 def test_auto_compiling_depends_on_the_run_alone_not_on_what_is_left_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiled and eager steps round differently: resumed near its end, a compiled run has to go on compiled."""
+    """Compiled and eager steps round differently: resumed near its end, a compiled run has to continue compiled."""
     from detente.training import execution
 
     monkeypatch.setattr(execution, "WORTH_COMPILING", 8)

@@ -78,7 +78,7 @@ class Finding:
 
 
 class Setup:
-    """A GAN before its first step, with samples that all checks share. Looking at it changes nothing.
+    """A GAN before its first step, with samples that all checks share. Its methods change nothing.
 
     Args:
         game: a game of a generator and a discriminator: `Adversarial`, `Conditional`, or `Networks` with two such
@@ -327,7 +327,7 @@ def starts_at_zero(module: nn.Module) -> bool:
 
 
 class Check(ABC):
-    """A look at a set-up before any step. It returns nothing if all is well.
+    """A look at a set-up before any step. It returns no findings if all is well.
 
     A concrete check is a frozen dataclass whose fields are its limits, numbers ≥ 0.
 
@@ -354,7 +354,7 @@ def inspect(game: Any, method: Any = None, samples: int = REAL, kinds: Sequence[
     """Return what all checks find, the most certain first; a check that cannot run finds nothing.
 
     Args:
-        game: a game of a generator and a discriminator; in others, nothing is found.
+        game: a game of a generator and a discriminator; others give no findings.
         method: the training method, if it is known.
         samples: largest number of real samples to look at.
         kinds: names of the checks; default: all.

@@ -21,7 +21,7 @@ class RepeatedBatches(Check):
     Args:
         whole: number of real samples from which a batch may be the whole set, on purpose.
 
-    Source: Goodfellow et al. 2014 (arXiv:1406.2661), Algorithm 1: both are drawn anew in every step.
+    Source: Goodfellow et al. 2014 (arXiv:1406.2661), Algorithm 1: both are drawn again in every step.
     """
 
     whole: float = 512

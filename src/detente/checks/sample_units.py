@@ -18,7 +18,7 @@ from detente.modules.randomness import seeded
 class SampleUnits(Check):
     """Losses of your own that scale or shift the real samples before the discriminator sees them, and not the others.
 
-    The discriminator then tells both apart by their size, and the generator's samples are not in the data's units.
+    The discriminator then separates both by their size, and the generator's samples are not in the data's units.
 
     Args:
         factor: largest accepted factor between the real samples' units and the generated ones'.
@@ -63,7 +63,7 @@ class SampleUnits(Check):
 
 
 def _units(judged_real: Tensor, real: Tensor) -> tuple[float, float]:
-    """Return the factor, and the shift in deviations of the real samples, that takes real samples to seen ones."""
+    """Return the factor, and the shift in deviations of the real samples, that turns real samples into those judged."""
     first, second = judged_real.double().flatten(), real.double().flatten()
     size = float(first.std() / second.std().clamp(min=1e-12))
     return size, float((first.mean() - second.mean()) / second.std().clamp(min=1e-12))

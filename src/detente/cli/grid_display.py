@@ -74,7 +74,7 @@ class GridView:
 
         Args:
             states: the state of each cell.
-            text: text beside the first bar. Default: how many cells have ended.
+            text: text next to the first bar. Default: how many cells have ended.
             ended: how far the first bar is. Default: the number of cells that have ended.
             total: its length. Default: the number of cells.
         """

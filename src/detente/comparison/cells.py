@@ -21,7 +21,7 @@ from detente.training.run_directory.status import run_status
 
 @dataclass(frozen=True)
 class Cell:
-    """One training of a grid. Its run directory says how far it has come, so a second call goes on from there.
+    """One training of a grid. Its run directory says how far it has come, so a second call continues from there.
 
     Args:
         name: its name in the grid.

@@ -143,7 +143,7 @@ def read_statuses(
             allowed = "a new directory, or one that contains the same run"
             hint = "Choose another folder, or replace its content with --overwrite"
             if split or status == "unfinished":
-                hint = f"It was begun {'with' if split else 'without'} --split-seeds; go on with it in the same way"
+                hint = f"It was begun {'with' if split else 'without'} --split-seeds; continue it in the same way"
             raise InvalidValue("out", str(folder / label), allowed, hint)
         elif status == "finished" and (folder / label / PARTS).is_dir():  # killed at the end of joining
             shutil.rmtree(folder / label / PARTS)

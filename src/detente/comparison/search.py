@@ -33,7 +33,7 @@ from detente.training.run_directory.directory import lock_directory, write_text
 DescribedRun = tuple[Run, dict[str, Any]]
 Build = Callable[[Mapping[str, Any]], DescribedRun]
 SHARES = (1 / HALVING**2, 1 / HALVING, 1.0)  # of the budget at each rung
-COMPARED = ("over", "metric", "pruning", "seed", "run")  # what must be the same when a search goes on
+COMPARED = ("over", "metric", "pruning", "seed", "run")  # what must be the same when a search continues
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def search(
         game: the game.
         method: returns the method for given arguments, e.g. `methods.consensus`.
         over: the range of each argument: "log:1e-5:1e-2", "linear:0:1", "int:1:5" or "choice:sgd,adam".
-        out: output folder, with one run directory per trial. The same call again goes on with the search.
+        out: output folder, with one run directory per trial. The same call again continues the search.
         trials: number of trials in all.
         budget: limit for each seed of a trial, e.g. "2e4grads". Default: `steps` in `settings`.
         metric: the metric that decides. Default: the first that can rank learning rates.
@@ -219,7 +219,7 @@ class _Search:
         write_search_report(self.folder)
 
     def _next(self) -> Cell | None:
-        """Return the next cell: a trial that goes on, or a new one; None if there is none."""
+        """Return the next cell: a trial that continues, or a new one; None if there is none."""
         while self.waiting or len(self.study.trials()) < self.plan.trials:
             trial = self.waiting.popleft() if self.waiting else self.study.ask()
             rung, name = self.study.next_rung(trial), trial_name(trial.number)
@@ -236,11 +236,11 @@ class _Search:
         return None
 
     def _end(self, ended: Ended) -> None:
-        """Record that a trial has come to its rung, and decide whether it goes on."""
+        """Record that a trial has come to its rung, and decide whether it continues."""
         trial, rung, cell = self.in_flight.pop(ended.key)
         if ended.status == "failed":
             self.study.end(trial, "failed", error=ended.error)
-        if ended.status != "done":  # one that was stopped from outside goes on in the next call
+        if ended.status != "done":  # one that was stopped from outside continues in the next call
             return
         progress, history = read_progress(cell.directory), metric_history(cell.directory, self.plan.metric)
         last = [history[seed][-1][1] for seed in cell.described["seeds"] if history.get(seed)]

@@ -14,14 +14,14 @@ from detente.comparison.search_space import Range
 from detente.errors import InvalidValue
 
 JOURNAL = "journal.jsonl"  # Optuna's record of the study, one operation a line
-HALVING = 3  # of the trials that have come to a rung, the best third goes on
+HALVING = 3  # of the trials that have come to a rung, the best third continues
 
 
 class Study:
     """Optuna's study in a folder: the tree-structured Parzen estimator proposes, and successive halving prunes.
 
     The proposal for a trial depends on the trials before it and on the seed alone, so that a search that was
-    interrupted goes on as if it had not been.
+    interrupted continues as if it had not been.
 
     Args:
         folder: folder of the search, which this process has locked.

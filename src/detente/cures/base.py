@@ -117,15 +117,15 @@ class Case:
 
     @cached_property
     def units(self) -> Units | None:
-        """The units in which the networks shall work, if they do not work in the data's own."""
+        """The units in which the networks should work, if they do not work in the data's own."""
         present = units_of(self.module("discriminator"))
         return present or (units_for(self.gan) if self.rescales else None)
 
     @cached_property
     def rescales(self) -> bool:
-        """Whether the networks shall work in standard units, and do not yet.
+        """Whether the networks should work in standard units, and do not yet.
 
-        They shall if the data's scale is found wrong, or if a column's mean is more than two standard deviations from
+        They should if the data's scale is found wrong, or if a column's mean is more than two standard deviations from
         0, or its standard deviation not in [0.2, 5]: initial networks have inputs and outputs near 0 and 1 in mind.
         """
         if bool((self.real == self.real[:1]).all()) or units_of(self.module("discriminator")) is not None:

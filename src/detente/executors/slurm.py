@@ -77,7 +77,7 @@ class _Work:
         return carry_out(self.key, self.task, self.item, _once_a_second(self.stop.exists))
 
     def checkpoint(self) -> Any:
-        """Return the job that goes on with this one."""
+        """Return the job that continues this one."""
         return importlib.import_module("submitit").helpers.DelayedSubmission(self)
 
 
@@ -132,7 +132,7 @@ class _Session(Session):
 
 
 def _once_a_second(question: Callable[[], bool]) -> Callable[[], bool]:
-    """Return the question, asked at most once a second; in between its answer is no."""
+    """Return a function that calls `question` at most once a second, and returns False in between."""
     last = time.monotonic()
 
     def throttled() -> bool:

@@ -82,7 +82,7 @@ def with_working_norms(module: nn.Module) -> nn.Module:
 
 
 def has_idle_norms(module: nn.Module) -> bool:
-    """Whether a module has a layer that `with_working_norms` mends."""
+    """Whether a module has a layer that `with_working_norms` repairs."""
     parts = [part for part in module.modules() if _hardly_follows(part) or _is_per_channel(part)]
     return len(parts) > 0 and not any(isinstance(part, UnlessOnePixel) for part in module.modules())
 

@@ -16,7 +16,7 @@ from detente.penalties.base import Penalty
 
 @dataclass(frozen=True)
 class Lazy(Penalty):
-    """Another penalty in the steps 0, k, 2k, …, multiplied by k, and nothing in the other steps.
+    """Another penalty in the steps 0, k, 2k, …, multiplied by k, and 0 in the other steps.
 
     k R if t mod k = 0, otherwise 0; the mean over k steps is that of R.
 

@@ -16,7 +16,11 @@ from detente.report.statistics import thin
 
 MOMENTS = 4  # of samples over time
 NUMBERS = {  # of the samples' quality: title, what it means, and its value for real samples
-    "cells": ("Regions of the data reached", "share of the data’s regions that get their due of the samples", "100 %"),
+    "cells": (
+        "Regions of the data reached",
+        "share of the data’s regions that contain a fair share of the samples",
+        "100 %",
+    ),
     "variance": ("Variance", "relative to the data’s; far below 1, the samples are too much alike", "1"),
     "precision": ("Samples that look real", "lie as near to real samples as real ones do; 1 is as good as real", "1"),
     "coverage": ("Real samples with a neighbour", "real samples near which a sample lies; 1 is as good as real", "1"),

@@ -54,7 +54,7 @@ def quality_charts(attempts: Sequence[tuple[int, str, Attempt]], words: Mapping[
 
 
 def score_chart(attempts: Sequence[tuple[int, str, Attempt]]) -> list[dict[str, Any]]:
-    """Return the chart of the score over steps, or nothing if no score was recorded."""
+    """Return the chart of the score over steps; empty if no score was recorded."""
     lines = []
     for colour, name, attempt in attempts:
         points = [(point.step, point.score) for point in attempt.points if point.score is not None]
@@ -134,7 +134,7 @@ def _line(name: str, colour: int, attempt: Attempt, key: str) -> Line:
 
 
 def _chart(title: str, lines: Sequence[Line], height: str = "") -> list[dict[str, Any]]:
-    """Return a chart, or nothing without lines."""
+    """Return a chart; empty without lines."""
     if not lines:
         return []
     figure = go.Figure()

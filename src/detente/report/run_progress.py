@@ -17,7 +17,7 @@ class RunProgress:
         seconds: seconds of the seed that has taken the most.
         diverged: seeds that diverged.
         ended: whether every seed has finished or diverged.
-        fallback_reason: why steps ran eagerly although others were asked for; empty otherwise.
+        fallback_reason: why steps ran eagerly although another way was requested; empty otherwise.
     """
 
     step: int = 0

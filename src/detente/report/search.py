@@ -86,7 +86,7 @@ def summary(record: Mapping[str, Any]) -> list[str]:
     sentences = [f"{len(record['trials'])}{planned} trials: {', '.join(parts)}." if parts else "No trial was begun."]
     sentences.append(f"The value of a trial is the {mean} after {record['budget']}.")
     if is_running(record):
-        sentences.append("The search has not ended; the same command goes on with it.")
+        sentences.append("The search has not ended; the same command continues it.")
     return sentences
 
 

@@ -60,9 +60,9 @@ def plan_rounds(costs: Sequence[float], budget: float, preferred: int | None = N
 
 
 def race(trials: Sequence[Trial], rounds: Rounds) -> Iterator[tuple[Trial, int, int]]:
-    """Train trials in three rounds, and yield each trial with its step and its next goal after each tick.
+    """Train trials in three rounds, and yield each trial with its step and its next target after each tick.
 
-    A winner that costs less than the most expensive trial, for which the rounds are planned, goes on for as long.
+    A winner that costs less than the most expensive trial, for which the rounds are planned, continues for as long.
 
     Args:
         trials: the trials.

@@ -133,7 +133,7 @@ def rescue(
         budget: compute for everything, in whole runs of the user's own, e.g. "3x".
         steps: steps of a whole run, ≥ 1.
         seed: the random seed.
-        out: directory for everything that is trained; a rescue that was stopped goes on there. Default: a temporary
+        out: directory for everything that is trained; a rescue that was stopped continues there. Default: a temporary
             directory.
         may_change_networks: whether cures may change layers of the networks.
 

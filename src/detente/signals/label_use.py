@@ -30,7 +30,7 @@ class LabelUse(Signal):
     ignored: float = 0.02
 
     def __call__(self, observation: Observation) -> Mapping[str, float]:
-        """Return the change of the samples and of the scores; nothing for networks without labels."""
+        """Return the change of the samples and of the scores; empty for networks without labels."""
         gan, state, values = observation.gan, observation.state, {}
         generator = torch.Generator().manual_seed(29)
         batch = observation.batch

@@ -259,7 +259,7 @@ def naming_lost_ranks(ranks: Ranks | None) -> Iterator[None]:
         else:
             what = "lost the connection to another rank, which has ended"
         assert ranks is not None
-        hint = "What was saved is complete; `torchrun --max-restarts N` goes on from there by itself"
+        hint = "What was saved is complete; `torchrun --max-restarts N` continues from there by itself"
         raise RankError(f"rank {ranks.rank} of {ranks.count} {what}. {hint}") from error
 
 

@@ -153,7 +153,7 @@ def _reproduce(options: SimpleNamespace, folders: dict[str, Path]) -> tuple[dict
                 outcomes[name] = next(waiting[name])
             except StopIteration:
                 del waiting[name]
-            except Exception as error:  # the other experiments go on
+            except Exception as error:  # the other experiments continue
                 failures[name] = error
                 del waiting[name]
             else:

@@ -35,7 +35,7 @@ examples:
   detente rescue runs/mine
 
 Takes the options of `detente train`, or the directory of a run. The same command
-goes on with a rescue that was stopped.
+continues a rescue that was stopped.
 """
 
 
@@ -78,7 +78,7 @@ def main(words: Sequence[str]) -> int:
         try:
             result = _with_progress_bar(events)
         except KeyboardInterrupt as interrupt:
-            console.print("Stopped; what was trained is saved. The same command goes on with it.", soft_wrap=True)
+            console.print("Stopped; what was trained is saved. The same command continues it.", soft_wrap=True)
             return exit_status(interrupt)
     for line in lines(result):
         console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -38,7 +38,7 @@ examples:
                  --trials 20 --budget 4000grads --executor processes --workers 2 --out runs/digits-search
 
 A range is log:LOW:HIGH, linear:LOW:HIGH (or LOW:HIGH), int:LOW:HIGH or choice:ONE,OTHER,…  Trials that are worse than
-two thirds of those at the same budget end early. The same command goes on with a search, also with more trials.
+two thirds of those at the same budget end early. The same command continues a search, also with more trials.
 """
 OWN_OPTIONS = ("--over", "--trials", "--budget", "--metric", "--no-pruning", "--out", "--overwrite", "--no-checks")
 
@@ -81,7 +81,7 @@ def carry_out_search(plan: SearchPlan, executor: Executor, folder: Path) -> int:
     try:
         _follow(searching(plan, executor, folder), plan)
     except KeyboardInterrupt as interrupt:
-        console.print("Stopped; every trial is saved. The same command goes on with the search.", soft_wrap=True)
+        console.print("Stopped; every trial is saved. The same command continues the search.", soft_wrap=True)
         return exit_status(interrupt)
     for line in search_lines(read_search(folder)):
         console.print(line, soft_wrap=True)

@@ -53,7 +53,7 @@ class Progress:
 def prepare(
     name: str, path: Path | None = None, skip_broken: bool = False, folder: str | Path | None = None
 ) -> Generator[Progress, None, None]:
-    """Prepare a set and yield the progress; yield nothing if it is already prepared and undamaged.
+    """Prepare a set and yield the progress; without progress if it is already prepared and undamaged.
 
     An interrupted preparation is resumed. The set is moved to its folder when it is complete.
 

@@ -54,7 +54,7 @@ class Outcome:
         deviations: deviations from the paper.
         tried: what was tried about claims that do not hold.
         verdicts: the claims with their measured numbers.
-        seconds: duration of all sittings.
+        seconds: duration of all sessions of work.
         code: hash of the code of the claims, see `code_hash`.
         seeds: the seeds that were conducted; empty for an experiment without seeds.
     """

@@ -134,10 +134,10 @@ def changed(
         game = separated(game, gan_of(game))
     change = _Changes(game)
     if norm:
-        mends = has_idle_norms(game.modules[change.gan.generator])
-        if mends:
+        repairs = has_idle_norms(game.modules[change.gan.generator])
+        if repairs:
             change.generator.append(with_working_norms)
-        if not mends or has_layers(game.modules[change.gan.discriminator]):
+        if not repairs or has_layers(game.modules[change.gan.discriminator]):
             change.discriminator.append(without_mates)
     if initialization:
         change.generator.append(initialized_again)
