@@ -19,7 +19,7 @@ import yaml
 from detente.cli.naming import alternatives, find, in_words, loaded, members_for, parameters, path_of
 from detente.cli.terminal import one_line
 from detente.errors import InvalidValue, unknown
-from detente.outlines import Outline
+from detente.registry.outlines import Outline
 
 SCHEDULE = "detente.schedules.base.Schedule"
 

@@ -18,7 +18,7 @@ from detente.cli.naming import find, members_for, parameters
 from detente.cli.naming import named_methods as named_methods
 from detente.cli.terminal import one_line
 from detente.errors import InvalidValue, unknown
-from detente.outlines import outline
+from detente.registry.outlines import outline
 from detente.training.run_directory.status import NOT_OPTIONS
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import Any
 from detente.cli.terminal import one_line
 from detente.deprecated import current
 from detente.errors import InvalidValue, unknown
-from detente.outlines import Outline, outline
 from detente.registry import FOLDERS, described, described_functions, name_of
+from detente.registry.outlines import Outline, outline
 
 Table = dict[str, collections.abc.Callable[..., Any]]
 GAME, METHOD = "detente.game.Game", "detente.methods.method.Method"

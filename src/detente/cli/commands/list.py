@@ -14,8 +14,8 @@ from detente.cli.command_words import Parser
 from detente.cli.display import console, print_members
 from detente.cli.naming import games, named_methods
 from detente.errors import unknown
-from detente.outlines import Outline
 from detente.registry import FOLDERS, described, summary
+from detente.registry.outlines import Outline
 
 RANK = 20
 DESCRIPTION = (

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from detente.outlines import Outline, modules, outlines
+from detente.registry.outlines import Outline, modules, outlines
 
 FOLDERS = {
     "games": "detente.game.Game",

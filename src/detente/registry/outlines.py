@@ -18,7 +18,7 @@ from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
-_ROOT = Path(__file__).parent
+_ROOT = Path(__file__).parent.parent
 
 
 class Outline(type):
