@@ -160,9 +160,9 @@ def spectrum(seed: int) -> dict[str, dict[str, float]]:
     for name, at, t in (("before", start, start), ("just after", start, start + 1), ("at the end", steps, steps)):
         while int(stepper.state.t) < at:
             stepper.step()
-        drawn = game.with_step(batch, torch.tensor(t))
+        batch_with_step = game.with_step(batch, torch.tensor(t))
         values = {
-            which: leading_eigenvalues(game, stepper.state, drawn, 4, which, 1e-2).eigenvalues
+            which: leading_eigenvalues(game, stepper.state, batch_with_step, 4, which, 1e-2).eigenvalues
             for which in ("LM", "SR", "LI")
         }
         real, least, turning = values["LM"].real.max(), values["SR"].real.min(), values["LI"].imag.abs().max()

@@ -222,7 +222,7 @@ def test_the_number_of_methods() -> None:
         "docs/index.md": "published training methods",
         "docs/who.md": "others",
     }.items():
-        assert number + words in Path(page).read_text(encoding="utf-8"), page
+        assert number + words in (ROOT / page).read_text(encoding="utf-8"), page
 
 
 # ---- From the shell ------------------------------------------------------------------------------------------------

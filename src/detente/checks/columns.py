@@ -44,11 +44,13 @@ class Columns(Check):
         rows = setup.real.double()
         if rows.dim() != 2 or not 2 <= rows.shape[1] <= self.widest or len(rows) < 50:
             return []
-        few = [len(column.unique()) for column in rows.T]
+        counts = [len(column.unique()) for column in rows.T]
         kinds = {
-            "skewed": {i: x for i, x in enumerate(_skewness(rows)) if abs(x) > self.skewness and few[i] > self.values},
-            "discrete": {i: float(n) for i, n in enumerate(few) if 1 < n <= self.values},
-            "constant": {i: float(rows[0, i]) for i, n in enumerate(few) if n == 1},
+            "skewed": {
+                i: x for i, x in enumerate(_skewness(rows)) if abs(x) > self.skewness and counts[i] > self.values
+            },
+            "discrete": {i: float(n) for i, n in enumerate(counts) if 1 < n <= self.values},
+            "constant": {i: float(rows[0, i]) for i, n in enumerate(counts) if n == 1},
         }
         if len(kinds["constant"]) == rows.shape[1]:
             return []  # all columns are constant: named by DataScale

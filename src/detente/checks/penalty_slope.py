@@ -34,8 +34,8 @@ class PenaltySlope(Check):
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return at most two findings."""
         if isinstance(setup.game, Adversarial):
-            own = [p for p in setup.game.penalties if not type(p).__module__.startswith("detente.")]
-            if not own or setup.game.filter is not None:
+            users_own = [p for p in setup.game.penalties if not type(p).__module__.startswith("detente.")]
+            if not users_own or setup.game.filter is not None:
                 return []
         elif not setup.penalised and not self._is_nan(setup):
             return []

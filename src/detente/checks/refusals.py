@@ -151,14 +151,14 @@ def _described(layer: nn.Module) -> str:
 
 def _line(cause: BaseException) -> str:
     """Return where in the user's own file the error arose, if it did there."""
-    own = [
+    user_frames = [
         (frame.f_code.co_filename, number)
         for frame, number in _frames(cause)
         if isinstance(frame.f_locals.get("self"), nn.Module)
         and not frame.f_code.co_filename.startswith((_OURS, "<"))
         and "site-packages" not in frame.f_code.co_filename
     ]
-    return f", line {own[-1][1]} of {Path(own[-1][0]).name}" if own else ""
+    return f", line {user_frames[-1][1]} of {Path(user_frames[-1][0]).name}" if user_frames else ""
 
 
 _OURS = str(Path(__file__).parents[1])

@@ -63,16 +63,16 @@ class Member:
         """Return what the target makes; an error names the option."""
         settings, allowed = make(self.settings), "a class or function that can be called with these settings"
         try:
-            made = self.target(**settings)
+            result = self.target(**settings)
         except InvalidValue as error:
             raise self.translated(error) from error
         except Exception as error:  # a user's own classes may raise anything, and so may torch at impossible sizes
             problem = f"{type(error).__name__}: {one_line(error)}"[:300]
             raise InvalidValue(self.field, self.path, allowed, problem) from error
-        if self.kind and not isinstance(made, loaded(self.kind)):
+        if self.kind and not isinstance(result, loaded(self.kind)):
             allowed = f"a class or function that makes a {self.kind.__name__}"
-            raise InvalidValue(self.field, self.path, allowed, f"It returned {in_words(type(made))}")
-        return made
+            raise InvalidValue(self.field, self.path, allowed, f"It returned {in_words(type(result))}")
+        return result
 
     def translated(self, error: InvalidValue) -> InvalidValue:
         """Return an error of the target with options in place of the names of its parameters."""
@@ -291,5 +291,5 @@ def _member(field: str, kind: Any, value: Any, kinds: tuple[Any, ...], factory: 
         return Member(field, import_path, target, bound, None if factory else role)
     if is_object or object in kinds:
         return Member(field, import_path, target, bind_all(field, {}, settings) or None)
-    what = "a module" if inspect.ismodule(target) else f"{type(target).__name__}, which cannot be called"
-    raise InvalidValue(field, str(path), "MODULE.NAME of a class or function that can be imported", f"It is {what}")
+    problem = "a module" if inspect.ismodule(target) else f"{type(target).__name__}, which cannot be called"
+    raise InvalidValue(field, str(path), "MODULE.NAME of a class or function that can be imported", f"It is {problem}")

@@ -94,15 +94,15 @@ def find(field: str, name: str, table: Table) -> Any:
         raise InvalidValue(field, str(name), allowed, one_line(error)) from error
 
 
-def parameters(called: Any) -> tuple[dict[str, Parameter], bool]:
+def parameters(target: Any) -> tuple[dict[str, Parameter], bool]:
     """Return the keyword parameters of a callable, with their types, and whether it takes any other keyword."""
-    if isinstance(called, Outline):
-        return called.parameters()
-    inner = getattr(called, "func", called)  # of a functools.partial
+    if isinstance(target, Outline):
+        return target.parameters()
+    inner = getattr(target, "func", target)  # of a functools.partial
     generated = dataclasses.is_dataclass(inner) and inner.__dataclass_params__.init  # type: ignore[union-attr]
     initialized = inspect.isclass(inner) and not generated
     try:
-        signature = inspect.signature(called).parameters
+        signature = inspect.signature(target).parameters
     except (TypeError, ValueError):  # written in C
         return {}, True
     try:

@@ -245,8 +245,10 @@ class _Search:
         progress, history = read_progress(cell.directory), metric_history(cell.directory, self.plan.metric)
         last = [history[seed][-1][1] for seed in cell.described["seeds"] if history.get(seed)]
         if progress.diverged or len(last) < len(cell.described["seeds"]):
-            lost = f"seed {', '.join(map(str, progress.diverged))}" if progress.diverged else "the metric has no value"
-            self.study.end(trial, "diverged", error=lost)
+            reason = (
+                f"seed {', '.join(map(str, progress.diverged))}" if progress.diverged else "the metric has no value"
+            )
+            self.study.end(trial, "diverged", error=reason)
             return
         value = sum(last) / len(last)
         if cell.share >= 1:

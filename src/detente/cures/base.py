@@ -253,10 +253,10 @@ class Case:
     @property
     def rates_are_off(self) -> bool:
         """Whether the method's rates are unknown, more than a factor of 5 apart, or that far from suitable ones."""
-        own = [self.own_rates.get(name) for name in (self.gan.generator, self.gan.discriminator)]
-        if None in own:
+        rates = [self.own_rates.get(name) for name in (self.gan.generator, self.gan.discriminator)]
+        if None in rates:
             return True
-        generator, discriminator = map(float, own)  # pyright: ignore[reportArgumentType]
+        generator, discriminator = map(float, rates)  # pyright: ignore[reportArgumentType]
         pairs = [(generator, discriminator), *((r, self.rate("generator")) for r in (generator, discriminator))]
         return any(not 1 / RATIO <= a / b <= RATIO for a, b in pairs)
 

@@ -145,9 +145,9 @@ def in_whole_batch(part: Tensor, rows: Tensor, count: int) -> Tensor:
     """
     shape = (count, *part.shape[1:])
     if part.device.type == "cpu":
-        whole = torch.from_numpy(np.zeros(math.prod(shape) * part.element_size(), np.uint8)).view(part.dtype)
-        whole = whole.reshape(shape)
+        expanded = torch.from_numpy(np.zeros(math.prod(shape) * part.element_size(), np.uint8)).view(part.dtype)
+        expanded = expanded.reshape(shape)
     else:
-        whole = part.new_zeros(shape)
-    whole[rows.to(part.device)] = part
-    return whole
+        expanded = part.new_zeros(shape)
+    expanded[rows.to(part.device)] = part
+    return expanded

@@ -360,19 +360,20 @@ class _Stream(Batches):
         if not self.restores or generator not in self._streams:
             return b""
         loader, content = self._streams[generator][0], io.BytesIO()
-        own = getattr(loader, "generator", None)  # which orders the following epochs; the loader's state omits it
-        torch.save((loader.state_dict(), own.get_state() if isinstance(own, torch.Generator) else None), content)
+        order = getattr(loader, "generator", None)  # of the following epochs; the loader's state omits it
+        order = order.get_state() if isinstance(order, torch.Generator) else None
+        torch.save((loader.state_dict(), order), content)
         return content.getvalue()
 
     def restore(self, generator: torch.Generator, position: bytes) -> None:
         if self.restores and position:
             loader = _copied(self.source)
-            state, own = torch.load(io.BytesIO(position), weights_only=True)
+            state, order = torch.load(io.BytesIO(position), weights_only=True)
             loader.load_state_dict(state)
             with _seeded(generator.clone_state()):
                 self._start(generator, loader)
-            if own is not None:
-                loader.generator.set_state(own)
+            if order is not None:
+                loader.generator.set_state(order)
 
 
 def _copied(source: Any) -> Any:

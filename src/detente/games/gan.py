@@ -239,7 +239,7 @@ def _of_networks(game: Networks) -> Gan:
                     outputs = [_output(game, vectors, buffers, player, each) for name, each in calls if name == player]
                 outputs = [x for x in outputs if isinstance(x, Tensor) and x.shape[1:] == real[entry].shape[1:]]
                 judged = [each.inputs[0] for name, each in calls if name == judge and each.inputs]
-                if any(_contains(x, made) for x in judged for made in outputs):
+                if any(_contains(x, output) for x in judged for output in outputs):
                     return _gan_of_networks(game, player, judge, entry, call)
                 if outputs:  # which are changed before they are judged
                     candidates.append((player, judge, entry, call))
@@ -301,12 +301,12 @@ def resembles(x: Any, real: Tensor) -> bool:
     return size > 0 and abs(float(first @ second)) > ALIKE * size
 
 
-def _contains(x: Any, made: Tensor) -> bool:
+def _contains(x: Any, output: Tensor) -> bool:
     """Whether a tensor is some samples, or contains them, up to what random layers change."""
-    if not isinstance(x, Tensor) or x.shape[1:] != made.shape[1:] or len(x) < len(made):
+    if not isinstance(x, Tensor) or x.shape[1:] != output.shape[1:] or len(x) < len(output):
         return False
-    parts = [part for part in x.split(len(made)) if len(part) == len(made)]
-    return any(float((part - made).norm()) <= 0.3 * float(made.norm()) for part in parts)
+    parts = [part for part in x.split(len(output)) if len(part) == len(output)]
+    return any(float((part - output).norm()) <= 0.3 * float(output.norm()) for part in parts)
 
 
 def _repeated(x: Tensor, count: int) -> Tensor:

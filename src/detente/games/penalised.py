@@ -62,10 +62,10 @@ class PenalisedLosses:
             return self.losses(*(net, batch, t)[: self.count])
         watched = _Watched(net, self.roles)
         returned = dict(self.losses(*(watched, batch, t)[: self.count]))
-        own = returned[self.roles.discriminator]
+        loss = returned[self.roles.discriminator]
 
         def total() -> dict[str, Any]:
-            value = own() if callable(own) and not isinstance(own, Tensor) else own
+            value = loss() if callable(loss) and not isinstance(loss, Tensor) else loss
             terms = dict(value) if isinstance(value, Mapping) else {"own": value}
             return terms | self._terms(net, watched, self.roles.form.flatten(batch)[self.roles.real_entry], t)
 

@@ -48,10 +48,10 @@ def separated(game: Networks, gan: Any) -> Adversarial:
         tuple(latent.shape[1:]),
         batch=len(game.example()[gan.real_entry]),
     )
-    made = make(scores="probabilities") if ends_in_sigmoid(gan) else make()
+    separated = make(scores="probabilities") if ends_in_sigmoid(gan) else make()
     if isinstance(data, EntryOf):
-        made.batches, made.restores_order = game.batches, game.restores_order
-    return made
+        separated.batches, separated.restores_order = game.batches, game.restores_order
+    return separated
 
 
 def ends_in_sigmoid(gan: Any) -> bool:

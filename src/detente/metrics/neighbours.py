@@ -98,8 +98,8 @@ class _NeighbourMetric(Metric):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "extractor", as_extractor(self.extractor))
-        whole = type(self.neighbours) is int and self.neighbours >= 1
-        require(whole, "neighbours", self.neighbours, "a whole number, at least 1")
+        is_count = type(self.neighbours) is int and self.neighbours >= 1
+        require(is_count, "neighbours", self.neighbours, "a whole number, at least 1")
 
     def applies(self, game: Game) -> bool:
         return not self.missing(game)

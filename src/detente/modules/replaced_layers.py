@@ -98,8 +98,8 @@ def _is_per_channel(layer: nn.Module) -> bool:
     """Whether a layer normalises each channel of a sample, or is a layer of the user's that may do so."""
     if isinstance(layer, nn.GroupNorm):
         return layer.num_groups == layer.num_channels
-    own = not type(layer).__module__.startswith("torch.")
-    named = own and not [*layer.children()] and re.search("norm", type(layer).__name__, re.I) is not None
+    is_users_own = not type(layer).__module__.startswith("torch.")
+    named = is_users_own and not [*layer.children()] and re.search("norm", type(layer).__name__, re.I) is not None
     return isinstance(layer, _InstanceNorm) or named
 
 

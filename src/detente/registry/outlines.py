@@ -127,8 +127,8 @@ class Outline(type):
                 return None
             value = options.get("default")
             if "default_factory" in options:
-                made = _evaluate(cls.__module__, options["default_factory"])
-                default = made() if made in (dict, list, tuple) else ...
+                factory = _evaluate(cls.__module__, options["default_factory"])
+                default = factory() if factory in (dict, list, tuple) else ...
         if value is not None:
             default = _default(cls.__module__, value)
         return Parameter(

@@ -76,7 +76,7 @@ def loss_charts(run: RecordedRun, colour: int) -> list[dict[str, Any]]:
 
 
 def signal_charts(
-    own: Attempt, findings: Sequence[RecordedFinding], colour: int, first: int, most: int = SHOWN
+    untreated: Attempt, findings: Sequence[RecordedFinding], colour: int, first: int, most: int = SHOWN
 ) -> tuple[list[dict[str, Any]], list[Group], list[Group]]:
     """Return the charts of all signals, the groups to show, and the groups to fold.
 
@@ -90,7 +90,7 @@ def signal_charts(
         most: number of charts to show.
     """
     families: dict[tuple[str, str], list[str]] = {}
-    for name in dict.fromkeys(name for point in own.points for name in point.signals):
+    for name in dict.fromkeys(name for point in untreated.points for name in point.signals):
         signal, _, value = name.partition(".")
         match = INDEXED.fullmatch(value)
         families.setdefault((signal, f"{match[1]} …" if match else value), []).append(name)
@@ -98,7 +98,7 @@ def signal_charts(
     for (signal, value), names in families.items():
         lines = []
         for name in names[:LINES]:
-            points = [(point.step, point.signals[name]) for point in own.points if name in point.signals]
+            points = [(point.step, point.signals[name]) for point in untreated.points if name in point.signals]
             label = name.partition(".")[2].replace("_", " ")
             lines.append(Line(label, colour, [step for step, _ in points], [number for _, number in points]))
         title = _readable(value.removesuffix(" …")) + (", each" if value.endswith(" …") else "")

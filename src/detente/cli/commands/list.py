@@ -124,9 +124,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table.add_column(head[1].replace(" a ", "\na "), justify="right", no_wrap=True)
     for column, ratio in zip(head[2:] if wide else ["what it is, when to use it, paper"], (4, 4, 3), strict=False):
         table.add_column(column, ratio=ratio, overflow="fold")
-    for name, number, what, use, source in rows:
-        about = [what, f"Use it {use}." if use else "", source]
+    for name, number, description, use, source in rows:
+        about = [description, f"Use it {use}." if use else "", source]
         joined = Text("\n").join([Text(part, style="dim" * (part == source)) for part in about if part])
-        texts = [Text(what), Text(use), Text(source, style="dim")] if wide else [joined]
+        texts = [Text(description), Text(use), Text(source, style="dim")] if wide else [joined]
         table.add_row(Text(name), number, *texts)
     return table

@@ -79,14 +79,14 @@ def main(words: Sequence[str]) -> int:
         require(not folder.exists() or folder.is_dir(), "out", str(folder), "a folder")
     from detente.experiments.support.seeds import OutOfTime
 
-    again = f"continue with the same command: detente reproduce {shlex.join(words)}"
+    hint = f"continue with the same command: detente reproduce {shlex.join(words)}"
     try:
         outcomes, failures = _reproduce(options, folders)
     except OutOfTime:
-        console.print(f"{options.max_hours:g} hours are over; {again}", soft_wrap=True)
+        console.print(f"{options.max_hours:g} hours are over; {hint}", soft_wrap=True)
         return 0
     except KeyboardInterrupt as interrupt:
-        console.print(f"Stopped; {again}", soft_wrap=True)
+        console.print(f"Stopped; {hint}", soft_wrap=True)
         return exit_status(interrupt)
     for name, outcome in outcomes.items():
         console.print(table(outcome))

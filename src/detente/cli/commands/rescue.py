@@ -140,11 +140,11 @@ def _described(words: Sequence[str], content: dict[str, Any]) -> list[str]:
     """Return the set-up as options of `train`: as they were typed, or from a configuration."""
     names = ("game", "method", "steps", "seeds")
     if "--game" in words and "--config" not in words:
-        described, taken = [], False
+        described, skipping = [], False
         for word in words:
             if word.startswith("--"):
-                taken = word.removeprefix("--").partition("=")[0].partition(".")[0] in names
-            described += [word] if taken else []
+                skipping = word.removeprefix("--").partition("=")[0].partition(".")[0] in names
+            described += [word] if skipping else []
         return described
     return [word for name in names for word in _as_words(f"--{name}", content[name])]
 

@@ -93,21 +93,21 @@ def _plan(options: SimpleNamespace, words: Sequence[str]) -> SearchPlan:
     """Return what is searched."""
     budget = None if options.budget is None else Budget.parse(options.budget)
     for option in ("--steps", "--seconds") if budget else ():
-        both = any(other.partition("=")[0] == option for other in words)
-        require(not both, "budget", options.budget, f"either --budget or {option}")
+        repeated = any(other.partition("=")[0] == option for other in words)
+        require(not repeated, "budget", options.budget, f"either --budget or {option}")
     space = _space(options.over)
     shared = without(list(words), (*OWN_OPTIONS, *EXECUTOR_OPTIONS))
     for end in (0, 1):  # before anything slow is imported
-        _parsed({name: each.ends()[end] for name, each in space.items()}, shared, [])
+        _parsed({name: values.ends()[end] for name, values in space.items()}, shared, [])
     from detente.comparison.search import SearchPlan, chosen_metric
 
-    first = _built({name: each.ends()[0] for name, each in space.items()}, shared, budget, [])
+    first = _built({name: values.ends()[0] for name, values in space.items()}, shared, budget, [])
     if not options.no_checks:
         from detente.checks.base import inspect
 
         print_warnings(inspect(first[0].game, first[0].method))
     name, metric, requested = chosen_metric(first[0].game, options.metric, first[0].metrics)
-    plain = all(isinstance(each, str) for each in requested)
+    plain = all(isinstance(metric, str) for metric in requested)
     require(plain or requested == first[0].metrics, "metric", name, "one of --metrics, if these have settings in YAML")
     more = ["--metrics", *map(str, requested)] if requested != first[0].metrics else []
 
@@ -142,11 +142,11 @@ def _space(over: Sequence[str] | None) -> dict[str, Range]:
         )
     pairs: dict[str, str | Range] = {}
     for text in over:
-        name, equals, each = text.partition("=")
+        name, equals, values = text.partition("=")
         require(bool(equals and name), "over", text, f"NAME={ALLOWED}")
         name = name.removeprefix("--").removeprefix("method.")
         require(name not in pairs, "over", text, "each setting once")
-        pairs[name] = each
+        pairs[name] = values
     return parse_space(pairs)
 
 
@@ -154,8 +154,8 @@ def _words(parameters: Mapping[str, Any]) -> list[str]:
     """Return settings as words of `detente train`."""
     from detente.comparison.search_space import word
 
-    own = {name if name.startswith("game.") else f"method.{name}": value for name, value in parameters.items()}
-    return [part for name, value in own.items() for part in (f"--{name}", word(value))]
+    options = {name if name.startswith("game.") else f"method.{name}": value for name, value in parameters.items()}
+    return [part for name, value in options.items() for part in (f"--{name}", word(value))]
 
 
 def _parsed(

@@ -188,7 +188,7 @@ def changed(
     settings = {"objective": objective, "batch": batch, "filter": filter, "scores": scores}
     change.arguments |= {name: value for name, value in settings.items() if value is not None}
     penalty_list = None if penalties is None else (penalties,) if isinstance(penalties, Penalty) else tuple(penalties)
-    return change.made(penalty_list, rescaled=units)
+    return change.build(penalty_list, rescaled=units)
 
 
 @dataclass
@@ -208,7 +208,7 @@ class _Changes:
             self._gan = gan_of(self.game)
         return self._gan
 
-    def made(self, penalties: Sequence[Penalty] | None, rescaled: Units | None) -> Game:
+    def build(self, penalties: Sequence[Penalty] | None, rescaled: Units | None) -> Game:
         """Return the changed game."""
         if isinstance(self.game, Adversarial):
             return self._adversarial(self.game, penalties, rescaled)
@@ -345,8 +345,8 @@ def _noise(change: _Changes, filter: Filter | None, noise: float | Schedule, uni
     deviation = spread(real_samples(change.gan))[1]
     game = change.game
     alike = float(deviation.max()) <= 3 * float(deviation.min())
-    own = game.filter if isinstance(game, Adversarial) else None
-    if isinstance(game, Adversarial) and filter is None and own is None and alike:
+    present_filter = game.filter if isinstance(game, Adversarial) else None
+    if isinstance(game, Adversarial) and filter is None and present_filter is None and alike:
         return GaussianSmoothing(noise * float(deviation.mean()))
     allowed = "a number, since the noise is not the game's only filter, or the columns' scales differ"
     require(not isinstance(noise, Schedule), "input_noise", noise, allowed)
