@@ -7,7 +7,7 @@ import json
 import os
 import re
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from inspect import Parameter
@@ -99,12 +99,22 @@ def make(value: Any) -> Any:
     return {key: make(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
+def parts_of(value: Any) -> Iterator[Any]:
+    """Yield a value, and everything in its lists, mappings and members."""
+    yield value
+    inside = value.settings if isinstance(value, Member) else value
+    for part in inside.values() if isinstance(inside, dict) else inside if isinstance(inside, list | tuple) else ():
+        yield from parts_of(part)
+
+
 def has_own(value: Any) -> bool:
     """Return whether a user's own class, function or object is part of a bound value."""
-    if isinstance(value, Member):
-        return not isinstance(value.target, Outline) or has_own(value.settings)
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return any(map(has_own, inside))
+    return any(isinstance(part, Member) and not isinstance(part.target, Outline) for part in parts_of(value))
+
+
+def is_typed(value: Any) -> bool:
+    """Return whether a value, or something in it, was typed at the command line."""
+    return any(isinstance(part, Word) for part in parts_of(value))
 
 
 def plain(value: Any) -> Any:
@@ -182,12 +192,6 @@ def bind_all(
         elif _is_plain(parameter.default):
             bound[name] = parameter.default
     return bound
-
-
-def is_typed(value: Any) -> bool:
-    """Return whether a value, or something in it, was typed at the command line."""
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return isinstance(value, Word) or any(map(is_typed, inside))
 
 
 def _is_plain(value: Any) -> bool:
