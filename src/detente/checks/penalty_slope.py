@@ -1,4 +1,4 @@
-"""Whether a penalty of the user's own is right about slopes."""
+"""Whether the user's own penalty takes slopes correctly."""
 
 from __future__ import annotations
 

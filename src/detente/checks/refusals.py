@@ -98,7 +98,7 @@ def refusal_finding(error: InvalidValue) -> Finding:
 
 
 def _raised(error: BaseException) -> str | None:
-    """Return a sentence about the error that a network of the user's raised, or None."""
+    """Return a sentence about the error that a user's network raised, or None."""
     cause = error
     while isinstance(cause, InvalidValue):
         if cause.__cause__ is None:

@@ -119,7 +119,7 @@ def documented(member: Callable[..., Any]) -> dict[str, str]:
 
 def with_type(text: str, annotation: Any, default: Any) -> str:
     """Return an option's description with its type and, unless the description states it, its default."""
-    stated = default is REQUIRED or (default is None and "default" in text)
+    stated = default is REQUIRED or (default is None and "default" in text.lower())
     shown = " ".join(map(str, default)) or "none" if isinstance(default, tuple | list) else default
     return f"{text} ({in_words(annotation)}{'' if stated else f'; default {shown}'})".strip()
 

@@ -122,8 +122,8 @@ def in_words(kind: Any, plural: bool = False) -> str:
     """Return a type in words: `float | Schedule | None` → "a number, a schedule or None"."""
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Literal, typing.Union, types.UnionType):
-        words = dict.fromkeys(repr(part) if origin is typing.Literal else in_words(part, plural) for part in parts)
-        return " or ".join(filter(None, [", ".join([*words][:-1]), [*words][-1]]))
+        words = [*dict.fromkeys(_choices(kind, plural))]
+        return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
     if origin is collections.abc.Callable:
         return "MODULE.NAME of a class or function that makes one"
     if parts:
@@ -136,3 +136,14 @@ def in_words(kind: Any, plural: bool = False) -> str:
     if phrase:
         return phrase
     return re.sub("y$", "ie", noun) + "s" if plural else f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _choices(kind: Any, plural: bool) -> collections.abc.Iterator[str]:
+    """Yield the values of a literal, or the types of a union in words."""
+    if typing.get_origin(kind) is typing.Literal:
+        yield from map(repr, typing.get_args(kind))
+    elif len(alternatives(kind)) > 1:
+        for part in alternatives(kind):
+            yield from _choices(part, plural)
+    else:
+        yield in_words(kind, plural)

@@ -103,11 +103,11 @@ def _placeholder(path: str) -> _Placeholder:
 
 
 def _accept(instance: object, *_: object, **__: object) -> None:
-    """Stand for the constructor that a class of ours inherits."""
+    """Take the place of the constructor that a class of this library inherits."""
 
 
 def _inherited(instance: object, name: str) -> Any:
-    """Return an attribute that an object of ours inherits."""
+    """Return an attribute that an object of this library inherits."""
     if name.startswith("__"):
         raise AttributeError(name)
     return Unknown()

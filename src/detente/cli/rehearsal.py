@@ -3,8 +3,7 @@
 Where a command first imports `torch`, or NumPy, the process is forked. The copy continues without them: they, and every
 other package that is not imported yet, are placeholders, whose results are unknown. As soon as one is needed, the
 copy ends without an answer. If it finds a mistake in what the user typed, the command ends with that; otherwise the
-packages are imported. So a rule has one home, the constructor or command that it belongs to. The copy changes nothing
-outside.
+packages are imported. So each rule is stated once, in its constructor or command. The copy changes nothing outside.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Batches of any form for `detente.Networks`: from data of ours, a DataLoader, an iterable, a callable or tensors."""
+"""Batches of any form for `detente.Networks`: from a `Data`, a DataLoader, an iterable, a callable or tensors."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 from detente.errors import InvalidValue
 
 Task = Callable[[Any], Iterator[object]]
-TRIES = 3  # how often a task is begun that ends without a word
+TRIES = 3  # how often a task is started that ends without an error
 
 
 @dataclass(frozen=True)
@@ -124,4 +124,4 @@ def in_one_line(error: BaseException) -> str:
 
 def without_a_word(times: int) -> str:
     """Return the error of a task whose process ended so many times without saying why."""
-    return f"its process ended {times} times without a word, as when it is killed or the memory is full"
+    return f"its process ended {times} times without an error message; it may have been killed, or the memory was full"

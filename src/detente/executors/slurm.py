@@ -118,7 +118,7 @@ class _Session(Session):
         self.jobs[key] = self.executor.submit(work), work, tries
 
     def _ended(self, key: str) -> Ended | None:
-        """Return how a job ended; None if it ended without a word and was begun again."""
+        """Return how a job ended; None if it ended without an error and was started again."""
         job, work, tries = self.jobs.pop(key)
         try:
             return job.result()
@@ -127,7 +127,7 @@ class _Session(Session):
                 self._begin(key, work, tries + 1)
                 return None
             return Ended(key, "failed", f"{without_a_word(tries)} ({in_one_line(error)[:200]})")
-        except Exception as error:  # e.g. a module of the user's that cannot be imported there
+        except Exception as error:  # e.g. a user's module that cannot be imported there
             return Ended(key, "failed", in_one_line(error))
 
 

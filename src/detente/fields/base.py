@@ -178,7 +178,7 @@ def _coupling(game: Game) -> str:
             for i in range(len(batches))
         ]
     except Exception as error:  # BatchNorm raises on a batch of one sample
-        return f"a sample cannot stand alone: {str(error).partition(chr(10))[0]}"
+        return f"a single sample cannot be evaluated: {str(error).partition(chr(10))[0]}"
     for name, block in joint.items():
         gradients = torch.stack([values[name] for values in separately])
         if (gradients.mean(0) - block).norm() > 0.01 * gradients.norm(dim=1).mean():  # far above rounding

@@ -68,7 +68,7 @@ def label(metric: Metric) -> str:
     """Return the name of a metric in the record: `fid`, or `fid:real=50000` with settings other than the defaults."""
     kind = type(metric)
     name = name_of(kind)
-    if members("metrics").get(name, kind) is not kind:  # a class of the user with the name of one of ours
+    if members("metrics").get(name, kind) is not kind:  # a user's class with the name of a member
         name = f"{kind.__module__}.{kind.__qualname__}"
     settings = {f.name: (getattr(metric, f.name), f) for f in fields(metric) if f.init} if is_dataclass(metric) else {}
     changed = [f"{key}={value}" for key, (value, field) in settings.items() if not _is_default(value, field)]

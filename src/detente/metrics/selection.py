@@ -14,7 +14,7 @@ from detente.metrics.features.named import imported
 from detente.registry import members
 
 FORMS = (
-    "names from `detente list metrics`, NAME:KEY=VALUE,…, MODULE.NAME of yours, or objects of detente.metrics.Metric"
+    "names from `detente list metrics`, NAME:KEY=VALUE,…, MODULE.NAME of your own, or objects of detente.metrics.Metric"
 )
 
 

@@ -95,7 +95,7 @@ def _hardly_follows(layer: nn.Module) -> bool:
 
 
 def _is_per_channel(layer: nn.Module) -> bool:
-    """Whether a layer normalises each channel of a sample, or is a layer of the user's that may do so."""
+    """Whether a layer normalises each channel of a sample, or is a user's layer that may do so."""
     if isinstance(layer, nn.GroupNorm):
         return layer.num_groups == layer.num_channels
     is_users_own = not type(layer).__module__.startswith("torch.")

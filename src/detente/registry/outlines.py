@@ -22,7 +22,7 @@ _ROOT = Path(__file__).parent.parent
 
 
 class Outline(type):
-    """A class or function by its import path; it stands in types for what it describes, and calling it imports that.
+    """A class or function by its import path; in types it represents what it describes; calling it imports that.
 
     What is outside of détente, such as `torch.nn.Module`, has a path only.
     """

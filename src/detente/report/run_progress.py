@@ -28,7 +28,7 @@ class RunProgress:
 
 
 def read_progress(directory: Path) -> RunProgress:
-    """Return how far the run in a directory has come; nowhere if it has no readable status."""
+    """Return how far the run in a directory has come; step 0 if it has no readable status."""
     try:
         content = json.loads((directory / "status.json").read_text(encoding="utf-8"))
         seeds = {int(seed): entry for seed, entry in content["seeds"].items()}

@@ -255,7 +255,7 @@ def naming_lost_ranks(ranks: Ranks | None) -> Iterator[None]:
             raise
         text = str(cause)
         if "imed out" in text or "imeout" in text:
-            what = "waited in vain for another rank, which hangs, is too slow, or takes other steps"
+            what = "waited too long for another rank, which hangs, is too slow, or takes other steps"
         else:
             what = "lost the connection to another rank, which has ended"
         assert ranks is not None

@@ -49,7 +49,7 @@ OWN_OPTIONS = ("--methods", "--out", "--overwrite", "--budget", "--baseline", "-
 def main(words: Sequence[str]) -> int:
     """Train under every method, write the page, and return the exit status."""
     parser = configuration.parser("compare", DESCRIPTION, EXAMPLES, without=("method",), seeds=SEEDS)
-    text = "names from `detente list methods`, optionally with settings: NAME:KEY=VALUE,…; or MODULE.NAME of yours"
+    text = "names from `detente list methods`, optionally with settings: NAME:KEY=VALUE,…; or MODULE.NAME of your own"
     parser.add("--methods", list[str], text, None, "NAME")
     text = "end every method alike instead of by --steps: 60s (or min, h), 2e5grads or 20000steps"
     parser.add("--budget", str, text, None)

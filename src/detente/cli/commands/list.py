@@ -69,7 +69,7 @@ def _print_metrics(metrics: dict[str, Outline]) -> None:
     rows = [(name, kind.constant("better"), summary(kind), kind.constant("needs")) for name, kind in metrics.items()]
     notes = [
         "Every training measures those that are fast and apply to its game; --metrics NAME … adds others, also "
-        "MODULE.NAME of yours, with settings as in fid:real=50000.",
+        "MODULE.NAME of your own, with settings as in fid:real=50000.",
         "detente evaluate runs/x --metrics NAME … measures them on a checkpoint.",
     ]
     if console.is_terminal:
