@@ -68,7 +68,7 @@ def render(record: RescueRecord, title: str) -> str:
         **assets(("page.css", "rescue.css"), ("panels.js", "rescue.js")),
         title=title,
         record=record,
-        verdict=verdict(record),
+        headline=headline(record),
         summary=summary(record),
         rows=sample_rows(record, samples),
         kinds={panel["kind"] for panel in samples["panels"]},
@@ -84,8 +84,8 @@ def render(record: RescueRecord, title: str) -> str:
     )
 
 
-def verdict(record: RescueRecord) -> str:
-    """Return the verdict as one plain sentence."""
+def headline(record: RescueRecord) -> str:
+    """Return the outcome as one plain sentence."""
     failures = _listed(record.failures)
     if record.healthy:
         return "This GAN is healthy."
@@ -102,7 +102,7 @@ def verdict(record: RescueRecord) -> str:
 
 
 def summary(record: RescueRecord) -> list[str]:
-    """Return the sentences below the verdict."""
+    """Return the sentences below the headline."""
     untreated, best, sentences = record.own, record.best, []
     duration = f"after {format_number(untreated.steps)} of {format_number(record.steps)} steps"
     if record.healthy:

@@ -113,8 +113,8 @@ def table(outcome: Outcome) -> Table:
     claims.add_column("found [95 % interval]", justify="right")
     claims.add_column("holds if")
     claims.add_column("decision")
-    for verdict in outcome.verdicts:
-        claims.add_row(verdict.sentence, verdict.paper or "–", str(verdict.measured), verdict.rule, verdict.decision)
+    for claim in outcome.claims:
+        claims.add_row(claim.sentence, claim.paper or "–", str(claim.measured), claim.rule, claim.decision)
     return claims
 
 
@@ -159,7 +159,7 @@ def _reproduce(options: SimpleNamespace, folders: dict[str, Path]) -> tuple[dict
             else:
                 if len(folders) > 1:
                     outcome = outcomes[name]
-                    line = f"{outcome.undecided} of {len(outcome.verdicts)} claims undecided"
+                    line = f"{outcome.undecided} of {len(outcome.claims)} claims undecided"
                     text = (
                         f"{time.strftime('%F %T')} {name}: {len(outcome.seeds)} seeds, {outcome.seconds:.0f} s, {line}"
                     )
