@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
@@ -60,6 +60,11 @@ class EvaluationSettings:
         for name in self.shortcuts:
             if name not in SHORTCUTS:
                 raise unknown("shortcuts", name, SHORTCUTS)
+
+    @cached_property
+    def without_cache(self) -> EvaluationSettings:
+        """The same settings without a cache."""
+        return replace(self, forward_cache=None)
 
 
 class Game(ABC):

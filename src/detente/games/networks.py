@@ -294,8 +294,7 @@ class Networks(Game):
     ) -> tuple[dict[str, Tensor], Buffers]:
         """Return the loss, (), of each of `players` (default: all), its terms as "player.term", and the new buffers."""
         requested = players or self.players
-        with self._randomness(batch):
-            net = self._net(vectors, buffers)
+        with self._randomness(batch), self._net(vectors, buffers) as net:
             losses = self._evaluate(net, batch, requested)
         after = net.buffers
         if self.memory:
@@ -421,7 +420,7 @@ class Networks(Game):
         """Settings of the modules' calls. Calls that draw random numbers are not cached."""
         settings = self.evaluation_settings
         cached = self.stochastic and settings.forward_cache is not None
-        return replace(settings, forward_cache=None) if cached else settings
+        return settings.without_cache if cached else settings
 
     def _randomness(self, batch: Batch) -> AbstractContextManager:
         """Return a context in which the batch's seed determines the random numbers of modules and losses."""

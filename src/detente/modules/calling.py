@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -74,12 +73,12 @@ def call_part(
         settings: as in `call`.
     """
     if (cache := settings.forward_cache) is not None:
-        plain = replace(settings, forward_cache=None)
+        plain = settings.without_cache
         compute = partial(call_part, module, part, layout, vector, views, buffers, inputs, keywords, plain)
-        key = (module, part, *buffers.values(), *tree_leaves((inputs, dict(keywords))))
-        return cache.get(vector, key, compute)
+        key = (module, *buffers.values(), *tree_leaves((inputs, dict(keywords))))
+        return cache.get(vector, part, key, compute)
     # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm updates in place.
-    merged = {**_frozen_on(module, layout, vector.device), **views(vector)}
+    merged = {**frozen_on(module, layout, vector.device), **views(vector)}
     merged |= {name: buffer.clone() for name, buffer in buffers.items()}
     if settings.channels_last:
         merged = {name: _channels_last(tensor) for name, tensor in merged.items()}
@@ -102,7 +101,7 @@ def _channels_last(tensor: Tensor) -> Tensor:
     return tensor if tensor.dim() != 4 or mapped else tensor.contiguous(memory_format=torch.channels_last)
 
 
-def _frozen_on(module: nn.Module, layout: Layout, device: torch.device) -> dict[str, Tensor]:
+def frozen_on(module: nn.Module, layout: Layout, device: torch.device) -> dict[str, Tensor]:
     """Return copies of the frozen parameters on `device` if the module is elsewhere; training never moves them."""
     if device_of(module, layout.names[0]) == device:
         return {}

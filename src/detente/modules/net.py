@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from detente.autodiff import input_gradient
 from detente.game import Buffers, EvaluationSettings, Vectors
-from detente.modules.calling import call_part
-from detente.modules.functional_call import EMPTY, part_of
+from detente.modules.calling import call_part, frozen_on
+from detente.modules.functional_call import EMPTY, Bound, bound, part_of
 from detente.modules.layout import Layout
 
 
@@ -66,8 +67,13 @@ class Net:
         record: Callable[[str, Call], None] | None = None,
     ) -> None:
         self._modules, self._layouts, self._vectors, self._settings = modules, layouts, vectors, settings
+        self._cache = settings.forward_cache
+        if self._cache is not None:
+            self._settings = settings.without_cache
         self._initial_buffers, self._frozen, self._members, self._record = buffers, frozen, members, record
         self._views: dict[str, dict[str, Tensor]] = {}
+        self._bound: dict[str, Bound | None] = {}
+        self._holds = False
         self.buffers = dict(buffers)
         self.memory = dict(buffers.get("memory", {}))
 
@@ -98,23 +104,60 @@ class Net:
         """Return the output of a call of a player; `update` states whether its buffers change."""
         if self._record is not None:
             self._record(player, call)
-        output, buffers = call_part(
+        buffers = (self.buffers if update else self._initial_buffers)[player]
+        if self._cache is None:
+            output, buffers = self._call(player, call, buffers)
+        else:
+            inputs = call.inputs if _are_tensors(call) else tree_leaves((call.inputs, dict(call.keywords)))
+            compute = partial(self._call, player, call, buffers)
+            inputs = (*buffers.values(), *inputs)
+            output, buffers = self._cache.get(self._vectors[player], call.part, inputs, compute)
+        if update:
+            self.buffers[player] = buffers
+        return output
+
+    def _call(self, player: str, call: Call, buffers: dict[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
+        """Return the output of a call of a player, and its buffers after the call."""
+        if self._holds:
+            if player not in self._bound:
+                self._bind(player, buffers)
+            if (module := self._bound[player]) is not None:
+                return module(*call, buffers)
+        return call_part(
             self._modules[player],
             call.part,
             self._layouts[player],
             self._vectors[player],
             partial(self._views_of, player),
-            self.buffers[player] if update else self._initial_buffers[player],
+            buffers,
             call.inputs,
             call.keywords,
             self._settings,
         )
-        if update:
-            self.buffers[player] = buffers
-        return output
+
+    def _bind(self, player: str, buffers: dict[str, Tensor]) -> None:
+        module, vector = self._modules[player], self._vectors[player]
+        frozen = frozen_on(module, self._layouts[player], vector.device)
+        self._bound[player] = bound(module, {**frozen, **self.parameters(player)}, buffers)
+
+    def __enter__(self) -> Net:
+        """Let the modules hold the players' parameters until the exit, which saves time if they are called repeatedly."""
+        self._holds = self._settings.precision == "float32" and not self._settings.channels_last
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._holds = False
+        for module in reversed(self._bound.values()):
+            if module is not None:
+                module.release()
 
     def _views_of(self, player: str, vector: Tensor) -> dict[str, Tensor]:
         return self.parameters(player) if vector is self._vectors[player] else self._layouts[player].unflatten(vector)
+
+
+def _are_tensors(call: Call) -> bool:
+    """Whether a call has no inputs other than tensors, as most have."""
+    return not call.keywords and all(type(x) is Tensor for x in call.inputs)
 
 
 class PlayerCall:

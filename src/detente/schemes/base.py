@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -18,6 +18,7 @@ from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.optimizers.base import Optimizer
 from detente.ranks import Ranks, rows
+from detente.shortcuts.forward_cache import ForwardCache
 from detente.state import Info, State, Tree, flatten, unflatten
 
 Noise = dict[str, Tensor]
@@ -53,6 +54,18 @@ class StepContext:
             players or self.game.players,
         )
         return evaluation, State(state.t, state.vectors, evaluation.buffers, {**state.memory, "field": memory})
+
+    def sharing(self, players: tuple[str, ...]) -> tuple[StepContext, ForwardCache | None]:
+        """Return the context with a cache of module calls, for turns on one batch, and the cache, unless it is off.
+
+        Args:
+            players: players that have not moved yet in this step.
+        """
+        settings, memo = self.game.evaluation_settings, self.game.evaluation_memo
+        if "forward_cache" not in settings.shortcuts or not memo.get("repeats calls in a step", True):
+            return self, None
+        cache = ForwardCache(players)
+        return replace(self, game=self.game.with_settings(replace(settings, forward_cache=cache))), cache
 
     @torch.no_grad()
     def loss(self, state: State, batch: Batch, player: str) -> Tensor:
