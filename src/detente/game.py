@@ -66,6 +66,12 @@ class EvaluationSettings:
         """The same settings without a cache."""
         return replace(self, forward_cache=None)
 
+    def with_cache(self, cache: ForwardCache) -> EvaluationSettings:
+        """Return the same settings with a cache; quickly, since each step has a new one."""
+        settings = copy.copy(self.without_cache)
+        vars(settings).update(forward_cache=cache, without_cache=self.without_cache)
+        return settings
+
 
 class Game(ABC):
     """Base class of games: the players, their losses and their batches. Parameters are passed in, not stored.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self, cast
 
@@ -195,7 +195,7 @@ class Networks(Game):
 
     def _set_players(self, builders: dict[str, Build]) -> None:
         """Build each player's module and its layout."""
-        self.builders = builders
+        self.builders, self._names = builders, tuple(builders)
         self.moving: dict[str, tuple[str, ...]] = {}  # frozen parameters that a call changes
         self.sources: list[Source] = []  # sources of the modules' random numbers, except torch's global generator
         self.stochastic = False  # provisional: the check calls the modules
@@ -208,7 +208,7 @@ class Networks(Game):
     @property
     def players(self) -> tuple[str, ...]:
         """Names of the players, or of the sides."""
-        return tuple(self.builders)
+        return self._names
 
     @property
     def randomness(self) -> str:
@@ -343,13 +343,12 @@ class Networks(Game):
         for name, function in self._project.items():
             player, part = self.members.get(name, (name, ""))
             layout, pieces = self.layouts[player], self.layouts[player].unflatten(projected[player])
-            key = f"{part}.value".strip(".")
+            key = f"{part}.value" if part else "value"
             require(key in pieces, "project", name, "players that are tensors")
             value = function(pieces[key])
-            same = isinstance(value, Tensor) and value.shape == pieces[key].shape
-            require(
-                same, f"project.{name}", value, f"a function that returns a tensor of shape {tuple(pieces[key].shape)}"
-            )
+            if not isinstance(value, Tensor) or value.shape != pieces[key].shape:
+                allowed = f"a function that returns a tensor of shape {tuple(pieces[key].shape)}"
+                raise InvalidValue(f"project.{name}", value, allowed)
             projected[player] = layout.flatten({**pieces, key: value})
         return projected
 

@@ -95,7 +95,7 @@ class Bound:
     def __call__(
         self, part: str, inputs: tuple[Any, ...], keywords: Mapping[str, Any], buffers: dict[str, Tensor]
     ) -> tuple[Any, dict[str, Tensor]]:
-        """Return the output of the module or a part of it, and the buffers after the call; arguments as `functional_call`."""
+        """Return the output of the module or a part of it, and the buffers after the call; see `functional_call`."""
         for owner, key, tensor in self._slots:
             owner[key] = tensor
         function = part_of(self._module, part) if part else self._module

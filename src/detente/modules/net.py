@@ -141,7 +141,7 @@ class Net:
         self._bound[player] = bound(module, {**frozen, **self.parameters(player)}, buffers)
 
     def __enter__(self) -> Net:
-        """Let the modules hold the players' parameters until the exit, which saves time if they are called repeatedly."""
+        """Let the modules hold the players' parameters until the exit, which saves time if they are called again."""
         self._holds = self._settings.precision == "float32" and not self._settings.channels_last
         return self
 

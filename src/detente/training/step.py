@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from detente.data.base import reading
 from detente.deprecated import lookup
 from detente.game import Batch, Game
-from detente.methods.method import Method
+from detente.methods.method import Method, Plan
 from detente.ranks import Ranks, ranks
 from detente.schemes.base import NoisePerBatch
 from detente.state import Info, State, Tree, flatten, unflatten
@@ -47,12 +48,13 @@ def draw(game: Game, method: Method, state: State, generator: torch.Generator, r
 
     Every rank draws the whole batch, so that a seed means the same batches for any number of ranks, and gets its rows.
     """
-    read, drawn = rows_to_read(game, method, ranks), []
-    for rows in read:
-        with reading(game.batch, rows):
+    drawn = []
+    for rows in rows_to_read(game, method, ranks):
+        with reading(game.batch, rows) if rows is not None else nullcontext():
             drawn.append(game.draw(generator))
-    batches = (batch_to_device(batch, state.t.device) for batch in method.batches_of_rank(game, tuple(drawn), ranks))
-    return Draw(tuple(batches), draw_noise(game, method, state, generator))
+    device = state.t.device
+    batches = tuple(batch_to_device(batch, device) for batch in method.batches_of_rank(game, tuple(drawn), ranks))
+    return Draw(batches, draw_noise(game, method, state, generator))
 
 
 def rows_to_read(game: Game, method: Method, ranks: Ranks | None) -> list[Tensor | None]:
@@ -71,8 +73,8 @@ def rows_to_read(game: Game, method: Method, ranks: Ranks | None) -> list[Tensor
 
 def draw_noise(game: Game, method: Method, state: State, generator: torch.Generator) -> NoisePerBatch:
     """Return the random numbers of one step in addition to its batches, on the device of the state."""
-    noise = method.noise(game, state, generator)
-    return tuple(batch_to_device(numbers, state.t.device) for numbers in noise)
+    device = state.t.device
+    return tuple(batch_to_device(numbers, device) for numbers in method.noise(game, state, generator))
 
 
 def batch_to_device(batch: Batch, device: torch.device) -> Batch:
@@ -113,6 +115,14 @@ def _each(function: Callable[[Tensor], Tensor], info: Info) -> Info:
     )
 
 
+def _row(number: Tensor) -> Tensor:
+    return number.clone().unsqueeze_(0)
+
+
+def _stacked(infos: Sequence[Info]) -> Info:
+    return Info(**_stack([info.tree() for info in infos]), gradient_evaluations=infos[0].gradient_evaluations)
+
+
 def _unstack(tree: Tree, count: int) -> list[Tree]:
     flat = {key: tensor.unbind(0) for key, tensor in flatten(tree).items()}
     return [unflatten({key: pieces[i] for key, pieces in flat.items()}, tree) for i in range(count)]
@@ -147,6 +157,7 @@ class Steps:
             reason = "the method branches on values or reads the whole data set"
         self.fallback_reason = "" if traceable else reason
         self._graphs: dict[tuple, Graph] = {}
+        self._known_plan: Plan | None = None
 
     @property
     def refused(self) -> str:
@@ -155,6 +166,12 @@ class Steps:
             "Steps.refused is now Steps.fallback_reason; the old name goes with the next release", DeprecationWarning, 2
         )
         return self.fallback_reason
+
+    @property
+    def _plan(self) -> Plan:
+        if self._known_plan is None or self._known_plan.ranks is not ranks():
+            self._known_plan = self.method.plan(self.game)
+        return self._known_plan
 
     @property
     def kernel_launches(self) -> str:
@@ -186,11 +203,10 @@ class Steps:
         for state, draws_of_seed in zip(states, draws, strict=True):
             infos: list[Info] = []
             for step, step_draw in enumerate(draws_of_seed):
-                state, info = self.method.step(self.game, state, step_draw.batches, step_draw.noise, donate or step > 0)
+                state, info = self._plan.step(state, step_draw.batches, step_draw.noise, donate or step > 0)
                 infos.append(info)
             states_after.append(state)
-            stacked = _stack([info.tree() for info in infos])
-            infos_after.append(Info(**stacked, gradient_evaluations=infos[0].gradient_evaluations))
+            infos_after.append(_each(_row, infos[0]) if len(infos) == 1 else _stacked(infos))
         return states_after, infos_after
 
     @torch.no_grad()
@@ -199,7 +215,7 @@ class Steps:
         if self.compiled or self.mapped:
             (state,), (info,) = self([state], [[step_draw]], donate)
             return state, _each(lambda stacked: stacked[0], info)
-        state, info = self.method.step(self.game, state, step_draw.batches, step_draw.noise, donate)
+        state, info = self._plan.step(state, step_draw.batches, step_draw.noise, donate)
         return state, _each(torch.clone, info)  # a loss may be a view of a vector, which the next step overwrites
 
     def _compiled_or_mapped(

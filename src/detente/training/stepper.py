@@ -184,9 +184,9 @@ class Stepper:
         game, device, count = self._steps.game, self._state.t.device, self.method.draws(self.game)
         if not alone(self.ranks):
             batch = self._in_whole_batch(batch)
-        batches = tuple(game.complete(batch, self.generator) for _ in range(count))
+        batches = tuple([game.complete(batch, self.generator) for _ in range(count)])
         batches = self.method.batches_of_rank(game, batches, self.ranks)
-        batches = tuple(batch_to_device(complete_batch, device) for complete_batch in batches)
+        batches = tuple([batch_to_device(complete_batch, device) for complete_batch in batches])
         return Draw(batches, draw_noise(game, self.method, self._state, self.generator))
 
     def _in_whole_batch(self, batch: Any) -> Any:
