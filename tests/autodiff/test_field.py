@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from detente.autodiff import (
-    engines,
     field_products,
     input_gradient,
     jacobian,
@@ -33,6 +32,7 @@ from detente.penalties.dragan import DRAGAN
 from detente.penalties.gradient_penalty import GradientPenalty
 from detente.penalties.r1 import R1
 from detente.penalties.r2 import R2
+from tests.gradient_count import counted_gradients
 
 Point = tuple[Vectors, Buffers, Batch]
 PENALTIES: dict[str, tuple[Penalty, ...]] = {
@@ -352,10 +352,7 @@ def test_opposed_losses_share_one_backward_pass(
     game = gan(penalties, objective=objective)
     vectors, buffers, batch = point(game)
     alone = {name: player_gradient(game, name, vectors, buffers, batch) for name in game.players}
-    passes: list[int] = []
-    for owner, name in ((torch.autograd, "grad"), (engines, "gradients")):  # of penalties, and of losses
-        original = getattr(owner, name)
-        monkeypatch.setattr(owner, name, lambda *args, f=original, **kwargs: passes.append(1) or f(*args, **kwargs))
+    passes = counted_gradients(monkeypatch)
     both = vector_field(game, vectors, buffers, batch)
     opposed = objective == "minimax" and not penalties
     assert len(passes) == (1 if opposed else 2 + len(penalties))
