@@ -196,6 +196,8 @@ def named_tensors(batch: Given, names: tuple[str, ...]) -> Batch:
     Raises:
         InvalidValue: an element is neither a tensor nor an array.
     """
+    if type(batch) is dict and all([type(value) is Tensor for value in batch.values()]):
+        return dict(batch)
     if isinstance(batch, Tensor | np.ndarray):
         batch = (batch,)  # pyright: ignore[reportAssignmentType]
     if isinstance(batch, list | tuple):

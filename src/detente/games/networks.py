@@ -294,8 +294,12 @@ class Networks(Game):
     ) -> tuple[dict[str, Tensor], Buffers]:
         """Return the loss, (), of each of `players` (default: all), its terms as "player.term", and the new buffers."""
         requested = players or self.players
-        with self._randomness(batch), self._net(vectors, buffers) as net:
-            losses = self._evaluate(net, batch, requested)
+        if self.stochastic:
+            with self._randomness(batch), self._net(vectors, buffers) as net:
+                losses = self._evaluate(net, batch, requested)
+        else:
+            with self._net(vectors, buffers) as net:
+                losses = self._evaluate(net, batch, requested)
         after = net.buffers
         if self.memory:
             after["memory"] = {name: net.memory[name] for name in self.memory}

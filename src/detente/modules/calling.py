@@ -78,7 +78,7 @@ def call_part(
         key = (module, *buffers.values(), *tree_leaves((inputs, dict(keywords))))
         return cache.get(vector, part, key, compute)
     # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm updates in place.
-    merged = {**frozen_on(module, layout, vector.device), **views(vector)}
+    merged = {**_frozen_on(module, layout, vector.device), **views(vector)}
     merged |= {name: buffer.clone() for name, buffer in buffers.items()}
     if settings.channels_last:
         merged = {name: _channels_last(tensor) for name, tensor in merged.items()}
@@ -101,7 +101,7 @@ def _channels_last(tensor: Tensor) -> Tensor:
     return tensor if tensor.dim() != 4 or mapped else tensor.contiguous(memory_format=torch.channels_last)
 
 
-def frozen_on(module: nn.Module, layout: Layout, device: torch.device) -> dict[str, Tensor]:
+def _frozen_on(module: nn.Module, layout: Layout, device: torch.device) -> dict[str, Tensor]:
     """Return copies of the frozen parameters on `device` if the module is elsewhere; training never moves them."""
     if device_of(module, layout.names[0]) == device:
         return {}

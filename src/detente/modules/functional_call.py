@@ -89,14 +89,18 @@ class Bound:
         self, module: nn.Module, places: Places, tensors: Mapping[str, Tensor], buffers: Iterable[str]
     ) -> None:
         self._module, self._places = module, places
-        self._slots = [(*place, tensor) for name, tensor in tensors.items() for place in places[name]]
-        self._original = [(o, k, o[k]) for name in {**tensors, **dict.fromkeys(buffers)} for o, k in places[name]]
+        self._slots = [
+            (owner, key, tensor, owner[key]) for name, tensor in tensors.items() for owner, key in places[name]
+        ]
+        self._original = (
+            [(owner, key, owner[key]) for name in buffers for owner, key in places[name]] if buffers else ()
+        )
 
     def __call__(
         self, part: str, inputs: tuple[Any, ...], keywords: Mapping[str, Any], buffers: dict[str, Tensor]
     ) -> tuple[Any, dict[str, Tensor]]:
         """Return the output of the module or a part of it, and the buffers after the call; see `functional_call`."""
-        for owner, key, tensor in self._slots:
+        for owner, key, tensor, _ in self._slots:
             owner[key] = tensor
         function = part_of(self._module, part) if part else self._module
         if not buffers:
@@ -111,14 +115,27 @@ class Bound:
 
     def release(self) -> None:
         """Give the module its own tensors back."""
-        for owner, key, tensor in self._original:
-            owner[key] = tensor
+        for owner, key, _, original in self._slots:
+            owner[key] = original
+        for owner, key, original in self._original:
+            owner[key] = original
 
 
 def bound(module: nn.Module, tensors: Mapping[str, Tensor], buffers: Iterable[str]) -> Bound | None:
-    """Return the module, bound to tensors; None if only `functional_call` can replace all that it holds."""
+    """Return the module, bound to tensors; None if it holds others on another device, or some outside of its layers.
+
+    Args:
+        module: the module.
+        tensors: all its trainable parameters by name.
+        buffers: names of its buffers.
+    """
     places, containers = _held(module)
-    return None if places is None or containers else Bound(module, places, tensors, buffers)
+    if places is None or containers:
+        return None
+    for name, tensor in tensors.items():
+        owner, key = places[name][0]
+        return Bound(module, places, tensors, buffers) if owner[key].device == tensor.device else None
+    return None
 
 
 def device_of(module: nn.Module, name: str) -> torch.device:

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from detente.autodiff import input_gradient
 from detente.game import Buffers, EvaluationSettings, Vectors
-from detente.modules.calling import call_part, frozen_on
+from detente.modules.calling import call_part
 from detente.modules.functional_call import EMPTY, Bound, bound, part_of
 from detente.modules.layout import Layout
 
@@ -119,9 +119,11 @@ class Net:
     def _call(self, player: str, call: Call, buffers: dict[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
         """Return the output of a call of a player, and its buffers after the call."""
         if self._holds:
-            if player not in self._bound:
-                self._bind(player, buffers)
-            if (module := self._bound[player]) is not None:
+            if player in self._bound:
+                module = self._bound[player]
+            else:
+                module = self._bound[player] = bound(self._modules[player], self.parameters(player), buffers)
+            if module is not None:
                 return module(*call, buffers)
         return call_part(
             self._modules[player],
@@ -135,11 +137,6 @@ class Net:
             self._settings,
         )
 
-    def _bind(self, player: str, buffers: dict[str, Tensor]) -> None:
-        module, vector = self._modules[player], self._vectors[player]
-        frozen = frozen_on(module, self._layouts[player], vector.device)
-        self._bound[player] = bound(module, {**frozen, **self.parameters(player)}, buffers)
-
     def __enter__(self) -> Net:
         """Let the modules hold the players' parameters until the exit, which saves time if they are called again."""
         self._holds = self._settings.precision == "float32" and not self._settings.channels_last
@@ -147,9 +144,10 @@ class Net:
 
     def __exit__(self, *error: object) -> None:
         self._holds = False
-        for module in reversed(self._bound.values()):
+        for module in self._bound.values():
             if module is not None:
                 module.release()
+        self._bound.clear()
 
     def _views_of(self, player: str, vector: Tensor) -> dict[str, Tensor]:
         return self.parameters(player) if vector is self._vectors[player] else self._layouts[player].unflatten(vector)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,12 +47,16 @@ def draw(game: Game, method: Method, state: State, generator: torch.Generator, r
 
     Every rank draws the whole batch, so that a seed means the same batches for any number of ranks, and gets its rows.
     """
-    drawn = []
-    for rows in rows_to_read(game, method, ranks):
-        with reading(game.batch, rows) if rows is not None else nullcontext():
-            drawn.append(game.draw(generator))
     device = state.t.device
-    batches = tuple(batch_to_device(batch, device) for batch in method.batches_of_rank(game, tuple(drawn), ranks))
+    if ranks is None or ranks.count == 1:
+        batches = [game.draw(generator) for _ in range(method.draws(game))]
+    else:
+        drawn = []
+        for rows in rows_to_read(game, method, ranks):
+            with reading(game.batch, rows):
+                drawn.append(game.draw(generator))
+        batches = method.batches_of_rank(game, tuple(drawn), ranks)
+    batches = tuple([batch_to_device(batch, device) for batch in batches])
     return Draw(batches, draw_noise(game, method, state, generator))
 
 
@@ -73,8 +76,8 @@ def rows_to_read(game: Game, method: Method, ranks: Ranks | None) -> list[Tensor
 
 def draw_noise(game: Game, method: Method, state: State, generator: torch.Generator) -> NoisePerBatch:
     """Return the random numbers of one step in addition to its batches, on the device of the state."""
-    device = state.t.device
-    return tuple(batch_to_device(numbers, device) for numbers in method.noise(game, state, generator))
+    noise, device = method.noise(game, state, generator), state.t.device
+    return tuple([batch_to_device(numbers, device) for numbers in noise]) if any(noise) else noise
 
 
 def batch_to_device(batch: Batch, device: torch.device) -> Batch:
