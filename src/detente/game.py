@@ -68,8 +68,8 @@ class EvaluationSettings:
 
     def with_cache(self, cache: ForwardCache) -> EvaluationSettings:
         """Return the same settings with a cache; quickly, since each step has a new one."""
-        settings = copy.copy(self.without_cache)
-        vars(settings).update(forward_cache=cache, without_cache=self.without_cache)
+        settings, plain = object.__new__(type(self)), self.without_cache
+        vars(settings).update(vars(plain), forward_cache=cache, without_cache=plain)
         return settings
 
 

@@ -179,6 +179,11 @@ class Networks(Game):
         constructor.__init__(game, **{**self.arguments, **arguments})  # subclasses may have constructors of their own
         return game
 
+    def __copy__(self) -> Self:
+        game = object.__new__(type(self))  # each step of turns on one batch copies the game
+        vars(game).update(vars(self))
+        return game
+
     @property
     def shows(self) -> bool:
         """Whether the game has a function `show`."""
@@ -308,7 +313,8 @@ class Networks(Game):
     def _net(self, vectors: Vectors, buffers: Buffers, **options: Any) -> Net:
         """Return the players at a point."""
         frozen = self._frozen_on(next(iter(vectors.values())).device) if self.frozen else {}
-        return Net(self.modules, self.layouts, vectors, buffers, self._module_settings, frozen, self.members, **options)
+        parts = (self.modules, self.layouts, vectors, buffers, self._module_settings, frozen, self.members)
+        return Net(*parts, draws=self.stochastic, **options)
 
     def _frozen_on(self, device: torch.device) -> dict[str, Any]:
         """Return the frozen modules on a device; they are moved once."""

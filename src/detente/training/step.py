@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from detente.autodiff.tracing import recording
 from detente.data.base import reading
 from detente.deprecated import lookup
 from detente.game import Batch, Game
@@ -212,14 +213,14 @@ class Steps:
             infos_after.append(_each(_row, infos[0]) if len(infos) == 1 else _stacked(infos))
         return states_after, infos_after
 
-    @torch.no_grad()
     def single(self, state: State, step_draw: Draw, donate: bool = False) -> tuple[State, Info]:
         """Return the state of one seed after one step, and its info; arguments as of a call."""
         if self.compiled or self.mapped:
             (state,), (info,) = self([state], [[step_draw]], donate)
             return state, _each(lambda stacked: stacked[0], info)
-        state, info = self._plan.step(state, step_draw.batches, step_draw.noise, donate)
-        return state, _each(torch.clone, info)  # a loss may be a view of a vector, which the next step overwrites
+        with recording(False):
+            state, info = self._plan.step(state, step_draw.batches, step_draw.noise, donate)
+            return state, _each(torch.clone, info)  # a loss may be a view of a vector, which the next step overwrites
 
     def _compiled_or_mapped(
         self, states: Sequence[State], draws: Sequence[Sequence[Draw]]
