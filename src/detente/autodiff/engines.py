@@ -81,7 +81,10 @@ def off_graph(evaluation: Evaluation) -> Evaluation:
     return Evaluation(
         {name: block.detach() if block.requires_grad else block for name, block in evaluation.field.items()},
         {name: loss.detach() if loss.requires_grad else loss for name, loss in evaluation.losses.items()},
-        {player: {n: b.detach() for n, b in named.items()} for player, named in evaluation.buffers.items()},
+        {
+            player: {name: buffer.detach() for name, buffer in named.items()} if named else named
+            for player, named in evaluation.buffers.items()
+        },
     )
 
 

@@ -154,8 +154,10 @@ class _Replaced(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        replacement = self.operations.get(func, func)
-        return (replacement if torch.is_grad_enabled() else func)(*args, **(kwargs or {}))
+        replacement = self.operations.get(func)
+        if replacement is not None and torch.is_grad_enabled():
+            func = replacement
+        return func(*args, **kwargs) if kwargs else func(*args)
 
 
 def require_right_gradients(name: str, module: nn.Module) -> None:

@@ -206,11 +206,11 @@ def step_info(*evaluations: Evaluation) -> Info:
     info = Info({}, {}, extra={})
     for evaluation in evaluations:
         for name, loss in evaluation.losses.items():
-            player, separator, term = name.partition(".")
-            if separator:
-                info.terms.setdefault(player, {})[term] = loss
-            else:
+            if name in evaluation.field or "." not in name:
                 info.losses[name] = loss
+            else:
+                player, _, term = name.partition(".")
+                info.terms.setdefault(player, {})[term] = loss
         for name, block in evaluation.field.items():
             info.gradient_norm[name] = torch.linalg.vector_norm(block)
         info.extra.update(evaluation.extra)
