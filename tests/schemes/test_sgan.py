@@ -37,6 +37,7 @@ from detente.schemes.past_extragradient import PastExtragradient
 from detente.schemes.sgan import Sgan
 from detente.state import Info, State
 from detente.training.step import Draw, Steps, draw
+from tests.gradient_count import counted_gradients
 
 PAIRS, RATE = 2, 0.01
 EPSILON = 1e-4  # with less, Adam turns the rounding of a slope of zero (of a shift before BatchNorm) into steps
@@ -425,13 +426,7 @@ def test_cost_is_what_is_computed(settings: dict, field: Field, way: Ways, monke
     game, play = small(), replace(method(Alternating(turns={"discriminator": 2}), **settings), field=field)
     state = beginning(game, play)
     (one,) = drawn(game, play, state, 1)
-    counted, real = [], torch.autograd.grad
-
-    def counting(outputs: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
-        counted.append(1 if isinstance(inputs, Tensor) else len(inputs))
-        return real(outputs, inputs, *rest, **named)
-
-    monkeypatch.setattr(torch.autograd, "grad", counting)
+    counted = counted_gradients(monkeypatch)
     _, info = play.step(game, state, one.batches, one.noise)
     assert info.gradient_evaluations == play.gradient_evaluations(game) == sum(counted)
 
