@@ -35,7 +35,7 @@ def spread(real: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def units_for(gan: Any, role: str = "generator") -> Units:
-    """Return the units in which the network of a role shall work.
+    """Return the units in which the network of a role should work.
 
     They are the same for both, unless the generator's outputs are bounded otherwise than by −1 and 1: a discriminator
     learns slowly from numbers in [0, 1].
