@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from detente.rescuing.trial import Trial
 
-FIRST = (0.15, 0.12, 0.1, 0.08, 0.06, 0.04)  # shortest first round, as a share of a run; a longer one tells more
 LATER = 2.5  # how much longer the second round is
 SECOND = 2  # trials in the second round
-WHOLE = (1.0, 0.9, 0.8, 0.7)  # lengths of the winner's run; a shorter one rather than fewer trials
+SHARES = (  # of a run, in the first round and in the winner's: a short first round tells little, a short last one costs
+    *((first, last) for shares in ((1.0, 0.9), (0.8,), (0.7,)) for first in (0.15, 0.12, 0.1) for last in shares),
+    *((first, last) for first in (0.08, 0.06, 0.04) for last in (1.0, 0.9, 0.8, 0.7)),
+)
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class Rounds:
 def plan_rounds(costs: Sequence[float], budget: float, preferred: int | None = None) -> Rounds:
     """Return the rounds that fit a budget, whichever trials win.
 
-    If none do, the winner's run gets shorter, in case that the most expensive one wins, down to 0.7 of a run; then the
-    first round gets shorter, since a short one tells little; then the most expensive trials are left out.
+    If none do, the first round gets shorter, down to 0.1 of a run; then the winner's run, in case that the most
+    expensive one wins, down to 0.7; then the first round again; then the most expensive trials are left out.
 
     Args:
         costs: cost of a step of each trial, relative to the user's own.
@@ -46,7 +48,7 @@ def plan_rounds(costs: Sequence[float], budget: float, preferred: int | None = N
     for count in range(len(costs), 1, -1):
         taking_part = tuple(sorted(cheapest_first[:count]))
         chosen = sorted((costs[index] for index in taking_part), reverse=True)
-        for first, last in ((first, last) for first in FIRST for last in WHOLE):
+        for first, last in SHARES:
             second = min(last, LATER * first)
             spent = first * sum(chosen) + (second - first) * sum(chosen[:SECOND]) + (last - second) * chosen[0]
             if spent <= budget:
