@@ -34,7 +34,7 @@ def as_gloo(ranks: Ranks) -> Result:
     for size in SIZES:
         for dtype in DTYPES:
             own = numbers(ranks.rank, size, dtype)
-            expected, result = own.clone(), near.sum_in_place(own.clone())
+            expected, result = own.clone(), near.summed([own])
             dist.all_reduce(expected)
             of_ranks = [torch.empty_like(own) for _ in range(ranks.count)]
             dist.all_gather(of_ranks, own)
@@ -94,7 +94,7 @@ def test_more_ranks_add_in_their_order(count: int) -> None:
             for rank in range(1, count):
                 expected = expected + numbers(rank, size, torch.float32)
             for _ in range(3):  # both buffers, and the first one again
-                sums = on_all(ranks, lambda near, n=size: near.sum_in_place(numbers(near.rank, n, torch.float32)))
+                sums = on_all(ranks, lambda near, n=size: near.summed([numbers(near.rank, n, torch.float32)]))
                 assert all(torch.equal(total, expected) for total in sums)
         every = on_all(ranks, lambda near: near.gathered(torch.tensor(float(near.rank))))
     assert all(of_ranks.tolist() == list(range(count)) for of_ranks in every)

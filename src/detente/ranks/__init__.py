@@ -6,10 +6,10 @@ L_r, if every vector that enters it, such as the v of Jᵀv, is already that of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -20,7 +20,9 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn.functional import pad
 
 from detente.errors import InvalidValue, require, unknown
-from detente.ranks.shared_memory import neighbours
+from detente.ranks import messages
+from detente.ranks.messages import Messages as Messages
+from detente.ranks.messages import counting_messages as counting_messages
 
 BatchNorm = Literal["whole", "rows"]
 ALIGNED = 64  # numbers: kernels treat the last few of a vector apart, and parts must end where the whole does
@@ -64,21 +66,7 @@ class Ranks:
         return torch.arange(size).view(parts, self.count, -1)[:, self.rank].flatten()
 
 
-@dataclass
-class Messages:
-    """What this process sent while it was counted; compiled steps count while they are traced, and not later.
-
-    Args:
-        calls: number of sums and gathers over ranks.
-        bytes: size of the tensors that were sent.
-    """
-
-    calls: int = 0
-    bytes: int = 0
-
-
 _RANKS: ContextVar[Ranks | None] = ContextVar("ranks", default=None)
-_COUNTERS: list[Messages] = []
 
 
 def ranks() -> Ranks | None:
@@ -97,17 +85,6 @@ def together(ranks: Ranks | None) -> Iterator[None]:
         yield
     finally:
         _RANKS.reset(token)
-
-
-@contextmanager
-def counting_messages() -> Iterator[Messages]:
-    """Context that counts the messages of this process."""
-    messages = Messages()
-    _COUNTERS.append(messages)
-    try:
-        yield messages
-    finally:
-        _COUNTERS.remove(messages)
 
 
 def rows(batch: dict[str, Tensor], ranks: Ranks | None, parts: int = 1) -> dict[str, Tensor]:
@@ -150,8 +127,8 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(tensor: Tensor) -> Tensor:
         if get_proxy_mode() is None:
-            return _sum_in_place(tensor.clone(memory_format=torch.contiguous_format))
-        _count(tensor)
+            return messages.summed([tensor.reshape(-1)]).view(tensor.shape)
+        messages.count_message(tensor.numel(), tensor)
         return collectives.wait_tensor(collectives.all_reduce(tensor.contiguous(), "sum", _group()))
 
     @staticmethod
@@ -171,23 +148,8 @@ def _sum(tensor: Tensor) -> Tensor:
     return _Sum.apply(tensor)  # pyright: ignore[reportReturnType]
 
 
-def _sum_in_place(tensor: Tensor) -> Tensor:
-    _count(tensor)
-    near = neighbours() if tensor.device.type == "cpu" else None
-    if near is not None:
-        return near.sum_in_place(tensor)
-    dist.all_reduce(tensor)
-    return tensor
-
-
 def _group() -> Any:
     return dist.group.WORLD
-
-
-def _count(tensor: Tensor) -> None:
-    for messages in _COUNTERS:
-        messages.calls += 1
-        messages.bytes += tensor.numel() * tensor.element_size()
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:
@@ -232,11 +194,15 @@ def whole_statistics(of_ranks: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (variances + (means - mean).square()).mean(0)
 
 
-def mean_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
+def mean_over_ranks(tensors: Sequence[Tensor], divided: Collection[int] = ()) -> list[Tensor]:
     """Return the mean over ranks of each tensor, off autograd's graph, in one message.
 
     Integers, such as BatchNorm's counts of batches, are the same on all ranks, and are not sent. Tensors of different
     dtypes travel in the one that can represent all of them.
+
+    Args:
+        tensors: the tensors.
+        divided: indices of vectors, (n,), of which this rank gets only its part, if ranks divide memory.
     """
     current = ranks()
     sent = [index for index, tensor in enumerate(tensors) if tensor.is_floating_point()]
@@ -245,14 +211,27 @@ def mean_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
     dtype = tensors[sent[0]].dtype
     for index in sent:
         dtype = torch.promote_types(dtype, tensors[index].dtype)
+    divided = set(divided).intersection(sent) if current.shard else set()
     with torch.no_grad():
-        parts, results = [tensors[index] for index in sent], list(tensors)
-        bucket = torch.cat([part.reshape(-1).to(dtype) for part in parts])
-        plain = get_proxy_mode() is None and not torch._C._functorch.is_functorch_wrapped_tensor(bucket)  # pyright: ignore
-        bucket = _sum_in_place(bucket).div_(current.count) if plain else _sum(bucket) / current.count
-        pieces = bucket.split([part.numel() for part in parts])
-        for index, part, piece in zip(sent, parts, pieces, strict=True):
-            results[index] = piece.view(part.shape).to(part.dtype)
+        vectors, results = [tensors[index].reshape(-1).to(dtype) for index in sent], list(tensors)
+        plain = get_proxy_mode() is None and not any(map(torch._C._functorch.is_functorch_wrapped_tensor, vectors))  # pyright: ignore
+        if plain and divided:
+            named = [*zip(sent, vectors, strict=True)]
+            rows = [
+                [_padded_part(v, replace(current, rank=r)) if i in divided else v for i, v in named]
+                for r in range(current.count)
+            ]
+            pieces = messages.scattered(rows, current.count).split([len(vector) for vector in rows[0]])
+        else:
+            total = messages.summed(vectors, current.count) if plain else _sum(torch.cat(vectors)) / current.count
+            pieces = total.split([len(vector) for vector in vectors])
+        for index, vector, piece in zip(sent, vectors, pieces, strict=True):
+            if index in divided:
+                own = part_of(vector, current)
+                piece = piece[: len(own)] if plain else part_of(piece, current)
+                results[index] = piece.to(tensors[index].dtype)
+            else:
+                results[index] = piece.view(tensors[index].shape).to(tensors[index].dtype)
     return results
 
 
@@ -267,16 +246,33 @@ def whole_vector(part: Tensor, size: int, ranks: Ranks) -> Tensor:
     return gathered(pad(part, (0, _part_length(size, ranks) - len(part))), ranks).flatten()[:size]
 
 
+def _padded_part(vector: Tensor, ranks: Ranks) -> Tensor:
+    """Return one rank's part of a vector with zeros at its end, so that all parts are of one length."""
+    part = part_of(vector, ranks)
+    return pad(part, (0, _part_length(len(vector), ranks) - len(part)))
+
+
+def _part_length(size: int, ranks: Ranks) -> int:
+    """Return the length of all parts but the last."""
+    return -(-size // (ranks.count * ALIGNED)) * ALIGNED
+
+
 def divides_memory() -> bool:
     """Return whether the ranks of `ranks` divide memory among them."""
     current = ranks()
     return current is not None and current.shard
 
 
-def own_part(vector: Tensor) -> Tensor:
-    """Return this rank's part of a vector, (n,), where ranks divide memory; elsewhere all of it."""
+def own_part(vector: Tensor, size: int | None = None) -> Tensor:
+    """Return this rank's part of a vector, (n,), where ranks divide memory; elsewhere all of it.
+
+    Args:
+        vector: the vector, or already this rank's part of it.
+        size: n. Default: the length of `vector`.
+    """
     current = ranks()
-    return part_of(vector, current) if current is not None and current.shard else vector
+    whole = size is None or len(vector) == size
+    return part_of(vector, current) if current is not None and current.shard and whole else vector
 
 
 def of_parts(part: Tensor, size: int) -> Tensor:
@@ -285,9 +281,22 @@ def of_parts(part: Tensor, size: int) -> Tensor:
     return whole_vector(part, size, current) if current is not None and current.shard else part
 
 
-def _part_length(size: int, ranks: Ranks) -> int:
-    """Return the length of all parts but the last."""
-    return -(-size // (ranks.count * ALIGNED)) * ALIGNED
+def own_parts(vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a copy of the `own_part` of each vector."""
+    return {name: own_part(vector).clone() for name, vector in vectors.items()}
+
+
+def all_of_parts(parts: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the vectors of which this rank has its parts, each as long as in `like`, by one message for each."""
+    return {name: of_parts(part, len(like[name])) for name, part in parts.items()}
+
+
+def norms(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Return the Euclidean norm, (), of each vector of which this rank has its `own_part`, in one short message."""
+    own, current = [torch.linalg.vector_norm(part) for part in parts], ranks()
+    if current is None or not current.shard or not own:
+        return own
+    return [*torch.linalg.vector_norm(gathered(torch.stack(own), current), dim=0).unbind()]
 
 
 def gathered(tensor: Tensor, ranks: Ranks) -> Tensor:
@@ -308,13 +317,7 @@ class _Gather(torch.autograd.Function):
         if get_proxy_mode() is not None:  # the compiler's C++ wrapper has sums, but no gathers
             own = torch.arange(ranks.count, device=tensor.device) == ranks.rank  # so that all ranks have one graph
             return _sum(torch.where(own.view(-1, *[1] * tensor.dim()), tensor, 0))
-        _count(tensor)
-        near = neighbours() if tensor.device.type == "cpu" else None
-        if near is not None:
-            return near.gathered(tensor)
-        of_ranks = tensor.new_empty(ranks.count, *tensor.shape)
-        dist.all_gather([*of_ranks.unbind()], tensor.contiguous())
-        return of_ranks
+        return messages.gathered(tensor, ranks.count)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Ranks], output: Tensor) -> None:

@@ -60,7 +60,14 @@ class StepContext:
         batch = self.game.with_step(batch, state.t)
         return losses_at(self.game, state.vectors, state.buffers, batch, (player,))[player]
 
-    def advance(self, state: State, directions: Vectors, noise: Noise, origin: Vectors | None = None) -> State:
+    def advance(
+        self,
+        state: State,
+        directions: Vectors,
+        noise: Noise,
+        origin: Vectors | None = None,
+        returns: bool = False,
+    ) -> State:
         """Return the state after each player in `directions` has moved against its direction.
 
         Args:
@@ -68,6 +75,7 @@ class StepContext:
             directions: blocks of a field, (n_i,), of the players that move.
             noise: standard normal numbers, (n_i,), for optimizers that need them; new ones for each move.
             origin: the point from which the players move. Default: the state's point.
+            returns: whether the scheme reads the state's point again, so that this move may not overwrite it.
         """
         vectors, memory = dict(state.vectors), dict(state.memory["optimizers"])
         for name, direction in directions.items():
@@ -76,6 +84,7 @@ class StepContext:
             if optimizer.needs_covariance:
                 optimizer_memory = {**optimizer_memory, "covariance": state.memory["field"]["covariance"][name]}
             move = optimizer.step_in_place if self.in_place else optimizer
+            start = start.clone() if self.in_place and returns else start
             vectors[name], memory[name] = move(start, direction, optimizer_memory, state.t, noise.get(name))
         return State(state.t, self.game.project(vectors), state.buffers, {**state.memory, "optimizers": memory})
 
@@ -84,7 +93,7 @@ class Scheme(ABC):
     """The order of field evaluations and moves in one step.
 
     A concrete scheme is a frozen dataclass whose fields are its hyper-parameters. `allows_in_place` states that the
-    scheme never reads a point again after moving away from it.
+    scheme never reads a point again after moving away from it, unless it moved with `returns`.
     """
 
     allows_in_place: ClassVar[bool] = False
