@@ -214,14 +214,12 @@ def mean_over_ranks(tensors: Sequence[Tensor], divided: Collection[int] = ()) ->
     divided = set(divided).intersection(sent) if current.shard else set()
     with torch.no_grad():
         vectors, results = [tensors[index].reshape(-1).to(dtype) for index in sent], list(tensors)
+        named = [(index in divided, vector) for index, vector in zip(sent, vectors, strict=True)]
         plain = get_proxy_mode() is None and not any(map(torch._C._functorch.is_functorch_wrapped_tensor, vectors))  # pyright: ignore
         if plain and divided:
-            named = [*zip(sent, vectors, strict=True)]
-            rows = [
-                [_padded_part(v, replace(current, rank=r)) if i in divided else v for i, v in named]
-                for r in range(current.count)
-            ]
-            pieces = messages.scattered(rows, current.count).split([len(vector) for vector in rows[0]])
+            rows = [_row(named, replace(current, rank=rank)) for rank in range(current.count)]
+            lengths = [_part_length(len(vector), current) if part else len(vector) for part, vector in named]
+            pieces = messages.scattered(rows, current.count).split(lengths)
         else:
             total = messages.summed(vectors, current.count) if plain else _sum(torch.cat(vectors)) / current.count
             pieces = total.split([len(vector) for vector in vectors])
@@ -246,10 +244,15 @@ def whole_vector(part: Tensor, size: int, ranks: Ranks) -> Tensor:
     return gathered(pad(part, (0, _part_length(size, ranks) - len(part))), ranks).flatten()[:size]
 
 
-def _padded_part(vector: Tensor, ranks: Ranks) -> Tensor:
-    """Return one rank's part of a vector with zeros at its end, so that all parts are of one length."""
-    part = part_of(vector, ranks)
-    return pad(part, (0, _part_length(len(vector), ranks) - len(part)))
+def _row(vectors: Sequence[tuple[bool, Tensor]], ranks: Ranks) -> list[Tensor]:
+    """Return what one rank gets of vectors, (n,): its part of those that are divided, with zeros at its end."""
+    row = []
+    for divided, vector in vectors:
+        part = part_of(vector, ranks) if divided else vector
+        row.append(part)
+        if divided and (missing := _part_length(len(vector), ranks) - len(part)):
+            row.append(part.new_zeros(missing))
+    return row
 
 
 def _part_length(size: int, ranks: Ranks) -> int:
@@ -281,9 +284,11 @@ def of_parts(part: Tensor, size: int) -> Tensor:
     return whole_vector(part, size, current) if current is not None and current.shard else part
 
 
-def own_parts(vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a copy of the `own_part` of each vector."""
-    return {name: own_part(vector).clone() for name, vector in vectors.items()}
+def own_parts(vectors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the `own_part` of vectors, each as long as in `like`, to keep: copies, so that the whole can be freed."""
+    if not divides_memory():
+        return {**vectors}
+    return {name: own_part(vector, len(like[name])).clone() for name, vector in vectors.items()}
 
 
 def all_of_parts(parts: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:

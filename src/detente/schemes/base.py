@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +17,7 @@ from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.optimizers.base import Optimizer
-from detente.ranks import Ranks, rows
+from detente.ranks import Ranks, norms, of_parts, own_part, rows
 from detente.state import Info, State, Tree, flatten, unflatten
 
 Noise = dict[str, Tensor]
@@ -41,7 +41,10 @@ class StepContext:
     in_place: bool = False
 
     def evaluate(self, state: State, batch: Batch, players: tuple[str, ...] | None = None) -> tuple[Evaluation, State]:
-        """Return the field at the state's point, and the state with updated buffers and field memory."""
+        """Return the field at the state's point, and the state with updated buffers and field memory.
+
+        Where ranks divide memory, each gets its part of the blocks.
+        """
         memory = state.memory["field"]
         field = self.field.at(state.t, next(iter(state.vectors.values())).dtype)
         evaluation, memory = field(
@@ -52,6 +55,8 @@ class StepContext:
             memory,
             players or self.game.players,
         )
+        parts = {name: own_part(block, len(state.vectors[name])) for name, block in evaluation.field.items()}
+        evaluation = replace(evaluation, field=parts)
         return evaluation, State(state.t, state.vectors, evaluation.buffers, {**state.memory, "field": memory})
 
     @torch.no_grad()
@@ -72,7 +77,7 @@ class StepContext:
 
         Args:
             state: the current state; its memory is used.
-            directions: blocks of a field, (n_i,), of the players that move.
+            directions: blocks of a field, (n_i,), of the players that move, as `evaluate` returns them.
             noise: standard normal numbers, (n_i,), for optimizers that need them; new ones for each move.
             origin: the point from which the players move. Default: the state's point.
             returns: whether the scheme reads the state's point again, so that this move may not overwrite it.
@@ -81,6 +86,7 @@ class StepContext:
         for name, direction in directions.items():
             start, optimizer = (origin or state.vectors)[name], self.optimizers[name]
             optimizer_memory = memory[name]
+            direction = direction if optimizer.elementwise else of_parts(direction, len(start))
             if optimizer.needs_covariance:
                 optimizer_memory = {**optimizer_memory, "covariance": state.memory["field"]["covariance"][name]}
             move = optimizer.step_in_place if self.in_place else optimizer
@@ -93,10 +99,12 @@ class Scheme(ABC):
     """The order of field evaluations and moves in one step.
 
     A concrete scheme is a frozen dataclass whose fields are its hyper-parameters. `allows_in_place` states that the
-    scheme never reads a point again after moving away from it, unless it moved with `returns`.
+    scheme never reads a point again after moving away from it, unless it moved with `returns`. Where ranks divide
+    memory, a scheme gets and returns its `detente.ranks.own_part` of the memory that is `divided`.
     """
 
     allows_in_place: ClassVar[bool] = False
+    divided: ClassVar[tuple[str, ...]] = ()  # names of its memory with one number per parameter, which ranks may divide
     traceable: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -116,14 +124,18 @@ class Scheme(ABC):
         """Return what one rank evaluates of a step's batches. Default: its rows of each; see `detente.ranks.rows`."""
         return tuple(rows(batch, ranks, parts) for batch in batches)
 
+    def divided_names(self) -> tuple[str, ...]:
+        """Return the names of `divided`, and of the memory of other schemes inside of this one."""
+        return self.divided
+
     def memory_of_rank(self, memory: Tree, ranks: Ranks) -> Tree:
-        """Return what one rank holds of the scheme's memory. Default: all of it, which is the same on all ranks."""
+        """Return what one rank holds of the scheme's memory, `divided` or not. Default: all, the same on all ranks."""
         del ranks
         return memory
 
-    def whole_memory(self, memory: Tree, vectors: Vectors, ranks: Ranks) -> Tree:
-        """Return the scheme's memory from what each rank holds of it; all ranks must call it."""
-        del vectors, ranks
+    def whole_memory(self, memory: Tree, ranks: Ranks) -> Tree:
+        """Return the scheme's memory of all ranks, which must all call it."""
+        del ranks
         return memory
 
     @abstractmethod
@@ -195,7 +207,7 @@ def step_info(*evaluations: Evaluation) -> Info:
 
     In the losses of an evaluation, "player.term" is a term of a player's loss.
     """
-    info = Info({}, {}, extra={})
+    info, blocks = Info({}, {}, extra={}), {}
     for evaluation in evaluations:
         for name, loss in evaluation.losses.items():
             player, separator, term = name.partition(".")
@@ -203,9 +215,9 @@ def step_info(*evaluations: Evaluation) -> Info:
                 info.terms.setdefault(player, {})[term] = loss
             else:
                 info.losses[name] = loss
-        for name, block in evaluation.field.items():
-            info.gradient_norm[name] = torch.linalg.vector_norm(block)
+        blocks |= evaluation.field
         info.extra.update(evaluation.extra)
+    info.gradient_norm.update(zip(blocks, norms([*blocks.values()]), strict=True))
     return info
 
 
