@@ -156,7 +156,10 @@ def test_each_rank_saves_its_part_of_divided_memory(folder: Path, results: dict[
     assert first["0"] == -9
     assert second == {"0": 0, "1": 0}, results[name]["text"]
     assert_same_bits(saved(folder / name), saved(folder / "unsharded"))
-    assert lines(folder / name) == lines(folder / "unsharded")
+    for own, whole in zip(lines(folder / name), lines(folder / "unsharded"), strict=True):
+        # Norms are made of those of the parts.
+        assert own.pop("gradient_norm", {}) == pytest.approx(whole.pop("gradient_norm", {}), rel=1e-6)
+        assert own == whole
     parts = sorted(path.name for path in (folder / name / "checkpoints").iterdir())
     assert parts == [f"step0000000{step}.{kind}" for step in (50, 60) for kind in ("rank1of2", "safetensors")]
 

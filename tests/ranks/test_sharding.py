@@ -28,33 +28,38 @@ ALONE = sorted(name for name, member in members("optimizers").items() if member.
 DEPENDENT = ("sgnht", "ccadl", "langevin")  # on a mean over the parameters, or a matrix
 REFUSED = (*DEPENDENT, "covariance_langevin", "sgan", "simplified_sgan", "weight_shared_sgan")
 METHODS = [name for name in methods.names() if name not in REFUSED]
+OF_ONE_PROCESS = ("adaptive_competitive", "nested_lookahead", "past_extragradient", "svre_restarted", "unrolled")
 SETTINGS: dict[str, dict[str, Any]] = {
     "lookahead": {"every": 2},
     "nested_lookahead": {"every": 2, "nested_every": 4},
     "svre_restarted": {"probability": 1.0},
     "unrolled": {"steps": 2},
 }
+
+
+def replaced(name: str, **settings: Any) -> Method:
+    method = methods.names()[name]()
+    field: Any = method.field
+    return replace(method, field=replace(field, **settings))
+
+
+def until_short() -> Method:
+    method = methods.names()["accept_reject"]()
+    scheme: Any = method.scheme
+    return replace(method, scheme=replace(scheme, tolerance=0.01, ascent_steps=3))
+
+
 VARIANTS: dict[str, Callable[[], Method]] = {
     "follow_the_ridge with a preconditioner": lambda: replaced("follow_the_ridge", decay=0.9),
     "follow_the_ridge in turns": lambda: replace(replaced("follow_the_ridge", decay=0.9), scheme=Alternating()),
     "unrolled in turns": lambda: replace(methods.names()["unrolled"](), scheme=Alternating()),
-    "accept_reject until the ascent is short": lambda: until_short(),
+    "accept_reject until the ascent is short": until_short,
     "clipped gradient": lambda: with_optimizer(ClippedGradient(Adam(), norm=0.1)),
     "clipped gradient of extragradient": lambda: replace(
         methods.names()["extragradient"](), optimizer=ClippedGradient(Adam(), norm=0.1, value=0.01)
     ),
     "on a plateau": lambda: with_optimizer(ReduceOnPlateau(Adam(), metric="kl")),
 }
-
-
-def replaced(name: str, **settings: Any) -> Method:
-    method = methods.names()[name]()
-    return replace(method, field=replace(method.field, **settings))
-
-
-def until_short() -> Method:
-    method = methods.names()["accept_reject"]()
-    return replace(method, scheme=replace(method.scheme, tolerance=0.01, ascent_steps=3))
 
 
 def compared(build: Callable[[], Method], ranks: Ranks, **settings: Any) -> Result:
@@ -96,7 +101,7 @@ def from_one_process(ranks: Ranks) -> Result:
     """Divide the states of one process, as at the start of a run, and put them together again."""
     divided = replace(ranks, shard=True)
     different = []
-    for name in METHODS:
+    for name in OF_ONE_PROCESS:
         build = methods.names()[name]
         settings = {"batch": 8, "width": 8, "depth": 1, **build.registration.ring}
         game, method = ring(**settings), build()
