@@ -164,6 +164,14 @@ def test_each_rank_saves_its_part_of_divided_memory(folder: Path, results: dict[
     assert parts == [f"step0000000{step}.{kind}" for step in (50, 60) for kind in ("rank1of2", "safetensors")]
 
 
+def test_four_ranks_add_in_one_order_in_memory_and_by_gloo_divided_or_not(
+    folder: Path, results: dict[str, Any]
+) -> None:
+    for name in ("near", "far"):
+        assert not any(results[name]["statuses"][0].values()), results[name]["text"]
+    assert_same_bits(saved(folder / "near"), saved(folder / "far"))
+
+
 def test_other_numbers_of_ranks_resume_divided_memory(folder: Path, results: dict[str, Any]) -> None:
     expected = saved(folder / "whole-longer")
     for name in ("whole-longer", "four", "one"):
