@@ -24,7 +24,7 @@ from detente.state import flatten
 from detente.training.step import Steps, draw
 
 COUNTS, STEPS, BATCH = (2, 4), 10, 24
-SETTINGS = {"width": 64, "depth": 2, "batch": BATCH}
+SETTINGS = {"width": 256, "depth": 2, "batch": BATCH}
 METHODS = {
     "alternating": {},
     "simultaneous": {"optimizer": Adam()},
@@ -53,17 +53,19 @@ def main() -> None:
             multiprocessing.spawn(_work, (folder, count), count)  # pyright: ignore[reportPrivateImportUsage]
             for (name, shard), numbers in torch.load(Path(folder) / "numbers.pt").items():
                 found[name][count, shard] = numbers
-    heads = [f"{what}, {count} ranks" for count in COUNTS for what in ("memory", "sent")]
-    print("| method |", " | ".join(heads), "| messages |")
-    print("| --- " * (len(heads) + 2) + "|")
+    print("| method | memory | 2 ranks | 4 ranks | sent | 2 ranks | 4 ranks | messages |")
+    print("| --- " * 8 + "|")
     for name, numbers in found.items():
-        cells = [
-            f"{numbers[count, False][index]:.2f} → {numbers[count, True][index]:.2f}"
-            for count in COUNTS
-            for index in (0, 1)
-        ]
-        calls = [f"{numbers[COUNTS[0], shard][2]:.1f}".removesuffix(".0") for shard in (False, True)]
-        print(f"| {name} |", " | ".join(cells), "|", " → ".join(calls), "|")
+        cells = [name]
+        for index in range(2):
+            measured = [numbers[COUNTS[0], False], *(numbers[count, True] for count in COUNTS)]
+            cells += [_short(of_kind[index]) for of_kind in measured]
+        cells.append(" → ".join(_short(numbers[COUNTS[0], shard][2]) for shard in (False, True)))
+        print("|", " | ".join(cells), "|")
+
+
+def _short(number: float) -> str:
+    return f"{number:.1f}".removesuffix(".0") if number >= 2 else f"{number:.2f}".rstrip("0").removesuffix(".")
 
 
 def _work(rank: int, folder: str, count: int) -> None:
