@@ -32,6 +32,8 @@ TITLES = {
     "memory": "Memory",
     "spectrum": "Spectra (one thread)",
     "step_cost": "Steps in units of a simultaneous step (MLPs of width 128, batch 256, eager, one thread)",
+    "calls": "Python calls and allocations in a step (job T's networks, eager)",
+    "examples": "Eager steps of the games of examples/ (one thread, processor time)",
     "sgan": "SGAN: all pairs as one step (4×16 MLPs, batch 512, one thread)",
     "frechet": "Fréchet distance of Inception's number of features",
     "drawing": "Drawing from a prepared set on disk",
@@ -45,7 +47,7 @@ Written by `make bench WRITE=1` (and `make bench-peers WRITE=1`); do not edit. W
 your machine go to `runs/bench/benchmarks.md`, and this page stays as it is.
 
 Ratios are medians over interleaved repetitions in one process: every round times every candidate, a ratio is taken per
-round, and the quartiles of these ratios stand in brackets. Unless a line says otherwise, a ratio is our time in units
+round, and the quartiles of these ratios are in brackets. Unless a line says otherwise, a ratio is our time in units
 of that of the ordinary hand-written PyTorch loop (`benchmarks/loops.py`) on the same networks, data and optimizer, each
 drawing its own batches.
 """

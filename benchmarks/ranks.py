@@ -89,9 +89,9 @@ def run(quick: bool) -> list[Row]:
     rows = []
     for name, case in CASES.items():
         alone, ranks = seconds[name, "alone"], seconds[name, "ranks"]
-        one, two = milliseconds(statistics.median(alone)), milliseconds(statistics.median(ranks))
+        one_process, two_ranks = milliseconds(statistics.median(alone)), milliseconds(statistics.median(ranks))
         of_processor = ratio_of(processor[name, "ranks"], processor[name, "alone"])
-        detail = f"one process {one}, two ranks {two}; in processor time of a rank {of_processor}"
+        detail = f"one process {one_process}, two ranks {two_ranks}; in processor time of a rank {of_processor}"
         rows.append(Row.of(f"two ranks: {name}", ratio_of(ranks, alone), target=case.target, detail=detail))
         if case.loop:
             loop = seconds[name, "loop"]

@@ -36,8 +36,8 @@ class Ranks:
         rank: index of this process, 0 … count − 1.
         count: number of processes R, ≥ 1.
         batch_norm: whether BatchNorm normalises the "whole" batch, as one process would, or each rank's "rows".
-        shard: whether each rank holds only its part of what a state has per parameter besides the parameters: the memory
-            of optimizers, fields and schemes. Parameters are the same to the bit, and each move sends one more message.
+        shard: whether each rank holds only its part of what a state has per parameter besides the parameters, which is
+            the memory of optimizers, fields and schemes. Parameters are the same to the bit, for a message per move.
         inexact: whether to warn about a game whose samples mix in a way that ranks cannot see, instead of refusing it.
             Such a statistic is then one of each rank's rows.
     """
