@@ -16,6 +16,8 @@ from torch import Tensor
 
 from detente.ranks.shared_memory import Neighbours, in_order, neighbours
 
+SHORT = 2**14  # bytes of a vector for which one message to all is quicker than two with parts
+
 
 @dataclass
 class Messages:
@@ -58,14 +60,8 @@ def summed(vectors: Sequence[Tensor], divisor: int = 1) -> Tensor:
     if near is not None:
         return near.summed(vectors, divisor)
     total = torch.cat([*vectors])
-    if total.device.type == "cpu" and (count := dist.get_world_size()) > 2:
-        length = -(-len(total) // count)
-        sent = torch.cat([total, total.new_zeros(count * length - len(total))])
-        of_ranks, own = torch.empty_like(sent), slice(dist.get_rank() * length, (dist.get_rank() + 1) * length)
-        dist.all_to_all_single(of_ranks, sent)
-        sent[own] = in_order(of_ranks.view(count, length).unbind())
-        dist.all_gather([*of_ranks.view(count, length).unbind()], sent[own])
-        total = of_ranks[: len(total)]
+    if total.device.type == "cpu" and dist.get_world_size() > 2:
+        total = _in_order_by_gloo(total, dist.get_world_size())
     else:
         dist.all_reduce(total)
     return total if divisor == 1 else total.div_(divisor)
@@ -103,6 +99,20 @@ def gathered(tensor: Tensor, count: int) -> Tensor:
     of_ranks = tensor.new_empty(count, *tensor.shape)
     dist.all_gather([*of_ranks.unbind()], tensor.contiguous())
     return of_ranks
+
+
+def _in_order_by_gloo(vector: Tensor, count: int) -> Tensor:
+    """Return the sum over ranks of a vector, added in their order: at once if it is short, else a part on each rank."""
+    if vector.numel() * vector.element_size() <= SHORT:
+        of_ranks = vector.new_empty(count, len(vector))
+        dist.all_gather([*of_ranks.unbind()], vector)
+        return in_order(of_ranks.unbind())
+    length = -(-len(vector) // count)
+    sent = torch.cat([vector, vector.new_zeros(count * length - len(vector))])
+    of_ranks = torch.empty_like(sent)
+    dist.all_to_all_single(of_ranks, sent)
+    dist.all_gather([*sent.view(count, length).unbind()], in_order(of_ranks.view(count, length).unbind()))
+    return sent[: len(vector)]
 
 
 def _near(tensor: Tensor) -> Neighbours | None:
