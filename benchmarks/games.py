@@ -146,19 +146,23 @@ def spectrum(seed: int) -> dict[str, dict[str, float]]:
     start = int(0.4 * steps)
     game = example("vq_autoencoder").game(start=start, ramp=1)
     stepper, batch = detente.Stepper(game, method("alternating", 1e-3), seed=seed), game.draw(torch.Generator())
-    found = {}
+    eigenvalues = {}
     for name, at, t in (("before", start, start), ("just after", start, start + 1), ("at the end", steps, steps)):
         while int(stepper.state.t) < at:
             stepper.step()
-        drawn = game.with_step(batch, torch.tensor(t))
+        batch_with_step = game.with_step(batch, torch.tensor(t))
         values = {
-            which: leading_eigenvalues(game, stepper.state, drawn, 4, which, 1e-2).eigenvalues
+            which: leading_eigenvalues(game, stepper.state, batch_with_step, 4, which, 1e-2).eigenvalues
             for which in ("LM", "SR", "LI")
         }
         real, least, turning = values["LM"].real.max(), values["SR"].real.min(), values["LI"].imag.abs().max()
-        found[name] = {"largest Re λ": float(real), "smallest Re λ": float(least), "largest |Im λ|": float(turning)}
-        print(f"seed {seed}, {name}: {found[name]}", flush=True)
-    return found
+        eigenvalues[name] = {
+            "largest Re λ": float(real),
+            "smallest Re λ": float(least),
+            "largest |Im λ|": float(turning),
+        }
+        print(f"seed {seed}, {name}: {eigenvalues[name]}", flush=True)
+    return eigenvalues
 
 
 def picture(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> Figure:

@@ -80,17 +80,17 @@ def vocoder(modules: Modules, rates: Rates) -> Step:
         sound, source = batch["sound"], batch["source"]
         features = avg_pool1d(spectrum(sound).mT, 4).mT
         with torch.no_grad():
-            made = maker(features, source)
-        scores = [(judge(sound)[-1], judge(made)[-1]) for judge in judges]
+            generated = maker(features, source)
+        scores = [(judge(sound)[-1], judge(generated)[-1]) for judge in judges]
         losses = [(1 - real).square().mean() + fake.square().mean() for real, fake in scores]
         of_judges.step(sum(losses[1:], losses[0]))
         of_judges.frozen()
-        made = maker(features, source)
-        loss = 20 * sum(l1_loss(spectrum(made, size), spectrum(sound, size)) for size in (256, 128))
+        generated = maker(features, source)
+        loss = 20 * sum(l1_loss(spectrum(generated, size), spectrum(sound, size)) for size in (256, 128))
         for judge in judges:
-            real, fake = judge(sound), judge(made)
-            for one, other in zip(real, fake, strict=True):
-                loss = loss + 2 * l1_loss(other, one)
+            real, fake = judge(sound), judge(generated)
+            for real_features, fake_features in zip(real, fake, strict=True):
+                loss = loss + 2 * l1_loss(fake_features, real_features)
             loss = loss + (1 - fake[-1]).square().mean()
         of_maker.step(loss)
         of_judges.frozen(False)

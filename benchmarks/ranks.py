@@ -89,8 +89,8 @@ def run(quick: bool) -> list[Row]:
     rows = []
     for name, case in CASES.items():
         alone, ranks = seconds[name, "alone"], seconds[name, "ranks"]
-        one, two = milliseconds(statistics.median(alone)), milliseconds(statistics.median(ranks))
-        detail = f"one process {one}, two ranks {two}"
+        one_process, two_ranks = milliseconds(statistics.median(alone)), milliseconds(statistics.median(ranks))
+        detail = f"one process {one_process}, two ranks {two_ranks}"
         rows.append(Row.of(f"two ranks: {name}", ratio_of(ranks, alone), target=case.target, detail=detail))
         if case.loop:
             loop = seconds[name, "loop"]

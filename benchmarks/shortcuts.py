@@ -104,8 +104,8 @@ def main() -> None:
         for shortcut in sys.argv[1:] or list(SETUPS):
             method, games = SETUPS[shortcut]
             for name in games:
-                given, plain = turns(shortcut, method, GAMES[name]())
-                timing = interleave({"with": given, "without": plain}, ROUNDS, warm_up=1)
+                with_shortcut, without_shortcut = turns(shortcut, method, GAMES[name]())
+                timing = interleave({"with": with_shortcut, "without": without_shortcut}, ROUNDS, warm_up=1)
                 ratio = timing.processor_ratio("with", "without")
                 print(f"{shortcut:18} {method or 'dense Jacobian':25} {name:19} {ratio}", flush=True)
 

@@ -43,10 +43,10 @@ def run(quick: bool) -> list[Row]:
                     wall[name].append(seconds[0])
                     processor[name].append(seconds[1])
     rows = []
-    for name, (_, _, goal) in CANDIDATES.items():
+    for name, (_, _, limit) in CANDIDATES.items():
         low, median, high = statistics.quantiles(wall[name], n=4)
         detail = f"{statistics.median(processor[name]):.2f} s of processor time"
-        rows.append(Row(f"{name}: seconds", median, low, high, target=goal, detail=detail))
+        rows.append(Row(f"{name}: seconds", median, low, high, target=limit, detail=detail))
     return rows
 
 

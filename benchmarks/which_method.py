@@ -234,7 +234,7 @@ HEAD = """# Which method for my GAN?
 Written by `python -m benchmarks.which_method page`; do not edit. All methods that play a game are trained on it with
 the same networks, seeds and number of gradients, each at the best of five learning rates around its own default, chosen
 on other seeds. In each seed the methods are ranked by one metric; 1 is best, a diverged seed is last. The table gives
-mean ranks with 95 % bootstrap intervals over seeds: methods whose intervals overlap are not told apart by these seeds.
+mean ranks with 95 % bootstrap intervals over seeds: these seeds cannot distinguish methods whose intervals overlap.
 Equal time means the time in which the quickest method has used its gradients.
 
 The games are small and the budgets short: this says which methods get going, not which one is best after a week.

@@ -159,7 +159,7 @@ def _paper(outcome: Outcome) -> str:
 
 def _count(outcomes: list[Outcome]) -> dict[str, int]:
     """Return the number of claims with each decision."""
-    decisions = [verdict.decision for outcome in outcomes for verdict in outcome.verdicts]
+    decisions = [claim.decision for outcome in outcomes for claim in outcome.claims]
     return {decision: decisions.count(decision) for decision in DECISIONS}
 
 
@@ -223,10 +223,10 @@ def _summary(text: str, outcomes: list[Outcome]) -> str:
 
 
 def _summary_row(outcome: Outcome, index: int) -> str:
-    verdict = outcome.verdicts[index]
-    sentence, paper = verdict.sentence.replace("|", "∣"), verdict.paper.replace("|", "∣")
+    claim = outcome.claims[index]
+    sentence, paper = claim.sentence.replace("|", "∣"), claim.paper.replace("|", "∣")
     link = f"[`{outcome.name}`](results/{_paper(outcome)}.md#{outcome.name})"
-    return f"| {link}: {sentence} | {paper or '–'} | {verdict.found} | {DECISIONS[verdict.decision]} |"
+    return f"| {link}: {sentence} | {paper or '–'} | {claim.measured} | {DECISIONS[claim.decision]} |"
 
 
 def _row(outcome: Outcome, paper: str) -> str:
@@ -237,9 +237,9 @@ def _row(outcome: Outcome, paper: str) -> str:
 
 def _section(outcome: Outcome, results: Path) -> str:
     rows = "".join(
-        f"| {verdict.sentence.replace('|', '∣')} | {verdict.paper.replace('|', '∣') or '–'} | {verdict.found} "
-        f"| {verdict.rule} | {DECISIONS[verdict.decision]} |\n"
-        for verdict in outcome.verdicts
+        f"| {claim.sentence.replace('|', '∣')} | {claim.paper.replace('|', '∣') or '–'} | {claim.measured} "
+        f"| {claim.rule} | {DECISIONS[claim.decision]} |\n"
+        for claim in outcome.claims
     )
     provenance = (results / f"{outcome.name}.txt").read_text(encoding="utf-8").strip()
     experiment = members("experiments")[outcome.name]

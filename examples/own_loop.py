@@ -56,7 +56,7 @@ def main(epochs: int = 4) -> None:
         later.generator.set_state(tensors.pop("random"))
         later.state = detente.State.from_flat(tensors, later.state)
         stepper.step(points[:128]), later.step(points[:128])
-        same = all(torch.equal(one, other) for one, other in zip(*map(_tensors, (stepper, later)), strict=True))
+        same = all(torch.equal(first, second) for first, second in zip(*map(_tensors, (stepper, later)), strict=True))
         print(f"went on from a file, bit for bit: {same}")
 
         # The averaged generator, written into your own module, is an ordinary module with ordinary weights.

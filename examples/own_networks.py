@@ -41,7 +41,7 @@ class Discriminator(nn.Sequential):
         )
 
 
-def drawn(images: Tensor) -> str:
+def characters(images: Tensor) -> str:
     """Return images (n, 1, 8, 8) side by side, two characters per pixel."""
     ink = " .:-=+*#"
     levels = ((images[:, 0].clamp(-1, 1) + 1) / 2 * (len(ink) - 1)).round().int()
@@ -62,7 +62,7 @@ def main(steps: int = 200) -> None:
         if step % max(1, steps // 4) == 0:
             losses = ", ".join(f"{player} {loss:.3f}" for player, loss in info.losses.items())
             print(f"step {step:4d}: {losses}")
-    print(drawn(stepper.sample(4)))
+    print(characters(stepper.sample(4)))
 
     generator, _ = stepper.modules()  # ordinary modules again: a Generator and a Discriminator
     print(f"{type(generator).__name__} with {sum(p.numel() for p in generator.parameters()):,} parameters, trained")

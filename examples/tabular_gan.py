@@ -74,12 +74,12 @@ def scores(players: dict[str, nn.Module]) -> dict[str, float]:
     """
     generator = torch.Generator().manual_seed(1)
     (columns, labels), count = table(), 169 * 20
-    given = labels[torch.randint(400, (count,), generator=generator)]
-    made = players["generator"](torch.randn(count, 16, generator=generator), given)
+    diagnoses = labels[torch.randint(400, (count,), generator=generator)]
+    generated = players["generator"](torch.randn(count, 16, generator=generator), diagnoses)
     directions = nn.functional.normalize(torch.randn(11, 200, generator=generator), dim=0)
-    fake, real = (torch.cat(pair, 1) @ directions for pair in ((made, given), (columns[400:], labels[400:])))
+    fake, real = (torch.cat(pair, 1) @ directions for pair in ((generated, diagnoses), (columns[400:], labels[400:])))
     distance = (fake.sort(0).values - real.sort(0).values.repeat_interleave(20, 0)).abs().mean()
-    model = LogisticRegression().fit(made.numpy(), given[:, 0].numpy())
+    model = LogisticRegression().fit(generated.numpy(), diagnoses[:, 0].numpy())
     return {"distance": float(distance), "accuracy": 100 * model.score(columns[400:].numpy(), labels[400:, 0].numpy())}
 
 

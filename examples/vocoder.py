@@ -66,12 +66,14 @@ class Judge(nn.Module):
 def losses(net, batch):
     """HiFi-GAN's losses: least squares of all scores, matching of all maps, and the distance of the spectra."""
     sound = batch["sound"]
-    made = net.vocoder(features(sound), batch["source"])
-    pairs = [(judge(sound), judge(made)) for judge in net.judges]
+    generated = net.vocoder(features(sound), batch["source"])
+    pairs = [(judge(sound), judge(generated)) for judge in net.judges]
     maps = [(real, fake) for reals, fakes in pairs for real, fake in zip(reals, fakes, strict=True)]
     return {
         "vocoder": {
-            "spectrum": lambda: 20 * sum(l1_loss(spectrum(made, size), spectrum(sound, size)) for size in (256, 128)),
+            "spectrum": lambda: (
+                20 * sum(l1_loss(spectrum(generated, size), spectrum(sound, size)) for size in (256, 128))
+            ),
             "matching": lambda: 2 * sum(l1_loss(fake, real) for real, fake in maps),
             "adversarial": lambda: sum((1 - fakes[-1]).square().mean() for _, fakes in pairs),
         },

@@ -77,8 +77,8 @@ def scores(players: dict[str, nn.Module]) -> dict[str, float]:
     """Return the mean error of test images' grey levels (0 … 2), and how much of neighbours' differences is kept."""
     x = torch.tensor(pixels("t10k")[:1000])[:, None] / 127.5 - 1
     reconstruction = players["autoencoder"](x)[0]
-    made, real = (image.diff(dim=-1).abs().mean() for image in (reconstruction, x))
-    return {"error": float(l1_loss(reconstruction, x)), "detail": float(made / real)}
+    reconstructed, real = (image.diff(dim=-1).abs().mean() for image in (reconstruction, x))
+    return {"error": float(l1_loss(reconstruction, x)), "detail": float(reconstructed / real)}
 
 
 def main(steps: int = 2000) -> None:

@@ -399,7 +399,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(graph.graph.nodes))
         return graph
 
-    monkeypatch.setattr("torch._inductor.compile", compile_)
+    monkeypatch.setattr("detente.training.inductor.compile_graph", compile_)
     return sizes
 
 

@@ -127,8 +127,8 @@ def test_an_outcome_on_its_way_does_not_replace_a_decided_one(tmp_path: Path, mo
     for file in (ROOT / "docs" / "results").glob("numerics_ring.*"):
         shutil.copy(file, docs / "results")
     decided = module.Outcome.read(docs / "results" / "numerics_ring.json")
-    undecided = tuple(replace(verdict, decision="undecided") for verdict in decided.verdicts)
-    replace(decided, verdicts=undecided, code="new").write(run / "outcome.json")
+    undecided = tuple(replace(claim, decision="undecided") for claim in decided.claims)
+    replace(decided, claims=undecided, code="new").write(run / "outcome.json")
     (run / "seeds.jsonl").write_text("one\n")
     monkeypatch.setattr(module, "DOCS", docs)
     assert module.main([str(run), "--write"]) == 0

@@ -14,8 +14,8 @@ from detente import methods
 from detente.cli.naming import parameters
 from detente.games import presets
 from detente.methods.method import Method
-from detente.outlines import Outline, outline
 from detente.registry import FOLDERS, described, described_functions, members
+from detente.registry.outlines import Outline, outline
 from detente.training.run import Run
 
 FUNCTIONS = {"detente.methods": (methods.names, "Method"), "detente.games.presets": (presets.names, "Game")}

@@ -215,6 +215,16 @@ def test_a_game_of_any_networks_runs_as_it_stands() -> None:
     assert isinstance(names["modules"]["autoencoder"], Autoencoder)
 
 
+def test_the_number_of_methods() -> None:
+    number = f"{len(methods.names())} "
+    for page, words in {
+        "README.md": "published training methods",
+        "docs/index.md": "published training methods",
+        "docs/who.md": "others",
+    }.items():
+        assert number + words in (ROOT / page).read_text(encoding="utf-8"), page
+
+
 # ---- From the shell ------------------------------------------------------------------------------------------------
 
 

@@ -61,18 +61,18 @@ CASES: dict[str, tuple[Callable[[], Game], str, bool]] = {  # game, method, whet
 def several_processes(findings: Findings) -> None:
     """Compare steps of several processes with those of one, and a run that torchrun starts with an ordinary one."""
     count = min(COUNT, torch.cuda.device_count()) if findings.gpu else COUNT
-    how = f"{count} rank{'s' * (count > 1)}, {'NCCL' if findings.gpu else 'CPUs'}"
-    with findings.catch_errors(how), tempfile.TemporaryDirectory() as folder:
+    set_up = f"{count} rank{'s' * (count > 1)}, {'NCCL' if findings.gpu else 'CPUs'}"
+    with findings.catch_errors(set_up), tempfile.TemporaryDirectory() as folder:
         multiprocessing.spawn(_work, (folder, count, findings.device.type), count)  # pyright: ignore[reportPrivateImportUsage]
-        for title, found in json.loads((Path(folder) / "found.json").read_text(encoding="utf-8")).items():
-            if "error" in found:
-                findings.add(f"{title}: {how}", *found["error"])
+        for title, result in json.loads((Path(folder) / "results.json").read_text(encoding="utf-8")).items():
+            if "error" in result:
+                findings.add(f"{title}: {set_up}", *result["error"])
             else:
-                findings.add_difference(f"{title}: {how}", found["distance"], EXACT, found["detail"])
+                findings.add_difference(f"{title}: {set_up}", result["distance"], EXACT, result["detail"])
     for extra in ((), ("--shard",)):
         title = " ".join(("torchrun, consensus, DCGAN-28 on digits", *extra))
         with findings.catch_errors(title):
-            _run(findings, f"{title}: {how}", count, extra)
+            _run(findings, f"{title}: {set_up}", count, extra)
 
 
 def _work(rank: int, folder: str, count: int, device: str) -> None:
@@ -83,18 +83,18 @@ def _work(rank: int, folder: str, count: int, device: str) -> None:
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     store = dist.FileStore(f"{folder}/store", count)  # pyright: ignore[reportPrivateImportUsage]
     dist.init_process_group(backend, store=store, rank=rank, world_size=count)
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for title, (build, name, compiled) in CASES.items():
         try:
             game, ranks = build(), Ranks(rank, count)
-            alone, _, _ = _steps(game, name, compiled, device, None)
+            single_process, _, _ = _steps(game, name, compiled, device, None)
             state, messages, seconds = _steps(game, name, compiled, device, ranks)
             detail = f"{messages.calls} messages, {messages.bytes / 1e6:.3g} MB in {STEPS} steps; {seconds:.1f} s"
-            found[title] = {"distance": largest_difference(alone, state), "detail": detail}
+            results[title] = {"distance": largest_difference(single_process, state), "detail": detail}
         except Exception as error:
-            found[title] = {"error": describe_error(error)}
+            results[title] = {"error": describe_error(error)}
     if rank == 0:
-        (Path(folder) / "found.json").write_text(json.dumps(found), encoding="utf-8")
+        (Path(folder) / "results.json").write_text(json.dumps(results), encoding="utf-8")
     dist.barrier()
     dist.destroy_process_group()
 

@@ -198,14 +198,14 @@ class DigitImages(Marks):
         if not finite(samples):
             return {}
         x, y = ((self._images(each).double() + 1) / 2 for each in (samples, real))
-        found = _classifier().predict(self._images(samples).clamp(-10, 10))
-        shares = torch.bincount(found.logits.argmax(1), minlength=10) / len(samples)
+        prediction = _classifier().predict(self._images(samples).clamp(-10, 10))
+        shares = torch.bincount(prediction.logits.argmax(1), minlength=10) / len(samples)
         return {
             "variance": float(x.var(0).sum() / y.var(0).sum()),
             "classes": int((shares >= 0.02).sum()),
             "mean off": float((x.mean() - y.mean()).abs() / y.mean()),
             "sd off": float((x.std() - y.std()).abs() / y.std()),
-            "distance": frechet_distance(self._moments(real), moments(found.features)),
+            "distance": frechet_distance(self._moments(real), moments(prediction.features)),
         }
 
     def _moments(self, real: Tensor) -> Moments:

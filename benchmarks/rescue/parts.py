@@ -123,10 +123,10 @@ class UniformLatent(nn.Module):
 
 def layers(*sizes: int, between: Callable[[], nn.Module]) -> list[nn.Module]:
     """Return fully connected layers of these sizes with an activation between them."""
-    made: list[nn.Module] = []
+    layers: list[nn.Module] = []
     for index, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
-        made += [nn.Linear(inputs, outputs)] if index == 0 else [between(), nn.Linear(inputs, outputs)]
-    return made
+        layers += [nn.Linear(inputs, outputs)] if index == 0 else [between(), nn.Linear(inputs, outputs)]
+    return layers
 
 
 def adam(

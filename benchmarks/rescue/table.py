@@ -17,8 +17,8 @@ Rows = Mapping[tuple[str, str, int], Row]
 
 def healthy_distance(rows: Sequence[Row]) -> float | None:
     """Return the median Fréchet distance of the healthy twins (of a control, its own), or None without one."""
-    kept = [row.get("twin", row).get("measures", {}).get("distance") for row in rows]
-    distances = [distance for distance in kept if distance is not None]
+    distances = [row.get("twin", row).get("measures", {}).get("distance") for row in rows]
+    distances = [distance for distance in distances if distance is not None]
     return statistics.median(distances) if distances else None
 
 
@@ -80,13 +80,13 @@ def table(rows: Rows, cases: Sequence[str]) -> str:
         "random cures",
     )
     lines = ["| " + " | ".join(head) + " |", "| --- | --- |" + " ---: |" * (len(head) - 2)]
-    kept: dict[str, dict[str, list[Row]]] = {}
+    rows_by_case: dict[str, dict[str, list[Row]]] = {}
     for name in cases:
         by_arm = {
             arm: [row for key, row in sorted(rows.items()) if key[:2] == (arm, name)]
             for arm in ("admit", "rescue", "default", "random")
         }
-        kept[name] = by_arm
+        rows_by_case[name] = by_arm
         module, seeds = case(name), by_arm["admit"]
         failures, twins = admission(module, seeds)
         healthy = healthy_distance(seeds)
@@ -104,31 +104,31 @@ def table(rows: Rows, cases: Sequence[str]) -> str:
             _share(counts["random"], len(by_arm["random"])),
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", *_goals(kept)])
+    return "\n".join([*lines, "", *_goals(rows_by_case)])
 
 
-def _goals(kept: Mapping[str, Mapping[str, Sequence[Row]]]) -> list[str]:
+def _goals(rows_by_case: Mapping[str, Mapping[str, Sequence[Row]]]) -> list[str]:
     """Return the goals, each with its number and whether it holds, over the admitted cases."""
-    failing = [n for n in kept if not is_control(case(n)) and is_admitted(case(n), kept[n]["admit"])]
-    controls = [n for n in kept if is_control(case(n))]
+    failing = [n for n in rows_by_case if not is_control(case(n)) and is_admitted(case(n), rows_by_case[n]["admit"])]
+    controls = [n for n in rows_by_case if is_control(case(n))]
 
     def share(arm: str, chosen: Sequence[str], holds: Callable[[str, Row], bool]) -> float | None:
-        results = [holds(name, row) for name in chosen for row in kept[name][arm]]
+        results = [holds(name, row) for name in chosen for row in rows_by_case[name][arm]]
         return sum(results) / len(results) if results else None
 
     def is_cured(name: str, row: Row) -> bool:
-        return cured(case(name), row, healthy_distance(kept[name]["admit"]))
+        return cured(case(name), row, healthy_distance(rows_by_case[name]["admit"]))
 
     named_share = share("rescue", failing, lambda name, row: named(case(name), row))
     cured_share = share("rescue", failing, is_cured)
     alarms = share("rescue", controls, lambda name, row: not named(case(name), row))
     others = {arm: share(arm, failing, is_cured) for arm in ("default", "random")}
-    costs = [row["cost"] for name in [*failing, *controls] for row in kept[name]["rescue"] if "cost" in row]
+    costs = [row["cost"] for name in [*failing, *controls] for row in rows_by_case[name]["rescue"] if "cost" in row]
 
-    def line(goal: str, number: float | None, holds: bool, text: str = "") -> str:
+    def line(title: str, number: float | None, holds: bool, text: str = "") -> str:
         if number is None:
-            return f"- {goal}: not measured"
-        return f"- {goal}: {text or f'{100 * number:.0f} %'}: {'holds' if holds else 'fails'}"
+            return f"- {title}: not measured"
+        return f"- {title}: {text or f'{100 * number:.0f} %'}: {'holds' if holds else 'fails'}"
 
     lines = [
         f"Goals, over the {len(failing)} admitted of the failing cases and {len(controls)} controls:",

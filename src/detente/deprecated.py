@@ -77,6 +77,7 @@ MODULES = {
     "detente.report.pairs": "detente.report.paired_differences",
     "detente.schedule": "detente.schedules",
     "detente.scores": "detente.games.scores",
+    "detente.outlines": "detente.registry.outlines",
     "detente.second_order": "detente.shortcuts.batch_norm",
     "detente.sharing": "detente.shortcuts.forward_cache",
     "detente.standard_games": "detente.games.presets",

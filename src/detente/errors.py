@@ -30,6 +30,12 @@ class InvalidValue(ValueError):
         return InvalidValue, (self.field, self.value, self.allowed, self.hint)
 
 
+class Unquoted(str):
+    """A text that an error shows without quotation marks, in the place of a value."""
+
+    __repr__ = str.__str__
+
+
 class RankError(RuntimeError):
     """Raised when processes cannot go on training together: one was lost, never came, or differs from the others."""
 
@@ -58,14 +64,14 @@ def failure(field: str, error: Exception, allowed: str, hint: str = "") -> Inval
     """
     lines = str(error).strip().splitlines() or [""]
     text = lines[-1] if any("Original Traceback" in line for line in lines) else f"{type(error).__name__}: {lines[0]}"
-    own = [
+    user_frames = [
         (frame.f_code.co_filename, number)
         for frame, number in traceback.walk_tb(error.__traceback__)
         if not frame.f_code.co_filename.startswith((*_NOT_THE_USERS, "<"))
     ]
     where = ""
-    if own:
-        file, number = own[-1]
+    if user_frames:
+        file, number = user_frames[-1]
         code = linecache.getline(file, number).strip()
         where = f"Line {number} of {Path(file).name}: {code if len(code) <= 80 else code[:77] + '...'}"
     return InvalidValue(field, text.strip(), allowed, ". ".join(part for part in (where, hint) if part))

@@ -400,7 +400,7 @@ def test_on_a_full_disk_the_run_stops_whole_and_goes_on_later(
         out = f"runs/full-{where}"
         status, _, err = call(f"train {options} --out {out}")
     assert status == 2 and "No space left" in err and "detente resume" in err and err.count("\n") == 1
-    if where == "lines":  # so early that there is no record yet to go on with
+    if where == "lines":  # so early that there is no record yet to continue
         return
     assert call(f"resume {out}")[0] == 0
     assert_same_bits(saved(Path(out)), saved(Path("runs/roomy")))

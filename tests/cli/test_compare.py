@@ -177,7 +177,7 @@ def test_the_sweep_finds_the_rate_that_theory_says(call: Call) -> None:
     one, other = sorted(names)
     extra = told["methods"][one]
     assert (extra["best"], extra["remark"]) == (0.7, "")
-    assert extra["asked"]["steps"] == 12 and extra["asked"]["seeds"] == [1000, 1001, 1002]
+    assert extra["description"]["steps"] == 12 and extra["description"]["seeds"] == [1000, 1001, 1002]
     by_rate = {trial["rate"]: trial for trial in extra["trials"]}
     for rate in (0.1, 0.7, 1.0):
         starts = [math.hypot(*_start(seed)) for seed in (1000, 1001, 1002)]

@@ -1,4 +1,4 @@
-"""Whether torchrun's processes go on with a run that is there."""
+"""Whether torchrun's processes continue a run that is there."""
 
 from __future__ import annotations
 

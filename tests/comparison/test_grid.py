@@ -176,7 +176,7 @@ def test_learning_rates_tried_on_processes_have_the_results_of_one_process(
         ("--executor processes --address auto", "address: got 'auto'; allowed: an option of --executor ray"),
         ("--executor ray --gpus -1", "gpus: got -1.0; allowed: a number ≥ 0"),
         ("--slurm.partition gpu", "slurm.partition: got 'gpu'; allowed: an option of --executor slurm"),
-        ("--executor slurm --slurm.partition", "slurm.partition: got 'nothing'; allowed: a value"),
+        ("--executor slurm --slurm.partition", "slurm.partition: got no value; allowed: a value"),
     ],
 )
 def test_a_mistake_about_the_executor_is_one_line(

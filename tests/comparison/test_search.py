@@ -1,4 +1,4 @@
-"""`detente.search`: it goes on exactly, trials are ordinary runs, and the worse ones end early."""
+"""`detente.search`: it continues exactly, trials are ordinary runs, and the worse ones end early."""
 
 from __future__ import annotations
 

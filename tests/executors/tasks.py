@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detente.comparison.cells import Cell, given
+from detente.comparison.cells import Cell, same_run
 from detente.games.quadratic import Bilinear
 from detente.methods.gradients import alternating
 from detente.metrics.base import Metric
@@ -93,4 +93,6 @@ def cells(folder: Path, *runs: Run) -> list[Cell]:
     """Return a cell for each run."""
     from functools import partial
 
-    return [Cell(f"cell{i}", folder / f"cell{i}", description(one), partial(given, one)) for i, one in enumerate(runs)]
+    return [
+        Cell(f"cell{i}", folder / f"cell{i}", description(one), partial(same_run, one)) for i, one in enumerate(runs)
+    ]

@@ -33,7 +33,7 @@ def test_a_task_whose_process_is_killed_is_begun_again_at_most_three_times(tmp_p
         session.submit("wrong", tasks.fail, "text")
         ended |= until_the_end(session, 2)
     assert ended["twice"] == Ended("twice") and twice.read_text() == "xxx"
-    assert ended["always"].status == "failed" and "ended 3 times without a word" in ended["always"].error
+    assert ended["always"].status == "failed" and "ended 3 times without an error message" in ended["always"].error
     assert always.read_text() == "xxx"
     assert ended["other"] == Ended("other") and (tmp_path / "other").read_text() == "done"
     assert ended["wrong"] == Ended("wrong", "failed", "RuntimeError: two lines of text")

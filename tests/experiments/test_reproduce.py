@@ -36,12 +36,12 @@ def test_smoke(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     first = reproduce(experiment(name), "smoke", tmp_path, no_progress)
     assert (tmp_path / "figure.png").stat().st_size > 5_000
     assert repr(Outcome.read(tmp_path / "outcome.json")) == repr(first)  # NaN differs from itself, but not in print
-    assert len(first.verdicts) == len(experiment(name).claims) > 0
+    assert len(first.claims) == len(experiment(name).claims) > 0
     monkeypatch.setattr(members("experiments")[name], "draw", lambda *_: None)  # the figure was drawn once
     second = reproduce(experiment(name), "smoke", tmp_path, no_progress)
-    for verdict, other_verdict in zip(first.verdicts, second.verdicts, strict=True):
+    for claim, other_claim in zip(first.claims, second.claims, strict=True):
         np.testing.assert_array_equal(
-            [verdict.found.value, verdict.found.low], [other_verdict.found.value, other_verdict.found.low]
+            [claim.measured.value, claim.measured.low], [other_claim.measured.value, other_claim.measured.low]
         )
 
 

@@ -177,7 +177,7 @@ def test_processes_give_the_numbers_of_one_process(tmp_path: Path, killed: bool)
     else:
         with WorkerProcesses(2) as workers:
             (outcome,) = blocks_of_seeds(Tested(), "smoke", folder, no_progress, False, 4, 4, workers.conduct)
-    assert outcome.verdicts == alone.verdicts and outcome.seeds == (100, 101, 102, 103)
+    assert outcome.claims == alone.claims and outcome.seeds == (100, 101, 102, 103)
 
 
 def test_unknown_numbers_are_stored(tmp_path: Path) -> None:

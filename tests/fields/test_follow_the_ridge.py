@@ -61,7 +61,7 @@ def test_a_network_takes_the_step_of_its_dense_jacobian() -> None:
 def test_preconditioned_gradients_enter_the_correction() -> None:
     game, dense = quadratic()
     field, memory, square = FollowTheRidge(1.0, 0.3, 30, 1e-14, decay=0.9), None, np.zeros(7)
-    for seed in range(1, 4):  # the same field goes on at other points
+    for seed in range(1, 4):  # the same field continues at other points
         v, w, memory = direction(field, game, seed, memory)
         square = 0.9 * square + 0.1 * v**2
         expected = v / (np.sqrt(square / (1 - 0.9**seed)) + 1e-8)

@@ -386,7 +386,7 @@ def test_own_rate_of_the_discriminator() -> None:
 def test_mapped_and_traced_is_eager(
     scheme: Simultaneous | Alternating | Extragradient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)
+    monkeypatch.setattr("detente.training.inductor.compile_graph", lambda graph, example: graph)
     game, method = StochasticBilinear(4, batch=2), Method(VarianceReduced(), scheme, SGD(0.1))
     states, draws = [], []
     for seed in range(2):

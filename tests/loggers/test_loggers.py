@@ -142,7 +142,7 @@ def test_a_logger_that_fails_never_ends_or_alters_a_run(unlogged: Path, tmp_path
     with pytest.warns(RuntimeWarning) as warned:
         directory = trained(replace(images(), loggers=(failing, other)), tmp_path / "logged")
     assert [str(warning.message) for warning in warned] == [
-        "logger memory stopped, training goes on: ConnectionError: network is down"
+        "logger memory stopped, training continues: ConnectionError: network is down"
     ]
     assert lines(directory) == lines(unlogged)
     assert_same_bits(saved(directory), saved(unlogged))
@@ -166,7 +166,7 @@ def test_your_own_logger_by_its_path(
     for command in (words, "resume run --steps 4".split()):
         assert cli.main(command) == 0
         assert capsys.readouterr().err == (
-            "detente: warning: logger broken stopped, training goes on: ConnectionError: network is down\n"
+            "detente: warning: logger broken stopped, training continues: ConnectionError: network is down\n"
         )
     assert list((tmp_path / "run" / "events").iterdir())
     assert [line["step"] for line in lines(tmp_path / "run")] == [0, 1, 2, 3, 4]

@@ -120,7 +120,7 @@ def test_pairs_that_ranks_have_divided_are_saved_as_those_of_one_process(folder:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("hanging", "rank 0 of 2 waited in vain for another rank"),
+        ("hanging", "rank 0 of 2 waited too long for another rank"),
         ("missing", "for 2 ranks, of which 1 came"),
         ("drift", "rank 1 differs from rank 0 in vectors/generator (seed 0) at step 30"),
         ("full", "No space left on device. What was saved is complete"),

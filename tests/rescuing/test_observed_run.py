@@ -1,4 +1,4 @@
-"""A run with observations: one that was killed goes on exactly where it was."""
+"""A run with observations: one that was killed continues exactly where it was."""
 
 from __future__ import annotations
 

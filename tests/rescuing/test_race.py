@@ -1,4 +1,4 @@
-"""The race of cures: its rounds fit the budget, the better trials go on, and a killed one goes on where it was."""
+"""The race of cures: its rounds fit the budget, the better trials continue, and a killed one continues where it was."""
 
 from __future__ import annotations
 
@@ -94,6 +94,6 @@ def test_a_trial_of_cheap_steps_takes_more_of_them() -> None:
 
 def test_a_trial_that_is_kept_takes_part_although_it_is_the_most_expensive_one() -> None:
     costs = [1.0, 1.5, 3.25, 2.5]
-    without, kept = plan_rounds(costs, 2.4), plan_rounds(costs, 2.4, kept=2)
+    without, kept = plan_rounds(costs, 2.4), plan_rounds(costs, 2.4, preferred=2)
     assert 2 not in without.taking_part and 2 in kept.taking_part and len(kept.taking_part) > 1
-    assert plan_rounds([9.5, 1.0, 2.0], 2.4, kept=0) == plan_rounds([9.5, 1.0, 2.0], 2.4)  # it cannot have a run
+    assert plan_rounds([9.5, 1.0, 2.0], 2.4, preferred=0) == plan_rounds([9.5, 1.0, 2.0], 2.4)  # it cannot have a run

@@ -287,7 +287,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("how", ["mapped", "compiled"])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_masked_is_branched(name: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)
+    monkeypatch.setattr("detente.training.inductor.compile_graph", lambda graph, example: graph)
     game = LowDimensional("f1", bound=8.0)
     method = Method(Gradient(), AcceptReject(**SETTINGS[name]), Momentum(0.3, 0.1))
     states, draws = [], []

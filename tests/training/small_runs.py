@@ -1,6 +1,6 @@
 """Runs small enough to be trained many times, by name; as a program, takes recorded ones up again.
 
-`python -m tests.training.small_runs FOLDER STEPS` goes on with every run directory in FOLDER, to step STEPS.
+`python -m tests.training.small_runs FOLDER STEPS` continues every run directory in FOLDER, to step STEPS.
 """
 
 from __future__ import annotations

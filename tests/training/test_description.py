@@ -43,7 +43,7 @@ def test_an_interrupted_comparison_is_continued_by_the_same_call(
         assert cli.main([command, str(tmp_path / "mine" / "plain")]) == 2
         err = capsys.readouterr().err
         assert err.count("\n") == 1 and err.startswith("detente: run: got")
-        assert "a directory that `detente train` wrote" in err and "the same call goes on with it" in err
+        assert "a directory that `detente train` wrote" in err and "the same call continues it" in err
 
     detente.compare(Bilinear(), chosen, tmp_path / "mine", **SMALL)
     assert [line["step"] for line in lines(tmp_path / "mine" / "plain")] == [0, 1, 2, 3, 4]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import detente
 from detente import methods
 from detente.errors import InvalidValue
 from detente.fields.gradient import Gradient
@@ -23,6 +27,7 @@ from detente.training.run import Run
 from detente.training.step import draw
 from tests.training.small_runs import assert_same_bits, carried, last, ring
 
+PACKAGE = Path(detente.__file__).parent
 PLAIN = Method(Gradient(), Simultaneous(), SGD(0.1))
 
 
@@ -153,7 +158,7 @@ def test_simultaneous_gradient_at_a_huge_rate_diverges_where_theory_says() -> No
 
 
 def test_auto_compiling_depends_on_the_run_alone_not_on_what_is_left_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiled and eager steps round differently: resumed near its end, a compiled run has to go on compiled."""
+    """Compiled and eager steps round differently: resumed near its end, a compiled run has to continue compiled."""
     from detente.training import execution
 
     monkeypatch.setattr(execution, "WORTH_COMPILING", 8)
@@ -196,3 +201,28 @@ def test_a_run_that_cannot_be_is_refused_with_its_field(settings: dict[str, Any]
     with pytest.raises(InvalidValue) as refused:
         Run(**{"game": Quadratic(), "method": PLAIN, **settings})
     assert refused.value.field == field
+
+
+# ---- How deep a step is --------------------------------------------------------------------------------------------
+
+
+class Counted(torch.nn.Linear):
+    """A layer that counts the frames of this library on the stack when its forward is called in a step."""
+
+    depths: set[int] = set()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        names = [(Path(frame.filename), frame.name) for frame in traceback.extract_stack()]
+        ours = [name for path, name in names if path.is_relative_to(PACKAGE)]
+        if "_advance" in ours:
+            self.depths.add(len(ours) - ours.index("_advance") + 1)
+        return super().forward(x)
+
+
+def test_few_frames_lie_between_train_and_a_networks_forward() -> None:
+    points = torch.randn(32, 2, generator=torch.Generator().manual_seed(0))
+    game = detente.Adversarial(partial(Counted, 3, 2), partial(Counted, 2, 1), points, latent=3, batch=8)
+    Counted.depths.clear()
+    for _ in train(Run(game, methods.alternating(), steps=1)):
+        pass
+    assert max(Counted.depths) <= 18

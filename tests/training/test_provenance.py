@@ -1,4 +1,4 @@
-"""A run goes on with the data that it was trained on, or says that they are others."""
+"""A run continues with the data that it was trained on, or says that they are others."""
 
 from __future__ import annotations
 

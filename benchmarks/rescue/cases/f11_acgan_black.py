@@ -131,15 +131,15 @@ def losses_of(real_target: float = 1.0, classes_of_fakes: bool = True) -> Losses
 
     def losses(net, batch):  # noqa: ANN001, ANN202
         real, labels = batch["real"], batch["label"]
-        wanted = torch.randint(10, (len(real),))
-        fake = net.generator(torch.randn(len(real), 100), wanted)
+        fake_labels = torch.randint(10, (len(real),))
+        fake = net.generator(torch.randn(len(real), 100), fake_labels)
         (real_source, real_class), (fake_source, fake_class) = net.discriminator(real), net.discriminator(fake)
         class_loss = nll_loss(real_class, labels)
         if classes_of_fakes:
-            class_loss = (class_loss + nll_loss(fake_class, wanted)) / 2
+            class_loss = (class_loss + nll_loss(fake_class, fake_labels)) / 2
         source = (entropy(real_source, real_target) + entropy(fake_source, 0.0)) / 2
         return {
-            "generator": {"source": entropy(fake_source, real_target), "class": nll_loss(fake_class, wanted)},
+            "generator": {"source": entropy(fake_source, real_target), "class": nll_loss(fake_class, fake_labels)},
             "discriminator": {"source": source, "class": class_loss},
         }
 

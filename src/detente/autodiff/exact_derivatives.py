@@ -107,7 +107,7 @@ def _operations(order: int) -> Operations:
 def _may_call_replaced_functions(game: Game) -> bool:
     """Whether a game may call a replaced function: all games except those made of plain layers of torch.nn.
 
-    Losses of the user's own, in a game without the attribute `penalties`, may call any function.
+    The user's own losses, in a game without the attribute `penalties`, may call any function.
     """
     if "may call replaced functions" not in game.evaluation_memo:
         modules = getattr(game, "modules", None)

@@ -42,9 +42,9 @@ def _batch_norm(
     current = ranks()
     if not training or current is None or x.dim() < 2:
         return functional.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
-    given = [tensor for tensor in (x, weight, bias) if tensor is not None]
-    mapped = any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in given)  # pyright: ignore
-    mixed = x.dtype not in (torch.float32, torch.float64) or any(tensor.dtype != x.dtype for tensor in given)
+    tensors = [tensor for tensor in (x, weight, bias) if tensor is not None]
+    mapped = any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)  # pyright: ignore
+    mixed = x.dtype not in (torch.float32, torch.float64) or any(tensor.dtype != x.dtype for tensor in tensors)
     if mapped or mixed:
         y, mean, variance = _composed(x, weight, bias, eps, current)
     else:
@@ -132,8 +132,8 @@ class _ClosedForm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, scale = ctx.saved_tensors
-        given = cotangents[0].contiguous(), x, weight, mean, scale
-        return *_FirstDerivative.apply(*given, ctx.eps, ctx.ranks), None, None  # pyright: ignore
+        inputs = cotangents[0].contiguous(), x, weight, mean, scale
+        return *_FirstDerivative.apply(*inputs, ctx.eps, ctx.ranks), None, None  # pyright: ignore
 
 
 class _FirstDerivative(torch.autograd.Function):

@@ -78,7 +78,7 @@ class Finding:
 
 
 class Setup:
-    """A GAN before its first step, with samples that all checks share. Looking at it changes nothing.
+    """A GAN before its first step, with samples that all checks share. Its methods change nothing.
 
     Args:
         game: a game of a generator and a discriminator: `Adversarial`, `Conditional`, or `Networks` with two such
@@ -233,13 +233,13 @@ class Setup:
 
     def is_real(self, samples: Tensor) -> Tensor:
         """Return which of some samples are the real ones of `small_batch` or `batch`, (count,) bool."""
-        found = torch.zeros(len(samples), dtype=torch.bool)
+        is_real = torch.zeros(len(samples), dtype=torch.bool)
         for batch in (self.small_batch, self.batch):
             real = batch[self.gan.real_entry].to(samples.dtype)
             for start in range(0, len(samples) - len(real) + 1, len(real)):
                 part = samples[start : start + len(real)]
-                found[start : start + len(real)] |= torch.equal(part, real) or resembles(part, real)
-        return found
+                is_real[start : start + len(real)] |= torch.equal(part, real) or resembles(part, real)
+        return is_real
 
     def losses_at(self, real: float, fake: float) -> dict[str, float]:
         """Return each player's loss if all real samples had one score and all others another; NaN where it fails."""
@@ -256,10 +256,10 @@ class Setup:
 
             try:
                 losses, _ = self.gan.with_scores(constant).losses(*self.point, self.small_batch)
-                found = {player: float(losses[player]) for player in self.game.players}
+                losses_by_player = {player: float(losses[player]) for player in self.game.players}
             except (RuntimeError, ValueError):  # such as binary_cross_entropy of a number outside [0, 1]
-                found = dict.fromkeys(self.game.players, math.nan)
-            self._responses[real, fake] = found
+                losses_by_player = dict.fromkeys(self.game.players, math.nan)
+            self._responses[real, fake] = losses_by_player
         return self._responses[real, fake]
 
     def _objective_at(self, real: float, fake: float) -> dict[str, float]:
@@ -327,7 +327,7 @@ def starts_at_zero(module: nn.Module) -> bool:
 
 
 class Check(ABC):
-    """A look at a set-up before any step. It returns nothing if all is well.
+    """A look at a set-up before any step. It returns no findings if all is well.
 
     A concrete check is a frozen dataclass whose fields are its limits, numbers ≥ 0.
 
@@ -354,7 +354,7 @@ def inspect(game: Any, method: Any = None, samples: int = REAL, kinds: Sequence[
     """Return what all checks find, the most certain first; a check that cannot run finds nothing.
 
     Args:
-        game: a game of a generator and a discriminator; in others, nothing is found.
+        game: a game of a generator and a discriminator; others give no findings.
         method: the training method, if it is known.
         samples: largest number of real samples to look at.
         kinds: names of the checks; default: all.

@@ -38,10 +38,13 @@ class BatchMates(Check):
         half = len(real) // 2
         if half < 2:
             return []
-        alone, together = setup.scores(real[:half]), setup.scores(torch.cat([real[:half], 2 * real[half : 2 * half]]))
-        if len(alone) != half or len(together) != 2 * half:
+        first_scores, joint_scores = (
+            setup.scores(real[:half]),
+            setup.scores(torch.cat([real[:half], 2 * real[half : 2 * half]])),
+        )
+        if len(first_scores) != half or len(joint_scores) != 2 * half:
             return []
-        change = float((alone - together[:half]).abs().max()) / (float(together.std()) or 1.0)
+        change = float((first_scores - joint_scores[:half]).abs().max()) / (float(joint_scores.std()) or 1.0)
         parts = setup.module(setup.discriminator).modules()
         normed = any(isinstance(part, torch.nn.modules.batchnorm._BatchNorm) for part in parts)
         if change <= (self.change if normed else self.other):

@@ -44,11 +44,13 @@ class Columns(Check):
         rows = setup.real.double()
         if rows.dim() != 2 or not 2 <= rows.shape[1] <= self.widest or len(rows) < 50:
             return []
-        few = [len(column.unique()) for column in rows.T]
+        counts = [len(column.unique()) for column in rows.T]
         kinds = {
-            "skewed": {i: x for i, x in enumerate(_skewness(rows)) if abs(x) > self.skewness and few[i] > self.values},
-            "discrete": {i: float(n) for i, n in enumerate(few) if 1 < n <= self.values},
-            "constant": {i: float(rows[0, i]) for i, n in enumerate(few) if n == 1},
+            "skewed": {
+                i: x for i, x in enumerate(_skewness(rows)) if abs(x) > self.skewness and counts[i] > self.values
+            },
+            "discrete": {i: float(n) for i, n in enumerate(counts) if 1 < n <= self.values},
+            "constant": {i: float(rows[0, i]) for i, n in enumerate(counts) if n == 1},
         }
         if len(kinds["constant"]) == rows.shape[1]:
             return []  # all columns are constant: named by DataScale
@@ -57,11 +59,11 @@ class Columns(Check):
             "discrete": "only {:.0f} values",
             "constant": "always the value {:.4g}",
         }
-        parts = [f"column {i} has {words[kind].format(x)}" for kind, found in kinds.items() for i, x in found.items()]
+        parts = [f"column {i} has {words[kind].format(x)}" for kind, values in kinds.items() for i, x in values.items()]
         if not parts:
             return []
         certainty = 0.65 if kinds["skewed"] else 0.45  # other units help against skewness alone
-        remedy = " ".join(REMEDIES[kind] for kind, found in kinds.items() if found)
+        remedy = " ".join(REMEDIES[kind] for kind, values in kinds.items() if values)
         more = f", and so on for {len(parts)} columns" if len(parts) > 4 else ""
         evidence = ", ".join(parts[:4]) + more + "."
         return [Finding("data scale", evidence[0].upper() + evidence[1:], certainty, remedy)]

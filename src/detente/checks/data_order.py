@@ -66,11 +66,11 @@ class DataOrder(Check):
         dataset = getattr(source, "dataset", None)
         if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
             return None
-        size, found = len(dataset), []  # type: ignore[arg-type]
+        size, items = len(dataset), []  # type: ignore[arg-type]
         for index in torch.linspace(0, size - 1, min(ITEMS, size)).long().tolist():
             item = dataset[index]  # type: ignore[index]
             item = next(iter(item.values())) if isinstance(item, dict) else item
             item = item[0] if isinstance(item, tuple | list) else item
-            found.append(torch.as_tensor(item).double().flatten())
-        rows = torch.stack(found)
+            items.append(torch.as_tensor(item).double().flatten())
+        rows = torch.stack(items)
         return rows if rows.shape[1] == numbers else None

@@ -29,14 +29,14 @@ class Dropout(Check):
 
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return at most one finding."""
-        found = {
+        strong = {
             name: float(layer.p)
             for name, layer in setup.module(setup.discriminator).named_modules()
             if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > self.most
         }
-        if not found:
+        if not strong:
             return []
-        shown = ", ".join(f"{name} ({share:.0%})" for name, share in [*found.items()][:3])
+        shown = ", ".join(f"{name} ({share:.0%})" for name, share in [*strong.items()][:3])
         evidence = f"The {setup.discriminator} drops most of its units: {shown}."
         remedy = "Use dropout of 0.3 at most, or none."
         return [Finding("generator overpowers or discriminator dead", evidence, 0.6, remedy)]

@@ -75,5 +75,5 @@ class EvaluationMode(Check):
 @torch.no_grad()
 def _called(module: nn.Module, call: Call) -> Tensor:
     inputs, keywords = tree_map_only(Tensor, torch.clone, (call.inputs, dict(call.keywords)))
-    called = part_of(module, call.part) if call.part else module
-    return called(*inputs, **keywords)
+    target = part_of(module, call.part) if call.part else module
+    return target(*inputs, **keywords)

@@ -33,16 +33,16 @@ class FixedStatistics(Check):
         outputs, real = setup.generated_at_scales, setup.real.double()
         if real[0].numel() < 2 or not all(self._fixed(x.double()) for x in outputs):
             return []
-        data, own = _means(real), _means(outputs[1].double())
+        data, means = _means(real), _means(outputs[1].double())
         unit = float(real.std())
-        apart = max(float(data.std(0).max()), float((data.mean(0) - own.mean(0)).abs().max())) / max(unit, 1e-12)
-        if unit == 0 or apart <= self.differs:
+        distance = max(float(data.std(0).max()), float((data.mean(0) - means.mean(0)).abs().max())) / max(unit, 1e-12)
+        if unit == 0 or distance <= self.differs:
             return []
         last = last_layer(setup.module(setup.generator))
         name = f" after {last[0]} ({type(last[1]).__name__})" if last else ""
         normed = last is not None and "norm" in type(last[1]).__name__.lower()
         evidence = (
-            f"All samples of the {setup.generator} have the same mean, {float(own.flatten()[0]):.3g}{name}, with any "
+            f"All samples of the {setup.generator} have the same mean, {float(means.flatten()[0]):.3g}{name}, with any "
             f"weights, but the data's means are {float(data.mean()):.3g} ± {float(data.std()):.2g}."
         )
         remedy = f"Remove the {setup.generator}'s last layer, or end it in tanh for data in [−1, 1]."

@@ -58,9 +58,9 @@ class GradientReach(Check):
                 evidence = f"The {player}'s weights {', '.join(silent[:3])} get a gradient of exactly 0."
                 findings.append(Finding("wiring", evidence, 0.6, _REMEDY))
             elif len(weights) > 2:
-                (first, one), *_, (last, other) = [(n, float(x.square().mean().sqrt())) for n, x in weights.items()]
-                if one < self.decay * other:
-                    evidence = f"In the {player}, the gradient of {first} is {one / other:.1g} times that of {last}."
+                (first, start), *_, (last, end) = [(n, float(x.square().mean().sqrt())) for n, x in weights.items()]
+                if start < self.decay * end:
+                    evidence = f"In the {player}, the gradient of {first} is {start / end:.1g} times that of {last}."
                     remedy = "Use ReLU or LeakyReLU, fewer layers, normalisation or residual connections."
                     findings.append(Finding("vanishing gradient", evidence, 0.7, remedy))
         return [*findings, *self._cut(setup)]
@@ -82,8 +82,8 @@ class GradientReach(Check):
         first, second = random(), random()
         vectors = {**setup.point[0], player: layout.flatten(first)}
         block = player_gradient(setup.game, player, vectors, setup.point[1], setup.small_batch).field[player]
-        found = layout.unflatten(block)
-        if any(bool(found[name].any()) for name in silent) or not bool(block.any()):
+        gradients = layout.unflatten(block)
+        if any(bool(gradients[name].any()) for name in silent) or not bool(block.any()):
             return False
         return not torch.equal(outputs(first), outputs({**first, **{name: second[name] for name in silent}}))
 

@@ -61,17 +61,17 @@ class IgnoredLabels(Check):
         """Return a finding if generated samples are judged with other labels than they are generated with."""
         if isinstance(setup.game, Adversarial):
             return []
-        given: list[Tensor] = []
-        apart, judged = 0, 0
+        generator_labels: list[Tensor] = []
+        differing, judged = 0, 0
         for player, call in setup.calls:
             labels = [x for x in tree_leaves((call.inputs, dict(call.keywords))) if _is_label(x)]
             if player == setup.generator:
-                given += labels
+                generator_labels += labels
             elif player == setup.discriminator and len(labels) == 1 and isinstance(call.inputs[0], Tensor):
                 generated = not bool(setup.is_real(call.inputs[0]).any())
                 judged += generated
-                apart += generated and not any(torch.equal(labels[0], x) for x in given)
-        if not given or not judged or apart < judged:
+                differing += generated and not any(torch.equal(labels[0], x) for x in generator_labels)
+        if not generator_labels or not judged or differing < judged:
             return []
         evidence = (
             f"The {setup.discriminator} gets other labels with the generated samples than the {setup.generator} got."
@@ -84,14 +84,14 @@ class IgnoredLabels(Check):
         labels = {name: x for name, x in setup.small_batch.items() if _is_label(x)}
         if isinstance(setup.game, Adversarial) or not labels:
             return []
-        other = {**setup.small_batch, **{name: _exchanged(x) for name, x in labels.items()}}
-        given = [self._given(setup, batch) for batch in (setup.small_batch, other)]
-        same = all(torch.equal(x, y) for x, y in zip(*given, strict=True))
-        if not given[0] or any(map(_is_label, given[0])) or not same:
+        exchanged = {**setup.small_batch, **{name: _exchanged(x) for name, x in labels.items()}}
+        inputs = [self._generator_inputs(setup, batch) for batch in (setup.small_batch, exchanged)]
+        same = all(torch.equal(x, y) for x, y in zip(*inputs, strict=True))
+        if not inputs[0] or any(map(_is_label, inputs[0])) or not same:
             return []
         before, after = (
             float(setup.game.losses(*setup.point, batch, (setup.generator,))[0][setup.generator])
-            for batch in (setup.small_batch, other)
+            for batch in (setup.small_batch, exchanged)
         )
         if abs(after - before) <= 1e-5 * max(abs(before), 1e-6):  # beyond rounding
             return []
@@ -102,7 +102,7 @@ class IgnoredLabels(Check):
         remedy = f"Call the {setup.generator} with the labels, too."
         return [Finding("labels ignored", evidence, 0.85, remedy, by_hand=True)]
 
-    def _given(self, setup: Setup, batch: dict[str, Tensor]) -> list[Tensor]:
+    def _generator_inputs(self, setup: Setup, batch: dict[str, Tensor]) -> list[Tensor]:
         """Return all tensors that the generator is called with in one evaluation of the losses."""
         calls = setup.gan.calls(*setup.point, batch, torch.Generator().manual_seed(1))
         inputs = [(call.inputs, dict(call.keywords)) for player, call in calls if player == setup.generator]

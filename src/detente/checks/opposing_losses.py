@@ -58,8 +58,8 @@ class OpposingLosses(Check):
         g = {key: losses[setup.generator] for key, losses in corners.items()}
         real = (d[high, low] + d[high, high] - d[low, low] - d[low, high]) / (4 * STEP)
         fake = (d[low, high] + d[high, high] - d[low, low] - d[high, low]) / (4 * STEP)
-        own = (g[low, high] + g[high, high] - g[low, low] - g[high, low]) / (4 * STEP)
-        return _rounded(real), _rounded(fake), _rounded(own)
+        curvature = (g[low, high] + g[high, high] - g[low, low] - g[high, low]) / (4 * STEP)
+        return _rounded(real), _rounded(fake), _rounded(curvature)
 
 
 def _rounded(slope: float) -> float:

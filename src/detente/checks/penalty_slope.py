@@ -1,4 +1,4 @@
-"""Whether a penalty of the user's own is right about slopes."""
+"""Whether the user's own penalty takes slopes correctly."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class PenaltySlope(Check):
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return at most two findings."""
         if isinstance(setup.game, Adversarial):
-            own = [p for p in setup.game.penalties if not type(p).__module__.startswith("detente.")]
-            if not own or setup.game.filter is not None:
+            users_own = [p for p in setup.game.penalties if not type(p).__module__.startswith("detente.")]
+            if not users_own or setup.game.filter is not None:
                 return []
         elif not setup.penalised and not self._is_nan(setup):
             return []
@@ -55,8 +55,8 @@ class PenaltySlope(Check):
     def _is_nan(self, setup: Setup) -> bool:
         """Whether the loss of a flat discriminator is a number, and its gradient is not."""
         game, name = setup.gan.with_scores(lambda _, scores: 0 * scores), setup.discriminator
-        found = player_gradient(game, name, *setup.point, setup.small_batch)
-        return bool(found.losses[name].isfinite()) and bool(found.field[name].isnan().any())
+        evaluation = player_gradient(game, name, *setup.point, setup.small_batch)
+        return bool(evaluation.losses[name].isfinite()) and bool(evaluation.field[name].isnan().any())
 
     def _flat_somewhere(self, setup: Setup) -> bool:
         """Whether the discriminator has units of slope 0 (ReLU) and so may be flat around some sample."""

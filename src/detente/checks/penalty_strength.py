@@ -18,7 +18,7 @@ class PenaltyStrength(Check):
 
     Along the data, a discriminator of slope s gains about σs. A penalty λ(s − 1)² then allows s = 1 + σ/(2λ): with λ
     far below σ it bounds nothing; far above, its own noise is all that the discriminator learns from. A penalty
-    (γ/2) s² allows s = σ/(2γ), so that scores differ by σ²/(2γ) across the data; far below 1, they tell nothing apart.
+    (γ/2) s² allows s = σ/(2γ), so that scores differ by σ²/(2γ) across the data; far below 1, they separate nothing.
 
     Args:
         weak: smallest accepted λ/σ.

@@ -28,16 +28,20 @@ class Precision(Check):
             player: {p.dtype for p in setup.module(player).parameters() if p.is_floating_point()}
             for player in (setup.generator, setup.discriminator)
         }
-        every = set().union(*kinds.values())
-        if every & set(HALF):
-            found = ", ".join(f"{player}: {', '.join(map(str, dtypes))}" for player, dtypes in kinds.items())
+        dtypes_of_all = set().union(*kinds.values())
+        if dtypes_of_all & set(HALF):
+            described = ", ".join(f"{player}: {', '.join(map(str, dtypes))}" for player, dtypes in kinds.items())
             evidence = (
-                f"Parameters have 16 bits ({found}), so that a step of less than 0.1 % of a weight changes nothing."
+                f"Parameters have 16 bits ({described}), so that a step of less than 0.1 % of a weight changes nothing."
             )
             return [
                 Finding("vanishing gradient", evidence, 0.6, "Keep parameters in float32; use precision='bfloat16'.")
             ]
-        if len(every) > 1:
-            found = ", ".join(f"{player}: {', '.join(sorted(map(str, dtypes)))}" for player, dtypes in kinds.items())
-            return [Finding("wiring", f"The players' parameters have several dtypes ({found}).", 0.4, "Use one dtype.")]
+        if len(dtypes_of_all) > 1:
+            described = ", ".join(
+                f"{player}: {', '.join(sorted(map(str, dtypes)))}" for player, dtypes in kinds.items()
+            )
+            return [
+                Finding("wiring", f"The players' parameters have several dtypes ({described}).", 0.4, "Use one dtype.")
+            ]
         return []

@@ -98,7 +98,7 @@ def refusal_finding(error: InvalidValue) -> Finding:
 
 
 def _raised(error: BaseException) -> str | None:
-    """Return a sentence about the error that a network of the user's raised, or None."""
+    """Return a sentence about the error that a user's network raised, or None."""
     cause = error
     while isinstance(cause, InvalidValue):
         if cause.__cause__ is None:
@@ -118,9 +118,9 @@ def _raised(error: BaseException) -> str | None:
 
 
 def _frames(cause: BaseException) -> Iterator[tuple[FrameType, int]]:
-    seen: BaseException | None = cause
-    if seen is not None:
-        yield from traceback.walk_tb(seen.__traceback__)
+    error: BaseException | None = cause
+    if error is not None:
+        yield from traceback.walk_tb(error.__traceback__)
 
 
 def _modules(cause: BaseException) -> Iterator[tuple[FrameType, nn.Module]]:
@@ -151,14 +151,14 @@ def _described(layer: nn.Module) -> str:
 
 def _line(cause: BaseException) -> str:
     """Return where in the user's own file the error arose, if it did there."""
-    own = [
+    user_frames = [
         (frame.f_code.co_filename, number)
         for frame, number in _frames(cause)
         if isinstance(frame.f_locals.get("self"), nn.Module)
         and not frame.f_code.co_filename.startswith((_OURS, "<"))
         and "site-packages" not in frame.f_code.co_filename
     ]
-    return f", line {own[-1][1]} of {Path(own[-1][0]).name}" if own else ""
+    return f", line {user_frames[-1][1]} of {Path(user_frames[-1][0]).name}" if user_frames else ""
 
 
 _OURS = str(Path(__file__).parents[1])

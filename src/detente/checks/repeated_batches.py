@@ -21,7 +21,7 @@ class RepeatedBatches(Check):
     Args:
         whole: number of real samples from which a batch may be the whole set, on purpose.
 
-    Source: Goodfellow et al. 2014 (arXiv:1406.2661), Algorithm 1: both are drawn anew in every step.
+    Source: Goodfellow et al. 2014 (arXiv:1406.2661), Algorithm 1: both are drawn again in every step.
     """
 
     whole: float = 512
@@ -31,12 +31,12 @@ class RepeatedBatches(Check):
         game = setup.game
         if isinstance(game, Adversarial) or game.batches is None or getattr(game.batches, "once", False):
             return []
-        generator, found = torch.Generator().manual_seed(2), []
+        generator, findings = torch.Generator().manual_seed(2), []
         batches = [setup.at_start(setup.gan.batch(generator)) for _ in range(2)]
         latents = [self._latents(setup, batch, seed) for seed, batch in enumerate(batches)]
         if None not in latents and torch.equal(*latents):  # pyright: ignore[reportArgumentType]
             evidence = f"The {setup.generator} gets the same {len(latents[0])} latents in every batch."  # type: ignore
-            found.append(
+            findings.append(
                 Finding("sampling", evidence, 0.9, "Draw new latents in every step: torch.randn in the batch.")
             )
         first, second = (batch[setup.gan.real_entry] for batch in batches)
@@ -44,8 +44,8 @@ class RepeatedBatches(Check):
             evidence = f"Every batch holds the same {len(first)} real samples."
             certainty = 0.85 if len(first) < self.whole else 0.4
             remedy = "Draw other samples of the set for every batch."
-            found.append(Finding("sampling", evidence, certainty, remedy, by_hand=True))
-        return found
+            findings.append(Finding("sampling", evidence, certainty, remedy, by_hand=True))
+        return findings
 
     def _latents(self, setup: Setup, batch: dict[str, Tensor], seed: int) -> Tensor | None:
         """Return the generator's first input for a batch, if it is one of random numbers."""

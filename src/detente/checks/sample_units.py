@@ -18,7 +18,7 @@ from detente.modules.randomness import seeded
 class SampleUnits(Check):
     """Losses of your own that scale or shift the real samples before the discriminator sees them, and not the others.
 
-    The discriminator then tells both apart by their size, and the generator's samples are not in the data's units.
+    The discriminator then separates both by their size, and the generator's samples are not in the data's units.
 
     Args:
         factor: largest accepted factor between the real samples' units and the generated ones'.
@@ -36,10 +36,10 @@ class SampleUnits(Check):
             return []
         judged = [c.inputs[0] for p, c in setup.calls if p == setup.discriminator and c.inputs]
         real = setup.batch[setup.gan.real_entry]
-        seen = next((x for x in judged if resembles(x, real)), None)
-        if seen is None or not self._as_they_are(setup, judged):
+        judged_real = next((x for x in judged if resembles(x, real)), None)
+        if judged_real is None or not self._as_they_are(setup, judged):
             return []
-        size, offset = _units(seen, real)
+        size, offset = _units(judged_real, real)
         if 1 / self.factor <= size <= self.factor and abs(offset) <= self.shift:
             return []
         evidence = (
@@ -62,8 +62,8 @@ class SampleUnits(Check):
         )
 
 
-def _units(seen: Tensor, real: Tensor) -> tuple[float, float]:
-    """Return the factor, and the shift in deviations of the real samples, that takes real samples to seen ones."""
-    first, second = seen.double().flatten(), real.double().flatten()
+def _units(judged_real: Tensor, real: Tensor) -> tuple[float, float]:
+    """Return the factor, and the shift in deviations of the real samples, that turns real samples into those judged."""
+    first, second = judged_real.double().flatten(), real.double().flatten()
     size = float(first.std() / second.std().clamp(min=1e-12))
     return size, float((first.mean() - second.mean()) / second.std().clamp(min=1e-12))

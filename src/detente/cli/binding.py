@@ -7,7 +7,7 @@ import json
 import os
 import re
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from inspect import Parameter
@@ -19,7 +19,7 @@ import yaml
 from detente.cli.naming import alternatives, find, in_words, loaded, members_for, parameters, path_of
 from detente.cli.terminal import one_line
 from detente.errors import InvalidValue, unknown
-from detente.outlines import Outline
+from detente.registry.outlines import Outline
 
 SCHEDULE = "detente.schedules.base.Schedule"
 
@@ -63,16 +63,16 @@ class Member:
         """Return what the target makes; an error names the option."""
         settings, allowed = make(self.settings), "a class or function that can be called with these settings"
         try:
-            made = self.target(**settings)
+            result = self.target(**settings)
         except InvalidValue as error:
             raise self.translated(error) from error
         except Exception as error:  # a user's own classes may raise anything, and so may torch at impossible sizes
             problem = f"{type(error).__name__}: {one_line(error)}"[:300]
             raise InvalidValue(self.field, self.path, allowed, problem) from error
-        if self.kind and not isinstance(made, loaded(self.kind)):
+        if self.kind and not isinstance(result, loaded(self.kind)):
             allowed = f"a class or function that makes a {self.kind.__name__}"
-            raise InvalidValue(self.field, self.path, allowed, f"It returned {in_words(type(made))}")
-        return made
+            raise InvalidValue(self.field, self.path, allowed, f"It returned {in_words(type(result))}")
+        return result
 
     def translated(self, error: InvalidValue) -> InvalidValue:
         """Return an error of the target with options in place of the names of its parameters."""
@@ -99,12 +99,22 @@ def make(value: Any) -> Any:
     return {key: make(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
+def parts_of(value: Any) -> Iterator[Any]:
+    """Yield a value, and everything in its lists, mappings and members."""
+    yield value
+    inside = value.settings if isinstance(value, Member) else value
+    for part in inside.values() if isinstance(inside, dict) else inside if isinstance(inside, list | tuple) else ():
+        yield from parts_of(part)
+
+
 def has_own(value: Any) -> bool:
     """Return whether a user's own class, function or object is part of a bound value."""
-    if isinstance(value, Member):
-        return not isinstance(value.target, Outline) or has_own(value.settings)
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return any(map(has_own, inside))
+    return any(isinstance(part, Member) and not isinstance(part.target, Outline) for part in parts_of(value))
+
+
+def is_typed(value: Any) -> bool:
+    """Return whether a value, or something in it, was typed at the command line."""
+    return any(isinstance(part, Word) for part in parts_of(value))
 
 
 def plain(value: Any) -> Any:
@@ -182,12 +192,6 @@ def bind_all(
         elif _is_plain(parameter.default):
             bound[name] = parameter.default
     return bound
-
-
-def is_typed(value: Any) -> bool:
-    """Return whether a value, or something in it, was typed at the command line."""
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return isinstance(value, Word) or any(map(is_typed, inside))
 
 
 def _is_plain(value: Any) -> bool:
@@ -291,5 +295,5 @@ def _member(field: str, kind: Any, value: Any, kinds: tuple[Any, ...], factory: 
         return Member(field, import_path, target, bound, None if factory else role)
     if is_object or object in kinds:
         return Member(field, import_path, target, bind_all(field, {}, settings) or None)
-    what = "a module" if inspect.ismodule(target) else f"{type(target).__name__}, which cannot be called"
-    raise InvalidValue(field, str(path), "MODULE.NAME of a class or function that can be imported", f"It is {what}")
+    problem = "a module" if inspect.ismodule(target) else f"{type(target).__name__}, which cannot be called"
+    raise InvalidValue(field, str(path), "MODULE.NAME of a class or function that can be imported", f"It is {problem}")

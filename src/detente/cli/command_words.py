@@ -15,7 +15,7 @@ from typing import Any
 
 from detente.cli.binding import Word, bind_all, read
 from detente.cli.naming import alternatives, in_words, loaded, parameters
-from detente.errors import InvalidValue, unknown
+from detente.errors import InvalidValue, Unquoted, unknown
 
 REQUIRED = Parameter.empty
 
@@ -91,14 +91,14 @@ class Parser:
         if _takes_several(kind) and not (len(words) == 1 and words[0].startswith("[")):
             return words
         if not words and kind is not bool and not name.endswith(".help"):
-            raise InvalidValue(name, "nothing", in_words(kind))
+            raise InvalidValue(name, Unquoted("no value"), in_words(kind))
         return words[0] if words else True if kind is bool else None
 
 
 def member_page(option: str, name: str, member: Callable[..., Any]) -> str:
     """Return the help page of one game or method: its description, its settings as options, its source."""
     if any(parameter.default is ... for parameter in parameters(member)[0].values()):
-        member = loaded(member)  # a default that an outline cannot tell
+        member = loaded(member)  # a default that an outline cannot evaluate
     docstring, described = inspect.getdoc(member) or "", documented(member)
     text, source = docstring.partition("\nArgs:\n")[0].strip(), re.search(r"^Source: .*(?:\n\s+.*)*", docstring, re.M)
     usage = f"detente COMMAND --{option} {name} [--{option}.SETTING VALUE …]"
@@ -119,7 +119,7 @@ def documented(member: Callable[..., Any]) -> dict[str, str]:
 
 def with_type(text: str, annotation: Any, default: Any) -> str:
     """Return an option's description with its type and, unless the description states it, its default."""
-    stated = default is REQUIRED or (default is None and "default" in text)
+    stated = default is REQUIRED or (default is None and "default" in text.lower())
     shown = " ".join(map(str, default)) or "none" if isinstance(default, tuple | list) else default
     return f"{text} ({in_words(annotation)}{'' if stated else f'; default {shown}'})".strip()
 

@@ -18,7 +18,7 @@ from detente.cli.naming import find, members_for, parameters
 from detente.cli.naming import named_methods as named_methods
 from detente.cli.terminal import one_line
 from detente.errors import InvalidValue, unknown
-from detente.outlines import outline
+from detente.registry.outlines import outline
 from detente.training.run_directory.status import NOT_OPTIONS
 
 if TYPE_CHECKING:
@@ -116,9 +116,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "strerror", None) or one_line(error)
         problem = "a tab; YAML is indented with spaces" if mark and "\\t" in problem else problem
-        where = f" (line {mark.line + 1})" if mark else ""
+        place = f" (line {mark.line + 1})" if mark else ""
         allowed = "a readable YAML file, saved as UTF-8 or UTF-16"
-        raise InvalidValue("config", str(path), allowed, problem + where) from error
+        raise InvalidValue("config", str(path), allowed, problem + place) from error
     if not isinstance(content, dict):
         problem = "It is empty" if content is None else f"It is a {type(content).__name__}"
         raise InvalidValue("config", str(path), "a YAML file with option names and values", problem)

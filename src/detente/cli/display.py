@@ -26,8 +26,8 @@ def print_members(table: Mapping[str, object], heading: str | Text) -> None:
     for name, member in table.items():
         line = Text.assemble("  ", (f"{name:<{max(map(len, table))}}", "bold"), f"  {summary(member)}")
         # One line each: truncated in a terminal, whole in a file or a pipe.
-        whole = not console.is_terminal
-        console.print(line, no_wrap=True, overflow="ignore" if whole else "ellipsis", crop=not whole)
+        show_all = not console.is_terminal
+        console.print(line, no_wrap=True, overflow="ignore" if show_all else "ellipsis", crop=not show_all)
 
 
 def with_progress_bar(ticks: Iterator[Tick], run: Run, name: str, target: Console = console) -> Iterator[Tick]:

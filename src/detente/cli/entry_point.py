@@ -121,5 +121,5 @@ def _complain(text: str, error: BaseException) -> None:
             return
         try:
             print(f"detente: {text}", file=sys.stderr, flush=True)
-        except OSError:  # the exit status still tells
+        except OSError:  # the exit status still reports the error
             silence(sys.stderr)

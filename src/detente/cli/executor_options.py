@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from detente.cli.binding import read
 from detente.cli.command_words import Parser
-from detente.errors import InvalidValue, unknown
+from detente.errors import InvalidValue, Unquoted, unknown
 from detente.registry import described
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def split_slurm_settings(words: Sequence[str]) -> tuple[list[str], dict[str, Any
             continue
         name, equals, value = word.removeprefix(SLURM).partition("=")
         if not equals and (not queue or queue[0].startswith("--")):
-            raise InvalidValue(f"slurm.{name}", "nothing", "a value")
+            raise InvalidValue(f"slurm.{name}", Unquoted("no value"), "a value")
         settings[name] = read(value if equals else queue.pop(0))
     return others, settings
 

@@ -51,7 +51,7 @@ class GridView:
     def __init__(self, limits: Mapping[str, Mapping[str, Any]], target: Console = console, title: str = "") -> None:
         self.limits, self.target, self.title = dict(limits), target, title
         self.tasks: dict[str, TaskID] = {}
-        self.told: set[str] = set()
+        self.printed: set[str] = set()
         self.last_print = time.monotonic()
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -74,7 +74,7 @@ class GridView:
 
         Args:
             states: the state of each cell.
-            text: text beside the first bar. Default: how many cells have ended.
+            text: text next to the first bar. Default: how many cells have ended.
             ended: how far the first bar is. Default: the number of cells that have ended.
             total: its length. Default: the number of cells.
         """
@@ -86,8 +86,8 @@ class GridView:
             self._draw(states)
             return
         for name, state in states.items():
-            if state.status in ("finished", "failed") and name not in self.told:
-                self.told.add(name)
+            if state.status in ("finished", "failed") and name not in self.printed:
+                self.printed.add(name)
                 self.target.print(f"{name}: {self._text(name, state)}", soft_wrap=True)
         if time.monotonic() - self.last_print > SECONDS:
             self.last_print = time.monotonic()

@@ -16,8 +16,8 @@ from typing import Any
 from detente.cli.terminal import one_line
 from detente.deprecated import current
 from detente.errors import InvalidValue, unknown
-from detente.outlines import Outline, outline
 from detente.registry import FOLDERS, described, described_functions, name_of
+from detente.registry.outlines import Outline, outline
 
 Table = dict[str, collections.abc.Callable[..., Any]]
 GAME, METHOD = "detente.game.Game", "detente.methods.method.Method"
@@ -83,47 +83,47 @@ def find(field: str, name: str, table: Table) -> Any:
         pass
     try:
         *modules, last = current(name).split(".")
-        found = importlib.import_module(modules[0])
+        item = importlib.import_module(modules[0])
         for part in modules[1:]:  # a submodule before a function of the same name in the package's __init__
-            path = f"{found.__name__}.{part}"
-            is_module = hasattr(found, "__path__") and importlib.util.find_spec(path)
-            found = importlib.import_module(path) if is_module else getattr(found, part)
-        return getattr(found, last)
+            path = f"{item.__name__}.{part}"
+            is_module = hasattr(item, "__path__") and importlib.util.find_spec(path)
+            item = importlib.import_module(path) if is_module else getattr(item, part)
+        return getattr(item, last)
     except Exception as error:  # a user's own module may raise anything
         allowed = "MODULE.NAME of a class or function that can be imported"
         raise InvalidValue(field, str(name), allowed, one_line(error)) from error
 
 
-def parameters(called: Any) -> tuple[dict[str, Parameter], bool]:
+def parameters(target: Any) -> tuple[dict[str, Parameter], bool]:
     """Return the keyword parameters of a callable, with their types, and whether it takes any other keyword."""
-    if isinstance(called, Outline):
-        return called.parameters()
-    inner = getattr(called, "func", called)  # of a functools.partial
+    if isinstance(target, Outline):
+        return target.parameters()
+    inner = getattr(target, "func", target)  # of a functools.partial
     generated = dataclasses.is_dataclass(inner) and inner.__dataclass_params__.init  # type: ignore[union-attr]
     initialized = inspect.isclass(inner) and not generated
     try:
-        found = inspect.signature(called).parameters
+        signature = inspect.signature(target).parameters
     except (TypeError, ValueError):  # written in C
         return {}, True
     try:
         hints = typing.get_type_hints(inner.__init__ if initialized else inner)
     except Exception:  # a user's own annotations may name anything
         hints = {}
-    known = {name: parameter for name, parameter in found.items() if parameter.kind in BY_NAME}
+    known = {name: parameter for name, parameter in signature.items() if parameter.kind in BY_NAME}
     for name, parameter in known.items():
         hint, field = hints.get(name, Any), getattr(inner, "__dataclass_fields__", {}).get(name)
         if field is not None and callable(field.default_factory):
             parameter = parameter.replace(default=field.default_factory())
         known[name] = parameter.replace(annotation=hint.type if isinstance(hint, dataclasses.InitVar) else hint)
-    return known, any(parameter.kind is Parameter.VAR_KEYWORD for parameter in found.values())
+    return known, any(parameter.kind is Parameter.VAR_KEYWORD for parameter in signature.values())
 
 
 def in_words(kind: Any, plural: bool = False) -> str:
     """Return a type in words: `float | Schedule | None` → "a number, a schedule or None"."""
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Literal, typing.Union, types.UnionType):
-        words = dict.fromkeys(repr(part) if origin is typing.Literal else in_words(part, plural) for part in parts)
-        return " or ".join(filter(None, [", ".join([*words][:-1]), [*words][-1]]))
+        words = [*dict.fromkeys(_choices(kind, plural))]
+        return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
     if origin is collections.abc.Callable:
         return "MODULE.NAME of a class or function that makes one"
     if parts:
@@ -136,3 +136,14 @@ def in_words(kind: Any, plural: bool = False) -> str:
     if phrase:
         return phrase
     return re.sub("y$", "ie", noun) + "s" if plural else f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _choices(kind: Any, plural: bool) -> collections.abc.Iterator[str]:
+    """Yield the values of a literal, or the types of a union in words."""
+    if typing.get_origin(kind) is typing.Literal:
+        yield from map(repr, typing.get_args(kind))
+    elif len(alternatives(kind)) > 1:
+        for part in alternatives(kind):
+            yield from _choices(part, plural)
+    else:
+        yield in_words(kind, plural)

@@ -13,7 +13,7 @@ KNOWN = {"torch.cuda.is_initialized": False}  # results that are certain before 
 
 
 class NoAnswer(BaseException):
-    """Raised where a result of a placeholder is asked for."""
+    """Raised where the value of a placeholder is needed."""
 
 
 def _ask(*_: object) -> NoReturn:
@@ -33,7 +33,7 @@ def _result(*arguments: object) -> Any:
 class Unknown:
     """A result of a placeholder; what is computed from it is unknown, too, and every question about it ends."""
 
-    __class__ = property(_ask)  # type: ignore[assignment]  # asked by isinstance
+    __class__ = property(_ask)  # type: ignore[assignment]  # read by isinstance
     __bool__ = __len__ = __iter__ = __contains__ = __int__ = __float__ = __index__ = __format__ = _ask
     __str__ = _ask  # type: ignore[assignment]
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = __repr__ = _ask  # type: ignore[assignment]
@@ -103,11 +103,11 @@ def _placeholder(path: str) -> _Placeholder:
 
 
 def _accept(instance: object, *_: object, **__: object) -> None:
-    """Stand for the constructor that a class of ours inherits."""
+    """Take the place of the constructor that a class of this library inherits."""
 
 
 def _inherited(instance: object, name: str) -> Any:
-    """Return an attribute that an object of ours inherits."""
+    """Return an attribute that an object of this library inherits."""
     if name.startswith("__"):
         raise AttributeError(name)
     return Unknown()
@@ -124,7 +124,7 @@ class Packages(MetaPathFinder, Loader):
         return None if fullname.partition(".")[0] in self.real else ModuleSpec(fullname, self, is_package=True)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Let a module hold whatever is asked for."""
+        """Let a module have any attribute."""
 
         def __getattr__(name: str) -> Any:
             if name.startswith("__"):

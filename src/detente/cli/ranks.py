@@ -102,12 +102,12 @@ def continues(
     from detente.training.run_directory.lock import take_over
     from detente.training.run_directory.status import run_status
 
-    again = any(everyones(restarted(), ranks))
+    is_restarted = any(everyones(restarted(), ranks))
     status = run_status(directory, described)
     if status not in ("finished", "unfinished"):
         return False
     same_launch = launch() != "" and read_configuration(directory).get("launch") == launch()
-    same_job = again or (same_launch and (status == "unfinished" or not overwrite))
+    same_job = is_restarted or (same_launch and (status == "unfinished" or not overwrite))
     if same_job and is_first(ranks):  # the former rank 0 may have been on a machine that was lost
         take_over(directory)
     return resume or same_job
@@ -119,7 +119,7 @@ def printing_once(error: BaseException) -> Iterator[bool]:
     if not one_of_several():
         yield True
         return
-    from detente.training.distributed import tells, told
+    from detente.training.distributed import announce_printed, tells
 
     yield tells(error)
-    told()
+    announce_printed()

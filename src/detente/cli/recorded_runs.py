@@ -27,7 +27,7 @@ def from_directory(directory: Path) -> tuple[Parser, SimpleNamespace]:
     from detente.training.run_directory.description import built_in_python, read_configuration
 
     if built_in_python(read_configuration(directory)):
-        hint = "A Python call such as detente.compare made this one; the same call goes on with it"
+        hint = "A Python call such as detente.compare made this one; the same call continues it"
         raise InvalidValue("run", str(directory), allowed, hint)
     folder = str(read_configuration(directory).get("folder") or "")
     if folder and folder not in sys.path:

@@ -1,10 +1,9 @@
 """Mistakes that show without PyTorch, found before it is imported, which takes seconds.
 
-Where a command first imports `torch`, or NumPy, the process is forked. The copy goes on without them: they, and every
-other package that is not imported yet, are placeholders, whose results are unknown. As soon as one is asked for, the
+Where a command first imports `torch`, or NumPy, the process is forked. The copy continues without them: they, and every
+other package that is not imported yet, are placeholders, whose results are unknown. As soon as one is needed, the
 copy ends without an answer. If it finds a mistake in what the user typed, the command ends with that; otherwise the
-packages are imported. So a rule has one home, the constructor or command that it belongs to. The copy changes nothing
-outside.
+packages are imported. So each rule is stated once, in its constructor or command. The copy changes nothing outside.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ SLOW = ("numpy", "torch")  # whichever a command imports first
 HARMLESS = ("os.listdir", "os.scandir", "os.walk", "os.fwalk", "os.putenv", "os.unsetenv")
 CHANGES = ("os.", "fcntl.", "shutil.", "socket.", "sqlite3.", "subprocess.", "tempfile.", "urllib.")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-_COPY: dict[str, int] = {}  # in the copy, the pipe that it tells a mistake through
+_COPY: dict[str, int] = {}  # in the copy, the pipe through which it reports a mistake
 
 
 class Mistake(BaseException):
@@ -98,7 +97,7 @@ def _is_certain(error: BaseException) -> bool:
 
 
 def _fork() -> None:
-    """Fork the process; in the original, wait for the copy, and raise the `Mistake` that it tells."""
+    """Fork the process; in the original, wait for the copy, and raise the `Mistake` that it reports."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -119,7 +118,7 @@ def _fork() -> None:
 
 
 def _end(error: BaseException | None = None) -> None:
-    """End the copy, which tells a certain mistake; without effect in the original."""
+    """End the copy, which reports a certain mistake; without effect in the original."""
     if _COPY:
         try:
             if error is not None and _is_certain(error):

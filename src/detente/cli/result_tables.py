@@ -32,8 +32,8 @@ def outcome_table(paths: list[Path]) -> Table:
     rows = []
     for index in range(len(runs)):
         cells = []
-        for row, standing in enumerate(ranked):
-            outcome = standing.outcomes[index]
+        for row, ranking in enumerate(ranked):
+            outcome = ranking.outcomes[index]
             diverged = f"{len(outcome.diverged)} diverged" if outcome.diverged else ""
             pair = comparison.pairs[row].get(index) if comparison else None
             lines = [format_interval(outcome.interval) if outcome.interval else "–", diverged]

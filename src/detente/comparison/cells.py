@@ -21,7 +21,7 @@ from detente.training.run_directory.status import run_status
 
 @dataclass(frozen=True)
 class Cell:
-    """One training of a grid. Its run directory says how far it has come, so a second call goes on from there.
+    """One training of a grid. Its run directory says how far it has come, so a second call continues from there.
 
     Args:
         name: its name in the grid.
@@ -44,7 +44,7 @@ class Cell:
     command: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
 
 
-def given(run: Run) -> Run:
+def same_run(run: Run) -> Run:
     """Return the run itself; with `functools.partial`, what makes the run of a cell that was built in Python."""
     return run
 

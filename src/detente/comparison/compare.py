@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from detente.comparison.budget import Budget
-from detente.comparison.cells import Cell, given
+from detente.comparison.cells import Cell, same_run
 from detente.comparison.config import SEEDS, ComparisonConfig, baseline_label, run_label
 from detente.comparison.grid import GridState, carry_out_grid, last_state, named_executor, require_success
 from detente.errors import InvalidValue, require
@@ -87,7 +87,7 @@ def train_all(
     executor: Executor,
     overwrite: bool = False,
     split_seeds: bool = False,
-    make: Make = lambda run, described: partial(given, run),
+    make: Make = lambda run, described: partial(same_run, run),
 ) -> Iterator[GridState]:
     """Train runs into a folder on an executor, join the seeds of those that are split, and yield the grid's states.
 
@@ -143,7 +143,7 @@ def read_statuses(
             allowed = "a new directory, or one that contains the same run"
             hint = "Choose another folder, or replace its content with --overwrite"
             if split or status == "unfinished":
-                hint = f"It was begun {'with' if split else 'without'} --split-seeds; go on with it in the same way"
+                hint = f"It was begun {'with' if split else 'without'} --split-seeds; continue it in the same way"
             raise InvalidValue("out", str(folder / label), allowed, hint)
         elif status == "finished" and (folder / label / PARTS).is_dir():  # killed at the end of joining
             shutil.rmtree(folder / label / PARTS)

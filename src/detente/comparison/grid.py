@@ -56,7 +56,7 @@ def carry_out_grid(cells: Sequence[Cell], executor: Executor, folder: Path) -> G
     """Train all cells, and yield the state of the grid about twice a second and at its end.
 
     A cell that fails does not end the others. When the iterator is closed, by Ctrl-C or otherwise, the cells in flight
-    are stopped and saved; the same call goes on with them.
+    are stopped and saved; the same call continues them.
 
     Args:
         cells: the cells, with different names.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from detente.comparison.budget import Budget
-from detente.comparison.cells import Cell, given, require_portable, train_cell
+from detente.comparison.cells import Cell, require_portable, same_run, train_cell
 from detente.comparison.config import TRIAL_SEEDS
 from detente.comparison.grid import POLL_SECONDS, CellState, GridState, named_executor
 from detente.comparison.search_space import Range, parse_space, word
@@ -33,7 +33,7 @@ from detente.training.run_directory.directory import lock_directory, write_text
 DescribedRun = tuple[Run, dict[str, Any]]
 Build = Callable[[Mapping[str, Any]], DescribedRun]
 SHARES = (1 / HALVING**2, 1 / HALVING, 1.0)  # of the budget at each rung
-ASKED = ("over", "metric", "pruning", "seed", "run")  # what must be the same when a search goes on
+COMPARED = ("over", "metric", "pruning", "seed", "run")  # what must be the same when a search continues
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def search(
         game: the game.
         method: returns the method for given arguments, e.g. `methods.consensus`.
         over: the range of each argument: "log:1e-5:1e-2", "linear:0:1", "int:1:5" or "choice:sgd,adam".
-        out: output folder, with one run directory per trial. The same call again goes on with the search.
+        out: output folder, with one run directory per trial. The same call again continues the search.
         trials: number of trials in all.
         budget: limit for each seed of a trial, e.g. "2e4grads". Default: `steps` in `settings`.
         metric: the metric that decides. Default: the first that can rank learning rates.
@@ -148,7 +148,7 @@ def search(
         return "", f"{getattr(method, '__name__', 'method')}({arguments})"
 
     seeds = tuple(seeds)
-    make = lambda run, _: partial(given, run)  # noqa: E731
+    make = lambda run, _: partial(same_run, run)  # noqa: E731
     words = "" if limit is None else str(limit)
     plan = SearchPlan(space, build, make, name, measured, trials, words, pruning, seed, lines)
     for _ in searching(plan, named_executor(executor), Path(out)):
@@ -184,8 +184,8 @@ class _Search:
 
     def __init__(self, plan: SearchPlan, executor: Executor, folder: Path) -> None:
         self.plan, self.executor, self.folder = plan, executor, folder
-        self.asked = self._asked()
-        _require_same(folder / FILE, self.asked)
+        self.description = self._description()
+        _require_same(folder / FILE, self.description)
         self.study = Study(folder, plan.space, plan.measured.better, plan.seed)
         self.waiting: deque[Any] = deque()
         self.lines: dict[int, tuple[str, str]] = {}  # of the best trial
@@ -219,7 +219,7 @@ class _Search:
         write_search_report(self.folder)
 
     def _next(self) -> Cell | None:
-        """Return the next cell: a trial that goes on, or a new one; None if there is none."""
+        """Return the next cell: a trial that continues, or a new one; None if there is none."""
         while self.waiting or len(self.study.trials()) < self.plan.trials:
             trial = self.waiting.popleft() if self.waiting else self.study.ask()
             rung, name = self.study.next_rung(trial), trial_name(trial.number)
@@ -236,17 +236,19 @@ class _Search:
         return None
 
     def _end(self, ended: Ended) -> None:
-        """Record that a trial has come to its rung, and decide whether it goes on."""
+        """Record that a trial has come to its rung, and decide whether it continues."""
         trial, rung, cell = self.in_flight.pop(ended.key)
         if ended.status == "failed":
             self.study.end(trial, "failed", error=ended.error)
-        if ended.status != "done":  # one that was stopped from outside goes on in the next call
+        if ended.status != "done":  # one that was stopped from outside continues in the next call
             return
         progress, history = read_progress(cell.directory), metric_history(cell.directory, self.plan.metric)
         last = [history[seed][-1][1] for seed in cell.described["seeds"] if history.get(seed)]
         if progress.diverged or len(last) < len(cell.described["seeds"]):
-            lost = f"seed {', '.join(map(str, progress.diverged))}" if progress.diverged else "the metric has no value"
-            self.study.end(trial, "diverged", error=lost)
+            reason = (
+                f"seed {', '.join(map(str, progress.diverged))}" if progress.diverged else "the metric has no value"
+            )
+            self.study.end(trial, "diverged", error=reason)
             return
         value = sum(last) / len(last)
         if cell.share >= 1:
@@ -256,11 +258,11 @@ class _Search:
         else:
             self.waiting.appendleft(trial)
 
-    def _asked(self) -> dict[str, Any]:
+    def _description(self) -> dict[str, Any]:
         plan = self.plan
         run, described = plan.build({name: each.ends()[0] for name, each in plan.space.items()})
         steps = {"steps": run.steps, "seconds": run.seconds, "seeds": list(run.seeds)}
-        asked = {
+        description = {
             "over": {name: str(each) for name, each in plan.space.items()},
             "metric": plan.metric,
             "title": plan.measured.title or plan.metric.replace("_", " ").capitalize(),
@@ -271,7 +273,7 @@ class _Search:
             "budget": plan.budget or f"{run.steps:,} steps",
             "run": {**described, **steps},
         }
-        return json.loads(json.dumps(asked, default=str))
+        return json.loads(json.dumps(description, default=str))
 
     def _write(self) -> dict[str, Any]:
         """Write the record, and return it."""
@@ -279,7 +281,12 @@ class _Search:
         for trial in trials:
             trial["directory"] = f"trials/{trial_name(trial['number'])}"
             trial["steps"] = read_progress(self.folder / trial["directory"]).step
-        record = {**self.asked, "planned": self.plan.trials, "importance": self.study.importance(), "trials": trials}
+        record = {
+            **self.description,
+            "planned": self.plan.trials,
+            "importance": self.study.importance(),
+            "trials": trials,
+        }
         best = best_of(record)
         if best and best["number"] not in self.lines:
             self.lines = {best["number"]: self.plan.lines(best["parameters"])}
@@ -350,7 +357,7 @@ def _cell(plan: SearchPlan, name: str, folder: Path, run: Run, described: dict[s
     return Cell(name, directory, described, plan.make(run, described), at[min(rung, len(at) - 1)])
 
 
-def _require_same(path: Path, asked: Mapping[str, Any]) -> None:
+def _require_same(path: Path, description: Mapping[str, Any]) -> None:
     """Raise `InvalidValue` if a folder contains another search."""
     if not path.exists():
         return
@@ -358,7 +365,7 @@ def _require_same(path: Path, asked: Mapping[str, Any]) -> None:
         recorded = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    different = [name for name in ASKED if recorded.get(name) != asked[name]]
+    different = [name for name in COMPARED if recorded.get(name) != description[name]]
     if different:
         before = ", ".join(f"{name}={word(value)}" for name, value in recorded.get("over", {}).items())
         hint = f"It holds a search over {before} that differs in: {', '.join(different)}. Choose another folder"

@@ -37,8 +37,8 @@ class Range:
         finite = math.isfinite(self.low) and math.isfinite(self.high)
         require(finite and self.low < self.high, "over", str(self), f"{ALLOWED}, with LOW < HIGH")
         require(self.kind != "log" or self.low > 0, "over", str(self), "log:LOW:HIGH with LOW > 0")
-        whole = self.low == round(self.low) and self.high == round(self.high)
-        require(self.kind != "int" or whole, "over", str(self), "int:LOW:HIGH with integers")
+        is_integer = self.low == round(self.low) and self.high == round(self.high)
+        require(self.kind != "int" or is_integer, "over", str(self), "int:LOW:HIGH with integers")
 
     @classmethod
     def parse(cls, name: str, text: str) -> Range:
@@ -51,10 +51,10 @@ class Range:
         Raises:
             InvalidValue: the text is not a range.
         """
-        kind, colon, rest = text.partition(":")
+        kind, colon, numbers = text.partition(":")
         if kind == "choice" and colon:
-            return cls("choice", choices=tuple(_value(word.strip()) for word in rest.split(",") if word.strip()))
-        kind, ends = (kind, rest) if kind in ("log", "linear", "int") else ("linear", text)
+            return cls("choice", choices=tuple(_value(word.strip()) for word in numbers.split(",") if word.strip()))
+        kind, ends = (kind, numbers) if kind in ("log", "linear", "int") else ("linear", text)
         try:
             low, high = map(float, ends.split(":"))
         except ValueError as error:

@@ -14,14 +14,14 @@ from detente.comparison.search_space import Range
 from detente.errors import InvalidValue
 
 JOURNAL = "journal.jsonl"  # Optuna's record of the study, one operation a line
-HALVING = 3  # of the trials that have come to a rung, the best third goes on
+HALVING = 3  # of the trials that have come to a rung, the best third continues
 
 
 class Study:
     """Optuna's study in a folder: the tree-structured Parzen estimator proposes, and successive halving prunes.
 
     The proposal for a trial depends on the trials before it and on the seed alone, so that a search that was
-    interrupted goes on as if it had not been.
+    interrupted continues as if it had not been.
 
     Args:
         folder: folder of the search, which this process has locked.
@@ -113,8 +113,10 @@ class Study:
         try:
             with _quiet():
                 importance = importlib.import_module("optuna.importance")
-                found = importance.get_param_importances(self.study, evaluator=importance.PedAnovaImportanceEvaluator())
-            return {name: float(share) for name, share in found.items()}
+                shares = importance.get_param_importances(
+                    self.study, evaluator=importance.PedAnovaImportanceEvaluator()
+                )
+            return {name: float(share) for name, share in shares.items()}
         except Exception:  # Optuna raises many kinds, e.g. if all values are equal
             return {}
 

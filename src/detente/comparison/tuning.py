@@ -75,7 +75,7 @@ def _tune_run(
     announce: Callable[[str], None],
 ) -> DescribedRun:
     description = describe_trials(run, described)
-    entry: dict[str, Any] = {"asked": description, "trials": [], "best": None, "remark": ""}
+    entry: dict[str, Any] = {"description": description, "trials": [], "best": None, "remark": ""}
     choices = runs_by_rate(run, described, requested, rebuild)
     if not choices:
         entry["remark"] = "its configuration sets no learning rate of its optimizers, so none was swept"
@@ -132,7 +132,8 @@ def runs_by_rate(
 def recorded_trials(recorded: dict[str, Any], description: dict[str, Any]) -> list[sweep.Trial]:
     """Return the recorded trials if their description is equal to this one."""
     try:
-        equal = recorded["asked"] == json.loads(json.dumps(description))
+        stored = recorded["description"] if "description" in recorded else recorded["asked"]  # of an earlier release
+        equal = stored == json.loads(json.dumps(description))
         return [sweep.Trial(**trial) for trial in recorded["trials"]] if equal else []
     except (KeyError, TypeError):
         return []

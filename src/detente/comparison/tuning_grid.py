@@ -80,10 +80,15 @@ def sweep_on(
     require_success(states)
     recorded = read_recorded(folder / TUNING)
     for label, (run, described) in runs.items():
-        asked = describe_trials(run, described)
+        description = describe_trials(run, described)
         new = [_trial(cell, run, rate) for (name, rate), cell in cells.items() if name == label]
-        trials = sorted([*recorded_trials(recorded.get(label, {}), asked), *new], key=lambda trial: trial.rate)
-        recorded[label] = {"asked": asked, "trials": [asdict(trial) for trial in trials], "best": None, "remark": ""}
+        trials = sorted([*recorded_trials(recorded.get(label, {}), description), *new], key=lambda trial: trial.rate)
+        recorded[label] = {
+            "description": description,
+            "trials": [asdict(trial) for trial in trials],
+            "best": None,
+            "remark": "",
+        }
     write_text(folder / TUNING, json.dumps({"methods": recorded}, indent=1))
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 

@@ -55,8 +55,8 @@ class Change:
         game = {**self.game, **other.game}
         if "penalties" in self.game and "penalties" in other.game:
             kinds = {_kind(penalty) for penalty in other.game["penalties"]}
-            kept = [penalty for penalty in self.game["penalties"] if _kind(penalty) not in kinds]
-            game["penalties"] = (*kept, *other.game["penalties"])
+            penalties = [penalty for penalty in self.game["penalties"] if _kind(penalty) not in kinds]
+            game["penalties"] = (*penalties, *other.game["penalties"])
         if not other.method:
             return replace(self, game=game)
         return Change(game, other.method, other.settings)
@@ -117,15 +117,15 @@ class Case:
 
     @cached_property
     def units(self) -> Units | None:
-        """The units in which the networks shall work, if they do not work in the data's own."""
+        """The units in which the networks should work, if they do not work in the data's own."""
         present = units_of(self.module("discriminator"))
         return present or (units_for(self.gan) if self.rescales else None)
 
     @cached_property
     def rescales(self) -> bool:
-        """Whether the networks shall work in standard units, and do not yet.
+        """Whether the networks should work in standard units, and do not yet.
 
-        They shall if the data's scale is found wrong, or if a column's mean is more than two standard deviations from
+        They should if the data's scale is found wrong, or if a column's mean is more than two standard deviations from
         0, or its standard deviation not in [0.2, 5]: initial networks have inputs and outputs near 0 and 1 in mind.
         """
         if bool((self.real == self.real[:1]).all()) or units_of(self.module("discriminator")) is not None:
@@ -253,10 +253,10 @@ class Case:
     @property
     def rates_are_off(self) -> bool:
         """Whether the method's rates are unknown, more than a factor of 5 apart, or that far from suitable ones."""
-        own = [self.own_rates.get(name) for name in (self.gan.generator, self.gan.discriminator)]
-        if None in own:
+        rates = [self.own_rates.get(name) for name in (self.gan.generator, self.gan.discriminator)]
+        if None in rates:
             return True
-        generator, discriminator = map(float, own)  # pyright: ignore[reportArgumentType]
+        generator, discriminator = map(float, rates)  # pyright: ignore[reportArgumentType]
         pairs = [(generator, discriminator), *((r, self.rate("generator")) for r in (generator, discriminator))]
         return any(not 1 / RATIO <= a / b <= RATIO for a, b in pairs)
 

@@ -1,4 +1,4 @@
-"""Losses of ours instead of the user's, on batches apart."""
+"""The library's losses in place of the user's, on separate batches."""
 
 from __future__ import annotations
 

@@ -66,18 +66,18 @@ def changed_words(words: Sequence[str], change: Change) -> list[str]:
         part for word in words for part in (word.split("=", 1) if word.startswith("--") and "=" in word else [word])
     ]
     require("--game" in split, "words", list(words), "options with --game")
-    kept: list[str] = []
+    remaining: list[str] = []
     skipping = False
     for word in split:
         if word.startswith("--"):
             skipping = bool(change.method) and (word == "--method" or word.startswith("--method."))
             if change.game and word == "--game":
-                kept += ["--game", "changed"]
+                remaining += ["--game", "changed"]
             if change.game and (word == "--game" or word.startswith("--game.")):
                 word = f"--game.game{word.removeprefix('--game')}"
         if not skipping:
-            kept.append(word)
-    return [*kept, *command_words(change)]
+            remaining.append(word)
+    return [*remaining, *command_words(change)]
 
 
 def _arguments(settings: Mapping[str, Any], imports: set[tuple[str, str]]) -> list[str]:

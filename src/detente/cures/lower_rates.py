@@ -26,6 +26,6 @@ class LowerRates(Cure):
 
     def __call__(self, case: Case) -> Change | None:
         """Return the change, or None if it does not apply."""
-        own = max(case.own_rates.values(), default=case.balanced)
-        rate = float(f"{min(case.balanced, own) / 5:.1g}")
+        largest_rate = max(case.own_rates.values(), default=case.balanced)
+        rate = float(f"{min(case.balanced, largest_rate) / 5:.1g}")
         return Change(case.in_order, "averaged", case.averaged(rate, (0.5, 0.999)))

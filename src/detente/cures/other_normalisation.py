@@ -10,7 +10,7 @@ from detente.modules.replaced_layers import has_idle_norms, has_layers
 
 
 class OtherNormalisation(Cure):
-    """Replace the discriminator's BatchNorm by layer norm, and mend normalisation that does not work.
+    """Replace the discriminator's BatchNorm by layer norm, and repair normalisation that does not work.
 
     In both networks, normalisation of maps of one pixel is skipped. Statistics of the generator's BatchNorm that hardly
     follow the data get their usual momentum.

@@ -106,15 +106,15 @@ def _is_general(candidate: Candidate) -> bool:
 
 def _cures(case: Case, may_change_networks: bool) -> dict[str, tuple[Cure, Change]]:
     """Return the cures that apply, by name, with their changes."""
-    found: dict[str, tuple[Cure, Change]] = {}
+    cures_by_name: dict[str, tuple[Cure, Change]] = {}
     for name, kind in members("cures").items():
         cure = kind()
         if cure.changes_networks and not may_change_networks:
             continue
         change = cure(case)
         if change is not None and (change.game or change.method):
-            found[name] = (cure, change)
-    return found
+            cures_by_name[name] = (cure, change)
+    return cures_by_name
 
 
 def _alternatives(case: Case, cures: Mapping[str, tuple[Cure, Change]]) -> list[Candidate]:
@@ -124,20 +124,20 @@ def _alternatives(case: Case, cures: Mapping[str, tuple[Cure, Change]]) -> list[
         for name, (cure, change) in cures.items()
         if not cure.is_certain(case) and name != STRONG
     }
-    rates, found = single.get("balanced_rates"), []
+    rates, candidates = single.get("balanced_rates"), []
     for name, candidate in single.items():
         if name == "batches_apart" or candidate.change.method or rates is None or not case.rates_are_off:
-            found.append(candidate)
+            candidates.append(candidate)
         elif candidate.chance >= LEAST or name == "r1_penalty":
-            found.append(replace(rates.then(candidate), title=f"{candidate.title}, with suitable learning rates"))
+            candidates.append(replace(rates.then(candidate), title=f"{candidate.title}, with suitable learning rates"))
     if rates is not None:
         for name in ("r1_penalty", "spectral_normalisation", "input_noise", "averaged_generator"):
             other = single.get(name)
             if other is not None and (other.chance >= LEAST or name == "r1_penalty"):
-                found.append(rates.then(other) if not other.change.method else other)
+                candidates.append(rates.then(other) if not other.change.method else other)
     if (apart := single.get("batches_apart")) is not None and rates is not None and case.rates_are_off:
-        found.append(_renamed(case, apart.then(rates)))
-    return found
+        candidates.append(_renamed(case, apart.then(rates)))
+    return candidates
 
 
 def _strong(case: Case, cures: Mapping[str, tuple[Cure, Change]], base: Candidate | None) -> Candidate | None:

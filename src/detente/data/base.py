@@ -131,11 +131,11 @@ def rows_to_read(count: int) -> Tensor | None:
 
     A batch that is some times as large as expected has so many parts for each sample, next to each other.
     """
-    wanted = _READ.get()
-    if wanted is None or count % wanted[0]:
+    selection = _READ.get()
+    if selection is None or count % selection[0]:
         return None
-    parts = count // wanted[0]
-    return (wanted[1].unsqueeze(1) * parts + torch.arange(parts)).flatten()
+    parts = count // selection[0]
+    return (selection[1].unsqueeze(1) * parts + torch.arange(parts)).flatten()
 
 
 def in_whole_batch(part: Tensor, rows: Tensor, count: int) -> Tensor:
@@ -145,9 +145,9 @@ def in_whole_batch(part: Tensor, rows: Tensor, count: int) -> Tensor:
     """
     shape = (count, *part.shape[1:])
     if part.device.type == "cpu":
-        whole = torch.from_numpy(np.zeros(math.prod(shape) * part.element_size(), np.uint8)).view(part.dtype)
-        whole = whole.reshape(shape)
+        expanded = torch.from_numpy(np.zeros(math.prod(shape) * part.element_size(), np.uint8)).view(part.dtype)
+        expanded = expanded.reshape(shape)
     else:
-        whole = part.new_zeros(shape)
-    whole[rows.to(part.device)] = part
-    return whole
+        expanded = part.new_zeros(shape)
+    expanded[rows.to(part.device)] = part
+    return expanded

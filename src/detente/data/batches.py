@@ -1,4 +1,4 @@
-"""Batches of any form for `detente.Networks`: from data of ours, a DataLoader, an iterable, a callable or tensors."""
+"""Batches of any form for `detente.Networks`: from a `Data`, a DataLoader, an iterable, a callable or tensors."""
 
 from __future__ import annotations
 
@@ -373,29 +373,30 @@ class _Stream(Batches):
         if not self.restores or generator not in self._streams:
             return b""
         loader, content = self._streams[generator][0], io.BytesIO()
-        own = getattr(loader, "generator", None)  # which orders the following epochs; the loader's state omits it
-        torch.save((loader.state_dict(), own.get_state() if isinstance(own, torch.Generator) else None), content)
+        order = getattr(loader, "generator", None)  # of the following epochs; the loader's state omits it
+        order = order.get_state() if isinstance(order, torch.Generator) else None
+        torch.save((loader.state_dict(), order), content)
         return content.getvalue()
 
     def restore(self, generator: torch.Generator, position: bytes) -> None:
         if self.restores and position:
             loader = _copied(self.source)
-            state, own = torch.load(io.BytesIO(position), weights_only=True)
+            state, order = torch.load(io.BytesIO(position), weights_only=True)
             loader.load_state_dict(state)
             with _seeded(generator.clone_state()):
                 self._start(generator, loader)
-            if own is not None:
-                loader.generator.set_state(own)
+            if order is not None:
+                loader.generator.set_state(order)
 
 
 def _copied(source: Any) -> Any:
     """Return a copy of a DataLoader or another iterable, whose samplers and generators are copies, but not its data."""
-    kept = {id(part): part for part in (getattr(source, "dataset", None),) if part is not None}
+    memo = {id(part): part for part in (getattr(source, "dataset", None),) if part is not None}
     duplicate = copy.copy(source)
     if isinstance(source, DataLoader):
         for name, value in vars(source).items():
             if isinstance(value, Sampler | BatchSampler | torch.Generator):
-                vars(duplicate)[name] = copy.deepcopy(value, kept)
+                vars(duplicate)[name] = copy.deepcopy(value, memo)
     return duplicate
 
 

@@ -29,15 +29,15 @@ class Shuffled:
         self.source, self.pool = source, pool
 
     def __iter__(self) -> Iterator[Any]:
-        kept: list[Any] = []
+        batches: list[Any] = []
         numbers = 0
         for batch in self.source:
-            kept.append(batch)
+            batches.append(batch)
             numbers += sum(x.numel() for x in tree_flatten(batch)[0] if isinstance(x, Tensor))
-            if numbers >= self.pool and len(kept) > 1:
-                yield from _mixed(kept)
-                kept, numbers = [], 0
-        yield from _mixed(kept)
+            if numbers >= self.pool and len(batches) > 1:
+                yield from _mixed(batches)
+                batches, numbers = [], 0
+        yield from _mixed(batches)
 
 
 def _mixed(batches: list[Any]) -> Iterator[Any]:

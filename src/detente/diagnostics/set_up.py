@@ -19,5 +19,7 @@ class SetUp(Diagnostic):
     def __call__(self, context: DiagnosticContext) -> Diagnosis:
         """Return one line for each finding."""
         return Diagnosis(
-            lines=[f"Set-up, {found} ({found.certainty:.0%} sure)" for found in inspect(context.game, context.method)]
+            lines=[
+                f"Set-up, {finding} ({finding.certainty:.0%} sure)" for finding in inspect(context.game, context.method)
+            ]
         )

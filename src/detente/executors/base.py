@@ -1,7 +1,7 @@
 """The base classes of executors, which carry out the tasks of a grid: in this process, in others, or on a cluster.
 
 A task is a generator function at the top level of a module. It does its work piece by piece and yields in between;
-when it is called again with the same item, it goes on where it ended. So an executor needs to know nothing of
+when it is called again with the same item, it continues where it ended. So an executor needs to know nothing of
 checkpoints: it calls again what did not end.
 """
 
@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 from detente.errors import InvalidValue
 
 Task = Callable[[Any], Iterator[object]]
-TRIES = 3  # how often a task is begun that ends without a word
+TRIES = 3  # how often a task is started that ends without an error
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Ended:
 
     Args:
         key: the task's key.
-        status: "done"; "stopped" before its end, so that calling it again goes on with it; or "failed".
+        status: "done"; "stopped" before its end, so that calling it again continues it; or "failed".
         error: why it failed, in one line; empty otherwise.
     """
 
@@ -124,4 +124,4 @@ def in_one_line(error: BaseException) -> str:
 
 def without_a_word(times: int) -> str:
     """Return the error of a task whose process ended so many times without saying why."""
-    return f"its process ended {times} times without a word, as when it is killed or the memory is full"
+    return f"its process ended {times} times without an error message; it may have been killed, or the memory was full"

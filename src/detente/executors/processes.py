@@ -185,13 +185,13 @@ def _carry_out(key: str, work: bytes) -> Ended:
         end = carry_out(key, task, item)
     except KeyboardInterrupt:
         end = Ended(key, "stopped")
-    except Exception as error:  # e.g. a module of the user's that cannot be imported here
+    except Exception as error:  # e.g. a user's module that cannot be imported here
         end = Ended(key, "failed", in_one_line(error))
     finally:
         _is_busy = False
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
-        os._exit(0)  # nobody waits for the answer
+        os._exit(0)  # no process waits for the answer
     return end
 
 

@@ -77,7 +77,7 @@ class _Work:
         return carry_out(self.key, self.task, self.item, _once_a_second(self.stop.exists))
 
     def checkpoint(self) -> Any:
-        """Return the job that goes on with this one."""
+        """Return the job that continues this one."""
         return importlib.import_module("submitit").helpers.DelayedSubmission(self)
 
 
@@ -118,7 +118,7 @@ class _Session(Session):
         self.jobs[key] = self.executor.submit(work), work, tries
 
     def _ended(self, key: str) -> Ended | None:
-        """Return how a job ended; None if it ended without a word and was begun again."""
+        """Return how a job ended; None if it ended without an error and was started again."""
         job, work, tries = self.jobs.pop(key)
         try:
             return job.result()
@@ -127,19 +127,19 @@ class _Session(Session):
                 self._begin(key, work, tries + 1)
                 return None
             return Ended(key, "failed", f"{without_a_word(tries)} ({in_one_line(error)[:200]})")
-        except Exception as error:  # e.g. a module of the user's that cannot be imported there
+        except Exception as error:  # e.g. a user's module that cannot be imported there
             return Ended(key, "failed", in_one_line(error))
 
 
 def _once_a_second(question: Callable[[], bool]) -> Callable[[], bool]:
-    """Return the question, asked at most once a second; in between its answer is no."""
+    """Return a function that calls `question` at most once a second, and returns False in between."""
     last = time.monotonic()
 
-    def asked() -> bool:
+    def throttled() -> bool:
         nonlocal last
         if time.monotonic() - last < 1.0:
             return False
         last = time.monotonic()
         return question()
 
-    return asked
+    return throttled

@@ -141,14 +141,14 @@ def _part_field(
     game: Game, vectors: Vectors, buffers: Buffers, part: Batch, t: Tensor, players: tuple[str, ...]
 ) -> Evaluation:
     """Return the field on one part of a finite game; every rank evaluates all of a part that cannot be divided."""
-    current, whole = ranks(), game.with_step({name: tensor.to(t.device) for name, tensor in part.items()}, t)
+    current, complete_batch = ranks(), game.with_step({name: tensor.to(t.device) for name, tensor in part.items()}, t)
     if current is None:
-        return vector_field(game, vectors, buffers, whole, players)
+        return vector_field(game, vectors, buffers, complete_batch, players)
     if any(len(tensor) % current.count for tensor in part.values() if tensor.dim()):
         with together(None):
-            evaluation = vector_field(game, vectors, buffers, whole, players)
+            evaluation = vector_field(game, vectors, buffers, complete_batch, players)
         return evaluation_over_ranks(evaluation)  # the same on all ranks to the bit
-    own_rows = rows(whole, current, game.evaluation_settings.accumulate)
+    own_rows = rows(complete_batch, current, game.evaluation_settings.accumulate)
     return vector_field(game, vectors, buffers, own_rows, players)
 
 
@@ -167,18 +167,18 @@ def _coupling(game: Game) -> str:
     device = next(iter(vectors.values())).device  # the modules and the generator may be on different devices
     zero = torch.zeros((), dtype=torch.int64, device=device)
     batches = [{name: tensor.to(device) for name, tensor in game.draw(generator).items()} for _ in range(4)]
-    whole = game.with_step({name: tensor for name, tensor in batches[0].items() if not tensor.dim()}, zero)
+    complete_batch = game.with_step({name: tensor for name, tensor in batches[0].items() if not tensor.dim()}, zero)
     samples = {name: torch.cat([batch[name][:1] for batch in batches]) for name in batches[0] if batches[0][name].dim()}
-    joint = vector_field(game, vectors, buffers, samples | whole).field
+    joint = vector_field(game, vectors, buffers, samples | complete_batch).field
     try:
         separately = [
             vector_field(
-                game, vectors, buffers, {name: values[i : i + 1] for name, values in samples.items()} | whole
+                game, vectors, buffers, {name: values[i : i + 1] for name, values in samples.items()} | complete_batch
             ).field
             for i in range(len(batches))
         ]
     except Exception as error:  # BatchNorm raises on a batch of one sample
-        return f"a sample cannot stand alone: {str(error).partition(chr(10))[0]}"
+        return f"a single sample cannot be evaluated: {str(error).partition(chr(10))[0]}"
     for name, block in joint.items():
         gradients = torch.stack([values[name] for values in separately])
         if (gradients.mean(0) - block).norm() > 0.01 * gradients.norm(dim=1).mean():  # far above rounding

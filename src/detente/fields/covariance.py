@@ -68,8 +68,8 @@ class Covariance(Field):
         batch, kind = game.draw(generator), type(game).__name__
         sizes = {len(tensor) for tensor in batch.values() if tensor.dim()}
         require(bool(sizes), "game", kind, "a game with samples, since V is a covariance over the samples of a batch")
-        enough = len(sizes) == 1 and max(sizes) > 1
-        require(enough, "batch", sorted(sizes), "at least 2 samples, since one has no covariance")
+        splits_batch = len(sizes) == 1 and max(sizes) > 1
+        require(splits_batch, "batch", sorted(sizes), "at least 2 samples, since one has no covariance")
         drawing = getattr(game, "stochastic", False)
         require(not drawing, "game", kind, "a game whose layers draw no random numbers (dropout does)")
         for name, module in getattr(game, "modules", {}).items():

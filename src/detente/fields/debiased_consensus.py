@@ -72,14 +72,14 @@ def _count(batch: Batch) -> int:
 
 def _mean_of_pulls(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...]) -> Vectors:
     """Return the mean over samples of J_iᵀv_i, in chunks of as many samples as memory allows."""
-    whole = {name: tensor for name, tensor in batch.items() if not tensor.dim()}
+    numbers = {name: tensor for name, tensor in batch.items() if not tensor.dim()}
     samples = {name: tensor for name, tensor in batch.items() if tensor.dim()}
     count = _count(batch)
     at_once = max(1, NUMBERS_AT_ONCE // sum(vector.numel() for vector in vectors.values()))
 
     def pull(at: Vectors, sample: Batch) -> Vectors:
         batch_of_one = {name: tensor.unsqueeze(0) for name, tensor in sample.items()}
-        return vector_jacobian(game, at, buffers, {**batch_of_one, **whole}, columns=players)[1]
+        return vector_jacobian(game, at, buffers, {**batch_of_one, **numbers}, columns=players)[1]
 
     total: Vectors = {}
     for start in range(0, count, at_once):

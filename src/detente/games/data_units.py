@@ -35,7 +35,7 @@ def spread(real: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def units_for(gan: Any) -> Units:
-    """Return the units in which the networks shall work."""
+    """Return the units in which the networks should work."""
     real = real_samples(gan)
     mean, deviation = spread(real)
     low, high = _bounds(gan)

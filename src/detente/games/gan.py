@@ -229,7 +229,7 @@ def _of_networks(game: Networks) -> Gan:
     calls = _recorded(game, vectors, buffers, batch, torch.Generator().manual_seed(0))
     real = {name: x for name, x in batch.items() if x.is_floating_point() and x.dim() > 1}
     for holds in (_holds, resembles):
-        found: list[tuple[str, str, str, Call]] = []
+        candidates: list[tuple[str, str, str, Call]] = []
         for judge, call in calls:
             entry = next((n for n, x in real.items() if call.inputs and holds(call.inputs[0], x)), None)
             if entry is None:
@@ -239,12 +239,12 @@ def _of_networks(game: Networks) -> Gan:
                     outputs = [_output(game, vectors, buffers, player, each) for name, each in calls if name == player]
                 outputs = [x for x in outputs if isinstance(x, Tensor) and x.shape[1:] == real[entry].shape[1:]]
                 judged = [each.inputs[0] for name, each in calls if name == judge and each.inputs]
-                if any(_contains(x, made) for x in judged for made in outputs):
+                if any(_contains(x, output) for x in judged for output in outputs):
                     return _gan_of_networks(game, player, judge, entry, call)
                 if outputs:  # which are changed before they are judged
-                    found.append((player, judge, entry, call))
-        if found:
-            return _gan_of_networks(game, *found[0])
+                    candidates.append((player, judge, entry, call))
+        if candidates:
+            return _gan_of_networks(game, *candidates[0])
     raise InvalidValue("game", f"Networks of {', '.join(game.players)}", _ALLOWED)
 
 
@@ -301,12 +301,12 @@ def resembles(x: Any, real: Tensor) -> bool:
     return size > 0 and abs(float(first @ second)) > ALIKE * size
 
 
-def _contains(x: Any, made: Tensor) -> bool:
+def _contains(x: Any, output: Tensor) -> bool:
     """Whether a tensor is some samples, or contains them, up to what random layers change."""
-    if not isinstance(x, Tensor) or x.shape[1:] != made.shape[1:] or len(x) < len(made):
+    if not isinstance(x, Tensor) or x.shape[1:] != output.shape[1:] or len(x) < len(output):
         return False
-    parts = [part for part in x.split(len(made)) if len(part) == len(made)]
-    return any(float((part - made).norm()) <= 0.3 * float(made.norm()) for part in parts)
+    parts = [part for part in x.split(len(output)) if len(part) == len(output)]
+    return any(float((part - output).norm()) <= 0.3 * float(output.norm()) for part in parts)
 
 
 def _repeated(x: Tensor, count: int) -> Tensor:

@@ -279,7 +279,7 @@ class Networks(Game):
         return self.complete(_without_error(self.batches.draw, self.batch, generator), generator)
 
     def complete(self, batch: Any, generator: torch.Generator) -> Batch:
-        """Return a batch of the user's in the form of the data's batches, as named tensors.
+        """Return a user's batch in the form of the data's batches, as named tensors.
 
         Args:
             batch: tensors, arrays and numbers, nested as in the batches of the data. Additional entries and text are

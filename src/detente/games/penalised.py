@@ -62,10 +62,10 @@ class PenalisedLosses:
             return self.losses(*(net, batch, t)[: self.count])
         watched = _Watched(net, self.roles)
         returned = dict(self.losses(*(watched, batch, t)[: self.count]))
-        own = returned[self.roles.discriminator]
+        loss = returned[self.roles.discriminator]
 
         def total() -> dict[str, Any]:
-            value = own() if callable(own) and not isinstance(own, Tensor) else own
+            value = loss() if callable(loss) and not isinstance(loss, Tensor) else loss
             terms = dict(value) if isinstance(value, Mapping) else {"own": value}
             return terms | self._terms(net, watched, self.roles.form.flatten(batch)[self.roles.real_entry], t)
 
@@ -156,8 +156,8 @@ class _Watched:
         self.judged: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._net, name)
-        return _WatchedCall(found, name, self) if isinstance(found, PlayerCall) else found
+        attribute = getattr(self._net, name)
+        return _WatchedCall(attribute, name, self) if isinstance(attribute, PlayerCall) else attribute
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)
@@ -184,8 +184,8 @@ class _WatchedCall:
         return output
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._call, name)
-        return _WatchedCall(found, self._player, self._watched) if isinstance(found, PlayerCall) else found
+        attribute = getattr(self._call, name)
+        return _WatchedCall(attribute, self._player, self._watched) if isinstance(attribute, PlayerCall) else attribute
 
     def __getitem__(self, key: Any) -> Any:
         return _WatchedCall(self._call[key], self._player, self._watched)

@@ -1,4 +1,4 @@
-"""A GAN with losses of ours instead of the user's, on batches apart."""
+"""A GAN with the library's losses in place of the user's, on separate batches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def separated(game: Networks, gan: Any) -> Adversarial:
     """Return the GAN of a generator and a discriminator, with the non-saturating losses, on batches apart.
 
     Args:
-        game: a game with losses of the user's own.
+        game: a game with the user's losses.
         gan: its players, a `detente.games.gan.Gan`.
 
     Raises:
@@ -48,10 +48,10 @@ def separated(game: Networks, gan: Any) -> Adversarial:
         tuple(latent.shape[1:]),
         batch=len(game.example()[gan.real_entry]),
     )
-    made = make(scores="probabilities") if ends_in_sigmoid(gan) else make()
+    separated = make(scores="probabilities") if ends_in_sigmoid(gan) else make()
     if isinstance(data, EntryOf):
-        made.batches, made.restores_order = game.batches, game.restores_order
-    return made
+        separated.batches, separated.restores_order = game.batches, game.restores_order
+    return separated
 
 
 def ends_in_sigmoid(gan: Any) -> bool:

@@ -54,7 +54,7 @@ class LoggedRun:
 
 
 class Session(ABC):
-    """An open connection of a logger. Its methods may raise any `Exception`: the session ends, and training goes on."""
+    """An open connection of a logger. Its methods may raise any `Exception`; then only the session ends."""
 
     @abstractmethod
     def numbers(self, step: int, values: Mapping[str, float]) -> None:

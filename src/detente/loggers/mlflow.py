@@ -44,8 +44,8 @@ class MLflow(Logger):
         client = mlflow.MlflowClient(self.tracking_uri)
         if (identifier := run.identifier("mlflow")) is None:
             name = self.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "detente"
-            found = client.get_experiment_by_name(name)
-            experiment = client.create_experiment(name) if found is None else found.experiment_id
+            existing = client.get_experiment_by_name(name)
+            experiment = client.create_experiment(name) if existing is None else existing.experiment_id
             identifier = client.create_run(experiment, run_name=self.name or run.name).info.run_id
             parameters = [
                 mlflow.entities.Param(key, str(value)[:LONGEST_PARAMETER]) for key, value in _leaves(run.configuration)

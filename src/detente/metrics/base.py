@@ -17,7 +17,7 @@ Stamp = Mapping[str, str | int]
 class Metric(ABC):
     """One number that measures a game at a state.
 
-    A subclass needs `__call__` alone. It draws random numbers only from `subject.generator`, changes nothing, and
+    A subclass needs `__call__` alone. It draws random numbers only from `context.generator`, changes nothing, and
     returns NaN if the number is not defined (for instance, if samples are not finite). Settings are best the fields of
     a frozen dataclass: then the record names those that differ from their defaults.
 
@@ -36,8 +36,8 @@ class Metric(ABC):
     routine: ClassVar[bool] = True
 
     @abstractmethod
-    def __call__(self, subject: EvaluationContext) -> float:
-        """Return the number for `subject`; the metric must apply to its game."""
+    def __call__(self, context: EvaluationContext) -> float:
+        """Return the number for `context`; the metric must apply to its game."""
 
     def applies(self, game: Game) -> bool:
         """Return whether the number is defined for `game`. By default, it is for every game."""
@@ -52,13 +52,13 @@ class Metric(ABC):
         """Raise an error if a package or a file that the metric needs is missing. By default, it needs none."""
         return None
 
-    def stamp(self, subject: EvaluationContext) -> Stamp:
+    def stamp(self, context: EvaluationContext) -> Stamp:
         """Return how the number is measured: values with different stamps are not comparable.
 
         Reports understand "extractor", "resizer", "pixels", "real" and "samples", the counts of real and generated
         samples. Default: the number of generated samples.
         """
-        return {"samples": subject.count}
+        return {"samples": context.count}
 
     def __repr__(self) -> str:
         return f"{type(self).__module__}.{type(self).__qualname__}({vars(self) or ''})"
@@ -68,7 +68,7 @@ def label(metric: Metric) -> str:
     """Return the name of a metric in the record: `fid`, or `fid:real=50000` with settings other than the defaults."""
     kind = type(metric)
     name = name_of(kind)
-    if members("metrics").get(name, kind) is not kind:  # a class of the user with the name of one of ours
+    if members("metrics").get(name, kind) is not kind:  # a user's class with the name of a member
         name = f"{kind.__module__}.{kind.__qualname__}"
     settings = {f.name: (getattr(metric, f.name), f) for f in fields(metric) if f.init} if is_dataclass(metric) else {}
     changed = [f"{key}={value}" for key, (value, field) in settings.items() if not _is_default(value, field)]

@@ -38,9 +38,9 @@ def total_variation(shares: Tensor, others: Tensor | None = None) -> float:
     return 0.5 * float((shares.double() - reference.double()).abs().sum())
 
 
-def _class_shares(subject: EvaluationContext) -> Tensor | None:
+def _class_shares(context: EvaluationContext) -> Tensor | None:
     """Return the histogram of the generated samples' classes, or None if samples are not finite."""
-    features = of_samples(subject, classifier.of(subject.data))
+    features = of_samples(context, classifier.of(context.data))
     return class_histogram(features.logits) if features.defined else None
 
 
@@ -64,8 +64,8 @@ class _ClassBalance(Metric):
     def missing(self, game: Game) -> str:
         return classifier.missing(game)
 
-    def stamp(self, subject: EvaluationContext) -> Stamp:
-        return stamp(subject, classifier.of(subject.data))
+    def stamp(self, context: EvaluationContext) -> Stamp:
+        return stamp(context, classifier.of(context.data))
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class ClassEntropy(_ClassBalance):
     unit = "nats"
     better = "higher"
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        shares = _class_shares(subject)
+    def __call__(self, context: EvaluationContext) -> float:
+        shares = _class_shares(context)
         return math.nan if shares is None else entropy(shares)
 
 
@@ -102,6 +102,6 @@ class ClassTotalVariation(_ClassBalance):
     unit = ""
     better = "lower"
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        shares = _class_shares(subject)
-        return math.nan if shares is None else total_variation(shares, _equal_shares(subject.data, len(shares)))
+    def __call__(self, context: EvaluationContext) -> float:
+        shares = _class_shares(context)
+        return math.nan if shares is None else total_variation(shares, _equal_shares(context.data, len(shares)))

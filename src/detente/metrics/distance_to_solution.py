@@ -27,10 +27,10 @@ class DistanceToSolution(Metric):
     def applies(self, game: Game) -> bool:
         return getattr(game, "solution", None) is not None
 
-    def stamp(self, subject: EvaluationContext) -> Stamp:
+    def stamp(self, context: EvaluationContext) -> Stamp:
         return {}
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        vectors, solution = subject.state.vectors, subject.game.solution or {}
+    def __call__(self, context: EvaluationContext) -> float:
+        vectors, solution = context.state.vectors, context.game.solution or {}
         gaps = [(vectors[player].detach().double() - target.to(vectors[player])) for player, target in solution.items()]
         return math.sqrt(sum(float(gap.square().sum()) for gap in gaps))

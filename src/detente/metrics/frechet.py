@@ -150,20 +150,20 @@ def _empty_padded(like: Tensor) -> Tensor:
     return like.new_empty(rows, columns + 8)[:, :columns]
 
 
-def _distance_to_data(subject: EvaluationContext, extractor: Extractor, real: int = REAL) -> float:
+def _distance_to_data(context: EvaluationContext, extractor: Extractor, real: int = REAL) -> float:
     """Return the distance between the generated samples and the data, in the features of `extractor`."""
-    features = of_samples(subject, extractor)
+    features = of_samples(context, extractor)
     if not features.defined or len(features.features) < 2:
         return math.nan
-    return frechet_distance(real_moments(subject.data, extractor, real, subject), moments(features.features))
+    return frechet_distance(real_moments(context.data, extractor, real, context), moments(features.features))
 
 
 def real_moments(
-    data: Data, extractor: Extractor, count: int = REAL, subject: EvaluationContext | None = None
+    data: Data, extractor: Extractor, count: int = REAL, context: EvaluationContext | None = None
 ) -> Moments:
     """Return the moments of the features of up to `count` real samples; computed once per data."""
     key = ("moments", identity(extractor), real_count(data, count))
-    return cached_on_data(data, key, lambda: moments(of_data(data, extractor, count, subject)))
+    return cached_on_data(data, key, lambda: moments(of_data(data, extractor, count, context)))
 
 
 @dataclass(frozen=True)
@@ -190,11 +190,11 @@ class ClassifierFrechetDistance(Metric):
     def missing(self, game: Game) -> str:
         return classifier.missing(game)
 
-    def stamp(self, subject: EvaluationContext) -> Stamp:
-        return stamp(subject, classifier.of(subject.data), REAL)
+    def stamp(self, context: EvaluationContext) -> Stamp:
+        return stamp(context, classifier.of(context.data), REAL)
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        return _distance_to_data(subject, classifier.of(subject.data))
+    def __call__(self, context: EvaluationContext) -> float:
+        return _distance_to_data(context, classifier.of(context.data))
 
 
 @dataclass(frozen=True)
@@ -233,11 +233,11 @@ class FID(Metric):
     def require_available(self) -> None:
         inception.require_available(self.weights)
 
-    def stamp(self, subject: EvaluationContext) -> Stamp:
-        return stamp(subject, inception.load(self.weights), self.real)
+    def stamp(self, context: EvaluationContext) -> Stamp:
+        return stamp(context, inception.load(self.weights), self.real)
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        return _distance_to_data(subject, inception.load(self.weights), self.real)
+    def __call__(self, context: EvaluationContext) -> float:
+        return _distance_to_data(context, inception.load(self.weights), self.real)
 
 
 @dataclass(frozen=True)
@@ -280,8 +280,8 @@ class FrechetDistance(Metric):
         if self.extractor == "inception":
             inception.require_available()
 
-    def stamp(self, subject: EvaluationContext) -> Stamp:
-        return stamp(subject, extractor_for(self.extractor, subject.data), self.real)
+    def stamp(self, context: EvaluationContext) -> Stamp:
+        return stamp(context, extractor_for(self.extractor, context.data), self.real)
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        return _distance_to_data(subject, extractor_for(self.extractor, subject.data), self.real)
+    def __call__(self, context: EvaluationContext) -> float:
+        return _distance_to_data(context, extractor_for(self.extractor, context.data), self.real)

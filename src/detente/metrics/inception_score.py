@@ -42,8 +42,8 @@ def _require_splits(splits: int) -> None:
     require(type(splits) is int and splits >= 1, "splits", splits, "a whole number, at least 1")
 
 
-def _score(subject: EvaluationContext, extractor: Extractor, splits: int) -> float:
-    features = of_samples(subject, extractor)
+def _score(context: EvaluationContext, extractor: Extractor, splits: int) -> float:
+    features = of_samples(context, extractor)
     return (
         inception_score(features.probabilities, splits)[0]
         if features.defined and len(features.logits) >= splits
@@ -81,11 +81,11 @@ class ClassifierScore(Metric):
     def missing(self, game: Game) -> str:
         return classifier.missing(game)
 
-    def stamp(self, subject: EvaluationContext) -> Stamp:
-        return stamp(subject, classifier.of(subject.data))
+    def stamp(self, context: EvaluationContext) -> Stamp:
+        return stamp(context, classifier.of(context.data))
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        return _score(subject, classifier.of(subject.data), self.splits)
+    def __call__(self, context: EvaluationContext) -> float:
+        return _score(context, classifier.of(context.data), self.splits)
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class InceptionScore(Metric):
     def require_available(self) -> None:
         inception.require_available(self.weights)
 
-    def stamp(self, subject: EvaluationContext) -> Stamp:
-        return stamp(subject, inception.load(self.weights))
+    def stamp(self, context: EvaluationContext) -> Stamp:
+        return stamp(context, inception.load(self.weights))
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        return _score(subject, inception.load(self.weights), self.splits)
+    def __call__(self, context: EvaluationContext) -> float:
+        return _score(context, inception.load(self.weights), self.splits)

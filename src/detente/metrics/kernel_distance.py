@@ -87,13 +87,13 @@ def _require_sizes(subsets: int, size: int, real: int) -> None:
     require(type(real) is int and real >= 2, "real", real, "a whole number, at least 2")
 
 
-def _distance_to_data(subject: EvaluationContext, extractor: Extractor, subsets: int, size: int, real: int) -> float:
-    features = of_samples(subject, extractor)
-    real_features = of_data(subject.data, extractor, real, subject)
+def _distance_to_data(context: EvaluationContext, extractor: Extractor, subsets: int, size: int, real: int) -> float:
+    features = of_samples(context, extractor)
+    real_features = of_data(context.data, extractor, real, context)
     size = min(size, len(features.features), len(real_features))
     if not features.defined or size < 2:
         return math.nan
-    return kernel_distance(real_features, features.features, subsets, size, subject.generator)[0]
+    return kernel_distance(real_features, features.features, subsets, size, context.generator)[0]
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,11 @@ class KID(Metric):
     def require_available(self) -> None:
         inception.require_available(self.weights)
 
-    def stamp(self, subject: EvaluationContext) -> Stamp:
-        return stamp(subject, inception.load(self.weights), self.real)
+    def stamp(self, context: EvaluationContext) -> Stamp:
+        return stamp(context, inception.load(self.weights), self.real)
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        return _distance_to_data(subject, inception.load(self.weights), self.subsets, self.size, self.real)
+    def __call__(self, context: EvaluationContext) -> float:
+        return _distance_to_data(context, inception.load(self.weights), self.subsets, self.size, self.real)
 
 
 @dataclass(frozen=True)
@@ -183,9 +183,9 @@ class KernelDistance(Metric):
         if self.extractor == "inception":
             inception.require_available()
 
-    def stamp(self, subject: EvaluationContext) -> Stamp:
-        return stamp(subject, extractor_for(self.extractor, subject.data), self.real)
+    def stamp(self, context: EvaluationContext) -> Stamp:
+        return stamp(context, extractor_for(self.extractor, context.data), self.real)
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        extractor = extractor_for(self.extractor, subject.data)
-        return _distance_to_data(subject, extractor, self.subsets, self.size, self.real)
+    def __call__(self, context: EvaluationContext) -> float:
+        extractor = extractor_for(self.extractor, context.data)
+        return _distance_to_data(context, extractor, self.subsets, self.size, self.real)

@@ -50,15 +50,15 @@ class LabelAccuracy(Metric):
     def missing(self, game: Game) -> str:
         return super().missing(game) if classifier.fits(game) else classifier.missing(game)
 
-    def stamp(self, subject: EvaluationContext) -> Stamp:
-        return stamp(subject, classifier.of(subject.data))
+    def stamp(self, context: EvaluationContext) -> Stamp:
+        return stamp(context, classifier.of(context.data))
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        game: Any = subject.game
-        generator, device = subject.generator, subject.state.t.device
-        present = subject.data.arrays[1].unique().cpu()
-        labels = present[torch.arange(subject.count) % len(present)]
-        latents = torch.randn(subject.count, *game.latent_shape, generator=generator, device=generator.device)
-        images = game.generate(subject.state, latents.to(device), labels.to(device))
-        outputs = extract(classifier.of(subject.data), images.split(PART))
+    def __call__(self, context: EvaluationContext) -> float:
+        game: Any = context.game
+        generator, device = context.generator, context.state.t.device
+        present = context.data.arrays[1].unique().cpu()
+        labels = present[torch.arange(context.count) % len(present)]
+        latents = torch.randn(context.count, *game.latent_shape, generator=generator, device=generator.device)
+        images = game.generate(context.state, latents.to(device), labels.to(device))
+        outputs = extract(classifier.of(context.data), images.split(PART))
         return 100 * label_accuracy(outputs.logits, labels) if outputs.defined else math.nan

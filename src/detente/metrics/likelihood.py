@@ -34,8 +34,8 @@ class _DensityMetric(Metric):
         shape = getattr(getattr(game, "data", None), "shape", ())
         return len(shape) == 1 and shape[0] <= 10  # a kernel density is meaningless in many dimensions
 
-    def stamp(self, subject: EvaluationContext) -> Stamp:
-        return {"real": subject.count, "samples": min(self.count, subject.count)}
+    def stamp(self, context: EvaluationContext) -> Stamp:
+        return {"real": context.count, "samples": min(self.count, context.count)}
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class LogLikelihood(_DensityMetric):
     unit = "nats"
     better = "higher"
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        fake, real = _points(subject, self.count)
+    def __call__(self, context: EvaluationContext) -> float:
+        fake, real = _points(context, self.count)
         return float(log_density(fake, real, bandwidth(fake)).mean()) if _defined(fake, real) else math.nan
 
 
@@ -76,8 +76,8 @@ class Coverage(_DensityMetric):
     unit = "%"
     better = "higher"
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        fake, real = _points(subject, self.count)
+    def __call__(self, context: EvaluationContext) -> float:
+        fake, real = _points(context, self.count)
         if not _defined(fake, real):
             return math.nan
         width = bandwidth(fake)
@@ -85,10 +85,10 @@ class Coverage(_DensityMetric):
         return 100 * float((log_density(fake, real, width) > threshold).mean())
 
 
-def _points(subject: EvaluationContext, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _points(context: EvaluationContext, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return generated and real points, float64."""
-    fake = subject.samples[:count]
-    real = subject.data.draw(len(subject.samples), subject.generator)["real"]
+    fake = context.samples[:count]
+    real = context.data.draw(len(context.samples), context.generator)["real"]
     return fake.double().cpu().numpy(), real.double().cpu().numpy()
 
 

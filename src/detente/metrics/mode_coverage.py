@@ -61,11 +61,11 @@ class ModesCovered(Metric):
     def applies(self, game: Game) -> bool:
         return isinstance(getattr(game, "data", None), Mixture)
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        if not subject.samples.isfinite().all():
+    def __call__(self, context: EvaluationContext) -> float:
+        if not context.samples.isfinite().all():
             return math.nan
-        near_mode = _near_modes(subject.samples, subject.data, self.sigmas)
-        counts = torch.bincount(near_mode, minlength=len(subject.data.centres))
+        near_mode = _near_modes(context.samples, context.data, self.sigmas)
+        counts = torch.bincount(near_mode, minlength=len(context.data.centres))
         return float((counts >= self.least).sum())
 
 
@@ -96,10 +96,10 @@ class HighQualityFraction(Metric):
     def applies(self, game: Game) -> bool:
         return isinstance(getattr(game, "data", None), Mixture)
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        if not subject.samples.isfinite().all():
+    def __call__(self, context: EvaluationContext) -> float:
+        if not context.samples.isfinite().all():
             return math.nan
-        return 100 * len(_near_modes(subject.samples, subject.data, self.sigmas)) / len(subject.samples)
+        return 100 * len(_near_modes(context.samples, context.data, self.sigmas)) / len(context.samples)
 
 
 __getattr__ = lookup(__name__)

@@ -33,14 +33,14 @@ class ModeDivergence(Metric):
     def applies(self, game: Game) -> bool:
         return isinstance(getattr(game, "data", None), Mixture)
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        points = subject.samples.flatten(1).double()
+    def __call__(self, context: EvaluationContext) -> float:
+        points = context.samples.flatten(1).double()
         if not points.isfinite().all():
             return math.nan
-        centres = subject.data.centres.to(points)
+        centres = context.data.centres.to(points)
         nearest = torch.cdist(points, centres, compute_mode="donot_use_mm_for_euclid_dist").argmin(dim=1)
         shares = torch.bincount(nearest, minlength=len(centres)).to(points) / len(points)
-        true = subject.data.weights.to(points)
+        true = context.data.weights.to(points)
         true = true / true.sum()
         middle = (shares + true) / 2
         terms = [torch.special.xlogy(p, p / middle).nan_to_num(0.0).sum() for p in (shares, true)]

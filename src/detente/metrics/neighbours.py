@@ -98,8 +98,8 @@ class _NeighbourMetric(Metric):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "extractor", as_extractor(self.extractor))
-        whole = type(self.neighbours) is int and self.neighbours >= 1
-        require(whole, "neighbours", self.neighbours, "a whole number, at least 1")
+        is_count = type(self.neighbours) is int and self.neighbours >= 1
+        require(is_count, "neighbours", self.neighbours, "a whole number, at least 1")
 
     def applies(self, game: Game) -> bool:
         return not self.missing(game)
@@ -111,18 +111,18 @@ class _NeighbourMetric(Metric):
         if self.extractor == "inception":
             inception.require_available()
 
-    def stamp(self, subject: EvaluationContext) -> Stamp:
-        count = min(subject.count, real_count(subject.data))
-        entries = stamp(subject, extractor_for(self.extractor, subject.data), count)
+    def stamp(self, context: EvaluationContext) -> Stamp:
+        count = min(context.count, real_count(context.data))
+        entries = stamp(context, extractor_for(self.extractor, context.data), count)
         return {**entries, "samples": count}
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        extractor = extractor_for(self.extractor, subject.data)
-        features, real = of_samples(subject, extractor), of_data(subject.data, extractor, subject=subject)
+    def __call__(self, context: EvaluationContext) -> float:
+        extractor = extractor_for(self.extractor, context.data)
+        features, real = of_samples(context, extractor), of_data(context.data, extractor, context=context)
         count = min(len(features.features), len(real))
         if not features.defined or count <= self.neighbours:
             return math.nan
-        shares = subject.once(
+        shares = context.once(
             ("neighbourhoods", extractor, self.neighbours),
             lambda: neighbourhoods(real[:count], features.features[:count], self.neighbours),
         )

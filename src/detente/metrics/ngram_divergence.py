@@ -85,15 +85,15 @@ class NgramDivergence(Metric):
         data = getattr(game, "data", None)
         return isinstance(data, Text) and data.shape[1] >= self.length
 
-    def stamp(self, subject: EvaluationContext) -> Stamp:
-        return {"real": real_count(subject.data), "samples": subject.count}
+    def stamp(self, context: EvaluationContext) -> Stamp:
+        return {"real": real_count(context.data), "samples": context.count}
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        if not subject.samples.isfinite().all():
+    def __call__(self, context: EvaluationContext) -> float:
+        if not context.samples.isfinite().all():
             return math.nan
-        data = subject.data
+        data = context.data
         real = cached_on_data(data, ("n-grams", self.length), lambda: ngram_shares(_real_lines(data), self.length))
-        lines = subject.samples.argmax(dim=1).cpu().numpy()
+        lines = context.samples.argmax(dim=1).cpu().numpy()
         return jensen_shannon(ngram_shares(lines, self.length), real)
 
 

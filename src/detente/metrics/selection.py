@@ -14,7 +14,7 @@ from detente.metrics.features.named import imported
 from detente.registry import members
 
 FORMS = (
-    "names from `detente list metrics`, NAME:KEY=VALUE,…, MODULE.NAME of yours, or objects of detente.metrics.Metric"
+    "names from `detente list metrics`, NAME:KEY=VALUE,…, MODULE.NAME of your own, or objects of detente.metrics.Metric"
 )
 
 
@@ -28,12 +28,12 @@ def metrics_by_label(requested: Iterable[str | Metric] | str | Metric) -> dict[s
         InvalidValue: a name or a setting does not exist, an import fails, or two metrics have the same name.
     """
     items = [requested] if isinstance(requested, str | Metric) else list(requested)
-    found: dict[str, Metric] = {}
+    metrics: dict[str, Metric] = {}
     for metric in map(_as_metric, items):
         name = label(metric)
-        require(name not in found or found[name] is metric, "metrics", name, "each metric once")
-        found[name] = metric
-    return found
+        require(name not in metrics or metrics[name] is metric, "metrics", name, "each metric once")
+        metrics[name] = metric
+    return metrics
 
 
 def _as_metric(item: Any) -> Metric:

@@ -44,17 +44,17 @@ def _fits(game: Game) -> bool:
     return name is not None and classifier.exists(name)
 
 
-def _modes(subject: EvaluationContext) -> Tensor | None:
+def _modes(context: EvaluationContext) -> Tensor | None:
     """Return 100 r + 10 g + b of each sample's three digits, (count,), or None if samples are not finite."""
-    extractor = classifier.load(str(_classifier_name(subject.game)))
+    extractor = classifier.load(str(_classifier_name(context.game)))
 
     def count_modes() -> Tensor | None:
-        channels = subject.samples.flatten(0, 1)[:, None]
+        channels = context.samples.flatten(0, 1)[:, None]
         outputs = extract(extractor, channels.split(PART))
         digits = outputs.logits.argmax(dim=1).reshape(-1, 3)
         return digits @ digits.new_tensor([100, 10, 1]) if outputs.defined else None
 
-    return subject.once(("stacked digits", extractor.key), count_modes)
+    return context.once(("stacked digits", extractor.key), count_modes)
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class _StackedMetric(Metric):
     def applies(self, game: Game) -> bool:
         return _fits(game)
 
-    def stamp(self, subject: EvaluationContext) -> Stamp:
-        return stamp(subject, classifier.load(str(_classifier_name(subject.game))))
+    def stamp(self, context: EvaluationContext) -> Stamp:
+        return stamp(context, classifier.load(str(_classifier_name(context.game))))
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class StackedModes(_StackedMetric):
     unit = "modes"
     better = "higher"
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        modes = _modes(subject)
+    def __call__(self, context: EvaluationContext) -> float:
+        modes = _modes(context)
         return math.nan if modes is None else float(modes_found(modes))
 
 
@@ -105,6 +105,6 @@ class StackedDivergence(_StackedMetric):
     unit = "nats"
     better = "lower"
 
-    def __call__(self, subject: EvaluationContext) -> float:
-        modes = _modes(subject)
+    def __call__(self, context: EvaluationContext) -> float:
+        modes = _modes(context)
         return math.nan if modes is None else divergence_from_uniform(modes)

@@ -19,11 +19,11 @@ def bounds(outputs: Sequence[Tensor]) -> tuple[float | None, float | None]:
     Args:
         outputs: outputs with the parameters multiplied by each of `SCALES`.
     """
-    found = [x.double().flatten() for x in outputs]
-    found = [x[torch.isfinite(x)] for x in found]
-    if any(len(x) == 0 for x in found):
+    finite = [x.double().flatten() for x in outputs]
+    finite = [x[torch.isfinite(x)] for x in finite]
+    if any(len(x) == 0 for x in finite):
         return None, None
-    before, last = (torch.cat([found[i], found[i + 2]]) for i in (1, 2))  # of both signs
+    before, last = (torch.cat([finite[i], finite[i + 2]]) for i in (1, 2))  # of both signs
     low, high = float(last.min()), float(last.max())
     near = 1e-3 * max(high - low, 1e-12)
     stable = [abs(a - float(b)) <= 1e-3 * max(1.0, abs(a)) for a, b in ((low, before.min()), (high, before.max()))]

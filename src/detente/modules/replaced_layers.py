@@ -82,7 +82,7 @@ def with_working_norms(module: nn.Module) -> nn.Module:
 
 
 def has_idle_norms(module: nn.Module) -> bool:
-    """Whether a module has a layer that `with_working_norms` mends."""
+    """Whether a module has a layer that `with_working_norms` repairs."""
     parts = [part for part in module.modules() if _hardly_follows(part) or _is_per_channel(part)]
     return len(parts) > 0 and not any(isinstance(part, UnlessOnePixel) for part in module.modules())
 
@@ -95,11 +95,11 @@ def _hardly_follows(layer: nn.Module) -> bool:
 
 
 def _is_per_channel(layer: nn.Module) -> bool:
-    """Whether a layer normalises each channel of a sample, or is a layer of the user's that may do so."""
+    """Whether a layer normalises each channel of a sample, or is a user's layer that may do so."""
     if isinstance(layer, nn.GroupNorm):
         return layer.num_groups == layer.num_channels
-    own = not type(layer).__module__.startswith("torch.")
-    named = own and not [*layer.children()] and re.search("norm", type(layer).__name__, re.I) is not None
+    is_users_own = not type(layer).__module__.startswith("torch.")
+    named = is_users_own and not [*layer.children()] and re.search("norm", type(layer).__name__, re.I) is not None
     return isinstance(layer, _InstanceNorm) or named
 
 

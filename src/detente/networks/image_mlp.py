@@ -125,8 +125,8 @@ class ImageMlpDiscriminator(nn.Module):
 def _check(channels: int, size: int, widths: Sequence[int], slope: float, initialisation: str) -> None:
     """Raise `InvalidValue` for an argument out of range."""
     require_counts(channels=channels, size=size)
-    whole = all(isinstance(width, int) and width >= 1 for width in widths)
-    require(whole, "widths", widths, "whole numbers of at least 1")
+    are_counts = all(isinstance(width, int) and width >= 1 for width in widths)
+    require(are_counts, "widths", widths, "whole numbers of at least 1")
     require(math.isfinite(slope) and slope >= 0, "slope", slope, "a number of at least 0")
     if initialisation not in INITIALISATIONS:
         raise unknown("initialisation", initialisation, INITIALISATIONS)

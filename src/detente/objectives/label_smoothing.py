@@ -1,4 +1,4 @@
-"""One-sided label smoothing: the discriminator is asked for less than certainty about real samples."""
+"""One-sided label smoothing: the discriminator's target for real samples is less than 1."""
 
 from __future__ import annotations
 

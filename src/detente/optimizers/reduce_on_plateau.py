@@ -67,8 +67,10 @@ class ReduceOnPlateau(Wrapper):
             InvalidValue: the wrapped optimizer reacts to a metric itself.
         """
         inner = self.optimizer.initial(vector)
-        once = "plateau_scale" not in inner
-        require(once, "optimizer", type(self.optimizer).__name__, "an optimizer that does not react to a metric itself")
+        is_plain = "plateau_scale" not in inner
+        require(
+            is_plain, "optimizer", type(self.optimizer).__name__, "an optimizer that does not react to a metric itself"
+        )
         numbers = {"scale": 1.0, "best": math.inf if self.better == "lower" else -math.inf}
         counts = {"bad": 0, "cooldown": 0}
         return {
@@ -105,7 +107,7 @@ class ReduceOnPlateau(Wrapper):
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return x + s (x' − x)."""
-        own = {key: tensor for key, tensor in memory.items() if key.startswith("plateau_")}
-        inner = {key: tensor for key, tensor in memory.items() if key not in own}
+        plateau_memory = {key: tensor for key, tensor in memory.items() if key.startswith("plateau_")}
+        inner = {key: tensor for key, tensor in memory.items() if key not in plateau_memory}
         moved, inner = self.optimizer(vector, direction, inner, t, noise)
-        return torch.lerp(vector, moved, own["plateau_scale"].to(vector.dtype)), {**inner, **own}
+        return torch.lerp(vector, moved, plateau_memory["plateau_scale"].to(vector.dtype)), {**inner, **plateau_memory}

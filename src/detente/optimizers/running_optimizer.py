@@ -86,16 +86,16 @@ class Constructed:
         state: dict[Any, Any] = self.optimizer.state
         tree = {self.names[key] if isinstance(key, Tensor) else str(key): entries for key, entries in state.items()}
         for index, group in enumerate(self.optimizer.param_groups):
-            own = {key: entry for key, entry in group.items() if key not in self.fixed and _varies(entry)}
-            tree |= {f"group {index}": own} if own else {}
+            varying = {key: entry for key, entry in group.items() if key not in self.fixed and _varies(entry)}
+            tree |= {f"group {index}": varying} if varying else {}
         return tree
 
     def set_state(self, tree: dict[str, Any]) -> None:
         """Replace the state by one that `state` returned."""
         parameters: dict[str, Any] = {name: parameter for parameter, name in self.names.items()}
-        own = {key: entries for key, entries in tree.items() if not key.startswith("group ")}
+        state_entries = {key: entries for key, entries in tree.items() if not key.startswith("group ")}
         self.optimizer.state.clear()
-        self.optimizer.state.update({parameters.get(key, key): entries for key, entries in own.items()})
+        self.optimizer.state.update({parameters.get(key, key): entries for key, entries in state_entries.items()})
         for index, group in enumerate(self.optimizer.param_groups):
             group.update(tree.get(f"group {index}", {}))
 

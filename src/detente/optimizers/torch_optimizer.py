@@ -54,8 +54,8 @@ class Torch(Optimizer):
     def __init__(
         self, kind: Kind | str = "AdamW", groups: Mapping[str, Mapping[str, Any]] | None = None, **settings: Any
     ) -> None:
-        given = {"groups": from_text(groups or {}), "settings": from_text(settings)}
-        self._set(kind=_resolved(kind), **given, _layout=None, _running={})
+        arguments = {"groups": from_text(groups or {}), "settings": from_text(settings)}
+        self._set(kind=_resolved(kind), **arguments, _layout=None, _running={})
         valid = isinstance(self.groups, Mapping) and all(isinstance(group, Mapping) for group in self.groups.values())
         require(valid, "groups", groups, 'settings by pattern, such as {"*.bias": {"weight_decay": 0.0}}')
         Running(self._setup(Layout(("weight",), ((2, 2),))), torch.ones(4))  # raises the errors of the settings
@@ -123,21 +123,21 @@ def _resolved(kind: Kind | str) -> Kind:
     Raises:
         InvalidValue: there is no such optimizer.
     """
-    found: Any = kind
+    optimizer: Any = kind
     if isinstance(kind, str) and "." not in kind:
         known: dict[str, Any] = {name: item for name, item in vars(torch.optim).items() if _is_optimizer(item)}
         if kind not in known:
             raise unknown("kind", kind, known)
-        found = known[kind]
+        optimizer = known[kind]
     elif isinstance(kind, str):
         try:
-            found = pkgutil.resolve_name(kind)
+            optimizer = pkgutil.resolve_name(kind)
         except Exception as error:  # a user's own module may raise anything
             allowed = "MODULE.NAME of a torch.optim.Optimizer that can be imported"
             raise InvalidValue("kind", kind, allowed, one_line(error)) from error
-    valid = _is_optimizer(found) if inspect.isclass(found) else callable(found)
+    valid = _is_optimizer(optimizer) if inspect.isclass(optimizer) else callable(optimizer)
     require(valid, "kind", kind, "a subclass of torch.optim.Optimizer, or its name or import path")
-    return found  # pyright: ignore[reportReturnType]
+    return optimizer  # pyright: ignore[reportReturnType]
 
 
 def _is_optimizer(item: object) -> bool:

@@ -58,6 +58,6 @@ class FiniteDifferenceR1(Penalty):
     def __call__(self, score: Callable[[Tensor], Any], real: Tensor, fake: Tensor, noise: dict[str, Tensor]) -> Tensor:
         """Return (γ/2) E_real[((s(x + σ η) - s(x))/σ)²], (), for real samples (batch, …)."""
         spread = number("spread", self.spread)
-        near = score_per_sample(score(real + spread * noise["direction"].to(real.dtype)))
-        slope = (near - score_per_sample(score(real))) / spread
+        neighbours = score_per_sample(score(real + spread * noise["direction"].to(real.dtype)))
+        slope = (neighbours - score_per_sample(score(real))) / spread
         return 0.5 * number("strength", self.strength) * slope.square().mean()

@@ -16,7 +16,7 @@ from detente.penalties.base import Penalty
 
 @dataclass(frozen=True)
 class Lazy(Penalty):
-    """Another penalty in the steps 0, k, 2k, …, multiplied by k, and nothing in the other steps.
+    """Another penalty in the steps 0, k, 2k, …, multiplied by k, and 0 in the other steps.
 
     k R if t mod k = 0, otherwise 0; the mean over k steps is that of R.
 
@@ -70,7 +70,7 @@ class Lazy(Penalty):
     def updated_buffers(self, buffers: Mapping[str, Tensor], real: Any, fake: Any) -> dict[str, Tensor]:
         """Return the penalty's buffers after one evaluation, unchanged in steps without the penalty."""
         updated = self.penalty.updated_buffers(buffers, real, fake)
-        return {name: torch.where(self._due(), tensor, buffers[name]) for name, tensor in updated.items()}
+        return {name: torch.where(self._is_evaluated(), tensor, buffers[name]) for name, tensor in updated.items()}
 
     def draw(self, shape: torch.Size, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the penalty's random numbers, also in steps without it, so that batches do not depend on the step."""
@@ -78,13 +78,13 @@ class Lazy(Penalty):
 
     def __call__(self, score: Callable[[Tensor], Any], real: Tensor, fake: Tensor, noise: dict[str, Tensor]) -> Tensor:
         """Return k times the penalty, or 0, ()."""
-        due = self._due()
-        if is_eager(due) and not bool(due):
+        is_evaluated = self._is_evaluated()
+        if is_eager(is_evaluated) and not bool(is_evaluated):
             return real.new_zeros(())
         value = self.every * self.penalty(score, real, fake, noise)
-        return value if is_eager(due) else torch.where(due, value, 0.0)
+        return value if is_eager(is_evaluated) else torch.where(is_evaluated, value, 0.0)
 
-    def _due(self) -> Tensor:
+    def _is_evaluated(self) -> Tensor:
         """Return whether the penalty is evaluated in this step, bool ()."""
         if self.t is None:
             raise InvalidValue("t", None, "a step: call `.at(t)` first, since the penalty depends on it")

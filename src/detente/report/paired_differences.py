@@ -108,8 +108,8 @@ def _paired_difference(run: RecordedRun, baseline: RecordedRun, quantity: Quanti
         if value is not None and (baseline_value := baseline_values.get(seed)) is not None
     ]
     p, unequal = signed_rank_test(differences)
-    lost, baseline_lost = _seeds_without_value(run, values), _seeds_without_value(baseline, baseline_values)
-    return PairedDifference(better, confidence_interval(differences), unequal, p, p, lost, baseline_lost)
+    without_value, baseline_lost = _seeds_without_value(run, values), _seeds_without_value(baseline, baseline_values)
+    return PairedDifference(better, confidence_interval(differences), unequal, p, p, without_value, baseline_lost)
 
 
 def _seeds_without_value(run: RecordedRun, values: Mapping[int, float | None]) -> tuple[int, ...]:

@@ -83,8 +83,8 @@ def _ranking(runs: Sequence[RecordedRun], quantity: Quantity) -> Ranking:
 def _earlier_step(run: RecordedRun, quantity: Quantity) -> int | None:
     """Return the step of the quantity's last value if other metrics have later ones, otherwise None."""
     steps = [(t.step, quantity in t.values) for ticks in run.ticks.values() for t in ticks if _has_metrics(t)]
-    last, own = max((step for step, _ in steps), default=0), [step for step, measured in steps if measured]
-    return max(own) if own and max(own) < last else None
+    last, measured_steps = max((step for step, _ in steps), default=0), [step for step, measured in steps if measured]
+    return max(measured_steps) if measured_steps and max(measured_steps) < last else None
 
 
 def _has_metrics(tick: RecordedTick) -> bool:

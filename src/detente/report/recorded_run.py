@@ -77,7 +77,7 @@ class RecordedRun:
     """One run directory, without its samples and spectra.
 
     A metric's name includes its stamp, so that values that were measured in different ways are different quantities.
-    `unmeasured` gives the reason for each metric, by title, that the run asked for and that does not apply to its game.
+    `unmeasured` gives the reason for each metric, by title, that the run requested and that does not apply to its game.
     """
 
     name: str

@@ -16,7 +16,11 @@ from detente.report.statistics import thin
 
 MOMENTS = 4  # of samples over time
 NUMBERS = {  # of the samples' quality: title, what it means, and its value for real samples
-    "cells": ("Regions of the data reached", "share of the data’s regions that get their due of the samples", "100 %"),
+    "cells": (
+        "Regions of the data reached",
+        "share of the data’s regions that contain a fair share of the samples",
+        "100 %",
+    ),
     "variance": ("Variance", "relative to the data’s; far below 1, the samples are too much alike", "1"),
     "precision": ("Samples that look real", "lie as near to real samples as real ones do; 1 is as good as real", "1"),
     "coverage": ("Real samples with a neighbour", "real samples near which a sample lies; 1 is as good as real", "1"),
@@ -47,22 +51,24 @@ def write_rescue_report(directory: Path) -> Path:
 
 def render(record: RescueRecord, title: str) -> str:
     """Return the page as text."""
-    own, best, attempts = record.own, record.best, record.attempts
+    untreated, best, attempts = record.own, record.best, record.attempts
     named = [(colour, attempt.name, attempt) for colour, attempt in enumerate(attempts)]
-    compared = [entry for entry in named if entry[2] is own or entry[2] is best]
-    colour = attempts.index(own)
+    compared = [entry for entry in named if entry[2] is untreated or entry[2] is best]
+    colour = attempts.index(untreated)
     samples, notes = sample_panels([replace(attempt.run, name=attempt.name) for _, _, attempt in compared])
     quality, score = quality_charts(compared, CURVES), score_chart(named) if record.trials else []
-    losses = loss_charts(own.run, colour)
+    losses = loss_charts(untreated.run, colour)
     first = len(quality) + len(score) + len(losses)
-    signals, shown, folded = signal_charts(own, record.findings, colour, first, most=0 if record.healthy else SHOWN)
+    signals, shown, folded = signal_charts(
+        untreated, record.findings, colour, first, most=0 if record.healthy else SHOWN
+    )
     charts = [*quality, *score, *losses, *signals]
     return render_template(
         "rescue.html",
         **assets(("page.css", "rescue.css"), ("panels.js", "rescue.js")),
         title=title,
         record=record,
-        verdict=verdict(record),
+        headline=headline(record),
         summary=summary(record),
         rows=sample_rows(record, samples),
         kinds={panel["kind"] for panel in samples["panels"]},
@@ -78,8 +84,8 @@ def render(record: RescueRecord, title: str) -> str:
     )
 
 
-def verdict(record: RescueRecord) -> str:
-    """Return the verdict as one plain sentence."""
+def headline(record: RescueRecord) -> str:
+    """Return the outcome as one plain sentence."""
     failures = _listed(record.failures)
     if record.healthy:
         return "This GAN is healthy."
@@ -96,17 +102,17 @@ def verdict(record: RescueRecord) -> str:
 
 
 def summary(record: RescueRecord) -> list[str]:
-    """Return the sentences below the verdict."""
-    own, best, sentences = record.own, record.best, []
-    seen = f"after {format_number(own.steps)} of {format_number(record.steps)} steps"
+    """Return the sentences below the headline."""
+    untreated, best, sentences = record.own, record.best, []
+    duration = f"after {format_number(untreated.steps)} of {format_number(record.steps)} steps"
     if record.healthy:
-        if own.quality:
-            sentences.append(f"{seen.capitalize()}, its samples {_in_words(own)}.")
+        if untreated.quality:
+            sentences.append(f"{duration.capitalize()}, its samples {_in_words(untreated)}.")
         sentences.append("Nothing needs a cure, so nothing was changed.")
-    elif own.diverged:
-        sentences.append(f"As it was, it {own.diverged}.")
-    elif own.quality:
-        sentences.append(f"As it was, {seen}, its samples {_in_words(own)}.")
+    elif untreated.diverged:
+        sentences.append(f"As it was, it {untreated.diverged}.")
+    elif untreated.quality:
+        sentences.append(f"As it was, {duration}, its samples {_in_words(untreated)}.")
     if best and best.quality:
         name = "the cure" if record.cured else f"the best trial ({best.name})"
         sentences.append(f"With {name}, after {format_number(best.steps)} steps, they {_in_words(best)}.")
@@ -119,11 +125,11 @@ def summary(record: RescueRecord) -> list[str]:
 
 def numbers(record: RescueRecord) -> list[dict[str, Any]]:
     """Return the rows of the table of the samples' quality, before and after."""
-    both = [record.own, *([record.best] if record.best else [])]
+    attempts_shown = [record.own, *([record.best] if record.best else [])]
     return [
-        {"title": title, "about": about, "real": real, "values": [_value(key, attempt) for attempt in both]}
+        {"title": title, "about": about, "real": real, "values": [_value(key, attempt) for attempt in attempts_shown]}
         for key, (title, about, real) in NUMBERS.items()
-        if any(key in attempt.quality for attempt in both)
+        if any(key in attempt.quality for attempt in attempts_shown)
     ]
 
 
@@ -131,9 +137,9 @@ def trials(record: RescueRecord) -> list[dict[str, Any]]:
     """Return the rows of the table of trials: the user's own set-up, and every cure in the order of trial."""
     rows = []
     for attempt in (record.own, *record.trials):
-        own = attempt is record.own
-        outcome = attempt.diverged or ("the set-up that was looked at" if own else attempt.outcome)
-        cost = attempt.steps / record.steps if own and record.steps else attempt.cost
+        is_untreated = attempt is record.own
+        outcome = attempt.diverged or ("the set-up that was looked at" if is_untreated else attempt.outcome)
+        cost = attempt.steps / record.steps if is_untreated and record.steps else attempt.cost
         rows.append(
             {
                 "colour": record.attempts.index(attempt),
@@ -161,7 +167,7 @@ def sample_rows(record: RescueRecord, samples: dict[str, Any]) -> list[list[Fram
     after, before = steps
     rows = []
     for step in _moments(after or before):
-        at = min(before, key=lambda own, step=step: (abs(own - step), own), default=None)
+        at = min(before, key=lambda shown_step, step=step: (abs(shown_step - step), shown_step), default=None)
         remark = "Its run ended here." if before and step > before[-1] and at == before[-1] else ""
         rows.append([Frame(1, "before", at, remark), Frame(0, "after", step if after else None)])
     return rows

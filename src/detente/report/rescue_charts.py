@@ -54,7 +54,7 @@ def quality_charts(attempts: Sequence[tuple[int, str, Attempt]], words: Mapping[
 
 
 def score_chart(attempts: Sequence[tuple[int, str, Attempt]]) -> list[dict[str, Any]]:
-    """Return the chart of the score over steps, or nothing if no score was recorded."""
+    """Return the chart of the score over steps; empty if no score was recorded."""
     lines = []
     for colour, name, attempt in attempts:
         points = [(point.step, point.score) for point in attempt.points if point.score is not None]
@@ -67,14 +67,16 @@ def loss_charts(run: RecordedRun, colour: int) -> list[dict[str, Any]]:
     charts = []
     for player in dict.fromkeys(name for t in _ticks(run) for group, name in t.values if group == "losses"):
         points = [(tick.step, tick.values.get(("losses", player))) for tick in _ticks(run)]
-        kept = thin([(step, value) for step, value in points if value is not None], MAX_POINTS)
+        points = thin([(step, value) for step, value in points if value is not None], MAX_POINTS)
         title = f"{_readable(player)}: loss"
-        charts += _chart(title, [Line("loss", colour, [s for s, _ in kept], [v for _, v in kept])] if kept else [])
+        charts += _chart(
+            title, [Line("loss", colour, [s for s, _ in points], [v for _, v in points])] if points else []
+        )
     return charts
 
 
 def signal_charts(
-    own: Attempt, findings: Sequence[RecordedFinding], colour: int, first: int, most: int = SHOWN
+    untreated: Attempt, findings: Sequence[RecordedFinding], colour: int, first: int, most: int = SHOWN
 ) -> tuple[list[dict[str, Any]], list[Group], list[Group]]:
     """Return the charts of all signals, the groups to show, and the groups to fold.
 
@@ -88,7 +90,7 @@ def signal_charts(
         most: number of charts to show.
     """
     families: dict[tuple[str, str], list[str]] = {}
-    for name in dict.fromkeys(name for point in own.points for name in point.signals):
+    for name in dict.fromkeys(name for point in untreated.points for name in point.signals):
         signal, _, value = name.partition(".")
         match = INDEXED.fullmatch(value)
         families.setdefault((signal, f"{match[1]} …" if match else value), []).append(name)
@@ -96,7 +98,7 @@ def signal_charts(
     for (signal, value), names in families.items():
         lines = []
         for name in names[:LINES]:
-            points = [(point.step, point.signals[name]) for point in own.points if name in point.signals]
+            points = [(point.step, point.signals[name]) for point in untreated.points if name in point.signals]
             label = name.partition(".")[2].replace("_", " ")
             lines.append(Line(label, colour, [step for step, _ in points], [number for _, number in points]))
         title = _readable(value.removesuffix(" …")) + (", each" if value.endswith(" …") else "")
@@ -132,7 +134,7 @@ def _line(name: str, colour: int, attempt: Attempt, key: str) -> Line:
 
 
 def _chart(title: str, lines: Sequence[Line], height: str = "") -> list[dict[str, Any]]:
-    """Return a chart, or nothing without lines."""
+    """Return a chart; empty without lines."""
     if not lines:
         return []
     figure = go.Figure()
@@ -193,8 +195,8 @@ def _source(signal: str) -> ast.Module:
 
 def _about(signal: str) -> str:
     """Return the first line of a signal's description; empty if there is none."""
-    found = (ast.get_docstring(node) for node in _source(signal).body if isinstance(node, ast.ClassDef))
-    return next(filter(None, found), "").partition("\n")[0]
+    docstrings = (ast.get_docstring(node) for node in _source(signal).body if isinstance(node, ast.ClassDef))
+    return next(filter(None, docstrings), "").partition("\n")[0]
 
 
 def _names(signal: str, failure: str) -> bool:

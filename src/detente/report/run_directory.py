@@ -81,8 +81,8 @@ def _has_files(path: Path) -> bool:
 def _parts(path: Path) -> list[Path]:
     """Return the run directories of single seeds of a run that is not joined yet, in the order of the seeds."""
     parts = path / PARTS
-    found = [part for part in parts.iterdir() if part.is_dir() and _has_files(part)] if parts.is_dir() else []
-    return sorted(found, key=lambda part: (len(part.name), part.name))
+    directories = [part for part in parts.iterdir() if part.is_dir() and _has_files(part)] if parts.is_dir() else []
+    return sorted(directories, key=lambda part: (len(part.name), part.name))
 
 
 def _join(parts: Sequence[RecordedRun], path: Path) -> RecordedRun:

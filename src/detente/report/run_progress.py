@@ -17,7 +17,7 @@ class RunProgress:
         seconds: seconds of the seed that has taken the most.
         diverged: seeds that diverged.
         ended: whether every seed has finished or diverged.
-        fallback_reason: why steps ran eagerly although others were asked for; empty otherwise.
+        fallback_reason: why steps ran eagerly although another way was requested; empty otherwise.
     """
 
     step: int = 0
@@ -28,7 +28,7 @@ class RunProgress:
 
 
 def read_progress(directory: Path) -> RunProgress:
-    """Return how far the run in a directory has come; nowhere if it has no readable status."""
+    """Return how far the run in a directory has come; step 0 if it has no readable status."""
     try:
         content = json.loads((directory / "status.json").read_text(encoding="utf-8"))
         seeds = {int(seed): entry for seed, entry in content["seeds"].items()}

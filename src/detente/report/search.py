@@ -56,7 +56,7 @@ def render(record: Mapping[str, Any], directory: Path) -> str:
         **assets(("page.css", "rescue.css"), ("panels.js", "rescue.js")),
         title=directory.resolve().name,
         record=record,
-        verdict=verdict(record),
+        headline=headline(record),
         summary=summary(record),
         metric=f"{record['title']} {ARROWS[record['better']]}".strip(),
         importance=sorted(record["importance"].items(), key=lambda entry: -entry[1]),
@@ -67,7 +67,7 @@ def render(record: Mapping[str, Any], directory: Path) -> str:
     )
 
 
-def verdict(record: Mapping[str, Any]) -> str:
+def headline(record: Mapping[str, Any]) -> str:
     """Return the best settings in one sentence."""
     best = best_trial(record)
     if best is None:
@@ -76,7 +76,7 @@ def verdict(record: Mapping[str, Any]) -> str:
 
 
 def summary(record: Mapping[str, Any]) -> list[str]:
-    """Return the sentences below the verdict."""
+    """Return the sentences below the headline."""
     counts = {status: sum(trial["status"] == status for trial in record["trials"]) for status in STATUSES}
     names = {"complete": "came to the end of the budget", "pruned": "ended early"}
     parts = [f"{counts[status]} {names.get(status, status)}" for status in STATUSES if counts[status]]
@@ -86,7 +86,7 @@ def summary(record: Mapping[str, Any]) -> list[str]:
     sentences = [f"{len(record['trials'])}{planned} trials: {', '.join(parts)}." if parts else "No trial was begun."]
     sentences.append(f"The value of a trial is the {mean} after {record['budget']}.")
     if is_running(record):
-        sentences.append("The search has not ended; the same command goes on with it.")
+        sentences.append("The search has not ended; the same command continues it.")
     return sentences
 
 
@@ -145,7 +145,7 @@ def _with_unit(value: float, record: Mapping[str, Any]) -> str:
 
 def search_lines(record: Mapping[str, Any]) -> Sequence[str]:
     """Return the outcome of a search for the terminal."""
-    lines = [verdict(record), *summary(record)]
+    lines = [headline(record), *summary(record)]
     if record["importance"]:
         shares = sorted(record["importance"].items(), key=lambda entry: -entry[1])
         lines.append("Importance: " + ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares) + ".")

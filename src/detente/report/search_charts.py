@@ -90,12 +90,12 @@ def _mean_curve(directory: Path, metric: str) -> list[tuple[int, float]]:
 
 def _with_values(record: Mapping[str, Any], status: str) -> list[dict[str, Any]]:
     """Return the trials of a status, each with its last value."""
-    found = []
+    points = []
     for trial in record["trials"]:
         value = trial["value"] if status == "complete" else (trial["rungs"] or [None])[-1]
         if trial["status"] == status and value is not None:
-            found.append({**trial, "value": value})
-    return found
+            points.append({**trial, "value": value})
+    return points
 
 
 def _values(record: Mapping[str, Any]) -> list[float]:

@@ -1,4 +1,4 @@
-"""A training run whose state is observed at regular intervals; one that was killed goes on where it was."""
+"""A training run whose state is observed at regular intervals; one that was killed continues where it was."""
 
 from __future__ import annotations
 

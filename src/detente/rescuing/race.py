@@ -30,7 +30,7 @@ class Rounds:
     last: float
 
 
-def plan_rounds(costs: Sequence[float], budget: float, kept: int | None = None) -> Rounds:
+def plan_rounds(costs: Sequence[float], budget: float, preferred: int | None = None) -> Rounds:
     """Return the rounds that fit a budget, whichever trials win.
 
     If none do, the winner's run gets shorter, in case that the most expensive one wins, down to 0.7 of a run; then the
@@ -39,9 +39,9 @@ def plan_rounds(costs: Sequence[float], budget: float, kept: int | None = None) 
     Args:
         costs: cost of a step of each trial, relative to the user's own.
         budget: what may be spent, in whole runs of the user's own.
-        kept: index of a trial that is left out only if no race with it fits.
+        preferred: index of a trial that is left out only if no race with it fits.
     """
-    cheapest_first = sorted(range(len(costs)), key=lambda index: (index != kept, costs[index]))
+    cheapest_first = sorted(range(len(costs)), key=lambda index: (index != preferred, costs[index]))
     for count in range(len(costs), 1, -1):
         taking_part = tuple(sorted(cheapest_first[:count]))
         chosen = sorted((costs[index] for index in taking_part), reverse=True)
@@ -53,16 +53,16 @@ def plan_rounds(costs: Sequence[float], budget: float, kept: int | None = None) 
                 if spent <= budget:
                     return Rounds(taking_part, first, second, last)
                 first *= 0.9
-    if kept is not None:
+    if preferred is not None:
         return plan_rounds(costs, budget)
     share = min(1.0, budget / costs[cheapest_first[0]])
     return Rounds((cheapest_first[0],), share, share, share)
 
 
 def race(trials: Sequence[Trial], rounds: Rounds) -> Iterator[tuple[Trial, int, int]]:
-    """Train trials in three rounds, and yield each trial with its step and its next goal after each tick.
+    """Train trials in three rounds, and yield each trial with its step and its next target after each tick.
 
-    A winner that costs less than the most expensive trial, for which the rounds are planned, goes on for as long.
+    A winner that costs less than the most expensive trial, for which the rounds are planned, continues for as long.
 
     Args:
         trials: the trials.
@@ -74,9 +74,9 @@ def race(trials: Sequence[Trial], rounds: Rounds) -> Iterator[tuple[Trial, int, 
         if len(left) == 1:
             share = min(1.0, rounds.second + (share - rounds.second) * most / (left[0].step_cost * left[0].whole))  # noqa: PLW2901
         for trial in left:
-            goal = max(1, math.floor(share * trial.whole + 1e-6))
-            for step in trial.advance(goal):
-                yield trial, step, goal
+            target = max(1, math.floor(share * trial.whole + 1e-6))
+            for step in trial.advance(target):
+                yield trial, step, target
             trial.outcome = trial.observed.diverged or f"dropped after {trial.steps} of {trial.whole} steps"
         left = sorted(left, key=lambda trial: -trial.score)[:survivors]
     whole = "full run of" if left[0].steps >= left[0].whole else "run of"

@@ -133,7 +133,7 @@ def rescue(
         budget: compute for everything, in whole runs of the user's own, e.g. "3x".
         steps: steps of a whole run, ≥ 1.
         seed: the random seed.
-        out: directory for everything that is trained; a rescue that was stopped goes on there. Default: a temporary
+        out: directory for everything that is trained; a rescue that was stopped continues there. Default: a temporary
             directory.
         may_change_networks: whether cures may change layers of the networks.
 
@@ -232,12 +232,12 @@ def rescuing(
     rounds = plan_rounds(costs, limit - result.cost, strong[0] if strong and len(costs) > 1 else None)
     spent = result.cost
     running: Trial | None = None
-    for trial, step, goal in race(result.trials, rounds):
+    for trial, step, target in race(result.trials, rounds):
         result.cost = spent + sum(each.cost for each in result.trials) / steps
         if trial is not running:
             running = trial
             _save(result)
-        yield result, Event(trial.name, step, goal)
+        yield result, Event(trial.name, step, target)
     _finish(result)
     _save(result)
     yield result, Event("finished", 1, 1)

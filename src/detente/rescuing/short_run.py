@@ -33,11 +33,11 @@ class HeldIn(StoredData):
 
     Args:
         data: the whole set.
-        kept: indices of the samples that stay, (count,).
+        indices: indices of the samples that stay, (count,).
     """
 
-    def __init__(self, data: StoredData, kept: Tensor) -> None:
-        self.data, self.kept = data, kept
+    def __init__(self, data: StoredData, indices: Tensor) -> None:
+        self.data, self.indices = data, indices
 
     @property
     def arrays(self) -> tuple[Any, Tensor | None]:
@@ -45,11 +45,11 @@ class HeldIn(StoredData):
 
     @property
     def size(self) -> int:
-        return len(self.kept)
+        return len(self.indices)
 
     def take(self, indices: Tensor) -> dict[str, Tensor]:
         """Return the samples at `indices` of the set that is left."""
-        return self.data.take(self.kept[indices.cpu()])
+        return self.data.take(self.indices[indices.cpu()])
 
 
 def hold_out(game: Game) -> tuple[Game, Tensor | None]:
@@ -103,7 +103,7 @@ class ShortRun:
         game, self._held_out = hold_out(game)
         self.gan, self.method = gan_of(game), method
         self._signals: Mapping[str, Signal] = {name: kind() for name, kind in members("signals").items()}
-        self._seen = self.gan.real(SAMPLES, torch.Generator().manual_seed(5))
+        self._real = self.gan.real(SAMPLES, torch.Generator().manual_seed(5))
         if self._held_out is None and not isinstance(getattr(game, "data", None), StoredData):
             self._held_out = self.gan.real(SAMPLES, torch.Generator().manual_seed(7))  # new in every batch
         self._before: State | None = None
@@ -125,17 +125,17 @@ class ShortRun:
                     history.losses[name].append(value)
             if "diverged_at" in point:
                 history.diverged_at, history.cause = point["diverged_at"], point["cause"]
-        seen = [point for point in points if "signals" in point]
-        history.steps = [point["step"] for point in seen]
-        names = dict.fromkeys(name for point in seen for name in point["signals"])
-        history.values = {name: [point["signals"].get(name, math.nan) for point in seen] for name in names}
+        observed_points = [point for point in points if "signals" in point]
+        history.steps = [point["step"] for point in observed_points]
+        names = dict.fromkeys(name for point in observed_points for name in point["signals"])
+        history.values = {name: [point["signals"].get(name, math.nan) for point in observed_points] for name in names}
         return history
 
     def _observe(self, state: State, step: int) -> dict[str, Any]:
         before = self._before
         steps = step - int(before.t) if before is not None else 0
         observation = Observation(
-            self.gan, self.method, state, before and before.vectors, steps, self._seen, self._held_out, self.reference
+            self.gan, self.method, state, before and before.vectors, steps, self._real, self._held_out, self.reference
         )
         self._before = state
         values = {}
@@ -155,13 +155,13 @@ def quality_values(observation: Observation) -> dict[str, Any]:
 
 def findings_of(history: History) -> list[Finding]:
     """Return what all signals find in a history, the most certain first."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for kind in members("signals").values():
         try:
-            found += kind().findings(history)
+            findings += kind().findings(history)
         except Exception:  # noqa: BLE001, S112  # a signal that lacks values finds nothing
             continue
-    return sorted(found, key=lambda finding: -finding.certainty)
+    return sorted(findings, key=lambda finding: -finding.certainty)
 
 
 def short_run(game: Game, method: Method, directory: Path, steps: int, total: int, seed: int = 0) -> History:

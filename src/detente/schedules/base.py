@@ -47,7 +47,7 @@ class Schedule(ABC):
     __rmul__ = __mul__
 
     def then(self, other: float | Schedule, at: int) -> Schedule:
-        """Return the schedule that continues with `other`, which starts anew, from step `at` on."""
+        """Return the schedule that continues with `other`, which starts from its own step 0, from step `at` on."""
         from detente.schedules.combined import Sequential
 
         return Sequential(self, other, at)
@@ -67,7 +67,7 @@ def value(setting: float | Schedule, t: Tensor, dtype: torch.dtype | None = None
 
 
 def is_schedule(setting: object) -> bool:
-    """Whether a setting is a schedule; asked in each step, of numbers most of the time."""
+    """Whether a setting is a schedule. It is called in each step, mostly with numbers."""
     return type(setting) is not float and isinstance(setting, Schedule)
 
 

@@ -56,7 +56,7 @@ class Product(_Pair):
 
 @dataclass(frozen=True)
 class Sequential(Schedule):
-    """One schedule, and from step `at` on another one, which starts anew: a(t) for t < at, then b(t − at).
+    """One schedule, and from step `at` on another one from its own step 0: a(t) for t < at, then b(t − at).
 
     Args:
         first: a, a schedule or a number.
@@ -84,7 +84,7 @@ class Sequential(Schedule):
 
 @dataclass(frozen=True)
 class Repeated(Schedule):
-    """A schedule that starts anew every `every` steps, a(t mod every).
+    """A schedule that restarts every `every` steps, a(t mod every).
 
     Args:
         schedule: a, a schedule or a number.

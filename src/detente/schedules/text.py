@@ -96,12 +96,12 @@ def _callee(node: ast.expr, text: str) -> Any:
         return _evaluated(node.value, text).then
     path = ast.unparse(node)
     try:
-        found = pkgutil.resolve_name(path)
+        schedule = pkgutil.resolve_name(path)
     except Exception as error:  # a user's own module may raise anything
         raise InvalidValue("schedule", path, "MODULE.NAME of a schedule that can be imported", str(error)) from error
-    if not (isinstance(found, type) and issubclass(found, Schedule)):
+    if not (isinstance(schedule, type) and issubclass(schedule, Schedule)):
         raise InvalidValue("schedule", path, "MODULE.NAME of a schedule, a subclass of detente.schedules.Schedule")
-    return found
+    return schedule
 
 
 def _called(callee: Any, positional: list[Any], named: dict[str, Any], text: str) -> Any:

@@ -62,9 +62,9 @@ class Torch(Schedule):
         key: str = "lr",
         **settings: Any,
     ) -> None:
-        given = {"kind": _resolved(kind), "lr": lr, "steps": steps, "every": every, "key": key}
-        given["settings"] = from_text(settings)
-        for name, setting in given.items():
+        arguments = {"kind": _resolved(kind), "lr": lr, "steps": steps, "every": every, "key": key}
+        arguments["settings"] = from_text(settings)
+        for name, setting in arguments.items():
             object.__setattr__(self, name, setting)
         require_finite(self, "lr")
         require(lr > 0, "lr", lr, "a number > 0")
@@ -104,23 +104,26 @@ def _resolved(kind: Kind | str) -> Kind:
     Raises:
         InvalidValue: there is no such scheduler.
     """
-    found: Any = kind
+    scheduler: Any = kind
     if isinstance(kind, str) and "." not in kind:
         base = lr_scheduler.LRScheduler
         known = {n: item for n, item in vars(lr_scheduler).items() if inspect.isclass(item) and issubclass(item, base)}
         if kind not in known:
             raise unknown("kind", kind, known)
-        found = known[kind]
+        scheduler = known[kind]
     elif isinstance(kind, str):
         try:
-            found = pkgutil.resolve_name(kind)
+            scheduler = pkgutil.resolve_name(kind)
         except Exception as error:  # a user's own module may raise anything
             allowed = "MODULE.NAME of a scheduler that can be imported"
             raise InvalidValue("kind", kind, allowed, " ".join(str(error).split())) from error
-    plateau = inspect.isclass(found) and issubclass(found, lr_scheduler.ReduceLROnPlateau)
+    plateau = inspect.isclass(scheduler) and issubclass(scheduler, lr_scheduler.ReduceLROnPlateau)
     hint = "The optimizer `reduce_on_plateau` lowers rates when a metric stops improving"
     require(not plateau, "kind", "ReduceLROnPlateau", "a scheduler of the step alone", hint)
     require(
-        callable(found), "kind", kind, "a scheduler's class, its name or import path, or a function of the optimizer"
+        callable(scheduler),
+        "kind",
+        kind,
+        "a scheduler's class, its name or import path, or a function of the optimizer",
     )
-    return found
+    return scheduler

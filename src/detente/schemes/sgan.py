@@ -188,7 +188,7 @@ class Sgan(Scheme):
         noise = ({name: number for name, number in noise[0].items() if name in self.players}, *noise[1:])
         current = ranks()
         if current is None or not self._divides_pairs(current):
-            sums, means, kept = self._all_pairs(context, state, inner_noise, batches, noise)
+            sums, means, pairs_memory = self._all_pairs(context, state, inner_noise, batches, noise)
         else:
             own = self._pairs_of(current)
             inner_noise = map_tensors(inner_noise, itemgetter(own))
@@ -197,13 +197,13 @@ class Sgan(Scheme):
                 results = replace(self, pairs=own.stop - own.start)._all_pairs(
                     context, state, inner_noise, batches, own_noise
                 )
-            sums, means, kept = _over_ranks(*results, current)
+            sums, means, pairs_memory = _over_ranks(*results, current)
         moves = zip(self.players, noise[count - 2 : count], strict=True)
         numbers = {name: turn[name] for name, turn in moves if name in turn}
-        state = replace(state, buffers=means["buffers"], memory={**state.memory, "scheme": kept})
+        state = replace(state, buffers=means["buffers"], memory={**state.memory, "scheme": pairs_memory})
         state = context.advance(state, sums["field"], numbers)
         if self.share:
-            state = self._with_shared_of_locals(state, map_tensors(kept["locals"]["vectors"], itemgetter(0)))
+            state = self._with_shared_of_locals(state, map_tensors(pairs_memory["locals"]["vectors"], itemgetter(0)))
         return state.after(), step_info(Evaluation(sums["field"], sums["losses"], {}, means["extra"]))
 
     def _all_pairs(
@@ -218,7 +218,7 @@ class Sgan(Scheme):
         )
         # Integers (BatchNorm's count of batches) are equal in all pairs.
         means = map_tensors(results["means"], lambda x: x.mean(0) if x.is_floating_point() else x[0])
-        return results["sums"], means, results["kept"]
+        return results["sums"], means, results["memory"]
 
     def _all_pairs_mapped(self, context: StepContext, state: State, inner_noise: Noise, inputs: list[Tree]) -> Tree:
         """Return the results of all pairs from one mapped step; empty if mapping is slower or not possible."""
@@ -263,13 +263,13 @@ class Sgan(Scheme):
                 if stepped
                 else self._pair(context, state, *inputs_of_pair)
             )
-            for key, row in flatten(result["kept"]).items() if plain else ():
+            for key, row in flatten(result["memory"]).items() if plain else ():
                 stacked[key][n].copy_(row)
-            rows += [] if plain else [result["kept"]]
+            rows += [] if plain else [result["memory"]]
             sums = {key: sums.get(key, 0) + tensor for key, tensor in flatten(result["sums"]).items()}
             means.append(result["means"])
         new_memory = new_memory if plain else stack_trees(rows)
-        return {"kept": new_memory, "sums": unflatten(sums, result["sums"]), "means": stack_trees(means)}
+        return {"memory": new_memory, "sums": unflatten(sums, result["sums"]), "means": stack_trees(means)}
 
     def _local_steps_in_turn(
         self, context: StepContext, state: State, pairs: list[tuple[Tree, Noise, Tree]]
@@ -338,7 +338,7 @@ class Sgan(Scheme):
                 with_player_of(opponent, name, state, memory["facing"][name]), batch, (name,)
             )
         return {
-            "kept": {
+            "memory": {
                 "locals": {"vectors": local.vectors, "buffers": local.buffers, **local.memory},
                 "facing": {name: evaluations[name][1].memory["field"] for name in self.players},
             },
@@ -357,9 +357,9 @@ class Sgan(Scheme):
         }
 
 
-def _over_ranks(sums: Tree, means: Tree, kept: Tree, current: Ranks) -> tuple[Tree, Tree, Tree]:
+def _over_ranks(sums: Tree, means: Tree, pairs_memory: Tree, current: Ranks) -> tuple[Tree, Tree, Tree]:
     """Return sums and means over the pairs of all ranks, in one message, and this rank's memory."""
     both = {"sums": map_tensors(sums, lambda of_rank: of_rank * current.count), "means": means}
     flat = flatten(both)
     both = unflatten(dict(zip(flat, mean_over_ranks([*flat.values()]), strict=True)), both)
-    return both["sums"], both["means"], kept
+    return both["sums"], both["means"], pairs_memory

@@ -33,7 +33,7 @@ SAMPLES = 512  # generated, seen and held-out samples at each observation
 
 @dataclass(frozen=True)
 class Observation:
-    """A GAN at one moment of a short run, with samples that all signals share. Looking at it changes nothing.
+    """A GAN at one moment of a short run, with samples that all signals share. Its methods change nothing.
 
     Args:
         gan: its players.

@@ -30,7 +30,7 @@ class LabelUse(Signal):
     ignored: float = 0.02
 
     def __call__(self, observation: Observation) -> Mapping[str, float]:
-        """Return the change of the samples and of the scores; nothing for networks without labels."""
+        """Return the change of the samples and of the scores; empty for networks without labels."""
         gan, state, values = observation.gan, observation.state, {}
         generator = torch.Generator().manual_seed(29)
         batch = observation.batch
@@ -79,16 +79,16 @@ def _like(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _relabelled(call: Call, skip: int = 0) -> Call | None:
     """Return a call with other labels, or None if it has none."""
-    found = False
+    has_labels = False
 
     def other(x: Tensor) -> Tensor:
-        nonlocal found
+        nonlocal has_labels
         if x.is_floating_point() or x.dtype == torch.bool or x.dim() == 0 or int(x.max()) == int(x.min()):
             return x
-        found = True
+        has_labels = True
         values = x.unique()
         return values[(torch.searchsorted(values, x) + 1) % len(values)]  # the next label that occurs
 
     inputs = tree_map_only(Tensor, other, call.inputs[skip:])
     keywords = tree_map_only(Tensor, other, dict(call.keywords))
-    return Call(call.part, (*call.inputs[:skip], *inputs), keywords) if found else None
+    return Call(call.part, (*call.inputs[:skip], *inputs), keywords) if has_labels else None

@@ -64,16 +64,16 @@ class LossConstants(Signal):
     def findings(self, history: History) -> Sequence[Finding]:
         """Return what the losses say."""
         discriminator, generator = (finite(history.loss(role)) for role in ("discriminator", "generator"))
-        found = [self._labels(history)]
+        findings = [self._labels(history)]
         if min(len(discriminator), len(generator)) >= 8:
-            found += [
+            findings += [
                 self._dead(discriminator, generator) if history.far else None,
                 *self._clipped(discriminator, generator),
                 self._twice(history),
                 self._both_vanish(history, discriminator, generator),
             ]
         strongest: dict[str, Finding] = {}
-        for finding in found:
+        for finding in findings:
             if finding is not None and finding.certainty > getattr(strongest.get(finding.failure), "certainty", 0):
                 strongest[finding.failure] = finding
         return list(strongest.values())

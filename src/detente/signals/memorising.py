@@ -30,7 +30,7 @@ class Memorising(Signal):
     errors: float = 3.0
 
     def __call__(self, observation: Observation) -> Mapping[str, float]:
-        """Return the area, its standard error by chance, and the position; nothing without held-out samples."""
+        """Return the area, its standard error by chance, and the position; empty without held-out samples."""
         if observation.held_out is None:
             return {}
         seen, held, fake = observation.seen_scores, observation.held_out_scores, observation.fake_scores

@@ -32,7 +32,7 @@ class ModeDifference(Signal):
     apart: float = 0.4
 
     def __call__(self, observation: Observation) -> Mapping[str, float]:
-        """Return the distances of both, their difference, and the areas; nothing for networks of one mode."""
+        """Return the distances of both, their difference, and the areas; empty for networks of one mode."""
         values: dict[str, Any] = {}
         modules = observation.game.modules
         generator, discriminator = (modules[name] for name in observation.players().values())

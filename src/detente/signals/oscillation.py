@@ -54,8 +54,8 @@ class Oscillation(Signal):
             return []
         if history.unformed or history.young or history.growing:
             return []  # the samples still look for the data
-        found = [f for f in (self._modes(history), self._mean(history), self._width(history)) if f is not None]
-        return [max(found, key=lambda finding: finding.certainty)] if found else []
+        findings = [f for f in (self._modes(history), self._mean(history), self._width(history)) if f is not None]
+        return [max(findings, key=lambda finding: finding.certainty)] if findings else []
 
     def _modes(self, history: History) -> Finding | None:
         shares = self._rows(history, "cell_")

@@ -69,8 +69,8 @@ class Reference:
             self.basis = torch.diag(1 / torch.where(scale > 0, scale, _size_of_constants(scale, self.mean)))
         else:
             _, values, directions = torch.linalg.svd(centred, full_matrices=False)
-            kept = min(DIRECTIONS, int((values > 1e-6 * values[0]).sum()))
-            self.basis = directions[:kept].T * (math.sqrt(len(rows)) / values[0])  # relative sizes are kept
+            count = min(DIRECTIONS, int((values > 1e-6 * values[0]).sum()))
+            self.basis = directions[:count].T * (math.sqrt(len(rows)) / values[0])  # relative sizes are kept
         features = centred @ self.basis
         self.features, self.other = features[: self.count], features[self.count :]
         self.lowest, self.highest = float(rows.min()), float(rows.max())

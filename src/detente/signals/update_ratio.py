@@ -58,17 +58,17 @@ class UpdateRatio(Signal):
 
     def findings(self, history: History) -> Sequence[Finding]:
         """Return players that do not move, and steps that are too large."""
-        found = []
+        findings = []
         for role in ("generator", "discriminator"):
             moved = finite(history[f"update_ratio.{role}_moved"])
             if len(moved) >= 3 and moved.max() == 0:
                 evidence = f"The {role}'s weights have not changed in {history.steps[-1]} steps."
                 failure = "wiring" if role == "generator" else "generator overpowers or discriminator dead"
                 remedy = f"Give the {role}'s parameters a learning rate above 0, requires_grad, and a gradient."
-                found.append(Finding(failure, evidence, 0.9, remedy))
+                findings.append(Finding(failure, evidence, 0.9, remedy))
         moved = finite(history.late("update_ratio.generator_moved", 0.3))
         every = float(np.median(np.diff(history.steps))) if len(history.steps) > 2 else 1.0
-        if not found and len(moved) >= 3 and moved.max() < self.still * every and history.stuck:
+        if not findings and len(moved) >= 3 and moved.max() < self.still * every and history.stuck:
             evidence = (
                 f"In one step the generator's weights move by {np.median(moved) / every:.1g} of their size: it stands "
                 "still."
@@ -76,9 +76,9 @@ class UpdateRatio(Signal):
             remedy = (
                 "Use a larger learning rate; decay a schedule by epochs, not steps; clip gradients at 1, not below."
             )
-            found.append(Finding("vanishing gradient", evidence, 0.75, remedy))
+            findings.append(Finding("vanishing gradient", evidence, 0.75, remedy))
         blown = [finding for role in ("generator", "discriminator") for finding in self._blown(history, role)]
-        return [*found, *sorted(blown, key=lambda finding: -finding.certainty)[:1]]
+        return [*findings, *sorted(blown, key=lambda finding: -finding.certainty)[:1]]
 
     def _blown(self, history: History, role: str) -> list[Finding]:
         sizes, ratios = finite(history[f"update_ratio.{role}_size"]), finite(history[f"update_ratio.{role}"])

@@ -159,19 +159,19 @@ def everywhere(function: Callable[[], Result], ranks: Ranks | None) -> Result:
     return result  # pyright: ignore[reportReturnType]
 
 
-def by_first(function: Callable[[], Result], ranks: Ranks | None, *, told: bool = True) -> Result:
+def by_first(function: Callable[[], Result], ranks: Ranks | None, *, share: bool = True) -> Result:
     """Return what a function returns on rank 0, which alone calls it; an error is raised by all ranks.
 
     Args:
         function: the function.
         ranks: the ranks.
-        told: whether the other ranks get the result, which must then be picklable; otherwise they get None.
+        share: whether the other ranks get the result, which must then be picklable; otherwise they get None.
     """
     if alone(ranks):
         return function()
     assert ranks is not None
     result, error = _attempt(function) if ranks.rank == 0 else (None, None)
-    message: list[Any] = [(result if told else None, error)]
+    message: list[Any] = [(result if share else None, error)]
     dist.broadcast_object_list(message, src=0, group=_groups().long)
     _raise_first([message[0][1]])
     return result if ranks.rank == 0 else message[0][0]  # pyright: ignore[reportReturnType]
@@ -255,11 +255,11 @@ def naming_lost_ranks(ranks: Ranks | None) -> Iterator[None]:
             raise
         text = str(cause)
         if "imed out" in text or "imeout" in text:
-            what = "waited in vain for another rank, which hangs, is too slow, or takes other steps"
+            what = "waited too long for another rank, which hangs, is too slow, or takes other steps"
         else:
             what = "lost the connection to another rank, which has ended"
         assert ranks is not None
-        hint = "What was saved is complete; `torchrun --max-restarts N` goes on from there by itself"
+        hint = "What was saved is complete; `torchrun --max-restarts N` continues from there by itself"
         raise RankError(f"rank {ranks.rank} of {ranks.count} {what}. {hint}") from error
 
 
@@ -274,14 +274,14 @@ def is_agreed(error: BaseException) -> bool:
 def tells(error: BaseException) -> bool:
     """Return whether this process is the one that prints an error: rank 0, or the first that is hit by it.
 
-    Where rank 0 prints it, the others wait for `told`: torchrun ends all processes when one has ended.
+    Where rank 0 prints it, the others wait for `announce_printed`: torchrun ends all processes when one has ended.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not started_by_torchrun():
         return True
     if is_agreed(error):
         if int(os.environ["RANK"]) > 0:
             with suppress(RuntimeError):
-                default_store().wait([_TOLD], timedelta(seconds=5))
+                default_store().wait([_PRINTED], timedelta(seconds=5))
         return int(os.environ["RANK"]) == 0
     if not dist.is_initialized():  # all make the same mistake
         if isinstance(error, RankError) or int(os.environ.get("LOCAL_RANK", os.environ["RANK"])) == 0:
@@ -293,14 +293,14 @@ def tells(error: BaseException) -> bool:
     return True  # the store is gone with the process that was lost
 
 
-def told() -> None:
+def announce_printed() -> None:
     """Let the other ranks end, after this one has printed an error."""
     if dist.is_initialized():
         with suppress(RuntimeError):
-            default_store().set(_TOLD, "")
+            default_store().set(_PRINTED, "")
 
 
-_TOLD = "told"
+_PRINTED = "printed"
 
 
 def agreed(error: Error) -> Error:
@@ -313,7 +313,7 @@ def _attempt(function: Callable[[], Result]) -> tuple[Result | None, BaseExcepti
     try:
         return function(), None
     except (Exception, KeyboardInterrupt) as error:
-        if _failed_message(error) is not None:  # the others cannot be told
+        if _failed_message(error) is not None:  # the others cannot be informed
             raise
         return None, _portable(error)
 

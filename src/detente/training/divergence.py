@@ -42,8 +42,8 @@ def cause(run: Run, start: Progress, end: Progress, info: Info, ranks: Ranks | N
     seconds = (end.seconds - start.seconds) * steps / max(1, end.step - start.step)
     if not term or seconds > SECONDS or getattr(getattr(run.game, "batches", None), "once", False):
         return term
-    found = _repeated(run, start, steps, ranks)
-    return f"{term}; {found}" if found else term
+    place = _repeated(run, start, steps, ranks)
+    return f"{term}; {place}" if place else term
 
 
 def first_term(info: Info, step: int) -> str:
@@ -71,8 +71,8 @@ def _repeated(run: Run, start: Progress, count: int, ranks: Ranks | None) -> str
             (step_draw,), _ = inputs.take(state, 1)
             (state,), (info,) = steps([state], [[step_draw]])
         if not bool(info.finite.all()):
-            found = everyones(_not_finite(step_draw, layers), ranks)
-            return next(filter(None, found), "the output of every layer is finite")
+            places = everyones(_not_finite(step_draw, layers), ranks)
+            return next(filter(None, places), "the output of every layer is finite")
     return ""
 
 

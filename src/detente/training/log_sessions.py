@@ -97,9 +97,9 @@ def _attempt(name: str, function: Callable[..., Result], *arguments: Any) -> Res
     """Return the result of a function, or None after a warning if it fails."""
     try:
         return function(*arguments)
-    except Exception as error:  # a service may raise anything; training must go on
+    except Exception as error:  # a service may raise anything; training must continue
         reason = " ".join(str(error).split())[:200]
-        text = f"logger {name} stopped, training goes on: {type(error).__name__}{f': {reason}' if reason else ''}"
+        text = f"logger {name} stopped, training continues: {type(error).__name__}{f': {reason}' if reason else ''}"
         warnings.warn(text, RuntimeWarning, stacklevel=2)
         return None
 

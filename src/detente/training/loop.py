@@ -160,10 +160,10 @@ def _ticks(run: Run, start: Sequence[Progress] | None, others: _Together = ALONE
             donate = False  # callers may still use the state of the last tick
             with _threads(execution.threads):
                 while now[0] < next_step and not run.has_event_between(before, now) and _active(progress):
-                    count = min(execution.steps.chunk, next_step - now[0])
-                    due = now[0] + count >= next_step
+                    count = min(execution.count, next_step - now[0])
+                    at_tick_end = now[0] + count >= next_step
                     progress, infos = _advance(
-                        run, execution.steps, progress, inputs_by_seed, count, donate, others, due
+                        run, execution.steps, progress, inputs_by_seed, count, donate, others, at_tick_end
                     )
                     donate = True
                     for seed, info in infos.items():
@@ -204,7 +204,7 @@ def _compile(run: Run, steps: Steps, progress: tuple[Progress, ...], others: _To
         steps.chunk,
         donate=False,
         others=others,
-        due=True,
+        at_tick_end=True,
     )
 
 
@@ -238,7 +238,7 @@ def _advance(
     count: int,
     donate: bool,
     others: _Together,
-    due: bool,
+    at_tick_end: bool,
 ) -> tuple[tuple[Progress, ...], dict[int, Info]]:
     """Return the progress of every seed after `count` more steps of the active ones, and the infos of these steps."""
     active = _active(progress)
@@ -251,7 +251,7 @@ def _advance(
         ]
         inputs = [inputs_by_seed[entry.seed].take(entry.state, count) for entry in active]
         states, infos = steps(prepared, [draws_of_seed for draws_of_seed, _ in inputs], donate)
-    seconds = others.pace(time.perf_counter() - started, due) / len(active)
+    seconds = others.pace(time.perf_counter() - started, at_tick_end) / len(active)
     advanced = {}
     for entry, state, info, (_, random) in zip(active, states, infos, inputs, strict=True):
         finite = info.finite

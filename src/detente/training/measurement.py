@@ -61,7 +61,7 @@ def require_available(metrics: Mapping[str, Metric], game: Game) -> None:
             raise InvalidValue("metrics", name, error.allowed, error.hint or f"{error.field}: {error.value}") from error
 
 
-def measure(metrics: Mapping[str, Metric], subject: EvaluationContext) -> dict[str, Score]:
+def measure(metrics: Mapping[str, Metric], context: EvaluationContext) -> dict[str, Score]:
     """Return the score of every metric by name. One that fails is NaN, with a warning in one line.
 
     Every metric finds the same samples and the same random numbers, whichever others are measured.
@@ -70,21 +70,21 @@ def measure(metrics: Mapping[str, Metric], subject: EvaluationContext) -> dict[s
         InvalidValue: a metric changed samples or parameters in place.
     """
     with contextlib.suppress(Exception):  # raised again, and reported, for each metric that needs samples
-        _ = subject.samples if metrics and hasattr(subject.game, "sample") else None
-    random, scores = subject.generator.get_state(), {}
+        _ = context.samples if metrics and hasattr(context.game, "sample") else None
+    random, scores = context.generator.get_state(), {}
     for name, metric in metrics.items():
-        subject.generator.set_state(random)
-        before = _versions(subject)
-        scores[name] = _score(name, metric, subject)
+        context.generator.set_state(random)
+        before = _versions(context)
+        scores[name] = _score(name, metric, context)
         allowed = "a metric that changes neither samples nor parameters in place"
-        if _versions(subject) != before:
-            raise InvalidValue("metrics", name, allowed, "Let it work on a copy, such as subject.samples.clone()")
+        if _versions(context) != before:
+            raise InvalidValue("metrics", name, allowed, "Let it work on a copy, such as context.samples.clone()")
     return scores
 
 
-def _score(name: str, metric: Metric, subject: EvaluationContext) -> Score:
+def _score(name: str, metric: Metric, context: EvaluationContext) -> Score:
     try:
-        return Score(float(metric(subject)), metric.stamp(subject))
+        return Score(float(metric(context)), metric.stamp(context))
     except Exception as error:  # a user's metric may raise anything
         problem = describe(error)
         warnings.warn(f"{name} was not measured: {problem}", stacklevel=2)
@@ -97,10 +97,10 @@ def describe(error: Exception) -> str:
     return text if isinstance(error, InvalidValue) else f"{type(error).__name__}: {text}"
 
 
-def _versions(subject: EvaluationContext) -> list[int]:
+def _versions(context: EvaluationContext) -> list[int]:
     """Return how often the samples and the parameters were changed in place."""
-    state = subject.state
+    state = context.state
     tensors = [*state.vectors.values(), *(buffer for named in state.buffers.values() for buffer in named.values())]
-    samples = vars(subject).get("samples")
+    samples = vars(context).get("samples")
     tensors += [] if samples is None else [samples]
     return [tensor._version for tensor in tensors if not tensor.is_inference()]

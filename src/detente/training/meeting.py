@@ -32,18 +32,18 @@ def meet(rank: int, count: int, timeout: float) -> Any:
     Raises:
         RankError: not all ranks have come in time.
     """
-    until, store, seen = time.monotonic() + timeout, None, 1
+    until, store, arrived = time.monotonic() + timeout, None, 1
     try:
         known, *_ = next(rendezvous("env://", timeout=timedelta(seconds=timeout)))
-        store = _opened(known, timeout) if rank == 0 else _found(known, timeout, until)
+        store = _opened(known, timeout) if rank == 0 else _store_of_first(known, timeout, until)
         if store.add("came", 1) == count:
             store.set("all", "")
         store.wait(["all"], timedelta(seconds=max(0.1, until - time.monotonic())))
     except (RuntimeError, OSError, ValueError) as error:
         if store is not None:
-            seen = store.add("came", 0)
+            arrived = store.add("came", 0)
         where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-        text = f"rank {rank} waited {timeout:g} s at {where} for {count} ranks, of which {seen} came"
+        text = f"rank {rank} waited {timeout:g} s at {where} for {count} ranks, of which {arrived} came"
         raise RankError(f"{text}. Start all of them, or give a longer --timeout") from error
     return store
 
@@ -56,7 +56,7 @@ def _opened(known: Any, timeout: float) -> Any:
     return store
 
 
-def _found(known: Any, timeout: float, until: float) -> Any:
+def _store_of_first(known: Any, timeout: float, until: float) -> Any:
     """Return the store of rank 0; the port may be that of an earlier attempt, at which nobody answers."""
     while True:
         port = known.get("detente/port").decode()

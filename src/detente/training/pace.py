@@ -22,32 +22,36 @@ class Pace:
         self.ranks, self.noted = ranks, noted
         self._seconds, self._calls, self._next, self._signal = 0.0, 0, 1, 0
 
-    def __call__(self, seconds: float, due: bool) -> float:
+    def __call__(self, seconds: float, at_tick_end: bool) -> float:
         """Return the seconds that count: those of rank 0 since the last exchange, or 0 if there is no exchange now.
 
         Args:
             seconds: seconds that the last steps took on this rank.
-            due: whether an exchange is due in any case, such as at the end of a tick; the same on all ranks.
+            at_tick_end: whether the tick ends here, with an exchange in any case; the same on all ranks.
 
         Raises:
-            KeyboardInterrupt: a rank has received a signal; all ranks raise it at the same step, unless `due`.
+            KeyboardInterrupt: a rank has received a signal; all ranks raise it at the same step, unless `at_tick_end`.
         """
         if alone(self.ranks):
             return seconds
         self._seconds, self._calls = self._seconds + seconds, self._calls + 1
-        if self._calls < self._next and not due:
+        if self._calls < self._next and not at_tick_end:
             return 0.0
         planned = self._calls * INTERVAL / max(self._seconds, 1e-6)
-        own = [float(self.noted.number if self.noted else 0), self._seconds, max(1.0, min(planned, MOST_CALLS))]
-        told = exchanged(own, self.ranks)
-        self._signal = int(max(numbers[0] for numbers in told))
-        if not due:
+        of_this_rank = [
+            float(self.noted.number if self.noted else 0),
+            self._seconds,
+            max(1.0, min(planned, MOST_CALLS)),
+        ]
+        of_ranks = exchanged(of_this_rank, self.ranks)
+        self._signal = int(max(numbers[0] for numbers in of_ranks))
+        if not at_tick_end:
             self.stop()
-        _, seconds, following = told[0]
+        _, seconds, following = of_ranks[0]
         self._seconds, self._calls, self._next = 0.0, 0, int(following)
         return seconds
 
     def stop(self) -> None:
-        """Raise the signal that a rank had received at the last exchange, if any: after the tick that was due."""
+        """Raise the signal that a rank had received at the last exchange, if any: after the tick."""
         if self._signal:
             raise agreed(interrupt_of(self._signal))

@@ -58,10 +58,10 @@ def require_divisible(game: Game, method: Method, ranks: Ranks | None) -> None:
 
 def _require_same_data(game: Game, ranks: Ranks) -> None:
     """Raise `InvalidValue` on all ranks if one has other data than rank 0, or networks with other code."""
-    found = everyones(everywhere(lambda: provenance(game), ranks), ranks)
-    for rank, origin in enumerate(found):
+    origins = everyones(everywhere(lambda: provenance(game), ranks), ranks)
+    for rank, origin in enumerate(origins):
         for name in ("data", "code"):
-            own, first = ([part.get(name)] for part in (origin, found[0]))
+            own, first = ([part.get(name)] for part in (origin, origins[0]))
             if own != first:
                 own, first = (describe_data(x[0]) if isinstance(x[0], dict) else x[0] for x in (own, first))
                 raise agreed(InvalidValue(name, f"{own} on rank {rank}", f"the same on every rank; rank 0 has {first}"))

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from detente.errors import InvalidValue, require, unknown
+from detente.errors import InvalidValue, Unquoted, require, unknown
 from detente.game import Buffers, Game, Vectors
 from detente.modules.calling import copied, copy_buffers, trainable
 from detente.modules.layout import Layout
@@ -185,15 +185,9 @@ def _require_same(field: str, tensors: Mapping[str, Any], expected: Mapping[str,
     kinds = {"missing": sorted(missing), "unexpected": sorted(unexpected), "of other shapes": other}
     problem = "; ".join(f"{kind}: {_listed(names)}" for kind, names in kinds.items() if names)
     if problem:
-        raise InvalidValue(field, _Text(problem), "tensors with the names and shapes of the game's module")
+        raise InvalidValue(field, Unquoted(problem), "tensors with the names and shapes of the game's module")
 
 
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
-
-
-class _Text(str):
-    """A text that an error shows without quotation marks."""
-
-    __repr__ = str.__str__

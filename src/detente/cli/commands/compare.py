@@ -49,7 +49,7 @@ OWN_OPTIONS = ("--methods", "--out", "--overwrite", "--budget", "--baseline", "-
 def main(words: Sequence[str]) -> int:
     """Train under every method, write the page, and return the exit status."""
     parser = configuration.parser("compare", DESCRIPTION, EXAMPLES, without=("method",), seeds=SEEDS)
-    text = "names from `detente list methods`, with settings if wanted: NAME:KEY=VALUE,…; or MODULE.NAME of yours"
+    text = "names from `detente list methods`, optionally with settings: NAME:KEY=VALUE,…; or MODULE.NAME of your own"
     parser.add("--methods", list[str], text, None, "NAME")
     text = "end every method alike instead of by --steps: 60s (or min, h), 2e5grads or 20000steps"
     parser.add("--budget", str, text, None)
@@ -72,8 +72,8 @@ def main(words: Sequence[str]) -> int:
         raise InvalidValue("out", None, "a folder to write the runs into", "Say where with --out runs/NAME")
     budget = None if options.budget is None else Budget.parse(options.budget)
     for word in ("--steps", "--seconds") if budget else ():
-        both = any(other.partition("=")[0] == word for other in words)
-        require(not both, "budget", options.budget, f"either --budget or {word}")
+        repeated = any(other.partition("=")[0] == word for other in words)
+        require(not repeated, "budget", options.budget, f"either --budget or {word}")
     for rate in options.tune or ():
         require(math.isfinite(rate) and rate > 0, "tune", rate, "learning rates: finite numbers > 0")
     labels = [run_label(method) for method in options.methods]
@@ -140,8 +140,8 @@ def _findings(runs: Mapping[str, Run]) -> list[Finding]:
     game = next(iter(runs.values())).game
     findings = inspect(game, kinds=shared)
     for label, run in runs.items():
-        own = inspect(run.game, run.method, kinds=[name for name in checks if name not in shared])
-        findings += [replace(finding, evidence=f"{label}: {finding.evidence}") for finding in own]
+        own_findings = inspect(run.game, run.method, kinds=[name for name in checks if name not in shared])
+        findings += [replace(finding, evidence=f"{label}: {finding.evidence}") for finding in own_findings]
     return findings
 
 

@@ -40,7 +40,7 @@ def main(words: Sequence[str]) -> int:
     """Measure, record and print the scores, and return the exit status."""
     parser = Parser("evaluate", DESCRIPTION, EXAMPLES)
     parser.add("runs", list[Path], "run directories, or folders of them")
-    text = "names from `detente list metrics`, with settings if wanted: NAME:KEY=VALUE,…; or MODULE.NAME of yours"
+    text = "names from `detente list metrics`, optionally with settings: NAME:KEY=VALUE,…; or MODULE.NAME of your own"
     parser.add("--metrics", list[str], f"{text} (default: those of the training)", None, "NAME")
     parser.add("--n", int, "number of generated samples (default: as in the training)", None)
     parser.add("--step", int, "the checkpoint of this step (default: the last)", None)

@@ -11,7 +11,7 @@ from detente.cli.command_words import Parser
 from detente.cli.display import console
 from detente.cli.naming import parameters
 from detente.errors import InvalidValue
-from detente.outlines import outline
+from detente.registry.outlines import outline
 
 RANK = 77
 DESCRIPTION = "Export a run's trained modules: safetensors with a config.json, or programs of torch.export."

@@ -14,8 +14,8 @@ from detente.cli.command_words import Parser
 from detente.cli.display import console, print_members
 from detente.cli.naming import games, named_methods
 from detente.errors import unknown
-from detente.outlines import Outline
 from detente.registry import FOLDERS, described, summary
+from detente.registry.outlines import Outline
 
 RANK = 20
 DESCRIPTION = (
@@ -69,7 +69,7 @@ def _print_metrics(metrics: dict[str, Outline]) -> None:
     rows = [(name, kind.constant("better"), summary(kind), kind.constant("needs")) for name, kind in metrics.items()]
     notes = [
         "Every training measures those that are fast and apply to its game; --metrics NAME … adds others, also "
-        "MODULE.NAME of yours, with settings as in fid:real=50000.",
+        "MODULE.NAME of your own, with settings as in fid:real=50000.",
         "detente evaluate runs/x --metrics NAME … measures them on a checkpoint.",
     ]
     if console.is_terminal:
@@ -124,9 +124,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table.add_column(head[1].replace(" a ", "\na "), justify="right", no_wrap=True)
     for column, ratio in zip(head[2:] if wide else ["what it is, when to use it, paper"], (4, 4, 3), strict=False):
         table.add_column(column, ratio=ratio, overflow="fold")
-    for name, number, what, use, source in rows:
-        about = [what, f"Use it {use}." if use else "", source]
+    for name, number, description, use, source in rows:
+        about = [description, f"Use it {use}." if use else "", source]
         joined = Text("\n").join([Text(part, style="dim" * (part == source)) for part in about if part])
-        texts = [Text(what), Text(use), Text(source, style="dim")] if wide else [joined]
+        texts = [Text(description), Text(use), Text(source, style="dim")] if wide else [joined]
         table.add_row(Text(name), number, *texts)
     return table

@@ -79,14 +79,14 @@ def main(words: Sequence[str]) -> int:
         require(not folder.exists() or folder.is_dir(), "out", str(folder), "a folder")
     from detente.experiments.support.seeds import OutOfTime
 
-    again = f"continue with the same command: detente reproduce {shlex.join(words)}"
+    hint = f"continue with the same command: detente reproduce {shlex.join(words)}"
     try:
         outcomes, failures = _reproduce(options, folders)
     except OutOfTime:
-        console.print(f"{options.max_hours:g} hours are over; {again}", soft_wrap=True)
+        console.print(f"{options.max_hours:g} hours are over; {hint}", soft_wrap=True)
         return 0
     except KeyboardInterrupt as interrupt:
-        console.print(f"Stopped; {again}", soft_wrap=True)
+        console.print(f"Stopped; {hint}", soft_wrap=True)
         return exit_status(interrupt)
     for name, outcome in outcomes.items():
         console.print(table(outcome))
@@ -113,8 +113,8 @@ def table(outcome: Outcome) -> Table:
     claims.add_column("found [95 % interval]", justify="right")
     claims.add_column("holds if")
     claims.add_column("decision")
-    for verdict in outcome.verdicts:
-        claims.add_row(verdict.sentence, verdict.paper or "–", str(verdict.found), verdict.rule, verdict.decision)
+    for claim in outcome.claims:
+        claims.add_row(claim.sentence, claim.paper or "–", str(claim.measured), claim.rule, claim.decision)
     return claims
 
 
@@ -153,13 +153,13 @@ def _reproduce(options: SimpleNamespace, folders: dict[str, Path]) -> tuple[dict
                 outcomes[name] = next(waiting[name])
             except StopIteration:
                 del waiting[name]
-            except Exception as error:  # the other experiments go on
+            except Exception as error:  # the other experiments continue
                 failures[name] = error
                 del waiting[name]
             else:
                 if len(folders) > 1:
                     outcome = outcomes[name]
-                    line = f"{outcome.undecided} of {len(outcome.verdicts)} claims undecided"
+                    line = f"{outcome.undecided} of {len(outcome.claims)} claims undecided"
                     text = (
                         f"{time.strftime('%F %T')} {name}: {len(outcome.seeds)} seeds, {outcome.seconds:.0f} s, {line}"
                     )

@@ -35,7 +35,7 @@ examples:
   detente rescue runs/mine
 
 Takes the options of `detente train`, or the directory of a run. The same command
-goes on with a rescue that was stopped.
+continues a rescue that was stopped.
 """
 
 
@@ -78,7 +78,7 @@ def main(words: Sequence[str]) -> int:
         try:
             result = _with_progress_bar(events)
         except KeyboardInterrupt as interrupt:
-            console.print("Stopped; what was trained is saved. The same command goes on with it.", soft_wrap=True)
+            console.print("Stopped; what was trained is saved. The same command continues it.", soft_wrap=True)
             return exit_status(interrupt)
     for line in lines(result):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -140,11 +140,11 @@ def _described(words: Sequence[str], content: dict[str, Any]) -> list[str]:
     """Return the set-up as options of `train`: as they were typed, or from a configuration."""
     names = ("game", "method", "steps", "seeds")
     if "--game" in words and "--config" not in words:
-        described, taken = [], False
+        described, skipping = [], False
         for word in words:
             if word.startswith("--"):
-                taken = word.removeprefix("--").partition("=")[0].partition(".")[0] in names
-            described += [word] if taken else []
+                skipping = word.removeprefix("--").partition("=")[0].partition(".")[0] in names
+            described += [word] if skipping else []
         return described
     return [word for name in names for word in _as_words(f"--{name}", content[name])]
 

@@ -38,7 +38,7 @@ examples:
                  --trials 20 --budget 4000grads --executor processes --workers 2 --out runs/digits-search
 
 A range is log:LOW:HIGH, linear:LOW:HIGH (or LOW:HIGH), int:LOW:HIGH or choice:ONE,OTHER,…  Trials that are worse than
-two thirds of those at the same budget end early. The same command goes on with a search, also with more trials.
+two thirds of those at the same budget end early. The same command continues a search, also with more trials.
 """
 OWN_OPTIONS = ("--over", "--trials", "--budget", "--metric", "--no-pruning", "--out", "--overwrite", "--no-checks")
 
@@ -81,7 +81,7 @@ def carry_out_search(plan: SearchPlan, executor: Executor, folder: Path) -> int:
     try:
         _follow(searching(plan, executor, folder), plan)
     except KeyboardInterrupt as interrupt:
-        console.print("Stopped; every trial is saved. The same command goes on with the search.", soft_wrap=True)
+        console.print("Stopped; every trial is saved. The same command continues the search.", soft_wrap=True)
         return exit_status(interrupt)
     for line in search_lines(read_search(folder)):
         console.print(line, soft_wrap=True)
@@ -93,30 +93,30 @@ def _plan(options: SimpleNamespace, words: Sequence[str]) -> SearchPlan:
     """Return what is searched."""
     budget = None if options.budget is None else Budget.parse(options.budget)
     for option in ("--steps", "--seconds") if budget else ():
-        both = any(other.partition("=")[0] == option for other in words)
-        require(not both, "budget", options.budget, f"either --budget or {option}")
+        repeated = any(other.partition("=")[0] == option for other in words)
+        require(not repeated, "budget", options.budget, f"either --budget or {option}")
     space = _space(options.over)
     shared = without(list(words), (*OWN_OPTIONS, *EXECUTOR_OPTIONS))
     for end in (0, 1):  # before anything slow is imported
-        _parsed({name: each.ends()[end] for name, each in space.items()}, shared, [])
+        _parsed({name: values.ends()[end] for name, values in space.items()}, shared, [])
     from detente.comparison.search import SearchPlan, chosen_metric
 
-    first = _built({name: each.ends()[0] for name, each in space.items()}, shared, budget, [])
+    first = _built({name: values.ends()[0] for name, values in space.items()}, shared, budget, [])
     if not options.no_checks:
         from detente.checks.base import inspect
 
         print_warnings(inspect(first[0].game, first[0].method))
     name, metric, requested = chosen_metric(first[0].game, options.metric, first[0].metrics)
-    plain = all(isinstance(each, str) for each in requested)
+    plain = all(isinstance(metric, str) for metric in requested)
     require(plain or requested == first[0].metrics, "metric", name, "one of --metrics, if these have settings in YAML")
     more = ["--metrics", *map(str, requested)] if requested != first[0].metrics else []
 
     def lines(parameters: Mapping[str, Any]) -> tuple[str, str]:
         run, _ = _built(parameters, shared, budget, [])
         limit = ["--seconds", f"{run.seconds:g}"] if run.seconds else []
-        kept = without(shared, ("--steps", "--seconds", "--seeds", *_words(parameters)[::2]))
+        remaining = without(shared, ("--steps", "--seconds", "--seeds", *_words(parameters)[::2]))
         seeds = ["--seeds", *map(str, SEEDS)]
-        command = ["detente", "train", *kept, *_words(parameters), "--steps", str(run.steps), *limit, *seeds]
+        command = ["detente", "train", *remaining, *_words(parameters), "--steps", str(run.steps), *limit, *seeds]
         return shlex.join([*command, "--out", f"{options.out}-best"]), ""
 
     return SearchPlan(
@@ -142,11 +142,11 @@ def _space(over: Sequence[str] | None) -> dict[str, Range]:
         )
     pairs: dict[str, str | Range] = {}
     for text in over:
-        name, equals, each = text.partition("=")
+        name, equals, values = text.partition("=")
         require(bool(equals and name), "over", text, f"NAME={ALLOWED}")
         name = name.removeprefix("--").removeprefix("method.")
         require(name not in pairs, "over", text, "each setting once")
-        pairs[name] = each
+        pairs[name] = values
     return parse_space(pairs)
 
 
@@ -154,8 +154,8 @@ def _words(parameters: Mapping[str, Any]) -> list[str]:
     """Return settings as words of `detente train`."""
     from detente.comparison.search_space import word
 
-    own = {name if name.startswith("game.") else f"method.{name}": value for name, value in parameters.items()}
-    return [part for name, value in own.items() for part in (f"--{name}", word(value))]
+    options = {name if name.startswith("game.") else f"method.{name}": value for name, value in parameters.items()}
+    return [part for name, value in options.items() for part in (f"--{name}", word(value))]
 
 
 def _parsed(
@@ -184,7 +184,7 @@ def _built(
 
 def _follow(states: Iterator[SearchState], plan: SearchPlan) -> None:
     """Show the progress of a search: a bar for it and for each trial in flight, or without a terminal lines."""
-    told: set[int] | None = None  # those of an earlier call are not told again
+    printed: set[int] | None = None  # those of an earlier call are not printed again
     with GridView({}, title="trials") as view:
         for state in states:
             trials = state.record["trials"]
@@ -193,10 +193,10 @@ def _follow(states: Iterator[SearchState], plan: SearchPlan) -> None:
             view.limits.update((name, state.record["run"]) for name in state.grid)
             remark = "" if best is None else f", best {plan.metric} {best['value']:.4g}"
             view.show(state.grid, f"{len(ended)} of {plan.trials} trials ended{remark}", len(ended), plan.trials)
-            for trial in ended if told is not None and not view.target.is_terminal else ():
-                if trial["number"] not in told:
+            for trial in ended if printed is not None and not view.target.is_terminal else ():
+                if trial["number"] not in printed:
                     view.target.print(_line(trial, plan), soft_wrap=True)
-            told = {trial["number"] for trial in ended}
+            printed = {trial["number"] for trial in ended}
 
 
 def _line(trial: Mapping[str, Any], plan: SearchPlan) -> str:

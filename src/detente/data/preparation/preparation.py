@@ -53,7 +53,7 @@ class Progress:
 def prepare(
     name: str, path: Path | None = None, skip_broken: bool = False, folder: str | Path | None = None
 ) -> Generator[Progress, None, None]:
-    """Prepare a set and yield the progress; yield nothing if it is already prepared and undamaged.
+    """Prepare a set and yield the progress; without progress if it is already prepared and undamaged.
 
     An interrupted preparation is resumed. The set is moved to its folder when it is complete.
 
@@ -175,9 +175,9 @@ def _vocabulary(parts: Sequence[Part], source: Source) -> tuple[str, ...]:
 
 def _require_space(folder: Path, size: int) -> None:
     """Raise `InvalidValue` unless the disk has space for `size` bytes, including those already in `folder`."""
-    written = sum(file.stat().st_size for file in folder.iterdir()) if folder.is_dir() else 0
+    size = sum(file.stat().st_size for file in folder.iterdir()) if folder.is_dir() else 0
     existing = next(path for path in (folder, *folder.parents) if path.exists())
-    available = written + shutil.disk_usage(existing).free
+    available = size + shutil.disk_usage(existing).free
     hint = f"{available / 1e9:.2f} GB are free. Set DETENTE_CACHE to a folder on another disk"
     require(size <= available, "cache", str(folder.parent), f"a disk with {size / 1e9:.2f} GB of free space", hint)
 
@@ -190,13 +190,13 @@ def _about(
     name: str, source: Source, origin: str, parts: Sequence[Part], vocabulary: Sequence[str], journal: Journal
 ) -> dict[str, Any]:
     """Return the description of a set for its `about.json`."""
-    ends = [0, *itertools.accumulate(journal.kept.values())]
+    ends = [0, *itertools.accumulate(journal.rows_by_split.values())]
     return {
         "name": name,
         "title": source.title,
         **_settings(source),
         "shape": [journal.rows, *source.shape],
-        "splits": dict(zip(journal.kept, itertools.pairwise(ends), strict=True)),
+        "splits": dict(zip(journal.rows_by_split, itertools.pairwise(ends), strict=True)),
         "classes": next((part.class_names for part in parts if part.class_names), source.classes),
         "vocabulary": vocabulary,
         "source": origin,

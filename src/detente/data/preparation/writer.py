@@ -31,19 +31,19 @@ class Journal:
     Args:
         stamp: identifies the source and the settings; a preparation is only resumed if they are the same.
         done: number of records read.
-        kept: number of samples written, by split, in order.
+        rows_by_split: number of samples written, by split, in order.
         skipped: names of broken records that were skipped.
     """
 
     stamp: str
     done: int = 0
-    kept: dict[str, int] = field(default_factory=dict)
+    rows_by_split: dict[str, int] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
         """Number of samples written, in all splits."""
-        return sum(self.kept.values())
+        return sum(self.rows_by_split.values())
 
 
 class SetWriter:
@@ -95,7 +95,7 @@ class SetWriter:
         self.journal = replace(  # one assignment, so that an interruption leaves either the old or the new journal
             journal,
             done=journal.done + len(samples) + len(skipped),
-            kept={**journal.kept, split: journal.kept.get(split, 0) + len(samples)},
+            rows_by_split={**journal.rows_by_split, split: journal.rows_by_split.get(split, 0) + len(samples)},
             skipped=[*journal.skipped, *skipped],
         )
         if time.monotonic() - self._saved_at > JOURNAL_INTERVAL:
@@ -136,7 +136,10 @@ class SetWriter:
         paths = [self.folder / name for name in self.names]
         stored = None
         with suppress(OSError, ValueError, TypeError):  # missing or unreadable: start from the beginning
-            stored = Journal(**json.loads((self.folder / JOURNAL).read_text(encoding="utf-8")))
+            content = json.loads((self.folder / JOURNAL).read_text(encoding="utf-8"))
+            if "kept" in content:  # the name of an earlier release
+                content["rows_by_split"] = content.pop("kept")
+            stored = Journal(**content)
         if stored and stored.stamp == self.journal.stamp and all(path.is_file() for path in paths):
             self.journal, mode = stored, "r+b"
         else:  # the files that the journal describes are overwritten

@@ -24,20 +24,20 @@ Conduct = Callable[[SeedFolder, Sequence[int], dict[str, Any], Track], None]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class DecidedClaim:
     """One claim with its measured number.
 
     Args:
         sentence: the claim.
         paper: the paper's own number.
-        found: the measured number with its interval.
+        measured: the measured number with its interval.
         rule: what the number must be for the claim to hold.
         decision: whether the claim holds, is refuted, or is undecided.
     """
 
     sentence: str
     paper: str
-    found: Estimate
+    measured: Estimate
     rule: str
     decision: Decision
 
@@ -53,8 +53,8 @@ class Outcome:
         source: paper and figure.
         deviations: deviations from the paper.
         tried: what was tried about claims that do not hold.
-        verdicts: the claims with their measured numbers.
-        seconds: duration of all sittings.
+        claims: the claims with their measured numbers.
+        seconds: duration of all sessions of work.
         code: hash of the code of the claims, see `code_hash`.
         seeds: the seeds that were conducted; empty for an experiment without seeds.
     """
@@ -65,7 +65,7 @@ class Outcome:
     source: str
     deviations: tuple[str, ...]
     tried: str
-    verdicts: tuple[Verdict, ...]
+    claims: tuple[DecidedClaim, ...]
     seconds: float
     code: str = ""
     seeds: tuple[int, ...] = ()
@@ -73,13 +73,13 @@ class Outcome:
     @property
     def undecided(self) -> int:
         """Number of claims that are undecided."""
-        return sum(verdict.decision == "undecided" for verdict in self.verdicts)
+        return sum(claim.decision == "undecided" for claim in self.claims)
 
     def write(self, path: Path) -> None:
         """Write the outcome as JSON, without the observations."""
         content = asdict(self)
-        for verdict in content["verdicts"]:
-            del verdict["found"]["observations"]
+        for claim in content["claims"]:
+            del claim["measured"]["observations"]
         content["seeds"] = ", ".join(map(str, self.seeds))
         write_text(path, json.dumps(content, indent=1, ensure_ascii=False, default=_to_plain) + "\n")
 
@@ -87,11 +87,18 @@ class Outcome:
     def read(cls, path: Path) -> Outcome:
         """Read an outcome that `write` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
-        verdicts = tuple(
-            Verdict(**{**verdict, "found": Estimate(**verdict["found"])}) for verdict in content.pop("verdicts")
-        )
+        claims = [_renamed(claim, found="measured") for claim in _renamed(content, verdicts="claims").pop("claims")]
+        claims = tuple(DecidedClaim(**{**claim, "measured": Estimate(**claim["measured"])}) for claim in claims)
         seeds = tuple(map(int, filter(None, content.pop("seeds").split(", "))))
-        return cls(**{**content, "deviations": tuple(content["deviations"]), "verdicts": verdicts, "seeds": seeds})
+        return cls(**{**content, "deviations": tuple(content["deviations"]), "claims": claims, "seeds": seeds})
+
+
+def _renamed(content: dict[str, Any], **names: str) -> dict[str, Any]:
+    """Rename keys of an earlier release, in place."""
+    for old, new in names.items():
+        if old in content:
+            content[new] = content.pop(old)
+    return content
 
 
 def conduct_here(folder: SeedFolder, seeds: Sequence[int], prepared: dict[str, Any], track: Track) -> None:
@@ -197,8 +204,8 @@ def _conclude(
         figure = Figure(figsize=(9, 6), dpi=110, layout="constrained")
         experiment.draw(findings, figure)
         figure.savefig(folder / "figure.png")
-    verdicts = [
-        Verdict(claim.sentence, claim.paper, estimate, str(claim.rule), claim.rule.decide(estimate))
+    claims = [
+        DecidedClaim(claim.sentence, claim.paper, estimate, str(claim.rule), claim.rule.decide(estimate))
         for claim, estimate in zip(experiment.claims, estimates, strict=True)
     ]
     outcome = Outcome(
@@ -208,7 +215,7 @@ def _conclude(
         f"{experiment.paper}, {experiment.figure}",
         experiment.deviations,
         experiment.tried,
-        tuple(verdicts),
+        tuple(claims),
         round(Stopwatch(folder).earlier_seconds, 1),
         code_hash(type(experiment), profile),
         seeds,

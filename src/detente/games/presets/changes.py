@@ -134,10 +134,10 @@ def changed(
         game = separated(game, gan_of(game))
     change = _Changes(game)
     if norm:
-        mends = has_idle_norms(game.modules[change.gan.generator])
-        if mends:
+        repairs = has_idle_norms(game.modules[change.gan.generator])
+        if repairs:
             change.generator.append(with_working_norms)
-        if not mends or has_layers(game.modules[change.gan.discriminator]):
+        if not repairs or has_layers(game.modules[change.gan.discriminator]):
             change.discriminator.append(without_mates)
     if initialization:
         change.generator.append(initialized_again)
@@ -151,11 +151,11 @@ def changed(
         sizes = math.prod(game.latent_shape), math.prod(game.data.shape)
         change.generator.append(partial(labels_joined_to_latents, classes=game.classes, numbers=sizes[0]))
         change.discriminator.append(partial(labels_joined_to_scores, classes=game.classes, numbers=sizes[1]))
-    for wanted, applies, transform, failing in (
+    for requested, applies, transform, failing in (
         (activations, has_idle_activations, with_working_activations, "activations"),
         (dropout, _drops_most, with_less_dropout, "dropout"),
     ):
-        if wanted:
+        if requested:
             fitting = [p for p in ("generator", "discriminator") if applies(game.modules[getattr(change.gan, p)])]
             require(len(fitting) > 0, failing, True, f"False, since neither network has such {failing}")
             for player in fitting:
@@ -187,8 +187,8 @@ def changed(
         filter = _noise(change, filter, input_noise, units)
     settings = {"objective": objective, "batch": batch, "filter": filter, "scores": scores}
     change.arguments |= {name: value for name, value in settings.items() if value is not None}
-    given = None if penalties is None else (penalties,) if isinstance(penalties, Penalty) else tuple(penalties)
-    return change.made(given, rescaled=units)
+    penalty_list = None if penalties is None else (penalties,) if isinstance(penalties, Penalty) else tuple(penalties)
+    return change.build(penalty_list, rescaled=units)
 
 
 @dataclass
@@ -208,7 +208,7 @@ class _Changes:
             self._gan = gan_of(self.game)
         return self._gan
 
-    def made(self, penalties: Sequence[Penalty] | None, rescaled: Units | None) -> Game:
+    def build(self, penalties: Sequence[Penalty] | None, rescaled: Units | None) -> Game:
         """Return the changed game."""
         if isinstance(self.game, Adversarial):
             return self._adversarial(self.game, penalties, rescaled)
@@ -228,9 +228,9 @@ class _Changes:
 
     def _networks(self, penalties: Sequence[Penalty] | None, rescaled: Units | None) -> Game:
         for name in ("objective", "scores"):
-            given = self.arguments.get(name)
+            value = self.arguments.get(name)
             hint = "With separate=True, other losses replace them"
-            require(given is None, name, given, "None, since the losses are your own", hint)
+            require(value is None, name, value, "None, since the losses are your own", hint)
         arguments = {name: value for name, value in self.arguments.items() if name == "batch"}
         if (filter := self.arguments.get("filter")) is not None:
             require(not filter.scheduled, "filter", filter, "a filter without schedules, since the losses are your own")
@@ -345,8 +345,8 @@ def _noise(change: _Changes, filter: Filter | None, noise: float | Schedule, uni
     deviation = spread(real_samples(change.gan))[1]
     game = change.game
     alike = float(deviation.max()) <= 3 * float(deviation.min())
-    own = game.filter if isinstance(game, Adversarial) else None
-    if isinstance(game, Adversarial) and filter is None and own is None and alike:
+    present_filter = game.filter if isinstance(game, Adversarial) else None
+    if isinstance(game, Adversarial) and filter is None and present_filter is None and alike:
         return GaussianSmoothing(noise * float(deviation.mean()))
     allowed = "a number, since the noise is not the game's only filter, or the columns' scales differ"
     require(not isinstance(noise, Schedule), "input_noise", noise, allowed)

@@ -82,18 +82,18 @@ class Extractor(ABC):
         """Return features and logits of samples (count, …); of images, in [-1, 1]."""
 
 
-def of_samples(subject: EvaluationContext, extractor: Extractor) -> Predictions:
-    """Return the outputs of `extractor` for the generated samples of `subject`, computed once for all metrics."""
+def of_samples(context: EvaluationContext, extractor: Extractor) -> Predictions:
+    """Return the outputs of `extractor` for the generated samples of `context`, computed once for all metrics."""
 
     def compute() -> Predictions:
-        parts = subject.samples.split(PART)
-        tracked = subject.track(parts, f"features of samples: {extractor.key}", len(parts))
-        return extract(extractor, (_scaled(extractor, subject.data, part) for part in tracked))
+        parts = context.samples.split(PART)
+        tracked = context.track(parts, f"features of samples: {extractor.key}", len(parts))
+        return extract(extractor, (_scaled(extractor, context.data, part) for part in tracked))
 
-    return subject.once(("features", identity(extractor)), compute)
+    return context.once(("features", identity(extractor)), compute)
 
 
-def of_data(data: Data, extractor: Extractor, count: int = REAL, subject: EvaluationContext | None = None) -> Tensor:
+def of_data(data: Data, extractor: Extractor, count: int = REAL, context: EvaluationContext | None = None) -> Tensor:
     """Return the features of up to `count` real samples, (≤ count, features) float32, in random order.
 
     The samples are the same at every call. The features are computed once; they stay in memory as long as `data`, and
@@ -103,28 +103,28 @@ def of_data(data: Data, extractor: Extractor, count: int = REAL, subject: Evalua
         data: the data set.
         extractor: the network.
         count: largest number of samples; a smaller set gives all of its samples.
-        subject: shows the progress.
+        context: shows the progress.
     """
     key = ("features", identity(extractor), real_count(data, count))
-    return cached_on_data(data, key, lambda: _cached_on_disk(data, extractor, count, subject))
+    return cached_on_data(data, key, lambda: _cached_on_disk(data, extractor, count, context))
 
 
-def stamp(subject: EvaluationContext, extractor: Extractor, real: int | None = None) -> dict[str, str | int]:
+def stamp(context: EvaluationContext, extractor: Extractor, real: int | None = None) -> dict[str, str | int]:
     """Return how a number on an extractor's features is measured, see `Metric.stamp`.
 
     Args:
-        subject: what is measured.
+        context: what is measured.
         extractor: the network.
         real: largest number of real samples; None if the metric uses none.
     """
     entries: dict[str, str | int] = {"extractor": extractor.key}
     if extractor.resizer:
         entries["resizer"] = extractor.resizer
-    if extractor.scaled and is_images(subject.data) and pixel_range(subject.data) != (-1, 1):
-        entries["pixels"] = "[{:g}, {:g}]".format(*pixel_range(subject.data))
+    if extractor.scaled and is_images(context.data) and pixel_range(context.data) != (-1, 1):
+        entries["pixels"] = "[{:g}, {:g}]".format(*pixel_range(context.data))
     if real is not None:
-        entries["real"] = real_count(subject.data, real)
-    return {**entries, "samples": subject.count}
+        entries["real"] = real_count(context.data, real)
+    return {**entries, "samples": context.count}
 
 
 def _scaled(extractor: Extractor, data: Data, samples: Tensor) -> Tensor:
@@ -147,10 +147,10 @@ def identity(extractor: Extractor) -> object:
     return (extractor.key, extractor.resizer) if extractor.on_disk else extractor
 
 
-def _cached_on_disk(data: Data, extractor: Extractor, count: int, subject: EvaluationContext | None) -> Tensor:
+def _cached_on_disk(data: Data, extractor: Extractor, count: int, context: EvaluationContext | None) -> Tensor:
     def compute() -> Tensor:
         parts, total = (part["real"] for part in real_parts(data, count)), -(-real_count(data, count) // PART)
-        tracked = subject.track(parts, f"features of data: {extractor.key}", total) if subject else parts
+        tracked = context.track(parts, f"features of data: {extractor.key}", total) if context else parts
         return extract(extractor, (_scaled(extractor, data, part) for part in tracked)).features
 
     if not extractor.on_disk:

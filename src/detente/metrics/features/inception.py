@@ -49,9 +49,9 @@ def fits(game: Game) -> bool:
 def missing(game: Game) -> str:
     """Return in words why Inception's features are not defined for the data of `game`; empty if they are."""
     shape = getattr(data_of(game), "shape", None)
-    found = "this game has no data" if shape is None else f"this game's data have shape {tuple(shape)}"
+    reason = "this game has no data" if shape is None else f"this game's data have shape {tuple(shape)}"
     if not fits(game):
-        return f"it needs RGB images of at least {SIDE} pixels a side, and {found}"
+        return f"it needs RGB images of at least {SIDE} pixels a side, and {reason}"
     return missing_range(data_of(game))
 
 

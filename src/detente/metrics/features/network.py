@@ -148,12 +148,12 @@ def as_extractor(value: Any) -> Any:
         return value
     if isinstance(value, str) and not Path(value).expanduser().exists():
         try:
-            found = imported(value, "extractor")
+            imported_value = imported(value, "extractor")
         except InvalidValue as error:
             hint = f"There is no such file, and it cannot be imported: {error.hint}"
             raise InvalidValue("extractor", value, f"{', '.join(BUILT_IN)}, {FORMS}", hint) from error
-        found = found() if isinstance(found, type) else found
-        extractor = found if isinstance(found, Extractor) else FeatureNetwork(found)
+        imported_value = imported_value() if isinstance(imported_value, type) else imported_value
+        extractor = imported_value if isinstance(imported_value, Extractor) else FeatureNetwork(imported_value)
         return extractor.named(value) if isinstance(extractor, FeatureNetwork) else extractor
     return FeatureNetwork(value)
 

@@ -115,7 +115,7 @@ def is_images(data: Any) -> bool:
 
 
 def pixel_range(data: Data) -> Range:
-    """Return the range of the pixels of images: [−1, 1] as our data sets have, or [0, 1] or [0, 255] of the user's own.
+    """Return the range of the pixels of images: [−1, 1] for the library's data sets, else also [0, 1] or [0, 255].
 
     Raises:
         InvalidValue: the images have another range.

@@ -46,9 +46,9 @@ def clear(directory: Path, overwrite: bool, holds: str = "run.yaml") -> None:
 
 
 def require_replaceable(directory: Path, overwrite: bool, holds: str = "run.yaml") -> list[Path]:
-    """Return what `clear` removes, which is nothing if there is no such directory; its arguments and errors."""
-    found = directory.iterdir() if directory.is_dir() else ()
-    content = [path for path in found if path.name not in (TEMPORARY_CONFIG, lock.FILE)]
+    """Return what `clear` removes, empty if there is no such directory; its arguments and errors."""
+    paths = directory.iterdir() if directory.is_dir() else ()
+    content = [path for path in paths if path.name not in (TEMPORARY_CONFIG, lock.FILE)]
     hint = "Choose another, `detente resume` it, or replace the run in it with --overwrite"
     holds_run = (directory / holds).exists() or (directory / PARTS).is_dir()
     replaceable = not content or (overwrite and holds_run)

@@ -40,7 +40,7 @@ def train_together(run: Run, opened: Callable[[], Record], ranks: Ranks) -> Iter
     """
     with naming_lost_ranks(ranks):
         require_ranks_fit(run, ranks)
-        record = by_first(opened, ranks, told=False)
+        record = by_first(opened, ranks, share=False)
         save = _Saving.of(run, record, ranks)
         last: Tick | None = None
         try:
@@ -84,9 +84,9 @@ class _Saving:
         if not ranks.shard:
             return cls(run, record, ranks)
         folder = Path(by_first(lambda: _marked(record), ranks))
-        seen = all(everyones((folder / MARK).exists(), ranks))
+        visible_to_all = all(everyones((folder / MARK).exists(), ranks))
         by_first(lambda: (folder / MARK).unlink(missing_ok=True), ranks)
-        return cls(run, record, ranks, folder, divided_names(run, ranks)) if seen else cls(run, record, ranks)
+        return cls(run, record, ranks, folder, divided_names(run, ranks)) if visible_to_all else cls(run, record, ranks)
 
     def prepared(self, tick: Tick) -> Tick:
         """Return a tick for `Record.write` to save, if all ranks agree on it.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from detente.outlines import Outline, modules, outlines
+from detente.registry.outlines import Outline, modules, outlines
 
 FOLDERS = {
     "games": "detente.game.Game",
@@ -70,8 +70,8 @@ def described(folder: str) -> dict[str, Outline]:
     Args:
         folder: one of `FOLDERS`.
     """
-    found = (each for module in modules(f"detente.{folder}") for each in outlines(module).values())
-    fit = (each for each in found if any(_is_role(kind.path, FOLDERS[folder]) for kind in each.lineage()))
+    described_classes = (each for module in modules(f"detente.{folder}") for each in outlines(module).values())
+    fit = (each for each in described_classes if any(_is_role(kind.path, FOLDERS[folder]) for kind in each.lineage()))
     return dict(sorted((name_of(member), member) for member in fit if not member.is_abstract()))
 
 
@@ -88,8 +88,8 @@ def described_functions(package: str, returned: str) -> dict[str, Outline]:
         package: full name, e.g. `detente.methods`.
         returned: name of the class.
     """
-    found = [each for module in modules(package) for each in outlines(module).values()]
-    return dict(sorted((each.__name__, each) for each in found if each.returned() == returned))
+    all_outlines = [each for module in modules(package) for each in outlines(module).values()]
+    return dict(sorted((each.__name__, each) for each in all_outlines if each.returned() == returned))
 
 
 def lookup_member(folder: str) -> Callable[[str], Any]:

@@ -18,11 +18,11 @@ from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
-_ROOT = Path(__file__).parent
+_ROOT = Path(__file__).parent.parent
 
 
 class Outline(type):
-    """A class or function by its import path; it stands in types for what it describes, and calling it imports that.
+    """A class or function by its import path; in types it represents what it describes; calling it imports that.
 
     What is outside of détente, such as `torch.nn.Module`, has a path only.
     """
@@ -51,11 +51,11 @@ class Outline(type):
 
     def lineage(cls) -> list[Outline]:
         """Return a class and the classes that it inherits from, nearest first."""
-        found: dict[Outline, None] = {cls: None}
+        lineage: dict[Outline, None] = {cls: None}
         for base in cls._node.bases if isinstance(cls._node, ast.ClassDef) else ():
             if isinstance(kind := _evaluate(cls.__module__, base), Outline):
-                found |= dict.fromkeys(kind.lineage())
-        return [*found]
+                lineage |= dict.fromkeys(kind.lineage())
+        return [*lineage]
 
     def is_abstract(cls) -> bool:
         """Return whether a class lacks a method that it must define."""
@@ -127,8 +127,8 @@ class Outline(type):
                 return None
             value = options.get("default")
             if "default_factory" in options:
-                made = _evaluate(cls.__module__, options["default_factory"])
-                default = made() if made in (dict, list, tuple) else ...
+                factory = _evaluate(cls.__module__, options["default_factory"])
+                default = factory() if factory in (dict, list, tuple) else ...
         if value is not None:
             default = _default(cls.__module__, value)
         return Parameter(
@@ -142,10 +142,10 @@ class Outline(type):
 def outline(path: str) -> Outline:
     """Return the outline of a class or function of détente by its import path, e.g. `detente.training.run.Run`."""
     module, _, name = path.rpartition(".")
-    found = _meaning(module, name)
-    if not isinstance(found, Outline):
+    described = _meaning(module, name)
+    if not isinstance(described, Outline):
         raise TypeError(f"{path} is no class or function")
-    return found
+    return described
 
 
 def outlines(module: str) -> dict[str, Outline]:
@@ -169,7 +169,7 @@ def _path(module: str) -> Path:
 @cache
 def _statements(module: str) -> list[ast.stmt]:
     """Return the statements of a module's file, with those for type checkers only."""
-    found: list[ast.stmt] = []
+    statements: list[ast.stmt] = []
     text = _path(module).read_text(encoding="utf-8")
     collects = gc.isenabled()
     gc.disable()  # a syntax tree has many parts and no garbage
@@ -179,18 +179,18 @@ def _statements(module: str) -> list[ast.stmt]:
         if collects:
             gc.enable()
     for statement in tree.body:
-        found += [*statement.body, statement] if isinstance(statement, ast.If) else [statement]
+        statements += [*statement.body, statement] if isinstance(statement, ast.If) else [statement]
         for inner in statement.body if isinstance(statement, ast.ClassDef) else [statement]:
-            # What nothing asks for is dropped: so many parts take time to remove when the process ends.
+            # Unused parts are dropped: so many objects take time to remove when the process ends.
             if isinstance(inner, ast.FunctionDef):
                 del inner.body[1:]
                 if inner.name != "__init__" and (inner is not statement or inner.name.startswith("_")):
                     inner.args, inner.body, inner.returns = ast.arguments([], [], None, [], [], None, []), [], None
-    return found
+    return statements
 
 
 class _Names(dict[str, Any]):
-    """The names in a module's file, which are read when they are asked for."""
+    """The names in a module's file, which are read when they are needed."""
 
     def __init__(self, module: str) -> None:
         super().__init__()
@@ -252,15 +252,15 @@ def _parameters(module: str, node: ast.FunctionDef, bound: bool) -> tuple[dict[s
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults)) + [*arguments.defaults]
     pairs = [*zip(positional, defaults, strict=True)][bound or len(arguments.posonlyargs) :]
-    found = {}
+    parameters = {}
     for argument, default in (*pairs, *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)):
-        found[argument.arg] = Parameter(
+        parameters[argument.arg] = Parameter(
             argument.arg,
             Parameter.KEYWORD_ONLY,
             default=Parameter.empty if default is None else _default(module, default),
             annotation=Any if argument.annotation is None else _evaluate(module, argument.annotation),
         )
-    return found, arguments.kwarg is not None
+    return parameters, arguments.kwarg is not None
 
 
 def _names(statement: ast.stmt) -> set[str]:
