@@ -23,6 +23,8 @@ JOBS = (
     "memory",
     "spectrum",
     "step_cost",
+    "calls",
+    "examples",
     "sgan",
     "frechet",
     "drawing",

@@ -4,7 +4,6 @@
     python -m benchmarks.games cyclegan --seeds 2   # one, smaller
     python -m benchmarks.games starts               # how the autoencoder's discriminator is brought in
     python -m benchmarks.games spectrum             # the field's eigenvalues before and after that
-    python -m benchmarks.games cost                 # a step against that of the ordinary loop
     python -m benchmarks.games picture              # docs/pictures/games.png, of the starts
 
 Each method gets the same gradient evaluations, the same Adam and the same rates; none is tuned. A score is the mean
@@ -15,10 +14,8 @@ Results are written to runs/bench/games.json.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import statistics
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,8 +29,8 @@ from matplotlib.figure import Figure
 from scipy.stats import t as student
 
 import detente
-from benchmarks.games_by_hand import LOOPS
-from benchmarks.timing import interleave, threads
+from benchmarks.examples import example
+from benchmarks.timing import threads
 from detente import methods
 from detente.diagnostics.jacobian_spectrum import leading_eigenvalues
 from detente.methods.base import Rate
@@ -41,7 +38,7 @@ from detente.methods.base import Rate
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "runs" / "bench" / "games.json"
 PICTURE = ROOT / "docs" / "pictures" / "games.png"
-EXTRA = ("starts", "spectrum", "cost", "picture")
+EXTRA = ("starts", "spectrum", "picture")
 POINTS = 40  # measurements in a run
 METHODS = {"alternating": methods.alternating, "extragradient": methods.extragradient, "lookahead": methods.lookahead}
 
@@ -79,13 +76,6 @@ STARTS = {
     "term from 40%": Setting(1200, times={"start": 0.4}, arguments={"ramp": 1}),
     "term ramped from 40% to 70%": SETTINGS["vq_autoencoder"],
 }
-
-
-def example(name: str) -> Any:
-    """Return a file of examples/ as a module."""
-    folder = str(ROOT / "examples")
-    sys.path[:] = [folder, *(path for path in sys.path if path != folder)]
-    return importlib.import_module(name)
 
 
 @cache
@@ -197,24 +187,6 @@ def picture(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -
     return figure
 
 
-def cost(names: Sequence[str], rounds: int = 41) -> dict[str, str]:
-    """Return the eager time of an alternating step in units of the ordinary loop's, by game: median and quartiles."""
-    ratios = {}
-    for name in names:
-        game = example(name).game()
-        rates = dict.fromkeys(game.players, 1e-3)
-        stepper = detente.Stepper(game, methods.alternating(learning_rate=rates))
-        modules = {key: part.train() if hasattr(part, "train") else part for key, part in stepper.modules().items()}
-        by_hand, batch = LOOPS[name](modules, rates), game.draw(torch.Generator().manual_seed(0))
-        candidates = {"detente": lambda s=stepper, b=batch: s.step(b), "loop": lambda s=by_hand, b=batch: s(b)}
-        timing = interleave(candidates, rounds=rounds)
-        ratio, processor = timing.ratio("detente", "loop"), timing.processor_ratio("detente", "loop")
-        loop = 1e3 * timing.median("loop")
-        ratios[name] = f"{ratio}; {processor} in CPU seconds; the loop takes {loop:.2f} ms"
-        print(f"{name}: {ratios[name]}", flush=True)
-    return ratios
-
-
 def save(results: Mapping[str, Any], out: Path) -> None:
     """Add results to the file."""
     stored = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
@@ -231,9 +203,6 @@ def main(words: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     with threads(1):
         for name in options.names or [*SETTINGS, *EXTRA]:
-            if name == "cost":
-                save({"cost": cost(list(SETTINGS))}, options.out)
-                continue
             if name == "spectrum":
                 save({"spectrum": {str(seed): spectrum(seed) for seed in range(options.seeds)}}, options.out)
                 continue

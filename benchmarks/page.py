@@ -32,6 +32,8 @@ TITLES = {
     "memory": "Memory",
     "spectrum": "Spectra (one thread)",
     "step_cost": "Steps in units of a simultaneous step (MLPs of width 128, batch 256, eager, one thread)",
+    "calls": "Python calls and allocations in a step (job T's networks, eager)",
+    "examples": "Eager steps of the games of examples/ (one thread, processor time)",
     "sgan": "SGAN: all pairs as one step (4×16 MLPs, batch 512, one thread)",
     "frechet": "Fréchet distance of Inception's number of features",
     "drawing": "Drawing from a prepared set on disk",

@@ -36,7 +36,7 @@ class Timing:
         """Return the time of `name` divided by that of `reference`: median and quartiles over the rounds."""
         return ratio_of(self.seconds[name], self.seconds[reference])
 
-    def processorratio_of(self, name: str, reference: str) -> Ratio:
+    def processor_ratio(self, name: str, reference: str) -> Ratio:
         """Return the same ratio in CPU seconds, as a check against a busy machine."""
         return ratio_of(self.processor[name], self.processor[reference])
 

@@ -51,10 +51,10 @@ def losses(net, batch):
     fake = net.generator(batch["latent"], label)
     return {
         "generator": lambda: softplus(-net.discriminator(fake, label)).mean(),
-        "discriminator": {
+        "discriminator": {  # the slope first, whose call of the discriminator the scores of real rows share
+            "r1": lambda: 0.05 * net.discriminator.slope(batch["columns"], label).square().mean(),
             "real": lambda: softplus(-net.discriminator(batch["columns"], label)).mean(),
             "fake": lambda: softplus(net.discriminator(fake, label)).mean(),
-            "r1": lambda: 0.05 * net.discriminator.slope(batch["columns"], label).square().mean(),
         },
     }
 

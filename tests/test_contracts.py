@@ -51,6 +51,7 @@ from detente.schemes.base import Scheme
 from detente.schemes.simultaneous import Simultaneous
 from detente.state import Info, State
 from detente.training.step import Draw, Steps, draw
+from tests.gradient_count import counted_gradients
 from tests.refusals import Refusals, expected, refusals
 
 # ---- Building members from their signatures ------------------------------------------------------------------------
@@ -352,13 +353,7 @@ def test_a_step_is_pure_keeps_the_trees_and_may_own_the_state(game: Game, method
 def test_cost_is_what_is_computed(game: Game, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     play, state, generator = start(game, method)
     drawn = draw(game, play, state, generator)
-    counted, real = [], torch.autograd.grad
-
-    def counting(outputs: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
-        counted.append(1 if isinstance(inputs, Tensor) else len(inputs))
-        return real(outputs, inputs, *rest, **named)
-
-    monkeypatch.setattr(torch.autograd, "grad", counting)
+    counted = counted_gradients(monkeypatch)
     _, info = take_step(game, play, state, drawn)
     assert info.gradient_evaluations - play.field.preparation(game) == sum(counted)
 
@@ -404,7 +399,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(graph.graph.nodes))
         return graph
 
-    monkeypatch.setattr("torch._inductor.compile", compile_)
+    monkeypatch.setattr("detente.training.inductor.compile_graph", compile_)
     return sizes
 
 

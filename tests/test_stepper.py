@@ -159,7 +159,7 @@ def test_seeds_decide_everything_and_looking_disturbs_nothing() -> None:
 
 def test_the_compiled_flag_takes_the_traced_step(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, example: calls.append(1) or graph)
+    monkeypatch.setattr("detente.training.inductor.compile_graph", lambda graph, example: calls.append(1) or graph)
     ends = []
     for compiled in (False, True):
         stepper = detente.Stepper(DiracGAN(), methods.alternating(), compiled=compiled)
@@ -178,9 +178,10 @@ import torch
 import detente
 from detente import methods
 from detente.games.dirac_gan import DiracGAN
+from detente.training import inductor
 from torch._inductor.runtime.cache_dir_utils import cache_dir
 
-torch._inductor.compile = lambda graph, example: print(cache_dir()) or graph
+inductor.compile_graph = lambda graph, example: print(cache_dir()) or graph
 detente.Stepper(DiracGAN(), methods.simultaneous(), compiled=True).step()
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.environ["OWN"]
 detente.Stepper(DiracGAN(), methods.simultaneous(), compiled=True).step()

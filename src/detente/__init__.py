@@ -77,5 +77,6 @@ deprecated.install()
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return getattr(importlib.import_module(f"detente.{_MODULES[name]}"), name)
+        globals()[name] = getattr(importlib.import_module(f"detente.{_MODULES[name]}"), name)
+        return globals()[name]
     raise AttributeError(f"module 'detente' has no attribute {name!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
@@ -60,6 +60,17 @@ class EvaluationSettings:
         for name in self.shortcuts:
             if name not in SHORTCUTS:
                 raise unknown("shortcuts", name, SHORTCUTS)
+
+    @cached_property
+    def without_cache(self) -> EvaluationSettings:
+        """The same settings without a cache."""
+        return replace(self, forward_cache=None)
+
+    def with_cache(self, cache: ForwardCache) -> EvaluationSettings:
+        """Return the same settings with a cache; quickly, since each step has a new one."""
+        settings, plain = object.__new__(type(self)), self.without_cache
+        vars(settings).update(vars(plain), forward_cache=cache, without_cache=plain)
+        return settings
 
 
 class Game(ABC):
@@ -185,6 +196,8 @@ def named_tensors(batch: Given, names: tuple[str, ...]) -> Batch:
     Raises:
         InvalidValue: an element is neither a tensor nor an array.
     """
+    if type(batch) is dict and all([type(value) is Tensor for value in batch.values()]):
+        return dict(batch)
     if isinstance(batch, Tensor | np.ndarray):
         batch = (batch,)  # pyright: ignore[reportAssignmentType]
     if isinstance(batch, list | tuple):

@@ -43,6 +43,8 @@ class State:
 
     def after(self, **changes: Any) -> State:
         """Return the state of the next step, with `changes` applied."""
+        if not changes:
+            return State(self.t + 1, self.vectors, self.buffers, self.memory)
         return State(**{**self.tree(), "t": self.t + 1, **changes})
 
 

@@ -32,6 +32,7 @@ from detente.penalties.dragan import DRAGAN
 from detente.penalties.gradient_penalty import GradientPenalty
 from detente.penalties.r1 import R1
 from detente.penalties.r2 import R2
+from tests.gradient_count import counted_gradients
 
 Point = tuple[Vectors, Buffers, Batch]
 PENALTIES: dict[str, tuple[Penalty, ...]] = {
@@ -351,8 +352,7 @@ def test_opposed_losses_share_one_backward_pass(
     game = gan(penalties, objective=objective)
     vectors, buffers, batch = point(game)
     alone = {name: player_gradient(game, name, vectors, buffers, batch) for name in game.players}
-    passes, grad = [], torch.autograd.grad
-    monkeypatch.setattr(torch.autograd, "grad", lambda *args, **kwargs: passes.append(1) or grad(*args, **kwargs))
+    passes = counted_gradients(monkeypatch)
     both = vector_field(game, vectors, buffers, batch)
     opposed = objective == "minimax" and not penalties
     assert len(passes) == (1 if opposed else 2 + len(penalties))

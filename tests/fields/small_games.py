@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from detente.games.adversarial import Adversarial
 from detente.games.quadratic import Quadratic
 from detente.networks.mlp import MLP
 from detente.state import Tree
+from tests.gradient_count import counted_gradients
 
 Array = NDArray[np.float64]
 
@@ -92,13 +92,7 @@ def direction(field: Field, game: Game, seed: int = 0, memory: Tree | None = Non
 
 def counted(monkeypatch: pytest.MonkeyPatch, play: Callable[[], object]) -> int:
     """Return of how many players' vectors gradients were asked for."""
-    found, real = [], torch.autograd.grad
-
-    def counting(outputs: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
-        found.append(1 if isinstance(inputs, Tensor) else len(inputs))
-        return real(outputs, inputs, *rest, **named)
-
     with monkeypatch.context() as patched:
-        patched.setattr(torch.autograd, "grad", counting)
+        found = counted_gradients(patched)
         play()
     return sum(found)

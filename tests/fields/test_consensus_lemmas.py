@@ -254,7 +254,7 @@ def test_layers_that_treat_samples_one_by_one_are_welcome() -> None:
 
 
 def test_mapped_and_traced_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)
+    monkeypatch.setattr("detente.training.inductor.compile_graph", lambda graph, example: graph)
     game, method = StochasticBilinear(4, batch=3), Method(DebiasedConsensus(0.5), Simultaneous(), SGD(0.1))
     generators = [torch.Generator().manual_seed(seed) for seed in range(2)]
     states = [method.initial(game, generator) for generator in generators]

@@ -243,7 +243,9 @@ def test_players_once_each() -> None:
 @pytest.mark.parametrize("kind", ["diagonal", "full"])
 def test_mapped_and_traced_is_the_loop(name: str, kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """By way of the layers, and sample by sample."""
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)  # inductor takes seconds a graph
+    monkeypatch.setattr(
+        "detente.training.inductor.compile_graph", lambda graph, example: graph
+    )  # inductor takes seconds a graph
     game = GAMES[name][0]()
     play = Method(Covariance(kind=kind), Simultaneous(), {"generator": SGD(0.05), "discriminator": Langevin(0.05)})
 

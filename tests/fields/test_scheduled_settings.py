@@ -120,7 +120,7 @@ def test_restarts_have_the_probability_of_the_step() -> None:
 def test_a_scheduled_strength_is_traced_and_mapped(
     make: Callable[..., Method], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)
+    monkeypatch.setattr("detente.training.inductor.compile_graph", lambda graph, example: graph)
     game, run = DiracGAN(), make(Linear(0.1, 2.0, 3), optimizer=SGD(0.1))
     generator = torch.Generator().manual_seed(0)
     states = [run.initial(game, generator) for _ in range(2)]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from detente import methods
 from detente.autodiff import vector_field
@@ -39,6 +39,7 @@ from detente.schemes.shared_batch import SharedBatch
 from detente.schemes.simultaneous import Simultaneous
 from detente.state import State
 from detente.training.step import Steps, draw
+from tests.gradient_count import counted_gradients
 
 BOTH = ("generator", "discriminator")
 
@@ -243,15 +244,11 @@ def test_memory_is_two_vectors_a_player() -> None:
     "make", [methods.svrg, methods.svrg_shared_batch, methods.svrg_discriminator, methods.svre, methods.full_batch]
 )
 def test_cost_over_two_epochs_with_its_snapshots(make: Callable[[], Method], monkeypatch: pytest.MonkeyPatch) -> None:
-    game, method, counted, real = gan(10, 4), make(), [], torch.autograd.grad
+    game, method = gan(10, 4), make()
     state, generator = method.initial(game, rng := torch.Generator().manual_seed(0)), rng
     looks = 0
 
-    def counting(outputs: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
-        counted.append(1 if isinstance(inputs, Tensor) else len(inputs))
-        return real(outputs, inputs, *rest, **named)
-
-    monkeypatch.setattr(torch.autograd, "grad", counting)
+    counted = counted_gradients(monkeypatch)
     for _ in range(6):
         before = state.memory["field"]
         (state,) = played(game, method, state, generator, 1)
@@ -389,7 +386,7 @@ def test_own_rate_of_the_discriminator() -> None:
 def test_mapped_and_traced_is_eager(
     scheme: Simultaneous | Alternating | Extragradient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)
+    monkeypatch.setattr("detente.training.inductor.compile_graph", lambda graph, example: graph)
     game, method = StochasticBilinear(4, batch=2), Method(VarianceReduced(), scheme, SGD(0.1))
     states, draws = [], []
     for seed in range(2):

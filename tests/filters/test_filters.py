@@ -179,7 +179,9 @@ def test_strengths_are_finite_and_not_negative(member: Any, strengths: Any) -> N
     [(GaussianSmoothing((0.5, Linear(1.0, 0.0, 3))), False), (GaussianBlur(Linear(1.0, 0.0, 3)), True)],
 )
 def test_mapped_and_traced_is_the_loop(filter: Any, images: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)  # inductor takes seconds a graph
+    monkeypatch.setattr(
+        "detente.training.inductor.compile_graph", lambda graph, example: graph
+    )  # inductor takes seconds a graph
     game, play = gan(filter, images), methods.alternating("sgd", 0.05)
 
     def after(**how: bool) -> list[dict[str, Tensor]]:

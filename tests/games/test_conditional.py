@@ -204,7 +204,9 @@ METHODS = {
 
 @pytest.mark.parametrize("method", METHODS)
 def test_mapped_and_traced_are_eager(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)  # what is traced is taken as it is
+    monkeypatch.setattr(
+        "detente.training.inductor.compile_graph", lambda graph, example: graph
+    )  # what is traced is taken as it is
     play = game(penalties=R1(0.1), filter=GaussianSmoothing(0.1))
     eager = carried_out(play, METHODS[method]())
     for how in ({"mapped": True}, {"compiled": True}):

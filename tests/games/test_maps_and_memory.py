@@ -98,7 +98,9 @@ def test_losses_of_maps_and_lists(discriminator: type[nn.Module]) -> None:
 
 
 def test_lists_in_consensus_mapped_and_in_the_second_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)  # inductor takes seconds a graph
+    monkeypatch.setattr(
+        "detente.training.inductor.compile_graph", lambda graph, example: graph
+    )  # inductor takes seconds a graph
     game, play = (
         image_gan(penalties=[R1(0.3), FiniteDifferenceR1(0.1)], objective="relativistic"),
         methods.consensus(0.1),
@@ -229,7 +231,9 @@ def test_the_adaptive_strength_in_training_and_after_a_resume() -> None:
 def test_memory_mapped_and_traced_is_the_loop(
     method: str, how: dict[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)  # inductor takes seconds a graph
+    monkeypatch.setattr(
+        "detente.training.inductor.compile_graph", lambda graph, example: graph
+    )  # inductor takes seconds a graph
     adaptive = AdaptiveAugmentation(GaussianSmoothing(), length=40, interval=1)
     game = point_gan(penalties=[LeCam(0.5, 0.8), Lazy(LeCam(), 2)], filter=adaptive)
     play = getattr(methods, method)()

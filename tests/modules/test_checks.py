@@ -378,7 +378,7 @@ def test_what_an_ordinary_loop_trains_trains_and_is_handed_back(
     name: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if way == "traced":
-        monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)
+        monkeypatch.setattr("detente.training.inductor.compile_graph", lambda graph, example: graph)
     adversarial = game(ALLOWED[name]())
     compiled = way != "eager" and adversarial.traceable
     stepper = Stepper(adversarial, methods.alternating(learning_rate=1e-2), compiled=compiled)

@@ -99,7 +99,7 @@ def test_interrupted_runs_continue_exactly(inner: Optimizer) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_compiled_and_mapped_runs_are_the_eager_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)
+    monkeypatch.setattr("detente.training.inductor.compile_graph", lambda graph, example: graph)
     optimizer = ReduceOnPlateau(SGD(0.1), "distance_to_solution", factor=0.5, patience=0)
     eager, compiled = (last(diverging(optimizer, seeds=(0, 1), compile=how)) for how in ("off", "on"))
     assert "compiled" in compiled.execution

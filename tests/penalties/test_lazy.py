@@ -67,7 +67,9 @@ def test_skipped_steps_do_not_move_an_average() -> None:
 
 def test_games_hand_in_the_step_mapped_and_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three steps of the Dirac-GAN, of which the first and the last have a penalty, against a loop that adds it."""
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)  # inductor takes seconds a graph
+    monkeypatch.setattr(
+        "detente.training.inductor.compile_graph", lambda graph, example: graph
+    )  # inductor takes seconds a graph
     game, play = DiracGAN(penalty=Lazy(R1(0.7), 2), start=(1.0, 0.5)), methods.simultaneous("sgd", 0.1)
     assert game.scheduled
 

@@ -30,6 +30,7 @@ from detente.schemes.accept_reject import AcceptReject
 from detente.schemes.simultaneous import Simultaneous
 from detente.state import Info, State
 from detente.training.step import Steps, draw
+from tests.gradient_count import counted_gradients
 
 RATE, MU = 0.1, 0.5
 FAR = 1e9  # a decrease that no proposal reaches
@@ -259,8 +260,7 @@ def test_random_proposals_find_the_local_minmax_and_stop() -> None:
 
 
 def test_an_answer_ends_at_the_tolerance_and_at_the_edge(monkeypatch: pytest.MonkeyPatch) -> None:
-    game, counted, real = LowDimensional("f1"), [], torch.autograd.grad
-    monkeypatch.setattr(torch.autograd, "grad", lambda *given, **named: counted.append(1) or real(*given, **named))
+    game, counted = LowDimensional("f1"), counted_gradients(monkeypatch)
     method = Method(Gradient(), AcceptReject(100, 0.5), SGD(0.1))
     (_, after), (info,) = walk(game, method, 1)
     x, y, ascents = 5.5 - 0.1 * (-6 * 5.5 + 4 * 5.5), 5.5, 0
@@ -287,7 +287,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("how", ["mapped", "compiled"])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_masked_is_branched(name: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)
+    monkeypatch.setattr("detente.training.inductor.compile_graph", lambda graph, example: graph)
     game = LowDimensional("f1", bound=8.0)
     method = Method(Gradient(), AcceptReject(**SETTINGS[name]), Momentum(0.3, 0.1))
     states, draws = [], []

@@ -37,6 +37,7 @@ from detente.schemes.past_extragradient import PastExtragradient
 from detente.schemes.sgan import Sgan
 from detente.state import Info, State
 from detente.training.step import Draw, Steps, draw
+from tests.gradient_count import counted_gradients
 
 PAIRS, RATE = 2, 0.01
 EPSILON = 1e-4  # with less, Adam turns the rounding of a slope of zero (of a shift before BatchNorm) into steps
@@ -352,7 +353,9 @@ def test_mapped_over_seeds_is_the_loop_over_seeds(name: str, way: Ways) -> None:
 
 @both_ways
 def test_traced_over_seeds_is_eager(way: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)  # inductor itself takes a minute
+    monkeypatch.setattr(
+        "detente.training.inductor.compile_graph", lambda graph, example: graph
+    )  # inductor itself takes a minute
     game, play = DiracGAN(penalty=R1(), start=(1.0, 0.8)), method()
     states = [play.initial(game, torch.Generator().manual_seed(0)) for _ in range(2)]
     states[1].vectors.update(generator=torch.tensor([0.3]).double())
@@ -423,13 +426,7 @@ def test_cost_is_what_is_computed(settings: dict, field: Field, way: Ways, monke
     game, play = small(), replace(method(Alternating(turns={"discriminator": 2}), **settings), field=field)
     state = beginning(game, play)
     (one,) = drawn(game, play, state, 1)
-    counted, real = [], torch.autograd.grad
-
-    def counting(outputs: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
-        counted.append(1 if isinstance(inputs, Tensor) else len(inputs))
-        return real(outputs, inputs, *rest, **named)
-
-    monkeypatch.setattr(torch.autograd, "grad", counting)
+    counted = counted_gradients(monkeypatch)
     _, info = play.step(game, state, one.batches, one.noise)
     assert info.gradient_evaluations == play.gradient_evaluations(game) == sum(counted)
 

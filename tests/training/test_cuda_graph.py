@@ -19,7 +19,7 @@ from detente.training.step import Steps, draw
 def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take what is traced as compiled, and the processor for a GPU."""
     monkeypatch.setattr("torch._inductor.compile", lambda traced, example: traced)
-    monkeypatch.setattr(graph, "_on_gpu", lambda tensors: True)
+    monkeypatch.setattr(graph, "_device", lambda tensors: "cuda")
 
 
 def two_steps(compiled: bool) -> tuple[Steps, dict[str, Tensor]]:

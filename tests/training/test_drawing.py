@@ -104,7 +104,7 @@ def test_chunks_of_several_steps_are_drawn_ahead_too(
     from detente.training import execution
 
     monkeypatch.setattr(execution, "WORTH_A_CHUNK", 8)
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, example: graph)
+    monkeypatch.setattr("detente.training.inductor.compile_graph", lambda graph, example: graph)
     disk, memory = (replace(run(data, (3,)), compile="on", steps=12) for data in points)
     assert execution.choose_execution(disk).steps.chunk == 5
     assert_same_bits(last(disk), last(memory))

@@ -81,8 +81,26 @@ def off_graph(evaluation: Evaluation) -> Evaluation:
     return Evaluation(
         {name: block.detach() if block.requires_grad else block for name, block in evaluation.field.items()},
         {name: loss.detach() if loss.requires_grad else loss for name, loss in evaluation.losses.items()},
-        {player: {n: b.detach() for n, b in named.items()} for player, named in evaluation.buffers.items()},
+        {
+            player: {name: buffer.detach() for name, buffer in named.items()} if named else named
+            for player, named in evaluation.buffers.items()
+        },
     )
+
+
+def gradients(loss: Tensor, columns: list[Tensor], retain: bool, differentiable: bool = False) -> list[Tensor]:
+    """Return the gradient of a loss, (), with respect to each of the columns, zero where it does not depend on them.
+
+    The engine is called directly: the checks of `torch.autograd.grad` take as long as a small layer.
+    """
+    if loss.dim():  # a game of one's own; torch explains what is wrong
+        return list(torch.autograd.grad(loss, columns, None, retain, differentiable, materialize_grads=True))
+    run, one = torch.autograd.Variable._execution_engine.run_backward, torch.ones_like(loss)
+    found = run((loss,), (one,), retain, differentiable, tuple(columns), allow_unreachable=True, accumulate_grad=False)
+    return [
+        torch.zeros_like(column, requires_grad=differentiable) if gradient is None else gradient
+        for gradient, column in zip(found, columns, strict=True)
+    ]
 
 
 def taped_gradients(
@@ -106,7 +124,7 @@ def taped_gradients(
     if not differentiable and (pair := _opponents(losses, players)):
         mover, other = pair
         columns = [vectors[mover], vectors[other]]
-        block, opposed = torch.autograd.grad(losses[other], columns, retain_graph=keep, materialize_grads=True)
+        block, opposed = gradients(losses[other], columns, keep)
         blocks = {mover: -block, other: opposed}
         return Evaluation({name: blocks[name] for name in players}, losses, new_buffers)
     for name in players:
@@ -114,10 +132,7 @@ def taped_gradients(
             blocks[name] = torch.zeros_like(vectors[name])
             continue
         retain = differentiable or keep or name != players[-1]
-        (block,) = torch.autograd.grad(
-            losses[name], vectors[name], retain_graph=retain, create_graph=differentiable, materialize_grads=True
-        )
-        blocks[name] = block
+        (blocks[name],) = gradients(losses[name], [vectors[name]], retain, differentiable)
     return Evaluation(blocks, losses, new_buffers)
 
 

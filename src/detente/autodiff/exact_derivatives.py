@@ -50,19 +50,27 @@ def exact(game: Game, differentiable: bool, forms: AbstractContextManager | None
         differentiable: whether the gradients of the losses are differentiated again.
         forms: a context with faster exact versions of some functions, which take precedence.
     """
-    if not _may_call_replaced_functions(game):
-        operations, is_exact = {}, True
-    else:
-        # A game without the attribute `penalties` may differentiate inside its losses.
-        penalised = _penalises_gradients(game, differentiable)
-        order = 1 + differentiable + penalised
-        operations, is_exact = _operations(order), order > 1
-    if differentiable and _normalizes_under_a_penalty(game):
+    mapped = torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
+    memo, key = game.evaluation_memo, ("exact", differentiable, mapped)
+    if key not in memo:
+        memo[key] = _replacements(game, differentiable)
+    operations, is_exact, allows_forms = memo[key]
+    if not allows_forms:
         forms = None
     if (current := ranks()) is not None and current.batch_norm == "whole" and _may_call_replaced_functions(game):
         forms = WholeBatchNorm()  # exact to any order
     marked = _Marked(is_exact)
     return marked if not operations and forms is None else _replacing(marked, operations, forms)
+
+
+def _replacements(game: Game, differentiable: bool) -> tuple[Operations, bool, bool]:
+    """Return what `exact` replaces, whether all is exact then, and whether faster versions may take precedence."""
+    allows_forms = not (differentiable and _normalizes_under_a_penalty(game))
+    if not _may_call_replaced_functions(game):
+        return {}, True, allows_forms
+    # A game without the attribute `penalties` may differentiate inside its losses.
+    order = 1 + differentiable + _penalises_gradients(game, differentiable)
+    return _operations(order), order > 1, allows_forms
 
 
 class _Marked:
@@ -146,8 +154,10 @@ class _Replaced(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        replacement = self.operations.get(func, func)
-        return (replacement if torch.is_grad_enabled() else func)(*args, **(kwargs or {}))
+        replacement = self.operations.get(func)
+        if replacement is not None and torch.is_grad_enabled():
+            func = replacement
+        return func(*args, **kwargs) if kwargs else func(*args)
 
 
 def require_right_gradients(name: str, module: nn.Module) -> None:

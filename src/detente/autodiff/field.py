@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-
 from detente.autodiff.accumulation import averaged, parts_of
 from detente.autodiff.engines import (
     Evaluation,
@@ -18,6 +16,7 @@ from detente.autodiff.engines import (
 )
 from detente.autodiff.exact_derivatives import refusing
 from detente.autodiff.over_ranks import evaluation_over_ranks
+from detente.autodiff.tracing import recording
 from detente.game import Batch, Buffers, Game, Vectors
 
 
@@ -51,7 +50,7 @@ def _local_field(
             blocks, (losses, new_buffers) = functional_gradients(game, vectors, buffers, batch, requested, False)
             return Evaluation(blocks, losses, new_buffers)
         cache = settings.forward_cache
-        with torch.enable_grad():
+        with recording(True):
             leaves = cache.leaves(vectors, requested, as_leaf) if cache else as_leaves(vectors, requested)
             evaluation = taped_gradients(game, leaves, buffers, batch, requested, False, keep=bool(cache))
         return off_graph(evaluation)

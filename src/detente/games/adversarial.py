@@ -183,10 +183,12 @@ class Adversarial(Networks):
             InvalidValue: there are no samples, or their shape is not that of the data.
         """
         batch = named_tensors(batch, ("real",))
-        require("real" in batch, "batch", sorted(batch), "a dictionary with the samples under 'real'")
+        if "real" not in batch:
+            raise InvalidValue("batch", sorted(batch), "a dictionary with the samples under 'real'")
         real, shape = batch["real"], tuple(batch["real"].shape)
         require(len(shape) > 0 and shape[0] > 0, "batch", shape, "at least one sample")
-        require(shape[1:] == self.data.shape, "batch", shape, f"(batch, *{self.data.shape})")
+        if shape[1:] != self.data.shape:
+            raise InvalidValue("batch", shape, f"(batch, *{self.data.shape})")
         require(real.is_floating_point(), "batch", real.dtype, "floating-point samples, images in [-1, 1]")
         if "latent" in batch:
             latent = batch["latent"]
@@ -212,6 +214,8 @@ class Adversarial(Networks):
         objective, penalties = at_step(self.objective, self.penalties, batch, net.memory, self.scheduled, real.dtype)
         latents = batch["latent"].to(net._vectors["generator"].dtype)
         fake = net.generator(latents, *self._conditioning(batch, "fake")).to(real.dtype)
+        if self.filter is None:
+            return self._losses_at(net, real, fake, batch, None, players, objective, penalties)
         by_strength = [
             self._losses_at(net, real, fake, batch, strength, players, objective, penalties)
             for strength in self._strengths(net, batch, real.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self, cast
 
@@ -179,6 +179,11 @@ class Networks(Game):
         constructor.__init__(game, **{**self.arguments, **arguments})  # subclasses may have constructors of their own
         return game
 
+    def __copy__(self) -> Self:
+        game = object.__new__(type(self))  # each step of turns on one batch copies the game
+        vars(game).update(vars(self))
+        return game
+
     @property
     def shows(self) -> bool:
         """Whether the game has a function `show`."""
@@ -195,7 +200,7 @@ class Networks(Game):
 
     def _set_players(self, builders: dict[str, Build]) -> None:
         """Build each player's module and its layout."""
-        self.builders = builders
+        self.builders, self._names = builders, tuple(builders)
         self.moving: dict[str, tuple[str, ...]] = {}  # frozen parameters that a call changes
         self.sources: list[Source] = []  # sources of the modules' random numbers, except torch's global generator
         self.stochastic = False  # provisional: the check calls the modules
@@ -208,7 +213,7 @@ class Networks(Game):
     @property
     def players(self) -> tuple[str, ...]:
         """Names of the players, or of the sides."""
-        return tuple(self.builders)
+        return self._names
 
     @property
     def randomness(self) -> str:
@@ -294,9 +299,12 @@ class Networks(Game):
     ) -> tuple[dict[str, Tensor], Buffers]:
         """Return the loss, (), of each of `players` (default: all), its terms as "player.term", and the new buffers."""
         requested = players or self.players
-        with self._randomness(batch):
-            net = self._net(vectors, buffers)
-            losses = self._evaluate(net, batch, requested)
+        if self.stochastic:
+            with self._randomness(batch), self._net(vectors, buffers) as net:
+                losses = self._evaluate(net, batch, requested)
+        else:
+            with self._net(vectors, buffers) as net:
+                losses = self._evaluate(net, batch, requested)
         after = net.buffers
         if self.memory:
             after["memory"] = {name: net.memory[name] for name in self.memory}
@@ -305,7 +313,8 @@ class Networks(Game):
     def _net(self, vectors: Vectors, buffers: Buffers, **options: Any) -> Net:
         """Return the players at a point."""
         frozen = self._frozen_on(next(iter(vectors.values())).device) if self.frozen else {}
-        return Net(self.modules, self.layouts, vectors, buffers, self._module_settings, frozen, self.members, **options)
+        parts = (self.modules, self.layouts, vectors, buffers, self._module_settings, frozen, self.members)
+        return Net(*parts, draws=self.stochastic, **options)
 
     def _frozen_on(self, device: torch.device) -> dict[str, Any]:
         """Return the frozen modules on a device; they are moved once."""
@@ -344,13 +353,12 @@ class Networks(Game):
         for name, function in self._project.items():
             player, part = self.members.get(name, (name, ""))
             layout, pieces = self.layouts[player], self.layouts[player].unflatten(projected[player])
-            key = f"{part}.value".strip(".")
+            key = f"{part}.value" if part else "value"
             require(key in pieces, "project", name, "players that are tensors")
             value = function(pieces[key])
-            same = isinstance(value, Tensor) and value.shape == pieces[key].shape
-            require(
-                same, f"project.{name}", value, f"a function that returns a tensor of shape {tuple(pieces[key].shape)}"
-            )
+            if not isinstance(value, Tensor) or value.shape != pieces[key].shape:
+                allowed = f"a function that returns a tensor of shape {tuple(pieces[key].shape)}"
+                raise InvalidValue(f"project.{name}", value, allowed)
             projected[player] = layout.flatten({**pieces, key: value})
         return projected
 
@@ -421,7 +429,7 @@ class Networks(Game):
         """Settings of the modules' calls. Calls that draw random numbers are not cached."""
         settings = self.evaluation_settings
         cached = self.stochastic and settings.forward_cache is not None
-        return replace(settings, forward_cache=None) if cached else settings
+        return settings.without_cache if cached else settings
 
     def _randomness(self, batch: Batch) -> AbstractContextManager:
         """Return a context in which the batch's seed determines the random numbers of modules and losses."""

@@ -57,9 +57,9 @@ def terms_of(
         if not names:
             raise _no_losses(f"no loss for {player}", players)
         for source in names if player in requested else ():
-            for name, value in named_terms(f"losses.{source}", returned[source]):
+            for name, value in named_terms(source, returned[source]):
                 path = name if source == player else f"{source}.{name}" if name else source
-                terms[player][path] = require_scalar(f"losses.{source}{'.' if name else ''}{name}", value)
+                terms[player][path] = value if _is_scalar(value) else _as_scalar(source, name, value)
     return terms
 
 
@@ -67,17 +67,22 @@ def _no_losses(returned: str, players: tuple[str, ...]) -> InvalidValue:
     return InvalidValue("losses", returned, f"a dictionary with the loss of {', '.join(players)}")
 
 
-def named_terms(field: str, value: Any) -> list[tuple[str, Any]]:
+def named_terms(source: str, value: Any) -> list[tuple[str, Any]]:
     """Return a loss as named terms, after calling functions; the name of a loss without terms is empty."""
-    value = value() if callable(value) and not isinstance(value, Tensor) else value
-    if not isinstance(value, Mapping):
+    value = value if isinstance(value, Tensor) or not callable(value) else value()
+    if isinstance(value, Tensor) or not isinstance(value, Mapping):
         return [("", value)]
-    require(len(value) > 0, field, "no terms", "at least one term")
-    return [(str(n), term() if callable(term) and not isinstance(term, Tensor) else term) for n, term in value.items()]
+    require(len(value) > 0, f"losses.{source}", "no terms", "at least one term")
+    return [(str(n), term if isinstance(term, Tensor) or not callable(term) else term()) for n, term in value.items()]
 
 
-def require_scalar(field: str, value: Any) -> Any:
+def _is_scalar(value: Any) -> bool:
+    return type(value) is Tensor and value.dim() == 0 and value.is_floating_point()
+
+
+def _as_scalar(source: str, name: str, value: Any) -> Any:
     """Return a term as a tensor, (), or a number."""
+    field = f"losses.{source}.{name}" if name else f"losses.{source}"
     if isinstance(value, Tensor):
         if value.numel() != 1:
             raise InvalidValue(field, f"a tensor of shape {tuple(value.shape)}", "a scalar: take the mean or sum")
@@ -92,9 +97,9 @@ def with_sums(terms: Mapping[str, Mapping[str, Any]], net: Net) -> dict[str, Ten
     """Return each player's loss, the sum of its terms in their order, and its named terms as "player.term"."""
     losses: dict[str, Tensor] = {}
     for player, named in terms.items():
-        vector = net._vectors[player]
-        values = [value if isinstance(value, Tensor) else vector.new_tensor(float(value)) for value in named.values()]
-        losses[player] = reduce(operator.add, values)
+        like = net._vectors[player]
+        values = [value if isinstance(value, Tensor) else like.new_tensor(float(value)) for value in named.values()]
+        losses[player] = values[0] if len(values) == 1 else reduce(operator.add, values)
         if len(named) > 1 or "" not in named:
             losses |= {f"{player}.{name or 'loss'}": value for name, value in zip(named, values, strict=True)}
     return losses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -183,6 +184,10 @@ class Method:
         observed = {name: optimizers[name].observe(memory[name], metrics) for name in memory}
         return replace(state, memory={**state.memory, "optimizers": observed})
 
+    def plan(self, game: Game) -> Plan:
+        """Return what all steps of a game have in common."""
+        return Plan(self, game, self._optimizers(game), self.gradient_evaluations(game), ranks())
+
     def noise(self, game: Game, state: State, generator: torch.Generator) -> NoisePerBatch:
         """Return the random numbers of one step in addition to its batches, one dictionary per batch.
 
@@ -193,10 +198,21 @@ class Method:
         def normal(vector: Tensor) -> Tensor:
             return torch.randn(vector.shape, generator=generator, device=generator.device, dtype=vector.dtype)
 
+        if not self._draws_noise:
+            return ({},) * self.draws(game)
         noisy = [name for name, optimizer in self.optimizers(game.players).items() if optimizer.needs_noise]
         turns = [{name: normal(state.vectors[name]) for name in noisy} for _ in range(self.draws(game))]
         turns[0] |= self.scheme.random(state.vectors, generator)
         return tuple(turns)
+
+    @cached_property
+    def _draws_noise(self) -> bool:
+        """Whether an optimizer or the scheme may need random numbers."""
+        if isinstance(self.optimizer, Optimizer):
+            optimizers = [self.optimizer]
+        else:
+            optimizers = self.optimizer.values() if isinstance(self.optimizer, Mapping) else self.optimizer
+        return type(self.scheme).random is not Scheme.random or any(optimizer.needs_noise for optimizer in optimizers)
 
     def step(
         self, game: Game, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch = (), donate: bool = False
@@ -210,9 +226,35 @@ class Method:
             noise: the random numbers of `noise`.
             donate: whether the step may overwrite the state, which the caller must then not use again.
         """
-        context = StepContext(game, self.field, self._optimizers(game), donate and self.scheme.allows_in_place)
-        state, info = self.scheme(context, state, batches, noise or ({},) * len(batches))
-        return state, Info(info.losses, info.gradient_norm, self.gradient_evaluations(game), info.extra, info.terms)
+        return self.plan(game).step(state, batches, noise, donate)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all steps of a method on a game have in common.
+
+    Args:
+        method: the method.
+        game: the game.
+        optimizers: the optimizer of each player for the layout of its vector.
+        cost: gradients of one player's loss on one batch in a step.
+        ranks: the ranks for which it is valid.
+    """
+
+    method: Method
+    game: Game
+    optimizers: dict[str, Optimizer]
+    cost: float
+    ranks: Ranks | None
+
+    def step(
+        self, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch = (), donate: bool = False
+    ) -> tuple[State, Info]:
+        """Return the state after one step, and the statistics of the step; arguments as of `Method.step`."""
+        scheme = self.method.scheme
+        context = StepContext(self.game, self.method.field, self.optimizers, donate and scheme.allows_in_place)
+        state, info = scheme(context, state, batches, noise or ({},) * len(batches))
+        return state, Info(info.losses, info.gradient_norm, self.cost, info.extra, info.terms)
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -74,10 +73,10 @@ def call_part(
         settings: as in `call`.
     """
     if (cache := settings.forward_cache) is not None:
-        plain = replace(settings, forward_cache=None)
+        plain = settings.without_cache
         compute = partial(call_part, module, part, layout, vector, views, buffers, inputs, keywords, plain)
-        key = (module, part, *buffers.values(), *tree_leaves((inputs, dict(keywords))))
-        return cache.get(vector, key, compute)
+        key = (module, *buffers.values(), *tree_leaves((inputs, dict(keywords))))
+        return cache.get(vector, part, key, compute)
     # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm updates in place.
     merged = {**_frozen_on(module, layout, vector.device), **views(vector)}
     merged |= {name: buffer.clone() for name, buffer in buffers.items()}

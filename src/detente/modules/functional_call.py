@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -73,6 +73,69 @@ def functional_call(
         for container, key, tensor in replaced:
             with suppress(IndexError):  # the call shortened the list
                 container[key] = tensor
+
+
+class Bound:
+    """A module that holds other tensors from call to call, until `release`.
+
+    Args:
+        module: the module.
+        places: the places of its tensors.
+        tensors: parameters by name, the same in all calls.
+        buffers: names of the tensors that each call gets anew.
+    """
+
+    def __init__(
+        self, module: nn.Module, places: Places, tensors: Mapping[str, Tensor], buffers: Iterable[str]
+    ) -> None:
+        self._module, self._places = module, places
+        self._slots = [
+            (owner, key, tensor, owner[key]) for name, tensor in tensors.items() for owner, key in places[name]
+        ]
+        self._original = (
+            [(owner, key, owner[key]) for name in buffers for owner, key in places[name]] if buffers else ()
+        )
+
+    def __call__(
+        self, part: str, inputs: tuple[Any, ...], keywords: Mapping[str, Any], buffers: dict[str, Tensor]
+    ) -> tuple[Any, dict[str, Tensor]]:
+        """Return the output of the module or a part of it, and the buffers after the call; see `functional_call`."""
+        for owner, key, tensor, _ in self._slots:
+            owner[key] = tensor
+        function = part_of(self._module, part) if part else self._module
+        if not buffers:
+            return function(*inputs, **keywords), buffers
+        for name, buffer in buffers.items():
+            copy = buffer.clone()  # BatchNorm updates in place
+            for owner, key in self._places[name]:
+                owner[key] = copy
+        output = function(*inputs, **keywords)
+        last = {name: self._places[name][-1] for name in buffers}
+        return output, {name: owner[key] for name, (owner, key) in last.items()}
+
+    def release(self) -> None:
+        """Give the module its own tensors back."""
+        for owner, key, _, original in self._slots:
+            owner[key] = original
+        for owner, key, original in self._original:
+            owner[key] = original
+
+
+def bound(module: nn.Module, tensors: Mapping[str, Tensor], buffers: Iterable[str]) -> Bound | None:
+    """Return the module, bound to tensors; None if it holds others on another device, or some outside of its layers.
+
+    Args:
+        module: the module.
+        tensors: all its trainable parameters by name.
+        buffers: names of its buffers.
+    """
+    places, containers = _held(module)
+    if places is None or containers:
+        return None
+    for name, tensor in tensors.items():
+        owner, key = places[name][0]
+        return Bound(module, places, tensors, buffers) if owner[key].device == tensor.device else None
+    return None
 
 
 def device_of(module: nn.Module, name: str) -> torch.device:

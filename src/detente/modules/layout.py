@@ -60,6 +60,8 @@ class Layout:
 
     def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
         """Return the pieces of `vector`, (size,), as views of it."""
+        if len(self.names) == 1:
+            return {self.names[0]: vector.view(self.shapes[0])}
         pieces = vector.split_with_sizes(self.sizes)
         return {
             name: piece.view(shape) if viewed else piece

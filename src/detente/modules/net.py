@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from detente.autodiff import input_gradient
+from detente.autodiff.engines import is_transformed
 from detente.game import Buffers, EvaluationSettings, Vectors
 from detente.modules.calling import call_part
-from detente.modules.functional_call import EMPTY, part_of
+from detente.modules.functional_call import EMPTY, Bound, bound, part_of
 from detente.modules.layout import Layout
 
 
@@ -52,6 +54,7 @@ class Net:
         frozen: modules that are called but not trained, by name.
         members: players within a player, by name: the player, and the path of the member's module in it.
         record: a function that gets each call before it is made.
+        draws: whether calls may draw random numbers, so that no two of them are the same.
     """
 
     def __init__(
@@ -64,10 +67,17 @@ class Net:
         frozen: Mapping[str, Any] = EMPTY,
         members: Mapping[str, tuple[str, str]] = EMPTY,
         record: Callable[[str, Call], None] | None = None,
+        draws: bool = False,
     ) -> None:
         self._modules, self._layouts, self._vectors, self._settings = modules, layouts, vectors, settings
+        self._cache, self._draws = settings.forward_cache, draws
+        if self._cache is not None:
+            self._settings = settings.without_cache
         self._initial_buffers, self._frozen, self._members, self._record = buffers, frozen, members, record
         self._views: dict[str, dict[str, Tensor]] = {}
+        self._bound: dict[str, Bound | None] = {}
+        self._holds = False
+        self._kept: dict[tuple, tuple[tuple[Any, ...], Any]] = {}
         self.buffers = dict(buffers)
         self.memory = dict(buffers.get("memory", {}))
 
@@ -98,23 +108,68 @@ class Net:
         """Return the output of a call of a player; `update` states whether its buffers change."""
         if self._record is not None:
             self._record(player, call)
-        output, buffers = call_part(
+        if self._kept and not call.keywords:
+            kept = self._kept.get((player, call.part, *map(id, call.inputs)))
+            if kept is not None:
+                return kept[1]
+        buffers = (self.buffers if update else self._initial_buffers)[player]
+        if self._cache is None:
+            output, buffers = self._call(player, call, buffers)
+        else:
+            inputs = call.inputs if _are_tensors(call) else tree_leaves((call.inputs, dict(call.keywords)))
+            compute = partial(self._call, player, call, buffers)
+            inputs = (*buffers.values(), *inputs)
+            output, buffers = self._cache.get(self._vectors[player], call.part, inputs, compute)
+        if update:
+            self.buffers[player] = buffers
+        return output
+
+    def _keep(self, player: str, part: str, inputs: tuple[Any, ...], outputs: Any) -> None:
+        """Keep the outputs of a gradient's call for later calls with the same inputs, if these would be the same."""
+        same = type(self) is Net and not (self._draws or self.buffers[player])  # subclasses change the outputs
+        if same and not is_transformed(self._vectors[player]):
+            self._kept[player, part, *map(id, inputs)] = inputs, outputs
+
+    def _call(self, player: str, call: Call, buffers: dict[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
+        """Return the output of a call of a player, and its buffers after the call."""
+        if self._holds:
+            if player in self._bound:
+                module = self._bound[player]
+            else:
+                module = self._bound[player] = bound(self._modules[player], self.parameters(player), buffers)
+            if module is not None:
+                return module(*call, buffers)
+        return call_part(
             self._modules[player],
             call.part,
             self._layouts[player],
             self._vectors[player],
             partial(self._views_of, player),
-            self.buffers[player] if update else self._initial_buffers[player],
+            buffers,
             call.inputs,
             call.keywords,
             self._settings,
         )
-        if update:
-            self.buffers[player] = buffers
-        return output
+
+    def __enter__(self) -> Net:
+        """Let the modules hold the players' parameters until the exit, which saves time if they are called again."""
+        self._holds = self._settings.precision == "float32" and not self._settings.channels_last
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._holds = False
+        for module in self._bound.values():
+            if module is not None:
+                module.release()
+        self._bound.clear()
 
     def _views_of(self, player: str, vector: Tensor) -> dict[str, Tensor]:
         return self.parameters(player) if vector is self._vectors[player] else self._layouts[player].unflatten(vector)
+
+
+def _are_tensors(call: Call) -> bool:
+    """Whether a call has no inputs other than tensors, as most have."""
+    return not call.keywords and all(type(x) is Tensor for x in call.inputs)
 
 
 class PlayerCall:
@@ -140,11 +195,17 @@ class PlayerCall:
         """Return the gradient of the sum of the outputs with respect to the first input, in the shape of x.
 
         For a discriminator whose outputs depend only on their own sample, these are the gradients of each sample's
-        score, or of the sum of its scores. They can be differentiated again. Buffers do not change.
+        score, or of the sum of its scores. They can be differentiated again. Buffers do not change. A later call with
+        the same inputs returns the outputs that were computed here, unless the module has buffers or draws random
+        numbers; so a gradient is best taken before the scores at the same samples.
         """
+        keep = torch.is_grad_enabled() and not keywords
 
         def scores(at: Tensor) -> Any:
-            return self.fixed(at, *others, **keywords)
+            outputs = self.fixed(at, *others, **keywords)
+            if keep:
+                self._net._keep(self._player, self._part, (x, *others), outputs)
+            return outputs
 
         return input_gradient(scores, x)
 

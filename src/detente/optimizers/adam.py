@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -88,17 +89,31 @@ class Adam(Optimizer):
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         count = memory["count"] + 1
-        rate = value(self.learning_rate, t, vector.dtype)
-        settings: dict[str, Any] = {"lr": rate, "beta1": self.betas[0], "beta2": self.betas[1], "eps": self.epsilon}
-        settings |= {"weight_decay": self.weight_decay, "amsgrad": self.amsgrad, "maximize": False}
         fused = torch._fused_adamw_ if self.decoupled else torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
-        lists = [[vector], [direction], [memory["mean"]], [memory["square"]]]
-        fused(*lists, [memory["largest"]] if self.amsgrad else [], [count.float()], **settings)  # pyright: ignore
+        fused(
+            [vector],
+            [direction],
+            [memory["mean"]],
+            [memory["square"]],
+            [memory["largest"]] if self.amsgrad else [],
+            [count.float()],
+            lr=value(self.learning_rate, t, vector.dtype),
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            weight_decay=self.weight_decay,
+            eps=self.epsilon,
+            amsgrad=self.amsgrad,
+            maximize=False,
+        )  # pyright: ignore
         return vector, {**memory, "count": count}
 
     def _has_kernel(self, *tensors: Tensor) -> bool:
         """Whether torch's fused kernel can make the step: on ordinary tensors, with numbers as settings."""
-        return not any(map(is_schedule, (*self.betas, self.weight_decay))) and is_eager(*tensors)
+        return self._has_numbers and is_eager(*tensors)
+
+    @cached_property
+    def _has_numbers(self) -> bool:
+        return not any(map(is_schedule, (*self.betas, self.weight_decay)))
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,25 @@ class Alternating(Scheme):
         self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
     ) -> tuple[State, Info]:
         """Return the state after the turns of all players."""
-        evaluations = []
-        for name, batch, noise_of_turn in zip(self.sequence(context.game.players), batches, noise, strict=True):
+        evaluations, sequence, cache = [], self.sequence(context.game.players), None
+        if len(batches) > 1 and _same(batches) and not any(state.buffers.values()):
+            # As `Stepper.step(batch)` gives it: what players that have not moved yet return is the same in all turns.
+            context, cache = context.sharing(sequence)
+        for turn, (name, batch, noise_of_turn) in enumerate(zip(sequence, batches, noise, strict=True)):
             evaluation, state = context.evaluate(state, batch, (name,))
+            if cache and name not in sequence[:turn]:
+                cache.moved(name, state.vectors[name])
             state = context.advance(state, {name: evaluation.field[name]}, noise_of_turn)
             evaluations.append(evaluation)
+        if cache and not cache.hits:  # a graph for later turns that none of them uses takes time and memory
+            context.game.evaluation_memo["repeats calls in a step"] = False
         return state.after(), step_info(*evaluations)
+
+
+def _same(batches: tuple[Batch, ...]) -> bool:
+    """Whether all batches have the same tensors, and at least one."""
+    first = batches[0]
+    return len(first) > 0 and all(
+        len(batch) == len(first) and all(batch.get(name) is tensor for name, tensor in first.items())
+        for batch in batches[1:]
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -18,6 +19,8 @@ from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.optimizers.base import Optimizer
 from detente.ranks import Ranks, rows
+from detente.schedules.base import is_scheduled
+from detente.shortcuts.forward_cache import ForwardCache
 from detente.state import Info, State, Tree, flatten, unflatten
 
 Noise = dict[str, Tensor]
@@ -42,17 +45,25 @@ class StepContext:
 
     def evaluate(self, state: State, batch: Batch, players: tuple[str, ...] | None = None) -> tuple[Evaluation, State]:
         """Return the field at the state's point, and the state with updated buffers and field memory."""
-        memory = state.memory["field"]
-        field = self.field.at(state.t, next(iter(state.vectors.values())).dtype)
-        evaluation, memory = field(
-            self.game,
-            state.vectors,
-            state.buffers,
-            self.game.with_step(batch, state.t),
-            memory,
-            players or self.game.players,
-        )
-        return evaluation, State(state.t, state.vectors, evaluation.buffers, {**state.memory, "field": memory})
+        game, before, field = self.game, state.memory["field"], self.field
+        if is_scheduled(field):
+            field = field.at(state.t, next(iter(state.vectors.values())).dtype)
+        batch = game.with_step(batch, state.t)
+        evaluation, after = field(game, state.vectors, state.buffers, batch, before, players or game.players)
+        memory = state.memory if after is before else {**state.memory, "field": after}
+        return evaluation, State(state.t, state.vectors, evaluation.buffers, memory)
+
+    def sharing(self, players: tuple[str, ...]) -> tuple[StepContext, ForwardCache | None]:
+        """Return the context with a cache of module calls, for turns on one batch, and the cache, unless it is off.
+
+        Args:
+            players: players that have not moved yet in this step.
+        """
+        settings, memo = self.game.evaluation_settings, self.game.evaluation_memo
+        if "forward_cache" not in settings.shortcuts or not memo.get("repeats calls in a step", True):
+            return self, None
+        cache = ForwardCache(players)
+        return replace(self, game=self.game.with_settings(settings.with_cache(cache))), cache
 
     @torch.no_grad()
     def loss(self, state: State, batch: Batch, player: str) -> Tensor:
@@ -70,8 +81,9 @@ class StepContext:
             origin: the point from which the players move. Default: the state's point.
         """
         vectors, memory = dict(state.vectors), dict(state.memory["optimizers"])
+        origin = origin or state.vectors
         for name, direction in directions.items():
-            start, optimizer = (origin or state.vectors)[name], self.optimizers[name]
+            start, optimizer = origin[name], self.optimizers[name]
             optimizer_memory = memory[name]
             if optimizer.needs_covariance:
                 optimizer_memory = {**optimizer_memory, "covariance": state.memory["field"]["covariance"][name]}
@@ -177,6 +189,11 @@ def turn_order(order: tuple[str, ...] | None, players: tuple[str, ...]) -> tuple
     """
     if not order:
         return players[::-1]
+    return _each_once(tuple(order), players)
+
+
+@cache
+def _each_once(order: tuple[str, ...], players: tuple[str, ...]) -> tuple[str, ...]:
     require(sorted(order) == sorted(players), "order", order, f"each of {', '.join(players)} once")
     return order
 
@@ -189,11 +206,11 @@ def step_info(*evaluations: Evaluation) -> Info:
     info = Info({}, {}, extra={})
     for evaluation in evaluations:
         for name, loss in evaluation.losses.items():
-            player, separator, term = name.partition(".")
-            if separator:
-                info.terms.setdefault(player, {})[term] = loss
-            else:
+            if name in evaluation.field or "." not in name:
                 info.losses[name] = loss
+            else:
+                player, _, term = name.partition(".")
+                info.terms.setdefault(player, {})[term] = loss
         for name, block in evaluation.field.items():
             info.gradient_norm[name] = torch.linalg.vector_norm(block)
         info.extra.update(evaluation.extra)

@@ -8,7 +8,6 @@ from typing import ClassVar
 from detente.fields.base import Field
 from detente.game import Batch, Game
 from detente.schemes.base import NoisePerBatch, Scheme, StepContext, step_info, turn_order
-from detente.shortcuts.forward_cache import ForwardCache
 from detente.state import Info, State
 
 
@@ -44,9 +43,7 @@ class SharedBatch(Scheme):
     ) -> tuple[State, Info]:
         """Return the state after the turns of all players."""
         evaluations, order, before = [], turn_order(self.order, context.game.players), state.buffers
-        settings = context.game.evaluation_settings
-        cache = ForwardCache(order) if "forward_cache" in settings.shortcuts else None
-        context = replace(context, game=context.game.with_settings(replace(settings, forward_cache=cache)))
+        context, cache = context.sharing(order)
         for turn, name in enumerate(order):
             # Players that have not moved yet must not have the batch in their buffers.
             fresh = {player: named for player, named in before.items() if player in order[turn:]}

@@ -23,23 +23,29 @@ class ForwardCache:
     def __init__(self, players: tuple[str, ...]) -> None:
         self._players = set(players)
         self._leaves: dict[int, tuple[Tensor, Tensor]] = {}
-        self._calls: dict[tuple[int, ...], tuple[tuple[object, ...], Any]] = {}
+        self.hits = 0  # results that were used again
+        self._calls: dict[tuple[int | str, ...], tuple[tuple[object, ...], Any]] = {}
 
     def leaves(
         self, vectors: dict[str, Tensor], players: tuple[str, ...], as_leaf: Callable[[Tensor], Tensor]
     ) -> dict[str, Tensor]:
         """Return the vectors; those of `players`, and of players that have not moved yet, as one leaf per vector."""
+        points = {}
         for name, vector in vectors.items():
-            if name in (*self._players, *players) and id(vector) not in self._leaves:
-                self._leaves[id(vector)] = vector, as_leaf(vector)
-        return {name: self._leaves.get(id(vector), (vector, vector))[1] for name, vector in vectors.items()}
+            entry = self._leaves.get(id(vector))
+            if entry is None and (name in self._players or name in players):
+                entry = self._leaves[id(vector)] = vector, as_leaf(vector)
+            points[name] = vector if entry is None else entry[1]
+        return points
 
-    def get(self, leaf: Tensor, inputs: tuple[object, ...], compute: Callable[[], Any]) -> Any:
-        """Return `compute()`, or its earlier result for the same leaf and the same input objects."""
-        if not any(leaf is entry for _, entry in self._leaves.values()):
+    def get(self, leaf: Tensor, part: str, inputs: tuple[object, ...], compute: Callable[[], Any]) -> Any:
+        """Return `compute()`, or its earlier result for the same leaf, part of a module and input objects."""
+        if not any([leaf is entry for _, entry in self._leaves.values()]):
             return compute()
-        key = (id(leaf), *map(id, inputs))
-        if key not in self._calls:
+        key = (id(leaf), part, *map(id, inputs))
+        if key in self._calls:
+            self.hits += 1
+        else:
             self._calls[key] = inputs, compute()  # references keep the inputs alive, so that their ids stay unique
         return self._calls[key][1]
 

@@ -6,14 +6,14 @@ are merged, several steps form one graph, and there are no guards to check at ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 
 from detente.state import Tree
-from detente.training import one_dnn
 from detente.training.cuda_graph import Recording
 from detente.training.inductor import Compiler
 
@@ -36,8 +36,8 @@ def _nest(leaves: Iterator[Tensor], like: Tree) -> Tree:
     return {key: next(leaves) if isinstance(value, Tensor) else _nest(leaves, value) for key, value in like.items()}
 
 
-def _on_gpu(tensors: list[Tensor]) -> bool:
-    return all(tensor.device.type == "cuda" for tensor in tensors)
+def _device(tensors: list[Tensor]) -> str:
+    return tensors[0].device.type
 
 
 class Graph:
@@ -48,9 +48,6 @@ class Graph:
     """
 
     def __init__(self, function: StepFunction, inputs: Tree) -> None:
-        from torch._functorch.compile_utils import fx_graph_cse  # here, because importing the compiler takes seconds
-        from torch.fx.experimental.proxy_tensor import make_fx
-
         self.like: tuple[Tree, Tree] | None = None
 
         def traced(*leaves: Tensor) -> list[Tensor]:
@@ -58,19 +55,23 @@ class Graph:
             self.like = after, infos = function(tree["state"], list(tree["draws"].values()))
             return leaves_of(after) + leaves_of(infos)
 
-        example = leaves_of(inputs)
-        compiler = Compiler(example)
-        graph = make_fx(traced)(*example)
-        merged = torch.fx.GraphModule(graph, fx_graph_cse(graph.graph))
-        merged.graph.eliminate_dead_code()
-        if example[0].device.type == "cpu" and one_dnn.pays():
-            one_dnn.use_one_dnn(merged)
-        merged.recompile()
-        for node in merged.graph.nodes:
-            node.meta.clear()  # tensors of several fake modes, on which the C++ wrapper fails
-        self.compiled: Any = compiler(merged)
+        example = [tensor.contiguous() for tensor in leaves_of(inputs)]
+        device = _device(example)
+        compiler = Compiler() if device == "cpu" else None
+        graph, fakes, self._constants = trace(traced, example)
         self.recorded, self.cuda_graph_error = False, ""
-        if _on_gpu(example):
+        self.compiled: Callable[..., Sequence[Tensor]]
+        if compiler is not None:
+            self.compiled = compiler(graph, fakes)
+            return
+        from torch import _inductor
+
+        for node in graph.graph.nodes:
+            node.meta.clear()  # inductor traces the graph again
+        example += self._constants
+        compile_: Any = _inductor.compile
+        self.compiled = compile_(graph, example)
+        if device == "cuda":
             try:
                 self.compiled, self.recorded = Recording(self.compiled, example), True
             except Exception as error:  # CUDA and inductor raise various types
@@ -78,5 +79,41 @@ class Graph:
 
     def __call__(self, leaves: list[Tensor]) -> tuple[Tree, Tree]:
         assert self.like is not None
-        outputs = iter(self.compiled(*leaves))
+        outputs = iter(self.compiled(*[tensor.contiguous() for tensor in leaves], *self._constants))
         return _nest(outputs, self.like[0]), _nest(outputs, self.like[1])
+
+
+def trace(
+    function: Callable[..., list[Tensor]], example: Sequence[Tensor]
+) -> tuple[torch.fx.GraphModule, list[Tensor], list[Tensor]]:
+    """Return the graph of a function, without repeated operations; its inputs as fake tensors; and its constants.
+
+    Constants, such as the parameters of frozen networks, are further inputs of the graph.
+
+    Raises:
+        RuntimeError: the function reads the value of a tensor, so no graph holds for all inputs.
+    """
+    from torch._functorch.compile_utils import fx_graph_cse  # here, because importing the compiler takes seconds
+    from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    fakes = [mode.from_tensor(tensor) for tensor in example]
+    try:
+        graph = make_fx(function)(*fakes)
+    except (DataDependentOutputException, DynamicOutputShapeException) as error:
+        raise RuntimeError(f"the step depends on the value of a tensor, in {error}") from error
+    constants, lifted = [], {}
+    first = next(node for node in graph.graph.nodes if node.op != "placeholder")
+    for node in [node for node in graph.graph.nodes if node.op == "get_attr"]:
+        if node.target not in lifted:
+            constants.append(getattr(graph, node.target).detach().contiguous())
+            with graph.graph.inserting_before(first):
+                lifted[node.target] = graph.graph.placeholder(node.target)
+            lifted[node.target].meta["val"] = mode.from_tensor(constants[-1])
+        node.replace_all_uses_with(lifted[node.target])
+        graph.graph.erase_node(node)
+    merged = torch.fx.GraphModule(graph, fx_graph_cse(graph.graph))
+    merged.graph.eliminate_dead_code()
+    merged.recompile()
+    return merged, [node.meta["val"] for node in merged.graph.nodes if node.op == "placeholder"], constants

@@ -160,7 +160,7 @@ def _ticks(run: Run, start: Sequence[Progress] | None, others: _Together = ALONE
             donate = False  # callers may still use the state of the last tick
             with _threads(execution.threads):
                 while now[0] < next_step and not run.has_event_between(before, now) and _active(progress):
-                    count = min(execution.steps.chunk, next_step - now[0])
+                    count = min(execution.count, next_step - now[0])
                     at_tick_end = now[0] + count >= next_step
                     progress, infos = _advance(
                         run, execution.steps, progress, inputs_by_seed, count, donate, others, at_tick_end

@@ -25,15 +25,18 @@ def pays() -> bool:
         torch.backends.mkl.is_available()
         and torch.backends.mkldnn.is_available()
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and "GenuineIntel" not in _vendor()
+        and "GenuineIntel" not in processor()
     )
 
 
-def _vendor() -> str:
+@cache
+def processor() -> str:
+    """Return the vendor, the model and the instructions of this machine's processor."""
     try:
-        return Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
     except OSError:
         return platform.processor()  # on Windows it contains the vendor
+    return "\n".join(line for line in lines if line.startswith(("vendor_id", "model name", "flags", "Features")))
 
 
 @cache
@@ -79,7 +82,7 @@ def use_one_dnn(graph: torch.fx.GraphModule) -> None:
             continue
         operator, _ = _linear()
         with graph.graph.inserting_before(node):
-            transposed = graph.graph.call_function(aten.t.default, (weight,))
+            transposed = graph.graph.call_function(aten.permute.default, (weight, [1, 0]))
             product = graph.graph.call_function(operator, (x, transposed, bias[0] if bias else None))
         node.replace_all_uses_with(product)
         graph.graph.erase_node(node)

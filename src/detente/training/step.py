@@ -10,10 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from detente.autodiff.tracing import recording
 from detente.data.base import reading
 from detente.deprecated import lookup
 from detente.game import Batch, Game
-from detente.methods.method import Method
+from detente.methods.method import Method, Plan
 from detente.ranks import Ranks, ranks
 from detente.schemes.base import NoisePerBatch
 from detente.state import Info, State, Tree, flatten, unflatten
@@ -47,12 +48,17 @@ def draw(game: Game, method: Method, state: State, generator: torch.Generator, r
 
     Every rank draws the whole batch, so that a seed means the same batches for any number of ranks, and gets its rows.
     """
-    read, drawn = rows_to_read(game, method, ranks), []
-    for rows in read:
-        with reading(game.batch, rows):
-            drawn.append(game.draw(generator))
-    batches = (batch_to_device(batch, state.t.device) for batch in method.batches_of_rank(game, tuple(drawn), ranks))
-    return Draw(tuple(batches), draw_noise(game, method, state, generator))
+    device = state.t.device
+    if ranks is None or ranks.count == 1:
+        batches = [game.draw(generator) for _ in range(method.draws(game))]
+    else:
+        drawn = []
+        for rows in rows_to_read(game, method, ranks):
+            with reading(game.batch, rows):
+                drawn.append(game.draw(generator))
+        batches = method.batches_of_rank(game, tuple(drawn), ranks)
+    batches = tuple([batch_to_device(batch, device) for batch in batches])
+    return Draw(batches, draw_noise(game, method, state, generator))
 
 
 def rows_to_read(game: Game, method: Method, ranks: Ranks | None) -> list[Tensor | None]:
@@ -71,8 +77,8 @@ def rows_to_read(game: Game, method: Method, ranks: Ranks | None) -> list[Tensor
 
 def draw_noise(game: Game, method: Method, state: State, generator: torch.Generator) -> NoisePerBatch:
     """Return the random numbers of one step in addition to its batches, on the device of the state."""
-    noise = method.noise(game, state, generator)
-    return tuple(batch_to_device(numbers, state.t.device) for numbers in noise)
+    noise, device = method.noise(game, state, generator), state.t.device
+    return tuple([batch_to_device(numbers, device) for numbers in noise]) if any(noise) else noise
 
 
 def batch_to_device(batch: Batch, device: torch.device) -> Batch:
@@ -113,6 +119,14 @@ def _each(function: Callable[[Tensor], Tensor], info: Info) -> Info:
     )
 
 
+def _row(number: Tensor) -> Tensor:
+    return number.clone().unsqueeze_(0)
+
+
+def _stacked(infos: Sequence[Info]) -> Info:
+    return Info(**_stack([info.tree() for info in infos]), gradient_evaluations=infos[0].gradient_evaluations)
+
+
 def _unstack(tree: Tree, count: int) -> list[Tree]:
     flat = {key: tensor.unbind(0) for key, tensor in flatten(tree).items()}
     return [unflatten({key: pieces[i] for key, pieces in flat.items()}, tree) for i in range(count)]
@@ -147,6 +161,7 @@ class Steps:
             reason = "the method branches on values or reads the whole data set"
         self.fallback_reason = "" if traceable else reason
         self._graphs: dict[tuple, Graph] = {}
+        self._known_plan: Plan | None = None
 
     @property
     def refused(self) -> str:
@@ -155,6 +170,12 @@ class Steps:
             "Steps.refused is now Steps.fallback_reason; the old name goes with the next release", DeprecationWarning, 2
         )
         return self.fallback_reason
+
+    @property
+    def _plan(self) -> Plan:
+        if self._known_plan is None or self._known_plan.ranks is not ranks():
+            self._known_plan = self.method.plan(self.game)
+        return self._known_plan
 
     @property
     def kernel_launches(self) -> str:
@@ -186,21 +207,20 @@ class Steps:
         for state, draws_of_seed in zip(states, draws, strict=True):
             infos: list[Info] = []
             for step, step_draw in enumerate(draws_of_seed):
-                state, info = self.method.step(self.game, state, step_draw.batches, step_draw.noise, donate or step > 0)
+                state, info = self._plan.step(state, step_draw.batches, step_draw.noise, donate or step > 0)
                 infos.append(info)
             states_after.append(state)
-            stacked = _stack([info.tree() for info in infos])
-            infos_after.append(Info(**stacked, gradient_evaluations=infos[0].gradient_evaluations))
+            infos_after.append(_each(_row, infos[0]) if len(infos) == 1 else _stacked(infos))
         return states_after, infos_after
 
-    @torch.no_grad()
     def single(self, state: State, step_draw: Draw, donate: bool = False) -> tuple[State, Info]:
         """Return the state of one seed after one step, and its info; arguments as of a call."""
         if self.compiled or self.mapped:
             (state,), (info,) = self([state], [[step_draw]], donate)
             return state, _each(lambda stacked: stacked[0], info)
-        state, info = self.method.step(self.game, state, step_draw.batches, step_draw.noise, donate)
-        return state, _each(torch.clone, info)  # a loss may be a view of a vector, which the next step overwrites
+        with recording(False):
+            state, info = self._plan.step(state, step_draw.batches, step_draw.noise, donate)
+            return state, _each(torch.clone, info)  # a loss may be a view of a vector, which the next step overwrites
 
     def _compiled_or_mapped(
         self, states: Sequence[State], draws: Sequence[Sequence[Draw]]

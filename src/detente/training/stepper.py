@@ -19,6 +19,7 @@ from detente.games.networks import Networks
 from detente.methods.method import Method
 from detente.modules.calling import copied, modules_of
 from detente.ranks import Ranks, together
+from detente.ranks import ranks as current_ranks
 from detente.state import Info, State
 from detente.training.distributed import alone, naming_lost_ranks
 from detente.training.progress import Progress
@@ -131,16 +132,23 @@ class Stepper:
             InvalidValue: the batch has another form.
             RankError: another rank was lost.
         """
-        with naming_lost_ranks(self.ranks), together(self.ranks):
-            game = self._steps.game
-            state = self.method.prepare(game, self._state, self.generator)
-            if batch is None:
-                step_draw = draw(game, self.method, state, self.generator, self.ranks)
-            else:
-                step_draw = self._complete(batch)
-            self._state, info = self._steps.single(state, step_draw, donate=not self._state_exposed)
+        if self.ranks is None and current_ranks() is None:
+            info = self._step(batch)
+        else:
+            with naming_lost_ranks(self.ranks), together(self.ranks):
+                info = self._step(batch)
         self._state_exposed = False
         self._warn_if_eager()
+        return info
+
+    def _step(self, batch: Any) -> Info:
+        game = self._steps.game
+        state = self.method.prepare(game, self._state, self.generator)
+        if batch is None:
+            step_draw = draw(game, self.method, state, self.generator, self.ranks)
+        else:
+            step_draw = self._complete(batch)
+        self._state, info = self._steps.single(state, step_draw, donate=not self._state_exposed)
         return info
 
     def sample(self, count: int) -> Tensor:
@@ -184,9 +192,9 @@ class Stepper:
         game, device, count = self._steps.game, self._state.t.device, self.method.draws(self.game)
         if not alone(self.ranks):
             batch = self._in_whole_batch(batch)
-        batches = tuple(game.complete(batch, self.generator) for _ in range(count))
+        batches = tuple([game.complete(batch, self.generator) for _ in range(count)])
         batches = self.method.batches_of_rank(game, batches, self.ranks)
-        batches = tuple(batch_to_device(complete_batch, device) for complete_batch in batches)
+        batches = tuple([batch_to_device(complete_batch, device) for complete_batch in batches])
         return Draw(batches, draw_noise(game, self.method, self._state, self.generator))
 
     def _in_whole_batch(self, batch: Any) -> Any:

@@ -1,0 +1,93 @@
+"""Graphs of steps: what is traced, what is compiled, and what an earlier run has compiled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from detente.state import Tree
+from detente.training import inductor
+from detente.training.graph import Graph, trace
+
+WEIGHT = torch.tensor([2.0, -1.0, 0.5])
+
+
+def function(state: Tree, draws: list[Tree]) -> tuple[Tree, Tree]:
+    """A step with a constant, a repeated operation and a change in place."""
+    x, noise = state["x"], draws[0]["noise"]
+    moved = x.exp() * WEIGHT
+    moved.add_(noise).mul_(x.exp())
+    return {"x": moved}, {"sum": (x.exp() * WEIGHT).sum()}
+
+
+def inputs(seed: int = 0) -> Tree:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "state": {"x": torch.randn(3, generator=generator)},
+        "draws": {"0": {"noise": torch.randn(3, generator=generator)}},
+    }
+
+
+def leaves(tree: Tree) -> list[Tensor]:
+    return [tree["state"]["x"], tree["draws"]["0"]["noise"]]
+
+
+def test_constants_become_inputs_and_repeated_operations_one() -> None:
+    graph, fakes, constants = trace(lambda x: [x.exp() * WEIGHT, x.exp() + WEIGHT], [torch.zeros(3)])
+    assert [node.op for node in graph.graph.nodes].count("get_attr") == 0
+    assert [node.target for node in graph.graph.nodes].count(torch.ops.aten.exp.default) == 1
+    assert len(fakes) == 2
+    torch.testing.assert_close(constants, [WEIGHT])
+    x = torch.tensor([0.0, 1.0, 2.0])
+    torch.testing.assert_close(graph(x, *constants), [x.exp() * WEIGHT, x.exp() + WEIGHT])
+
+
+def test_the_trace_leaves_its_example_alone() -> None:
+    x = torch.zeros(3)
+    graph, _, _ = trace(lambda x: [x.clone().add_(1)], [x])
+    torch.testing.assert_close(graph(x)[0], torch.ones(3))
+    torch.testing.assert_close(x, torch.zeros(3))
+
+
+def test_a_value_that_is_read_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="depends on the value of a tensor, in aten._local_scalar_dense"):
+        trace(lambda x: [x * float(x.sum())], [torch.zeros(3)])
+
+
+@pytest.mark.slow
+def test_a_compiled_graph_is_the_function_and_a_second_one_is_only_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    first = Graph(function, inputs())
+    for seed in (0, 1):
+        tree = inputs(seed)
+        expected = function({"x": tree["state"]["x"].clone()}, [tree["draws"]["0"]])
+        torch.testing.assert_close(first(leaves(tree)), expected)
+    strided = torch.randn(3, 2)[:, 0]
+    torch.testing.assert_close(first([strided, torch.zeros(3)])[0], {"x": strided.exp() * WEIGHT * strided.exp()})
+
+    monkeypatch.setattr(inductor, "_compile", None)  # the second one would fail if it compiled
+    second = Graph(function, inputs())
+    torch.testing.assert_close(second(leaves(inputs(2))), first(leaves(inputs(2))), rtol=0, atol=0)
+
+
+def test_graphs_that_differ_have_different_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+
+    def record(factor: float, size: int) -> Path | None:
+        graph, fakes, _ = trace(lambda x: [x * factor], [torch.zeros(size)])
+        return inductor._record_of(graph, fakes)
+
+    assert record(0.1, 3) == record(0.1, 3)
+    assert len({record(0.1, 3), record(0.1 + 1e-16, 3), record(0.1, 4)}) == 3
+
+
+def test_a_library_that_is_gone_is_built_again(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    assert inductor._library_of(record) is None
+    record.write_text(str(tmp_path / "missing.so"))
+    assert inductor._library_of(record) is None
