@@ -140,6 +140,7 @@ MODULES = {
 
 NAMES = {  # today's name of something in a module of today, by its old name there
     "detente.comparison.budget.shortened": "shorten",
+    "detente.comparison.cells.given": "same_run",
     "detente.comparison.config.Terms": "ComparisonConfig",
     "detente.comparison.learning_rates.follow": "rates_match",
     "detente.comparison.learning_rates.scaled": "scale_rates",
@@ -150,6 +151,7 @@ NAMES = {  # today's name of something in a module of today, by its old name the
     "detente.data.files.Layout": "FolderLayout",
     "detente.diagnostics.field_on_grid.Grid": "FieldGrid",
     "detente.diagnostics.findings.verdict": "findings",
+    "detente.experiments.support.reproduction.Verdict": "DecidedClaim",
     "detente.fields.base.mixture": "coupling_between_samples",
     "detente.metrics.context.Subject": "EvaluationContext",
     "detente.metrics.features.Extractor": "detente.metrics.features.extractor.Extractor",
