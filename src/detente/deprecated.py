@@ -148,6 +148,8 @@ NAMES = {  # today's name of something in a module of today, by its old name the
     "detente.comparison.sweep.deciding": "metric_directions",
     "detente.comparison.sweep.shorter": "trial_run",
     "detente.comparison.sweep.tried": "run_trial",
+    "detente.data.batches.Form": "detente.data.batch_form.Form",
+    "detente.data.batches.map_entries": "detente.data.batch_form.map_entries",
     "detente.data.files.Layout": "FolderLayout",
     "detente.diagnostics.field_on_grid.Grid": "FieldGrid",
     "detente.diagnostics.findings.verdict": "findings",
