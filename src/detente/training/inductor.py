@@ -119,8 +119,8 @@ def _keep_compiled_code() -> None:
 def _record_of(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Path | None:
     """Return the file that names the library of a graph; None without a folder to keep it in.
 
-    Its name is a hash of the graph's operations, the shapes of its inputs, the version of torch, inductor's options,
-    the number of threads and the processor.
+    Its name is a hash of the graph's operations, the shapes of its inputs, the versions of torch and Python, inductor's
+    options, the number of threads and the processor.
     """
     from torch._inductor import config
 
@@ -130,7 +130,7 @@ def _record_of(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Path | 
     content = [
         f"{graph.graph}",
         *[f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in inputs],
-        torch.__version__,
+        f"{torch.__version__} {sys.version}",
         f"{sorted(config.save_config_portable().items(), key=str)} {OPTIONS}",
         f"{torch.get_num_threads()} {one_dnn.pays()} {one_dnn.SMALLEST}",
         one_dnn.processor(),
