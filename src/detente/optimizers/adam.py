@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -89,7 +89,7 @@ class Adam(Optimizer):
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         count = memory["count"] + 1
-        fused = torch._fused_adamw_ if self.decoupled else torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
+        fused: Any = torch._fused_adamw_ if self.decoupled else torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
         fused(
             [vector],
             [direction],
@@ -104,7 +104,7 @@ class Adam(Optimizer):
             eps=self.epsilon,
             amsgrad=self.amsgrad,
             maximize=False,
-        )  # pyright: ignore
+        )
         return vector, {**memory, "count": count}
 
     def _has_kernel(self, *tensors: Tensor) -> bool:
