@@ -214,7 +214,7 @@ class Adversarial(Networks):
         fake = net.generator(latents, *self._conditioning(batch, "fake")).to(real.dtype)
         by_strength = [
             self._losses_at(net, real, fake, batch, strength, players, objective, penalties)
-            for strength in self._strengths(net, batch, real.dtype)
+            for strength in self.filter.at(batch.get("t"), real.dtype, without_prefix("filter.", net.memory))
         ]
         if len(by_strength) == 1:
             return by_strength[0]
@@ -266,12 +266,6 @@ class Adversarial(Networks):
             if self.memory:
                 net.memory = updated_memory(penalties, self.filter, net.memory, real_scores, fake_scores)
         return losses
-
-    def _strengths(self, net: Net, batch: Batch, dtype: torch.dtype) -> Sequence[float | Tensor | None]:
-        """Return the filter's strengths at the batch's step; (None,) if there is no filter."""
-        if self.filter is None:
-            return (None,)
-        return self.filter.at(batch.get("t"), dtype, without_prefix("filter.", net.memory))
 
     def _filtered(self, batch: Batch, strength: float | Tensor | None, source: str, samples: Tensor) -> Tensor:
         """Return samples after the filter, as passed to the discriminator."""

@@ -1,4 +1,4 @@
-"""Messages between ranks of one machine: numbers in shared memory, and a word over sockets that they are there.
+"""Messages between ranks of one machine: numbers in shared memory, and a message over sockets when they are ready.
 
 A message of gloo wakes several threads on each side, which takes 0.2 to 2 ms, however short it is. Here the thread that
 computes waits itself, and a short message takes 0.03 ms.
