@@ -212,9 +212,10 @@ class Adversarial(Networks):
         objective, penalties = at_step(self.objective, self.penalties, batch, net.memory, self.scheduled, real.dtype)
         latents = batch["latent"].to(net._vectors["generator"].dtype)
         fake = net.generator(latents, *self._conditioning(batch, "fake")).to(real.dtype)
+        at = (batch.get("t"), real.dtype, without_prefix("filter.", net.memory))
         by_strength = [
             self._losses_at(net, real, fake, batch, strength, players, objective, penalties)
-            for strength in self.filter.at(batch.get("t"), real.dtype, without_prefix("filter.", net.memory))
+            for strength in ((None,) if self.filter is None else self.filter.at(*at))
         ]
         if len(by_strength) == 1:
             return by_strength[0]
