@@ -1,7 +1,7 @@
 """Seeds torch before each test, and marks the tests of slow.txt as slow.
 
 `make test-fast` leaves the slow ones out. The list holds the test functions that take over `LIMIT` seconds in all their
-cases together; `make test RECORD=1` writes it anew, best on an idle machine.
+cases together; `make test RECORD=1` writes it again, best on an idle machine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 import torch
 
 LIST = Path(__file__).with_name("slow.txt")
-LIMIT = 0.5  # seconds
+LIMIT = 0.3  # seconds
 
 
 @pytest.fixture(autouse=True)

@@ -29,6 +29,7 @@ USES_DERIVATIVES = {
     "shortcuts/": "gives torch the derivatives of single layers; asks for none but a layer's third",
     "ranks/": "tells torch that the derivative of a sum over ranks is one; asks for none",
     "modules/functional_call.py": "calls a user's module, and takes no derivative: no name but those of CALL",
+    "training/inductor.py": "rewrites a traced graph without changes in place; takes no derivative",
 }
 CALL = {"torch.func", "torch.func.functional_call"}
 CUTS_THE_GRAPH = {
@@ -41,6 +42,7 @@ CUTS_THE_GRAPH = {
     "modules/object_graph.py": "copies tensors that a module keeps, on no graph",
     "games/adversarial.py": "looks at the graph of a discriminator's scores once, when the game is built",
     "networks/spectral_norm.py": "the singular vectors are constants by definition; no player is cut off",
+    "training/graph.py": "keeps the constants of a graph in which all derivatives are traced already",
 }
 UNDIFFERENTIATED = ("data/", "metrics/", "report/", "training/run_directory/")  # no derivative passes through these
 WITH_SOURCE = ("objectives", "penalties", "filters", "fields", "schemes", "optimizers", "metrics")

@@ -140,6 +140,7 @@ MODULES = {
 
 NAMES = {  # today's name of something in a module of today, by its old name there
     "detente.comparison.budget.shortened": "shorten",
+    "detente.comparison.cells.given": "same_run",
     "detente.comparison.config.Terms": "ComparisonConfig",
     "detente.comparison.learning_rates.follow": "rates_match",
     "detente.comparison.learning_rates.scaled": "scale_rates",
@@ -147,9 +148,12 @@ NAMES = {  # today's name of something in a module of today, by its old name the
     "detente.comparison.sweep.deciding": "metric_directions",
     "detente.comparison.sweep.shorter": "trial_run",
     "detente.comparison.sweep.tried": "run_trial",
+    "detente.data.batches.Form": "detente.data.batch_form.Form",
+    "detente.data.batches.map_entries": "detente.data.batch_form.map_entries",
     "detente.data.files.Layout": "FolderLayout",
     "detente.diagnostics.field_on_grid.Grid": "FieldGrid",
     "detente.diagnostics.findings.verdict": "findings",
+    "detente.experiments.support.reproduction.Verdict": "DecidedClaim",
     "detente.fields.base.mixture": "coupling_between_samples",
     "detente.metrics.context.Subject": "EvaluationContext",
     "detente.metrics.features.Extractor": "detente.metrics.features.extractor.Extractor",

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset
 from torch.utils.data import WeightedRandomSampler as Weighted
 
-from detente.data.batches import Batches, Form, as_batches
+from detente.data.batch_form import Form
+from detente.data.batches import Batches, as_batches
 from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
 

@@ -87,7 +87,9 @@ def test_the_bounds_of_a_generator_become_those_of_the_data() -> None:
 @pytest.mark.parametrize("last", [nn.Sigmoid, nn.Tanh])
 def test_the_discriminator_sees_numbers_around_zero_whatever_the_bounds(last: type[nn.Module]) -> None:
     maker = nn.Sequential(nn.Linear(3, 8), nn.LeakyReLU(), nn.Linear(8, 2), last())
-    units = units_of(changed(gan(generator=maker), rescale=True).modules["discriminator"])
+    game = changed(gan(generator=maker), rescale=True)
+    assert isinstance(game, Adversarial)
+    units = units_of(game.modules["discriminator"])
     assert units is not None
     seen = units.standard(data())
     torch.testing.assert_close(seen.amin(0), torch.tensor([-1.0, -1.0]), rtol=0, atol=0.05)

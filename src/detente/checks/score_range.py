@@ -1,4 +1,4 @@
-"""Whether the discriminator's scores can go where its loss wants them."""
+"""Whether the discriminator's scores can reach the values at which its loss is low."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mistakes that show without PyTorch, found before it is imported, which takes seconds.
+"""Finds mistakes that show without PyTorch before it is imported, which takes seconds.
 
 Where a command first imports `torch`, or NumPy, the process is forked. The copy continues without them: they, and every
 other package that is not imported yet, are placeholders, whose results are unknown. As soon as one is needed, the

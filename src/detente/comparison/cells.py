@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from detente.deprecated import lookup
 from detente.errors import InvalidValue, require
 from detente.executors.base import Executor
 from detente.report.run_progress import read_progress
@@ -110,3 +111,6 @@ def _share(cell: Cell, step: int, seconds: float) -> float:
     """Return the share of its run that a cell has trained."""
     limit = cell.described.get("seconds")
     return max(step / cell.described["steps"], seconds / limit if limit else 0.0)
+
+
+__getattr__ = lookup(__name__)

@@ -1,4 +1,4 @@
-"""Nothing but more steps."""
+"""More steps."""
 
 from __future__ import annotations
 

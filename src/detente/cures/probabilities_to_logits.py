@@ -1,4 +1,4 @@
-"""Scores after a sigmoid are taken as what they are."""
+"""Scores after a sigmoid are treated as probabilities."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ from detente.autodiff.engines import as_leaf
 from detente.autodiff.exact_derivatives import refusing, require_right_gradients
 from detente.autodiff.tracing import is_eager
 from detente.data.base import Data
-from detente.data.batches import Batches, Form, as_batches
+from detente.data.batch_form import Form
+from detente.data.batches import Batches, as_batches
 from detente.errors import InvalidValue, failure, require
 from detente.game import Batch, Buffers, EvaluationSettings, Game, Vectors
 from detente.games.terms import Losses, require_gradients, takes_step, terms_of, with_sums

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from detente.data.batches import Form
+from detente.data.batch_form import Form
 from detente.errors import require
 from detente.games.scores import logits_of
 from detente.games.terms import Losses, takes_step

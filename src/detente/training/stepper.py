@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from detente.data.base import in_whole_batch
-from detente.data.batches import map_entries
+from detente.data.batch_form import map_entries
 from detente.errors import require
 from detente.game import EvaluationSettings, Game, Precision
 from detente.games.adversarial import Adversarial

@@ -175,9 +175,9 @@ def _vocabulary(parts: Sequence[Part], source: Source) -> tuple[str, ...]:
 
 def _require_space(folder: Path, size: int) -> None:
     """Raise `InvalidValue` unless the disk has space for `size` bytes, including those already in `folder`."""
-    size = sum(file.stat().st_size for file in folder.iterdir()) if folder.is_dir() else 0
+    on_disk = sum(file.stat().st_size for file in folder.iterdir()) if folder.is_dir() else 0
     existing = next(path for path in (folder, *folder.parents) if path.exists())
-    available = size + shutil.disk_usage(existing).free
+    available = on_disk + shutil.disk_usage(existing).free
     hint = f"{available / 1e9:.2f} GB are free. Set DETENTE_CACHE to a folder on another disk"
     require(size <= available, "cache", str(folder.parent), f"a disk with {size / 1e9:.2f} GB of free space", hint)
 

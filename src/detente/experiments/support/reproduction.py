@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from detente.deprecated import lookup
 from detente.experiments.base import Experiment, Findings, Track
 from detente.experiments.support.code_hash import code_hash
 from detente.experiments.support.interval_estimate import Decision, Estimate
@@ -228,3 +229,6 @@ def _to_plain(value: object) -> object:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} in an outcome")
+
+
+__getattr__ = lookup(__name__)
