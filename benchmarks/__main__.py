@@ -17,6 +17,7 @@ JOBS = (
     "compiling",
     "start",
     "dcgan28",
+    "images",
     "small_mlp",
     "job_t",
     "many_seeds",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import cProfile
 import pstats
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -48,7 +49,7 @@ def allocations(step: Callable[[], object], count: int = 5) -> float:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         for _ in range(count):
             step()
-    events = profiler.profiler.kineto_results.events()  # pyright: ignore[reportOptionalMemberAccess]
+    events: Any = profiler.profiler.kineto_results.events()  # pyright: ignore[reportOptionalMemberAccess]
     return sum(event.name() == "[memory]" and event.nbytes() > 0 for event in events) / count
 
 

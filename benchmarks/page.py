@@ -26,6 +26,7 @@ TITLES = {
     "compiling": "Compiling, in a new process without compiled code (one thread; the C++ compiler beside it)",
     "start": "Start: seconds from Enter (one thread, files in memory)",
     "dcgan28": "Eager steps, DCGAN for 28 × 28 pixels (batch 50, two threads)",
+    "images": "Compiled steps of image GANs (two threads, one step a graph)",
     "small_mlp": "Compiled steps, 4×16 MLPs (batch 512, one thread, one step a graph)",
     "job_t": "Job T: ring, MLPs of width 128, alternating Adam (batch 256, one thread)",
     "many_seeds": "Many seeds at once",

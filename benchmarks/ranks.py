@@ -85,12 +85,13 @@ def run(quick: bool) -> list[Row]:
     rounds = 5 if quick else 21
     with tempfile.TemporaryDirectory() as folder:
         multiprocessing.spawn(_work, (folder, rounds), COUNT)  # pyright: ignore[reportPrivateImportUsage]
-        seconds = torch.load(Path(folder) / "seconds.pt")
+        seconds, processor = torch.load(Path(folder) / "seconds.pt")
     rows = []
     for name, case in CASES.items():
         alone, ranks = seconds[name, "alone"], seconds[name, "ranks"]
         one_process, two_ranks = milliseconds(statistics.median(alone)), milliseconds(statistics.median(ranks))
-        detail = f"one process {one_process}, two ranks {two_ranks}"
+        of_processor = ratio_of(processor[name, "ranks"], processor[name, "alone"])
+        detail = f"one process {one_process}, two ranks {two_ranks}; in processor time of a rank {of_processor}"
         rows.append(Row.of(f"two ranks: {name}", ratio_of(ranks, alone), target=case.target, detail=detail))
         if case.loop:
             loop = seconds[name, "loop"]
@@ -104,7 +105,7 @@ def _work(rank: int, folder: str, rounds: int) -> None:
     torch.set_num_threads(1)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", COUNT), rank=rank, world_size=COUNT)
-    seconds = {}
+    seconds, processor = {}, {}
     for name, case in CASES.items():
         ranks, game, method = Ranks(rank, COUNT, case.batch_norm), case.game(), case.method()
         candidates = {"ranks": _step(game, method, ranks)}
@@ -113,13 +114,16 @@ def _work(rank: int, folder: str, rounds: int) -> None:
         if case.loop:
             candidates["loop"] = _loop(game, rank)
         for kind in ("alone", "ranks", "loop"):
-            seconds[name, kind] = []
+            seconds[name, kind], processor[name, kind] = [], []
         for _ in range(rounds):
             for kind, timed in seconds.items():
                 if kind[0] == name and (kind[1] != "loop" or case.loop):
+                    clock = time.process_time()
                     timed.append(_time(candidates.get(kind[1])))
+                    processor[kind].append(time.process_time() - clock)
     if rank == 0:
-        torch.save({key: timed[1:] for key, timed in seconds.items()}, Path(folder) / "seconds.pt")  # first: warm-up
+        kept = [{key: timed[1:] for key, timed in of_clock.items()} for of_clock in (seconds, processor)]
+        torch.save(kept, Path(folder) / "seconds.pt")  # the first: warm-up
     dist.destroy_process_group()
 
 

@@ -27,10 +27,10 @@ Turn = Callable[[], object]
 ROUNDS = 15
 
 
-def sngan() -> Game:
+def sngan(objective: str = "hinge") -> Game:
     """Return SNGAN at 32 × 32 pixels, batch 64."""
     images = torch.rand(256, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return Adversarial(SnganGenerator, SnganDiscriminator, Arrays(images), objective="hinge", batch=64)
+    return Adversarial(SnganGenerator, SnganDiscriminator, Arrays(images), objective=objective, batch=64)
 
 
 GAMES: dict[str, Callable[[], Game]] = {

@@ -71,9 +71,7 @@ def losses(net, batch):
     maps = [(real, fake) for reals, fakes in pairs for real, fake in zip(reals, fakes, strict=True)]
     return {
         "vocoder": {
-            "spectrum": lambda: (
-                20 * sum(l1_loss(spectrum(generated, size), spectrum(sound, size)) for size in (256, 128))
-            ),
+            "spectrum": lambda: 20 * sum(l1_loss(spectrum(generated, n), spectrum(sound, n)) for n in (256, 128)),
             "matching": lambda: 2 * sum(l1_loss(fake, real) for real, fake in maps),
             "adversarial": lambda: sum((1 - fakes[-1]).square().mean() for _, fakes in pairs),
         },

@@ -145,6 +145,11 @@ def nothing() -> None:
     """Do nothing."""
 
 
+def by_gloo() -> None:
+    """Send messages as between several machines."""
+    os.environ["DETENTE_SHARED_MEMORY"] = "0"
+
+
 def in_float64() -> None:
     """Make all parameters float64."""
     torch.set_default_dtype(torch.float64)
@@ -281,6 +286,9 @@ def scenarios(folder: Path) -> dict[str, Any]:
         resume = ["resume", str(folder / name), *longer, "--timeout", "20", *words]
         options: dict[str, Any] = {"ranks": range(count), "count": count}
         carry_out(name, lambda rank: nothing, words=lambda rank, w=resume: w, **options)
+    for name, prepare, words in (("near", nothing, []), ("far", by_gloo, ["--shard"])):
+        words = ["--steps", "10", *averaged, *words]
+        carry_out(name, lambda rank, p=prepare: p, words, ranks=range(4), count=4)
     carry_out("seconds", lambda rank: nothing, ["--seconds", "0.5", "--steps", "1000000"])
     carry_out("early", lambda rank: nothing, ["--stop_when", "modes_covered > -1"])
     carry_out("eager", lambda rank: no_compiler if rank else any_compiler, ["--compile", "on", "--steps", "10"])

@@ -67,6 +67,7 @@ class Trained:
         last: the states after the last step.
         messages: number of messages of the last step.
         held: number of numbers in each tensor of the first seed's last state that this rank held.
+        sizes: number of bytes of each tensor's storage in that state.
         fallback: why steps were neither mapped nor compiled.
     """
 
@@ -74,6 +75,7 @@ class Trained:
     last: list[State]
     messages: int
     held: dict[str, int]
+    sizes: dict[str, int]
     fallback: str
 
 
@@ -106,8 +108,9 @@ def train(case: Case, ranks: Ranks | None, game: Game | None = None) -> Trained:
                 states, _ = steps(states, draws)
             calls = messages.calls
         held = {name: tensor.numel() for name, tensor in states[0].flat().items()}
+        sizes = {name: tensor.untyped_storage().nbytes() for name, tensor in states[0].flat().items()}
         first, last = ([method.whole_state(state, ranks) for state in some] for some in (first, states))
-    return Trained(first, last, calls, held, steps.fallback_reason)
+    return Trained(first, last, calls, held, sizes, steps.fallback_reason)
 
 
 def _in(dtype: torch.dtype, state: State) -> State:

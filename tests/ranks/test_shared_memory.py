@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -14,7 +15,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from detente.ranks import Ranks, gathered, shared_memory, sum_over_ranks, together
+from detente.ranks import (
+    Ranks,
+    gathered,
+    mean_over_ranks,
+    of_parts,
+    shared_memory,
+    sum_over_ranks,
+    together,
+)
 from detente.ranks.shared_memory import CAPACITY, Neighbours, neighbours
 from tests.ranks.job import Result
 
@@ -26,6 +35,12 @@ def numbers(rank: int, size: int, dtype: torch.dtype) -> Tensor:
     return torch.randn(size, generator=torch.Generator().manual_seed(rank)).mul(9).to(dtype)
 
 
+def rows(rank: int, count: int, size: int) -> list[list[Tensor]]:
+    """Return what one rank has for each: a vector of its own and one that all get."""
+    everyones = numbers(rank, 3, torch.float32)
+    return [[numbers(7 * rank + other, size, torch.float32), everyones] for other in range(count)]
+
+
 def as_gloo(ranks: Ranks) -> Result:
     """Sums and gathers of random numbers in shared memory, against those of torch.distributed."""
     near = neighbours()
@@ -34,7 +49,7 @@ def as_gloo(ranks: Ranks) -> Result:
     for size in SIZES:
         for dtype in DTYPES:
             own = numbers(ranks.rank, size, dtype)
-            expected, result = own.clone(), near.sum_in_place(own.clone())
+            expected, result = own.clone(), near.summed([own])
             dist.all_reduce(expected)
             of_ranks = [torch.empty_like(own) for _ in range(ranks.count)]
             dist.all_gather(of_ranks, own)
@@ -50,13 +65,17 @@ def without(ranks: Ranks) -> Result:
         with together(ranks):
             total, of_ranks = sum_over_ranks(own), gathered(own, ranks)
         (gradient,) = torch.autograd.grad(total.sin().sum() + of_ranks.cos().sum(), own)
-        return [total.detach(), of_ranks.detach(), gradient]
+        with together(replace(ranks, shard=True)):
+            part, mean = mean_over_ranks([own, own[:3].half()], divided=(0,))
+            whole = of_parts(part, len(own))
+        return [total.detach(), of_ranks.detach(), gradient, part, mean, whole]
 
     near = found()
     shared_memory._KNOWN[:] = [(dist.group.WORLD, None)]
     far = found()
     shared_memory._KNOWN[:] = known
-    return {"equal": [torch.equal(*pair) for pair in zip(near, far, strict=True)]}
+    equal = [torch.equal(*pair) for pair in zip(near, far, strict=True)]
+    return {"equal": [*equal, torch.equal(near[-1] * ranks.count, near[0])], "part": len(near[3])}
 
 
 def functions() -> dict[str, Callable[[Ranks], Result]]:
@@ -65,7 +84,8 @@ def functions() -> dict[str, Callable[[Ranks], Result]]:
 
 def test_sums_are_those_of_gloo(results: dict[str, Result]) -> None:
     assert results["as_gloo"].get("equal") == [True] * len(SIZES) * len(DTYPES), results["as_gloo"]
-    assert results["without"].get("equal") == [True] * 3, results["without"]
+    assert results["without"].get("equal") == [True] * 7, results["without"]
+    assert results["without"]["part"] == 36  # rank 1 has what is beyond a multiple of 64
 
 
 @contextmanager
@@ -94,8 +114,15 @@ def test_more_ranks_add_in_their_order(count: int) -> None:
             for rank in range(1, count):
                 expected = expected + numbers(rank, size, torch.float32)
             for _ in range(3):  # both buffers, and the first one again
-                sums = on_all(ranks, lambda near, n=size: near.sum_in_place(numbers(near.rank, n, torch.float32)))
+                sums = on_all(ranks, lambda near, n=size: near.summed([numbers(near.rank, n, torch.float32)]))
                 assert all(torch.equal(total, expected) for total in sums)
+            for rank, row in enumerate(
+                on_all(ranks, lambda near, n=size: near.scattered(rows(near.rank, count, n), 4))
+            ):
+                total = sum(
+                    (torch.cat(rows(other, count, size)[rank]) for other in range(count)), start=torch.zeros(())
+                )
+                assert torch.equal(row, total / 4)
         every = on_all(ranks, lambda near: near.gathered(torch.tensor(float(near.rank))))
     assert all(of_ranks.tolist() == list(range(count)) for of_ranks in every)
 

@@ -21,7 +21,12 @@ from detente.game import Batch, Buffers, Game, Vectors
 
 
 def vector_field(
-    game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
+    game: Game,
+    vectors: Vectors,
+    buffers: Buffers,
+    batch: Batch,
+    players: tuple[str, ...] | None = None,
+    parts: bool = False,
 ) -> Evaluation:
     """Return v(x), or the blocks of some players: v_i = ∇_{x_i} L_i(x).
 
@@ -31,8 +36,9 @@ def vector_field(
         buffers: the modules' buffers.
         batch: one batch.
         players: players whose blocks are returned (default: all).
+        parts: whether each rank gets only its part of the blocks if ranks divide memory, see `detente.ranks.own_part`.
     """
-    return evaluation_over_ranks(_local_field(game, vectors, buffers, batch, players or game.players))
+    return evaluation_over_ranks(_local_field(game, vectors, buffers, batch, players or game.players), parts)
 
 
 def _local_field(

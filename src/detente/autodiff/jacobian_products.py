@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ from detente.autodiff.exact_derivatives import refusing
 from detente.autodiff.field import vector_field
 from detente.autodiff.over_ranks import evaluation_over_ranks, vectors_over_ranks, with_vectors_over_ranks
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.ranks import mean_over_ranks
+from detente.ranks import mean_over_ranks, own_part
 from detente.shortcuts.batch_norm import batch_norm_in_closed_form
 
 
@@ -37,6 +38,7 @@ def vector_jacobian(
     cotangent: Vectors | None = None,
     players: tuple[str, ...] | None = None,
     columns: tuple[str, ...] | None = None,
+    parts: bool = False,
     *,
     wanted: tuple[str, ...] | None = None,
 ) -> tuple[Evaluation, Vectors]:
@@ -50,21 +52,24 @@ def vector_jacobian(
         cotangent: u, (n_i,) for each of `players`; default: v(x), so that J(x)ᵀ v(x) = ∇ ½‖v(x)‖².
         players: rows of J: players whose blocks of v are differentiated (default: all).
         columns: columns of J: players with respect to whose vectors v is differentiated (default: all).
+        parts: whether each rank gets only its part of v and Jᵀu if ranks divide memory; see `detente.ranks.own_part`.
     """
     if wanted is not None:
         warnings.warn("`wanted` is now `columns`; the old name goes with the next release", DeprecationWarning, 3)
         columns = wanted
     players, columns = players or game.players, columns or game.players
-    parts = parts_of(game, batch)
-    if len(parts) == 1:
-        evaluation, product = _vector_jacobian(game, vectors, buffers, parts[0][0], cotangent, players, columns)
-        if cotangent is None:  # v is already that of all ranks, since it was u
-            return evaluation, vectors_over_ranks(product)
-        return with_vectors_over_ranks(evaluation, product)
+    batches = parts_of(game, batch)
+    if len(batches) == 1:
+        evaluation, product = _vector_jacobian(game, vectors, buffers, batches[0][0], cotangent, players, columns)
+        if cotangent is not None:
+            return with_vectors_over_ranks(evaluation, product, parts)
+        if parts:  # v is already that of all ranks, since it was u
+            evaluation = replace(evaluation, field={name: own_part(v) for name, v in evaluation.field.items()})
+        return evaluation, vectors_over_ranks(product, parts)
     # Every part is multiplied by the u of the whole batch, so v(x) must be computed first, in an additional pass.
     u = cotangent or vector_field(game, vectors, buffers, batch, players).field
     evaluate = lambda part: _vector_jacobian(game, vectors, buffers, part, u, players, columns)  # noqa: E731
-    return with_vectors_over_ranks(*averaged(evaluate, parts))
+    return with_vectors_over_ranks(*averaged(evaluate, batches), parts)
 
 
 def _vector_jacobian(

@@ -11,23 +11,35 @@ from detente.ranks import mean_over_ranks, ranks
 from detente.state import flatten, unflatten
 
 
-def evaluation_over_ranks(evaluation: Evaluation) -> Evaluation:
-    """Return the mean of an evaluation over ranks; field, losses and buffers are one message."""
-    return evaluation if ranks() is None else with_vectors_over_ranks(evaluation, {})[0]
+def evaluation_over_ranks(evaluation: Evaluation, parts: bool = False) -> Evaluation:
+    """Return the mean of an evaluation over ranks; field, losses and buffers are one message.
+
+    With `parts`, each rank gets only its part of the blocks if ranks divide memory.
+    """
+    return evaluation if ranks() is None else with_vectors_over_ranks(evaluation, {}, parts)[0]
 
 
-def vectors_over_ranks(vectors: Vectors) -> Vectors:
-    """Return the mean of each vector over ranks, in one message."""
-    return vectors if ranks() is None else dict(zip(vectors, mean_over_ranks([*vectors.values()]), strict=True))
+def vectors_over_ranks(vectors: Vectors, parts: bool = False) -> Vectors:
+    """Return the mean of each vector over ranks, in one message; `parts` as of `evaluation_over_ranks`."""
+    if ranks() is None:
+        return vectors
+    means = mean_over_ranks([*vectors.values()], range(len(vectors)) if parts else ())
+    return dict(zip(vectors, means, strict=True))
 
 
-def with_vectors_over_ranks(evaluation: Evaluation, vectors: Vectors) -> tuple[Evaluation, Vectors]:
-    """Return the mean of an evaluation and of additional vectors over ranks, in one message."""
+def with_vectors_over_ranks(
+    evaluation: Evaluation, vectors: Vectors, parts: bool = False
+) -> tuple[Evaluation, Vectors]:
+    """Return the mean of an evaluation and of additional vectors over ranks, in one message.
+
+    With `parts`, each rank gets only its part of the blocks and of the vectors if ranks divide memory.
+    """
     if ranks() is None:
         return evaluation, vectors
     tree = {"field": evaluation.field, "losses": evaluation.losses, "buffers": evaluation.buffers, "": vectors}
     flat = flatten(tree)
-    tree = unflatten(dict(zip(flat, mean_over_ranks([*flat.values()]), strict=True)), tree)
+    divided = [index for index, name in enumerate(flat) if parts and name.startswith(("field/", "/"))]
+    tree = unflatten(dict(zip(flat, mean_over_ranks([*flat.values()], divided), strict=True)), tree)
     vectors = tree.pop("")
     return Evaluation(**tree), vectors
 

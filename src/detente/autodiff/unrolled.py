@@ -20,7 +20,7 @@ from detente.autodiff.engines import (
     taped_gradients,
 )
 from detente.autodiff.exact_derivatives import exact
-from detente.autodiff.over_ranks import with_vectors_over_ranks
+from detente.autodiff.over_ranks import evaluation_over_ranks
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.ranks import ranks, sum_over_ranks
 
@@ -36,6 +36,7 @@ def unrolled_gradient(
     move: Callable[[Tensor, Tensor, dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]],
     memory: dict[str, Tensor],
     steps: int,
+    parts: bool = False,
 ) -> tuple[Evaluation, dict[str, Tensor]]:
     """Return ∇_x L_x(x, y_K(x)), where y_K is the opponent's vector after K steps from y; y_K is differentiated too.
 
@@ -49,6 +50,7 @@ def unrolled_gradient(
         move: (y, ∇_y L_y, memory) ↦ (next y, next memory), one differentiable step of the opponent.
         memory: memory of `move` before the first step.
         steps: K, ≥ 1.
+        parts: whether each rank gets only its part of ∇_x L_x if ranks divide memory; see `detente.ranks.own_part`.
 
     Returns:
         The gradient together with the opponent's own ∇_y L_y(x, y), both losses and the buffers after the opponent's
@@ -93,7 +95,7 @@ def unrolled_gradient(
             loss, (ahead, blocks, losses, new_buffers, optimizer_memory) = unrolled_loss(x)
             (block,) = products_with_rows([loss], [x], [torch.ones_like(loss)])
     result = off_graph(Evaluation({player: block}, {**losses, **ahead}, new_buffers))
-    result = with_vectors_over_ranks(result, {})[0]
+    result = evaluation_over_ranks(result, parts)
     field = {name: gradient.detach() for name, gradient in blocks.items()} | result.field  # of all ranks already
     result = replace(result, field=field)
     return result, {name: tensor.detach() for name, tensor in optimizer_memory.items()}

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from detente.ranks import Ranks
 
 TIMEOUT = 1800.0  # as in detente.training.distributed, which imports torch
-SHARD = (
-    "let each of several processes that torchrun starts hold only its part of the optimizers' memory and of averages"
-)
+SHARD = "let each of several processes that torchrun starts hold only its part of all memory besides the parameters"
 INEXACT = "let samples mix among each process's rows only, where a game mixes them other than by BatchNorm"
 HELP = "seconds that a process waits for the others, if torchrun starts several"
 Result = TypeVar("Result")

@@ -12,6 +12,7 @@ from detente.errors import require
 from detente.fields.base import Field
 from detente.fields.local_game import equilibrium, no_steps, require_zero_sum_pair
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.ranks import all_of_parts, own_part
 from detente.schedules.base import Schedule, number, require_positive
 from detente.state import Tree
 
@@ -38,6 +39,7 @@ class AdaptiveCompetitive(Field):
 
     # Mapping is possible but computes all iterations of both systems: 5 seeds of the ring took 7 times as long.
     traceable: ClassVar[bool] = False
+    divided: ClassVar[tuple[str, ...]] = ("square", "local/start")
 
     learning_rate: float | Schedule = 1e-4
     decay: float = 0.99
@@ -76,8 +78,10 @@ class AdaptiveCompetitive(Field):
         rate = (
             number("learning_rate", self.learning_rate) * (1 - self.decay ** count.double()).sqrt()
         )  # float64, like Adam's corrections
-        square = {name: torch.lerp(memory["square"][name], v * v, 1 - self.decay) for name, v in gradients.items()}
+        own = {name: own_part(v) for name, v in gradients.items()}
+        square = {name: torch.lerp(memory["square"][name], v * v, 1 - self.decay) for name, v in own.items()}
         roots = {name: (rate.to(s.dtype) / (s.sqrt() + self.epsilon)).sqrt() for name, s in square.items()}
+        roots = all_of_parts(roots, gradients)
         z, local = equilibrium(gradients, transposed, roots, memory["local"], self.iterations, self.tolerance)
         blocks = {name: roots[name] * z[name] / number("learning_rate", self.learning_rate) for name in players}
         evaluation = replace(evaluation, field=blocks, losses=evaluation.losses_of(players))

@@ -14,7 +14,7 @@ from detente.autodiff.over_ranks import evaluation_over_ranks
 from detente.deprecated import adopt, lookup
 from detente.errors import require
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.ranks import ranks, rows, together
+from detente.ranks import own_part, ranks, rows, together
 from detente.schedules.base import at_step, is_scheduled
 from detente.state import State, Tree
 
@@ -28,10 +28,14 @@ class Field(ABC):
 
     `traceable` states that the field can be compiled and mapped over seeds. `covariance_of` names the players for
     which the memory holds a covariance of per-sample gradients under "covariance", for optimizers that need one.
+
+    Where ranks divide memory, a field gets and returns its `detente.ranks.own_part` of the memory that is `divided`.
+    It may return its own parts of the blocks.
     """
 
     traceable: ClassVar[bool] = True
     prepares: ClassVar[bool] = False  # whether `needs_preparation` is ever true
+    divided: ClassVar[tuple[str, ...]] = ()  # names of its memory with one number per parameter, which ranks may divide
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -118,6 +122,8 @@ def part_count(game: Game) -> int:
 def mean_field(game: Game, vectors: Vectors, buffers: Buffers, t: Tensor, players: tuple[str, ...]) -> Evaluation:
     """Return the blocks of `players`, their losses and the buffers after one pass over all terms of a finite game.
 
+    Where ranks divide memory, each gets its part of the blocks.
+
     Args:
         game: a game of finite `size`.
         vectors: the point; each player's vector is (n_i,).
@@ -126,7 +132,7 @@ def mean_field(game: Game, vectors: Vectors, buffers: Buffers, t: Tensor, player
         players: the players whose blocks to compute.
     """
     size = game.size or 0
-    blocks: Vectors = {name: torch.zeros_like(vectors[name]) for name in players}
+    blocks: Vectors = {name: torch.zeros_like(own_part(vectors[name])) for name in players}
     losses: dict[str, Tensor] = {}
     for index, part in enumerate(game.parts(game.batch)):
         weight = min(game.batch, size - index * game.batch) / size  # the last part may be shorter
@@ -147,9 +153,9 @@ def _part_field(
     if any(len(tensor) % current.count for tensor in part.values() if tensor.dim()):
         with together(None):
             evaluation = vector_field(game, vectors, buffers, complete_batch, players)
-        return evaluation_over_ranks(evaluation)  # the same on all ranks to the bit
+        return evaluation_over_ranks(evaluation, parts=True)  # the same on all ranks to the bit
     own_rows = rows(complete_batch, current, game.evaluation_settings.accumulate)
-    return vector_field(game, vectors, buffers, own_rows, players)
+    return vector_field(game, vectors, buffers, own_rows, players, parts=True)
 
 
 def coupling_between_samples(game: Game) -> str:

@@ -39,6 +39,7 @@ class Competitive(Field):
 
     # Mapping is possible but computes all iterations of both systems: 5 seeds of the ring took 7 times as long.
     traceable: ClassVar[bool] = False
+    divided: ClassVar[tuple[str, ...]] = ("start",)
 
     learning_rate: float | Schedule = 1e-3
     iterations: int = 10

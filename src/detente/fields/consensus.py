@@ -37,6 +37,6 @@ class Consensus(Field):
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
     ) -> tuple[Evaluation, Tree]:
         """Return w(x)."""
-        evaluation, pull = vector_jacobian(game, vectors, buffers, batch, columns=players)
+        evaluation, pull = vector_jacobian(game, vectors, buffers, batch, columns=players, parts=True)
         blocks = {name: evaluation.field[name] + number("strength", self.strength) * pull[name] for name in players}
         return replace(evaluation, field=blocks), memory

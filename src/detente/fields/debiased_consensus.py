@@ -56,10 +56,10 @@ class DebiasedConsensus(Field):
         """Return w(x)."""
         current = ranks()
         count = _count(batch) if current is None else _count(batch) * current.count
-        evaluation, joint = vector_jacobian(game, vectors, buffers, batch, columns=players)
+        evaluation, joint = vector_jacobian(game, vectors, buffers, batch, columns=players, parts=True)
         with together(None):  # a sample is a batch of its own
             per_sample_pulls = _mean_of_pulls(game, vectors, buffers, batch, players)
-        per_sample_pulls = vectors_over_ranks(per_sample_pulls)
+        per_sample_pulls = vectors_over_ranks(per_sample_pulls, parts=True)
         pull = {name: (count * joint[name] - per_sample_pulls[name]) / (count - 1) for name in players}
         blocks = {name: evaluation.field[name] + number("strength", self.strength) * pull[name] for name in players}
         return replace(evaluation, field=blocks), memory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from detente.errors import require
 from detente.fields.base import Field
 from detente.fields.local_game import require_zero_sum_pair
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.ranks import all_of_parts, own_part
 from detente.schedules.base import Schedule, number, require_at_least_zero, require_positive
 from detente.state import Tree
 
@@ -42,6 +44,8 @@ class FollowTheRidge(Field):
     Source: Wang, Zhang & Ba 2020, On Solving Minimax Optimization Locally: A Follow-the-Ridge Approach
         (arXiv:1910.07512), Algorithm 1; the authors' code for the damping and the preconditioner.
     """
+
+    divided: ClassVar[tuple[str, ...]] = ("square",)
 
     ratio: float | Schedule = 1.0
     damping: float | Schedule = 1.0
@@ -88,11 +92,16 @@ class FollowTheRidge(Field):
         """Return w."""
         leader, follower = self._roles(game.players)
         if follower not in players:
-            evaluation = vector_field(game, vectors, buffers, batch, players)
+            evaluation = vector_field(game, vectors, buffers, batch, players, parts=True)
             blocks, memory = self._preconditioned(evaluation.field, memory, players)
             return replace(evaluation, field=blocks), memory
         evaluation, transposed = linearization(game, vectors, buffers, batch)
-        blocks, memory = self._preconditioned(evaluation.field, memory, players)
+        if self.decay is None:
+            blocks = dict(evaluation.field)
+        else:
+            own = {name: own_part(gradient) for name, gradient in evaluation.field.items()}
+            blocks, memory = self._preconditioned(own, memory, players)
+            blocks = all_of_parts(blocks, vectors)
 
         def curvature(u: Tensor) -> Tensor:
             return transposed({follower: u}, (follower,))[follower]  # J_yy = −H_yy is symmetric

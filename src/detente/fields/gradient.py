@@ -25,4 +25,4 @@ class Gradient(Field):
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
     ) -> tuple[Evaluation, Tree]:
         """Return v(x)."""
-        return vector_field(game, vectors, buffers, batch, players), memory
+        return vector_field(game, vectors, buffers, batch, players, parts=True), memory

@@ -11,6 +11,7 @@ from detente.autodiff.conjugate_gradient import conjugate_gradient
 from detente.autodiff.tracing import is_eager
 from detente.errors import require
 from detente.game import Game, Vectors
+from detente.ranks import of_parts, own_parts
 from detente.state import Tree
 
 
@@ -66,7 +67,7 @@ def equilibrium(
         z = conjugate_gradient(
             lambda u: u - across(across(u, name, opponent), opponent, name),
             pulls[name] - across(pulls[opponent], opponent, name),
-            memory["start"][name],
+            of_parts(memory["start"][name], len(pulls[name])),
             iterations,
             tolerance,
         )
@@ -79,4 +80,5 @@ def equilibrium(
     else:
         direct, mirrored = solve_for(first, second), solve_for(second, first)
         solution = {name: torch.where(turn.bool(), mirrored[name], direct[name]) for name in gradients}
-    return solution, {"turn": 1 - turn, "start": {name: solution[name] for name in memory["start"]}}
+    start = own_parts({name: solution[name] for name in memory["start"]}, gradients)
+    return solution, {"turn": 1 - turn, "start": start}

@@ -53,13 +53,13 @@ class Smoothing(Field):
     ) -> tuple[Evaluation, Tree]:
         """Return w(x)."""
         if self.player not in players:
-            return vector_field(game, vectors, buffers, batch, players), memory
+            return vector_field(game, vectors, buffers, batch, players, parts=True), memory
         if self.definition == "paper":
-            plain, pull = vector_jacobian(game, vectors, buffers, batch, columns=(self.player,))
+            plain, pull = vector_jacobian(game, vectors, buffers, batch, columns=(self.player,), parts=True)
         else:
             others = tuple(name for name in game.players if name != self.player)
-            plain = vector_field(game, vectors, buffers, batch, players)
-            _, pull = vector_jacobian(game, vectors, buffers, batch, players=others, columns=(self.player,))
+            plain = vector_field(game, vectors, buffers, batch, players, parts=True)
+            _, pull = vector_jacobian(game, vectors, buffers, batch, players=others, columns=(self.player,), parts=True)
         blocks = {name: plain.field[name] for name in players}
         blocks[self.player] = blocks[self.player] + number("strength", self.strength) * pull[self.player]
         return replace(plain, field=blocks), memory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from detente.autodiff import Evaluation, unrolled_gradient, vector_field
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.ranks import of_parts, own_part, own_parts
 from detente.schedules.base import Schedule, number, require_positive
 from detente.state import Tree
 
@@ -38,6 +39,8 @@ class Unrolled(Field):
     Source: Metz et al. 2017, Unrolled Generative Adversarial Networks (arXiv:1611.02163), section 2.2; the authors'
         code for Adam's steps.
     """
+
+    divided: ClassVar[tuple[str, ...]] = ("mean", "square")
 
     steps: int = 5
     learning_rate: float | Schedule = 1e-4
@@ -84,10 +87,15 @@ class Unrolled(Field):
         """Return w."""
         player, opponent = self._roles(game.players)
         if player not in players:
-            evaluation = vector_field(game, vectors, buffers, batch, players)
-            return evaluation, self._move(vectors[opponent], evaluation.field[opponent], memory)[1]
-        point = vectors, buffers, batch
-        evaluation, opponent_memory = unrolled_gradient(game, player, opponent, *point, self._move, memory, self.steps)
+            evaluation = vector_field(game, vectors, buffers, batch, players, parts=True)
+            return evaluation, self._move(own_part(vectors[opponent]), evaluation.field[opponent], memory)[1]
+        point, size = (vectors, buffers, batch), len(vectors[opponent])
+        moments = {name: of_parts(memory[name], size) for name in self.divided if name in memory}
+        evaluation, opponent_memory = unrolled_gradient(
+            game, player, opponent, *point, self._move, memory | moments, self.steps, parts=True
+        )
+        like = dict.fromkeys(moments, vectors[opponent])
+        opponent_memory |= own_parts({name: opponent_memory[name] for name in moments}, like)
         blocks = {name: evaluation.field[name] for name in players}
         evaluation = Evaluation(blocks, evaluation.losses_of(players), evaluation.buffers)
         return evaluation, opponent_memory if opponent in players else memory

@@ -14,6 +14,7 @@ from detente.autodiff import Evaluation, vector_field
 from detente.errors import require
 from detente.fields.base import Field, coupling_between_samples, mean_field, part_count, require_finite
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.ranks import all_of_parts, own_part
 from detente.state import State, Tree
 
 
@@ -40,6 +41,7 @@ class VarianceReduced(Field):
     """
 
     prepares: ClassVar[bool] = True
+    divided: ClassVar[tuple[str, ...]] = ("snapshot", "mean")
 
     every: float = 1.0
     by_chance: bool = False
@@ -81,7 +83,7 @@ class VarianceReduced(Field):
         """Return a snapshot of the current point, and the mean gradients there."""
         reduced = self._reduced(game.players)
         mean = mean_field(game, state.vectors, state.buffers, state.t, reduced).field
-        return {"snapshot": _copies(state.vectors), "mean": mean}
+        return {"snapshot": _copies({name: own_part(vector) for name, vector in state.vectors.items()}), "mean": mean}
 
     def preparation(self, game: Game) -> float:
         """Return the cost of a pass over the dataset, spread over the steps between two snapshots."""
@@ -95,11 +97,12 @@ class VarianceReduced(Field):
         self, game: Game, vectors: Vectors, buffers: Buffers, batch: Batch, memory: Tree, players: tuple[str, ...]
     ) -> tuple[Evaluation, Tree]:
         """Return d(x; b) for players with reduced gradients, ∇_i L_i(x; b) for the others."""
-        at_point = vector_field(game, vectors, buffers, batch, players)
+        at_point = vector_field(game, vectors, buffers, batch, players, parts=True)
         reduced = self._reduced(players)
         if not reduced:
             return at_point, memory
-        at_snapshot = vector_field(game, memory["snapshot"], buffers, batch, reduced)
+        snapshot = all_of_parts(memory["snapshot"], vectors)
+        at_snapshot = vector_field(game, snapshot, buffers, batch, reduced, parts=True)
         blocks = {name: at_point.field[name] - at_snapshot.field[name] + memory["mean"][name] for name in reduced}
         return replace(at_point, field={**at_point.field, **blocks}), memory
 

@@ -183,12 +183,10 @@ class Adversarial(Networks):
             InvalidValue: there are no samples, or their shape is not that of the data.
         """
         batch = named_tensors(batch, ("real",))
-        if "real" not in batch:
-            raise InvalidValue("batch", sorted(batch), "a dictionary with the samples under 'real'")
+        require("real" in batch, "batch", sorted(batch), "a dictionary with the samples under 'real'")
         real, shape = batch["real"], tuple(batch["real"].shape)
         require(len(shape) > 0 and shape[0] > 0, "batch", shape, "at least one sample")
-        if shape[1:] != self.data.shape:
-            raise InvalidValue("batch", shape, f"(batch, *{self.data.shape})")
+        require(shape[1:] == self.data.shape, "batch", shape, f"(batch, *{self.data.shape})")
         require(real.is_floating_point(), "batch", real.dtype, "floating-point samples, images in [-1, 1]")
         if "latent" in batch:
             latent = batch["latent"]
@@ -214,11 +212,9 @@ class Adversarial(Networks):
         objective, penalties = at_step(self.objective, self.penalties, batch, net.memory, self.scheduled, real.dtype)
         latents = batch["latent"].to(net._vectors["generator"].dtype)
         fake = net.generator(latents, *self._conditioning(batch, "fake")).to(real.dtype)
-        if self.filter is None:
-            return self._losses_at(net, real, fake, batch, None, players, objective, penalties)
         by_strength = [
             self._losses_at(net, real, fake, batch, strength, players, objective, penalties)
-            for strength in self.filter.at(batch.get("t"), real.dtype, without_prefix("filter.", net.memory))
+            for strength in self._strengths(net, batch, real.dtype)
         ]
         if len(by_strength) == 1:
             return by_strength[0]
@@ -270,6 +266,12 @@ class Adversarial(Networks):
             if self.memory:
                 net.memory = updated_memory(penalties, self.filter, net.memory, real_scores, fake_scores)
         return losses
+
+    def _strengths(self, net: Net, batch: Batch, dtype: torch.dtype) -> Sequence[float | Tensor | None]:
+        """Return the filter's strengths at the batch's step; (None,) if there is no filter."""
+        if self.filter is None:
+            return (None,)
+        return self.filter.at(batch.get("t"), dtype, without_prefix("filter.", net.memory))
 
     def _filtered(self, batch: Batch, strength: float | Tensor | None, source: str, samples: Tensor) -> Tensor:
         """Return samples after the filter, as passed to the discriminator."""

@@ -76,9 +76,12 @@ class Method:
             name: optimizer.for_layout(game.layouts[name]) if name in game.layouts else optimizer
             for name, optimizer in self.optimizers(game.players).items()
         }
-        if (current := ranks()) is None or not current.shard:
-            return optimizers
-        return {name: sharding.sharded(optimizer, current) for name, optimizer in optimizers.items()}
+        return optimizers
+
+    def _divided(self) -> list[str]:
+        """Return the names in a state's memory below which ranks may divide vectors."""
+        field = [f"field/{name}" for name in self.field.divided]
+        return ["optimizers", *field, *(f"scheme/{name}" for name in self.scheme.divided_names())]
 
     def check(self, game: Game) -> None:
         """Raise `InvalidValue` if the method does not support the game; the error names the reason."""
@@ -116,30 +119,21 @@ class Method:
         return self.scheme.batches_of_rank(batches, ranks, game.evaluation_settings.accumulate)
 
     def state_of_rank(self, state: State, ranks: Ranks | None) -> State:
-        """Return what one rank holds of a whole state, such as that of one process: all, except SGAN's other pairs."""
+        """Return what one rank holds of a whole state, such as that of one process.
+
+        That is all of it, except SGAN's other pairs, and other ranks' parts of memory that is divided.
+        """
         if ranks is None or ranks.count == 1:
             return state
         memory = {**state.memory, "scheme": self.scheme.memory_of_rank(state.memory["scheme"], ranks)}
-        if ranks.shard:
-            optimizers = self.optimizers(tuple(state.vectors))
-            memory["optimizers"] = {
-                name: sharding.memory_of_rank(optimizers[name], of_player, ranks)
-                for name, of_player in memory["optimizers"].items()
-            }
-        return replace(state, memory=memory)
+        return replace(state, memory=sharding.memory_of_rank(memory, self._divided(), ranks) if ranks.shard else memory)
 
     def whole_state(self, state: State, ranks: Ranks | None) -> State:
         """Return the state that one process would have, on each rank; all ranks must call it."""
         if ranks is None or ranks.count == 1:
             return state
-        memory = {**state.memory, "scheme": self.scheme.whole_memory(state.memory["scheme"], state.vectors, ranks)}
-        if ranks.shard:
-            optimizers = self.optimizers(tuple(state.vectors))
-            memory["optimizers"] = {
-                name: sharding.whole_memory(optimizers[name], of_player, len(state.vectors[name]), ranks)
-                for name, of_player in memory["optimizers"].items()
-            }
-        return replace(state, memory=memory)
+        memory = sharding.whole_memory(state.memory, self._divided(), ranks) if ranks.shard else state.memory
+        return replace(state, memory={**memory, "scheme": self.scheme.whole_memory(memory["scheme"], ranks)})
 
     def gradient_evaluations(self, game: Game) -> float:
         """Return the average cost of a step with preparation, in gradients of one player's loss on one batch."""
@@ -164,6 +158,8 @@ class Method:
             "optimizers": {name: opt.initial(vectors[name]) for name, opt in context.optimizers.items()},
         }
         device = next(iter(vectors.values())).device
+        if (current := ranks()) is not None and current.shard:
+            memory = sharding.memory_of_rank(memory, self._divided(), current)
         return State(torch.zeros((), dtype=torch.int64, device=device), vectors, buffers, memory)
 
     def prepare(self, game: Game, state: State, generator: torch.Generator) -> State:
@@ -186,7 +182,10 @@ class Method:
 
     def plan(self, game: Game) -> Plan:
         """Return what all steps of a game have in common."""
-        return Plan(self, game, self._optimizers(game), self.gradient_evaluations(game), ranks())
+        optimizers, current = self._optimizers(game), ranks()
+        if current is not None and current.shard:
+            optimizers = {name: sharding.sharded(optimizer, current) for name, optimizer in optimizers.items()}
+        return Plan(self, game, optimizers, self.gradient_evaluations(game), current)
 
     def noise(self, game: Game, state: State, generator: torch.Generator) -> NoisePerBatch:
         """Return the random numbers of one step in addition to its batches, one dictionary per batch.

@@ -1,17 +1,18 @@
-"""Optimizers whose memory is divided among ranks: each rank moves its part of a vector, and all parts are gathered."""
+"""Memory that is divided among ranks: each of them moves its part of a vector, and all parts are gathered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from detente.errors import require
 from detente.optimizers.base import Optimizer, Wrapper
-from detente.ranks import Ranks, part_of, whole_vector
+from detente.ranks import Ranks, gathered, part_of, whole_vector
+from detente.state import Tree, flatten, unflatten
 
 
 def sharded(optimizer: Optimizer, ranks: Ranks) -> Optimizer:
@@ -27,30 +28,42 @@ def sharded(optimizer: Optimizer, ranks: Ranks) -> Optimizer:
     return _Sharded(optimizer, ranks)
 
 
-def memory_of_rank(optimizer: Optimizer, memory: Mapping[str, Tensor], ranks: Ranks) -> dict[str, Tensor]:
-    """Return what one rank holds of an optimizer's whole memory."""
-    names = _divided(optimizer)
-    return {name: part_of(tensor, ranks).clone() if name in names else tensor for name, tensor in memory.items()}
+def memory_of_rank(memory: Tree, divided: Collection[str], ranks: Ranks) -> Tree:
+    """Return what one rank holds of a state's memory.
+
+    Args:
+        memory: the whole memory.
+        divided: names in it below which every vector has one number per parameter.
+        ranks: the ranks.
+    """
+    flat = flatten(memory)
+    parts = {name: part_of(flat[name], ranks).clone() for name in _vectors(flat, divided)}
+    return unflatten(flat | parts, memory)
 
 
-def whole_memory(optimizer: Optimizer, memory: Mapping[str, Tensor], size: int, ranks: Ranks) -> dict[str, Tensor]:
-    """Return the whole memory of an optimizer of a vector of `size` numbers; all ranks must call it."""
-    names = _divided(optimizer)
-    return {name: whole_vector(tensor, size, ranks) if name in names else tensor for name, tensor in memory.items()}
+def whole_memory(memory: Tree, divided: Collection[str], ranks: Ranks) -> Tree:
+    """Return a state's memory from what `memory_of_rank` returned on each rank; all ranks must call it."""
+    flat = flatten(memory)
+    names = _vectors(flat, divided)
+    if not names:
+        return memory
+    lengths = torch.tensor([len(flat[name]) for name in names], device=flat[names[0]].device)
+    sizes = gathered(lengths, ranks).sum(0).tolist()
+    whole = {name: whole_vector(flat[name], size, ranks) for name, size in zip(names, sizes, strict=True)}
+    return unflatten(flat | whole, memory)
 
 
-def _divided(optimizer: Optimizer) -> set[str]:
-    """Return the names of an optimizer's memory that have one number per parameter."""
-    probe = torch.zeros(7)
-    return {name for name, tensor in optimizer.initial(probe).items() if tensor.shape == probe.shape}
+def _vectors(flat: Mapping[str, Tensor], divided: Collection[str]) -> list[str]:
+    """Return the names of the vectors, (n,), at or below some names."""
+    below = tuple(f"{name}/" for name in divided)
+    return [name for name, tensor in flat.items() if tensor.dim() == 1 and f"{name}/".startswith(below)]
 
 
 @dataclass(frozen=True)
 class _Sharded(Wrapper):
-    ranks: Ranks
+    elementwise: ClassVar[bool] = True  # it takes all of a direction, or this rank's part of it
 
-    def initial(self, vector: Tensor) -> dict[str, Tensor]:
-        return self.optimizer.initial(part_of(vector, self.ranks))
+    ranks: Ranks
 
     def __call__(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
@@ -71,6 +84,7 @@ class _Sharded(Wrapper):
         t: Tensor,
         noise: Tensor | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        own = partial(part_of, ranks=self.ranks)
-        part, memory = move(own(vector), own(direction), memory, t, None if noise is None else own(noise))
-        return whole_vector(part, len(vector), self.ranks), memory
+        size, part = len(vector), part_of(vector, self.ranks)
+        own = part_of(direction, self.ranks) if len(direction) == size else direction
+        part, memory = move(part, own, memory, t, None if noise is None else part_of(noise, self.ranks))
+        return whole_vector(part, size, self.ranks), memory

@@ -126,8 +126,8 @@ class Net:
 
     def _keep(self, player: str, part: str, inputs: tuple[Any, ...], outputs: Any) -> None:
         """Keep the outputs of a gradient's call for later calls with the same inputs, if these would be the same."""
-        same = type(self) is Net and not (self._draws or self.buffers[player])  # subclasses change the outputs
-        if same and not is_transformed(self._vectors[player]):
+        own = type(self) is Net and self._record is None  # subclasses change outputs; who records wants every call
+        if own and not (self._draws or self.buffers[player] or is_transformed(self._vectors[player])):
             self._kept[player, part, *map(id, inputs)] = inputs, outputs
 
     def _call(self, player: str, call: Call, buffers: dict[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:

@@ -89,7 +89,8 @@ class Adam(Optimizer):
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         count = memory["count"] + 1
-        fused: Any = torch._fused_adamw_ if self.decoupled else torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
+        fused = torch._fused_adamw_ if self.decoupled else torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
+        settings: Any = self._settings  # without the learning rate, which may be a schedule
         fused(
             [vector],
             [direction],
@@ -97,19 +98,19 @@ class Adam(Optimizer):
             [memory["square"]],
             [memory["largest"]] if self.amsgrad else [],
             [count.float()],
-            lr=value(self.learning_rate, t, vector.dtype),
-            beta1=self.betas[0],
-            beta2=self.betas[1],
-            weight_decay=self.weight_decay,
-            eps=self.epsilon,
-            amsgrad=self.amsgrad,
-            maximize=False,
+            lr=value(self.learning_rate, t, vector.dtype),  # pyright: ignore[reportArgumentType]
+            **settings,
         )
         return vector, {**memory, "count": count}
 
     def _has_kernel(self, *tensors: Tensor) -> bool:
         """Whether torch's fused kernel can make the step: on ordinary tensors, with numbers as settings."""
         return self._has_numbers and is_eager(*tensors)
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        settings = {"beta1": self.betas[0], "beta2": self.betas[1], "eps": self.epsilon, "amsgrad": self.amsgrad}
+        return {**settings, "weight_decay": self.weight_decay, "maximize": False}
 
     @cached_property
     def _has_numbers(self) -> bool:

@@ -28,6 +28,11 @@ class Clipped(Wrapper):
     def __post_init__(self) -> None:
         require(self.bound > 0, "bound", self.bound, "a number > 0")
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether the wrapped optimizer is."""
+        return self.optimizer.elementwise
+
     def __call__(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:

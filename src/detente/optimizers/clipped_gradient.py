@@ -38,6 +38,11 @@ class ClippedGradient(Wrapper):
             if (bound := getattr(self, name)) is not None:
                 require_positive(name, bound)
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether the wrapped optimizer is, and no norm is needed."""
+        return self.norm is None and self.optimizer.elementwise
+
     def __call__(
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -60,6 +60,11 @@ class ReduceOnPlateau(Wrapper):
         require(valid, "threshold_mode", self.threshold_mode, "'relative' or 'absolute'")
         require(0 <= self.least < 1, "least", self.least, "a number in [0, 1)")
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether the wrapped optimizer is."""
+        return self.optimizer.elementwise
+
     def initial(self, vector: Tensor) -> dict[str, Tensor]:
         """Return the wrapped optimizer's memory, the scale, the best value and two counts, each ().
 

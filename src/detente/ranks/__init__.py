@@ -6,10 +6,10 @@ L_r, if every vector that enters it, such as the v of Jᵀv, is already that of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -20,7 +20,9 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn.functional import pad
 
 from detente.errors import InvalidValue, require, unknown
-from detente.ranks.shared_memory import neighbours
+from detente.ranks import messages
+from detente.ranks.messages import Messages as Messages
+from detente.ranks.messages import counting_messages as counting_messages
 
 BatchNorm = Literal["whole", "rows"]
 ALIGNED = 64  # numbers: kernels treat the last few of a vector apart, and parts must end where the whole does
@@ -34,8 +36,8 @@ class Ranks:
         rank: index of this process, 0 … count − 1.
         count: number of processes R, ≥ 1.
         batch_norm: whether BatchNorm normalises the "whole" batch, as one process would, or each rank's "rows".
-        shard: whether each rank holds only its part of the optimizers' memory, and of averages and slow copies of the
-            parameters. Parameters are the same to the bit, and each move sends one more message.
+        shard: whether each rank holds only its part of what a state has per parameter besides the parameters, which is
+            the memory of optimizers, fields and schemes. Parameters are the same to the bit, for a message per move.
         inexact: whether to warn about a game whose samples mix in a way that ranks cannot see, instead of refusing it.
             Such a statistic is then one of each rank's rows.
     """
@@ -64,21 +66,7 @@ class Ranks:
         return torch.arange(size).view(parts, self.count, -1)[:, self.rank].flatten()
 
 
-@dataclass
-class Messages:
-    """What this process sent while it was counted; compiled steps count while they are traced, and not later.
-
-    Args:
-        calls: number of sums and gathers over ranks.
-        bytes: size of the tensors that were sent.
-    """
-
-    calls: int = 0
-    bytes: int = 0
-
-
 _RANKS: ContextVar[Ranks | None] = ContextVar("ranks", default=None)
-_COUNTERS: list[Messages] = []
 
 
 def ranks() -> Ranks | None:
@@ -97,17 +85,6 @@ def together(ranks: Ranks | None) -> Iterator[None]:
         yield
     finally:
         _RANKS.reset(token)
-
-
-@contextmanager
-def counting_messages() -> Iterator[Messages]:
-    """Context that counts the messages of this process."""
-    messages = Messages()
-    _COUNTERS.append(messages)
-    try:
-        yield messages
-    finally:
-        _COUNTERS.remove(messages)
 
 
 def rows(batch: dict[str, Tensor], ranks: Ranks | None, parts: int = 1) -> dict[str, Tensor]:
@@ -150,8 +127,8 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(tensor: Tensor) -> Tensor:
         if get_proxy_mode() is None:
-            return _sum_in_place(tensor.clone(memory_format=torch.contiguous_format))
-        _count(tensor)
+            return messages.summed([tensor.reshape(-1)]).view(tensor.shape)
+        messages.count_message(tensor.numel(), tensor)
         return collectives.wait_tensor(collectives.all_reduce(tensor.contiguous(), "sum", _group()))
 
     @staticmethod
@@ -171,23 +148,8 @@ def _sum(tensor: Tensor) -> Tensor:
     return _Sum.apply(tensor)  # pyright: ignore[reportReturnType]
 
 
-def _sum_in_place(tensor: Tensor) -> Tensor:
-    _count(tensor)
-    near = neighbours() if tensor.device.type == "cpu" else None
-    if near is not None:
-        return near.sum_in_place(tensor)
-    dist.all_reduce(tensor)
-    return tensor
-
-
 def _group() -> Any:
     return dist.group.WORLD
-
-
-def _count(tensor: Tensor) -> None:
-    for messages in _COUNTERS:
-        messages.calls += 1
-        messages.bytes += tensor.numel() * tensor.element_size()
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:
@@ -232,11 +194,15 @@ def whole_statistics(of_ranks: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (variances + (means - mean).square()).mean(0)
 
 
-def mean_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
+def mean_over_ranks(tensors: Sequence[Tensor], divided: Collection[int] = ()) -> list[Tensor]:
     """Return the mean over ranks of each tensor, off autograd's graph, in one message.
 
     Integers, such as BatchNorm's counts of batches, are the same on all ranks, and are not sent. Tensors of different
     dtypes travel in the one that can represent all of them.
+
+    Args:
+        tensors: the tensors.
+        divided: indices of vectors, (n,), of which this rank gets only its part, if ranks divide memory.
     """
     current = ranks()
     sent = [index for index, tensor in enumerate(tensors) if tensor.is_floating_point()]
@@ -245,14 +211,25 @@ def mean_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
     dtype = tensors[sent[0]].dtype
     for index in sent:
         dtype = torch.promote_types(dtype, tensors[index].dtype)
+    divided = set(divided).intersection(sent) if current.shard else set()
     with torch.no_grad():
-        parts, results = [tensors[index] for index in sent], list(tensors)
-        bucket = torch.cat([part.reshape(-1).to(dtype) for part in parts])
-        plain = get_proxy_mode() is None and not torch._C._functorch.is_functorch_wrapped_tensor(bucket)  # pyright: ignore
-        bucket = _sum_in_place(bucket).div_(current.count) if plain else _sum(bucket) / current.count
-        pieces = bucket.split([part.numel() for part in parts])
-        for index, part, piece in zip(sent, parts, pieces, strict=True):
-            results[index] = piece.view(part.shape).to(part.dtype)
+        vectors, results = [tensors[index].reshape(-1).to(dtype) for index in sent], list(tensors)
+        named = [(index in divided, vector) for index, vector in zip(sent, vectors, strict=True)]
+        plain = get_proxy_mode() is None and not any(map(torch._C._functorch.is_functorch_wrapped_tensor, vectors))  # pyright: ignore
+        if plain and divided:
+            rows = [_row(named, replace(current, rank=rank)) for rank in range(current.count)]
+            lengths = [_part_length(len(vector), current) if part else len(vector) for part, vector in named]
+            pieces = messages.scattered(rows, current.count).split(lengths)
+        else:
+            total = messages.summed(vectors, current.count) if plain else _sum(torch.cat(vectors)) / current.count
+            pieces = total.split([len(vector) for vector in vectors])
+        for index, vector, piece in zip(sent, vectors, pieces, strict=True):
+            if index in divided:
+                own = part_of(vector, current)
+                piece = piece[: len(own)] if plain else part_of(piece, current)
+                results[index] = piece.to(tensors[index].dtype)
+            else:
+                results[index] = piece.view(tensors[index].shape).to(tensors[index].dtype)
     return results
 
 
@@ -267,16 +244,38 @@ def whole_vector(part: Tensor, size: int, ranks: Ranks) -> Tensor:
     return gathered(pad(part, (0, _part_length(size, ranks) - len(part))), ranks).flatten()[:size]
 
 
+def _row(vectors: Sequence[tuple[bool, Tensor]], ranks: Ranks) -> list[Tensor]:
+    """Return what one rank gets of vectors, (n,): its part of those that are divided, with zeros at its end."""
+    row = []
+    for divided, vector in vectors:
+        part = part_of(vector, ranks) if divided else vector
+        row.append(part)
+        if divided and (missing := _part_length(len(vector), ranks) - len(part)):
+            row.append(part.new_zeros(missing))
+    return row
+
+
+def _part_length(size: int, ranks: Ranks) -> int:
+    """Return the length of all parts but the last."""
+    return -(-size // (ranks.count * ALIGNED)) * ALIGNED
+
+
 def divides_memory() -> bool:
     """Return whether the ranks of `ranks` divide memory among them."""
     current = ranks()
     return current is not None and current.shard
 
 
-def own_part(vector: Tensor) -> Tensor:
-    """Return this rank's part of a vector, (n,), where ranks divide memory; elsewhere all of it."""
+def own_part(vector: Tensor, size: int | None = None) -> Tensor:
+    """Return this rank's part of a vector, (n,), where ranks divide memory; elsewhere all of it.
+
+    Args:
+        vector: the vector, or already this rank's part of it.
+        size: n. Default: the length of `vector`.
+    """
     current = ranks()
-    return part_of(vector, current) if current is not None and current.shard else vector
+    whole = size is None or len(vector) == size
+    return part_of(vector, current) if current is not None and current.shard and whole else vector
 
 
 def of_parts(part: Tensor, size: int) -> Tensor:
@@ -285,9 +284,24 @@ def of_parts(part: Tensor, size: int) -> Tensor:
     return whole_vector(part, size, current) if current is not None and current.shard else part
 
 
-def _part_length(size: int, ranks: Ranks) -> int:
-    """Return the length of all parts but the last."""
-    return -(-size // (ranks.count * ALIGNED)) * ALIGNED
+def own_parts(vectors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the `own_part` of vectors, each as long as in `like`, to keep: copies, so that the whole can be freed."""
+    if not divides_memory():
+        return {**vectors}
+    return {name: own_part(vector, len(like[name])).clone() for name, vector in vectors.items()}
+
+
+def all_of_parts(parts: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the vectors of which this rank has its parts, each as long as in `like`, by one message for each."""
+    return {name: of_parts(part, len(like[name])) for name, part in parts.items()}
+
+
+def norms(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Return the Euclidean norm, (), of each vector of which this rank has its `own_part`, in one short message."""
+    own, current = [torch.linalg.vector_norm(part) for part in parts], ranks()
+    if current is None or not current.shard or not own:
+        return own
+    return [*torch.linalg.vector_norm(gathered(torch.stack(own), current), dim=0).unbind()]
 
 
 def gathered(tensor: Tensor, ranks: Ranks) -> Tensor:
@@ -308,13 +322,7 @@ class _Gather(torch.autograd.Function):
         if get_proxy_mode() is not None:  # the compiler's C++ wrapper has sums, but no gathers
             own = torch.arange(ranks.count, device=tensor.device) == ranks.rank  # so that all ranks have one graph
             return _sum(torch.where(own.view(-1, *[1] * tensor.dim()), tensor, 0))
-        _count(tensor)
-        near = neighbours() if tensor.device.type == "cpu" else None
-        if near is not None:
-            return near.gathered(tensor)
-        of_ranks = tensor.new_empty(ranks.count, *tensor.shape)
-        dist.all_gather([*of_ranks.unbind()], tensor.contiguous())
-        return of_ranks
+        return messages.gathered(tensor, ranks.count)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Ranks], output: Tensor) -> None:

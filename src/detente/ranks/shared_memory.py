@@ -77,42 +77,56 @@ class Neighbours:
         """Return every rank's tensor, (ranks, …)."""
         flat = tensor.reshape(-1)
         of_ranks = flat.new_empty(len(self.peers) + 1, len(flat))
-        for piece, result in self._pieces(flat, of_ranks):
+        length = CAPACITY // flat.element_size()
+        for piece, result in zip(flat.split(length), of_ranks.split(length, 1), strict=True):
             slots = self._slots(piece)
             slots[self.rank].copy_(piece)
             self._wait(piece)
             result.copy_(slots)
         return of_ranks.view(len(of_ranks), *tensor.shape)
 
-    def sum_in_place(self, tensor: Tensor) -> Tensor:
-        """Replace a contiguous tensor by the sum over ranks, added in their order, and return it."""
-        flat = tensor.view(-1)
-        for piece, _ in self._pieces(flat, flat[None]):
+    def summed(self, vectors: Sequence[Tensor], divisor: int = 1) -> Tensor:
+        """Return the sum over ranks of vectors, (n_k,), one after the other, divided; it is added in their order."""
+        total = vectors[0].new_empty(sum(map(len, vectors)))
+        length = CAPACITY // total.element_size()
+        if not len(total):
+            return total
+        for piece, sent in zip(total.split(length), _pieces(vectors, length), strict=False):
             slots = self._slots(piece)
-            slots[self.rank].copy_(piece)
+            torch.cat(sent, out=slots[self.rank])
             self._wait(piece)
             if len(slots) == 2:
                 torch.add(slots[0], slots[1], out=piece)
-                continue
-            # Each rank adds a part, where nobody else reads or writes.
-            parts = [slot.tensor_split(len(slots)) for slot in slots]
-            own = [of_rank[self.rank] for of_rank in parts]
-            total = own[0] + own[1]
-            for part in own[2:]:
-                total += part
-            own[self.rank].copy_(total)
+            else:  # each rank adds a part, where nobody else reads or writes
+                parts = [slot.tensor_split(len(slots)) for slot in slots]
+                own = [of_rank[self.rank] for of_rank in parts]
+                own[self.rank].copy_(in_order(own))
+                self._wait(piece)
+                torch.cat([parts[rank][rank] for rank in range(len(slots))], out=piece)
+            if divisor != 1:
+                piece.div_(divisor)  # while it is in the cache
+        return total
+
+    def scattered(self, rows: Sequence[Sequence[Tensor]], divisor: int = 1) -> Tensor:
+        """Return the sum over ranks of what each of them has for this one, in its row; see `summed`."""
+        total = rows[0][0].new_empty(sum(map(len, rows[0])))
+        length = CAPACITY // (total.element_size() * len(rows))
+        pieces = [_pieces(row, length) for row in rows]
+        for index, piece in enumerate(total.split(length) if len(total) else ()):
+            slots = self._slots(piece, len(rows)).unflatten(1, (len(rows), len(piece)))
+            for rank, of_rank in enumerate(pieces):
+                torch.cat(of_rank[index], out=piece if rank == self.rank else slots[self.rank, rank])
             self._wait(piece)
-            torch.cat([parts[rank][rank] for rank in range(len(slots))], out=piece)
-        return tensor
+            terms = [piece if rank == self.rank else slots[rank, self.rank] for rank in range(len(rows))]
+            piece.copy_(in_order(terms)) if len(rows) > 2 else torch.add(terms[0], terms[1], out=piece)
+            if divisor != 1:
+                piece.div_(divisor)
+        return total
 
-    def _pieces(self, flat: Tensor, results: Tensor) -> list[tuple[Tensor, Tensor]]:
-        length = CAPACITY // flat.element_size()
-        return list(zip(flat.split(length), results.split(length, 1), strict=True))
-
-    def _slots(self, piece: Tensor) -> Tensor:
-        """Return where each rank's numbers are in the next buffer, (ranks, …)."""
+    def _slots(self, piece: Tensor, times: int = 1) -> Tensor:
+        """Return where each rank's numbers are in the next buffer, (ranks, times · length of the piece)."""
         self._sent += 1
-        return self.memory[self._sent % 2].view(piece.dtype)[:, : len(piece)]
+        return self.memory[self._sent % 2].view(piece.dtype)[:, : times * len(piece)]
 
     def _wait(self, piece: Tensor) -> None:
         """Tell the others that this rank's numbers are there, and wait for theirs.
@@ -132,6 +146,28 @@ class Neighbours:
             raise dist.DistNetworkError("timed out: another rank does not answer") from error
         except OSError as error:
             raise dist.DistNetworkError(f"connection to another rank: {error}") from error
+
+
+def in_order(terms: Sequence[Tensor]) -> Tensor:
+    """Return the sum of two or more tensors, added one after the other."""
+    total = terms[0] + terms[1]
+    for term in terms[2:]:
+        total += term
+    return total
+
+
+def _pieces(vectors: Sequence[Tensor], length: int) -> list[list[Tensor]]:
+    """Return what the pieces of `length` numbers of vectors, one after the other, consist of."""
+    pieces, room = [[]], length
+    for vector in vectors:
+        while len(vector):
+            pieces[-1].append(vector[:room])
+            vector = vector[room:]
+            room = length - sum(map(len, pieces[-1]))
+            if not room:
+                pieces.append([])
+                room = length
+    return pieces
 
 
 def _connected(rank: int, count: int) -> Neighbours | None:

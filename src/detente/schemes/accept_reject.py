@@ -12,6 +12,7 @@ from detente.autodiff.tracing import is_eager
 from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
+from detente.ranks import divides_memory, of_parts
 from detente.schedules.base import Schedule, require_at_least_zero, value
 from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext, select, step_info
 from detente.state import Info, State, Tree
@@ -170,7 +171,10 @@ class AcceptReject(Scheme):
                 continue
             info = latest if info is None else Info(**select(climbing, latest.tree(), info.tree()))
             tolerance = value(self.tolerance, state.t, state.vectors[player].dtype)
-            climbing = climbing & (latest.gradient_norm[player] > tolerance)
+            norm = latest.gradient_norm[player]
+            if divides_memory():  # to the bit as if they did not, since it decides
+                norm = torch.linalg.vector_norm(of_parts(evaluation.field[player], len(state.vectors[player])))
+            climbing = climbing & (norm > tolerance)
             next_state = State(**select(climbing, trial.tree(), state.tree()))
             # At the boundary of the allowed set a player stops moving although its gradient does not vanish.
             climbing = climbing & (next_state.vectors[player] != state.vectors[player]).any()

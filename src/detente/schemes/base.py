@@ -18,7 +18,7 @@ from detente.errors import require
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.optimizers.base import Optimizer
-from detente.ranks import Ranks, rows
+from detente.ranks import Ranks, divides_memory, norms, of_parts, own_part, rows
 from detente.schedules.base import is_scheduled
 from detente.shortcuts.forward_cache import ForwardCache
 from detente.state import Info, State, Tree, flatten, unflatten
@@ -44,12 +44,18 @@ class StepContext:
     in_place: bool = False
 
     def evaluate(self, state: State, batch: Batch, players: tuple[str, ...] | None = None) -> tuple[Evaluation, State]:
-        """Return the field at the state's point, and the state with updated buffers and field memory."""
+        """Return the field at the state's point, and the state with updated buffers and field memory.
+
+        Where ranks divide memory, each gets its part of the blocks.
+        """
         game, before, field = self.game, state.memory["field"], self.field
         if is_scheduled(field):
             field = field.at(state.t, next(iter(state.vectors.values())).dtype)
         batch = game.with_step(batch, state.t)
         evaluation, after = field(game, state.vectors, state.buffers, batch, before, players or game.players)
+        if divides_memory():
+            parts = {name: own_part(block, len(state.vectors[name])) for name, block in evaluation.field.items()}
+            evaluation = replace(evaluation, field=parts)
         memory = state.memory if after is before else {**state.memory, "field": after}
         return evaluation, State(state.t, state.vectors, evaluation.buffers, memory)
 
@@ -71,23 +77,33 @@ class StepContext:
         batch = self.game.with_step(batch, state.t)
         return losses_at(self.game, state.vectors, state.buffers, batch, (player,))[player]
 
-    def advance(self, state: State, directions: Vectors, noise: Noise, origin: Vectors | None = None) -> State:
+    def advance(
+        self,
+        state: State,
+        directions: Vectors,
+        noise: Noise,
+        origin: Vectors | None = None,
+        returns: bool = False,
+    ) -> State:
         """Return the state after each player in `directions` has moved against its direction.
 
         Args:
             state: the current state; its memory is used.
-            directions: blocks of a field, (n_i,), of the players that move.
+            directions: blocks of a field, (n_i,), of the players that move, as `evaluate` returns them.
             noise: standard normal numbers, (n_i,), for optimizers that need them; new ones for each move.
             origin: the point from which the players move. Default: the state's point.
+            returns: whether the scheme reads the state's point again, so that this move may not overwrite it.
         """
         vectors, memory = dict(state.vectors), dict(state.memory["optimizers"])
         origin = origin or state.vectors
         for name, direction in directions.items():
             start, optimizer = origin[name], self.optimizers[name]
             optimizer_memory = memory[name]
+            direction = direction if optimizer.elementwise else of_parts(direction, len(start))
             if optimizer.needs_covariance:
                 optimizer_memory = {**optimizer_memory, "covariance": state.memory["field"]["covariance"][name]}
             move = optimizer.step_in_place if self.in_place else optimizer
+            start = start.clone() if self.in_place and returns else start
             vectors[name], memory[name] = move(start, direction, optimizer_memory, state.t, noise.get(name))
         return State(state.t, self.game.project(vectors), state.buffers, {**state.memory, "optimizers": memory})
 
@@ -96,10 +112,12 @@ class Scheme(ABC):
     """The order of field evaluations and moves in one step.
 
     A concrete scheme is a frozen dataclass whose fields are its hyper-parameters. `allows_in_place` states that the
-    scheme never reads a point again after moving away from it.
+    scheme never reads a point again after moving away from it, unless it moved with `returns`. Where ranks divide
+    memory, a scheme gets and returns its `detente.ranks.own_part` of the memory that is `divided`.
     """
 
     allows_in_place: ClassVar[bool] = False
+    divided: ClassVar[tuple[str, ...]] = ()  # names of its memory with one number per parameter, which ranks may divide
     traceable: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -119,14 +137,18 @@ class Scheme(ABC):
         """Return what one rank evaluates of a step's batches. Default: its rows of each; see `detente.ranks.rows`."""
         return tuple(rows(batch, ranks, parts) for batch in batches)
 
+    def divided_names(self) -> tuple[str, ...]:
+        """Return the names of `divided`, and of the memory of other schemes inside of this one."""
+        return self.divided
+
     def memory_of_rank(self, memory: Tree, ranks: Ranks) -> Tree:
-        """Return what one rank holds of the scheme's memory. Default: all of it, which is the same on all ranks."""
+        """Return what one rank holds of the scheme's memory, `divided` or not. Default: all, the same on all ranks."""
         del ranks
         return memory
 
-    def whole_memory(self, memory: Tree, vectors: Vectors, ranks: Ranks) -> Tree:
-        """Return the scheme's memory from what each rank holds of it; all ranks must call it."""
-        del vectors, ranks
+    def whole_memory(self, memory: Tree, ranks: Ranks) -> Tree:
+        """Return the scheme's memory of all ranks, which must all call it."""
+        del ranks
         return memory
 
     @abstractmethod
@@ -203,7 +225,7 @@ def step_info(*evaluations: Evaluation) -> Info:
 
     In the losses of an evaluation, "player.term" is a term of a player's loss.
     """
-    info = Info({}, {}, extra={})
+    info, blocks = Info({}, {}, extra={}), {}
     for evaluation in evaluations:
         for name, loss in evaluation.losses.items():
             if name in evaluation.field or "." not in name:
@@ -211,9 +233,9 @@ def step_info(*evaluations: Evaluation) -> Info:
             else:
                 player, _, term = name.partition(".")
                 info.terms.setdefault(player, {})[term] = loss
-        for name, block in evaluation.field.items():
-            info.gradient_norm[name] = torch.linalg.vector_norm(block)
+        blocks |= evaluation.field
         info.extra.update(evaluation.extra)
+    info.gradient_norm.update(zip(blocks, norms([*blocks.values()]), strict=True))
     return info
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from detente.fields.base import Field
 from detente.game import Batch
@@ -21,6 +22,8 @@ class Extragradient(Scheme):
         eq. 14 and Algorithms 2 and 4.
     """
 
+    allows_in_place: ClassVar[bool] = True
+
     def draws(self, players: tuple[str, ...]) -> int:
         """Return two batches: one for the trial step, one for the step."""
         del players
@@ -36,6 +39,6 @@ class Extragradient(Scheme):
         """Return the state after one extragradient step."""
         origin = state.vectors
         first, state = context.evaluate(state, batches[0])
-        state = context.advance(state, first.field, noise[0])
+        state = context.advance(state, first.field, noise[0], returns=True)
         second, state = context.evaluate(state, batches[1])
         return context.advance(state, second.field, noise[1], origin=origin).after(), step_info(second)

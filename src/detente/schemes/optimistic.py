@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Vectors
+from detente.ranks import own_parts
 from detente.schemes.base import NoisePerBatch, Scheme, StepContext, step_info
 from detente.state import Info, State, Tree
 
@@ -21,6 +23,8 @@ class Optimistic(Scheme):
 
     Source: Daskalakis et al. 2018, Training GANs with Optimism (arXiv:1711.00141), eq. 6.
     """
+
+    divided: ClassVar[tuple[str, ...]] = ("last",)
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         """Return one evaluation of the field."""
@@ -38,4 +42,5 @@ class Optimistic(Scheme):
         field, last = evaluation.field, state.memory["scheme"]["last"]
         directions = {name: 2 * field[name] - torch.where(state.t == 0, field[name], last[name]) for name in field}
         state = context.advance(state, directions, noise[0])
-        return state.after(memory={**state.memory, "scheme": {"last": field}}), step_info(evaluation)
+        scheme = {"last": own_parts(field, state.vectors)}
+        return state.after(memory={**state.memory, "scheme": scheme}), step_info(evaluation)

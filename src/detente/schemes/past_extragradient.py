@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Vectors
+from detente.ranks import own_parts
 from detente.schemes.base import NoisePerBatch, Scheme, StepContext, step_info
 from detente.state import Info, State, Tree
 
@@ -23,6 +25,8 @@ class PastExtragradient(Scheme):
 
     Source: Popov 1980; Gidel et al. 2019 (arXiv:1802.10551), eq. 17-18 (extrapolation from the past).
     """
+
+    divided: ClassVar[tuple[str, ...]] = ("last", "optimizers")
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         """Return one evaluation of the field."""
@@ -43,7 +47,7 @@ class PastExtragradient(Scheme):
         before = replace(state, memory={**state.memory, "optimizers": past["optimizers"]})
         trial = context.advance(before, past["last"], noise[0])
         evaluation, state = context.evaluate(trial, batches[0])
-        scheme = {"last": evaluation.field, "optimizers": optimizers}
+        scheme = {"last": own_parts(evaluation.field, origin), "optimizers": optimizers}
         memory = {**state.memory, "optimizers": optimizers, "scheme": scheme}
         state = context.advance(replace(state, memory=memory), evaluation.field, noise[0], origin=origin)
         return state.after(), step_info(evaluation)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
 from detente.errors import require
 from detente.game import Buffers, Vectors
+from detente.ranks import all_of_parts, own_part
 from detente.schedules.base import Schedule, value
 from detente.schemes.wrapper import Wrapper
 from detente.state import State, Tree
@@ -29,6 +31,8 @@ class Restarting(Wrapper):
         (arXiv:1904.08598), restarted SVRE; p from its code.
     """
 
+    divided: ClassVar[tuple[str, ...]] = ("average",)
+
     probability: float | Schedule = 0.1
 
     def __post_init__(self) -> None:
@@ -48,13 +52,13 @@ class Restarting(Wrapper):
             return state
         scheme = state.memory["scheme"]
         memory = {**state.memory, "scheme": {**scheme, "count": torch.ones_like(scheme["count"])}}
-        return replace(state, vectors=_copies(scheme["average"]), memory=memory)
+        return replace(state, vectors=_copies(all_of_parts(scheme["average"], state.vectors)), memory=memory)
 
     def afterwards(self, state: State, memory: Tree) -> tuple[State, Tree]:
         """Return the state unchanged, and the updated average."""
         count = memory["count"] + 1
         average = {
-            name: torch.lerp(mean, state.vectors[name], (1 / count).to(mean.dtype))
+            name: torch.lerp(mean, own_part(state.vectors[name]), (1 / count).to(mean.dtype))
             for name, mean in memory["average"].items()
         }
         return state, {"average": average, "count": count}

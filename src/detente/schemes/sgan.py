@@ -173,7 +173,7 @@ class Sgan(Scheme):
         """Return this rank's pairs."""
         return map_tensors(memory, itemgetter(self._pairs_of(ranks))) if self._divides_pairs(ranks) else memory
 
-    def whole_memory(self, memory: Tree, vectors: Vectors, ranks: Ranks) -> Tree:
+    def whole_memory(self, memory: Tree, ranks: Ranks) -> Tree:
         """Return the pairs of all ranks."""
         if not self._divides_pairs(ranks):
             return memory

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from detente.fields.base import Field
 from detente.game import Batch, Buffers, Game, Vectors
-from detente.ranks import Ranks, own_part, part_of, whole_vector
+from detente.ranks import Ranks
 from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext
 from detente.state import Info, State, Tree
 
@@ -26,8 +23,6 @@ class Wrapper(Scheme):
     Args:
         inner: the scheme whose steps to take.
     """
-
-    divided: ClassVar[tuple[str, ...]] = ()  # names of its memory with one number per parameter, which ranks may divide
 
     inner: Scheme
 
@@ -53,28 +48,17 @@ class Wrapper(Scheme):
         """Return what the inner scheme evaluates on one rank."""
         return self.inner.batches_of_rank(batches, ranks, parts)
 
+    def divided_names(self) -> tuple[str, ...]:
+        """Return the names of `divided`, and of the inner scheme's."""
+        return (*self.divided, *(f"inner/{name}" for name in self.inner.divided_names()))
+
     def memory_of_rank(self, memory: Tree, ranks: Ranks) -> Tree:
-        """Return what one rank holds of the inner scheme's memory and of this scheme's own."""
-        own = self._divided(memory, lambda _, vector: part_of(vector, ranks).clone()) if ranks.shard else memory
-        return {**own, "inner": self.inner.memory_of_rank(memory["inner"], ranks)}
+        """Return what one rank holds of the inner scheme's memory, and this scheme's own."""
+        return {**memory, "inner": self.inner.memory_of_rank(memory["inner"], ranks)}
 
-    def whole_memory(self, memory: Tree, vectors: Vectors, ranks: Ranks) -> Tree:
-        """Return the inner scheme's memory and this scheme's own, of all ranks."""
-
-        def whole(name: str, part: Tensor) -> Tensor:
-            return whole_vector(part, len(vectors[name]), ranks)
-
-        own = self._divided(memory, whole) if ranks.shard else memory
-        return {**own, "inner": self.inner.whole_memory(memory["inner"], vectors, ranks)}
-
-    def _divided(self, memory: Tree, change: Callable[[str, Tensor], Tensor]) -> Tree:
-        """Return the memory with `change(player, vector)` in the place of each vector that ranks may divide."""
-        changed = {
-            key: {name: change(name, vector) for name, vector in memory[key].items()}
-            for key in self.divided
-            if key in memory
-        }
-        return {key: changed.get(key, value) for key, value in memory.items()}
+    def whole_memory(self, memory: Tree, ranks: Ranks) -> Tree:
+        """Return the inner scheme's memory of all ranks, and this scheme's own."""
+        return {**memory, "inner": self.inner.whole_memory(memory["inner"], ranks)}
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         """Return the cost of the inner scheme."""
@@ -86,7 +70,7 @@ class Wrapper(Scheme):
 
     def initial(self, context: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
         """Return the inner scheme's memory and this scheme's own."""
-        own = self._divided(self.initial_memory(vectors, buffers), lambda _, vector: own_part(vector).clone())
+        own = self.initial_memory(vectors, buffers)
         return {"inner": self.inner.initial(context, vectors, buffers, generator), **own}
 
     def restart(self, state: State, generator: torch.Generator) -> State:
