@@ -40,3 +40,16 @@ def test_biases_that_leave_units_dead(case: Make, game: Make, trains: Make) -> N
     assert float(ill.game.modules["generator"](latents).detach().std(0).max()) == 0
     assert float(changed.modules["generator"](latents).detach().std(0).max()) > 0.01
     assert NewInitialisation()(case("vanishing gradient", game=game(generator=lambda: dead(0.5)))) is None
+
+
+def test_one_tiny_layer_is_the_cause_where_no_gradient_arrives(case: Make, game: Make) -> None:
+    def judge(place: int) -> nn.Module:
+        network = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
+        nn.init.normal_(network[place].weight, 0, 1e-4)  # pyright: ignore[reportArgumentType]
+        return network
+
+    first, last = (game(discriminator=lambda place=place: judge(place)) for place in (0, 4))
+    assert NewInitialisation().is_certain(case("vanishing gradient", game=first))
+    assert not NewInitialisation().is_certain(case("vanishing gradient", game=last))
+    assert NewInitialisation()(case("vanishing gradient", game=last)) is None
+    assert NewInitialisation()(case("collapse", game=first)) is None

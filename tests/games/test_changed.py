@@ -20,6 +20,7 @@ from detente.games.gan import gan_of
 from detente.games.presets import changed, ring
 from detente.games.stochastic_bilinear import StochasticBilinear
 from detente.modules.output_range import SCALES, bounds
+from detente.modules.rescaled import units_of
 from detente.penalties.gradient_penalty import GradientPenalty
 from detente.penalties.le_cam import LeCam
 from detente.penalties.r1 import R1
@@ -81,6 +82,16 @@ def test_the_bounds_of_a_generator_become_those_of_the_data() -> None:
     samples = game._call("generator", vectors, buffers, torch.randn(256, 3, generator=torch.Generator().manual_seed(1)))
     torch.testing.assert_close(samples.amax(0), data().amax(0), rtol=0, atol=0.05)
     torch.testing.assert_close(samples.amin(0), data().amin(0), rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("last", [nn.Sigmoid, nn.Tanh])
+def test_the_discriminator_sees_numbers_around_zero_whatever_the_bounds(last: type[nn.Module]) -> None:
+    maker = nn.Sequential(nn.Linear(3, 8), nn.LeakyReLU(), nn.Linear(8, 2), last())
+    units = units_of(changed(gan(generator=maker), rescale=True).modules["discriminator"])
+    assert units is not None
+    seen = units.standard(data())
+    torch.testing.assert_close(seen.amin(0), torch.tensor([-1.0, -1.0]), rtol=0, atol=0.05)
+    torch.testing.assert_close(seen.amax(0), torch.tensor([1.0, 1.0]), rtol=0, atol=0.05)
 
 
 def test_the_reachable_range() -> None:

@@ -220,6 +220,14 @@ def test_without_a_cure_the_best_is_named(tmp_path: Path) -> None:
     assert sections(page)[1] == "Samples over time" and "Nothing that was tried is better" in page.text
 
 
+def test_why_it_is_no_cure_is_said(tmp_path: Path) -> None:
+    folder = make_rescue(tmp_path / "ill", cured=False)
+    change(folder, judgement="precision 0.29, coverage 0.9", faults=["only 29% of the samples lie near real ones", "x"])
+    page = write_rescue_report(folder).read_text(encoding="utf-8")
+    assert "On fresh samples: precision 0.29, coverage 0.9." in page
+    assert "It is no cure, since only 29% of the samples lie near real ones; x." in page
+
+
 def test_cures_that_were_never_started_are_not_counted(tmp_path: Path) -> None:
     folder = make_rescue(tmp_path / "ill", cured=False)
     shutil.rmtree(folder / "trials" / "2-more-turns")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from detente import Adversarial, Method, methods
 from detente.checks.base import Finding
 from detente.errors import InvalidValue
 from detente.games.quadratic import Quadratic
-from detente.rescuing.rescue import _merged, rescuing
+from detente.rescuing.rescue import Rescue, _finish, _merged, _second_chances, rescuing
 
 GENERATOR = torch.Generator().manual_seed(0)
 FAR = 400 + 1.25 * torch.randn(2000, 1, generator=GENERATOR)
@@ -53,6 +54,9 @@ def test_data_far_from_zero_are_named_and_cured(tmp_path: Path) -> None:
     text = str(result)
     assert [line.split(" ")[0] for line in text.splitlines() if line[:1].isalpha()][:2] == ["Found", "Tried"]
     assert "changed(" in result.best.python
+    assert result.judgement is not None
+    assert f"On fresh samples: precision {result.judgement.near:.2f}" in text
+    assert result.cured == (not result.judgement.faults) == ("Cured by" in text)
     assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
@@ -176,3 +180,33 @@ def test_one_sample_is_a_finding(tmp_path: Path) -> None:
         game = Adversarial(lambda: nn.Linear(4, 2), lambda: nn.Linear(2, 1), torch.randn(1, 2), 4, batch=1)
     report = detente.rescue(game, methods.alternating(learning_rate=1e-3), steps=40, out=tmp_path)
     assert report.findings[0].failure == "too few data" and report.only_by_hand
+
+
+class Runner:
+    """A trial whose score and judgement are known."""
+
+    def __init__(self, score: float, steps: int, cures: bool = False) -> None:
+        self.score, self.steps, self.whole, self.step_cost, self.quality = score, steps, 100, 1.0, object()
+        self.observed, self.judgement = SimpleNamespace(diverged=""), SimpleNamespace(cured=cures)
+        self.outcome = ""
+
+    @property
+    def share(self) -> float:
+        return self.steps / self.whole
+
+    def advance(self, steps: int) -> Any:
+        self.steps = steps
+        yield steps
+
+
+def test_a_dropped_trial_has_a_second_chance_if_the_winner_is_no_cure(tmp_path: Path) -> None:
+    def after(winner_cures: bool, budget: float) -> tuple[list[int], int]:
+        trials: list[Any] = [Runner(0.9, 100, winner_cures), Runner(0.5, 40, True), Runner(0.4, 10)]
+        result = Rescue(100, budget, tmp_path, trials=trials, cost=1.5)
+        list(_second_chances(result, budget))
+        _finish(result)
+        return [trial.steps for trial in trials], trials.index(result.best)
+
+    assert after(True, 3.0) == ([100, 40, 10], 0)
+    assert after(False, 2.0) == ([100, 40, 10], 0), "there is no room"
+    assert after(False, 3.0) == ([100, 100, 10], 1), "it is a cure, although its score is lower"

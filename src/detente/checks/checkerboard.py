@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
-
 from detente.checks.base import Check, Finding, Setup
+from detente.modules.resize_convolution import uneven_layers
 
 
 @dataclass(frozen=True)
@@ -22,13 +21,10 @@ class Checkerboard(Check):
 
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return at most one finding."""
-        uneven = []
-        for name, layer in setup.module(setup.generator).named_modules():
-            if isinstance(layer, nn.modules.conv._ConvTransposeNd):
-                pairs = zip(layer.kernel_size, layer.stride, strict=True)
-                if any(kernel % stride and stride > 1 for kernel, stride in pairs):
-                    uneven.append(f"{name} (kernel {layer.kernel_size[0]}, stride {layer.stride[0]})")
-        if not uneven:
+        module = setup.module(setup.generator)
+        layers = [(name, module.get_submodule(name)) for name in uneven_layers(module)]
+        if not layers:
             return []
+        uneven = [f"{name} (kernel {layer.kernel_size[0]}, stride {layer.stride[0]})" for name, layer in layers]  # type: ignore
         evidence = f"The kernel is not divisible by the stride in {', '.join(uneven[:3])}."
         return [Finding("artefact", evidence, 0.4, "Use a kernel of 4 with a stride of 2, or upsample and convolve.")]

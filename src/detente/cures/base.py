@@ -117,9 +117,9 @@ class Case:
 
     @cached_property
     def units(self) -> Units | None:
-        """The units in which the networks should work, if they do not work in the data's own."""
+        """The units in which the discriminator should work, if it does not work in the data's own."""
         present = units_of(self.module("discriminator"))
-        return present or (units_for(self.gan) if self.rescales else None)
+        return present or (units_for(self.gan, "discriminator") if self.rescales else None)
 
     @cached_property
     def rescales(self) -> bool:

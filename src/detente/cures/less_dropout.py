@@ -10,7 +10,7 @@ from detente.modules.replaced_activations import MOST_DROPOUT, largest_dropout
 
 
 class LessDropout(Cure):
-    """Let dropout of more than a half of the units drop a quarter.
+    """Let dropout of more than a half of the units drop a quarter. It acts in training only; no weights change.
 
     Source: Isola et al. 2017, pix2pix (arXiv:1611.07004), whose dropout of a half is the most that is usual.
     """
@@ -24,7 +24,6 @@ class LessDropout(Cure):
         "normalisation": 0.3,
     }
     certain: ClassVar[bool] = True
-    changes_networks: ClassVar[bool] = True
 
     def __call__(self, case: Case) -> Change | None:
         """Return the change, or None if it does not apply."""

@@ -12,6 +12,7 @@ TINY, HUGE = (
     30.0,
 )  # root mean square of a layer's weights times √(number of inputs), as in the check `WeightScale`
 OUTWEIGHS = 3.0  # root mean square of biases; three deviations of a layer's usual inputs leave a ReLU dead
+VANISHED = 0.8  # certainty of a vanishing gradient from which weights may be the cause
 
 
 class NewInitialisation(Cure):
@@ -34,10 +35,16 @@ class NewInitialisation(Cure):
         return Change({"initialization": True}) if self.is_certain(case) else None
 
     def is_certain(self, case: Case) -> bool:
-        """Return whether most weights of a network are tiny, or some are huge, or so are a layer's biases."""
+        """Return whether most weights of a network are tiny, or some are huge, or so are a layer's biases.
+
+        Where no gradient arrives, one tiny layer is enough, unless it is the last: some start with zeros there.
+        """
+        vanished = case.sure("vanishing gradient") >= VANISHED
         for role in ("generator", "discriminator"):
             sizes = case.sizes(role)
             if sum(size < TINY for size in sizes) > len(sizes) / 2 or any(size > HUGE for size in sizes):
+                return True
+            if vanished and any(size < TINY for size in sizes[:-1]):
                 return True
             biases = [b for n, b in case.module(role).named_parameters() if n.endswith("bias") and len(b)]
             if any(float(bias.data.double().square().mean().sqrt()) > OUTWEIGHS for bias in biases):

@@ -34,11 +34,17 @@ def spread(real: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.where(deviation > 0, deviation, 1.0)
 
 
-def units_for(gan: Any) -> Units:
-    """Return the units in which the networks should work."""
+def units_for(gan: Any, role: str = "generator") -> Units:
+    """Return the units in which the network of a role should work.
+
+    They are the same for both, unless the generator's outputs are bounded otherwise than by −1 and 1: a discriminator
+    learns slowly from numbers in [0, 1].
+    """
     real = real_samples(gan)
     mean, deviation = spread(real)
     low, high = _bounds(gan)
+    if role == "discriminator":
+        low, high = (-1.0, 1.0) if low is not None and high is not None else (None, None)
     columns = mean.dim() > 0
     least, greatest = (real.amin(0), real.amax(0)) if columns else (real.min(), real.max())
     if low is not None and high is not None and high > low:

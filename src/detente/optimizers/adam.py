@@ -89,7 +89,7 @@ class Adam(Optimizer):
         self, vector: Tensor, direction: Tensor, memory: dict[str, Tensor], t: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         count = memory["count"] + 1
-        fused = torch._fused_adamw_ if self.decoupled else torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
+        fused: Any = torch._fused_adamw_ if self.decoupled else torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
         settings: Any = self._settings  # without the learning rate, which may be a schedule
         fused(
             [vector],
@@ -98,7 +98,7 @@ class Adam(Optimizer):
             [memory["square"]],
             [memory["largest"]] if self.amsgrad else [],
             [count.float()],
-            lr=value(self.learning_rate, t, vector.dtype),  # pyright: ignore[reportArgumentType]
+            lr=value(self.learning_rate, t, vector.dtype),
             **settings,
         )
         return vector, {**memory, "count": count}

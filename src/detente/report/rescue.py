@@ -116,6 +116,10 @@ def summary(record: RescueRecord) -> list[str]:
     if best and best.quality:
         name = "the cure" if record.cured else f"the best trial ({best.name})"
         sentences.append(f"With {name}, after {format_number(best.steps)} steps, they {_in_words(best)}.")
+        if record.judgement:
+            sentences.append(f"On fresh samples: {record.judgement}.")
+        if record.faults and not record.cured:
+            sentences.append(f"It is no cure, since {'; '.join(record.faults)}.")
     if record.cost is not None and record.budget is not None:
         sentences.append(
             f"It cost {format_number(record.cost, 2)} of at most {format_number(record.budget, 2)} runs’ compute."

@@ -97,6 +97,8 @@ class RescueRecord:
         trials: the cures, in the order in which they were tried.
         best: the best trial, if one is better than the user's own.
         notes: files that could not be read.
+        judgement: the numbers of fresh samples of the best trial, in words.
+        faults: why the best trial is no cure.
     """
 
     steps: int
@@ -111,6 +113,8 @@ class RescueRecord:
     trials: Sequence[Attempt]
     best: Attempt | None
     notes: Sequence[str] = ()
+    judgement: str = ""
+    faults: Sequence[str] = ()
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -145,6 +149,8 @@ def read_rescue(directory: Path) -> RescueRecord:
         trials=trials,
         best=best,
         notes=notes,
+        judgement=str(content.get("judgement") or ""),
+        faults=[str(fault) for fault in _list(content.get("faults"))],
     )
 
 

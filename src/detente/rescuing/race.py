@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 from detente.rescuing.trial import Trial
 
-LEAST, LATER = 0.04, 2.5  # shortest first round (share of a run), and how much longer the second is
+LATER = 2.5  # how much longer the second round is
 SECOND = 2  # trials in the second round
-WHOLE = (1.0, 0.9, 0.8, 0.7)  # lengths of the winner's run; a shorter one rather than fewer trials
+SHARES = (  # of a run, in the first round and in the winner's: a short first round tells little, a short last one costs
+    *((first, last) for shares in ((1.0, 0.9), (0.8,), (0.7,)) for first in (0.15, 0.12, 0.1) for last in shares),
+    *((first, last) for first in (0.08, 0.06, 0.04) for last in (1.0, 0.9, 0.8, 0.7)),
+)
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class Rounds:
 def plan_rounds(costs: Sequence[float], budget: float, preferred: int | None = None) -> Rounds:
     """Return the rounds that fit a budget, whichever trials win.
 
-    If none do, the winner's run gets shorter, in case that the most expensive one wins, down to 0.7 of a run; then the
-    most expensive trials are left out.
+    If none do, the first round gets shorter, down to 0.1 of a run; then the winner's run, in case that the most
+    expensive one wins, down to 0.7; then the first round again; then the most expensive trials are left out.
 
     Args:
         costs: cost of a step of each trial, relative to the user's own.
@@ -45,18 +48,26 @@ def plan_rounds(costs: Sequence[float], budget: float, preferred: int | None = N
     for count in range(len(costs), 1, -1):
         taking_part = tuple(sorted(cheapest_first[:count]))
         chosen = sorted((costs[index] for index in taking_part), reverse=True)
-        for last in WHOLE:
-            first = last
-            while first >= LEAST:
-                second = min(last, LATER * first)
-                spent = first * sum(chosen) + (second - first) * sum(chosen[:SECOND]) + (last - second) * chosen[0]
-                if spent <= budget:
-                    return Rounds(taking_part, first, second, last)
-                first *= 0.9
+        for first, last in SHARES:
+            second = min(last, LATER * first)
+            spent = first * sum(chosen) + (second - first) * sum(chosen[:SECOND]) + (last - second) * chosen[0]
+            if spent <= budget:
+                return Rounds(taking_part, *_lengthened(first, last, chosen, budget), last)
     if preferred is not None:
         return plan_rounds(costs, budget)
     share = min(1.0, budget / costs[cheapest_first[0]])
     return Rounds((cheapest_first[0],), share, share, share)
+
+
+def _lengthened(first: float, last: float, costs: Sequence[float], budget: float) -> tuple[float, float]:
+    """Return the longest first and second round that a budget has room for."""
+    while True:
+        longer = min(last, 1.05 * first)
+        second = min(last, LATER * longer)
+        spent = longer * sum(costs) + (second - longer) * sum(costs[:SECOND]) + (last - second) * costs[0]
+        if spent > budget or longer == first:
+            return first, min(last, LATER * first)
+        first = longer
 
 
 def race(trials: Sequence[Trial], rounds: Rounds) -> Iterator[tuple[Trial, int, int]]:

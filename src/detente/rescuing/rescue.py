@@ -8,6 +8,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,17 @@ from detente.game import Game
 from detente.games.gan import gan_of
 from detente.methods.method import Method
 from detente.report.rescue import write_rescue_report
+from detente.rescuing.judgement import DISTANCE, VARIANCE, Judgement
 from detente.rescuing.race import plan_rounds, race
 from detente.rescuing.short_run import ShortRun, findings_of
 from detente.rescuing.trial import LATEST, Trial, seconds_per_step
 from detente.signals.base import History
 from detente.signals.reference import Quality
 
-CHEAP = 0.25  # cost of a step, relative to the user's own, below which a trial has more steps instead
+CHEAP = 0.5  # cost of a step, relative to the user's own, below which a trial has more steps at the same compute
+MOST = 32  # times as many steps, at most
 SHARE = 0.2  # of the budget, for the short run
 CERTAIN = 0.5  # findings that are less certain are mentioned, but not treated
-ENOUGH = {"variance": (0.6, 1.6), "cells": 0.75, "spread": 0.6, "distance": 0.3}  # of samples that count as cured
 SURE = 0.8  # findings before any step that are as certain come first
 GOOD = 0.4  # coverage and precision, relative to real samples, of a run that refutes a suspicion
 WEAK = 0.5  # certainty of what a check suspects up to which samples that are roughly right refute it
@@ -71,7 +73,7 @@ class Rescue:
         history: what the short run showed.
         trials: cures in the order in which they were tried.
         best: the best trial, or None if nothing was tried or nothing was better than the user's own.
-        cured: whether the samples of the best trial are as good as a working GAN's.
+        judgement: how good the samples of the best trial are at the end.
         cost: what was spent, in whole runs of the user's own.
         before: quality of the user's own samples at the end of the short run.
         after: quality of the best trial's samples.
@@ -86,7 +88,7 @@ class Rescue:
     history: History | None = None
     trials: list[Trial] = field(default_factory=list)
     best: Trial | None = None
-    cured: bool = False
+    judgement: Judgement | None = None
     cost: float = 0.0
     before: Quality | None = None
     after: Quality | None = None
@@ -97,6 +99,11 @@ class Rescue:
     def healthy(self) -> bool:
         """Whether nothing is wrong."""
         return not any(finding.certainty >= CERTAIN for finding in self.findings)
+
+    @property
+    def cured(self) -> bool:
+        """Whether the samples of the best trial are as good as a working GAN's."""
+        return self.judgement is not None and self.judgement.cured
 
     @property
     def only_by_hand(self) -> bool:
@@ -216,11 +223,11 @@ def rescuing(
     for name, change, changed, other in tried:
         directory = folder / "trials" / f"{len(result.trials) + 1}-{_file_name(name)}"
         relative = _remembered(folder, name, lambda g=changed, m=other: seconds_per_step(g, m)) / own
-        cost = max(CHEAP, math.ceil(4 * relative - 0.5) / 4)  # a timing on a busy machine is rough
+        cost = max(0.5, math.ceil(4 * relative - 0.5) / 4)  # a timing on a busy machine is rough
         length = steps
-        if relative < CHEAP:  # such as one turn of the discriminator instead of many: more steps instead
-            cost = max(1 / 64, relative)
-            length = round(steps * 2 * CHEAP / cost)
+        if relative < CHEAP:  # such as one turn of the discriminator instead of many
+            cost = max(1 / MOST, relative)
+            length = round(steps / cost)
         described, command = ({}, "") if describe is None else describe(change, length)
         trial = Trial(name, change, changed, other, directory, length, seed, short.reference, described, command)
         trial.step_cost = cost
@@ -232,7 +239,7 @@ def rescuing(
     rounds = plan_rounds(costs, limit - result.cost, strong[0] if strong and len(costs) > 1 else None)
     spent = result.cost
     running: Trial | None = None
-    for trial, step, target in race(result.trials, rounds):
+    for trial, step, target in chain(race(result.trials, rounds), _second_chances(result, limit)):
         result.cost = spent + sum(each.cost for each in result.trials) / steps
         if trial is not running:
             running = trial
@@ -243,35 +250,53 @@ def rescuing(
     yield result, Event("finished", 1, 1)
 
 
+def _second_chances(result: Rescue, limit: float) -> Iterator[tuple[Trial, int, int]]:
+    """Train dropped trials to their end, the best first, while none is a cure and the budget has room."""
+    while not any(trial.steps >= trial.whole and trial.judgement.cured for trial in _sound(result)):
+        room = (limit - result.cost) * result.steps
+        dropped = [t for t in _sound(result) if t.steps < t.whole and (t.whole - t.steps) * t.step_cost <= room]
+        if not dropped:
+            return
+        trial = max(dropped, key=lambda trial: trial.score)
+        for step in trial.advance(trial.whole):
+            yield trial, step, trial.whole
+        trial.outcome = trial.observed.diverged or f"full run of {trial.steps} steps"
+
+
+def _sound(result: Rescue) -> list[Trial]:
+    """Return the trials whose samples are finite."""
+    return [trial for trial in result.trials if trial.steps and trial.quality and math.isfinite(trial.score)]
+
+
 def _finish(result: Rescue) -> None:
-    """Choose the best trial, and decide whether it is a cure."""
-    trained = [trial for trial in result.trials if trial.steps]
-    best = max(trained, key=lambda trial: (math.isfinite(trial.score), trial.steps, trial.score), default=None)
-    result.best = best if best is not None and best.score > result.score_before and best.quality else None
-    if result.best is not None:
-        result.after = result.best.quality
-        result.cured = result.after is not None and good_enough(result.after)
-
-
-def good_enough(quality: Quality) -> bool:
-    """Return whether samples are as good as those of a working GAN."""
-    low, high = ENOUGH["variance"]
-    near = quality.distance <= ENOUGH["distance"]
-    wide = quality.cells >= ENOUGH["cells"] and quality.spread >= ENOUGH["spread"]
-    return low <= quality.variance <= high and near and wide
+    """Choose the best trial: of those that are cures, or else of all that went furthest, the one of the best score."""
+    trained = [trial for trial in _sound(result) if trial.score > result.score_before]
+    judged = {trial: trial.judgement for trial in trained if trial.steps >= trial.whole}
+    best = max(
+        trained,
+        key=lambda trial: (
+            trial in judged and judged[trial].cured,
+            math.isfinite(trial.score),
+            trial.share,
+            trial.score,
+        ),
+        default=None,
+    )
+    if best is not None:
+        result.best, result.after, result.judgement = best, best.quality, judged.get(best, best.judgement)
 
 
 def _refutes(quality: Quality, history: History) -> bool:
     """Return whether a run's samples are so good that what a check only suspects is no failure."""
-    low, high = ENOUGH["variance"]
+    low, high = VARIANCE
     alike = min(quality.coverage, quality.precision) >= GOOD
     return not history.far and alike and low <= quality.variance <= high
 
 
 def _roughly_right(quality: Quality) -> bool:
     """Return whether samples are where the data are, and as wide."""
-    low, high = ENOUGH["variance"]
-    return low <= quality.variance <= high and quality.distance <= ENOUGH["distance"]
+    low, high = VARIANCE
+    return low <= quality.variance <= high and quality.distance <= DISTANCE
 
 
 def _refuted(finding: Finding, least: float) -> Finding:
@@ -340,6 +365,8 @@ def _save(result: Rescue) -> None:
         "cost": result.cost,
         "verdict": result.verdict,
         "cured": result.cured,
+        "judgement": "" if result.judgement is None else str(result.judgement),
+        "faults": [] if result.judgement is None else result.judgement.faults,
         "findings": [vars(finding) for finding in result.findings],
         "before": {"directory": "before", "quality": result.before and vars(result.before)},
         "trials": [

@@ -52,8 +52,15 @@ def cured(result: Rescue) -> list[str]:
         return []
     if result.best is None or not result.cured:
         better = f" The best was {result.best.name}: {_words(result.after)}." if result.best and result.after else ""
-        return [f"Cured: no.{better}", *_withheld(result), *(_how(result) if result.best else [])]
-    return [f"Cured by: {result.best.name}: {_words(result.after)}.", *_how(result)]
+        faults = f" It is no cure, since {'; '.join(result.judgement.faults)}." if result.judgement else ""
+        how = [*_judged(result), *_how(result)] if result.best else []
+        return [f"Cured: no.{better}{faults}", *_withheld(result), *how]
+    return [f"Cured by: {result.best.name}: {_words(result.after)}.", *_judged(result), *_how(result)]
+
+
+def _judged(result: Rescue) -> list[str]:
+    """Return the numbers of the last judgement."""
+    return [f"  On fresh samples: {result.judgement}."] if result.judgement else []
 
 
 def _withheld(result: Rescue) -> list[str]:

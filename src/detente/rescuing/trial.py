@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from detente.cures.lines import python_lines
 from detente.game import Game
 from detente.games.gan import gan_of
 from detente.methods.method import Method
+from detente.rescuing.judgement import SAMPLES, Judgement, judge, label_agreement
 from detente.rescuing.observed_run import ObservedRun
-from detente.signals.base import SAMPLES
 from detente.signals.reference import Quality, Reference
 from detente.state import State
 from detente.training.step import Steps, draw
@@ -59,6 +60,7 @@ class Trial:
     ) -> None:
         self.name, self.change, self.game, self.method, self.whole = name, change, game, method, steps
         self._gan, self._reference = gan_of(game), reference
+        self._judged: tuple[int, Judgement] | None = None
         every = max(1, steps // OBSERVATIONS)
         self.observed = ObservedRun(game, method, directory, steps, every, seed, self._observe, described)
         self.directory, self.command, self.outcome, self.step_cost = directory, command, "not started", 1.0
@@ -96,6 +98,22 @@ class Trial:
         points = [point["quality"] for point in self.observed.points if "quality" in point]
         return Quality(**points[-1]) if points else None
 
+    @property
+    def share(self) -> float:
+        """How much of its whole run is done."""
+        return self.steps / self.whole
+
+    @property
+    def judgement(self) -> Judgement:
+        """Whether the samples of the last state count as a cure, from fresh ones."""
+        if self._judged is not None and self._judged[0] == self.steps:
+            return self._judged[1]
+        state, generator = self.observed.final_state(), torch.Generator().manual_seed(2)
+        samples = self._gan.samples(state.vectors, state.buffers, SAMPLES, generator)
+        judgement = judge(self._gan, samples, self._reference.quality(samples))
+        self._judged = self.steps, replace(judgement, labels=label_agreement(self._gan, state))
+        return self._judged[1]
+
     @cached_property
     def state(self) -> State:
         """The last state, as metrics and samples see it."""
@@ -119,7 +137,7 @@ class Trial:
     def _observe(self, state: State, step: int) -> dict[str, Any]:
         del step
         generator = torch.Generator().manual_seed(1)
-        quality = self._reference.quality(self._gan.samples(state.vectors, state.buffers, 2 * SAMPLES, generator))
+        quality = self._reference.quality(self._gan.samples(state.vectors, state.buffers, SAMPLES // 2, generator))
         return {"quality": vars(quality), "score": quality.score}
 
 

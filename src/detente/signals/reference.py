@@ -46,8 +46,10 @@ class Quality:
         values = (self.variance, self.coverage, self.precision, self.distance)
         if not all(map(math.isfinite, values)):
             return -math.inf
-        away = 3 * min(1.0, self.distance) + 0.1 * math.log(max(1.0, self.distance))  # far out, nearer is still better
-        return 0.4 * min(1.0, self.coverage) + 0.2 * min(1.0, self.precision) + 0.4 * (1 - away)
+        away = 1.7 * math.sqrt(min(1.0, self.distance)) + 0.1 * math.log(max(1.0, self.distance))  # nearer is better
+        width = self.spread * min(self.variance, 1 / max(self.variance, 1e-12))
+        precise = 0.25 * min(1.0, self.coverage) + 0.15 * min(1.0, self.precision)
+        return precise + 0.1 * self.cells + 0.1 * width + 0.4 * (1 - away)
 
 
 class Reference:

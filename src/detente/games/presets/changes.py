@@ -51,6 +51,7 @@ from detente.modules.rescaled import (
     rescale_outputs,
     units_of,
 )
+from detente.modules.resize_convolution import with_resize_convolutions
 from detente.networks.packed import Packed
 from detente.networks.spectral_norm import spectral_norm as with_spectral_norm
 from detente.objectives.base import Objective
@@ -79,6 +80,7 @@ def changed(
     labels: bool = False,
     activations: bool = False,
     linear_output: bool = False,
+    resize_convolution: bool = False,
     dropout: bool = False,
     latent_scale: float = 1.0,
     more_latents: int = 1,
@@ -97,7 +99,7 @@ def changed(
             G'(z) = a + b G(z), the discriminator D'(x) = D((x − a)/b), and penalties are taken in standard units. For
             points and tables, a and b are each column's mean and standard deviation, for other data the mean and
             standard deviation of all numbers. The bounds of a bounded generator (tanh, sigmoid, ReLU) are mapped onto
-            the data's least and greatest number instead.
+            the data's least and greatest number instead; the discriminator sees −1 and 1 there.
         input_noise: Gaussian noise on all that the discriminator sees in training, in standard deviations of the data,
             or a schedule.
         separate: replace losses of your own by the non-saturating ones, with the same networks and data, where the
@@ -114,6 +116,8 @@ def changed(
         activations: in both networks, replace hidden activations by LeakyReLU of slope 0.2 where they are several
             sigmoids, or LeakyReLU of a slope near 1.
         linear_output: leave out the generator's last layer, if it is softmax, a normalisation of each sample, or ReLU.
+        resize_convolution: in the generator, upsample and convolve instead of transposed convolutions whose kernel is
+            not divisible by their stride.
         dropout: let dropout of more than a half drop a quarter of the units, in both networks.
         latent_scale: number by which the generator divides its latents, > 0.
         more_latents: factor by which the number of latents grows; with more than 1, the generator's first layer is
@@ -162,6 +166,8 @@ def changed(
                 getattr(change, player).append(transform)
     if linear_output:
         change.generator.append(without_last_activation)
+    if resize_convolution:
+        change.generator.append(with_resize_convolutions)
     positive = isinstance(latent_scale, int | float) and math.isfinite(latent_scale) and latent_scale > 0
     require(positive, "latent_scale", latent_scale, "a finite number > 0")
     if latent_scale != 1:
@@ -179,9 +185,9 @@ def changed(
     if spectral_norm:
         change.discriminator.append(with_spectral_norm)
     open_ended = gan_of(changed(game, linear_output=True)) if rescale and linear_output else change.gan
-    units = units_for(open_ended) if rescale else None
+    units = units_for(open_ended, "discriminator") if rescale else None
     if units is not None:
-        change.generator.append(partial(rescale_outputs, units=units))
+        change.generator.append(partial(rescale_outputs, units=units_for(open_ended)))
         change.discriminator.append(partial(rescale_inputs, units=units))
     if isinstance(input_noise, Schedule) or input_noise:
         filter = _noise(change, filter, input_noise, units)
