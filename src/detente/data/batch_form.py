@@ -53,10 +53,6 @@ class Form:
         Raises:
             InvalidValue: entries are missing.
         """
-        if self._flat and type(batch) is dict:
-            tensors = {name: batch[key] for key, name in self._flat if type(batch.get(key)) is Tensor}
-            if len(tensors) == len(self._flat):
-                return tensors
         entries: dict[str, Any] = {}
 
         def add(path: str, value: Any) -> None:
@@ -71,16 +67,7 @@ class Form:
 
     def unflatten(self, tensors: Mapping[str, Tensor]) -> Any:
         """Return the nested batch; None takes the place of text."""
-        if self._flat:
-            return {key: tensors[name] for key, name in self._flat}
         return _map(lambda _, name: tensors[name] if name else None, self.template)
-
-    @cached_property
-    def _flat(self) -> list[tuple[str, str]]:
-        """Key and name of each entry if batches are dictionaries of tensors, as most are; otherwise empty."""
-        template = self.template
-        flat = type(template) is dict and all(type(name) is str and name for name in template.values())
-        return list(template.items()) if flat else []
 
     @cached_property
     def names(self) -> list[str]:

@@ -212,10 +212,9 @@ class Adversarial(Networks):
         objective, penalties = at_step(self.objective, self.penalties, batch, net.memory, self.scheduled, real.dtype)
         latents = batch["latent"].to(net._vectors["generator"].dtype)
         fake = net.generator(latents, *self._conditioning(batch, "fake")).to(real.dtype)
-        at = (batch.get("t"), real.dtype, without_prefix("filter.", net.memory))
         by_strength = [
             self._losses_at(net, real, fake, batch, strength, players, objective, penalties)
-            for strength in ((None,) if self.filter is None else self.filter.at(*at))
+            for strength in self._strengths(net, batch, real.dtype)
         ]
         if len(by_strength) == 1:
             return by_strength[0]
@@ -267,6 +266,12 @@ class Adversarial(Networks):
             if self.memory:
                 net.memory = updated_memory(penalties, self.filter, net.memory, real_scores, fake_scores)
         return losses
+
+    def _strengths(self, net: Net, batch: Batch, dtype: torch.dtype) -> Sequence[float | Tensor | None]:
+        """Return the filter's strengths at the batch's step; (None,) if there is no filter."""
+        if self.filter is None:
+            return (None,)
+        return self.filter.at(batch.get("t"), dtype, without_prefix("filter.", net.memory))
 
     def _filtered(self, batch: Batch, strength: float | Tensor | None, source: str, samples: Tensor) -> Tensor:
         """Return samples after the filter, as passed to the discriminator."""
