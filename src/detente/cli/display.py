@@ -52,12 +52,14 @@ def with_progress_bar(ticks: Iterator[Tick], run: Run, name: str, target: Consol
         task = progress.add_task(name, total=run.steps if run.seconds is None else run.seconds, text="starting")
         for tick in ticks:
             step, seconds = tick.moment
+            compiling = step == 0 and tick.execution.startswith("compiled") and not run.is_over(tick.moment)
             if first_step is None:
                 first_step, start = step, time.monotonic()
             rate = (step - first_step) / max(time.monotonic() - start, 1e-9)
-            text = describe_tick(tick, rate)
+            text = "compiling the step" if compiling else describe_tick(tick, rate)
             progress.update(task, completed=seconds if timed else step, text=text)
-            if not target.is_terminal and (time.monotonic() - last_print > 10 or run.is_over(tick.moment)):
+            due = compiling or time.monotonic() - last_print > 10 or run.is_over(tick.moment)
+            if not target.is_terminal and due:
                 done = f"{seconds:.3g} of {run.seconds:g} s, step {step}" if timed else f"step {step} of {run.steps}"
                 target.print(f"{name}: {done} {text}", soft_wrap=True)
                 last_print = time.monotonic()
