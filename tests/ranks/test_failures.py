@@ -15,6 +15,7 @@ import yaml
 
 from detente.training.run_directory import checkpoint
 from tests.ranks.forked import TRAIN
+from tests.ranks.shared_folder import filled_once
 from tests.training.small_runs import assert_same_bits, lines, saved
 
 pytestmark = pytest.mark.slow  # all use the fixture that carries out every scenario
@@ -25,11 +26,13 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERR
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which all scenarios were carried out."""
-    folder = tmp_path_factory.mktemp("ranks")
-    words = [sys.executable, "-m", "tests.ranks.forked", str(folder)]
-    done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return folder
+
+    def carry_out(folder: Path) -> None:
+        words = [sys.executable, "-m", "tests.ranks.forked", str(folder)]
+        done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+
+    return filled_once(tmp_path_factory, "failures", carry_out)
 
 
 @pytest.fixture
