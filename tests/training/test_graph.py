@@ -52,6 +52,19 @@ def test_the_trace_leaves_its_example_alone() -> None:
     torch.testing.assert_close(x, torch.zeros(3))
 
 
+def test_equal_operations_before_and_after_a_change_in_place_stay_two() -> None:
+    def function(x: Tensor) -> list[Tensor]:
+        changed = x.exp()
+        changed.add_(1)
+        changed[:2].mul_(WEIGHT[0])
+        return [changed, x.exp(), changed + changed.view(3, 1).sum(), changed + changed.view(3, 1).sum()]
+
+    graph, _, constants = trace(function, [torch.zeros(3)])
+    x = torch.tensor([0.0, 1.0, 2.0])
+    torch.testing.assert_close(graph(x, *constants), function(x))
+    assert not any(getattr(node.target, "__name__", "").split(".")[0].endswith("_") for node in graph.graph.nodes)
+
+
 def test_a_value_that_is_read_is_refused() -> None:
     with pytest.raises(RuntimeError, match="depends on the value of a tensor, in aten._local_scalar_dense"):
         trace(lambda x: [x * float(x.sum())], [torch.zeros(3)])

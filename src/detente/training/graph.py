@@ -86,8 +86,9 @@ class Graph:
 def trace(
     function: Callable[..., list[Tensor]], example: Sequence[Tensor]
 ) -> tuple[torch.fx.GraphModule, list[Tensor], list[Tensor]]:
-    """Return the graph of a function, without repeated operations; its inputs as fake tensors; and its constants.
+    """Return the graph of a function, its inputs as fake tensors, and its constants.
 
+    The graph changes nothing in place and repeats no operation.
     Constants, such as the parameters of frozen networks, are further inputs of the graph.
 
     Raises:
@@ -113,7 +114,16 @@ def trace(
             lifted[node.target].meta["val"] = mode.from_tensor(constants[-1])
         node.replace_all_uses_with(lifted[node.target])
         graph.graph.erase_node(node)
+    graph.recompile()
+    inputs = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
+    if _mutates(graph):  # first, because equal operations may be different ones after a change in place
+        graph = make_fx(torch.func.functionalize(graph, remove="mutations"))(*inputs)
     merged = torch.fx.GraphModule(graph, fx_graph_cse(graph.graph))
     merged.graph.eliminate_dead_code()
     merged.recompile()
-    return merged, [node.meta["val"] for node in merged.graph.nodes if node.op == "placeholder"], constants
+    return merged, inputs, constants
+
+
+def _mutates(graph: torch.fx.GraphModule) -> bool:
+    functions = (node.target for node in graph.graph.nodes if node.op == "call_function")
+    return any(isinstance(f, torch._ops.OpOverload) and f._schema.is_mutable for f in functions)  # noqa: SLF001
