@@ -6,6 +6,7 @@ are merged, several steps form one graph, and there are no guards to check at ru
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -101,7 +102,8 @@ def trace(
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     fakes = [mode.from_tensor(tensor) for tensor in example]
     try:
-        graph = make_fx(function)(*fakes)
+        with _without_one_dnn():
+            graph = make_fx(function)(*fakes)
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise RuntimeError(f"the step depends on the value of a tensor, in {error}") from error
     constants, lifted = [], {}
@@ -122,6 +124,17 @@ def trace(
     merged.graph.eliminate_dead_code()
     merged.recompile()
     return merged, inputs, constants
+
+
+@contextlib.contextmanager
+def _without_one_dnn() -> Iterator[None]:
+    """Trace no operation of oneDNN: inductor does not know the derivative of its LSTM."""
+    backend: Any = torch.backends.mkldnn
+    enabled, backend.enabled = backend.enabled, False
+    try:
+        yield
+    finally:
+        backend.enabled = enabled
 
 
 def _mutates(graph: torch.fx.GraphModule) -> bool:
