@@ -25,7 +25,7 @@ from torch import Tensor
 
 from detente.data.cache import cache, replace_file
 from detente.errors import InvalidValue
-from detente.training import one_dnn
+from detente.training import one_dnn, stored, thin_products
 
 # The C++ wrapper calls the kernels without Python in between.
 OPTIONS = {
@@ -34,6 +34,7 @@ OPTIONS = {
     "cpp_cache_precompile_headers": False,
     "cpp.vec_isa_ok": True,
 }
+PASSES = (one_dnn, stored, thin_products)  # modules that change a graph
 ENTRY = "inductor_entry_cpp"  # function of a library that inductor builds
 
 
@@ -120,7 +121,7 @@ def _record_of(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Path | 
     """Return the file that names the library of a graph; None without a folder to keep it in.
 
     Its name is a hash of the graph's operations, the shapes of its inputs, the versions of torch and Python, inductor's
-    options, the number of threads and the processor.
+    options, the number of threads, the processor, and the code that changes and compiles the graph.
     """
     from torch._inductor import config
 
@@ -132,8 +133,8 @@ def _record_of(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Path | 
         *[f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in inputs],
         f"{torch.__version__} {sys.version}",
         f"{sorted(config.save_config_portable().items(), key=str)} {OPTIONS}",
-        f"{torch.get_num_threads()} {one_dnn.pays()} {one_dnn.SMALLEST}",
-        one_dnn.processor(),
+        f"{torch.get_num_threads()} {one_dnn.pays()} {one_dnn.processor()}",
+        *[Path(file).read_text(encoding="utf-8") for file in (__file__, *[str(module.__file__) for module in PASSES])],
     ]
     return Path(folder) / "graphs" / hashlib.sha256("\n".join(content).encode()).hexdigest()
 
@@ -154,6 +155,8 @@ def _lowerable(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> torch.f
     from torch.fx.experimental.proxy_tensor import make_fx
 
     lowered = make_fx(graph, select_decomp_table())(*inputs)
+    thin_products.expand_thin_products(lowered)
+    stored.store_slow_numbers(lowered)
     if one_dnn.pays():
         one_dnn.use_one_dnn(lowered)
     lowered.graph.eliminate_dead_code()
