@@ -96,22 +96,19 @@ class Bound:
             [(owner, key, owner[key]) for name in buffers for owner, key in places[name]] if buffers else ()
         )
 
-    def __call__(
-        self, part: str, inputs: tuple[Any, ...], keywords: Mapping[str, Any], buffers: dict[str, Tensor]
-    ) -> tuple[Any, dict[str, Tensor]]:
-        """Return the output of the module or a part of it, and the buffers after the call; see `functional_call`."""
+    def hold(self, buffers: Mapping[str, Tensor]) -> None:
+        """Let the module hold the parameters, and copies of the buffers."""
         for owner, key, tensor, _ in self._slots:
             owner[key] = tensor
-        function = part_of(self._module, part) if part else self._module
-        if not buffers:
-            return function(*inputs, **keywords), buffers
         for name, buffer in buffers.items():
             copy = buffer.clone()  # BatchNorm updates in place
             for owner, key in self._places[name]:
                 owner[key] = copy
-        output = function(*inputs, **keywords)
-        last = {name: self._places[name][-1] for name in buffers}
-        return output, {name: owner[key] for name, (owner, key) in last.items()}
+
+    def held(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """Return the buffers that the module holds after a call."""
+        last = {name: self._places[name][-1] for name in names}
+        return {name: owner[key] for name, (owner, key) in last.items()}
 
     def release(self) -> None:
         """Give the module its own tensors back."""

@@ -11,6 +11,20 @@ from typing import Any
 from torch import Tensor
 
 
+class Entry:
+    """The place of a call's result.
+
+    Attributes:
+        result: the result; None until the call is made.
+    """
+
+    __slots__ = ("_inputs", "result")
+
+    def __init__(self, inputs: tuple[object, ...]) -> None:
+        self._inputs = inputs  # references keep the inputs alive, so that their ids stay unique
+        self.result: Any = None
+
+
 class ForwardCache:
     """Leaves of autograd's graph by vector, and results of module calls by leaf and inputs; keys are object identities.
 
@@ -24,7 +38,7 @@ class ForwardCache:
         self._players = set(players)
         self._leaves: dict[int, tuple[Tensor, Tensor]] = {}
         self.hits = 0  # results that were used again
-        self._calls: dict[tuple[int | str, ...], tuple[tuple[object, ...], Any]] = {}
+        self._calls: dict[tuple[int | str, ...], Entry] = {}
 
     def leaves(
         self, vectors: dict[str, Tensor], players: tuple[str, ...], as_leaf: Callable[[Tensor], Tensor]
@@ -38,16 +52,16 @@ class ForwardCache:
             points[name] = vector if entry is None else entry[1]
         return points
 
-    def get(self, leaf: Tensor, part: str, inputs: tuple[object, ...], compute: Callable[[], Any]) -> Any:
-        """Return `compute()`, or its earlier result for the same leaf, part of a module and input objects."""
-        if not any([leaf is entry for _, entry in self._leaves.values()]):
-            return compute()
+    def entry(self, leaf: Tensor, part: str, inputs: tuple[object, ...]) -> Entry | None:
+        """Return the place of the result for a leaf, a part of a module and input objects; None if it is not kept."""
+        if not any([leaf is kept for _, kept in self._leaves.values()]):
+            return None
         key = (id(leaf), part, *map(id, inputs))
-        if key in self._calls:
-            self.hits += 1
-        else:
-            self._calls[key] = inputs, compute()  # references keep the inputs alive, so that their ids stay unique
-        return self._calls[key][1]
+        entry = self._calls.get(key)
+        if entry is None:
+            entry = self._calls[key] = Entry(inputs)
+        self.hits += entry.result is not None
+        return entry
 
     def moved(self, player: str, vector: Tensor) -> None:
         """Remove a player's old vector, which may be overwritten soon, and all results computed from it."""
