@@ -263,7 +263,7 @@ def _recorded(
     with torch.enable_grad(), seeded(seed, torch.device("cpu"), game.sources):
         leaves = as_leaves(vectors, game.players)
         net = game._net(leaves, buffers, record=record)
-        game._evaluate(net, game.with_step(batch, torch.zeros((), dtype=torch.int64)), game.players)
+        game._terms(net, game.with_step(batch, torch.zeros((), dtype=torch.int64)), game.players)
     return calls
 
 
