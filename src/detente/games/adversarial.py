@@ -212,11 +212,12 @@ class Adversarial(Networks):
         parts = at_step(self.objective, self.penalties, batch, net.memory, self.scheduled, real.dtype)
         latents = batch["latent"].to(net._vectors["generator"].dtype)
         fake = net.generator(latents, *self._conditioning(batch, "fake")).to(real.dtype)
-        losses: dict[str, list[Tensor]] = {}
+        by_strength: list[dict[str, Tensor]] = []
         for strength in self._strengths(net, batch, real.dtype):
-            for name, loss in self._losses_at(net, real, fake, batch, strength, players, *parts).items():
-                losses.setdefault(name, []).append(loss)
-        return {name: {"": same[0] if len(same) == 1 else torch.stack(same).mean(0)} for name, same in losses.items()}
+            by_strength.append(self._losses_at(net, real, fake, batch, strength, players, *parts))
+        if len(by_strength) == 1:
+            return {name: {"": loss} for name, loss in by_strength[0].items()}
+        return {name: {"": torch.stack([losses[name] for losses in by_strength]).mean(0)} for name in by_strength[0]}
 
     def _losses_at(
         self,

@@ -100,7 +100,7 @@ class Bound:
         """Let the module hold the parameters, and copies of the buffers."""
         for owner, key, tensor, _ in self._slots:
             owner[key] = tensor
-        for name, buffer in buffers.items():
+        for name, buffer in buffers.items() if buffers else ():
             copy = buffer.clone()  # BatchNorm updates in place
             for owner, key in self._places[name]:
                 owner[key] = copy

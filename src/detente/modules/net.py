@@ -178,7 +178,7 @@ class PlayerCall:
             if binding is not None:
                 binding.hold(buffers)
                 output = (part_of(module, part) if part else module)(*inputs, **keywords)
-                buffers = binding.held(buffers)
+                buffers = binding.held(buffers) if buffers else buffers
             else:
                 views = partial(net._views_of, player)
                 output, buffers = call_part(module, part, layout, vector, views, buffers, inputs, keywords, settings)

@@ -36,9 +36,9 @@ class ForwardCache:
 
     def __init__(self, players: tuple[str, ...]) -> None:
         self._players = set(players)
-        self._leaves: dict[int, tuple[Tensor, Tensor]] = {}
+        self._leaves: dict[int, tuple[Tensor, Tensor]] = {}  # by vector
+        self._calls: dict[int, dict[tuple[int | str, ...], Entry]] = {}  # by leaf
         self.hits = 0  # results that were used again
-        self._calls: dict[tuple[int | str, ...], Entry] = {}
 
     def leaves(
         self, vectors: dict[str, Tensor], players: tuple[str, ...], as_leaf: Callable[[Tensor], Tensor]
@@ -48,23 +48,27 @@ class ForwardCache:
         for name, vector in vectors.items():
             entry = self._leaves.get(id(vector))
             if entry is None and (name in self._players or name in players):
-                entry = self._leaves[id(vector)] = vector, as_leaf(vector)
+                leaf = as_leaf(vector)
+                entry = self._leaves[id(vector)] = vector, leaf
+                self._calls[id(leaf)] = {}
             points[name] = vector if entry is None else entry[1]
         return points
 
     def entry(self, leaf: Tensor, part: str, inputs: tuple[object, ...]) -> Entry | None:
-        """Return the place of the result for a leaf, a part of a module and input objects; None if it is not kept."""
-        if not any([leaf is kept for _, kept in self._leaves.values()]):
+        """Return the place of the result for a leaf, a part of a module and input objects; None for other vectors."""
+        calls = self._calls.get(id(leaf))
+        if calls is None:
             return None
-        key = (id(leaf), part, *map(id, inputs))
-        entry = self._calls.get(key)
+        key = (part, *map(id, inputs))
+        entry = calls.get(key)
         if entry is None:
-            entry = self._calls[key] = Entry(inputs)
-        self.hits += entry.result is not None
+            entry = calls[key] = Entry(inputs)
+        elif entry.result is not None:
+            self.hits += 1
         return entry
 
     def moved(self, player: str, vector: Tensor) -> None:
         """Remove a player's old vector, which may be overwritten soon, and all results computed from it."""
         self._players.discard(player)
         _, leaf = self._leaves.pop(id(vector), (None, None))
-        self._calls = {key: entry for key, entry in self._calls.items() if key[0] != id(leaf)}
+        self._calls.pop(id(leaf), None)
