@@ -79,26 +79,24 @@ class Bound:
     """A module that holds other tensors from call to call, until `release`.
 
     Args:
-        module: the module.
-        places: the places of its tensors.
+        places: the places of the module's tensors.
         tensors: parameters by name, the same in all calls.
         buffers: names of the tensors that each call gets anew.
     """
 
-    def __init__(
-        self, module: nn.Module, places: Places, tensors: Mapping[str, Tensor], buffers: Iterable[str]
-    ) -> None:
-        self._module, self._places = module, places
-        self._slots = [
-            (owner, key, tensor, owner[key]) for name, tensor in tensors.items() for owner, key in places[name]
-        ]
-        self._original = (
-            [(owner, key, owner[key]) for name in buffers for owner, key in places[name]] if buffers else ()
-        )
+    def __init__(self, places: Places, tensors: Mapping[str, Tensor], buffers: Iterable[str]) -> None:
+        self._places, self._slots, self._original = places, [], []
+        for name, tensor in tensors.items():
+            for owner, key in places[name]:
+                self._slots.append((owner, key, tensor))
+                self._original.append((owner, key, owner[key]))
+        for name in buffers:
+            for owner, key in places[name]:
+                self._original.append((owner, key, owner[key]))
 
     def hold(self, buffers: Mapping[str, Tensor]) -> None:
         """Let the module hold the parameters, and copies of the buffers."""
-        for owner, key, tensor, _ in self._slots:
+        for owner, key, tensor in self._slots:
             owner[key] = tensor
         for name, buffer in buffers.items() if buffers else ():
             copy = buffer.clone()  # BatchNorm updates in place
@@ -112,8 +110,6 @@ class Bound:
 
     def release(self) -> None:
         """Give the module its own tensors back."""
-        for owner, key, _, original in self._slots:
-            owner[key] = original
         for owner, key, original in self._original:
             owner[key] = original
 
@@ -129,10 +125,9 @@ def bound(module: nn.Module, tensors: Mapping[str, Tensor], buffers: Iterable[st
     places, containers = _held(module)
     if places is None or containers:
         return None
-    for name, tensor in tensors.items():
-        owner, key = places[name][0]
-        return Bound(module, places, tensors, buffers) if owner[key].device == tensor.device else None
-    return None
+    name, tensor = next(iter(tensors.items()))
+    owner, key = places[name][0]
+    return Bound(places, tensors, buffers) if owner[key].device == tensor.device else None
 
 
 def device_of(module: nn.Module, name: str) -> torch.device:
