@@ -326,7 +326,7 @@ class Networks(Game):
             }
         return self.evaluation_memo[key]
 
-    def _terms(self, net: Net, batch: Batch, players: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    def _terms(self, net: Net, batch: Batch, players: tuple[str, ...]) -> dict[str, Any]:
         """Return the named terms of each of `players` at the point of `net`; a loss without terms is named ""."""
         step, nested = batch.get("t", _FIRST), self.form.unflatten(batch)
         try:

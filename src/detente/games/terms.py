@@ -88,15 +88,18 @@ def _as_scalar(source: str, name: str, value: Any) -> Any:
     return value
 
 
-def with_sums(terms: Mapping[str, Mapping[str, Any]], vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def with_sums(terms: Mapping[str, Tensor | Mapping[str, Any]], vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return each player's loss, the sum of its terms in their order, and its named terms as "player.term".
 
     Args:
-        terms: each player's terms: tensors, (), or numbers, which become tensors like the player's vector.
+        terms: each player's loss, or its terms: tensors, (), or numbers, which become tensors like its vector.
         vectors: each player's vector.
     """
     losses: dict[str, Tensor] = {}
     for player, named in terms.items():
+        if isinstance(named, Tensor):
+            losses[player] = named
+            continue
         like = vectors[player]
         values = [value if isinstance(value, Tensor) else like.new_tensor(float(value)) for value in named.values()]
         losses[player] = values[0] if len(values) == 1 else reduce(operator.add, values)

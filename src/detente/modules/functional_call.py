@@ -80,23 +80,19 @@ class Bound:
 
     Args:
         places: the places of the module's tensors.
-        tensors: parameters by name, the same in all calls.
+        slots: for each parameter the owner and the key of its place, the tensor to hold there, and the module's own.
         buffers: names of the tensors that each call gets anew.
     """
 
-    def __init__(self, places: Places, tensors: Mapping[str, Tensor], buffers: Iterable[str]) -> None:
-        self._places, self._slots, self._original = places, [], []
-        for name, tensor in tensors.items():
-            for owner, key in places[name]:
-                self._slots.append((owner, key, tensor))
-                self._original.append((owner, key, owner[key]))
-        for name in buffers:
-            for owner, key in places[name]:
-                self._original.append((owner, key, owner[key]))
+    def __init__(self, places: Places, slots: list[tuple[Any, str, Tensor, Tensor]], buffers: Iterable[str]) -> None:
+        self._places, self._slots = places, slots
+        self._original = (
+            [(owner, key, owner[key]) for name in buffers for owner, key in places[name]] if buffers else ()
+        )
 
     def hold(self, buffers: Mapping[str, Tensor]) -> None:
         """Let the module hold the parameters, and copies of the buffers."""
-        for owner, key, tensor in self._slots:
+        for owner, key, tensor, _ in self._slots:
             owner[key] = tensor
         for name, buffer in buffers.items() if buffers else ():
             copy = buffer.clone()  # BatchNorm updates in place
@@ -110,6 +106,8 @@ class Bound:
 
     def release(self) -> None:
         """Give the module its own tensors back."""
+        for owner, key, _, original in self._slots:
+            owner[key] = original
         for owner, key, original in self._original:
             owner[key] = original
 
@@ -125,9 +123,9 @@ def bound(module: nn.Module, tensors: Mapping[str, Tensor], buffers: Iterable[st
     places, containers = _held(module)
     if places is None or containers:
         return None
-    name, tensor = next(iter(tensors.items()))
-    owner, key = places[name][0]
-    return Bound(places, tensors, buffers) if owner[key].device == tensor.device else None
+    slots = [(owner, key, tensor, owner[key]) for name, tensor in tensors.items() for owner, key in places[name]]
+    _, _, tensor, original = slots[0]
+    return Bound(places, slots, buffers) if original.device == tensor.device else None
 
 
 def device_of(module: nn.Module, name: str) -> torch.device:
