@@ -53,10 +53,8 @@ class Form:
         Raises:
             InvalidValue: entries are missing.
         """
-        if self._is_flat and type(batch) is dict:
-            tensors = {name: batch.get(name) for name in self.names}
-            if all([type(tensor) is Tensor for tensor in tensors.values()]):
-                return tensors
+        if self._is_flat and type(batch) is dict and all([type(batch.get(name)) is Tensor for name in self.names]):
+            return {name: batch[name] for name in self.names}
         entries: dict[str, Any] = {}
 
         def add(path: str, value: Any) -> None:
