@@ -46,13 +46,13 @@ class Perceptron(nn.Module):
 
 
 def losses(net, batch):
-    """The non-saturating losses with R1, a penalty on the discriminator's slope at real rows."""
+    """The non-saturating losses with R1, a penalty on the discriminator's gradient at real rows."""
     label = batch["label"]
     fake = net.generator(batch["latent"], label)
     return {
         "generator": lambda: softplus(-net.discriminator(fake, label)).mean(),
-        "discriminator": {  # the slope first, whose call of the discriminator the scores of real rows share
-            "r1": lambda: 0.05 * net.discriminator.slope(batch["columns"], label).square().mean(),
+        "discriminator": {  # the gradient first, whose call of the discriminator the scores of real rows share
+            "r1": lambda: 0.05 * net.discriminator.gradient(batch["columns"], label).square().sum(1).mean(),
             "real": lambda: softplus(-net.discriminator(batch["columns"], label)).mean(),
             "fake": lambda: softplus(net.discriminator(fake, label)).mean(),
         },

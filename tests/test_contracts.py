@@ -235,7 +235,10 @@ GAMES: dict[str, Callable[[], Game]] = {
 }
 
 # Whose cost is not the number of gradients that are counted here.
-DIFFERENTIATED_TOGETHER = {"method sgan", "method simplified_sgan", "scheme sgan", "scheme sgan, consensus"}
+DIFFERENTIATED_TOGETHER = {f"method {name}" for name in ("sgan", "simplified_sgan", "weight_shared_sgan")} | {
+    "scheme sgan",
+    "scheme sgan, consensus",
+}
 STOP_EARLY = {  # conjugate gradients, for which the cost is a bound; the fields' own tests count without stopping
     triple
     for name in ("competitive", "adaptive_competitive", "follow_the_ridge")

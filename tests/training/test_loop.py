@@ -25,6 +25,7 @@ from detente.schemes.simultaneous import Simultaneous
 from detente.training.loop import Tick, initial_progress, train
 from detente.training.run import Run
 from detente.training.step import draw
+from detente.training.stepper import Stepper
 from tests.training.small_runs import assert_same_bits, carried, last, ring
 
 PACKAGE = Path(detente.__file__).parent
@@ -207,22 +208,60 @@ def test_a_run_that_cannot_be_is_refused_with_its_field(settings: dict[str, Any]
 
 
 class Counted(torch.nn.Linear):
-    """A layer that counts the frames of this library on the stack when its forward is called in a step."""
+    """A layer that notes the frames and files of this library on the stack when its forward is called in a step."""
 
-    depths: set[int] = set()
+    depths: set[tuple[int, int]] = set()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        names = [(Path(frame.filename), frame.name) for frame in traceback.extract_stack()]
-        ours = [name for path, name in names if path.is_relative_to(PACKAGE)]
-        if "_advance" in ours:
-            self.depths.add(len(ours) - ours.index("_advance") + 1)
+        frames = [(Path(frame.filename), frame.name) for frame in traceback.extract_stack()]
+        ours = [(path.relative_to(PACKAGE).as_posix(), name) for path, name in frames if path.is_relative_to(PACKAGE)]
+        advance, step = ("training/loop.py", "_advance"), ("training/stepper.py", "step")
+        if advance in ours or step in ours:
+            path = ours[ours.index(advance) - 1 :] if advance in ours else ours[ours.index(step) :]  # from `_ticks` on
+            self.depths.add((len(path), len({file for file, _ in path})))
         return super().forward(x)
 
 
-def test_few_frames_lie_between_train_and_a_networks_forward() -> None:
-    points = torch.randn(32, 2, generator=torch.Generator().manual_seed(0))
-    game = detente.Adversarial(partial(Counted, 3, 2), partial(Counted, 2, 1), points, latent=3, batch=8)
+POINTS = torch.randn(32, 2, generator=torch.Generator().manual_seed(0))
+
+
+def counted(**settings: Any) -> Game:
+    return detente.Adversarial(partial(Counted, 3, 2), partial(Counted, 2, 1), POINTS, latent=3, batch=8, **settings)
+
+
+def counted_networks() -> Game:
+    def losses(net: Any, batch: Any) -> dict[str, Any]:
+        fake = net.generator(batch["real"])
+        return {
+            "generator": lambda: -net.discriminator(fake).mean(),
+            "discriminator": lambda: net.discriminator(fake).mean() - net.discriminator(batch["real"]).mean(),
+        }
+
+    players = {"generator": partial(Counted, 2, 2), "discriminator": partial(Counted, 2, 1)}
+    return detente.Networks(players, losses, POINTS, batch=8)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "frames", "files"),
+    [
+        ("alternating", counted, 11, 9),
+        ("simultaneous", counted, 11, 9),
+        ("extragradient", counted, 11, 9),
+        ("consensus", counted, 11, 9),
+        ("alternating", counted_networks, 11, 9),
+        ("lookahead", counted, 12, 10),  # a scheme in a scheme
+        ("svrg", partial(counted, fixed_latents=True), 12, 9),  # the snapshot; 11 in a step
+        ("sgan", counted, 19, 11),  # all pairs in one mapped step, each with the scheme of a pair
+    ],
+)
+def test_few_frames_lie_between_train_and_a_networks_forward(
+    name: str, make: Callable[[], Game], frames: int, files: int
+) -> None:
+    game, method = make(), methods.names()[name]()
     Counted.depths.clear()
-    for _ in train(Run(game, methods.alternating(), steps=1)):
+    for _ in train(Run(game, method, steps=1)):
         pass
-    assert max(Counted.depths) <= 18
+    assert Counted.depths
+    Stepper(game, method).step()
+    assert max(frame_count for frame_count, _ in Counted.depths) <= frames
+    assert max(file_count for _, file_count in Counted.depths) <= files

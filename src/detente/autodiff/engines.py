@@ -7,7 +7,6 @@ inside `vmap`, where autograd's graph cannot be used.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from functools import wraps
@@ -109,31 +108,45 @@ def taped_gradients(
     buffers: Buffers,
     batch: Batch,
     players: tuple[str, ...],
-    differentiable: bool,
-    forms: AbstractContextManager | None = None,
-    keep: bool = False,
 ) -> Evaluation:
-    """Return the blocks of `players` from one forward pass, on autograd's graph if `differentiable`.
-
-    The graph is freed, unless the blocks are part of it or `keep` is set. `forms` is a context for the forward pass.
-    """
-    with exact(game, differentiable, forms):
+    """Return the blocks of `players` from one forward pass, on autograd's graph, so that they can be differentiated."""
+    with exact(game, True):
         losses, new_buffers = game.losses(vectors, buffers, batch, players)
+    return Evaluation(gradients_of(game, losses, vectors, players, differentiable=True), losses, new_buffers)
+
+
+def gradients_of(
+    game: Game,
+    losses: Mapping[str, Tensor],
+    leaves: Vectors,
+    players: tuple[str, ...],
+    differentiable: bool = False,
+    keep: bool = False,
+) -> Vectors:
+    """Return the gradient of each player's loss with respect to its own vector, (n_i,).
+
+    Args:
+        game: the game.
+        losses: losses of `players` on autograd's graph, computed within `exact`.
+        leaves: the vectors from which they were computed.
+        players: players whose gradients are returned.
+        differentiable: whether the gradients are part of the graph.
+        keep: whether the graph is kept although they are not.
+    """
     require_differentiable(game, losses.values(), differentiable)
-    blocks: Vectors = {}
     if not differentiable and (pair := _opponents(losses, players)):
         mover, other = pair
-        columns = [vectors[mover], vectors[other]]
-        block, opposed = gradients(losses[other], columns, keep)
+        block, opposed = gradients(losses[other], [leaves[mover], leaves[other]], keep)
         blocks = {mover: -block, other: opposed}
-        return Evaluation({name: blocks[name] for name in players}, losses, new_buffers)
+        return {name: blocks[name] for name in players}
+    blocks: Vectors = {}
     for name in players:
         if not losses[name].requires_grad:  # a loss that the player cannot change
-            blocks[name] = torch.zeros_like(vectors[name])
+            blocks[name] = torch.zeros_like(leaves[name])
             continue
         retain = differentiable or keep or name != players[-1]
-        (blocks[name],) = gradients(losses[name], [vectors[name]], retain, differentiable)
-    return Evaluation(blocks, losses, new_buffers)
+        (blocks[name],) = gradients(losses[name], [leaves[name]], retain, differentiable)
+    return blocks
 
 
 def _opponents(losses: Mapping[str, Tensor], players: tuple[str, ...]) -> tuple[str, str] | None:
@@ -185,5 +198,5 @@ def taped_field(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch) ->
     """Return the blocks of v of all players on autograd's graph, and the leaves that they depend on."""
     with torch.enable_grad():
         leaves = as_leaves(vectors, game.players)
-        blocks = taped_gradients(game, leaves, buffers, batch, game.players, differentiable=True).field
+        blocks = taped_gradients(game, leaves, buffers, batch, game.players).field
     return [blocks[name] for name in game.players], [leaves[name] for name in game.players]

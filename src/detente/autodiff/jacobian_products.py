@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,6 +16,7 @@ from detente.autodiff.engines import (
     Evaluation,
     as_leaves,
     functional_gradients,
+    gradients_of,
     is_transformed,
     off_graph,
     products_with_rows,
@@ -21,15 +24,15 @@ from detente.autodiff.engines import (
     taped_field,
     taped_gradients,
 )
-from detente.autodiff.exact_derivatives import refusing
+from detente.autodiff.exact_derivatives import exact, refusing
 from detente.autodiff.field import vector_field
 from detente.autodiff.over_ranks import evaluation_over_ranks, vectors_over_ranks, with_vectors_over_ranks
+from detente.autodiff.tracing import recording
 from detente.game import Batch, Buffers, Game, Vectors
 from detente.ranks import mean_over_ranks, own_part
 from detente.shortcuts.batch_norm import batch_norm_in_closed_form
 
 
-@refused_by_name
 def vector_jacobian(
     game: Game,
     vectors: Vectors,
@@ -39,6 +42,7 @@ def vector_jacobian(
     players: tuple[str, ...] | None = None,
     columns: tuple[str, ...] | None = None,
     parts: bool = False,
+    over_ranks: bool = True,
     *,
     wanted: tuple[str, ...] | None = None,
 ) -> tuple[Evaluation, Vectors]:
@@ -53,64 +57,59 @@ def vector_jacobian(
         players: rows of J: players whose blocks of v are differentiated (default: all).
         columns: columns of J: players with respect to whose vectors v is differentiated (default: all).
         parts: whether each rank gets only its part of v and Jᵀu if ranks divide memory; see `detente.ranks.own_part`.
+        over_ranks: whether ranks return the mean over all of them, or each what it finds on its own rows, of a given u.
     """
     if wanted is not None:
-        warnings.warn("`wanted` is now `columns`; the old name goes with the next release", DeprecationWarning, 3)
+        warnings.warn("`wanted` is now `columns`; the old name goes with the next release", DeprecationWarning, 2)
         columns = wanted
-    players, columns = players or game.players, columns or game.players
-    batches = parts_of(game, batch)
-    if len(batches) == 1:
-        evaluation, product = _vector_jacobian(game, vectors, buffers, batches[0][0], cotangent, players, columns)
-        if cotangent is not None:
-            return with_vectors_over_ranks(evaluation, product, parts)
-        if parts:  # v is already that of all ranks, since it was u
-            evaluation = replace(evaluation, field={name: own_part(v) for name, v in evaluation.field.items()})
-        return evaluation, vectors_over_ranks(product, parts)
-    # Every part is multiplied by the u of the whole batch, so v(x) must be computed first, in an additional pass.
-    u = cotangent or vector_field(game, vectors, buffers, batch, players).field
-    evaluate = lambda part: _vector_jacobian(game, vectors, buffers, part, u, players, columns)  # noqa: E731
-    return with_vectors_over_ranks(*averaged(evaluate, batches), parts)
+    players, columns, settings = players or game.players, columns or game.players, game.evaluation_settings
+    if len(batches := parts_of(game, batch)) > 1:
+        # Every part is multiplied by the u of the whole batch, so v(x) must be computed first, in an additional pass.
+        u, unsplit = cotangent, game.with_settings(replace(settings, accumulate=1))
+        u = u or vector_field(game, vectors, buffers, batch, players).field
+        of_rows = partial(vector_jacobian, cotangent=u, players=players, columns=columns, over_ranks=False)
+        evaluate = lambda part: of_rows(unsplit, vectors, buffers, part)  # noqa: E731
+        return with_vectors_over_ranks(*averaged(evaluate, batches), parts)
+    with refusing(game):
+        if is_transformed(*vectors.values()):
 
+            def blocks_at(point: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
+                return functional_gradients(game, {**vectors, **point}, buffers, batch, players)
 
-def _vector_jacobian(
-    game: Game,
-    vectors: Vectors,
-    buffers: Buffers,
-    batch: Batch,
-    cotangent: Vectors | None,
-    players: tuple[str, ...],
-    columns: tuple[str, ...],
-) -> tuple[Evaluation, Vectors]:
-    """Return v(x) and J(x)ᵀ u of a batch that is not split; see `vector_jacobian`.
+            blocks, pull, (losses, new_buffers) = torch.func.vjp(  # pyright: ignore[reportAssignmentType]
+                blocks_at, {name: vectors[name] for name in columns}, has_aux=True
+            )
+            evaluation = Evaluation(blocks, losses, new_buffers)
+        else:
+            with recording(True):
+                leaves = as_leaves(vectors, tuple(dict.fromkeys((*players, *columns))))
+                with exact(game, True, _closed_forms(game, vectors)):
+                    losses, new_buffers = game.losses(leaves, buffers, batch, players)
+                blocks = gradients_of(game, losses, leaves, players, differentiable=True)
 
-    Over ranks, J and the v of a given u are those of this rank's rows; without u, v and u are those of the whole batch.
-    """
-    if is_transformed(*vectors.values()):
+            def pull(u: Vectors) -> tuple[Vectors]:
+                cotangents = [block.detach() for block in u.values()]
+                products = products_with_rows([*blocks.values()], [leaves[name] for name in columns], cotangents)
+                return (dict(zip(columns, products, strict=True)),)
 
-        def blocks_at(point: Vectors) -> tuple[Vectors, tuple[dict[str, Tensor], Buffers]]:
-            return functional_gradients(game, {**vectors, **point}, buffers, batch, players)
-
-        blocks, pull, (losses, new_buffers) = torch.func.vjp(  # pyright: ignore[reportAssignmentType]
-            blocks_at, {name: vectors[name] for name in columns}, has_aux=True
-        )
-        evaluation = Evaluation(blocks, losses, new_buffers)
+            evaluation = off_graph(Evaluation(blocks, losses, new_buffers))
         if cotangent is None:
             evaluation = evaluation_over_ranks(evaluation)
         (product,) = pull({name: (cotangent or evaluation.field)[name] for name in players})
+    if not over_ranks:
         return evaluation, product
-    with torch.enable_grad():
-        leaves = as_leaves(vectors, tuple(dict.fromkeys((*players, *columns))))
-        on_cpu = all(vector.device.type == "cpu" for vector in vectors.values())  # where the closed form is faster
-        use = on_cpu and "batch_norm" in game.evaluation_settings.shortcuts
-        forms = batch_norm_in_closed_form(getattr(game, "modules", None)) if use else None
-        evaluation = taped_gradients(game, leaves, buffers, batch, players, True, forms)
-        rows = [evaluation.field[name] for name in players]
-        evaluation = off_graph(evaluation)
-        if cotangent is None:
-            evaluation = evaluation_over_ranks(evaluation)
-        cotangents = [(cotangent or evaluation.field)[name].detach() for name in players]
-        product = products_with_rows(rows, [leaves[name] for name in columns], cotangents)
-    return evaluation, dict(zip(columns, product, strict=True))
+    if cotangent is not None:
+        return with_vectors_over_ranks(evaluation, product, parts)
+    if parts:  # v is already that of all ranks, since it was u
+        evaluation = replace(evaluation, field={name: own_part(v) for name, v in evaluation.field.items()})
+    return evaluation, vectors_over_ranks(product, parts)
+
+
+def _closed_forms(game: Game, vectors: Vectors) -> AbstractContextManager | None:
+    """Return a context with closed forms of derivatives, which are faster on a CPU; None if they may not be used."""
+    on_cpu = all(vector.device.type == "cpu" for vector in vectors.values())
+    use = on_cpu and "batch_norm" in game.evaluation_settings.shortcuts
+    return batch_norm_in_closed_form(getattr(game, "modules", None)) if use else None
 
 
 @refused_by_name
@@ -174,7 +173,7 @@ def linearization(
         return evaluation_over_ranks(Evaluation(blocks, losses, new_buffers)), mapped
     with torch.enable_grad():
         leaves = as_leaves(vectors, names)
-        evaluation = taped_gradients(game, leaves, buffers, batch, names, differentiable=True)
+        evaluation = taped_gradients(game, leaves, buffers, batch, names)
 
     def taped(u: Vectors, columns_for: tuple[str, ...]) -> Vectors:
         rows = [evaluation.field[name] for name in u]
@@ -210,7 +209,7 @@ def field_products(game: Game, vectors: Vectors, buffers: Buffers, batch: Batch)
         return result, *_pair_over_ranks(backward, pull(result.field)[0])
     with torch.enable_grad():
         leaves = as_leaves(vectors, names)
-        evaluation = taped_gradients(game, leaves, buffers, batch, names, differentiable=True)
+        evaluation = taped_gradients(game, leaves, buffers, batch, names)
         rows, columns = [evaluation.field[name] for name in names], [leaves[name] for name in names]
         result = evaluation_over_ranks(off_graph(evaluation))
         v = [result.field[name] for name in names]

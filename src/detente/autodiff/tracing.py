@@ -27,6 +27,7 @@ class recording:  # noqa: N801, a context like those of torch, which take three 
 
 def is_eager(*tensors: Tensor) -> bool:
     """Whether these tensors are ordinary: not mapped, not being traced, not tracked by autograd."""
-    if get_proxy_mode() is not None or any(map(_is_mapped, tensors)):
+    traced = torch._C._len_torch_dispatch_stack() and get_proxy_mode() is not None  # the first is faster
+    if traced or any(map(_is_mapped, tensors)):
         return False
     return not torch.is_grad_enabled() or not any([tensor.requires_grad for tensor in tensors])

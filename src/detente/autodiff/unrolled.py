@@ -71,7 +71,7 @@ def unrolled_gradient(
             if mapped:
                 blocks, (losses, new_buffers) = functional_gradients(game, point, buffers, batch, (opponent,))
             else:
-                evaluation = taped_gradients(game, point, buffers, batch, (opponent,), differentiable=True)
+                evaluation = taped_gradients(game, point, buffers, batch, (opponent,))
                 blocks, losses, new_buffers = evaluation.field, evaluation.losses, evaluation.buffers
             if (current := ranks()) is not None:  # on the graph, since the other ranks' rows move the opponent too
                 blocks = {opponent: sum_over_ranks(blocks[opponent]) / current.count}

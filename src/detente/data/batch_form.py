@@ -53,6 +53,8 @@ class Form:
         Raises:
             InvalidValue: entries are missing.
         """
+        if self._is_flat and type(batch) is dict and all([type(batch.get(name)) is Tensor for name in self.names]):
+            return {name: batch[name] for name in self.names}
         entries: dict[str, Any] = {}
 
         def add(path: str, value: Any) -> None:
@@ -67,6 +69,8 @@ class Form:
 
     def unflatten(self, tensors: Mapping[str, Tensor]) -> Any:
         """Return the nested batch; None takes the place of text."""
+        if self._is_flat:
+            return {name: tensors[name] for name in self.names}
         return _map(lambda _, name: tensors[name] if name else None, self.template)
 
     @cached_property
@@ -75,6 +79,11 @@ class Form:
         names: list[str] = []
         _map(lambda _, name: names.append(name), self.template)
         return [name for name in names if name]
+
+    @cached_property
+    def _is_flat(self) -> bool:
+        """Whether batches are dictionaries of numbers by the names that they have here; most are."""
+        return isinstance(self.template, Mapping) and all(key == name for key, name in self.template.items())
 
     def __str__(self) -> str:
         """Return the kind of the batch and its entries."""

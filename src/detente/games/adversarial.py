@@ -206,16 +206,15 @@ class Adversarial(Networks):
             complete_batch["seed"] = torch.randint(2**62, (), generator=generator, device=generator.device)
         return complete_batch
 
-    def _evaluate(self, net: Net, batch: Batch, players: tuple[str, ...]) -> dict[str, Tensor]:
-        """Return the losses of `players`; scores that they do not need are not computed."""
+    def _terms(self, net: Net, batch: Batch, players: tuple[str, ...]) -> dict[str, Any]:
+        """Return the losses of `players`, without terms; scores that they do not need are not computed."""
         real = batch["real"].to(net._vectors["discriminator"].dtype)
-        objective, penalties = at_step(self.objective, self.penalties, batch, net.memory, self.scheduled, real.dtype)
+        parts = at_step(self.objective, self.penalties, batch, net.memory, self.scheduled, real.dtype)
         latents = batch["latent"].to(net._vectors["generator"].dtype)
         fake = net.generator(latents, *self._conditioning(batch, "fake")).to(real.dtype)
-        by_strength = [
-            self._losses_at(net, real, fake, batch, strength, players, objective, penalties)
-            for strength in self._strengths(net, batch, real.dtype)
-        ]
+        by_strength: list[dict[str, Tensor]] = []
+        for strength in self._strengths(net, batch, real.dtype):
+            by_strength.append(self._losses_at(net, real, fake, batch, strength, players, *parts))
         if len(by_strength) == 1:
             return by_strength[0]
         return {name: torch.stack([losses[name] for losses in by_strength]).mean(0) for name in by_strength[0]}

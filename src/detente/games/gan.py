@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from detente.games.adversarial import Adversarial
 from detente.games.networks import Networks
 from detente.games.scores import mean_of_maps
 from detente.modules.calling import evaluating
-from detente.modules.net import Call, Net
+from detente.modules.net import Call
 from detente.modules.randomness import seeded
 
 Inputs = tuple[Any, ...]
@@ -136,12 +137,14 @@ class Gan:
         game = copy.copy(self.game)
         vars(game).pop("evaluation_memo", None)  # of a game with these losses
 
-        def net(vectors: Vectors, buffers: Buffers, **options: Any) -> Net:
-            frozen = game._frozen_on(next(iter(vectors.values())).device) if game.frozen else {}
-            parts = (game.modules, game.layouts, vectors, buffers, game._module_settings, frozen, game.members)
-            return _Rescored(self, change, *parts, **options)
+        def rescored(player: str, call: Call, outputs: Any) -> Any:
+            if player != self.discriminator or call.part != self.discriminator_part:
+                return outputs
+            score = None if isinstance(self.game, Adversarial) else self.score_of(outputs)
+            replaced = lambda x: change(call.inputs[0], x) if score is None or x is score else x  # noqa: E731
+            return tree_map_only(Tensor, replaced, outputs)
 
-        vars(game)["_net"] = net
+        vars(game)["_net"] = partial(game._net, change=rescored)
         return game
 
     def real(self, count: int, generator: torch.Generator) -> Tensor:
@@ -164,23 +167,6 @@ class Gan:
         if not self.game.stochastic:
             return nullcontext()
         return seeded(int(torch.randint(2**62, (), generator=generator)), torch.device("cpu"), self.game.sources)
-
-
-class _Rescored(Net):
-    """The players, with other scores."""
-
-    def __init__(self, gan: Gan, change: Callable[[Tensor, Tensor], Tensor], *parts: Any, **options: Any) -> None:
-        super().__init__(*parts, **options)
-        self._gan, self._change = gan, change
-
-    def call(self, player: str, call: Call, update: bool = True) -> Any:
-        outputs = super().call(player, call, update)
-        if player != self._gan.discriminator or call.part != self._gan.discriminator_part:
-            return outputs
-        if isinstance(self._gan.game, Adversarial):
-            return tree_map_only(Tensor, lambda x: self._change(call.inputs[0], x), outputs)
-        score = self._gan.score_of(outputs)
-        return tree_map_only(Tensor, lambda x: self._change(call.inputs[0], x) if x is score else x, outputs)
 
 
 def gan_of(game: Game) -> Gan:
@@ -277,7 +263,7 @@ def _recorded(
     with torch.enable_grad(), seeded(seed, torch.device("cpu"), game.sources):
         leaves = as_leaves(vectors, game.players)
         net = game._net(leaves, buffers, record=record)
-        game._evaluate(net, game.with_step(batch, torch.zeros((), dtype=torch.int64)), game.players)
+        game._terms(net, game.with_step(batch, torch.zeros((), dtype=torch.int64)), game.players)
     return calls
 
 

@@ -153,7 +153,6 @@ class Networks(Game):
         self.frozen = {name: frozen_copy(name, helper) for name, helper in frozen.items()}
         self.members = members_of(players, sides)
         self._losses, self._show, self.scheduled = losses, show, takes_step(losses)
-        self._arguments = 2 + self.scheduled
         for name, function in project.items():
             require(name in players and callable(function), "project", name, f"functions for {', '.join(players)}")
         self._project = project
@@ -247,13 +246,13 @@ class Networks(Game):
         for step in (_FIRST, _LATER):  # some players may play later
             if not any(map(has_lazy_layers, modules.values())):
                 break
-            batch = self.form.unflatten(self.complete(self._example(), generator))
+            batch = {**self.complete(self._example(), generator), "t": step}
             seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
             with ExitStack() as stack, seeded(seed, torch.device("cpu")):
                 for module in modules.values():
                     stack.enter_context(evaluating(module))
                 net = cast(Net, DirectNet(modules, self.members, self.frozen, self.memory))
-                self._terms(net, batch, step, self.players)
+                self._terms(net, batch, self.players)
         for name, module in modules.items():
             allowed = "lazy layers that the losses call"
             require(not has_lazy_layers(module), name, "lazy layers without a shape", allowed)
@@ -302,14 +301,14 @@ class Networks(Game):
         requested = players or self.players
         if self.stochastic:
             with self._randomness(batch), self._net(vectors, buffers) as net:
-                losses = self._evaluate(net, batch, requested)
+                terms = self._terms(net, batch, requested)
         else:
             with self._net(vectors, buffers) as net:
-                losses = self._evaluate(net, batch, requested)
+                terms = self._terms(net, batch, requested)
         after = net.buffers
         if self.memory:
             after["memory"] = {name: net.memory[name] for name in self.memory}
-        return losses, after
+        return with_sums(terms, vectors), after
 
     def _net(self, vectors: Vectors, buffers: Buffers, **options: Any) -> Net:
         """Return the players at a point."""
@@ -327,15 +326,12 @@ class Networks(Game):
             }
         return self.evaluation_memo[key]
 
-    def _evaluate(self, net: Net, batch: Batch, players: tuple[str, ...]) -> dict[str, Tensor]:
-        """Return the players' losses and terms at the point of `net`."""
-        return with_sums(self._terms(net, self.form.unflatten(batch), batch.get("t", _FIRST), players), net)
-
-    def _terms(self, net: Net, batch: Any, step: Tensor, players: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-        """Return the named terms of each of `players`, from the user's function; a loss without terms is named ""."""
+    def _terms(self, net: Net, batch: Batch, players: tuple[str, ...]) -> dict[str, Any]:
+        """Return the named terms of each of `players` at the point of `net`; a loss without terms is named ""."""
+        step, nested = batch.get("t", _FIRST), self.form.unflatten(batch)
         try:
             with refusing(self):
-                returned = self._losses(*(net, batch, step)[: self._arguments])
+                returned = self._losses(net, nested, step) if self.scheduled else self._losses(net, nested)
                 return terms_of(returned, self.players, self.members, players)
         except (InvalidValue, torch.OutOfMemoryError):
             raise
@@ -496,10 +492,10 @@ class Networks(Game):
         with seeded(0, device, sources), torch.enable_grad():
             before = [random_state(device), *map(state_of, sources)]
             net = self._net(leaves, buffers, record=record)
-            terms = self._terms(net, self.form.unflatten(batch), batch["t"], self.players)
+            terms = self._terms(net, batch, self.players)
             after = [random_state(device), *map(state_of, sources)]
         drew = any(not same_state(x, y) for x, y in zip(before, after, strict=True))
-        return Trial(terms, with_sums(terms, net), leaves, net.memory, calls, drew)
+        return Trial(terms, with_sums(terms, leaves), leaves, net.memory, calls, drew)
 
 
 def _without_error(draw: Callable[..., Any], *arguments: Any) -> Any:

@@ -11,7 +11,6 @@ from typing import Any
 from torch import Tensor
 
 from detente.errors import InvalidValue, require
-from detente.modules.net import Net
 
 Terms = Tensor | float | Mapping[str, Any] | Callable[[], Any]
 Losses = Callable[..., Mapping[str, Terms]]
@@ -57,7 +56,12 @@ def terms_of(
         if not names:
             raise _no_losses(f"no loss for {player}", players)
         for source in names if player in requested else ():
-            for name, value in named_terms(source, returned[source]):
+            loss = returned[source]
+            loss = loss if isinstance(loss, Tensor) or not callable(loss) else loss()
+            named = loss if isinstance(loss, Mapping) else {"": loss}
+            require(len(named) > 0, f"losses.{source}", "no terms", "at least one term")
+            for key, term in named.items():
+                name, value = str(key), term if isinstance(term, Tensor) or not callable(term) else term()
                 path = name if source == player else f"{source}.{name}" if name else source
                 terms[player][path] = value if _is_scalar(value) else _as_scalar(source, name, value)
     return terms
@@ -65,15 +69,6 @@ def terms_of(
 
 def _no_losses(returned: str, players: tuple[str, ...]) -> InvalidValue:
     return InvalidValue("losses", returned, f"a dictionary with the loss of {', '.join(players)}")
-
-
-def named_terms(source: str, value: Any) -> list[tuple[str, Any]]:
-    """Return a loss as named terms, after calling functions; the name of a loss without terms is empty."""
-    value = value if isinstance(value, Tensor) or not callable(value) else value()
-    if isinstance(value, Tensor) or not isinstance(value, Mapping):
-        return [("", value)]
-    require(len(value) > 0, f"losses.{source}", "no terms", "at least one term")
-    return [(str(n), term if isinstance(term, Tensor) or not callable(term) else term()) for n, term in value.items()]
 
 
 def _is_scalar(value: Any) -> bool:
@@ -93,11 +88,19 @@ def _as_scalar(source: str, name: str, value: Any) -> Any:
     return value
 
 
-def with_sums(terms: Mapping[str, Mapping[str, Any]], net: Net) -> dict[str, Tensor]:
-    """Return each player's loss, the sum of its terms in their order, and its named terms as "player.term"."""
+def with_sums(terms: Mapping[str, Tensor | Mapping[str, Any]], vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return each player's loss, the sum of its terms in their order, and its named terms as "player.term".
+
+    Args:
+        terms: each player's loss, or its terms: tensors, (), or numbers, which become tensors like its vector.
+        vectors: each player's vector.
+    """
     losses: dict[str, Tensor] = {}
     for player, named in terms.items():
-        like = net._vectors[player]
+        if isinstance(named, Tensor):
+            losses[player] = named
+            continue
+        like = vectors[player]
         values = [value if isinstance(value, Tensor) else like.new_tensor(float(value)) for value in named.values()]
         losses[player] = values[0] if len(values) == 1 else reduce(operator.add, values)
         if len(named) > 1 or "" not in named:

@@ -180,12 +180,17 @@ class Method:
         observed = {name: optimizers[name].observe(memory[name], metrics) for name in memory}
         return replace(state, memory={**state.memory, "optimizers": observed})
 
-    def plan(self, game: Game) -> Plan:
-        """Return what all steps of a game have in common."""
+    def context(self, game: Game, donate: bool = False) -> StepContext:
+        """Return the game, the field and the optimizers as the scheme uses them in each step, for the current ranks.
+
+        Args:
+            game: the game.
+            donate: whether steps may overwrite their state.
+        """
         optimizers, current = self._optimizers(game), ranks()
         if current is not None and current.shard:
             optimizers = {name: sharding.sharded(optimizer, current) for name, optimizer in optimizers.items()}
-        return Plan(self, game, optimizers, self.gradient_evaluations(game), current)
+        return StepContext(game, self.field, optimizers, donate and self.scheme.allows_in_place)
 
     def noise(self, game: Game, state: State, generator: torch.Generator) -> NoisePerBatch:
         """Return the random numbers of one step in addition to its batches, one dictionary per batch.
@@ -225,35 +230,8 @@ class Method:
             noise: the random numbers of `noise`.
             donate: whether the step may overwrite the state, which the caller must then not use again.
         """
-        return self.plan(game).step(state, batches, noise, donate)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What all steps of a method on a game have in common.
-
-    Args:
-        method: the method.
-        game: the game.
-        optimizers: the optimizer of each player for the layout of its vector.
-        cost: gradients of one player's loss on one batch in a step.
-        ranks: the ranks for which it is valid.
-    """
-
-    method: Method
-    game: Game
-    optimizers: dict[str, Optimizer]
-    cost: float
-    ranks: Ranks | None
-
-    def step(
-        self, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch = (), donate: bool = False
-    ) -> tuple[State, Info]:
-        """Return the state after one step, and the statistics of the step; arguments as of `Method.step`."""
-        scheme = self.method.scheme
-        context = StepContext(self.game, self.method.field, self.optimizers, donate and scheme.allows_in_place)
-        state, info = scheme(context, state, batches, noise or ({},) * len(batches))
-        return state, Info(info.losses, info.gradient_norm, self.cost, info.extra, info.terms)
+        state, info = self.scheme(self.context(game, donate), state, batches, noise or ({},) * len(batches))
+        return state, replace(info, gradient_evaluations=self.gradient_evaluations(game))
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -72,11 +71,11 @@ def call_part(
         keywords: inputs by keyword.
         settings: as in `call`.
     """
+    entry = None
     if (cache := settings.forward_cache) is not None:
-        plain = settings.without_cache
-        compute = partial(call_part, module, part, layout, vector, views, buffers, inputs, keywords, plain)
-        key = (module, *buffers.values(), *tree_leaves((inputs, dict(keywords))))
-        return cache.get(vector, part, key, compute)
+        entry = cache.entry(vector, part, (module, *buffers.values(), *tree_leaves((inputs, dict(keywords)))))
+        if entry is not None and entry.result is not None:
+            return entry.result
     # One merged dictionary: with two, buffers that the module reassigns would be lost. BatchNorm updates in place.
     merged = {**_frozen_on(module, layout, vector.device), **views(vector)}
     merged |= {name: buffer.clone() for name, buffer in buffers.items()}
@@ -85,13 +84,17 @@ def call_part(
         inputs, keywords = tree_map_only(Tensor, _channels_last, (inputs, dict(keywords)))
     if settings.precision == "float32":
         output = functional_call(module, merged, inputs, keywords, part)
-        return output, {name: merged[name] for name in buffers}
-    with torch.autocast(vector.device.type, getattr(torch, settings.precision), cache_enabled=False):
-        output = functional_call(module, merged, inputs, keywords, part)
-    # The output and the buffers keep the precision of the parameters and the original buffers.
-    reduced = getattr(torch, settings.precision)
-    output = tree_map_only(Tensor, lambda x: x.to(vector.dtype) if x.dtype == reduced else x, output)
-    return output, {name: merged[name].to(buffer.dtype) for name, buffer in buffers.items()}
+        result = output, {name: merged[name] for name in buffers}
+    else:
+        reduced = getattr(torch, settings.precision)
+        with torch.autocast(vector.device.type, reduced, cache_enabled=False):
+            output = functional_call(module, merged, inputs, keywords, part)
+        # The output and the buffers keep the precision of the parameters and the original buffers.
+        output = tree_map_only(Tensor, lambda x: x.to(vector.dtype) if x.dtype == reduced else x, output)
+        result = output, {name: merged[name].to(buffer.dtype) for name, buffer in buffers.items()}
+    if entry is not None:
+        entry.result = result
+    return result
 
 
 def _channels_last(tensor: Tensor) -> Tensor:

@@ -79,39 +79,30 @@ class Bound:
     """A module that holds other tensors from call to call, until `release`.
 
     Args:
-        module: the module.
-        places: the places of its tensors.
-        tensors: parameters by name, the same in all calls.
+        places: the places of the module's tensors.
+        slots: for each parameter the owner and the key of its place, the tensor to hold there, and the module's own.
         buffers: names of the tensors that each call gets anew.
     """
 
-    def __init__(
-        self, module: nn.Module, places: Places, tensors: Mapping[str, Tensor], buffers: Iterable[str]
-    ) -> None:
-        self._module, self._places = module, places
-        self._slots = [
-            (owner, key, tensor, owner[key]) for name, tensor in tensors.items() for owner, key in places[name]
-        ]
+    def __init__(self, places: Places, slots: list[tuple[Any, str, Tensor, Tensor]], buffers: Iterable[str]) -> None:
+        self._places, self._slots = places, slots
         self._original = (
             [(owner, key, owner[key]) for name in buffers for owner, key in places[name]] if buffers else ()
         )
 
-    def __call__(
-        self, part: str, inputs: tuple[Any, ...], keywords: Mapping[str, Any], buffers: dict[str, Tensor]
-    ) -> tuple[Any, dict[str, Tensor]]:
-        """Return the output of the module or a part of it, and the buffers after the call; see `functional_call`."""
+    def hold(self, buffers: Mapping[str, Tensor]) -> None:
+        """Let the module hold the parameters, and copies of the buffers."""
         for owner, key, tensor, _ in self._slots:
             owner[key] = tensor
-        function = part_of(self._module, part) if part else self._module
-        if not buffers:
-            return function(*inputs, **keywords), buffers
-        for name, buffer in buffers.items():
+        for name, buffer in buffers.items() if buffers else ():
             copy = buffer.clone()  # BatchNorm updates in place
             for owner, key in self._places[name]:
                 owner[key] = copy
-        output = function(*inputs, **keywords)
-        last = {name: self._places[name][-1] for name in buffers}
-        return output, {name: owner[key] for name, (owner, key) in last.items()}
+
+    def held(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """Return the buffers that the module holds after a call."""
+        last = {name: self._places[name][-1] for name in names}
+        return {name: owner[key] for name, (owner, key) in last.items()}
 
     def release(self) -> None:
         """Give the module its own tensors back."""
@@ -132,10 +123,9 @@ def bound(module: nn.Module, tensors: Mapping[str, Tensor], buffers: Iterable[st
     places, containers = _held(module)
     if places is None or containers:
         return None
-    for name, tensor in tensors.items():
-        owner, key = places[name][0]
-        return Bound(module, places, tensors, buffers) if owner[key].device == tensor.device else None
-    return None
+    slots = [(owner, key, tensor, owner[key]) for name, tensor in tensors.items() for owner, key in places[name]]
+    _, _, tensor, original = slots[0]
+    return Bound(places, slots, buffers) if original.device == tensor.device else None
 
 
 def device_of(module: nn.Module, name: str) -> torch.device:

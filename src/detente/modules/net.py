@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -54,6 +54,7 @@ class Net:
         frozen: modules that are called but not trained, by name.
         members: players within a player, by name: the player, and the path of the member's module in it.
         record: a function that gets each call before it is made.
+        change: a function that returns an output in the place of a call's own, from player, call and output.
         draws: whether calls may draw random numbers, so that no two of them are the same.
     """
 
@@ -67,13 +68,15 @@ class Net:
         frozen: Mapping[str, Any] = EMPTY,
         members: Mapping[str, tuple[str, str]] = EMPTY,
         record: Callable[[str, Call], None] | None = None,
+        change: Callable[[str, Call, Any], Any] | None = None,
         draws: bool = False,
     ) -> None:
         self._modules, self._layouts, self._vectors, self._settings = modules, layouts, vectors, settings
         self._cache, self._draws = settings.forward_cache, draws
         if self._cache is not None:
             self._settings = settings.without_cache
-        self._initial_buffers, self._frozen, self._members, self._record = buffers, frozen, members, record
+        self._initial_buffers, self._frozen, self._members = buffers, frozen, members
+        self._record, self._change = record, change
         self._views: dict[str, dict[str, Tensor]] = {}
         self._bound: dict[str, Bound | None] = {}
         self._holds = False
@@ -106,50 +109,20 @@ class Net:
 
     def call(self, player: str, call: Call, update: bool = True) -> Any:
         """Return the output of a call of a player; `update` states whether its buffers change."""
-        if self._record is not None:
-            self._record(player, call)
-        if self._kept and not call.keywords:
-            kept = self._kept.get((player, call.part, *map(id, call.inputs)))
-            if kept is not None:
-                return kept[1]
-        buffers = (self.buffers if update else self._initial_buffers)[player]
-        if self._cache is None:
-            output, buffers = self._call(player, call, buffers)
-        else:
-            inputs = call.inputs if _are_tensors(call) else tree_leaves((call.inputs, dict(call.keywords)))
-            compute = partial(self._call, player, call, buffers)
-            inputs = (*buffers.values(), *inputs)
-            output, buffers = self._cache.get(self._vectors[player], call.part, inputs, compute)
-        if update:
-            self.buffers[player] = buffers
-        return output
+        return PlayerCall(self, player, call.part, update)(*call.inputs, **call.keywords)
 
     def _keep(self, player: str, part: str, inputs: tuple[Any, ...], outputs: Any) -> None:
         """Keep the outputs of a gradient's call for later calls with the same inputs, if these would be the same."""
-        own = type(self) is Net and self._record is None  # subclasses change outputs; who records wants every call
-        if own and not (self._draws or self.buffers[player] or is_transformed(self._vectors[player])):
+        watched = self._record is not None or self._change is not None  # who records wants every call
+        if not (watched or self._draws or self.buffers[player] or is_transformed(self._vectors[player])):
             self._kept[player, part, *map(id, inputs)] = inputs, outputs
 
-    def _call(self, player: str, call: Call, buffers: dict[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
-        """Return the output of a call of a player, and its buffers after the call."""
-        if self._holds:
-            if player in self._bound:
-                module = self._bound[player]
-            else:
-                module = self._bound[player] = bound(self._modules[player], self.parameters(player), buffers)
-            if module is not None:
-                return module(*call, buffers)
-        return call_part(
-            self._modules[player],
-            call.part,
-            self._layouts[player],
-            self._vectors[player],
-            partial(self._views_of, player),
-            buffers,
-            call.inputs,
-            call.keywords,
-            self._settings,
-        )
+    def _bind(self, player: str, buffers: dict[str, Tensor]) -> Bound | None:
+        """Return a player's module, bound to its parameters until the exit; None if it cannot hold them."""
+        if not self._holds:
+            return None
+        module = self._bound[player] = bound(self._modules[player], self.parameters(player), buffers)
+        return module
 
     def __enter__(self) -> Net:
         """Let the modules hold the players' parameters until the exit, which saves time if they are called again."""
@@ -167,9 +140,11 @@ class Net:
         return self.parameters(player) if vector is self._vectors[player] else self._layouts[player].unflatten(vector)
 
 
-def _are_tensors(call: Call) -> bool:
-    """Whether a call has no inputs other than tensors, as most have."""
-    return not call.keywords and all(type(x) is Tensor for x in call.inputs)
+def _leaves(inputs: tuple[Any, ...], keywords: Mapping[str, Any]) -> Iterable[Any]:
+    """Return the inputs of a call, one by one; most calls have tensors only, which are found faster."""
+    if not keywords and all([type(x) is Tensor for x in inputs]):
+        return inputs
+    return tree_leaves((inputs, dict(keywords)))
 
 
 class PlayerCall:
@@ -184,7 +159,34 @@ class PlayerCall:
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """Return the module's output: tensors, also nested in tuples, lists and dictionaries."""
-        return self._net.call(self._player, Call(self._part, inputs, keywords), self._update)
+        net, player, part, entry = self._net, self._player, self._part, None
+        if net._record is not None:
+            net._record(player, Call(part, inputs, keywords))
+        if net._kept and not keywords:
+            kept = net._kept.get((player, part, *map(id, inputs)))
+            if kept is not None:
+                return kept[1]
+        buffers = (net.buffers if self._update else net._initial_buffers)[player]
+        vector, settings = net._vectors[player], net._settings
+        if net._cache is not None:
+            entry = net._cache.entry(vector, part, (*buffers.values(), *_leaves(inputs, keywords)))
+        if entry is not None and entry.result is not None:
+            output, buffers = entry.result
+        else:
+            module, layout = net._modules[player], net._layouts[player]
+            binding = net._bound[player] if player in net._bound else net._bind(player, buffers)
+            if binding is not None:
+                binding.hold(buffers)
+                output = (part_of(module, part) if part else module)(*inputs, **keywords)
+                buffers = binding.held(buffers) if buffers else buffers
+            else:
+                views = partial(net._views_of, player)
+                output, buffers = call_part(module, part, layout, vector, views, buffers, inputs, keywords, settings)
+            if entry is not None:
+                entry.result = output, buffers
+        if self._update:
+            net.buffers[player] = buffers
+        return output if net._change is None else net._change(player, Call(part, inputs, keywords), output)
 
     @property
     def fixed(self) -> PlayerCall:

@@ -69,7 +69,8 @@ class StepContext:
         if "forward_cache" not in settings.shortcuts or not memo.get("repeats calls in a step", True):
             return self, None
         cache = ForwardCache(players)
-        return replace(self, game=self.game.with_settings(settings.with_cache(cache))), cache
+        game = self.game.with_settings(settings.with_cache(cache))
+        return StepContext(game, self.field, self.optimizers, self.in_place), cache
 
     @torch.no_grad()
     def loss(self, state: State, batch: Batch, player: str) -> Tensor:

@@ -11,6 +11,20 @@ from typing import Any
 from torch import Tensor
 
 
+class Entry:
+    """The place of a call's result.
+
+    Attributes:
+        result: the result; None until the call is made.
+    """
+
+    __slots__ = ("_inputs", "result")
+
+    def __init__(self, inputs: tuple[object, ...]) -> None:
+        self._inputs = inputs  # references keep the inputs alive, so that their ids stay unique
+        self.result: Any = None
+
+
 class ForwardCache:
     """Leaves of autograd's graph by vector, and results of module calls by leaf and inputs; keys are object identities.
 
@@ -22,9 +36,9 @@ class ForwardCache:
 
     def __init__(self, players: tuple[str, ...]) -> None:
         self._players = set(players)
-        self._leaves: dict[int, tuple[Tensor, Tensor]] = {}
+        self._leaves: dict[int, tuple[Tensor, Tensor]] = {}  # by vector
+        self._calls: dict[int, dict[tuple[int | str, ...], Entry]] = {}  # by leaf
         self.hits = 0  # results that were used again
-        self._calls: dict[tuple[int | str, ...], tuple[tuple[object, ...], Any]] = {}
 
     def leaves(
         self, vectors: dict[str, Tensor], players: tuple[str, ...], as_leaf: Callable[[Tensor], Tensor]
@@ -34,23 +48,27 @@ class ForwardCache:
         for name, vector in vectors.items():
             entry = self._leaves.get(id(vector))
             if entry is None and (name in self._players or name in players):
-                entry = self._leaves[id(vector)] = vector, as_leaf(vector)
+                leaf = as_leaf(vector)
+                entry = self._leaves[id(vector)] = vector, leaf
+                self._calls[id(leaf)] = {}
             points[name] = vector if entry is None else entry[1]
         return points
 
-    def get(self, leaf: Tensor, part: str, inputs: tuple[object, ...], compute: Callable[[], Any]) -> Any:
-        """Return `compute()`, or its earlier result for the same leaf, part of a module and input objects."""
-        if not any([leaf is entry for _, entry in self._leaves.values()]):
-            return compute()
-        key = (id(leaf), part, *map(id, inputs))
-        if key in self._calls:
+    def entry(self, leaf: Tensor, part: str, inputs: tuple[object, ...]) -> Entry | None:
+        """Return the place of the result for a leaf, a part of a module and input objects; None for other vectors."""
+        calls = self._calls.get(id(leaf))
+        if calls is None:
+            return None
+        key = (part, *map(id, inputs))
+        entry = calls.get(key)
+        if entry is None:
+            entry = calls[key] = Entry(inputs)
+        elif entry.result is not None:
             self.hits += 1
-        else:
-            self._calls[key] = inputs, compute()  # references keep the inputs alive, so that their ids stay unique
-        return self._calls[key][1]
+        return entry
 
     def moved(self, player: str, vector: Tensor) -> None:
         """Remove a player's old vector, which may be overwritten soon, and all results computed from it."""
         self._players.discard(player)
         _, leaf = self._leaves.pop(id(vector), (None, None))
-        self._calls = {key: entry for key, entry in self._calls.items() if key[0] != id(leaf)}
+        self._calls.pop(id(leaf), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -14,9 +15,9 @@ from detente.autodiff.tracing import recording
 from detente.data.base import reading
 from detente.deprecated import lookup
 from detente.game import Batch, Game
-from detente.methods.method import Method, Plan
+from detente.methods.method import Method
 from detente.ranks import Ranks, ranks
-from detente.schemes.base import NoisePerBatch
+from detente.schemes.base import NoisePerBatch, StepContext
 from detente.state import Info, State, Tree, flatten, unflatten
 from detente.training.distributed import everywhere
 from detente.training.graph import Graph, StepFunction, leaves_of
@@ -109,11 +110,11 @@ def _stack(trees: Sequence[Tree]) -> Tree:
     return unflatten({key: torch.stack([flat[key] for flat in flats]) for key in flats[0]}, trees[0])
 
 
-def _each(function: Callable[[Tensor], Tensor], info: Info) -> Info:
+def _each(function: Callable[[Tensor], Tensor], info: Info, cost: float) -> Info:
     return Info(
         {name: function(loss) for name, loss in info.losses.items()},
         {name: function(norm) for name, norm in info.gradient_norm.items()},
-        info.gradient_evaluations,
+        cost,
         {name: function(number) for name, number in info.extra.items()},
         {player: {name: function(term) for name, term in named.items()} for player, named in info.terms.items()},
     )
@@ -123,8 +124,8 @@ def _row(number: Tensor) -> Tensor:
     return number.clone().unsqueeze_(0)
 
 
-def _stacked(infos: Sequence[Info]) -> Info:
-    return Info(**_stack([info.tree() for info in infos]), gradient_evaluations=infos[0].gradient_evaluations)
+def _stacked(infos: Sequence[Info], cost: float) -> Info:
+    return Info(**_stack([info.tree() for info in infos]), gradient_evaluations=cost)
 
 
 def _unstack(tree: Tree, count: int) -> list[Tree]:
@@ -161,7 +162,8 @@ class Steps:
             reason = "the method branches on values or reads the whole data set"
         self.fallback_reason = "" if traceable else reason
         self._graphs: dict[tuple, Graph] = {}
-        self._known_plan: Plan | None = None
+        self._contexts: tuple[StepContext, StepContext] | None = None
+        self._ranks: Ranks | None = None
 
     @property
     def refused(self) -> str:
@@ -171,11 +173,17 @@ class Steps:
         )
         return self.fallback_reason
 
-    @property
-    def _plan(self) -> Plan:
-        if self._known_plan is None or self._known_plan.ranks is not ranks():
-            self._known_plan = self.method.plan(self.game)
-        return self._known_plan
+    def _context(self, donate: bool) -> StepContext:
+        """Return what all steps have in common, which depends on the ranks."""
+        if self._contexts is None or self._ranks is not ranks():
+            self._contexts = self.method.context(self.game), self.method.context(self.game, donate=True)
+            self._ranks = ranks()
+        return self._contexts[donate]
+
+    @cached_property
+    def _cost(self) -> float:
+        """Gradients of one player's loss on one batch in a step."""
+        return self.method.gradient_evaluations(self.game)
 
     @property
     def kernel_launches(self) -> str:
@@ -203,24 +211,27 @@ class Steps:
                 self.compiled = self.mapped = False
                 self.fallback_reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
             donate = False  # an error of the game itself is raised again by the eager steps
-        states_after, infos_after = [], []
+        scheme, states_after, infos_after = self.method.scheme, [], []
         for state, draws_of_seed in zip(states, draws, strict=True):
             infos: list[Info] = []
             for step, step_draw in enumerate(draws_of_seed):
-                state, info = self._plan.step(state, step_draw.batches, step_draw.noise, donate or step > 0)
+                context = self._context(donate or step > 0)
+                state, info = scheme(context, state, step_draw.batches, step_draw.noise)
                 infos.append(info)
             states_after.append(state)
-            infos_after.append(_each(_row, infos[0]) if len(infos) == 1 else _stacked(infos))
+            infos_after.append(_each(_row, infos[0], self._cost) if len(infos) == 1 else _stacked(infos, self._cost))
         return states_after, infos_after
 
     def single(self, state: State, step_draw: Draw, donate: bool = False) -> tuple[State, Info]:
         """Return the state of one seed after one step, and its info; arguments as of a call."""
         if self.compiled or self.mapped:
             (state,), (info,) = self([state], [[step_draw]], donate)
-            return state, _each(lambda stacked: stacked[0], info)
+            return state, _each(lambda stacked: stacked[0], info, self._cost)
         with recording(False):
-            state, info = self._plan.step(state, step_draw.batches, step_draw.noise, donate)
-            return state, _each(torch.clone, info)  # a loss may be a view of a vector, which the next step overwrites
+            state, info = self.method.scheme(self._context(donate), state, step_draw.batches, step_draw.noise)
+            return state, _each(
+                torch.clone, info, self._cost
+            )  # a loss may be a view of a vector, which the next step overwrites
 
     def _compiled_or_mapped(
         self, states: Sequence[State], draws: Sequence[Sequence[Draw]]
@@ -233,9 +244,8 @@ class Steps:
             results = list(zip(_unstack(after, len(states)), _unstack(infos, len(states)), strict=True))
         else:
             results = [self._run(tree, draws_of_seed, False) for tree, draws_of_seed in zip(trees, inputs, strict=True)]
-        cost = self.method.gradient_evaluations(self.game)
         return [State(**after) for after, _ in results], [
-            Info(**infos, gradient_evaluations=cost) for _, infos in results
+            Info(**infos, gradient_evaluations=self._cost) for _, infos in results
         ]
 
     def _run(self, state: Tree, draws: list[Tree], mapped: bool) -> tuple[Tree, Tree]:
