@@ -113,7 +113,7 @@ def test_a_factory_makes_a_new_module_at_every_call() -> None:
         ("--game ring --game.penalties r1 --game.penalties.strength -1", "game.penalties.strength: got -1.0", ""),
         ("--game ring --method.order [a,b]", "method.order: got ('a', 'b')", ""),
         ("--game images --game.data mnist", "game.data: got 'mnist'", "name: "),
-        ("--game ring --method.optimizer.betas [0,0]", "method.optimizer: got None; allowed: an optimizer. Say", ""),
+        ("--game ring --method.optimizer.betas [0,0]", "Say which with --method.optimizer NAME", ""),
         ("--game ring --game.width.x 3", "got '--game.width.x'; allowed: --game.width with an integer", "class_path"),
     ],
 )  # fmt: skip
