@@ -76,7 +76,7 @@ def without_bodies(text: str) -> str:
             public = function in tree.body and not function.name.startswith("_")
             function.body = [ast.Expr(ast.Constant(docstring))] if docstring and public else []
             if not public and function.name != "__init__":
-                function.args, function.returns = ast.arguments(), None
+                function.args, function.returns = ast.arguments([], [], None, [], [], None, []), None
     return ast.dump(tree)
 
 

@@ -145,6 +145,34 @@ def test_a_member_on_the_command_line_keeps_what_fits_of_the_file(
     assert settings("--method.optimizer.epsilon 0.5")["optimizer"]["init_args"]["betas"] == [0.1, 0.9]
 
 
+@pytest.mark.parametrize(
+    ("file", "words", "expected"),
+    [
+        ("{a: {class_path: linear, init_args: {start: 1, end: 0, steps: 5}}}", "--method.learning_rate 3e-4", 3e-4),
+        ("{generator: 1e-3, discriminator: 2e-3}", "--method.learning_rate.generator 3e-4", [3e-4, 2e-3]),
+        ("{class_path: linear, init_args: {start: 1, end: 0, steps: 5}}", "--method.learning_rate 3e-4", 3e-4),
+        ("0.1", "--method.learning_rate.generator 1 --method.learning_rate.discriminator 2", [1.0, 2.0]),
+    ],
+)
+def test_words_change_numbers_of_a_file(
+    file: str, words: str, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = f"game: ring\nmethod: {{class_path: alternating, init_args: {{learning_rate: {file}}}}}\n"
+    Path("mine.yaml").write_text(text, encoding="utf-8")
+    assert cli.main(["show", "--config", "mine.yaml", *words.split()]) == 0, capsys.readouterr().err
+    rate = yaml.safe_load(capsys.readouterr().out)["method"]["init_args"]["learning_rate"]
+    assert ([*rate.values()] if isinstance(rate, dict) else rate) == expected
+
+
+def test_any_member_of_a_run_takes_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "--game ring --loggers wandb --loggers.project gans --warm_start.generator a --warm_start.discriminator b"
+    assert cli.main(["show", *words.split()]) == 0, capsys.readouterr().err
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["loggers"][0]["init_args"]["project"] == "gans"
+    assert shown["warm_start"] == {"generator": "a", "discriminator": "b"}
+
+
 def test_a_flag_may_be_followed_by_its_value(capsys: pytest.CaptureFixture[str]) -> None:
     for words, expected in (("--channels_last", True), ("--channels_last false", False), ("", False)):
         assert cli.main(["show", *words.split(), "--game", "ring"]) == 0

@@ -152,7 +152,9 @@ def read(value: Any) -> Any:
 def put(options: dict[str, Any], name: str, value: Any) -> None:
     """Set an option, or with `game.penalties.strength` a setting of its value, in nested mappings."""
     name, _, key = name.partition(".")
-    node, described = options.get(name), _description(options.get(name))
+    node = options.get(name)
+    node = node[0] if isinstance(node, list) and len(node) == 1 else node  # one member stands for a list of one
+    described = _description(node)
     if key:
         settings = described.get("init_args") if described else node
         settings = {**settings} if isinstance(settings, dict) else {}

@@ -69,9 +69,10 @@ class Parser:
             value, others = self._take(name, following, bool(equals))
             pairs.append((name, value))
             rest += others
-        for name in self.positional if rest else ():
-            value, rest = self._take(name, rest)
-            pairs.append((name, value))
+        for name in self.positional:
+            if rest:
+                value, rest = self._take(name, rest)
+                pairs.append((name, value))
         if rest:
             raise unknown("option", str(rest[0]).partition("=")[0], names)
         return pairs
