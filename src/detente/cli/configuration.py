@@ -111,16 +111,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         raw = path.read_bytes()
         content = load(raw.decode(json.detect_encoding(raw)))
+        if not isinstance(content, dict):
+            raise TypeError("It is empty" if content is None else f"It is a {type(content).__name__}")
     except Exception as error:  # PyYAML raises more than its own errors
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "strerror", None) or one_line(error)
         if mark:
             problem = "a tab; YAML is indented with spaces" if "\\t" in problem else problem
             problem += f" (line {mark.line + 1})"
-        raise InvalidValue("config", str(path), "a readable YAML file, saved as UTF-8 or UTF-16", problem) from error
-    if not isinstance(content, dict):
-        problem = "It is empty" if content is None else f"It is a {type(content).__name__}"
-        raise InvalidValue("config", str(path), "a YAML file with option names and values", problem)
+        allowed = "a readable YAML file, saved as UTF-8 or UTF-16, with names and values of options"
+        raise InvalidValue("config", str(path), allowed, problem) from error
     return _options_of(content)
 
 

@@ -91,7 +91,7 @@ def parameters(target: Any) -> tuple[dict[str, Parameter], bool]:
     except (TypeError, ValueError):  # written in C
         return {}, True
     inner, hints, known = getattr(target, "func", target), {}, {}  # inner: of a functools.partial
-    for annotated in (inner, inner.__init__):
+    for annotated in (inner, inner.__init__) if inspect.isclass(inner) else (inner,):
         with suppress(Exception):  # a user's own annotations may name anything
             hints |= typing.get_type_hints(annotated)
     fields = {field.name: field for field in dataclasses.fields(inner)} if dataclasses.is_dataclass(inner) else {}
