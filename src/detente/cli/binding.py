@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 
 from detente.cli.naming import alternatives, find, in_words, is_mapping, loaded, members_for, parameters, path_of
-from detente.errors import InvalidValue, failure, unknown
+from detente.cli.terminal import one_line
+from detente.errors import InvalidValue, unknown
 from detente.registry.outlines import Outline
 
 SCHEDULE = "detente.schedules.base.Schedule"
@@ -67,13 +68,13 @@ class Member:
 
     def call(self) -> Any:
         """Return what the target makes; an error names the option."""
-        settings = make(self.settings)
+        settings, allowed = make(self.settings), "a class or function that can be called with these settings"
         try:
             result = self.target(**settings)
         except InvalidValue as error:
             raise self.translated(error) from error
         except Exception as error:  # a user's own classes may raise anything, and so may torch at impossible sizes
-            raise failure(self.field, error, f"settings that {self.path} can be called with") from error
+            raise InvalidValue(self.field, self.path, allowed, raised(error)) from error
         if self.kind and not isinstance(result, loaded(self.kind)):
             allowed = f"a class or function that makes a {self.kind.__name__}"
             raise InvalidValue(self.field, self.path, allowed, f"It returned {in_words(type(result))}")
@@ -90,6 +91,11 @@ class Member:
         setting = re.compile(rf"\b({'|'.join(settings) or '$^'})=\"?(\w+)\"?")
         as_option = partial(setting.sub, lambda match: f"--{self.field}.{match[1]} {match[2].lower()}")
         return InvalidValue(field, error.value, as_option(error.allowed), as_option(error.hint))
+
+
+def raised(error: Exception) -> str:
+    """Return what a user's own code raised, in one line."""
+    return f"{type(error).__name__}: {one_line(error)}"[:300]
 
 
 def changed(change: Callable[[Any], Any], value: Any) -> Any:
@@ -155,13 +161,15 @@ def put(options: dict[str, Any], name: str, value: Any) -> None:
     node = options.get(name)
     node = node[0] if isinstance(node, list) and len(node) == 1 else node  # one member stands for a list of one
     described = _description(node)
+    settings = described.get("init_args") or {} if described else node
+    if described and not isinstance(settings, dict):
+        return  # `bind` says what is wrong with it
     if key:
-        settings = described.get("init_args") if described else node
         settings = {**settings} if isinstance(settings, dict) else {}
         put(settings, key, value)
         value = {**described, "init_args": settings} if described else settings
     elif described and isinstance(value, Word):
-        value.settings = described.get("init_args") or {}
+        value.settings = settings
     options[name] = value
 
 

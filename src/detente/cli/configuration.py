@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from detente import checks
 from detente.cli import rehearsal
-from detente.cli.binding import has_own, load, make, plain
+from detente.cli.binding import has_own, load, make, plain, raised
 from detente.cli.command_words import Parser, documented, member_page, with_type
 from detente.cli.display import print_members
 from detente.cli.naming import find, members_for, parameters
 from detente.cli.terminal import one_line
-from detente.errors import InvalidValue, failure, unknown
+from detente.errors import InvalidValue, unknown
 from detente.registry.outlines import outline
 from detente.training.run_directory.status import NOT_OPTIONS
 
@@ -92,8 +92,8 @@ def build(options: SimpleNamespace) -> Run:
     except InvalidValue as error:
         raise _named_by_options(error, options, type(settings["game"]).__name__) from error
     except Exception as error:  # a user's own classes may raise anything
-        allowed = f"what can be trained, unlike {options.game.path} by {options.method.path}"
-        raise failure("game, method", error, allowed) from error
+        paths = f"{options.game.path}, {options.method.path}"
+        raise InvalidValue("game, method", paths, "a game and a method that can be trained", raised(error)) from error
 
 
 def resolved(options: SimpleNamespace) -> dict[str, Any]:
