@@ -119,7 +119,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         if mark:
             problem = "a tab; YAML is indented with spaces" if "\\t" in problem else problem
             problem += f" (line {mark.line + 1})"
-        allowed = "a readable YAML file, saved as UTF-8 or UTF-16, with names and values of options"
+        allowed = "a readable YAML file, saved as UTF-8 or UTF-16, with option names and values"
         raise InvalidValue("config", str(path), allowed, problem) from error
     return _options_of(content)
 
