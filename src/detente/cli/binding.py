@@ -161,7 +161,7 @@ def put(options: dict[str, Any], name: str, value: Any) -> None:
     node = options.get(name)
     node = node[0] if isinstance(node, list) and len(node) == 1 else node  # one member stands for a list of one
     described = _description(node)
-    settings = described.get("init_args") or {} if described else node
+    settings: Any = described.get("init_args") or {} if described else node
     if described and not isinstance(settings, dict):
         return  # `bind` says what is wrong with it
     if key:
