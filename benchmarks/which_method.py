@@ -69,7 +69,7 @@ class Contest:
     def run(self, method: str) -> Run:
         """Return a method's run. Raises `InvalidValue` if the method does not play this game."""
         parser = configuration.parser("train", "", seeds=SEEDS)
-        return configuration.build(parser, configuration.parse(parser, [*self.words.split(), "--method", method]))
+        return configuration.build(configuration.parse(parser, [*self.words.split(), "--method", method]))
 
 
 LIKELIHOOD = " --metrics log_likelihood"

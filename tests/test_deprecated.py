@@ -78,5 +78,5 @@ def test_a_run_yaml_with_old_class_paths_is_read(tmp_path: Path) -> None:
         "steps": 5,
     }
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    run = configuration.build(*recorded_runs.from_directory(tmp_path))
+    run = configuration.build(recorded_runs.from_directory(tmp_path))
     assert run.steps == 5 and run.method == methods.lookahead(every=3)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import typing
 from collections.abc import Callable
 from inspect import Parameter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import detente
 from detente import methods
 from detente.cli.naming import parameters
 from detente.games import presets
 from detente.methods.method import Method
 from detente.registry import FOLDERS, described, described_functions, members
-from detente.registry.outlines import Outline, outline
+from detente.registry.outlines import Outline, outline, outlined
 from detente.training.run import Run
 
 FUNCTIONS = {"detente.methods": (methods.names, "Method"), "detente.games.presets": (presets.names, "Game")}
@@ -54,6 +57,27 @@ def test_an_outline_is_what_it_describes(name: str) -> None:
         assert loaded_type(of_read[key].annotation) == loaded_type(parameter.annotation), key
         default = of_read[key].default
         assert not is_plain(parameter.default) if default is ... else default == parameter.default, key
+
+
+def test_the_text_that_is_parsed_says_what_the_file_says() -> None:
+    for path in Path(str(detente.__file__)).parent.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert without_bodies(outlined(text)) == without_bodies(text), path
+    unformatted = "class A:\n  def f(self):\n    return 1\n  x = 2\n"
+    assert outlined(unformatted) == unformatted
+
+
+def without_bodies(text: str) -> str:
+    """Return the syntax tree of a module with docstrings of public functions, and arguments of these and `__init__`."""
+    tree = ast.parse(text)
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            docstring = ast.get_docstring(function, clean=False)
+            public = function in tree.body and not function.name.startswith("_")
+            function.body = [ast.Expr(ast.Constant(docstring))] if docstring and public else []
+            if not public and function.name != "__init__":
+                function.args, function.returns = ast.arguments([], [], None, [], [], None, []), None
+    return ast.dump(tree)
 
 
 @pytest.mark.parametrize("name", members("metrics"))

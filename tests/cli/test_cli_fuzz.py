@@ -19,8 +19,9 @@ from detente import registry as catalogue
 from detente.cli.commands import compare, resume, train
 from detente.cli.configuration import FIELDS
 from detente.cli.entry_point import commands
-from detente.cli.naming import games, named_methods, parameters
+from detente.cli.naming import parameters
 
+GAMES, METHODS = map(catalogue.choices, ("games", "methods"))
 OPTIONS = sorted(
     {
         *FIELDS,
@@ -39,13 +40,11 @@ OPTIONS = sorted(
         "method.help",
         "runs",
     }
-    | {f"game.{key}" for game in games().values() for key in parameters(game)[0]}
-    | {f"method.{key}" for method in named_methods().values() for key in parameters(method)[0]}
+    | {f"game.{key}" for game in GAMES.values() for key in parameters(game)[0]}
+    | {f"method.{key}" for method in METHODS.values() for key in parameters(method)[0]}
     | {"game.objective.alpha", "method.optimizer.betas", "method.optimizer.learning_rate.start", "game.data.modes"}
 )
-NAMES = sorted(
-    {*games(), *named_methods(), *(name for folder in catalogue.FOLDERS for name in catalogue.members(folder))}
-)
+NAMES = sorted({*GAMES, *METHODS, *(name for folder in catalogue.FOLDERS for name in catalogue.members(folder))})
 ODD = (
     *"- -- = : ~ null true nan .nan .inf -.inf 1e999 -1e-3 0x10 1_000 [ { [] {} [[]] [r1,r2] [1,[2]] {a:1}".split(),
     *"a.b . .. 2024-01-01 ?x é &a[*a] !!python/name:os.system torch.nn.ReLU os.path builtins.dict torch.zeros".split(),
@@ -80,8 +79,8 @@ settings_of = st.dictionaries(keys, values, max_size=3)
 configurations = st.fixed_dictionaries(
     {},
     optional={
-        "game": st.one_of(chosen(sorted(games()), settings_of), values),
-        "method": st.one_of(chosen(sorted(named_methods()), settings_of), values),
+        "game": st.one_of(chosen(sorted(GAMES), settings_of), values),
+        "method": st.one_of(chosen(sorted(METHODS), settings_of), values),
         **{field: values for field in FIELDS if field not in ("game", "method")},
     },
 )
@@ -93,8 +92,8 @@ option = st.builds(
 )
 playing = st.builds(
     lambda game, method: ["--game", game, "--method", method],
-    st.sampled_from(sorted(games())),
-    st.sampled_from(sorted(named_methods())),
+    st.sampled_from(sorted(GAMES)),
+    st.sampled_from(sorted(METHODS)),
 )
 command_names = st.sampled_from([*commands(), "show", "train"])
 

@@ -14,10 +14,9 @@ import yaml
 from scipy import stats
 
 import detente
-from detente import cli, methods
+from detente import cli, methods, registry
 from detente.cli import configuration
 from detente.cli.commands import train
-from detente.cli.naming import named_methods
 from detente.comparison import learning_rates as rates
 from detente.comparison import sweep, tuning
 from detente.errors import InvalidValue
@@ -226,20 +225,20 @@ def test_a_sweep_that_was_stopped_goes_on_with_the_rates_left(call: Call, monkey
     assert seen == pytest.approx([0.01, 0.03, 0.1, 0.1, 0.3, 1.0])
 
 
-@pytest.mark.parametrize("name", sorted(set(named_methods()) - {"method"}))
+@pytest.mark.parametrize("name", sorted(set(registry.choices("methods")) - {"method"}))
 def test_every_methods_rates_are_reached_or_said_not_to_be(name: str) -> None:
     """The rates that were built go with the factor, and nothing else of the configuration changes."""
-    method = named_methods()[name]()
+    method = registry.choices("methods")[name]()
     own = rates.rates(method)
     assert own, "every method of the table has rates"
     for game in ("ring", "bilinear", "digits"):
         try:
             parser = configuration.parser("train", "")
             options = configuration.parse(parser, ["--game", game, "--method", name])
-            run = configuration.build(parser, options)
+            run = configuration.build(options)
         except InvalidValue:
             continue
-        content = configuration.resolved(parser, options)
+        content = configuration.resolved(options)
         choices = tuning.runs_by_rate(run, content, [], configuration.rebuilt)
         assert len(choices) == len(sweep.FACTORS), f"{name} cannot be tuned"
         for rate, (made, described) in choices.items():

@@ -10,7 +10,7 @@ from rich.console import Console
 from detente import cli
 from detente import registry as catalogue
 from detente.cli.commands import list as listing
-from detente.cli.naming import loaded, named_methods
+from detente.cli.naming import loaded
 from detente.games import presets
 
 
@@ -25,7 +25,7 @@ def test_a_pipe_gets_one_whole_line_a_method(capsys: pytest.CaptureFixture[str])
     assert cli.main(["list", "methods"]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
     table, places = (
-        named_methods(),
+        catalogue.choices("methods"),
         [head.index(word) for word in ("gradients a step", "what it is", "use it", "paper")],
     )
     rows = {line.split()[0]: line for line in lines[: len(table)]}
@@ -41,14 +41,14 @@ def test_a_pipe_gets_one_whole_line_a_method(capsys: pytest.CaptureFixture[str])
     assert "method" in unfit and all(any(f"{name}:" in n or f"{name}," in n for n in notes) for name in unfit)
 
 
-@pytest.mark.parametrize("name", sorted(set(named_methods()) - {"method"}))
+@pytest.mark.parametrize("name", sorted(set(catalogue.choices("methods")) - {"method"}))
 def test_every_method_says_when_to_use_it_and_names_its_paper(name: str) -> None:
-    member = loaded(named_methods()[name])
+    member = loaded(catalogue.choices("methods")[name])
     registration = member.registration
     assert registration.use and registration.limits and registration.memory and listing.paper(member)
     game = presets.ring(**registration.ring)
     assert registration.cost == pytest.approx(member().gradient_evaluations(game))
-    read = named_methods()[name].decoration("registered")
+    read = catalogue.choices("methods")[name].decoration("registered")
     assert read.pop("ring", {}) == {} and {**vars(registration), **registration.ring} == {
         **read,
         "ring": registration.ring,
@@ -60,7 +60,7 @@ def test_a_terminal_gets_whole_words_in_its_width(monkeypatch: pytest.MonkeyPatc
     lines = printed(monkeypatch, width)
     assert max(map(len, lines)) <= width
     words = " ".join(" ".join(lines).split())
-    assert all(name in words for name in named_methods())
+    assert all(name in words for name in catalogue.choices("methods"))
     if width < listing.WIDE:
         assert "Use it with plain SGD, against rotation at the lowest cost." in words
     else:

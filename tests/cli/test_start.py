@@ -100,20 +100,20 @@ VALUES = [  # mistakes that constructors find, and commands in run directories
 BUILD = """
 import sys
 from detente.cli import configuration, rehearsal
-from detente.cli.naming import games, named_methods
 from detente.errors import InvalidValue
-pairs = []
-for words in [*([name] for name in games()), *(["ring", "--method", name] for name in named_methods())]:
+from detente.registry import choices
+parsed = []
+for words in [*([name] for name in choices("games")), *(["ring", "--method", name] for name in choices("methods"))]:
     parser = configuration.parser("show", "")
     try:
-        pairs.append((parser, configuration.parse(parser, ["--game", *words])))
+        parsed.append(configuration.parse(parser, ["--game", *words]))
     except InvalidValue as error:
         assert "It is required" in str(error)
 def build():
-    for pair in pairs:
-        configuration.build(*pair)
+    for options in parsed:
+        configuration.build(options)
 rehearsal.rehearse(build)
-assert len(pairs) > 50 and "torch" not in sys.modules
+assert len(parsed) > 50 and "torch" not in sys.modules
 """
 COPY = """
 import os, sys

@@ -61,7 +61,7 @@ def test_words_and_lines_of_a_change(name: str) -> None:
     assert settings(scope["game"]) == settings(game) and scope["method"] == method
     options = "--game ring --game.width 8 --game.depth=1 --method alternating --method.learning_rate=2e-4 --steps 9"
     parser = configuration.parser("train", "")
-    run = configuration.build(parser, configuration.parse(parser, changed_words(options.split(), change)))
+    run = configuration.build(configuration.parse(parser, changed_words(options.split(), change)))
     assert settings(run.game) == settings(game) and run.method == method and run.steps == 9
 
 
@@ -78,7 +78,7 @@ def test_words_and_lines_of_each_cure(case: Callable[..., Any]) -> None:
         exec(python_lines(replace(change, game={})), scope)  # noqa: S102
         plain = replace(change, game={})
         line = changed_words(["--game", "ring", "--game.width", "8", "--game.depth", "1"], plain)
-        run = configuration.build(parser, configuration.parse(parser, line))
+        run = configuration.build(configuration.parse(parser, line))
         if change.method:
             expected = plain.apply(ring, ill.method)[1]
             assert scope["method"] == expected and run.method == expected, name

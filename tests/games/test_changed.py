@@ -199,9 +199,9 @@ def test_games_are_nested_on_the_command_line() -> None:
     words = "--game changed --game.game ring --game.game.width 8 --game.penalties r1 --game.penalties.strength 0.5"
     parser = configuration.parser("train", "")
     options = configuration.parse(parser, [*words.split(), "--game.input_noise", "linear(0.3, 0, 50)", "--steps", "3"])
-    run = configuration.build(parser, options)
+    run = configuration.build(options)
     assert run.game.penalties == (R1(0.5),) and run.game.filter is not None  # pyright: ignore
-    again = configuration.rebuilt(configuration.resolved(parser, options))
+    again = configuration.rebuilt(configuration.resolved(options))
     assert repr(again.game.modules) == repr(ring(width=8).modules)  # pyright: ignore
     assert again.game.penalties == (R1(0.5),)  # pyright: ignore
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from detente.autodiff import jacobian, vector_field
-from detente.cli.naming import games, loaded
+from detente.cli.naming import loaded
 from detente.errors import InvalidValue
 from detente.games.stochastic_bilinear import StochasticBilinear
+from detente.registry import choices
 
 
 def test_losses_are_the_formula() -> None:
@@ -54,7 +55,7 @@ def test_noise_has_the_papers_variance_and_comes_from_the_seed_alone() -> None:
 
 
 def test_it_is_found_by_name_and_refuses_what_does_not_fit() -> None:
-    assert loaded(games()["stochastic_bilinear"]) is StochasticBilinear
+    assert loaded(choices("games")["stochastic_bilinear"]) is StochasticBilinear
     with pytest.raises(InvalidValue, match="batch: got 6"):
         StochasticBilinear(5, batch=6)
     with pytest.raises(InvalidValue, match="start"):

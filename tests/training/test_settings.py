@@ -395,6 +395,6 @@ def test_at_the_command_line_and_in_run_yaml(tmp_path: Path) -> None:
     assert cli.main([*words, str(out)]) == 0
     text = (out / "run.yaml").read_text(encoding="utf-8")
     assert "precision: bfloat16\n" in text and "accumulate: 2\n" in text
-    run = configuration.build(*recorded_runs.from_directory(out))
+    run = configuration.build(recorded_runs.from_directory(out))
     assert (run.precision, run.accumulate) == ("bfloat16", 2)
     assert cli.main(["resume", str(out), "--steps", "4"]) == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import inspect
-import math
 import re
 import typing
 from collections.abc import Callable, Sequence
@@ -13,8 +12,8 @@ from inspect import Parameter
 from types import SimpleNamespace
 from typing import Any
 
-from detente.cli.binding import Word, bind_all, read
-from detente.cli.naming import alternatives, in_words, loaded, parameters
+from detente.cli.binding import Word, bind_all, put, read
+from detente.cli.naming import alternatives, in_words, parameters
 from detente.errors import InvalidValue, Unquoted, unknown
 
 REQUIRED = Parameter.empty
@@ -29,7 +28,6 @@ class Parser:
         self.page = argparse.ArgumentParser(prog, usage, description, examples, formatter_class=formatter)
         self.options: dict[str, Parameter] = {}
         self.positional: dict[str, str] = {}  # with their descriptions
-        self.roles: tuple[str, ...] = ()  # options with help pages and settings of their own, as `--game.width`
 
     def add(
         self, name: str, kind: Any, help: str, default: Any = REQUIRED, metavar: str | None = None, page: Any = None
@@ -47,58 +45,62 @@ class Parser:
 
     def parse(self, words: Sequence[str]) -> SimpleNamespace:
         """Return the values of a command line, by option."""
-        return self.values(dict(self.split(words)))
+        return self.values({}, self.split(words))
 
     def split(self, words: Sequence[str]) -> list[tuple[str, Any]]:
-        """Return the options with the words that follow them; `None` after `--game.help` alone."""
+        """Return the options of a command line, such as `game` and `game.width`, with the words that follow them."""
         if "-h" in words or "--help" in words:
             print(self.page.format_help(), end="")
             raise SystemExit(0)
-        positional, pairs, room = [*self.positional], [], 0.0  # room: how many more words the last option takes
-        names = ["--help", *(f"--{name}" for name in self.options if name not in positional)]
+        names = ["--help", *(f"--{name}" for name in self.options if name not in self.positional)]
+        rest: list[Word] = []
+        following, groups, pairs = rest, [], []
         for word in words:
             name, equals, value = word.removeprefix("--").partition("=")
-            role, _, key = name.partition(".")
-            if word.startswith("--"):
-                setting = key and role in self.roles and (key == "help" or role in self.options)
-                if not setting and f"--{name}" not in names:
-                    raise unknown("option", f"--{name}", names)
-                pairs.append((name, [Word(value)] if equals else []))
-            elif room and (self._kind(pairs[-1][0]) is not bool or isinstance(read(word), bool)):
-                pairs[-1][1].append(Word(word))
-                room -= 1
-                continue
-            elif positional:
-                pairs.append((positional.pop(0), [Word(word)]))
+            owner, _, setting = name.partition(".")
+            if not word.startswith("--"):
+                following.append(Word(word))
+            elif f"--{name}" in names or setting and f"--{owner}" in names:
+                following = rest if equals else []
+                groups.append((name, [Word(value)] if equals else following, equals))
             else:
-                raise unknown("option", word.partition("=")[0], names)
-            room = 0 if equals else math.inf if _takes_several(self._kind(pairs[-1][0])) else not pairs[-1][1]
-        return [(name, self._value(name, following)) for name, following in pairs]
+                raise unknown("option", f"--{name}", names)
+        for name, following, equals in groups:
+            value, others = self._take(name, following, bool(equals))
+            pairs.append((name, value))
+            rest += others
+        for name in self.positional:
+            if rest:
+                value, rest = self._take(name, rest)
+                pairs.append((name, value))
+        if rest:
+            raise unknown("option", str(rest[0]).partition("=")[0], names)
+        return pairs
 
-    def values(self, values: dict[str, Any]) -> SimpleNamespace:
-        """Return the converted values of all options, by name."""
+    def values(self, options: dict[str, Any], pairs: Sequence[tuple[str, Any]] = ()) -> SimpleNamespace:
+        """Return the converted values of all options, by name: those of a file, and those that were typed."""
+        for name, value in sorted(pairs, key=lambda pair: pair[0].count(".")):  # members before their settings
+            put(options, name, value)
         for name, text in self.positional.items():
-            if name not in values and self.options[name].default is REQUIRED:
+            if name not in options and self.options[name].default is REQUIRED:
                 raise InvalidValue(name, None, text, "It is required")
-        bound = bind_all("", self.options, values)
+        bound = bind_all("", self.options, options)
         return SimpleNamespace(**{name.replace("-", "_"): value for name, value in bound.items()})
 
-    def _kind(self, name: str) -> Any:
-        return self.options[name].annotation if name in self.options else Any
-
-    def _value(self, name: str, words: list[Word]) -> Any:
-        kind = self._kind(name)
-        if _takes_several(kind) and not (len(words) == 1 and words[0].startswith("[")):
-            return words
-        if not words and kind is not bool and not name.endswith(".help"):
+    def _take(self, name: str, words: list[Word], joined: bool = True) -> tuple[Any, list[Word]]:
+        """Return an option's value from the words that follow it, and the words that are left."""
+        kind = self.options[name].annotation if name in self.options else Any
+        if _takes_several(kind) and not (words and words[0].startswith("[")):
+            return words, []
+        if kind is bool and not joined and not (words and isinstance(read(words[0]), bool)):
+            return True, words
+        if not words:
             raise InvalidValue(name, Unquoted("no value"), in_words(kind))
-        return words[0] if words else True if kind is bool else None
+        return words[0], words[1:]
 
 
 def member_page(option: str, name: str, member: Callable[..., Any]) -> str:
     """Return the help page of one game or method: its description, its settings as options, its source."""
-    if any(parameter.default is ... for parameter in parameters(member)[0].values()):
-        member = loaded(member)  # a default that an outline cannot evaluate
     docstring, described = inspect.getdoc(member) or "", documented(member)
     text, source = docstring.partition("\nArgs:\n")[0].strip(), re.search(r"^Source: .*(?:\n\s+.*)*", docstring, re.M)
     usage = f"detente COMMAND --{option} {name} [--{option}.SETTING VALUE …]"

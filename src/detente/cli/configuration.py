@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from detente import checks
 from detente.cli import rehearsal
-from detente.cli.binding import Word, has_own, load, make, plain
+from detente.cli.binding import has_own, load, make, plain, raised
 from detente.cli.command_words import Parser, documented, member_page, with_type
 from detente.cli.display import print_members
 from detente.cli.naming import find, members_for, parameters
-from detente.cli.naming import named_methods as named_methods
 from detente.cli.terminal import one_line
 from detente.errors import InvalidValue, unknown
 from detente.registry.outlines import outline
@@ -25,9 +24,8 @@ if TYPE_CHECKING:
     from detente.training.run import Run
 
 RUN = outline("detente.training.run.Run")  # read, not imported: mistakes are found before PyTorch is
-FIELDS = tuple(parameters(RUN)[0])
+FIELDS, _ = parameters(RUN)
 DEFAULT_METHOD = "alternating"  # how GANs are usually trained
-METAVARS = {"game": "NAME", "method": "NAME", "seeds": "N", "seconds": "S"}
 MEMBERS = {"game": "ring", "method": "consensus"}  # options with settings of their own, and an example of each
 
 
@@ -40,16 +38,17 @@ def parser(
     command_parser = Parser(command, description, examples, usage)
     command_parser.add("--config", Path, "YAML file with any of these options, e.g. a run.yaml", None, "FILE")
     group = command_parser.page.add_argument_group((inspect.getdoc(RUN) or "").partition("\n")[0].rstrip("."))
-    described, command_parser.roles = documented(RUN), tuple(MEMBERS)
-    for name, parameter in parameters(RUN)[0].items():
+    described = documented(RUN)
+    for name, parameter in FIELDS.items():
         default, text = defaults.get(name, parameter.default), described[name]
+        metavar = "NAME" if name in MEMBERS else None
         if name in MEMBERS:
             example = f"show the settings of one {name} as options, e.g. --{name}.help {MEMBERS[name]}"
-            group.add_argument(f"--{name}.help", nargs="?", metavar="NAME", help=example)
+            command_parser.add(f"--{name}.help", list[str], example, (), "NAME", group)
         elif parameter.annotation is not bool:
             text = with_type(text, parameter.annotation, default)
         if name not in without:
-            command_parser.add(f"--{name}", parameter.annotation, text, default, METAVARS.get(name), group)
+            command_parser.add(f"--{name}", parameter.annotation, text, default, metavar, group)
     return command_parser
 
 
@@ -58,30 +57,32 @@ def parse(command_parser: Parser, words: Sequence[str]) -> SimpleNamespace:
     pairs, known = command_parser.split(words), command_parser.options
     options: dict[str, Any] = {"method": DEFAULT_METHOD} if "method" in known else {}
     for name, value in pairs:
-        owner, _, key = name.partition(".")
-        if key == "help":
-            table = members_for(parameters(RUN)[0][owner].annotation)
-            if value:
-                print(member_page(owner, value, find(owner, value, table)), end="")
-            else:
-                print_members(table, f"--{owner} takes one of these; --{owner}.help NAME shows its settings.")
-            raise SystemExit(0)
         if name == "config":
             options |= {field: content for field, content in read_yaml(Path(value)).items() if field in known}
-    for name, value in sorted(pairs, key=lambda pair: pair[0].count(".")):  # members before their settings
-        _put(options, name, value)
-    return command_parser.values(options)
+        elif name.endswith(".help"):
+            _print_help(name.removesuffix(".help"), value)
+            raise SystemExit(0)
+    return command_parser.values(options, pairs)
 
 
-def check(command_parser: Parser, options: SimpleNamespace) -> None:
+def _print_help(option: str, names: Sequence[str]) -> None:
+    """Print the settings of some games or methods, or a list of all."""
+    table = members_for(FIELDS[option].annotation)
+    for name in names:
+        print(member_page(option, name, find(option, name, table)), end="")
+    if not names:
+        print_members(table, f"--{option} takes one of these; --{option}.help NAME shows its settings.")
+
+
+def check(options: SimpleNamespace) -> None:
     """Raise the first mistake in parsed options that shows without importing PyTorch; with a user's own parts, any."""
     if rehearsal.is_possible() and not has_own(vars(options)):
-        rehearsal.rehearse(lambda: build(command_parser, options))
+        rehearsal.rehearse(lambda: build(options))
     else:
-        build(command_parser, options)
+        build(options)
 
 
-def build(command_parser: Parser, options: SimpleNamespace) -> Run:
+def build(options: SimpleNamespace) -> Run:
     """Return the run that parsed options describe; an error of the run or its parts names the option."""
     values = {name: getattr(options, name) for name in FIELDS}
     with checks.off():  # commands that look for faults say so themselves
@@ -92,19 +93,17 @@ def build(command_parser: Parser, options: SimpleNamespace) -> Run:
         raise _named_by_options(error, options, type(settings["game"]).__name__) from error
     except Exception as error:  # a user's own classes may raise anything
         paths = f"{options.game.path}, {options.method.path}"
-        message = f"{type(error).__name__}: {one_line(error)}"[:300]
-        raise InvalidValue("game, method", paths, "a game and a method that can be trained", message) from error
+        raise InvalidValue("game, method", paths, "a game and a method that can be trained", raised(error)) from error
 
 
-def resolved(command_parser: Parser, options: SimpleNamespace) -> dict[str, Any]:
+def resolved(options: SimpleNamespace) -> dict[str, Any]:
     """Return the options of a run as nested mappings, with all defaults, fit for YAML."""
     return {name: plain(getattr(options, name)) for name in FIELDS}
 
 
 def rebuilt(content: dict[str, Any]) -> Run:
     """Return the run that resolved options describe."""
-    command_parser = parser("run", "")
-    return build(command_parser, command_parser.values(_options_of(content)))
+    return build(parser("run", "").values(_options_of(content)))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -112,16 +111,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         raw = path.read_bytes()
         content = load(raw.decode(json.detect_encoding(raw)))
+        if not isinstance(content, dict):
+            raise TypeError("It is empty" if content is None else f"It is a {type(content).__name__}")
     except Exception as error:  # PyYAML raises more than its own errors
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "strerror", None) or one_line(error)
-        problem = "a tab; YAML is indented with spaces" if mark and "\\t" in problem else problem
-        place = f" (line {mark.line + 1})" if mark else ""
-        allowed = "a readable YAML file, saved as UTF-8 or UTF-16"
-        raise InvalidValue("config", str(path), allowed, problem + place) from error
-    if not isinstance(content, dict):
-        problem = "It is empty" if content is None else f"It is a {type(content).__name__}"
-        raise InvalidValue("config", str(path), "a YAML file with option names and values", problem)
+        if mark:
+            problem = "a tab; YAML is indented with spaces" if "\\t" in problem else problem
+            problem += f" (line {mark.line + 1})"
+        allowed = "a readable YAML file, saved as UTF-8 or UTF-16, with option names and values"
+        raise InvalidValue("config", str(path), allowed, problem) from error
     return _options_of(content)
 
 
@@ -147,18 +146,3 @@ def _named_by_options(error: InvalidValue, options: SimpleNamespace, game: str) 
         name = "" if "points" in settings else "a GAN such as --game ring "
         hint = f"Use {name}--game.points {5 * settings['batch'] if 'points' in settings else 2560}"
     return InvalidValue(field, value, error.allowed, hint)
-
-
-def _put(options: dict[str, Any], name: str, value: Any) -> None:
-    """Set an option, or with `game.penalty.strength` the setting of a member, in nested mappings."""
-    *owners, key = name.split(".")
-    for owner in owners:
-        node = options.get(owner)
-        if not (isinstance(node, dict) and "class_path" in node):
-            node = {"class_path": node}
-        options[owner] = node = {**node, "init_args": {**(node.get("init_args") or {})}}
-        options = node["init_args"]
-    node = options.get(key)
-    if isinstance(value, Word) and isinstance(node, dict) and "class_path" in node:
-        value = {**node, "class_path": value}  # keeps those settings that the new member has, too
-    options[key] = value

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from detente.cli.binding import read
 from detente.cli.command_words import Parser
-from detente.errors import InvalidValue, Unquoted, unknown
+from detente.errors import InvalidValue, unknown
 from detente.registry import described
 
 if TYPE_CHECKING:
     from detente.executors.base import Executor
 
-NAMES = ("--executor", "--workers", "--address", "--gpus")
+NAMES = ("--executor", "--workers", "--address", "--gpus", "--slurm")
 OF_EXECUTORS = {"workers": ("processes", "ray", "slurm"), "address": ("ray",), "gpus": ("ray",)}
-SLURM = "--slurm."
 
 
 def add_executor_options(parser: Parser) -> None:
@@ -27,31 +25,11 @@ def add_executor_options(parser: Parser) -> None:
     parser.add("--workers", int, "number of trainings at once", None, "N", group)
     parser.add("--address", str, "of Ray’s cluster, e.g. auto (default: start Ray on this machine)", None, page=group)
     parser.add("--gpus", float, "GPUs of a training, with ray (default: 0)", None, "N", group)
-    group.add_argument("--slurm.KEY", metavar="VALUE", help="a setting of submitit, e.g. --slurm.partition gpu")
+    text = "settings of submitit, e.g. --slurm.partition gpu"
+    parser.add("--slurm", Mapping[str, Any], text, {}, "{KEY: VALUE}", group)
 
 
-def split_slurm_settings(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Return the words without settings such as `--slurm.partition gpu`, and these settings.
-
-    Raises:
-        InvalidValue: a setting has no value.
-    """
-    others: list[str] = []
-    settings: dict[str, Any] = {}
-    queue = list(words)
-    while queue:
-        word = queue.pop(0)
-        if not word.startswith(SLURM):
-            others.append(word)
-            continue
-        name, equals, value = word.removeprefix(SLURM).partition("=")
-        if not equals and (not queue or queue[0].startswith("--")):
-            raise InvalidValue(f"slurm.{name}", Unquoted("no value"), "a value")
-        settings[name] = read(value if equals else queue.pop(0))
-    return others, settings
-
-
-def chosen_executor(options: SimpleNamespace, slurm: dict[str, Any]) -> Executor:
+def chosen_executor(options: SimpleNamespace) -> Executor:
     """Return the executor that parsed options describe.
 
     Raises:
@@ -66,8 +44,8 @@ def chosen_executor(options: SimpleNamespace, slurm: dict[str, Any]) -> Executor
         if value is not None and name not in executors:
             raise InvalidValue(option, value, f"an option of --executor {' or '.join(executors)}")
         settings |= {} if value is None else {option: value}
-    if slurm and name != "slurm":
-        raise InvalidValue(f"slurm.{next(iter(slurm))}", next(iter(slurm.values())), "an option of --executor slurm")
-    executor = kinds[name](**settings, **({"settings": slurm} if slurm else {}))
+    for key, value in options.slurm.items() if name != "slurm" else ():
+        raise InvalidValue(f"slurm.{key}", value, "an option of --executor slurm")
+    executor = kinds[name](**settings, **({"settings": options.slurm} if options.slurm else {}))
     executor.check()
     return executor

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from detente.cli.command_words import Parser
 from detente.cli.configuration import build, parse, parser
 from detente.errors import InvalidValue, require
 
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
     from detente.training.run import Run
 
 
-def from_directory(directory: Path) -> tuple[Parser, SimpleNamespace]:
-    """Return the parser and the options of the run in a directory.
+def from_directory(directory: Path) -> SimpleNamespace:
+    """Return the options of the run in a directory.
 
     Raises:
         InvalidValue: the directory holds no run, or one whose game was made in Python.
@@ -32,8 +31,7 @@ def from_directory(directory: Path) -> tuple[Parser, SimpleNamespace]:
     folder = str(read_configuration(directory).get("folder") or "")
     if folder and folder not in sys.path:
         sys.path.append(folder)  # where the user's own modules were when the run started
-    command_parser = parser("run", "")
-    return command_parser, parse(command_parser, ["--config", str(path)])
+    return parse(parser("run", ""), ["--config", str(path)])
 
 
 def checkpointed_steps(directory: Path) -> list[int]:
@@ -49,7 +47,7 @@ def trained(directory: Path, seed: int | None = None, step: int | None = None) -
     Raises:
         InvalidValue: the directory has no run, no complete checkpoint, no such seed, or no checkpoint of that step.
     """
-    command_parser, options = from_directory(directory)
+    options = from_directory(directory)
     seed = options.seeds[0] if seed is None else seed
     require(seed in options.seeds, "seed", seed, f"one of {', '.join(map(str, options.seeds))}")
     from detente.training.run_directory import checkpoint
@@ -57,6 +55,6 @@ def trained(directory: Path, seed: int | None = None, step: int | None = None) -
     paths = {checkpoint.step_of(path): path for path in checkpoint.files(directory / "checkpoints")}
     steps = ", ".join(map(str, paths)) or "none"
     require(step is None or step in paths, "step", step, f"a step with a checkpoint: {steps}")
-    run = build(command_parser, options)
+    run = build(options)
     loaded = checkpoint.load(directory / "checkpoints", run) if step is None else checkpoint.read(paths[step], run)
     return run, next(progress for progress in loaded if progress.seed == seed)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from detente.registry.outlines import Outline, modules, outlines
+from detente.registry.outlines import Outline, modules, outline, outlines
 
 FOLDERS = {
     "games": "detente.game.Game",
@@ -35,6 +35,8 @@ FOLDERS = {
     "diagnostics": "detente.diagnostics.base.Diagnostic",
     "experiments": "detente.experiments.base.Experiment",
 }
+METHOD = "detente.methods.method.Method"  # what the functions of detente.methods return
+CHOICES = {"games": FOLDERS["games"], "methods": METHOD} | FOLDERS  # what `detente list` names, by folder
 
 
 def name_of(member: type) -> str:
@@ -78,6 +80,19 @@ def described(folder: str) -> dict[str, Outline]:
 def _is_role(path: str, role: str) -> bool:
     """Return whether a base class is a role; of `torch.nn`, which is not read, every class counts as a module."""
     return path == role or role == "torch.nn.Module" and path.startswith("torch.nn.")
+
+
+@cache
+def choices(folder: str) -> dict[str, Outline]:
+    """Return the outlines of all that a name of `detente list` stands for: members, and functions that make them.
+
+    Args:
+        folder: one of `CHOICES`.
+    """
+    if folder == "methods":
+        return described_functions("detente.methods", "Method") | {"method": outline(METHOD)}
+    presets = described_functions("detente.games.presets", "Game") if folder == "games" else {}
+    return dict(sorted((described(folder) | presets).items()))
 
 
 @cache

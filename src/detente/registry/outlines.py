@@ -12,6 +12,7 @@ import dataclasses
 import gc
 import importlib
 import pkgutil
+import re
 import sys
 from functools import cache
 from inspect import Parameter
@@ -19,6 +20,13 @@ from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).parent.parent
+_HEAD = r"def (?P<{1}>\w+).*(?:\(\n(?:{0} {{4}}.*\n)+{0}\).*)?:(?: *#.*)?\n"  # of a function, indented by {0}
+_FUNCTIONS = re.compile(
+    r'"""(?s:.*?)"""'  # there may be examples in it
+    rf'|^(?P<head>{_HEAD.format("", "function")}(?: {{4}}"""(?s:.*?)"""\n)?)(?:(?: {{4}}.*)?\n)+'
+    rf"|^(?P<indented_head>    {_HEAD.format('    ', 'method')})(?:(?: {{8}}.*)?\n)+",
+    re.MULTILINE,
+)
 
 
 class Outline(type):
@@ -166,6 +174,21 @@ def _path(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
+def outlined(text: str) -> str:
+    """Return a formatted module's text without the parts of functions that no outline shows, but that take time."""
+    return _FUNCTIONS.sub(_outlined_function, text)
+
+
+def _outlined_function(match: re.Match[str]) -> str:
+    """Return a public function with its docstring, `__init__`, or the name of any other function or method."""
+    function, method = match["function"], match["method"]
+    if not (function or method):
+        return match[0]
+    if method:
+        return f"{match['indented_head']}        ...\n" if method == "__init__" else f"    def {method}(): ...\n"
+    return f"def {function}(): ...\n" if function.startswith("_") else f"{match['head']}    ...\n"
+
+
 @cache
 def _statements(module: str) -> list[ast.stmt]:
     """Return the statements of a module's file, with those for type checkers only."""
@@ -174,18 +197,14 @@ def _statements(module: str) -> list[ast.stmt]:
     collects = gc.isenabled()
     gc.disable()  # a syntax tree has many parts and no garbage
     try:
+        tree = ast.parse(outlined(text))
+    except SyntaxError:  # the text is not formatted as by `ruff format`
         tree = ast.parse(text)
     finally:
         if collects:
             gc.enable()
     for statement in tree.body:
         statements += [*statement.body, statement] if isinstance(statement, ast.If) else [statement]
-        for inner in statement.body if isinstance(statement, ast.ClassDef) else [statement]:
-            # Unused parts are dropped: so many objects take time to remove when the process ends.
-            if isinstance(inner, ast.FunctionDef):
-                del inner.body[1:]
-                if inner.name != "__init__" and (inner is not statement or inner.name.startswith("_")):
-                    inner.args, inner.body, inner.returns = ast.arguments([], [], None, [], [], None, []), [], None
     return statements
 
 

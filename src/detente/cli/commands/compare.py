@@ -15,18 +15,17 @@ from detente.cli import configuration
 from detente.cli.commands.train import NO_CHECKS, carry_out, print_warnings
 from detente.cli.display import console, with_progress_bar
 from detente.cli.executor_options import NAMES as EXECUTOR_OPTIONS
-from detente.cli.executor_options import add_executor_options, chosen_executor, split_slurm_settings
+from detente.cli.executor_options import add_executor_options, chosen_executor
 from detente.cli.grid_display import follow_grid
 from detente.comparison.budget import Budget
 from detente.comparison.config import SEEDS, ComparisonConfig, baseline_label, run_label
 from detente.errors import InvalidValue, require
-from detente.registry import members
+from detente.registry import choices, members
 from detente.training.run_directory.directory import lock_directory
 from detente.training.signals import exit_status
 
 if TYPE_CHECKING:
     from detente.checks.base import Finding
-    from detente.cli.command_words import Parser
     from detente.comparison.compare import DescribedRun
     from detente.executors.base import Executor
     from detente.training.run import Run
@@ -64,10 +63,9 @@ def main(words: Sequence[str]) -> int:
     parser.add("--no-checks", bool, NO_CHECKS, False)
     add_executor_options(parser)
     parser.add("--split-seeds", bool, "train each seed by itself, and join them at the end", False)
-    words, slurm = split_slurm_settings(words)
     options = configuration.parse(parser, words)
     if not options.methods:
-        raise InvalidValue("methods", options.methods, ", ".join(configuration.named_methods()))
+        raise InvalidValue("methods", options.methods, ", ".join(choices("methods")))
     if options.out is None:
         raise InvalidValue("out", None, "a folder to write the runs into", "Say where with --out runs/NAME")
     budget = None if options.budget is None else Budget.parse(options.budget)
@@ -79,7 +77,7 @@ def main(words: Sequence[str]) -> int:
     labels = [run_label(method) for method in options.methods]
     require(len(set(labels)) == len(labels), "methods", options.methods, "each of them once")
     config = ComparisonConfig(baseline_label(options.baseline, labels), budget)
-    executor = chosen_executor(options, slurm)
+    executor = chosen_executor(options)
     shared = without(words, (*OWN_OPTIONS, *EXECUTOR_OPTIONS))
     parsed = {label: _parsed(method, shared) for label, method in zip(labels, options.methods, strict=True)}
     from detente.comparison.compare import apply_budget
@@ -87,7 +85,7 @@ def main(words: Sequence[str]) -> int:
     from detente.report.comparison import FILE
 
     runs = {
-        label: apply_budget(budget, configuration.build(*each), configuration.resolved(*each))
+        label: apply_budget(budget, configuration.build(each), configuration.resolved(each))
         for label, each in parsed.items()
     }
     if not options.no_checks:
@@ -263,8 +261,8 @@ def _print_outcome(folder: Path) -> None:
     console.print(f"The page: {page}", soft_wrap=True)
 
 
-def _parsed(method: str, shared: list[str]) -> tuple[Parser, SimpleNamespace]:
-    """Return the parser and the options of one method's run."""
+def _parsed(method: str, shared: list[str]) -> SimpleNamespace:
+    """Return the options of one method's run."""
     name, _, settings = method.partition(":")
     words = [*shared, "--method", name]
     for setting in filter(None, settings.split(",")):
@@ -272,16 +270,16 @@ def _parsed(method: str, shared: list[str]) -> tuple[Parser, SimpleNamespace]:
         if not equals:
             raise InvalidValue("methods", method, "NAME or NAME:KEY=VALUE,KEY=VALUE")
         words.append(f"--method.{key}={value}")
-    parser = configuration.parser("train", "", seeds=SEEDS)
-    return parser, configuration.parse(parser, words)
+    return configuration.parse(configuration.parser("train", "", seeds=SEEDS), words)
 
 
-def without(words: list[str], options: tuple[str, ...]) -> list[str]:
-    """Return the words without some options and their values."""
+def without(words: Sequence[str], options: tuple[str, ...]) -> list[str]:
+    """Return the words without some options, their values and their settings."""
     others, dropping = [], False
     for word in words:
         if word.startswith("--"):
-            dropping = word.partition("=")[0] in options
+            name = word.partition("=")[0]
+            dropping = name in options or name.partition(".")[0] in options
         if not dropping:
             others.append(word)
     return others

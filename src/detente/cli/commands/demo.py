@@ -78,6 +78,5 @@ def _free(folder: Path) -> Path:
 
 
 def _described(*words: str) -> tuple[Run, dict]:
-    parser = configuration.parser("demo", DESCRIPTION)
-    options = configuration.parse(parser, words)
-    return configuration.build(parser, options), configuration.resolved(parser, options)
+    options = configuration.parse(configuration.parser("demo", DESCRIPTION), words)
+    return configuration.build(options), configuration.resolved(options)

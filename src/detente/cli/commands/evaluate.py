@@ -53,7 +53,7 @@ def main(words: Sequence[str]) -> int:
 
     measured = False
     for path in map(_shown, paths):
-        run = configuration.build(*recorded_runs.from_directory(path))
+        run = configuration.build(recorded_runs.from_directory(path))
         with _Bar(path.name) as bar:
             evaluation = evaluate(run, path, options.metrics, options.n, options.step, bar.track)
         console.print(_table(path, evaluation))

@@ -12,9 +12,8 @@ from rich.text import Text
 
 from detente.cli.command_words import Parser
 from detente.cli.display import console, print_members
-from detente.cli.naming import games, named_methods
 from detente.errors import unknown
-from detente.registry import FOLDERS, described, summary
+from detente.registry import CHOICES, choices, summary
 from detente.registry.outlines import Outline
 
 RANK = 20
@@ -31,19 +30,15 @@ def main(words: Sequence[str]) -> int:
     parser = Parser("list", DESCRIPTION, EXAMPLES)
     parser.add("folder", str, "only this one, e.g. methods", None)
     options = parser.parse(words)
-    tables = {"games": games, "methods": named_methods}
-    folders = list(dict.fromkeys(["games", "methods", *FOLDERS]))
-    if options.folder is not None and options.folder not in folders:
-        raise unknown("folder", options.folder, folders)
+    if options.folder is not None and options.folder not in CHOICES:
+        raise unknown("folder", options.folder, CHOICES)
     if options.folder == "methods":
-        _print_methods(named_methods())
-        return 0
-    if options.folder == "metrics":
-        _print_metrics(described("metrics"))
-        return 0
-    for folder in [options.folder] if options.folder else folders:
-        table = tables[folder]() if folder in tables else described(folder)
-        print_members(table, Text(folder, style="underline"))
+        _print_methods(choices("methods"))
+    elif options.folder == "metrics":
+        _print_metrics(choices("metrics"))
+    else:
+        for folder in [options.folder] if options.folder else CHOICES:
+            print_members(choices(folder), Text(folder, style="underline"))
     return 0
 
 

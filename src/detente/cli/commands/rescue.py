@@ -59,8 +59,7 @@ def main(words: Sequence[str]) -> int:
             if steps != content["steps"]:
                 place = changed.index("--steps") if "--steps" in changed else len(changed)
                 changed = [*changed[:place], "--steps", str(steps), *changed[place + 2 :]]
-            parser = configuration.parser("train", "")
-            resolved = configuration.resolved(parser, configuration.parse(parser, changed))
+            resolved = configuration.resolved(configuration.parse(configuration.parser("train", ""), changed))
             command = shlex.join(["detente", "train", *changed, "--out", f"{options.out}-cured"])
             return {name: resolved[name] for name in ("game", "method")}, command
 
@@ -91,7 +90,7 @@ def _of_options(words: Sequence[str]) -> tuple[SimpleNamespace, dict[str, Any]]:
     parser = configuration.parser("rescue", DESCRIPTION, EXAMPLES)
     _add_options(parser)
     options = configuration.parse(parser, words)
-    return options, configuration.resolved(parser, options)
+    return options, configuration.resolved(options)
 
 
 def _of_directory(words: Sequence[str]) -> tuple[SimpleNamespace, dict[str, Any]]:
@@ -103,7 +102,7 @@ def _of_directory(words: Sequence[str]) -> tuple[SimpleNamespace, dict[str, Any]
     options = parser.parse(words)
     if options.out is None:
         options.out = options.run.with_name(f"{options.run.resolve().name}-rescued")
-    content = configuration.resolved(*recorded_runs.from_directory(options.run))
+    content = configuration.resolved(recorded_runs.from_directory(options.run))
     return options, content | ({"steps": options.steps} if options.steps else {})
 
 

@@ -26,7 +26,7 @@ def main(words: Sequence[str]) -> int:
     options = parser.parse(words)
     with all_ranks(options) as ranks:
         recorded = built_everywhere(lambda: recorded_runs.from_directory(options.run), ranks)
-        run = built_everywhere(lambda: configuration.build(*recorded).until(options.steps, options.seconds), ranks)
+        run = built_everywhere(lambda: configuration.build(recorded).until(options.steps, options.seconds), ranks)
         changed = ("steps", "seconds", "record_every", "measure_every", "checkpoint_every")
-        content = configuration.resolved(*recorded) | {name: getattr(run, name) for name in changed}
+        content = configuration.resolved(recorded) | {name: getattr(run, name) for name in changed}
         return carry_out(run, options.run, content, resume=True, changed_data=options.changed_data, ranks=ranks)

@@ -14,7 +14,7 @@ from detente.cli.commands.compare import without
 from detente.cli.commands.train import NO_CHECKS, print_warnings
 from detente.cli.display import console
 from detente.cli.executor_options import NAMES as EXECUTOR_OPTIONS
-from detente.cli.executor_options import add_executor_options, chosen_executor, split_slurm_settings
+from detente.cli.executor_options import add_executor_options, chosen_executor
 from detente.cli.grid_display import GridView
 from detente.comparison.budget import Budget
 from detente.comparison.config import SEEDS, TRIAL_SEEDS
@@ -23,7 +23,6 @@ from detente.training.run_directory.directory import clear
 from detente.training.signals import exit_status
 
 if TYPE_CHECKING:
-    from detente.cli.command_words import Parser
     from detente.comparison.search import DescribedRun, SearchPlan, SearchState
     from detente.comparison.search_space import Range
     from detente.executors.base import Executor
@@ -57,14 +56,13 @@ def main(words: Sequence[str]) -> int:
     parser.add("--overwrite", bool, "replace an earlier search", False)
     parser.add("--no-checks", bool, NO_CHECKS, False)
     add_executor_options(parser)
-    words, slurm = split_slurm_settings(words)
     options = configuration.parse(parser, words)
     if options.out is None:
         raise InvalidValue("out", None, "a folder to write the trials into", "Say where with --out runs/NAME")
     from detente.comparison.study import require_optuna
 
     require_optuna()
-    executor = chosen_executor(options, slurm)
+    executor = chosen_executor(options)
     plan = _plan(options, words)
     from detente.report.search import FILE
 
@@ -158,15 +156,12 @@ def _words(parameters: Mapping[str, Any]) -> list[str]:
     return [part for name, value in options.items() for part in (f"--{name}", word(value))]
 
 
-def _parsed(
-    parameters: Mapping[str, Any], shared: Sequence[str], more: Sequence[str]
-) -> tuple[Parser, SimpleNamespace]:
-    """Return the parser and the options of the run with some settings."""
-    parser = configuration.parser("train", "", seeds=TRIAL_SEEDS)
+def _parsed(parameters: Mapping[str, Any], shared: Sequence[str], more: Sequence[str]) -> SimpleNamespace:
+    """Return the options of the run with some settings."""
     words = [*shared, *more, *_words(parameters)]
     if "--loggers" not in shared:
         words += ["--loggers", "[]"]
-    return parser, configuration.parse(parser, words)
+    return configuration.parse(configuration.parser("train", "", seeds=TRIAL_SEEDS), words)
 
 
 def _built(
@@ -176,8 +171,8 @@ def _built(
     from detente.comparison.compare import apply_budget
     from detente.comparison.search import with_measurements
 
-    parser, options = _parsed(parameters, shared, more)
-    run, described = apply_budget(budget, configuration.build(parser, options), configuration.resolved(parser, options))
+    options = _parsed(parameters, shared, more)
+    run, described = apply_budget(budget, configuration.build(options), configuration.resolved(options))
     run = with_measurements(run)
     return run, {**described, "measure_every": run.measure_every}
 

@@ -23,11 +23,10 @@ Values are checked as far as that needs no PyTorch; `detente train` also checks 
 
 def main(words: Sequence[str]) -> int:
     """Print the configuration, and return the exit status."""
-    parser = configuration.parser("show", DESCRIPTION, EXAMPLES)
-    options = configuration.parse(parser, words)
-    configuration.check(parser, options)
+    options = configuration.parse(configuration.parser("show", DESCRIPTION, EXAMPLES), words)
+    configuration.check(options)
     # Escaped if the output is not Unicode, so that the file can be read again.
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    content = configuration.resolved(parser, options)
+    content = configuration.resolved(options)
     print(yaml.safe_dump(content, sort_keys=False, allow_unicode=unicode), end="")
     return 0

@@ -52,8 +52,8 @@ def main(words: Sequence[str]) -> int:
     if options.out is None:
         raise InvalidValue("out", None, "a directory to write the run into", "Say where with --out runs/NAME")
     with all_ranks(options) as ranks:
-        run = built_everywhere(lambda: configuration.build(parser, options), ranks)
-        described = configuration.resolved(parser, options)
+        run = built_everywhere(lambda: configuration.build(options), ranks)
+        described = configuration.resolved(options)
         resume = continues(options.out, described, ranks, options.resume, options.overwrite)
         if ranks is None and not resume and not (options.out / lock.FILE).exists():  # otherwise it says who holds it
             require_replaceable(options.out, options.overwrite)
