@@ -56,5 +56,5 @@ def test_importing_the_package_loads_no_extra() -> None:
         "[members(folder) for folder in FOLDERS]\n"
         f"print(sorted({NOT_CORE!r} & sys.modules.keys()))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert completed.stdout.strip() == "[]", completed.stdout + completed.stderr
