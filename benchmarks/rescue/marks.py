@@ -197,7 +197,7 @@ class DigitImages(Marks):
     def measure(self, samples: Tensor, real: Tensor, history: Sequence[Tensor] = ()) -> dict[str, float]:
         if not finite(samples):
             return {}
-        x, y = ((self._images(images).double() + 1) / 2 for images in (samples, real))
+        x, y = ((self._images(each).double() + 1) / 2 for each in (samples, real))
         prediction = _classifier().predict(self._images(samples).clamp(-10, 10))
         shares = torch.bincount(prediction.logits.argmax(1), minlength=10) / len(samples)
         return {

@@ -51,7 +51,7 @@ def random_classifier(own_cache: Path) -> Classifier:
     return save(network, **information, shape=(1, 28, 28), classes=10)
 
 
-class Given:
+class FixedGame:
     """A game whose generator returns given samples, and which counts its calls."""
 
     def __init__(self, data: Any, samples: Tensor) -> None:
@@ -67,7 +67,7 @@ def subject_of() -> Callable[[Any, Tensor], EvaluationContext]:
     """Return the subject of some data and given samples."""
 
     def build(data: Any, samples: Tensor) -> EvaluationContext:
-        game: Any = Given(data, samples)
+        game: Any = FixedGame(data, samples)
         return EvaluationContext(
             game, State(torch.tensor(0), {}), torch.Generator().manual_seed(1), samples=len(samples)
         )

@@ -245,7 +245,7 @@ def test_log_density_and_bandwidth(name: str) -> None:
     np.testing.assert_allclose(log_density(wide, others, bandwidth(wide)), expected, rtol=1e-9)
 
 
-class Looking(EvaluationContext):
+class FixedContext(EvaluationContext):
     """A subject whose samples are given."""
 
     def __init__(self, samples: Tensor, data: Any) -> None:
@@ -266,12 +266,12 @@ def test_log_likelihood_where_modes_are_missing(present: int) -> None:
     width = bandwidth(fake.numpy())
     squares = (real[:, None] - fake).square().sum(dim=2)
     expected = torch.logsumexp(-squares / (2 * width**2), dim=1).mean() - math.log(300 * 2 * math.pi * width**2)
-    assert LogLikelihood(count=300)(Looking(fake, data)) == pytest.approx(float(expected), rel=1e-12)
+    assert LogLikelihood(count=300)(FixedContext(fake, data)) == pytest.approx(float(expected), rel=1e-12)
 
 
 def test_coverage_of_points_that_are_all_the_same() -> None:
     data = Ring()
-    subject = Looking(data.centres[:1].repeat(50, 1), data)
+    subject = FixedContext(data.centres[:1].repeat(50, 1), data)
     assert Coverage(count=50)(subject) == 0
     assert LogLikelihood(count=50)(subject) < -1e30
 
@@ -310,7 +310,7 @@ def test_numbers_of_undefined_shares_and_logits_are_nan() -> None:
     assert math.isnan(divergence_from_uniform(torch.zeros(0, dtype=torch.int64)))
 
 
-class Given:
+class FixedGame:
     """Stands for a game whose generator returns samples made by hand, asked for labels or not."""
 
     latent = 3
@@ -333,9 +333,9 @@ def pixels(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture
-def straw(random_classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    network: Any = type("Straw", (), {"to": lambda self, device: pixels})()
-    monkeypatch.setattr(inception, "load", lambda weights=None: inception.Inception(network, "straw"))
+def stub_inception(random_classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    network: Any = type("StubInception", (), {"to": lambda self, device: pixels})()
+    monkeypatch.setattr(inception, "load", lambda weights=None: inception.Inception(network, "stub_inception"))
 
 
 def samples_for(name: str, count: int) -> tuple[Any, Tensor]:
@@ -362,7 +362,7 @@ def measured(name: str, samples: Tensor, data: Any) -> float:
     if name == "distance_to_solution":
         vectors = {"generator": samples.flatten()[:1], "discriminator": samples.flatten()[1:2]}
         return metric(EvaluationContext(DiracGAN(), State(torch.tensor(0), vectors), torch.Generator()))
-    game: Any = Given(data, samples)
+    game: Any = FixedGame(data, samples)
     assert metric.applies(game)
     state = State(torch.tensor(0), {})
     return metric(EvaluationContext(game, state, torch.Generator().manual_seed(0), samples=len(samples)))
@@ -387,7 +387,7 @@ BROKEN: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("how", BROKEN)
 @pytest.mark.parametrize("name", members("metrics"))
-def test_non_finite_samples_give_nan_or_infinity(name: str, how: str, straw) -> None:
+def test_non_finite_samples_give_nan_or_infinity(name: str, how: str, stub_inception) -> None:
     data, samples = samples_for(name, 40)
     good, actual = measured(name, samples, data), measured(name, BROKEN[how](samples), data)
     assert math.isfinite(good)
@@ -399,7 +399,7 @@ def test_non_finite_samples_give_nan_or_infinity(name: str, how: str, straw) -> 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("name", members("metrics"))
-def test_tiny_sets_are_measured_or_undefined(name: str, count: int, straw) -> None:
+def test_tiny_sets_are_measured_or_undefined(name: str, count: int, stub_inception) -> None:
     data, samples = samples_for(name, 3)
     actual = measured(name, samples[:count], data)
     needs: dict[str, int] = dict.fromkeys(
@@ -412,7 +412,7 @@ def test_tiny_sets_are_measured_or_undefined(name: str, count: int, straw) -> No
 
 
 @pytest.mark.parametrize("name", members("metrics"))
-def test_a_constant_generator_is_measured(name: str, straw) -> None:
+def test_a_constant_generator_is_measured(name: str, stub_inception) -> None:
     data, samples = samples_for(name, 40)
     actual = measured(name, samples[:1].expand_as(samples), data)
     exactly = {

@@ -71,7 +71,7 @@ def test_invalid_arguments_are_refused(build) -> None:
         build()
 
 
-class Straw(nn.Module):
+class StubInception(nn.Module):
     """Stands for torch-fidelity's network: features are means of pixels, logits the first ten of them."""
 
     def __init__(self, name: str, features_list: list[str], feature_extractor_weights_path: str) -> None:
@@ -85,13 +85,13 @@ class Straw(nn.Module):
 
 
 @pytest.fixture
-def straw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def stub_inception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     module: Any = types.ModuleType("torch_fidelity.feature_extractor_inceptionv3")
-    module.FeatureExtractorInceptionV3 = Straw
+    module.FeatureExtractorInceptionV3 = StubInception
     monkeypatch.setitem(sys.modules, "torch_fidelity", types.ModuleType("torch_fidelity"))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setenv("DETENTE_CACHE", str(tmp_path))
-    (tmp_path / "weights.pth").write_bytes(b"straw")
+    (tmp_path / "weights.pth").write_bytes(b"weights")
     return str(tmp_path / "weights.pth")
 
 
@@ -99,25 +99,25 @@ def coloured(count: int, seed: int) -> Tensor:
     return 2 * torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed)) - 1
 
 
-def resized(images: Tensor) -> Tensor:
+def stub_features(images: Tensor) -> Tensor:
     return ((images + 1) * 127.5).round().mean(2).flatten(1) / 255
 
 
-def test_the_metrics_of_inception(straw: str, subject_of) -> None:
+def test_the_metrics_of_inception(stub_inception: str, subject_of) -> None:
     real, fake = coloured(300, 0), 0.5 * coloured(200, 1)
     subject = subject_of(Arrays(real), fake)
     assert all(metric.applies(subject.game) for metric in (FID(), KID(), InceptionScore()))
     assert not FID.routine and not KID.routine and not InceptionScore.routine
-    expected = frechet_distance(moments(resized(real)), moments(resized(fake)))
-    assert FID(weights=straw)(subject) == pytest.approx(expected, rel=1e-4)
-    kernel = KID(subsets=4, size=1000, weights=straw)(subject_of(Arrays(real[:200]), fake))
-    assert kernel == pytest.approx(squared_discrepancy(resized(real[:200]), resized(fake)), rel=1e-3)
-    probabilities = (20 * resized(fake)[:, :10]).double().softmax(1)
-    assert InceptionScore(weights=straw)(subject) == pytest.approx(inception_score(probabilities)[0], rel=1e-6)
+    expected = frechet_distance(moments(stub_features(real)), moments(stub_features(fake)))
+    assert FID(weights=stub_inception)(subject) == pytest.approx(expected, rel=1e-4)
+    kernel = KID(subsets=4, size=1000, weights=stub_inception)(subject_of(Arrays(real[:200]), fake))
+    assert kernel == pytest.approx(squared_discrepancy(stub_features(real[:200]), stub_features(fake)), rel=1e-3)
+    probabilities = (20 * stub_features(fake)[:, :10]).double().softmax(1)
+    assert InceptionScore(weights=stub_inception)(subject) == pytest.approx(inception_score(probabilities)[0], rel=1e-6)
     assert subject.game.sample_calls == 1
 
 
-def test_missing_weights_are_named(straw: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_weights_are_named(stub_inception: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     with pytest.raises(InvalidValue, match=inception.WEIGHTS):
         inception.load()

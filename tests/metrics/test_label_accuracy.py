@@ -16,7 +16,7 @@ from detente.metrics.label_accuracy import LabelAccuracy, label_accuracy
 from detente.state import State
 
 
-class Asked:
+class FixedConditionalGame:
     """A conditional game that generates `images[k + off]` for the label k."""
 
     latent = 3
@@ -56,17 +56,17 @@ def test_a_generator_of_the_requested_labels_has_full_accuracy(random_classifier
     by_label = torch.zeros(10, 1, 28, 28)
     by_label[classes] = images
     data = Digits(classes=tuple(classes.tolist()))
-    correct = Asked(data, by_label)
+    correct = FixedConditionalGame(data, by_label)
     assert measure(correct) == 100
     counts = torch.bincount(correct.labels, minlength=10)[classes]
     assert counts.max() - counts.min() <= 1 and counts.sum() == 100
-    lost = Asked(data, by_label * math.nan)
+    lost = FixedConditionalGame(data, by_label * math.nan)
     assert math.isnan(measure(lost))
 
 
 def test_a_constant_generator_has_chance_accuracy(random_classifier) -> None:
     image = Digits().take(torch.arange(1))["real"]
-    assert measure(Asked(Digits(), image)) == pytest.approx(10)
+    assert measure(FixedConditionalGame(Digits(), image)) == pytest.approx(10)
 
 
 def test_it_applies_to_conditional_games(random_classifier, subject_of, images) -> None:

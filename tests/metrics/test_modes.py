@@ -25,7 +25,7 @@ from detente.state import State
 METRICS = [ModesCovered(), HighQualityFraction(), ModeDivergence()]
 
 
-class Given:
+class FixedGame:
     """Stands for a game whose generator returns samples made by hand."""
 
     def __init__(self, data: Mixture, samples: Tensor) -> None:
@@ -36,7 +36,7 @@ class Given:
 
 
 def subject_of(data: Mixture, samples: Tensor) -> EvaluationContext:
-    game: Any = Given(data, samples)
+    game: Any = FixedGame(data, samples)
     return EvaluationContext(game, State(torch.tensor(0), {}), torch.Generator(), samples=len(samples))
 
 

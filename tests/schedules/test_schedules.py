@@ -104,7 +104,7 @@ def test_values_can_be_traced_and_mapped(name: str) -> None:
         torch.testing.assert_close(torch.stack([traced(convert(t)) for t in times]), one_by_one, rtol=0, atol=0)
 
 
-class Looked(Schedule):
+class TableSchedule(Schedule):
     """A user's own schedule, for whole steps only."""
 
     def __call__(self, t: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class Looked(Schedule):
 
 
 def test_a_combination_with_a_users_own_schedule_gets_whole_steps() -> None:
-    combined = Warmup(Looked().then(Looked() * 2, 2), 4)
+    combined = Warmup(TableSchedule().then(TableSchedule() * 2, 2), 4)
     assert not combined.precise and (Linear(1, 0, 3) + 1).precise
     for t, expected in ((1, 0.2 / 4), (2, 2 * 0.1 * 2 / 4), (3, 2 * 0.2 * 3 / 4)):
         assert float(value(combined, torch.tensor(t), torch.float64)) == pytest.approx(expected)  # pyright: ignore
@@ -207,14 +207,14 @@ TEXTS: dict[str, Schedule] = {
     "repeated(polynomial(1, 0, 5), 5)": Repeated(Polynomial(1, 0, 5), 5),
     "sequential(annealed(4.0, 5), 0.1, 3)": Sequential(Annealed(4.0, 5), 0.1, 3),
     "torch('StepLR', 0.1, 50, step_size=10)": Torch("StepLR", 0.1, 50, step_size=10),
-    "tests.schedules.test_schedules.Looked()": Looked(),
+    "tests.schedules.test_schedules.TableSchedule()": TableSchedule(),
 }
 
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_schedules_are_parsed_from_text(text: str) -> None:
     parsed, expected = parse(text), TEXTS[text]
-    assert parsed == expected or isinstance(expected, Looked)
+    assert parsed == expected or isinstance(expected, TableSchedule)
     for t in range(4):
         assert torch.equal(parsed(torch.tensor(t)), expected(torch.tensor(t)))
 

@@ -44,7 +44,7 @@ from tests.training.small_runs import discriminator, generator, ring
 MAY_MIX = ("copy_", "_to_copy", "index", "index_put")  # with indices on the processor
 
 
-class Watch(TorchDispatchMode):
+class DeviceWatch(TorchDispatchMode):
     """Records the operations that mix CPU tensors with others; scalars may be on any device."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Watch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-class Partly(nn.Module):
+class PartlyFrozen(nn.Module):
     """A generator with a layer that is not trained and therefore in no vector."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ def judge() -> nn.Module:
 GAMES: dict[str, Callable[[], Game]] = {
     "ring": ring,
     "penalty": lambda: ring(batch_norm=False, penalty=True),
-    "frozen": lambda: Adversarial(Partly, discriminator, Ring(), latent=3, batch=4),
+    "frozen": lambda: Adversarial(PartlyFrozen, discriminator, Ring(), latent=3, batch=4),
     "stored": lambda: Adversarial(generator, discriminator, FixedMixture(Ring(), 12), 3, batch=4, fixed_latents=True),
     "zero-sum": lambda: Adversarial(generator, discriminator, Ring(), 3, "wasserstein", batch=4),
     "spectral norm": lambda: Adversarial(generator, lambda: spectral_norm(discriminator()), Ring(), 3, batch=4),
@@ -119,7 +119,7 @@ def as_if_traced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def watched(act: Callable[[], object]) -> list[str]:
     """Return the mixed operations of an action, up to the first operation that needs values, which `meta` has not."""
-    with Watch() as watch:
+    with DeviceWatch() as watch:
         try:
             act()
         except (RuntimeError, NotImplementedError) as error:
@@ -184,7 +184,7 @@ def test_a_stepper_trains_on_the_requested_device() -> None:
     assert {tensor.device.type for tensor in drawn.batches[0].values()} == {"meta"}
 
 
-class Elsewhere(Adversarial):
+class GameOnDevice(Adversarial):
     """A GAN whose modules are already on another device, as after `module.cuda()`."""
 
     def initial(self, generator: torch.Generator) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
@@ -206,7 +206,7 @@ class Elsewhere(Adversarial):
 )
 def test_a_game_is_checked_on_the_device_of_its_modules(look: Callable[[Game], object]) -> None:
     game = Adversarial(generator, discriminator, Ring(), latent=3, batch=4)
-    game.__class__ = Elsewhere  # its own checks run the modules, which `meta` cannot
+    game.__class__ = GameOnDevice  # its own checks run the modules, which `meta` cannot
     assert watched(lambda: look(game)) == []
 
 

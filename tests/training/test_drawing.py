@@ -26,11 +26,11 @@ def as_for_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let runs on the CPU prefetch batches as runs on a GPU do."""
     original = drawing.prefetch_pays
 
-    class Elsewhere:
+    class RunOnGPU:
         def __init__(self, run: Run) -> None:
             self.game, self.device = run.game, "cuda"
 
-    monkeypatch.setattr(drawing, "prefetch_pays", lambda run: original(Elsewhere(run)))  # type: ignore[arg-type]
+    monkeypatch.setattr(drawing, "prefetch_pays", lambda run: original(RunOnGPU(run)))  # type: ignore[arg-type]
 
 
 class Watched(Adversarial):
