@@ -92,7 +92,7 @@ def test_times_of_graphs_of_several_steps_are_shares_of_the_loop(tmp_path: Path)
     assert single.measured.startswith("0.95 ") and single.reached is False
 
 
-def test_the_page_holds_everything() -> None:
+def test_the_page_contains_every_finding() -> None:
     rows = [Finding("a | b", "1", "at most 2", True, "x"), Finding("c", "3", "at most 2", False)]
     outcomes = {"one": Outcome("First", "done", 3.0, rows), "two": Outcome("Second", "stopped after 9 s: out of time")}
     page = text({"device": "none"}, outcomes)

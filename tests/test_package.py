@@ -43,7 +43,7 @@ def test_every_extra_that_a_message_names_exists() -> None:
     assert named - EXTRAS.keys() == set()
 
 
-def test_the_lock_holds_every_extra_that_the_tests_need() -> None:
+def test_the_lock_file_contains_every_extra_that_the_tests_need() -> None:
     locked = {name.lower() for name in names((ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines())}
     assert {"mlxtend", "tensorboard", "scikit-learn", "datasets", "ray", "submitit", "optuna"} <= locked
 

@@ -113,7 +113,7 @@ def test_rates_for_other_players_are_refused_when_the_method_meets_the_game(rate
         methods.alternating(learning_rate=rate).check(small_ring())  # pyright: ignore[reportArgumentType]
 
 
-def test_a_method_of_your_own_takes_optimizers_in_the_order_of_the_players() -> None:
+def test_a_custom_method_takes_optimizers_in_the_order_of_the_players() -> None:
     method = Method(methods.alternating().field, Alternating(), [SGD(0.1), SGD(0.2)])
     assert method.optimizers(("x", "y")) == {"x": SGD(0.1), "y": SGD(0.2)}
 

@@ -97,7 +97,7 @@ def test_trials_are_ordinary_runs_and_the_worse_ones_end_early_at_equal_budget(t
     assert trial["value"] == pytest.approx(sum(distances) / 2, rel=1e-6)
 
 
-def test_diverging_trials_are_bad_and_impossible_ones_are_left_out(tmp_path: Path) -> None:
+def test_diverging_trials_rank_last_and_impossible_ones_are_left_out(tmp_path: Path) -> None:
     def method(step: int) -> Any:
         if step == 2:
             raise InvalidValue("step", step, "another number")

@@ -126,7 +126,7 @@ SOURCES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_each_seed_has_a_stream_of_its_own(name: str) -> None:
+def test_each_seed_has_its_own_stream(name: str) -> None:
     """Seeds drawn in turn get what each gets alone, over several epochs; global random states do not change."""
     before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[union-attr]
     alone = {seed: drawn(as_batches(SOURCES[name]()), 7, seed) for seed in (0, 1)}

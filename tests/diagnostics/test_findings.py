@@ -59,7 +59,7 @@ def test_flat_directions_are_neither_stable_nor_unstable() -> None:
     assert said[1].startswith("All others (1 of 3) eigenvalues have a positive real part")
 
 
-def test_the_method_s_own_field_decides() -> None:
+def test_stability_is_judged_by_the_methods_field() -> None:
     said = " ".join(findings(spectrum(1j, -1j, regularised=[1 + 1j, 1 - 1j]), learning_rate=0.1))
     assert "(2 of 2) eigenvalues of the method's own field have a positive real part" in said
     assert "The largest stable step for simultaneous steps along its field is 1; you use 0.1" in said

@@ -115,7 +115,7 @@ def test_regularised_spectrum_equals_finite_differences_of_the_methods_field(fie
     np.testing.assert_allclose(sorted_values(eigenvalues), sorted_values(expected), atol=1e-7)
 
 
-def test_plain_gradient_has_no_spectrum_of_its_own() -> None:
+def test_gradient_descent_has_no_regularised_spectrum() -> None:
     game = Bilinear()
     assert isinstance(simultaneous().field, Gradient)
     assert jacobian_spectrum(game, *start(game), method=simultaneous()).regularised is None

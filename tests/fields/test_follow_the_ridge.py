@@ -72,7 +72,7 @@ def test_preconditioned_gradients_enter_the_correction() -> None:
         np.testing.assert_allclose(w, expected, rtol=1e-8)
 
 
-def ended(play: Method, function: str, steps: int) -> float:
+def final_distance(play: Method, function: str, steps: int) -> float:
     """Return the distance from zero after training on a function of two numbers."""
     game = LowDimensional(function)
     state = play.initial(game, torch.Generator())
@@ -88,14 +88,14 @@ def exact() -> Method:
 @pytest.mark.parametrize("function", ["f1", "f3"])
 def test_converges_to_a_local_minimax_point_where_gradients_do_not(function: str) -> None:
     """Zero is a local minimax point of f1 and f3: f is concave in y, and its maximum over y is convex in x."""
-    assert ended(exact(), function, 200) < 1e-6
-    assert ended(methods.simultaneous("sgd", 0.05), function, 200) > 1
+    assert final_distance(exact(), function, 200) < 1e-6
+    assert final_distance(methods.simultaneous("sgd", 0.05), function, 200) > 1
 
 
 def test_leaves_a_stationary_point_that_is_not_minimax_where_gradients_converge() -> None:
     """Zero is a minimum of f2 in y, which y leaves; gradients converge to it."""
-    assert ended(methods.simultaneous("sgd", 0.05), "f2", 300) < 1e-6
-    assert ended(exact(), "f2", 100) > 100
+    assert final_distance(methods.simultaneous("sgd", 0.05), "f2", 300) < 1e-6
+    assert final_distance(exact(), "f2", 100) > 100
 
 
 def test_declared_cost_is_an_upper_bound_and_exact_without_a_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def test_epsilon_determines_the_sign_near_a_fixed_point() -> None:
         np.testing.assert_allclose(w, v + expected * (dense.T - dense) @ v / 2, rtol=1e-12)
 
 
-def walked(play: Method, game: Game, steps: int) -> float:
+def distance_ratio(play: Method, game: Game, steps: int) -> float:
     """Return the last point's distance from zero divided by the first's."""
     state = play.initial(game, torch.Generator().manual_seed(0))
     first = torch.cat(list(state.vectors.values())).norm()
@@ -64,14 +64,14 @@ def walked(play: Method, game: Game, steps: int) -> float:
 
 def test_converges_where_gradients_cycle() -> None:
     game = Bilinear(3)
-    assert walked(methods.simultaneous("sgd", 0.2), game, 100) > 5
-    assert walked(methods.symplectic_adjustment(optimizer="sgd", learning_rate=0.2), game, 100) < 1e-6
+    assert distance_ratio(methods.simultaneous("sgd", 0.2), game, 100) > 5
+    assert distance_ratio(methods.symplectic_adjustment(optimizer="sgd", learning_rate=0.2), game, 100) < 1e-6
 
 
 def test_leaves_a_maximum_that_attracts_consensus() -> None:
     game = Quadratic([[-1.0]], [[0.0]], [[-1.0]])  # both players at the maximum of their own loss
-    assert walked(Method(Consensus(10.0), Simultaneous(), SGD(0.05)), game, 100) < 1e-6
-    assert walked(methods.symplectic_adjustment(optimizer="sgd", learning_rate=0.05), game, 100) > 100
+    assert distance_ratio(Method(Consensus(10.0), Simultaneous(), SGD(0.05)), game, 100) < 1e-6
+    assert distance_ratio(methods.symplectic_adjustment(optimizer="sgd", learning_rate=0.05), game, 100) > 100
 
 
 def test_one_requested_block_equals_that_of_all_blocks() -> None:

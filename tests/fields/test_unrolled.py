@@ -28,7 +28,7 @@ INNER = [Unrolled(4, 0.3, "gradient"), Unrolled(4, 0.02, "adam")]
 both = pytest.mark.parametrize("field", INNER, ids=lambda field: field.inner)
 
 
-def remembered(field: Unrolled, size: int) -> Tree:
+def moments_after_steps(field: Unrolled, size: int) -> Tree:
     """Return optimizer moments as they may be after three steps."""
     if field.inner == "gradient":
         return {}
@@ -48,7 +48,7 @@ def test_bilinear_closed_form() -> None:
     torch.testing.assert_close(evaluation.losses["x"], 1.5 * vectors["x"] @ ahead)
 
 
-def looked_ahead(field: Unrolled, game: Game, vectors: Vectors, rest: tuple[Buffers, Batch], memory: Tree) -> Tensor:
+def unrolled_loss(field: Unrolled, game: Game, vectors: Vectors, rest: tuple[Buffers, Batch], memory: Tree) -> Tensor:
     """Return L_G(x, y_K) by gradient steps and torch's own Adam, without differentiating through them."""
     y = nn.Parameter(vectors["discriminator"].clone())
     optimizer: torch.optim.Optimizer
@@ -71,16 +71,16 @@ def test_finite_differences_of_the_loss_after_k_moves(field: Unrolled) -> None:
     game = gan()
     vectors, buffers, batch = start(game)
     rest = buffers, batch
-    memory = remembered(field, vectors["discriminator"].numel())
+    memory = moments_after_steps(field, vectors["discriminator"].numel())
     evaluation, _ = field(game, vectors, *rest, memory, game.players)
     x, differences = vectors["generator"], []
     for unit in torch.eye(len(x)).double() * 1e-5:
         losses = (
-            looked_ahead(field, game, {**vectors, "generator": x + side * unit}, rest, memory) for side in (1, -1)
+            unrolled_loss(field, game, {**vectors, "generator": x + side * unit}, rest, memory) for side in (1, -1)
         )
         differences.append((next(losses) - next(losses)) / 2e-5)
     torch.testing.assert_close(evaluation.field["generator"], torch.stack(differences), rtol=1e-5, atol=1e-8)
-    torch.testing.assert_close(evaluation.losses["generator"], looked_ahead(field, game, vectors, rest, memory))
+    torch.testing.assert_close(evaluation.losses["generator"], unrolled_loss(field, game, vectors, rest, memory))
     plain = vector_field(game, vectors, *rest)
     torch.testing.assert_close(evaluation.field["discriminator"], plain.field["discriminator"])
     assert (evaluation.field["generator"] - plain.field["generator"]).norm() > 0.01 * plain.field["generator"].norm()
@@ -115,7 +115,7 @@ def test_unrolling_uses_the_moments_of_the_opponents_adam(scheme: Scheme) -> Non
 def test_gradient_is_equal_in_both_engines(field: Unrolled) -> None:
     game = gan()
     vectors, buffers, batch = start(game)
-    memory = remembered(field, vectors["discriminator"].numel())
+    memory = moments_after_steps(field, vectors["discriminator"].numel())
     eager = field(game, vectors, buffers, batch, memory, game.players)
 
     def play(x: Tensor) -> tuple[Vectors, dict[str, Tensor], Buffers, Tree]:

@@ -85,7 +85,7 @@ def test_the_bounds_of_a_generator_become_those_of_the_data() -> None:
 
 
 @pytest.mark.parametrize("last", [nn.Sigmoid, nn.Tanh])
-def test_the_discriminator_sees_numbers_around_zero_whatever_the_bounds(last: type[nn.Module]) -> None:
+def test_the_discriminators_input_is_centred_for_any_bounds(last: type[nn.Module]) -> None:
     maker = nn.Sequential(nn.Linear(3, 8), nn.LeakyReLU(), nn.Linear(8, 2), last())
     game = changed(gan(generator=maker), rescale=True)
     assert isinstance(game, Adversarial)

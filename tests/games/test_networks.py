@@ -144,7 +144,7 @@ def test_tensors_of_a_player_are_those_of_the_current_point(name: str) -> None:
         torch.testing.assert_close(stepper.modules()["first"].state_dict()[key], tensor, rtol=1e-10, atol=1e-12)
 
 
-def test_factories_start_anew_for_each_seed_and_modules_do_not() -> None:
+def test_factories_give_new_parameters_for_each_seed_and_modules_do_not() -> None:
     game = Networks({"first": first, "second": second()}, losses, DATA)
     starts = [game.initial(torch.Generator().manual_seed(seed))[0] for seed in (0, 1, 0)]
     assert not torch.equal(starts[0]["first"], starts[1]["first"])
@@ -363,7 +363,7 @@ def test_bfloat16_and_channels_last() -> None:
     assert float(results[0].losses["second"]) != float(results[2].losses["second"])
 
 
-def test_steps_that_cannot_be_traced_say_why_and_run_eagerly() -> None:
+def test_steps_that_cannot_be_traced_run_eagerly_and_give_the_reason() -> None:
     def branching(net: Any, batch: Any, t: Tensor) -> dict[str, Any]:
         y = net.first(batch["x"])
         return {"first": y.square().mean() if y.mean() > 0 else y.abs().mean()}

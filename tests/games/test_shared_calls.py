@@ -120,7 +120,7 @@ def test_scores_share_the_call_of_a_slope_before_them(more: tuple[nn.Module, ...
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_modules_have_their_own_parameters_again_after_an_evaluation(fails: bool) -> None:
+def test_parameters_of_modules_are_restored_after_an_evaluation(fails: bool) -> None:
     holds_parameters: list[bool] = []
 
     def watching(net: Any, batch: Any) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def test_parts_hold_every_term_once_and_draws_are_uniform() -> None:
     assert len(counts) == 7 and (counts - 300).abs().max() < 5 * 300**0.5
 
 
-def test_noise_has_the_papers_variance_and_comes_from_the_seed_alone() -> None:
+def test_noise_has_the_papers_variance_and_depends_on_the_seed_alone() -> None:
     game, same, other = StochasticBilinear(), StochasticBilinear(), StochasticBilinear(seed=1)
     assert game.size == 100 and float(game.of_x.var()) == pytest.approx(1 / 100, rel=0.05)
     assert torch.equal(game.of_y, same.of_y) and not torch.equal(game.of_y, other.of_y)

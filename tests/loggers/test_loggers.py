@@ -153,7 +153,7 @@ def test_a_logger_that_fails_never_ends_or_alters_a_run(unlogged: Path, tmp_path
 
 
 @pytest.mark.filterwarnings("always")
-def test_your_own_logger_by_its_path(
+def test_a_custom_logger_is_found_by_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.py").write_text(

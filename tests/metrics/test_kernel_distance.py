@@ -39,7 +39,7 @@ def test_the_estimate_is_unbiased() -> None:
     assert abs(mean) < 4 * spread / 200**0.5 + 0.01 and spread > 0
 
 
-def test_subsets_are_random_ones_from_the_generator() -> None:
+def test_subsets_are_drawn_from_the_generator() -> None:
     x, y = features(30, 0), features(30, 1, 1.0)
     whole = kernel_distance(x, y, 3, 30, torch.Generator())
     assert whole == pytest.approx((squared_discrepancy(x, y), 0), abs=1e-12)

@@ -140,7 +140,7 @@ def normed() -> nn.Module:
     return nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.LeakyReLU(), nn.Linear(4, 1))
 
 
-def test_a_discriminators_statistics_see_real_samples_and_then_fakes() -> None:
+def test_statistics_of_a_discriminator_are_updated_by_real_samples_then_fakes() -> None:
     game = gan(MLP(3, 2, 4, 1), seeded(normed))
     vectors, buffers, batch = point(game)
     _, moved = game.losses(vectors, buffers, batch)
@@ -194,7 +194,7 @@ def test_the_global_random_state_does_not_change() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_factories_are_initialised_anew_by_the_generator() -> None:
+def test_factories_are_initialised_from_the_generator() -> None:
     game = gan(lambda: MLP(3, 2, 4, 1), MLP(2, 1, 4, 1))  # type: ignore[arg-type]
     first, again, other = (game.initial(torch.Generator().manual_seed(seed))[0] for seed in (0, 0, 1))
     torch.testing.assert_close(first, again, rtol=0, atol=0)

@@ -88,7 +88,7 @@ def test_it_equals_torchs_functional_call(build: Callable[[], nn.Module]) -> Non
     torch.testing.assert_close(original, values, rtol=0, atol=0)
 
 
-def test_after_an_error_the_module_has_its_own_tensors() -> None:
+def test_tensors_of_the_module_are_restored_after_an_error() -> None:
     module = Counting()
     original = tensors(module)
     with pytest.raises(ArithmeticError):

@@ -269,7 +269,7 @@ def test_a_plain_vector_is_one_parameter_and_wrappers_pass_the_layout_on() -> No
     assert any(key.endswith("weight/exp_avg") for key in memory)
 
 
-def test_steps_fall_back_to_eager_ones_and_say_why() -> None:
+def test_steps_fall_back_to_eager_and_give_the_reason() -> None:
     method = methods.alternating(optimizer=Torch("AdamW"))
     steps = Steps(gan(), method, compiled=True)
     assert not steps.compiled and "optimizer" in steps.fallback_reason

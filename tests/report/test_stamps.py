@@ -54,7 +54,7 @@ def test_stamps_are_described_in_words() -> None:
     assert describe_differences({"extractor": extractor}, [{"extractor": other}]) == extractor
 
 
-def test_equal_stamps_are_one_metric_whatever_the_key_in_the_record(scored) -> None:
+def test_equal_stamps_are_one_metric_for_any_key_in_the_record(scored) -> None:
     stamped = {**FID, "stamp": STAMP}
     first = scored("first", {"fid": 10.0}, {"fid": stamped})
     second = scored("second", {"fid samples=2048": 30.0}, {"fid samples=2048": stamped})

@@ -111,7 +111,7 @@ class TableSchedule(Schedule):
         return torch.tensor([0.1, 0.2, 0.3, 0.4])[t]
 
 
-def test_a_combination_with_a_users_own_schedule_gets_whole_steps() -> None:
+def test_a_custom_schedule_in_a_combination_gets_whole_steps() -> None:
     combined = Warmup(TableSchedule().then(TableSchedule() * 2, 2), 4)
     assert not combined.precise and (Linear(1, 0, 3) + 1).precise
     for t, expected in ((1, 0.2 / 4), (2, 2 * 0.1 * 2 / 4), (3, 2 * 0.2 * 3 / 4)):

@@ -520,7 +520,7 @@ class Coloured(Gradient):
 
 
 @pytest.mark.parametrize("field", [Prepared(), Coloured()], ids=["prepares", "covariance"])
-def test_fields_that_look_at_the_whole_set_are_refused(field: Field) -> None:
+def test_fields_that_use_the_whole_set_are_refused(field: Field) -> None:
     with pytest.raises(InvalidValue, match="^field: got "):
         replace(method(), field=field).check(small())
 

@@ -201,7 +201,7 @@ def test_consensus_of_dcgan_equals_torch(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.filterwarnings("ignore:normalisation")  # as the set-up deserves
-def test_a_penalty_beside_batch_norm_against_finite_differences() -> None:
+def test_a_penalty_with_batch_norm_equals_finite_differences() -> None:
     game = gan(R1(0.7))
     generator = torch.Generator().manual_seed(1)
     vectors, buffers = game.initial(generator)

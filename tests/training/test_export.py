@@ -198,7 +198,7 @@ def test_the_error_names_what_cannot_be_exported(tmp_path: Path) -> None:
     assert not (tmp_path / "one").exists(), "nothing is written before all is known to fit"
 
 
-def test_a_folder_is_replaced_only_if_it_holds_an_export(tmp_path: Path) -> None:
+def test_a_folder_is_replaced_only_if_it_contains_an_export(tmp_path: Path) -> None:
     first, second = nn.Linear(1, 1), nn.Linear(1, 1)
     folder = export({"a": first, "b": first}, tmp_path / "one")
     with pytest.raises(InvalidValue, match="overwrite"):

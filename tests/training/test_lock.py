@@ -31,7 +31,7 @@ def holding(directory: Path) -> subprocess.Popen:
     return process
 
 
-def test_a_second_holder_is_told_who_the_first_is(tmp_path: Path) -> None:
+def test_the_error_for_a_second_holder_names_the_first(tmp_path: Path) -> None:
     process = holding(tmp_path)
     try:
         with pytest.raises(errors.InvalidValue, match=rf"Process {process.pid} on \S+ has been writing into it since"):

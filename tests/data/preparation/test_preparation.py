@@ -112,7 +112,9 @@ def test_another_source_is_not_resumed(source: Path, sets: Path, tmp_path: Path)
     assert Prepared("cifar10-8", None, folder=sets).size == 63
 
 
-def test_a_source_interrupted_before_another_starts_anew(source: Path, sets: Path, tmp_path: Path, monkeypatch) -> None:
+def test_an_interrupted_source_starts_again_after_another_one(
+    source: Path, sets: Path, tmp_path: Path, monkeypatch
+) -> None:
     """The second overwrites the first's files, so the first's journal must be gone, even if the second is killed."""
     np.savez(tmp_path / "other.npz", images=IMAGES[::-1])
     first = prepare("cifar10-8", source, folder=sets)
@@ -128,7 +130,7 @@ def test_a_source_interrupted_before_another_starts_anew(source: Path, sets: Pat
     check(sets)
 
 
-def test_complete_sets_are_left_alone_and_damaged_ones_prepared_again(source: Path, sets: Path) -> None:
+def test_complete_sets_are_kept_and_damaged_ones_prepared_again(source: Path, sets: Path) -> None:
     assert list(prepare("cifar10-8", source, folder=sets))
     assert list(prepare("cifar10-8", source, folder=sets)) == [] == list(prepare("cifar10-8", folder=sets))
     with (sets / "cifar10-8" / "images.npy").open("r+b") as file:
