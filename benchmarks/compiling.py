@@ -54,10 +54,10 @@ def _seconds(game: str, method: str) -> float:
         folders = {name: empty for name in ("DETENTE_CACHE", "TMPDIR")}
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **folders}
         command = [sys.executable, "-m", "benchmarks.compiling", game, method]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{method} on {game}: {done.stderr.strip()[-300:]}")
-    return float(done.stdout.split()[-1])
+        completed = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if completed.returncode:
+        raise RuntimeError(f"{method} on {game}: {completed.stderr.strip()[-300:]}")
+    return float(completed.stdout.split()[-1])
 
 
 def _first_step(game: str, method: str) -> float:

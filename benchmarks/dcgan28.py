@@ -45,8 +45,8 @@ def run(quick: bool) -> list[Row]:
         return rows + _rows(training_steps.loop_step(game, "alternating"), candidates, SETTINGS_TARGET, quick)
 
 
-def _rows(loop: Callable[[], None], ours: dict[str, Callable[[], None]], target: float, quick: bool) -> list[Row]:
-    timing = interleave({"loop": loop, **ours}, rounds=7 if quick else 31)
+def _rows(loop: Callable[[], None], candidates: dict[str, Callable[[], None]], target: float, quick: bool) -> list[Row]:
+    timing = interleave({"loop": loop, **candidates}, rounds=7 if quick else 31)
     return [
         Row.of(
             name,
@@ -55,5 +55,5 @@ def _rows(loop: Callable[[], None], ours: dict[str, Callable[[], None]], target:
             detail=f"loop {milliseconds(timing.median('loop'))}, ours {milliseconds(timing.median(name))}; "
             f"in processor time {timing.processor_ratio(name, 'loop')}",
         )
-        for name in ours
+        for name in candidates
     ]

@@ -47,15 +47,15 @@ METHODS = {
 
 def main() -> None:
     """Print the table."""
-    found: dict[str, dict[tuple[int, bool], tuple[float, float, float]]] = {name: {} for name in METHODS}
+    measurements: dict[str, dict[tuple[int, bool], tuple[float, float, float]]] = {name: {} for name in METHODS}
     for count in COUNTS:
         with tempfile.TemporaryDirectory() as folder:
             multiprocessing.spawn(_work, (folder, count), count)  # pyright: ignore[reportPrivateImportUsage]
             for (name, shard), numbers in torch.load(Path(folder) / "numbers.pt").items():
-                found[name][count, shard] = numbers
+                measurements[name][count, shard] = numbers
     print("| method | memory | 2 ranks | 4 ranks | sent | 2 ranks | 4 ranks | messages |")
     print("| --- " * 8 + "|")
-    for name, numbers in found.items():
+    for name, numbers in measurements.items():
         cells = [name]
         for index in range(2):
             measured = [numbers[COUNTS[0], False], *(numbers[count, True] for count in COUNTS)]

@@ -44,8 +44,8 @@ def run(quick: bool) -> list[Row]:
     rows = []
     with threads(1):
         for name in LOOPS:
-            ours, loop = steps(name)
-            timing = interleave({"ours": ours, "loop": loop}, rounds=11 if quick else 41)
+            step, loop = steps(name)
+            timing = interleave({"ours": step, "loop": loop}, rounds=11 if quick else 41)
             detail = f"loop {milliseconds(timing.median('loop'))}, ours {milliseconds(timing.median('ours'))};"
             detail += f" in wall-clock time {timing.ratio('ours', 'loop')}"
             rows.append(Row.of(name, timing.processor_ratio("ours", "loop"), target=TARGET, detail=detail))

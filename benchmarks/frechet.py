@@ -22,10 +22,10 @@ def run(quick: bool) -> list[Row]:
     real, fake = (torch.randn(SAMPLES, FEATURES, generator=generator) * scales @ mixing for _ in range(2))
     first, second = moments(real), moments(1.1 * fake + 0.02)
     statistics = first.mean, first.covariance, second.mean, second.covariance
-    ours, theirs = frechet_distance(first, second), float(_compute_fid(*statistics))
-    difference = abs(ours - theirs) / theirs
+    distance, reference = frechet_distance(first, second), float(_compute_fid(*statistics))
+    difference = abs(distance - reference) / reference
     if difference > TOLERANCE:
-        raise ArithmeticError(f"{ours} and torchmetrics' {theirs} differ by {difference:.1e}")
+        raise ArithmeticError(f"{distance} and torchmetrics' {reference} differ by {difference:.1e}")
     candidates = {
         "détente": lambda: frechet_distance(first, second),  # reuses the factor of the real set, as in training
         "from nothing": lambda: frechet_distance(Moments(first.mean, first.covariance), second),

@@ -97,10 +97,10 @@ def curve(name: str, setting: Setting, label: str, seed: int) -> list[dict[str, 
     stepper = detente.Stepper(module.game(**times, **setting.arguments), trained, seed=seed)
     points, seconds = [], 0.0
     for point in range(POINTS):
-        begun = time.process_time()
+        start = time.process_time()
         for _ in range(steps * point // POINTS, steps * (point + 1) // POINTS):
             stepper.step()
-        seconds += time.process_time() - begun
+        seconds += time.process_time() - start
         points.append({"share": (point + 1) / POINTS, "seconds": seconds, **module.scores(stepper.modules())})
     return points
 

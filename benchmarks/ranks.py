@@ -122,8 +122,8 @@ def _work(rank: int, folder: str, rounds: int) -> None:
                     timed.append(_time(candidates.get(kind[1])))
                     processor[kind].append(time.process_time() - clock)
     if rank == 0:
-        kept = [{key: timed[1:] for key, timed in of_clock.items()} for of_clock in (seconds, processor)]
-        torch.save(kept, Path(folder) / "seconds.pt")  # the first: warm-up
+        measured = [{key: timed[1:] for key, timed in of_clock.items()} for of_clock in (seconds, processor)]
+        torch.save(measured, Path(folder) / "seconds.pt")  # the first: warm-up
     dist.destroy_process_group()
 
 
@@ -145,8 +145,8 @@ def _loop(game: Game, rank: int) -> Step:
     generator = torch.Generator().manual_seed(rank)
     modules = [game.modules[name] for name in game.players]
     game.write(State(torch.zeros(()), *game.initial(torch.Generator().manual_seed(0))), *modules)
-    own = [DistributedDataParallel(module) for module in modules]
-    return loops.alternating(*own, lambda: game.data.draw(BATCH // COUNT, generator)["real"], game.latent, RATE)
+    parallel = [DistributedDataParallel(module) for module in modules]
+    return loops.alternating(*parallel, lambda: game.data.draw(BATCH // COUNT, generator)["real"], game.latent, RATE)
 
 
 def _time(step: Step | None, calls: int = 3) -> float:

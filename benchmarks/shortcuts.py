@@ -79,12 +79,12 @@ def torchs(turn: Turn) -> Turn:
     """Return a turn in which modules are called by `torch.func.functional_call`."""
 
     def with_torchs() -> None:
-        ours = calling.functional_call
+        original = calling.functional_call
         calling.functional_call = torch.func.functional_call
         try:
             turn()
         finally:
-            calling.functional_call = ours
+            calling.functional_call = original
 
     return with_torchs
 
@@ -95,7 +95,7 @@ def turns(shortcut: str, method: str, game: Game) -> tuple[Turn, Turn]:
         return step_of(game, methods.names()[method]()), torchs(step_of(game, methods.names()[method]()))
     if not method:
         return jacobian_of(game), jacobian_of(without(game, shortcut))
-    return tuple(step_of(each, methods.names()[method]()) for each in (game, without(game, shortcut)))  # type: ignore
+    return tuple(step_of(variant, methods.names()[method]()) for variant in (game, without(game, shortcut)))  # type: ignore
 
 
 def main() -> None:

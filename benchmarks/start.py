@@ -54,10 +54,10 @@ def _measure(name: str, folder: str) -> tuple[float, float]:
     """Return the seconds of a command by the clock and of processor time."""
     command, status, _ = CANDIDATES[name]
     before, start = _processor(), time.perf_counter()
-    done = subprocess.run(command, cwd=folder, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    completed = subprocess.run(command, cwd=folder, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     seconds = time.perf_counter() - start
-    if done.returncode != status:
-        raise RuntimeError(f"{name}: {done.stderr.decode()[-300:]}")
+    if completed.returncode != status:
+        raise RuntimeError(f"{name}: {completed.stderr.decode()[-300:]}")
     return seconds, _processor() - before
 
 

@@ -185,12 +185,12 @@ def page(out: Path) -> str:
 
 
 def _table(contest: Contest, runs: Mapping[str, RecordedRun], cost: dict) -> str:
-    ends = {method: max(s.step for s in run.seeds.values()) for method, run in runs.items()}
+    last_steps = {method: max(s.step for s in run.seeds.values()) for method, run in runs.items()}
     by_gradients = _ranked(contest, runs, dict.fromkeys(runs, float("inf")))
     by_time = None
     if cost and not runs.keys() - cost["milliseconds"].keys():
         milliseconds = cost["milliseconds"]
-        limit = min(ends[method] * milliseconds[method] for method in runs)
+        limit = min(last_steps[method] * milliseconds[method] for method in runs)
         by_time = _ranked(contest, runs, {method: limit / milliseconds[method] for method in runs})
     lines = [
         f"{contest.budget:,} gradients each, {len(SEEDS)} seeds; by `{contest.metric}`, {contest.better} is better.",

@@ -81,11 +81,11 @@ def _rows(name: str, job: Job, steps: int, quick: bool) -> list[Row]:
                 seconds.setdefault(kind, []).append(value)
     detail = ", ".join(f"{kind} {statistics.median(values):.1f} s" for kind, values in seconds.items())
     rows = []
-    for mine in ("cold", "warm"):
+    for cache in ("cold", "warm"):
         for other, words, target in (("jax", "a JAX script's", 1.0), ("loop", "a hand-written loop's", 0.5)):
             if other in seconds:
-                what = f"{job.title}, {steps:,} steps, {mine}: time in units of {words}"
-                rows.append(Row.of(what, ratio_of(seconds[mine], seconds[other]), target=target, detail=detail))
+                what = f"{job.title}, {steps:,} steps, {cache}: time in units of {words}"
+                rows.append(Row.of(what, ratio_of(seconds[cache], seconds[other]), target=target, detail=detail))
     return rows
 
 
@@ -94,10 +94,10 @@ def _seconds_of_each(name: str, job: Job, steps: int, folder: Path) -> dict[str,
     environment = {kind: str(folder / kind) for kind in ("DETENTE_CACHE", "TMPDIR")}
     for path in environment.values():
         Path(path).mkdir(parents=True)
-    ours = [sys.executable, "-m", "detente", "train", *job.options.split(), "--steps", f"{steps}", "--threads", "1"]
-    ours += ["--record_every", f"{steps // 20}", "--measure_every", f"{steps}", "--compile", "on", "--no-checks"]
+    command = [sys.executable, "-m", "detente", "train", *job.options.split(), "--steps", f"{steps}", "--threads", "1"]
+    command += ["--record_every", f"{steps // 20}", "--measure_every", f"{steps}", "--compile", "on", "--no-checks"]
     scripts = "-m", "benchmarks.whole_job_scripts", name
-    seconds = {kind: _run([*ours, "--out", str(folder / kind)], environment)[0] for kind in ("cold", "warm")}
+    seconds = {kind: _run([*command, "--out", str(folder / kind)], environment)[0] for kind in ("cold", "warm")}
 
     taken = (min(job.loop_steps, steps), 1) if job.loop_steps else (steps, job.seeds)
     loop = [sys.executable, *scripts, *map(str, taken), "loop", str(folder / "loop.pt")]
@@ -114,7 +114,7 @@ def _run(command: list[str], environment: dict[str, str]) -> tuple[float, str]:
     one_thread = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     start = time.perf_counter()
-    done = subprocess.run(
+    completed = subprocess.run(
         command,
         cwd=ROOT,
         env={**os.environ, **one_thread, "PYTHONPATH": path, **environment},
@@ -122,6 +122,6 @@ def _run(command: list[str], environment: dict[str, str]) -> tuple[float, str]:
         text=True,
     )
     seconds = time.perf_counter() - start
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command[1:4])} failed: {(done.stderr or done.stdout).strip()[-300:]}")
-    return seconds, done.stdout
+    if completed.returncode:
+        raise RuntimeError(f"{' '.join(command[1:4])} failed: {(completed.stderr or completed.stdout).strip()[-300:]}")
+    return seconds, completed.stdout

@@ -1,4 +1,4 @@
-"""How many gradients a computation asks torch for."""
+"""Counts the gradients that a computation requests from torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every member of every folder promises: members are found in the folders and built from their signatures."""
+"""The interface of every member of every folder: members are found in the folders and built from their signatures."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_schedules_refuse_lengths_of_zero(build: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(members("data")))
-def test_data_comes_from_the_generator_alone(name: str, folder: Path) -> None:
+def test_data_depend_on_the_generator_alone(name: str, folder: Path) -> None:
     data = build_member(name, members("data")[name], folder)
     before = torch.get_rng_state()
     first, again = (data.draw(5, torch.Generator().manual_seed(1)) for _ in range(2))
@@ -195,7 +195,7 @@ SMALLER["changed"] = {"game": presets.ring(), "rescale": True}
 
 
 @pytest.mark.parametrize("name", sorted(presets.names()))
-def test_standard_games_play(name: str) -> None:
+def test_standard_games_train(name: str) -> None:
     game = presets.names()[name](batch=4, **SMALLER.get(name, {}))
     generator = torch.Generator().manual_seed(0)
     vectors, buffers = game.initial(generator)
@@ -220,7 +220,7 @@ def small_gan(**settings: Any) -> Adversarial:
 
 
 def finite_gan() -> Adversarial:
-    """Return a zero-sum GAN without BatchNorm whose losses are finite sums: what the particular methods ask for."""
+    """Return a zero-sum GAN without BatchNorm whose losses are finite sums, as some methods require."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
         generator, discriminator = MLP(3, 2, 4, 1, "tanh").double(), MLP(2, 1, 4, 1, "tanh").double()
@@ -285,11 +285,11 @@ def find_refusals() -> Refusals:
 FITTING = [pair for pair in PAIRS if pair not in find_refusals()]
 
 
-def each(pairs: Iterable[tuple[str, str]]) -> pytest.MarkDecorator:
+def every_pair(pairs: Iterable[tuple[str, str]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("game", "method"), list(pairs), indirect=["game"])
 
 
-every_play = each(FITTING)
+every_play = every_pair(FITTING)
 
 
 @pytest.fixture(scope="module")
@@ -304,7 +304,7 @@ def start(game: Game, method: str, seed: int = 0) -> tuple[Method, State, torch.
     return play, play.prepare(game, play.initial(game, generator), generator), generator
 
 
-def test_methods_refuse_the_games_that_they_do_not_fit_and_no_other() -> None:
+def test_methods_refuse_exactly_the_expected_games() -> None:
     """The expected refusals are in refusals.yaml, which `python -m tests.refusals` writes."""
     assert find_refusals() == expected(__name__)
 
@@ -322,7 +322,7 @@ def assert_same(first: object, second: object, tolerance: float = 0.0) -> None:
 
 
 @every_play
-def test_a_step_is_pure_keeps_the_trees_and_may_own_the_state(game: Game, method: str) -> None:
+def test_a_step_is_pure_and_keeps_structure_and_supports_donation(game: Game, method: str) -> None:
     """Structure, shapes and dtypes are kept, inputs unmodified, the same input gives the same output bit for bit.
 
     So do a state that went through a flat dictionary, and one that the step may overwrite.
@@ -352,8 +352,8 @@ def test_a_step_is_pure_keeps_the_trees_and_may_own_the_state(game: Game, method
         state = after
 
 
-@each((game, method) for game, method in FITTING if method not in DIFFERENTIATED_TOGETHER | STOP_EARLY)
-def test_cost_is_what_is_computed(game: Game, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@every_pair((game, method) for game, method in FITTING if method not in DIFFERENTIATED_TOGETHER | STOP_EARLY)
+def test_declared_cost_equals_the_counted_gradients(game: Game, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     play, state, generator = start(game, method)
     drawn = draw(game, play, state, generator)
     counted = counted_gradients(monkeypatch)
@@ -361,7 +361,7 @@ def test_cost_is_what_is_computed(game: Game, method: str, monkeypatch: pytest.M
     assert info.gradient_evaluations - play.field.preparation(game) == sum(counted)
 
 
-@each((game, method) for game, method in FITTING if game == "gan" and method not in REJECTING)
+@every_pair((game, method) for game, method in FITTING if game == "gan" and method not in REJECTING)
 def test_every_draw_is_used(game: Game, method: str) -> None:
     play, state, generator = start(game, method)
     state, _ = take_step(game, play, state, draw(game, play, state, generator))  # some ignore their memory at first
@@ -407,25 +407,25 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @every_play
-def test_mapped_over_seeds_is_the_loop(game: Game, method: str) -> None:
+def test_steps_mapped_over_seeds_equal_the_loop(game: Game, method: str) -> None:
     play, _, _ = start(game, method)
     assert_same(run_steps(game, play, 3, 2, mapped=True), run_steps(game, play, 3, 2), 1e-9)
 
 
 # Tracing takes four milliseconds a node: every triple on the smallest game that has it, a few on the GAN.
-@each(
+@every_pair(
     (game, method)
     for game, method in FITTING
     if game == "dirac"
     or (game == "gan" and method in ("method alternating", "method extragradient", "method consensus"))
 )
-def test_traced_is_eager(game: Game, method: str, traced: list[int]) -> None:
+def test_traced_steps_equal_eager_ones(game: Game, method: str, traced: list[int]) -> None:
     play, _, _ = start(game, method)
     assert_same(run_steps(game, play, 2, 1, compiled=True), run_steps(game, play, 2, 1), 1e-9)
     assert len(traced) == int(play.traceable(game)), "one graph for both seeds"
 
 
-def test_traced_over_seeds_and_steps_is_eager(traced: list[int]) -> None:
+def test_traced_steps_over_seeds_and_chunks_equal_eager_ones(traced: list[int]) -> None:
     play = methods.extragradient()
     assert_same(run_steps(DiracGAN(), play, 3, 4, compiled=True, mapped=True), run_steps(DiracGAN(), play, 3, 4), 1e-9)
     assert len(traced) == 1
@@ -438,7 +438,7 @@ PARTS_OF_A_GAN = [("objective", name) for name in members("objectives")] + [
 
 @pytest.mark.parametrize(("part", "name"), PARTS_OF_A_GAN, ids=lambda value: value)
 def test_objectives_and_penalties_mapped_and_traced(part: str, name: str, traced: list[int]) -> None:
-    """All ways of carrying out agree, in the second order too, and zero-sum means that losses sum to zero."""
+    """Eager, mapped and traced values agree, also in second derivatives; zero-sum losses sum to zero."""
     kind = members("objectives" if part == "objective" else part)[name]
     member = kind(**required_arguments(kind, {}))
     play = methods.consensus(0.1)
@@ -457,7 +457,7 @@ def test_objectives_and_penalties_mapped_and_traced(part: str, name: str, traced
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # inductor's own
-def test_compiled_is_eager() -> None:
+def test_compiled_steps_equal_eager_ones() -> None:
     play = methods.consensus(0.5, optimizer=Adam(0.01))
     game = Bilinear(2)
     assert_same(run_steps(game, play, 2, 3, compiled=True, mapped=True), run_steps(game, play, 2, 3), 1e-9)

@@ -1,4 +1,4 @@
-"""Old names keep working for one release, and say the new one."""
+"""Old names keep working for one release, with a warning that gives the new one."""
 
 from __future__ import annotations
 

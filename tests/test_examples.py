@@ -1,4 +1,4 @@
-"""Every file of examples/ runs, in a small size, without a warning, and says what it promises."""
+"""Every file of examples/ runs, in a small size, without a warning, and prints the expected lines."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def numbers(line: str) -> list[float]:
 
 
 def test_every_example_is_tested() -> None:
-    own = {"own_networks", "own_loop", "own_method", "own_data"}
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == own | set(GAMES)  # the games: tests/examples/
+    on_users_code = {"own_networks", "own_loop", "own_method", "own_data"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == on_users_code | set(GAMES)  # the games: tests/examples/
 
 
 def test_own_networks(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,7 +44,7 @@ def test_own_networks(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_own_loop(capsys: pytest.CaptureFixture[str]) -> None:
-    """Going on from a file is exact, and the averaged generator comes near the data."""
+    """Resuming from a file is exact, and the averaged generator comes near the data."""
     _, lines = ran("own_loop", capsys, epochs=1)
     assert lines[0].startswith("epoch 1:") and lines[0].endswith("4 gradients a step")
     assert lines[1] == "went on from a file, bit for bit: True"
@@ -53,13 +53,13 @@ def test_own_loop(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_own_method(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Each method takes the steps that the budget pays for, and all are held against the first."""
+    """Each method takes the steps that the budget pays for, and all are compared with the first."""
     _, lines = ran("own_method", capsys, budget="18grads", seeds=2, out=str(tmp_path / "mine"))
-    ends = {}
+    costs = {}
     for name in ("simultaneous", "consensus", "yours"):
         *_, last = (tmp_path / "mine" / name / "metrics.jsonl").read_text("utf-8").splitlines()
-        ends[name] = [json.loads(last)[key] for key in ("seed", "step", "gradient_evaluations")]
-    assert ends == {"simultaneous": [1, 9, 18], "consensus": [1, 4, 16], "yours": [1, 3, 18]}
+        costs[name] = [json.loads(last)[key] for key in ("seed", "step", "gradient_evaluations")]
+    assert costs == {"simultaneous": [1, 9, 18], "consensus": [1, 4, 16], "yours": [1, 3, 18]}
     assert lines == [f"The page: {tmp_path / 'mine' / 'report.html'}"]
     page = (tmp_path / "mine" / "report.html").read_text("utf-8")
     assert "yours: " in page and "from simultaneous: " in page
@@ -77,14 +77,14 @@ def test_own_method_joins_a_comparison_by_its_import_path(
     assert cli.main(line.split()) == 0, capsys.readouterr().err
     runs = {path.name: path for path in (tmp_path / "mine").iterdir() if path.is_dir()}
     assert runs.keys() == {"alternating", "own_method.jare", "own_method.jare-strength=3"}
-    told = yaml.safe_load((runs["own_method.jare-strength=3"] / "run.yaml").read_text("utf-8"))
-    assert told["method"]["class_path"] == "own_method.jare" and told["steps"] == 2
-    assert told["method"]["init_args"]["strength"] == 3
-    assert told["method"]["init_args"]["learning_rate"] in (1e-3, 3e-3)
+    configuration = yaml.safe_load((runs["own_method.jare-strength=3"] / "run.yaml").read_text("utf-8"))
+    assert configuration["method"]["class_path"] == "own_method.jare" and configuration["steps"] == 2
+    assert configuration["method"]["init_args"]["strength"] == 3
+    assert configuration["method"]["init_args"]["learning_rate"] in (1e-3, 3e-3)
     sys.modules.pop("own_method", None)
 
 
-def test_own_methods_field_is_the_gradient_of_the_regularised_losses() -> None:
+def test_field_of_own_method_is_the_gradient_of_the_regularised_losses() -> None:
     """For the bilinear game f = xy: v = (y, -x), ½v_j² = ½x² for x and ½y² for y, so that w = (y + γx, -x + γy)."""
     import torch
 
@@ -101,8 +101,8 @@ def test_own_methods_field_is_the_gradient_of_the_regularised_losses() -> None:
 def test_own_data(capsys: pytest.CaptureFixture[str]) -> None:
     """Each source with its shape, its range and whether labels came along."""
     _, lines = ran("own_data", capsys, steps=1)
-    told = {line[:20].strip(): line[20:] for line in lines}
-    assert {name: "no labels" not in line for name, line in told.items()} == {
+    descriptions = {line[:20].strip(): line[20:] for line in lines}
+    assert {name: "no labels" not in line for name, line in descriptions.items()} == {
         "a tensor of points": False,
         "an array of bytes": False,
         "a tensor of images": False,
@@ -110,6 +110,6 @@ def test_own_data(capsys: pytest.CaptureFixture[str]) -> None:
         "a file of numbers": False,
         "a folder of images": True,
     }
-    images = [line for name, line in told.items() if name != "a tensor of points"]
+    images = [line for name, line in descriptions.items() if name != "a tensor of points"]
     assert all("batch from -1.00 to 1.00" in line for line in images)
-    assert "200 samples (1, 16, 16)" in told["a folder of images"]
+    assert "200 samples (1, 16, 16)" in descriptions["a folder of images"]

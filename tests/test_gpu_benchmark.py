@@ -1,4 +1,4 @@
-"""The program behind benchmarks/gpu.sh: what it computes, and that nothing that goes wrong loses a finding."""
+"""The program behind benchmarks/gpu.sh: its computations, and findings that survive errors."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def test_findings_survive_a_stop_in_the_middle_of_a_line(tmp_path: Path) -> None
         raise ValueError("first\nsecond")
     with findings.path.open("a", encoding="utf-8") as file:
         file.write('{"what": "cut')
-    found = findings_module.read(findings.path)
-    assert [one.what for one in found] == ["one", "two", "three"]
-    assert [one.reached for one in found] == [True, False, False]
-    assert found[2].measured == "ValueError: first second"
+    read = findings_module.read(findings.path)
+    assert [finding.what for finding in read] == ["one", "two", "three"]
+    assert [finding.reached for finding in read] == [True, False, False]
+    assert read[2].measured == "ValueError: first second"
 
 
 def test_relative_differences() -> None:
-    expected, found = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5])
-    assert games.relative_difference(expected, found) == pytest.approx(0.1)
+    expected, actual = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5])
+    assert games.relative_difference(expected, actual) == pytest.approx(0.1)
     assert games.relative_difference(expected, torch.tensor([3.0, float("nan")])) == float("inf")
-    one, other = (State(torch.tensor(0), {"x": expected, "y": last}) for last in (expected, found))
-    assert games.largest_difference(one, other) == pytest.approx(0.1)
+    first, second = (State(torch.tensor(0), {"x": expected, "y": last}) for last in (expected, actual))
+    assert games.largest_difference(first, second) == pytest.approx(0.1)
 
 
 def test_states_from_the_same_random_numbers_are_compared() -> None:
@@ -53,7 +53,7 @@ def test_states_from_the_same_random_numbers_are_compared() -> None:
         assert games.device_difference(game, methods.names()[name](), CPU, 2) == 0.0
 
 
-def test_a_difference_in_one_step_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_difference_in_one_step_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = games.step_on_device
     calls: list[int] = []
 
@@ -86,15 +86,15 @@ def test_times_of_graphs_of_several_steps_are_shares_of_the_loop(tmp_path: Path)
     # Twenty steps of each in a unit: two calls of the graph of ten.
     seconds = {"loop": [2.0] * 3, "compiled, 10 steps a graph": [0.5] * 3, "compiled, 1 step a graph": [1.9] * 3}
     add_times(findings, Timing(seconds, {}), 20, sizes, "ring")
-    loop, ten, one = findings_module.read(findings.path)
+    loop, tenfold, single = findings_module.read(findings.path)
     assert loop.measured == "100 ms a step"
-    assert ten.measured.startswith("0.25 ") and ten.reached and ten.detail == "25 ms a step"
-    assert one.measured.startswith("0.95 ") and one.reached is False
+    assert tenfold.measured.startswith("0.25 ") and tenfold.reached and tenfold.detail == "25 ms a step"
+    assert single.measured.startswith("0.95 ") and single.reached is False
 
 
-def test_the_page_holds_everything() -> None:
-    found = [Finding("a | b", "1", "at most 2", True, "x"), Finding("c", "3", "at most 2", False)]
-    outcomes = {"one": Outcome("First", "done", 3.0, found), "two": Outcome("Second", "stopped after 9 s: out of time")}
+def test_the_page_contains_every_finding() -> None:
+    rows = [Finding("a | b", "1", "at most 2", True, "x"), Finding("c", "3", "at most 2", False)]
+    outcomes = {"one": Outcome("First", "done", 3.0, rows), "two": Outcome("Second", "stopped after 9 s: out of time")}
     page = text({"device": "none"}, outcomes)
     assert "| a \\| b | 1 | at most 2 | reached | x |" in page
     assert "**missed**" in page and "1 checks hold, 1 do not" in page
@@ -130,7 +130,7 @@ def test_a_section_that_crashes_or_hangs_leaves_its_findings_and_the_others(
     assert content["memory"]["status"] == "ended with status -9"
     assert content["networks"]["status"].endswith("out of time")
     for name in SCRIPTS:
-        assert [one["what"] for one in content[name]["findings"]] == [name]
+        assert [finding["what"] for finding in content[name]["findings"]] == [name]
     page = (tmp_path / "out" / "benchmarks-gpu.md").read_text(encoding="utf-8")
     assert "3 checks hold, 0 do not" in page
 

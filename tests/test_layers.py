@@ -1,4 +1,4 @@
-"""The house rules that a program can hold: layers, names, lengths, descriptions, and one place for all derivatives."""
+"""Rules of the code base that a program can check: layers, names, lengths, descriptions, place of derivatives."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def uses(path: Path) -> dict[str, int]:
 def is_derivative(name: str) -> bool:
     """Whether a dotted name differentiates, or calls a module with other parameters."""
     library = f"{name}.".startswith(("torch.func.", "torch.autograd."))
-    ours = name.startswith("detente.")  # our functional_call calls modules and differentiates nothing
-    return library or (not ours and name.split(".")[-1] in {"backward", "functional_call"})
+    in_package = name.startswith("detente.")  # our functional_call calls modules and differentiates nothing
+    return library or (not in_package and name.split(".")[-1] in {"backward", "functional_call"})
 
 
 def is_cut(name: str) -> bool:
@@ -118,7 +118,7 @@ def test_every_folder_of_members_has_a_contract_between_siblings() -> None:
     assert sorted(folders - independent) == []
 
 
-def test_file_names_say_what_is_inside() -> None:
+def test_no_file_has_a_banned_name() -> None:
     assert [f for f in map(relative, FILES) if BANNED_NAMES & {*f.removesuffix(".py").split("/")}] == []
 
 
@@ -193,7 +193,7 @@ def test_derivatives_live_in_one_folder() -> None:
     assert {name for name in uses(SOURCE / "modules/functional_call.py") if is_derivative(name)} <= CALL
 
 
-def test_slow_tests_are_named_as_they_are() -> None:
+def test_slow_txt_names_existing_tests() -> None:
     """A name of slow.txt that no test has any more would let a slow one into `make test-fast`."""
     missing = [
         name

@@ -115,11 +115,11 @@ class Accelerator:
 
     def save_state(self, folder: str) -> None:
         Path(folder).mkdir()
-        torch.save([one.state_dict() for one in self.registered], Path(folder) / "custom.pt")
+        torch.save([stepper.state_dict() for stepper in self.registered], Path(folder) / "custom.pt")
 
     def load_state(self, folder: str) -> None:
-        for one, saved in zip(self.registered, torch.load(Path(folder) / "custom.pt"), strict=True):
-            one.load_state_dict(saved)
+        for stepper, saved in zip(self.registered, torch.load(Path(folder) / "custom.pt"), strict=True):
+            stepper.load_state_dict(saved)
 
 
 @pytest.fixture(autouse=True)
@@ -175,20 +175,20 @@ def test_accelerate(plain: State) -> None:
 # ---- What the page relies on ----------------------------------------------------------------------------------------
 
 
-def test_a_stepper_goes_on_exactly_after_its_state_dict_was_loaded(tmp_path: Path) -> None:
+def test_a_stepper_continues_exactly_from_its_state_dict(tmp_path: Path) -> None:
     game = executed(SETTING)["game"]
-    ours, theirs = (Stepper(game, methods.averaged(), seed=seed) for seed in (0, 5))
+    original, restored = (Stepper(game, methods.averaged(), seed=seed) for seed in (0, 5))
     for _ in range(3):
-        ours.step()
-    torch.save(ours.state_dict(), tmp_path / "state.pt")
+        original.step()
+    torch.save(original.state_dict(), tmp_path / "state.pt")
     for _ in range(3):
-        ours.step()
-    theirs.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+        original.step()
+    restored.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     for _ in range(3):
-        theirs.step()
-    assert_same_bits(theirs.state.flat(), ours.state.flat())
+        restored.step()
+    assert_same_bits(restored.state.flat(), original.state.flat())
     with pytest.raises(InvalidValue, match="state_dict"):
-        Stepper(game, methods.extragradient()).load_state_dict(ours.state_dict())
+        Stepper(game, methods.extragradient()).load_state_dict(original.state_dict())
     with pytest.raises(InvalidValue, match="memory/optimizers/x"):
         Stepper(Bilinear(2), methods.simultaneous()).load_state_dict(
             Stepper(Bilinear(3), methods.simultaneous()).state_dict()

@@ -1,4 +1,4 @@
-"""Pages that commands make of measurements: beside the tracked files, and into them only on request."""
+"""Pages made from measurements: tracked files are only written on request."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_measurements_are_stored_in_an_ignored_folder(tmp_path: Path, monkeypatc
     }
 
 
-def test_the_page_in_the_documentation_is_that_of_the_stored_results() -> None:
+def test_the_page_in_the_documentation_shows_the_stored_results() -> None:
     stored, shown = page.TRACKED
     assert shown.read_text(encoding="utf-8") == page.text(json.loads(stored.read_text(encoding="utf-8")))
 
@@ -72,15 +72,15 @@ def test_results_are_made_in_the_build_folder(tmp_path: Path, monkeypatch: pytes
     before = files(docs)
     assert module.main([str(run)]) == 0
     assert files(docs) == before
-    made = files(tmp_path / "build")
+    built = files(tmp_path / "build")
     pages = {"results.md", "results/accept_reject.md", "results/methods.md"}  # the scoreboard, and a page per paper
-    assert {name for name in made if not name.endswith(".jsonl")} == pages | {
-        f"results/{one.stem}.{end}" for one in (first, second) for end in ENDS
+    assert {name for name in built if not name.endswith(".jsonl")} == pages | {
+        f"results/{result.stem}.{end}" for result in (first, second) for end in ENDS
     }
-    assert made[f"results/{second.stem}.png"] == b"a figure"
+    assert built[f"results/{second.stem}.png"] == b"a figure"
 
     assert module.main([str(run), "--write"]) == 0
-    assert files(docs)["results.md"] == made["results.md"]
+    assert files(docs)["results.md"] == built["results.md"]
     assert module.main([]) == 0  # what is tracked already, alone
     assert files(tmp_path / "build") == files(docs)
 
@@ -120,7 +120,7 @@ def test_the_summary_of_five_papers_has_the_stored_results() -> None:
     assert text.count("<!-- counts: ") == 5
 
 
-def test_an_outcome_on_its_way_does_not_replace_a_decided_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unfinished_outcome_does_not_replace_a_decided_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module, docs, run = scoreboard(), tmp_path / "docs", tmp_path / "run"
     (docs / "results").mkdir(parents=True)
     run.mkdir()
@@ -143,8 +143,8 @@ ENDS = ("json", "png", "txt")
 @pytest.mark.parametrize("target", ["bench", "bench-peers", "results"])
 def test_make_writes_tracked_files_only_on_request(target: str) -> None:
     def commands(*settings: str) -> str:
-        asked = ["make", "--dry-run", target, *settings]
-        return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        command = ["make", "--dry-run", target, *settings]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     assert "--write" not in commands() and "--write" in commands("WRITE=1")
 

@@ -1,4 +1,4 @@
-"""docs/metrics.md holds: its metric runs from the command line as it stands, and its examples are understood."""
+"""docs/metrics.md: its metric runs from the command line, and its examples are valid."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_metric_of_the_page_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (own,) = [text for text in blocks("python") if text.startswith("# my_module.py")]
-    (tmp_path / "my_module.py").write_text(own, encoding="utf-8")
+    (source,) = [text for text in blocks("python") if text.startswith("# my_module.py")]
+    (tmp_path / "my_module.py").write_text(source, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     small = ["--game.width", "4", "--game.depth", "1", "--samples", "50", "--measure_every", "100", "--compile", "off"]

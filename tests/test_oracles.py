@@ -60,20 +60,20 @@ def walk(optimizer: Optimizer, dtype: torch.dtype, steps: int = 50) -> Tensor:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("name", PAIRS)
-def test_optimizers_walk_as_those_of_torch(name: str, dtype: torch.dtype) -> None:
-    ours, theirs = PAIRS[name]
+def test_optimizers_equal_torch_optim(name: str, dtype: torch.dtype) -> None:
+    member, torch_optimizer = PAIRS[name]
     gradient, x = slope(dtype)
     path = []
-    optimizer = theirs([x])
+    optimizer = torch_optimizer([x])
     for _ in range(50):
         x.grad = gradient(x)
         optimizer.step()
         path.append(x.clone())
     tolerance = 1e-12 if dtype == torch.float64 else 2e-6
-    torch.testing.assert_close(walk(ours, dtype), torch.stack(path), rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(walk(member, dtype), torch.stack(path), rtol=tolerance, atol=tolerance)
 
 
-def test_tensorflows_rmsprop_by_hand() -> None:
+def test_tensorflows_rmsprop_equals_numpy() -> None:
     gradient, start = slope(torch.float64)
     x, s, path = start.numpy(), np.ones(5), []
     for _ in range(30):
@@ -81,8 +81,8 @@ def test_tensorflows_rmsprop_by_hand() -> None:
         s = 0.9 * s + 0.1 * g * g
         x = x - RATE * g / np.sqrt(s + 1e-10)
         path.append(x)
-    found = walk(RMSpropTensorflow(RATE), torch.float64, 30)
-    np.testing.assert_allclose(found.numpy(), np.stack(path), rtol=1e-12)
+    actual = walk(RMSpropTensorflow(RATE), torch.float64, 30)
+    np.testing.assert_allclose(actual.numpy(), np.stack(path), rtol=1e-12)
 
 
 def test_the_first_steps_of_the_two_rmsprops() -> None:
@@ -94,7 +94,7 @@ def test_the_first_steps_of_the_two_rmsprops() -> None:
     assert first == pytest.approx(1e-3 / math.sqrt(0.9 + 1e-7 + 1e-10), rel=1e-9)
 
 
-def test_clipping_follows_the_wrapped_step() -> None:
+def test_clipping_is_applied_after_the_wrapped_step() -> None:
     gradient, start = slope(torch.float64)
     x, path = start.numpy(), []
     for _ in range(10):
@@ -119,7 +119,7 @@ def test_schedules(schedule: Schedule, formula: Callable[[float], float]) -> Non
 
 
 @pytest.mark.parametrize("kind", [SGD, Momentum, RMSprop, RMSpropTensorflow, Adam], ids=lambda kind: kind.__name__)
-def test_a_scheduled_rate_is_the_rate_of_each_step(kind: type) -> None:
+def test_a_scheduled_rate_is_used_at_each_step(kind: type) -> None:
     schedule = Linear(0.1, 0.01, 5)
     gradient, x = slope(torch.float64)
     scheduled, memory = kind(schedule), kind(schedule).initial(x)
@@ -173,7 +173,7 @@ def by_hand(name: str, x: np.ndarray, steps: int) -> np.ndarray:
 @pytest.mark.parametrize(
     "name", ["simultaneous", "alternating", "extragradient", "consensus", "optimistic", "past_extragradient"]
 )
-def test_schemes_by_hand(name: str) -> None:
+def test_schemes_equal_numpy(name: str) -> None:
     settings: dict[str, Any] = {"strength": 0.4} if name == "consensus" else {}
     method = methods.names()[name](optimizer=Momentum(H, MU), **settings)
     vectors, buffers = GAME.initial(torch.Generator().manual_seed(1))
@@ -181,12 +181,12 @@ def test_schemes_by_hand(name: str) -> None:
     start = torch.cat([vectors["x"], vectors["y"]]).numpy()
     for steps in range(1, 6):
         state, _ = method.step(GAME, state, tuple({} for _ in range(method.draws(GAME))))
-        found = torch.cat([state.vectors["x"], state.vectors["y"]]).numpy()
-        np.testing.assert_allclose(found, by_hand(name, start, steps), rtol=1e-12, atol=1e-14)
+        actual = torch.cat([state.vectors["x"], state.vectors["y"]]).numpy()
+        np.testing.assert_allclose(actual, by_hand(name, start, steps), rtol=1e-12, atol=1e-14)
     assert int(state.t) == 5
 
 
-def test_smoothing_by_hand() -> None:
+def test_smoothing_equals_numpy() -> None:
     """The paper's ½‖v‖² and the code's ½‖v_x‖², for y alone."""
     vectors, buffers = GAME.initial(torch.Generator().manual_seed(1))
     start = torch.cat([vectors["x"], vectors["y"]]).numpy()
@@ -195,8 +195,8 @@ def test_smoothing_by_hand() -> None:
     for definition, pull in pulls.items():
         method = Method(Smoothing(0.4, definition, player="y"), Simultaneous(), SGD(H))  # type: ignore[arg-type]
         state, _ = method.step(GAME, method.beginning(GAME, vectors, buffers, torch.Generator()), ({},))
-        found = torch.cat([state.vectors["x"], state.vectors["y"]]).numpy()
-        np.testing.assert_allclose(found, start - H * (v + 0.4 * np.where(Y, pull, 0)), rtol=1e-12)
+        actual = torch.cat([state.vectors["x"], state.vectors["y"]]).numpy()
+        np.testing.assert_allclose(actual, start - H * (v + 0.4 * np.where(Y, pull, 0)), rtol=1e-12)
 
 
 # Alternating training against the loop that everybody writes.
@@ -218,7 +218,7 @@ def gans() -> dict[str, tuple[nn.Module, nn.Module, Tensor, int]]:
 
 
 @pytest.mark.parametrize("network", ["mlp", "dcgan"])
-def test_alternating_adam_is_the_hand_written_loop(network: str) -> None:
+def test_alternating_adam_equals_the_hand_written_loop(network: str) -> None:
     first, second, data, latent = gans()[network]
     game = Adversarial(first.double(), second.double(), data, latent, batch=8)
     method = methods.alternating()
@@ -234,14 +234,14 @@ def test_alternating_adam_is_the_hand_written_loop(network: str) -> None:
         drawn = draw(game, method, state, generator)
         state, info = method.step(game, state, drawn.batches, drawn.noise)
 
-        one, two = drawn.batches
-        real, fake = d(one["real"].double()).reshape(-1), d(g(one["latent"].double())).reshape(-1)
+        first_batch, second_batch = drawn.batches
+        real, fake = d(first_batch["real"].double()).reshape(-1), d(g(first_batch["latent"].double())).reshape(-1)
         d_loss = binary_cross_entropy_with_logits(real, torch.ones_like(real))
         d_loss = d_loss + binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
         d_optimizer.zero_grad()
         d_loss.backward()
         d_optimizer.step()
-        fake = d(g(two["latent"].double())).reshape(-1)
+        fake = d(g(second_batch["latent"].double())).reshape(-1)
         g_loss = binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
         g_optimizer.zero_grad()
         g_loss.backward()
@@ -253,6 +253,6 @@ def test_alternating_adam_is_the_hand_written_loop(network: str) -> None:
         torch.testing.assert_close(info.gradient_norm["generator"], norm, rtol=1e-8, atol=1e-12)
     trained = copy.deepcopy(first), copy.deepcopy(second)
     game.write(state, *trained)
-    for ours, theirs in zip(trained, (g, d), strict=True):
-        assert any(not torch.equal(a, b) for a, b in zip(ours.parameters(), first.parameters(), strict=False))
-        torch.testing.assert_close(dict(ours.state_dict()), dict(theirs.state_dict()), rtol=1e-9, atol=1e-9)
+    for module, expected in zip(trained, (g, d), strict=True):
+        assert any(not torch.equal(a, b) for a, b in zip(module.parameters(), first.parameters(), strict=False))
+        torch.testing.assert_close(dict(module.state_dict()), dict(expected.state_dict()), rtol=1e-9, atol=1e-9)

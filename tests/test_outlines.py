@@ -1,4 +1,4 @@
-"""What is read from a member's file is what importing it shows."""
+"""Outlines read from a member's file equal what importing it gives."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from detente.training.run import Run
 
 FUNCTIONS = {"detente.methods": (methods.names, "Method"), "detente.games.presets": (presets.names, "Game")}
 PAIRS: dict[str, tuple[Outline, Callable[..., Any]]] = {
-    **{f"{f}.{name}": (each, members(f)[name]) for f in FOLDERS for name, each in described(f).items()},
+    **{f"{f}.{name}": (description, members(f)[name]) for f in FOLDERS for name, description in described(f).items()},
     **{
-        f"{package}.{name}": (each, imported()[name])
+        f"{package}.{name}": (description, imported()[name])
         for package, (imported, returned) in FUNCTIONS.items()
-        for name, each in described_functions(package, returned).items()
+        for name, description in described_functions(package, returned).items()
     },
     "Run": (outline("detente.training.run.Run"), Run),
     "Method": (outline("detente.methods.method.Method"), Method),
@@ -46,7 +46,7 @@ def test_every_function_of_a_package_is_described(package: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_an_outline_is_what_it_describes(name: str) -> None:
+def test_an_outline_equals_the_imported_signature(name: str) -> None:
     read, imported = PAIRS[name]
     assert read.load() is imported
     assert (read.__module__, read.__qualname__) == (imported.__module__, imported.__qualname__)

@@ -43,7 +43,7 @@ def test_every_extra_that_a_message_names_exists() -> None:
     assert named - EXTRAS.keys() == set()
 
 
-def test_the_lock_holds_every_extra_that_the_tests_need() -> None:
+def test_the_lock_file_contains_every_extra_that_the_tests_need() -> None:
     locked = {name.lower() for name in names((ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines())}
     assert {"mlxtend", "tensorboard", "scikit-learn", "datasets", "ray", "submitit", "optuna"} <= locked
 
@@ -56,5 +56,5 @@ def test_importing_the_package_loads_no_extra() -> None:
         "[members(folder) for folder in FOLDERS]\n"
         f"print(sorted({NOT_CORE!r} & sys.modules.keys()))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert completed.stdout.strip() == "[]", completed.stdout + completed.stderr

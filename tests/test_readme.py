@@ -1,4 +1,4 @@
-"""README.md holds: its Python runs as it stands, its shell lines are understood, its tree is the tree."""
+"""README.md: its Python code runs, its shell lines are valid, and its tree lists existing files."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def blocks(language: str = "") -> list[str]:
     """Return the fenced blocks of a language, in order."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    return [text for spoken, text in found if spoken == language]
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return [text for spoken, text in fenced if spoken == language]
 
 
 # ---- In your own code ----------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def seeded(make: Pair) -> tuple[nn.Module, nn.Module]:
 
 
 def carry_out(networks: Pair, data: Callable[[], tuple[Any, Iterable]]) -> dict[str, Any]:
-    """Return the names that the README's first Python block leaves behind."""
+    """Return the names that the README's first Python block defines."""
     images, loader = data()
     generator, discriminator = seeded(networks)
     names = {"generator": generator, "discriminator": discriminator, "images": images, "loader": loader}
@@ -156,7 +156,7 @@ CASES = [(networks, as_tensor) for networks in NETWORKS] + [(batch_norm, as_arra
     ("networks", "data"),
     [pytest.param(*case, id="-".join(part.__name__ for part in case)) for case in CASES],
 )
-def test_python_runs_as_it_stands(networks: Pair, data: Callable[[], tuple[Any, Iterable]]) -> None:
+def test_python_code_runs(networks: Pair, data: Callable[[], tuple[Any, Iterable]]) -> None:
     """It trains the user's kinds of module on the user's kinds of data, and gives modules of these kinds back."""
     names = carry_out(networks, data)
     assert int(names["stepper"].state.t) == 3
@@ -166,27 +166,27 @@ def test_python_runs_as_it_stands(networks: Pair, data: Callable[[], tuple[Any, 
     fakes = names["fakes"]
     assert fakes.shape == (64, 1, SIDE, SIDE) and fakes.isfinite().all() and fakes.std() > 0
 
-    for name, given in zip(("generator", "discriminator"), seeded(networks), strict=True):
+    for name, original in zip(("generator", "discriminator"), seeded(networks), strict=True):
         trained = names[name]
-        assert type(trained) is type(given) and not trained.training
-        before, after = given.state_dict(), trained.state_dict()
+        assert type(trained) is type(original) and not trained.training
+        before, after = original.state_dict(), trained.state_dict()
         assert before.keys() == after.keys()
-        assert any(not torch.equal(before[key], after[key]) for key, _ in given.named_parameters())
+        assert any(not torch.equal(before[key], after[key]) for key, _ in original.named_parameters())
 
 
 @pytest.mark.parametrize("networks", [pytest.param(networks, id=networks.__name__) for networks in NETWORKS])
-def test_your_modules_are_copied_never_changed(networks: Pair) -> None:
+def test_the_users_modules_do_not_change(networks: Pair) -> None:
     images, loader = as_tensor()
     generator, discriminator = seeded(networks)
-    mine = {"generator": generator, "discriminator": discriminator}
+    modules = {"generator": generator, "discriminator": discriminator}
     untouched = seeded(networks)
-    exec(compile(blocks("python")[0], "README.md", "exec"), {**mine, "images": images, "loader": loader})
-    for module, twin in zip(mine.values(), untouched, strict=True):
+    exec(compile(blocks("python")[0], "README.md", "exec"), {**modules, "images": images, "loader": loader})
+    for module, twin in zip(modules.values(), untouched, strict=True):
         assert module.training
         torch.testing.assert_close({**module.state_dict()}, {**twin.state_dict()}, rtol=0, atol=0)
 
 
-def test_modules_given_back_make_the_samples() -> None:
+def test_returned_modules_generate_the_samples() -> None:
     """What `modules` returns is what `sample` shows: the trained generator in evaluation mode."""
     names = carry_out(batch_norm, as_tensor)
     stepper = names["stepper"]
@@ -204,7 +204,7 @@ class Autoencoder(nn.Module):
         return self.layers(images)
 
 
-def test_a_game_of_any_networks_runs_as_it_stands() -> None:
+def test_code_of_a_game_of_networks_runs() -> None:
     images = torch.rand(32, 1, SIDE, SIDE) * 2 - 1
     items: Any = [{"image": image} for image in images]
     loader = DataLoader(items, batch_size=8, shuffle=True)
@@ -253,7 +253,7 @@ class Discriminator(nn.Sequential):
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the lines take for granted: `mynets.py` and `photos/`."""
+    """A folder with the files that the lines require: `mynets.py` and `photos/`."""
     folder = tmp_path_factory.mktemp("desk")
     (folder / "mynets.py").write_text(MYNETS)
     (folder / "photos").mkdir()
@@ -264,7 +264,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def described_only(run: Any, directory: Path, described: dict[str, Any], *_: Any, **__: Any) -> int:
-    """Stands in for a training: leaves the configuration behind and no more."""
+    """Replaces a training: only writes the configuration."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "run.yaml").write_text(yaml.safe_dump(described))
     return 0
@@ -272,7 +272,7 @@ def described_only(run: Any, directory: Path, described: dict[str, Any], *_: Any
 
 @pytest.fixture(scope="module")
 def outcomes(desk: Path) -> dict[str, tuple[int, str]]:
-    """Exit status and what was said of each line, carried out in order up to the point of training."""
+    """Exit status and standard error of each line, run in order without training."""
     from detente.cli.commands import compare, resume, search, train
     from detente.training.loop import initial_progress
     from detente.training.run_directory import checkpoint
@@ -281,7 +281,7 @@ def outcomes(desk: Path) -> dict[str, tuple[int, str]]:
         return max(described_only(run, folder / label, described) for label, (run, described) in runs.items())
 
     importlib.import_module("detente.comparison.compare")  # before the functions that it uses are replaced
-    told = {}
+    results = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "carry_out", described_only)
         patch.setattr(resume, "carry_out", described_only)
@@ -295,8 +295,8 @@ def outcomes(desk: Path) -> dict[str, tuple[int, str]]:
         patch.chdir(desk)
         for line in shell_lines():
             with contextlib.redirect_stderr(io.StringIO()) as said:
-                told[line] = cli.main(shlex.split(line)[1:]), said.getvalue()
-    return told
+                results[line] = cli.main(shlex.split(line)[1:]), said.getvalue()
+    return results
 
 
 # `diagnose` reads a trained run, which these have not; its own test has one.
@@ -307,7 +307,7 @@ LINES = [line for line in shell_lines() if "diagnose" not in line]
     "line",
     [pytest.param(line, id=f"{number} {line.split()[1]}") for number, line in enumerate(LINES, 1)],
 )
-def test_shell_line_is_understood(line: str, outcomes: dict[str, tuple[int, str]]) -> None:
+def test_shell_lines_are_valid(line: str, outcomes: dict[str, tuple[int, str]]) -> None:
     assert outcomes[line] == (0, "")
 
 
@@ -323,7 +323,7 @@ def test_shell_line_is_understood(line: str, outcomes: dict[str, tuple[int, str]
         ("runs/mine", 2000, [0]),
     ],
 )
-def test_shell_lines_leave_the_runs_they_name(
+def test_shell_lines_write_the_runs_they_name(
     directory: str, steps: int, seeds: list[int], desk: Path, outcomes: dict[str, tuple[int, str]]
 ) -> None:
     del outcomes
@@ -358,7 +358,7 @@ def test_tree_names_every_folder() -> None:
     assert folders - named_in_tree() == set()
 
 
-def test_links_of_the_readme_lead_somewhere() -> None:
+def test_links_of_the_readme_exist() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
     assert links and all((ROOT / link).exists() for link in links)
 
@@ -366,14 +366,16 @@ def test_links_of_the_readme_lead_somewhere() -> None:
 # ---- What the documents say in numbers -----------------------------------------------------------------------------
 
 
-def test_the_table_of_methods_is_made_from_their_registrations() -> None:
+def test_the_table_of_methods_is_up_to_date() -> None:
     import runpy
 
-    made = runpy.run_path(str(ROOT / "docs/methods_table.py"))
-    assert made["page"]() == (ROOT / "docs/choosing.md").read_text(encoding="utf-8"), "run python docs/methods_table.py"
+    script = runpy.run_path(str(ROOT / "docs/methods_table.py"))
+    assert script["page"]() == (ROOT / "docs/choosing.md").read_text(encoding="utf-8"), (
+        "run python docs/methods_table.py"
+    )
 
 
-def test_thresholds_in_scaling_are_those_of_the_loop() -> None:
+def test_thresholds_in_scaling_equal_those_in_the_code() -> None:
     from detente.training.execution import CHUNK, SMALL, WORTH_A_CHUNK, WORTH_COMPILING, WORTH_MAPPING
 
     text = (ROOT / "docs/scaling.md").read_text(encoding="utf-8")

@@ -35,8 +35,8 @@ def test_a_case_builds_trains_and_tells_real_from_constant(name):
     assert module.LINK.startswith("https://")
     twin, twin_method = built(module.twin)
     game, method = built(module.game), built(module.method)
-    for each, its_method in ((game, method), (twin, twin_method)):
-        stepper = built(lambda each=each, its_method=its_method: Stepper(each, its_method))
+    for its_game, its_method in ((game, method), (twin, twin_method)):
+        stepper = built(lambda its_game=its_game, its_method=its_method: Stepper(its_game, its_method))
         for _ in range(2):
             stepper.step()
         if name != "f39":
@@ -45,8 +45,8 @@ def test_a_case_builds_trains_and_tells_real_from_constant(name):
     fair = real[torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[: module.MARKS.count]]
     assert module.cured(fair, real)
     assert not module.failed(fair, real)
-    one = fair[:1, :1] if name in ("f47", "o4") else fair[:1]  # there, a sample is many scalars
-    constant = one.expand_as(fair)
+    single = fair[:1, :1] if name in ("f47", "o4") else fair[:1]  # there, a sample is many scalars
+    constant = single.expand_as(fair)
     assert module.failed(constant, real)
     assert not module.cured(constant, real)
     assert module.failed(torch.full_like(fair, float("nan")), real)
@@ -66,7 +66,7 @@ def test_rows_of_the_same_code_are_read_again_and_a_cut_line_is_not(tmp_path):
     with (tmp_path / "results.jsonl").open("a") as file:
         file.write('{"arm": "admit", "case": "f0')
     run.append(tmp_path, {"arm": "admit", "case": "f04", "seed": 1, "code": code})
-    assert [key[2] for key in run.done(tmp_path)] == [0, 1]
+    assert [key[2] for key in run.completed_rows(tmp_path)] == [0, 1]
 
 
 def test_an_arm_is_resumed(tmp_path, monkeypatch):

@@ -36,18 +36,18 @@ every_schedule = pytest.mark.parametrize("name", FORMULAS)
 
 
 @every_schedule
-def test_values_are_those_of_the_formula_in_float64(name: str) -> None:
+def test_values_equal_the_formula_in_float64(name: str) -> None:
     schedule, formula = FORMULAS[name]
     for t in (*range(12), 100):
-        found = value(schedule, torch.tensor(t), torch.float64)
-        assert isinstance(found, Tensor) and found.dtype == torch.float64
-        assert float(found) == pytest.approx(formula(t), rel=1e-14)
+        actual = value(schedule, torch.tensor(t), torch.float64)
+        assert isinstance(actual, Tensor) and actual.dtype == torch.float64
+        assert float(actual) == pytest.approx(formula(t), rel=1e-14)
 
 
 @every_schedule
 @pytest.mark.parametrize("dtype", [None, torch.float32, torch.bfloat16])
-def test_values_for_other_vectors_are_as_before(name: str, dtype: torch.dtype | None) -> None:
-    """Golden values: written in float32 by the formulas as they were before float64 was told apart."""
+def test_values_in_other_precisions_equal_golden_values(name: str, dtype: torch.dtype | None) -> None:
+    """Golden values: written in float32 by the formulas as they were before float64 was treated separately."""
     schedule, _ = FORMULAS[name]
     for t in range(12):
         whole = torch.tensor(t)
@@ -57,8 +57,8 @@ def test_values_for_other_vectors_are_as_before(name: str, dtype: torch.dtype | 
             "exponential": 0.1 * torch.exp(math.log(0.37) * whole / 3),
             "annealed": 1 / (4.0 + torch.exp((whole / 5) ** 2)),
         }
-        found = value(schedule, whole, dtype)
-        assert isinstance(found, Tensor) and found.dtype == torch.float32 and torch.equal(found, before[name])
+        actual = value(schedule, whole, dtype)
+        assert isinstance(actual, Tensor) and actual.dtype == torch.float32 and torch.equal(actual, before[name])
 
 
 class Steps(Schedule):
@@ -68,13 +68,13 @@ class Steps(Schedule):
         return torch.tensor([0.1, 0.2, 0.3])[t]
 
 
-def test_a_schedule_of_the_users_own_gets_whole_steps() -> None:
+def test_a_custom_schedule_gets_whole_steps() -> None:
     assert float(value(Steps(), torch.tensor(1), torch.float64)) == pytest.approx(0.2)  # pyright: ignore
 
 
 def walk(optimizer: Optimizer, rates: Callable[[int], Optimizer], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return where a scheduled optimizer ends, and where optimizers with each step's constant rate do."""
-    ends = []
+    vectors = []
     for scheduled in (True, False):
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(30, generator=generator, dtype=dtype)
@@ -86,36 +86,36 @@ def walk(optimizer: Optimizer, rates: Callable[[int], Optimizer], dtype: torch.d
             now = optimizer if scheduled else rates(t)
             x, memory = now(x, direction, memory, torch.tensor(t), noise)
             assert x.dtype == dtype
-        ends.append(x)
-    return ends[0], ends[1]
+        vectors.append(x)
+    return vectors[0], vectors[1]
 
 
 @every_schedule
 @pytest.mark.parametrize("kind", OPTIMIZERS, ids=lambda kind: kind.__name__)
-def test_optimizers_of_float64_vectors_have_the_rate_of_each_step(kind: type, name: str) -> None:
+def test_optimizers_of_float64_vectors_use_the_float64_rate(kind: type, name: str) -> None:
     schedule, formula = FORMULAS[name]
-    found, expected = walk(kind(schedule), lambda t: kind(formula(t)), torch.float64)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
+    actual, expected = walk(kind(schedule), lambda t: kind(formula(t)), torch.float64)
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("kind", [SGLD, SGNHT, CCADL, Langevin], ids=lambda kind: kind.__name__)
-def test_scheduled_temperatures_too(kind: type) -> None:
+def test_scheduled_temperatures_are_evaluated_in_float64(kind: type) -> None:
     schedule, formula = FORMULAS["linear"]
-    found, expected = walk(
+    actual, expected = walk(
         kind(0.01, temperature=schedule), lambda t: kind(0.01, temperature=formula(t)), torch.float64
     )
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("kind", [SGD, Momentum, RMSprop, RMSpropTensorflow, SGLD], ids=lambda kind: kind.__name__)
-def test_optimizers_of_float32_vectors_move_by_the_float32_rate(kind: type) -> None:
+def test_optimizers_of_float32_vectors_use_the_float32_rate(kind: type) -> None:
     schedule = FORMULAS["cosine"][0]
-    found, expected = walk(kind(schedule), lambda t: kind(float(schedule(torch.tensor(t)))), torch.float32)
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
+    actual, expected = walk(kind(schedule), lambda t: kind(float(schedule(torch.tensor(t)))), torch.float32)
+    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["simultaneous", "alternating", "extragradient"])
-def test_a_float64_game_goes_where_numpys_loop_goes(name: str) -> None:
+def test_training_of_a_float64_game_equals_numpy(name: str) -> None:
     """On L = x²/2 every evaluation of the field is exact, so that only the rates could be wrong."""
     game = Quadratic([[1.0]], [[0.0]], [[1.0]])
     schedule, formula = FORMULAS["linear"]
@@ -131,9 +131,9 @@ def test_a_float64_game_goes_where_numpys_loop_goes(name: str) -> None:
     assert float(state.vectors["x"][0]) == pytest.approx(expected, rel=1e-14)
 
 
-def test_strengths_of_filters() -> None:
+def test_strengths_of_filters_follow_schedules() -> None:
     schedule, formula = FORMULAS["linear"]
-    (found,) = GaussianSmoothing(schedule).at(torch.tensor(3), torch.float64)
-    assert float(found) == pytest.approx(formula(3), rel=1e-15)
+    (strength,) = GaussianSmoothing(schedule).at(torch.tensor(3), torch.float64)
+    assert float(strength) == pytest.approx(formula(3), rel=1e-15)
     (single,) = GaussianSmoothing(schedule).at(torch.tensor(3), torch.float32)
     assert isinstance(single, Tensor) and torch.equal(single, schedule(torch.tensor(3)))

@@ -64,8 +64,8 @@ def game(**settings: object) -> detente.Adversarial:
     return detente.Adversarial(**{**arguments, **settings})  # type: ignore[arg-type]
 
 
-def test_the_readme_example() -> None:
-    """Own modules, a loader's batches, what a step tells, samples, and the trained modules back."""
+def test_the_example_of_the_readme() -> None:
+    """Custom modules, a loader's batches, the information of a step, samples, and the trained modules."""
     generator, discriminator = seeded(Own), seeded(judge)
     data = TensorDataset(images(), torch.arange(24) % 3)
     loader = DataLoader(data, batch_size=8, shuffle=True, generator=torch.Generator().manual_seed(0))
@@ -129,13 +129,13 @@ def test_a_method_that_does_not_fit_is_refused_before_the_first_step() -> None:
 
 
 def test_batches_may_be_tensors_sequences_or_dictionaries() -> None:
-    ends = []
+    vectors = []
     for batch in (images(8), [images(8), torch.arange(8)], {"real": images(8)}):
         stepper = detente.Stepper(game(), methods.alternating(), seed=1)
         stepper.step(batch)
-        ends.append(stepper.state.vectors)
-    torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=0)
-    torch.testing.assert_close(ends[0], ends[2], rtol=0, atol=0)
+        vectors.append(stepper.state.vectors)
+    torch.testing.assert_close(vectors[0], vectors[1], rtol=0, atol=0)
+    torch.testing.assert_close(vectors[0], vectors[2], rtol=0, atol=0)
 
 
 def test_a_last_batch_may_be_smaller() -> None:
@@ -143,7 +143,7 @@ def test_a_last_batch_may_be_smaller() -> None:
     assert bool(stepper.step(images(8)).finite) and bool(stepper.step(images(3)).finite)
 
 
-def test_seeds_decide_everything_and_looking_disturbs_nothing() -> None:
+def test_results_depend_on_the_seed_alone_and_not_on_sampling() -> None:
     def walk(seed: int, look: bool) -> dict[str, Tensor]:
         stepper = detente.Stepper(game(generator=Own, discriminator=judge), methods.extragradient(), seed=seed)
         for _ in range(3):
@@ -157,21 +157,21 @@ def test_seeds_decide_everything_and_looking_disturbs_nothing() -> None:
     assert not torch.equal(walk(0, look=False)["vectors/generator"], walk(1, look=False)["vectors/generator"])
 
 
-def test_the_compiled_flag_takes_the_traced_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_compiled_flag_uses_the_traced_step(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     monkeypatch.setattr("detente.training.inductor.compile_graph", lambda graph, example: calls.append(1) or graph)
-    ends = []
+    states = []
     for compiled in (False, True):
         stepper = detente.Stepper(DiracGAN(), methods.alternating(), compiled=compiled)
         for _ in range(3):
             info = stepper.step()
         assert info.losses["generator"].shape == ()
-        ends.append(stepper.state.flat())
-    torch.testing.assert_close(ends[0], ends[1])
+        states.append(stepper.state.flat())
+    torch.testing.assert_close(states[0], states[1])
     assert calls == [1], "one graph for all steps"
 
 
-def test_compiled_code_is_kept_in_the_cache_unless_the_user_says_where(tmp_path: Path) -> None:
+def test_compiled_code_is_stored_in_the_cache_or_where_the_user_chooses(tmp_path: Path) -> None:
     script = """
 import os
 import torch
@@ -188,11 +188,13 @@ detente.Stepper(DiracGAN(), methods.simultaneous(), compiled=True).step()
 """
     environment = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
     environment |= {"DETENTE_CACHE": str(tmp_path), "OWN": str(tmp_path / "own")}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout.split() == [str(tmp_path / "inductor"), str(tmp_path / "own")]
+    completed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
+    )
+    assert completed.stdout.split() == [str(tmp_path / "inductor"), str(tmp_path / "own")]
 
 
-def test_games_without_modules_step_too() -> None:
+def test_games_without_modules_can_be_trained() -> None:
     stepper = detente.Stepper(Bilinear(start=(1.0, 0.0)), methods.simultaneous("sgd", 0.5))
     stepper.step()
     torch.testing.assert_close(stepper.state.vectors, {"x": torch.ones(1).double(), "y": 0.5 * torch.ones(1).double()})
@@ -235,7 +237,7 @@ class Cycle(Game):
         return {"x": torch.randn(8, 2, generator=generator)}
 
 
-def test_games_of_one_s_own_take_batches_and_give_modules_back() -> None:
+def test_custom_games_take_batches_and_return_modules() -> None:
     game: Any = Cycle()
     stepper = detente.Stepper(game, methods.extragradient())
     x = torch.randn(8, 2, generator=torch.Generator().manual_seed(5))
@@ -253,7 +255,7 @@ def test_games_of_one_s_own_take_batches_and_give_modules_back() -> None:
     assert not torch.equal(judge[1].weight, game.nets["judge"][1].weight)
 
 
-def test_modules_with_hooks_come_back_too() -> None:
+def test_modules_with_hooks_are_returned() -> None:
     """`torch.nn.utils.spectral_norm` leaves a computed weight in the module, which deepcopy refuses."""
     discriminator = nn.Sequential(nn.Flatten(), nn.utils.spectral_norm(nn.Linear(16, 1)))
     stepper = detente.Stepper(game(discriminator=discriminator), methods.consensus(0.1))
@@ -321,7 +323,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, str]] = {
 
 
 @pytest.mark.parametrize(("mistake", "field", "says"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_mistakes_are_named(mistake: Callable[[], object], field: str, says: str) -> None:
+def test_invalid_arguments_are_refused(mistake: Callable[[], object], field: str, says: str) -> None:
     with pytest.raises(InvalidValue, match=says) as caught:
         mistake()
     assert caught.value.field == field

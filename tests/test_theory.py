@@ -59,14 +59,14 @@ def radius(game: Game, method: Method) -> float:
     return float(np.abs(eigenvalues(game, method)).max())
 
 
-def same_spectrum(found: np.ndarray, expected: np.ndarray, tolerance: float = 1e-10) -> None:
+def same_spectrum(actual: np.ndarray, expected: np.ndarray, tolerance: float = 1e-10) -> None:
     """Assert that two spectra agree as sets with multiplicity."""
-    left = list(found)
-    assert len(found) == len(expected)
+    unmatched = list(actual)
+    assert len(actual) == len(expected)
     for value in expected:
-        nearest = min(left, key=lambda other: abs(other - value))
-        assert abs(nearest - value) < tolerance, (found, expected)
-        left.remove(nearest)
+        nearest = min(unmatched, key=lambda other: abs(other - value))
+        assert abs(nearest - value) < tolerance, (actual, expected)
+        unmatched.remove(nearest)
 
 
 def descent(name: str, rate: float, **settings: float) -> Method:
@@ -121,14 +121,14 @@ def test_extragradient_no_longer_contracts_at_one() -> None:
     assert radius(Bilinear(scale=2.0), descent("extragradient", 0.51)) > 1
 
 
-def test_alternating_keeps_modulus_one_up_to_two() -> None:
+def test_alternating_descent_has_spectral_radius_one_for_steps_up_to_two() -> None:
     for product in (0.1, 1.0, 1.9):
-        found = eigenvalues(Bilinear(scale=2.0), descent("alternating", product / 2))
-        np.testing.assert_allclose(np.abs(found), 1, atol=1e-12)
+        values = eigenvalues(Bilinear(scale=2.0), descent("alternating", product / 2))
+        np.testing.assert_allclose(np.abs(values), 1, atol=1e-12)
     assert radius(Bilinear(scale=2.0), descent("alternating", 1.05)) > 1.3
 
 
-def test_alternating_order_only_exchanges_the_players() -> None:
+def test_reversing_the_alternating_order_exchanges_the_players() -> None:
     first = Method(descent("simultaneous", 0.3).field, Alternating(("x", "y")), SGD(0.3))
     second = Method(descent("simultaneous", 0.3).field, Alternating(("y", "x")), SGD(0.3))
     h = 0.3
@@ -163,19 +163,21 @@ def test_optimistic_descent_is_past_extragradient_at_its_trial_points() -> None:
         state, _ = optimistic.step(game, state, ({},))
 
 
-def test_the_first_optimistic_step_is_a_plain_one() -> None:
+def test_the_first_optimistic_step_equals_a_gradient_step() -> None:
     game = Quadratic([[0.3]], [[1.1]], [[0.2]], start=(1.0, -0.5))
     vectors, buffers = game.initial(torch.Generator())
-    ends = []
+    vectors_after = []
     for name in ("optimistic", "simultaneous"):
         method = descent(name, 0.2)
-        ends.append(method.step(game, method.beginning(game, vectors, buffers, torch.Generator()), ({},))[0].vectors)
-    torch.testing.assert_close(ends[0], ends[1], rtol=1e-14, atol=0)
+        vectors_after.append(
+            method.step(game, method.beginning(game, vectors, buffers, torch.Generator()), ({},))[0].vectors
+        )
+    torch.testing.assert_close(vectors_after[0], vectors_after[1], rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("mu", [-0.3, 0.5])
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_momentum_solves_its_characteristic_polynomial(mu: float, nesterov: bool) -> None:
+def test_eigenvalues_with_momentum_are_roots_of_the_characteristic_polynomial(mu: float, nesterov: bool) -> None:
     h, s = 0.2, 1.5
     method = methods.simultaneous(optimizer=Momentum(h, mu, nesterov))
     expected = []
@@ -185,7 +187,7 @@ def test_momentum_solves_its_characteristic_polynomial(mu: float, nesterov: bool
     same_spectrum(eigenvalues(Bilinear(scale=s), method), np.array(expected))
 
 
-def test_negative_momentum_tames_alternating_descent() -> None:
+def test_negative_momentum_makes_alternating_descent_contract() -> None:
     """Gidel et al. 2019 (arXiv:1807.04740), theorem 6: it contracts on the bilinear game, zero momentum does not."""
     game = Bilinear()
     assert radius(game, methods.alternating(optimizer=Momentum(0.5, -0.5))) < 1 - 1e-3
@@ -204,25 +206,25 @@ def general(seed: int, back: bool) -> tuple[Quadratic, np.ndarray]:
 
 @pytest.mark.parametrize("back", [False, True])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_quadratic_games_step_by_their_jacobian(seed: int, back: bool) -> None:
+def test_steps_on_quadratic_games_equal_matrix_formulas(seed: int, back: bool) -> None:
     game, j = general(seed, back)
-    h, gamma, one = 0.05, 0.3, np.eye(5)
+    h, gamma, identity = 0.05, 0.3, np.eye(5)
     lower, upper = np.diag([1, 1, 0, 0, 0]), np.diag([0, 0, 1, 1, 1])
     rows = {
-        "simultaneous": one - h * j,
-        "extragradient": one - h * j @ (one - h * j),
-        "alternating": (one - h * lower @ j) @ (one - h * upper @ j),  # y first
+        "simultaneous": identity - h * j,
+        "extragradient": identity - h * j @ (identity - h * j),
+        "alternating": (identity - h * lower @ j) @ (identity - h * upper @ j),  # y first
     }
     for name, expected in rows.items():
         np.testing.assert_allclose(update_matrix(game, descent(name, h)), expected, atol=1e-12, err_msg=name)
     consensus = update_matrix(game, descent("consensus", h, strength=gamma))
-    np.testing.assert_allclose(consensus, one - h * (j + gamma * j.T @ j), atol=1e-12)
+    np.testing.assert_allclose(consensus, identity - h * (j + gamma * j.T @ j), atol=1e-12)
     for name in ("optimistic", "past_extragradient"):
         pairs = [np.roots([1, -(1 - 2 * h * value), -h * value]) for value in np.linalg.eigvals(j)]
         same_spectrum(eigenvalues(game, descent(name, h)), np.concatenate(pairs), 1e-8)
 
 
-def test_jacobian_of_a_quadratic_game_is_its_matrix() -> None:
+def test_jacobian_of_a_quadratic_game_equals_its_matrix() -> None:
     for seed in (2, 3):
         for back in (False, True):
             game, expected = general(seed, back)
@@ -262,7 +264,7 @@ def dirac_jacobian(game: DiracGAN) -> Tensor:
 
 
 @pytest.mark.parametrize("name", sorted(members("objectives")))
-def test_dirac_gan_turns_around_its_solution(name: str) -> None:
+def test_dirac_gan_has_imaginary_eigenvalues_at_its_solution(name: str) -> None:
     """Mescheder et al. 2018, lemma 2.3: eigenvalues ±i f′(0) where the game is f(ψθ) + f(0), here ±i√(−g·d).
 
     At the solution all losses depend on θ and ψ through s = ψθ alone: the second derivatives are g and d off the
@@ -270,11 +272,11 @@ def test_dirac_gan_turns_around_its_solution(name: str) -> None:
     """
     objective = members("objectives")[name]()
     generator, discriminator = slopes_at_zero(objective)
-    found = np.linalg.eigvals(dirac_jacobian(DiracGAN(objective)).numpy())
-    same_spectrum(found, np.array([1, -1]) * cmath.sqrt(generator * discriminator), 1e-6)
+    actual = np.linalg.eigvals(dirac_jacobian(DiracGAN(objective)).numpy())
+    same_spectrum(actual, np.array([1, -1]) * cmath.sqrt(generator * discriminator), 1e-6)
     if objective.zero_sum:
         assert generator == pytest.approx(-discriminator)
-        np.testing.assert_allclose(found.real, 0, atol=1e-12)
+        np.testing.assert_allclose(actual.real, 0, atol=1e-12)
 
 
 DIRAC_SLOPES = {"non_saturating": 0.5, "minimax": 0.5, "wasserstein": 1.0}
@@ -284,13 +286,13 @@ DIRAC_SLOPES = {"non_saturating": 0.5, "minimax": 0.5, "wasserstein": 1.0}
 def test_dirac_gan_with_r1_converges(name: str, slope: float) -> None:
     """Mescheder et al. 2018, lemma 2.6 and section 4.1: λ = γ/2 ± √(γ²/4 − f′(0)²) in the descent convention."""
     for gamma in (0.3, 2.5):
-        found = np.linalg.eigvals(dirac_jacobian(DiracGAN(members("objectives")[name](), R1(gamma))).numpy())
+        actual = np.linalg.eigvals(dirac_jacobian(DiracGAN(members("objectives")[name](), R1(gamma))).numpy())
         root = cmath.sqrt(gamma**2 / 4 - slope**2)
-        same_spectrum(found, np.array([gamma / 2 + root, gamma / 2 - root]), 1e-10)
-        assert (found.real > 0).all()
+        same_spectrum(actual, np.array([gamma / 2 + root, gamma / 2 - root]), 1e-10)
+        assert (actual.real > 0).all()
 
 
-def test_dirac_gan_unregularised_descent_leaves_and_consensus_returns() -> None:
+def test_dirac_gan_descent_diverges_and_consensus_converges() -> None:
     game = DiracGAN(members("objectives")["minimax"](), start=(0.5, 0.5))
     vectors, buffers = game.initial(torch.Generator())
 

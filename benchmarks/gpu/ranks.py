@@ -140,9 +140,9 @@ def _run(findings: Findings, title: str, count: int, extra: tuple[str, ...]) -> 
         vectors, start = {}, time.perf_counter()
         for name, launcher in launchers.items():
             command = [*launcher, "-m", "detente", *TRAIN, *device, "--out", f"{folder}/{name}"]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-            if done.returncode:
-                raise RuntimeError(f"{name} ended with {done.returncode}: {done.stderr[-300:]}")
+            completed = subprocess.run(command, capture_output=True, text=True, timeout=200)
+            if completed.returncode:
+                raise RuntimeError(f"{name} ended with {completed.returncode}: {completed.stderr[-300:]}")
             last = sorted(Path(folder, name, "checkpoints").glob("step*.safetensors"))[-1]
             vectors[name] = {key: tensor for key, tensor in load_file(last).items() if "/vectors/" in key}
         distance = max(relative_difference(vector, vectors["ranks"][key]) for key, vector in vectors["alone"].items())

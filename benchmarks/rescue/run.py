@@ -257,7 +257,7 @@ def code_of(name: str) -> str:
     return digest.hexdigest()[:12]
 
 
-def done(folder: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
+def completed_rows(folder: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
     """Return the rows in a folder by arm, case and seed; cut lines, and rows of other code, do not count."""
     rows: dict[tuple[str, str, int], dict[str, Any]] = {}
     codes: dict[str, str] = {}
@@ -291,7 +291,7 @@ def conduct(arm: str, cases: Sequence[str], seeds: Sequence[int], folder: Path) 
     functions = {"admit": admit, "rescue": rescue, "default": default, "random": random}
     for seed in seeds:
         for name in cases:
-            if "error" not in done(folder).get((arm, name, seed), {"error": "not done"}):
+            if "error" not in completed_rows(folder).get((arm, name, seed), {"error": "not done"}):
                 continue
             started, processor = time.perf_counter(), time.process_time()
             try:
@@ -321,7 +321,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"CASE: {unknown[0]}: one of {', '.join(names())}")
     cases = options.cases or names()
     if options.arm == "table":
-        print(table(done(options.out), cases))
+        print(table(completed_rows(options.out), cases))
     else:
         conduct(options.arm, cases, options.seeds, options.out)
 

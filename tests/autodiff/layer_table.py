@@ -1,4 +1,4 @@
-"""Layers of torch.nn that can stand in a player, each with the shape of one sample that enters it."""
+"""Layers of torch.nn that a player may contain, each with the shape of one sample that enters it."""
 
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportIndexIssue=false, reportPrivateImportUsage=false, reportReturnType=false, reportUnusedExpression=false
 

@@ -1,4 +1,4 @@
-"""The dense Jacobian by layers: the same numbers as one row at a time, and where the structure does not hold too."""
+"""The dense Jacobian by layers equals the one by rows, also where the layered structure does not hold."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Point = tuple[Vectors, Buffers, Batch]
 
 @dataclass(frozen=True)
 class Relativistic(Objective):
-    """Each real score is compared with one fake score, so that one sample's two calls hang together."""
+    """Each real score is compared with one fake score, so that a sample's two calls depend on each other."""
 
     generator_needs_real = True
 
@@ -58,7 +58,7 @@ class Scaled(nn.Module):
 
 
 class Parts(nn.Module):
-    """Linear layers called otherwise than once, in order, with one 2-D input."""
+    """Linear layers that are not each called once, in order, with one 2-D input."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Parts(nn.Module):
 
 
 class Decayed(Adversarial):
-    """Parameters that enter a loss beside the networks."""
+    """Parameters that enter a loss outside the networks."""
 
     def losses(
         self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
@@ -179,7 +179,7 @@ UNHELD = {  # where a parameter belongs to no recorded call
     ],
     ids=[*HELD, *MIXED, *UNHELD],
 )
-def test_dense_jacobian_by_whichever_way(
+def test_layered_and_row_by_row_jacobians_are_equal(
     make: Callable[[], Game], verdicts: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     game = make()
@@ -212,7 +212,7 @@ def test_players_whose_vectors_share_a_storage() -> None:
     )
 
 
-def test_an_error_leaves_no_hook() -> None:
+def test_hooks_are_removed_after_an_error() -> None:
     class Failing(Adversarial):
         def losses(self, *arguments: Any, **named: Any) -> tuple[dict[str, Tensor], Buffers]:
             if hooks._global_forward_hooks:
@@ -225,7 +225,7 @@ def test_an_error_leaves_no_hook() -> None:
     assert not hooks._global_forward_hooks
 
 
-def test_not_a_number_stays_not_a_number() -> None:
+def test_nan_propagates() -> None:
     game = gan()
     vectors, buffers, batch = point(game)
     broken = {**vectors, "generator": vectors["generator"] * torch.nan}

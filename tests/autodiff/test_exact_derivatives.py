@@ -1,4 +1,4 @@
-"""Operations in the place of torch's: the same values and statistics, only where they are needed, or refused."""
+"""Replacements of torch's operations: equal values and statistics, used only where they are needed."""
 
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportIndexIssue=false, reportPrivateImportUsage=false, reportReturnType=false, reportUnusedExpression=false
 
@@ -33,16 +33,16 @@ from detente.penalties.r1 import R1
 from detente.training.stepper import Stepper
 
 
-def test_values_and_running_statistics_are_torchs() -> None:
+def test_batch_norm_values_and_running_statistics_equal_torch() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(4, 3, 5, generator=generator, dtype=torch.float64)
     weight, bias = torch.randn(2, 3, generator=generator, dtype=torch.float64)
-    mine, theirs = ((torch.zeros(3).double(), torch.ones(3).double()) for _ in range(2))
-    ours = batch_norm(x, *mine, weight, bias, True, 0.3, 1e-4)
+    statistics, expected_statistics = ((torch.zeros(3).double(), torch.ones(3).double()) for _ in range(2))
+    output = batch_norm(x, *statistics, weight, bias, True, 0.3, 1e-4)
     torch.testing.assert_close(
-        ours, functional.batch_norm(x, *theirs, weight, bias, True, 0.3, 1e-4), rtol=1e-12, atol=0
+        output, functional.batch_norm(x, *expected_statistics, weight, bias, True, 0.3, 1e-4), rtol=1e-12, atol=0
     )
-    torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=0)
+    torch.testing.assert_close(statistics, expected_statistics, rtol=1e-12, atol=0)
 
 
 def penalised() -> Adversarial:
@@ -70,15 +70,15 @@ def test_consensus_with_a_penalty_is_the_gradient_of_half_the_squared_field() ->
     for _ in range(3):
         along = {name: torch.randn(v.shape, generator=random, dtype=v.dtype) for name, v in vectors.items()}
         slope = (half_square(along, 1e-5) - half_square(along, -1e-5)) / 2e-5
-        found = sum(float(pull[name] @ along[name]) for name in vectors)
-        assert abs(found - slope) <= 1e-6 * max(1.0, abs(slope))
+        actual = sum(float(pull[name] @ along[name]) for name in vectors)
+        assert abs(actual - slope) <= 1e-6 * max(1.0, abs(slope))
 
 
-def torch_and_ours(function: Callable[[], object]) -> tuple[object, object]:
-    """Return what a call gives by torch, and by the replacements."""
+def torch_and_replaced(function: Callable[[], object]) -> tuple[object, object]:
+    """Return the results of a call with torch's operations and with the replacements."""
     with _Replaced(_operations(3)):
-        ours = function()
-    return function(), ours
+        replaced = function()
+    return function(), replaced
 
 
 X = torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -112,22 +112,22 @@ VALUES: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("function", VALUES.values(), ids=VALUES.keys())
-def test_values_are_torchs(function: Callable[[], object]) -> None:
-    torch.testing.assert_close(*torch_and_ours(function), rtol=1e-10, atol=1e-10)
+def test_replaced_operations_equal_torch(function: Callable[[], object]) -> None:
+    torch.testing.assert_close(*torch_and_replaced(function), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("track", [torch.nn.InstanceNorm1d, torch.nn.BatchNorm1d])
-def test_running_statistics_are_torchs(track: type[nn.Module]) -> None:
-    ours, theirs = (track(6, momentum=0.3, track_running_stats=True).double() for _ in range(2))
+def test_running_statistics_equal_torch(track: type[nn.Module]) -> None:
+    replaced, original = (track(6, momentum=0.3, track_running_stats=True).double() for _ in range(2))
     with _Replaced(_operations(3)):
-        ours(X)
-    theirs(X)
-    torch.testing.assert_close(dict(ours.named_buffers()), dict(theirs.named_buffers()), rtol=1e-12, atol=0)
+        replaced(X)
+    original(X)
+    torch.testing.assert_close(dict(replaced.named_buffers()), dict(original.named_buffers()), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU, nn.RNN])
-def test_recurrent_layers_step_by_step_are_torchs(layer: Callable[..., nn.Module]) -> None:
-    """Two layers, both ways, batch first; and where torch.vmap has to map them."""
+def test_recurrent_layers_step_by_step_equal_torch(layer: Callable[..., nn.Module]) -> None:
+    """Two layers, bidirectional, batch first; also under torch.vmap."""
     net = layer(5, 3, 2, bidirectional=True, batch_first=True).double()
 
     def outputs(x: Tensor) -> Tensor:
@@ -158,13 +158,13 @@ def test_an_lstm_is_differentiated_sample_by_sample(method: Callable[[], Method]
     game = Adversarial(nn.Linear(2, 2), Last(), torch.rand(16, 2), 2, batch=4)
     vectors, buffers = game.initial(torch.Generator().manual_seed(0))
     batch = game.draw(torch.Generator().manual_seed(0))
-    each = per_sample_gradients(game, "discriminator", vectors, buffers, batch)
+    per_sample = per_sample_gradients(game, "discriminator", vectors, buffers, batch)
     mean = player_gradient(game, "discriminator", vectors, buffers, batch).field["discriminator"]
-    torch.testing.assert_close(each.mean(0), mean, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(per_sample.mean(0), mean, rtol=1e-4, atol=1e-6)
     Stepper(game, method()).step()
 
 
-def test_gradients_alone_are_torchs_to_the_bit() -> None:
+def test_first_derivatives_equal_torch_bit_for_bit() -> None:
     critic = nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(4), nn.Linear(4, 1))
     game = Adversarial(nn.Linear(2, 2), critic, torch.rand(16, 2), 2, batch=4)
     vectors, buffers = game.initial(torch.Generator().manual_seed(0))
@@ -192,7 +192,7 @@ class Sloped(LowDimensional):
         return {name: (index + 1) * slope for index, name in enumerate(players or self.players)}, buffers
 
 
-def test_any_game_has_right_derivatives() -> None:
+def test_derivatives_of_a_custom_game_equal_finite_differences() -> None:
     game = Sloped("f3", start=(1.2, -0.7))
     vectors, buffers = game.initial(torch.Generator())
     vectors, batch = {n: v.double() for n, v in vectors.items()}, game.draw(torch.Generator())
@@ -200,12 +200,12 @@ def test_any_game_has_right_derivatives() -> None:
     _, pull = vector_jacobian(game, vectors, buffers, batch)
     for name, vector in vectors.items():
         at = [{**vectors, name: vector + step} for step in (1e-5, -1e-5)]
-        losses = [game.losses(one, buffers, batch)[0][name] for one in at]
+        losses = [game.losses(point, buffers, batch)[0][name] for point in at]
         squares = [
-            torch.cat([*vector_field(game, one, buffers, batch).field.values()]).square().sum() / 2 for one in at
+            torch.cat([*vector_field(game, point, buffers, batch).field.values()]).square().sum() / 2 for point in at
         ]
-        for found, (more, less) in ((field, losses), (pull, squares)):
-            torch.testing.assert_close(found[name].sum(), (more - less).detach() / 2e-5, rtol=1e-6, atol=1e-8)
+        for actual, (more, less) in ((field, losses), (pull, squares)):
+            torch.testing.assert_close(actual[name].sum(), (more - less).detach() / 2e-5, rtol=1e-6, atol=1e-8)
 
 
 def test_an_operation_that_torch_differentiates_once_is_refused_by_name() -> None:
@@ -243,7 +243,7 @@ class Squared(nn.Module):
         return Square.apply(x)  # type: ignore[return-value]
 
 
-def test_a_function_that_is_once_differentiable_is_refused_where_it_is_differentiated_twice() -> None:
+def test_a_once_differentiable_function_is_refused_if_it_is_differentiated_twice() -> None:
     def game(**settings: Any) -> Adversarial:
         discriminator = nn.Sequential(nn.Linear(2, 4), Squared(), nn.Linear(4, 1))
         return Adversarial(nn.Linear(2, 2), discriminator, torch.rand(16, 2), 2, batch=4, **settings)

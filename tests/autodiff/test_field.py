@@ -1,4 +1,4 @@
-"""Derivatives: the two engines equal, finite differences in float64, and losses that do not depend on a player."""
+"""Derivatives: equal in both engines and to finite differences; losses that do not depend on a player."""
 
 from __future__ import annotations
 
@@ -75,15 +75,15 @@ def directions(vectors: Vectors, seed: int = 9) -> Vectors:
 
 
 def differences(function: Callable[[Tensor], Tensor], x: Tensor, step: float = 1e-5) -> Tensor:
-    """Return the derivative of `function` at `x` by central differences, one column a number of `x`."""
+    """Return the derivative of `function` at `x` by central differences, one column per element of `x`."""
     units = torch.eye(len(x), dtype=x.dtype) * step
     return torch.stack([(function(x + unit) - function(x - unit)) / (2 * step) for unit in units], dim=-1)
 
 
 def under_vmap(function: Callable[[Point], object], at: Point) -> object:
     """Return what the other engine computes: the function mapped over a batch of one."""
-    one = tree_map(lambda tensor: tensor.unsqueeze(0), at)
-    return tree_map(lambda tensor: tensor.squeeze(0), torch.func.vmap(function)(one))
+    batch_of_one = tree_map(lambda tensor: tensor.unsqueeze(0), at)
+    return tree_map(lambda tensor: tensor.squeeze(0), torch.func.vmap(function)(batch_of_one))
 
 
 GAMES = {
@@ -96,34 +96,34 @@ every_game = pytest.mark.parametrize("make", GAMES.values(), ids=GAMES.keys())
 
 
 @every_game
-def test_two_engines_one_field(make: Callable[[], Game]) -> None:
+def test_field_is_equal_in_both_engines(make: Callable[[], Game]) -> None:
     game = make()
     at = point(game)
 
     def field(at: Point) -> tuple[object, ...]:
-        told = vector_field(game, *at)
-        return told.field, told.losses, told.buffers
+        evaluation = vector_field(game, *at)
+        return evaluation.field, evaluation.losses, evaluation.buffers
 
     torch.testing.assert_close(under_vmap(field, at), field(at), rtol=1e-12, atol=1e-14)
 
 
 @every_game
-@pytest.mark.parametrize("given", [False, True], ids=["consensus", "cotangent"])
-def test_two_engines_one_vector_jacobian(make: Callable[[], Game], given: bool) -> None:
+@pytest.mark.parametrize("with_cotangent", [False, True], ids=["consensus", "cotangent"])
+def test_vector_jacobian_is_equal_in_both_engines(make: Callable[[], Game], with_cotangent: bool) -> None:
     game = make()
     at = point(game)
-    cotangent = directions(at[0]) if given else None
+    cotangent = directions(at[0]) if with_cotangent else None
 
     def both(at: Point) -> tuple[object, ...]:
-        told, product = vector_jacobian(game, *at, cotangent)
-        return told.field, told.losses, told.buffers, product
+        evaluation, product = vector_jacobian(game, *at, cotangent)
+        return evaluation.field, evaluation.losses, evaluation.buffers, product
 
     torch.testing.assert_close(under_vmap(both, at), both(at), rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("wanted", [("generator",), ("discriminator",), ("generator", "discriminator")])
+@pytest.mark.parametrize("players", [("generator",), ("discriminator",), ("generator", "discriminator")])
 @pytest.mark.parametrize("rows", [("generator",), ("discriminator",), ("generator", "discriminator")])
-def test_blocks_of_the_transposed_jacobian(rows: tuple[str, ...], wanted: tuple[str, ...]) -> None:
+def test_blocks_of_the_transposed_jacobian(rows: tuple[str, ...], players: tuple[str, ...]) -> None:
     game = gan(PENALTIES["gradient_penalty"])
     at = point(game)
     u = directions(at[0])
@@ -131,11 +131,11 @@ def test_blocks_of_the_transposed_jacobian(rows: tuple[str, ...], wanted: tuple[
     expected = parted(jacobian(game, *at).T @ stacked(masked, game), at[0], game)
 
     def product(at: Point) -> Vectors:
-        return vector_jacobian(game, *at, {name: u[name] for name in rows}, rows, wanted)[1]
+        return vector_jacobian(game, *at, {name: u[name] for name in rows}, rows, players)[1]
 
-    for found in (product(at), under_vmap(product, at)):
-        assert isinstance(found, dict) and set(found) == set(wanted)
-        torch.testing.assert_close(found, {name: expected[name] for name in wanted}, rtol=1e-10, atol=1e-12)
+    for actual in (product(at), under_vmap(product, at)):
+        assert isinstance(actual, dict) and set(actual) == set(players)
+        torch.testing.assert_close(actual, {name: expected[name] for name in players}, rtol=1e-10, atol=1e-12)
 
 
 @every_game
@@ -189,12 +189,12 @@ def test_consensus_is_the_gradient_of_half_the_squared_field(make: Callable[[], 
         return 0.5 * stacked(vector_field(game, parted(x, vectors, game), buffers, batch).field, game).square().sum()
 
     plain = stacked(vector_field(game, vectors, buffers, batch).field, game)
-    told, _ = Consensus(0.8)(game, vectors, buffers, batch, {}, game.players)
-    pull = (stacked(told.field, game) - plain) / 0.8
+    evaluation, _ = Consensus(0.8)(game, vectors, buffers, batch, {}, game.players)
+    pull = (stacked(evaluation.field, game) - plain) / 0.8
     torch.testing.assert_close(pull, differences(energy, stacked(vectors, game)), rtol=1e-5, atol=1e-7)
 
 
-def test_the_players_are_coupled() -> None:
+def test_jacobian_has_nonzero_blocks_off_the_diagonal() -> None:
     """A `detach` between them would leave the blocks off the diagonal at zero."""
     game = gan()
     vectors, buffers, batch = point(game)
@@ -207,10 +207,12 @@ def test_per_sample_gradients_average_to_the_batch_gradient(penalty: Penalty) ->
     game = gan((penalty,))
     at = point(game)
     for name in game.players:
-        each = per_sample_gradients(game, name, *at)
-        assert each.shape == (6, at[0][name].numel())
-        torch.testing.assert_close(each.mean(0), player_gradient(game, name, *at).field[name], rtol=1e-10, atol=1e-13)
-        assert each.std(0).max() > 1e-3, "samples differ"
+        gradients = per_sample_gradients(game, name, *at)
+        assert gradients.shape == (6, at[0][name].numel())
+        torch.testing.assert_close(
+            gradients.mean(0), player_gradient(game, name, *at).field[name], rtol=1e-10, atol=1e-13
+        )
+        assert gradients.std(0).max() > 1e-3, "samples differ"
 
 
 class Partial(Game):
@@ -226,12 +228,12 @@ class Partial(Game):
     def losses(
         self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
     ) -> tuple[dict[str, Tensor], Buffers]:
-        every = {
+        values = {
             "idle": torch.ones(()).double(),
             "linear": 3 * vectors["linear"].sum(),
             "follower": vectors["idle"].square().sum(),
         }
-        return {name: every[name] for name in players or self.players}, buffers
+        return {name: values[name] for name in players or self.players}, buffers
 
 
 def test_losses_that_do_not_depend_on_their_own_player() -> None:
@@ -247,13 +249,13 @@ def test_losses_that_do_not_depend_on_their_own_player() -> None:
 
     at = vectors, buffers, batch
     zero = {name: torch.zeros(2).double() for name in game.players}
-    for found in (field(at), under_vmap(field, at)):
-        torch.testing.assert_close(found, expected)
-    for found in (pull(at), under_vmap(pull, at), jacobian_vector(game, *at, directions(vectors))):
-        torch.testing.assert_close(found, zero)
+    for actual in (field(at), under_vmap(field, at)):
+        torch.testing.assert_close(actual, expected)
+    for actual in (pull(at), under_vmap(pull, at), jacobian_vector(game, *at, directions(vectors))):
+        torch.testing.assert_close(actual, zero)
 
 
-def test_jacobian_of_a_player_who_is_in_no_gradient() -> None:
+def test_jacobian_is_zero_for_a_player_in_no_gradient() -> None:
     game = Partial()
     torch.testing.assert_close(jacobian(game, *point(game)), torch.zeros(6, 6).double())
 
@@ -262,8 +264,15 @@ def test_results_carry_no_graph_and_inputs_no_gradient() -> None:
     game = gan(PENALTIES["gradient_penalty"], norm=True)
     at = point(game)
     before = tree_map(torch.clone, at)
-    told, product = vector_jacobian(game, *at)
-    results = [told.field, told.losses, told.buffers, product, vector_field(game, *at).field, jacobian(game, *at)]
+    evaluation, product = vector_jacobian(game, *at)
+    results = [
+        evaluation.field,
+        evaluation.losses,
+        evaluation.buffers,
+        product,
+        vector_field(game, *at).field,
+        jacobian(game, *at),
+    ]
     assert not any(tensor.requires_grad for tensor in tree_leaves(results))
     assert not any(tensor.requires_grad for tensor in tree_leaves(at))
     torch.testing.assert_close(at, before, rtol=0, atol=0)
@@ -285,7 +294,7 @@ def score(x: Tensor) -> Tensor:
 def test_input_gradient_of_each_sample() -> None:
     x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.testing.assert_close(input_gradient(score, x), 3 * x**2)
-    mapped = torch.func.vmap(lambda one: input_gradient(score, one))(x.unsqueeze(0)).squeeze(0)
+    mapped = torch.func.vmap(lambda samples: input_gradient(score, samples))(x.unsqueeze(0)).squeeze(0)
     torch.testing.assert_close(mapped, 3 * x**2)
     assert not x.requires_grad
 
@@ -314,34 +323,34 @@ def test_field_products_are_both_products_of_the_dense_jacobian(make: Callable[[
     dense, v = jacobian(game, *at), vector_field(game, *at)
 
     def products(at: Point) -> tuple[object, ...]:
-        told, backward, forward = field_products(game, *at)
-        return told.field, told.losses, told.buffers, backward, forward
+        evaluation, backward, forward = field_products(game, *at)
+        return evaluation.field, evaluation.losses, evaluation.buffers, backward, forward
 
     u = stacked(v.field, game)
     expected = v.field, v.losses, v.buffers, parted(dense.T @ u, at[0], game), parted(dense @ u, at[0], game)
-    for found in (products(at), under_vmap(products, at)):
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    for actual in (products(at), under_vmap(products, at)):
+        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
 
 
 @every_game
-def test_linearization_gives_blocks_of_the_transposed_jacobian_again_and_again(make: Callable[[], Game]) -> None:
+def test_linearization_can_be_called_several_times(make: Callable[[], Game]) -> None:
     game = make()
     at = point(game)
     dense, v = jacobian(game, *at), vector_field(game, *at)
     first, second = game.players
 
     def products(at: Point) -> tuple[object, ...]:
-        told, transposed = linearization(game, *at)
-        one = transposed({first: at[0][first]}, (second,))
-        return told.field, told.losses, told.buffers, one, transposed(one, (first, second))
+        evaluation, transposed = linearization(game, *at)
+        block = transposed({first: at[0][first]}, (second,))
+        return evaluation.field, evaluation.losses, evaluation.buffers, block, transposed(block, (first, second))
 
     masked = {first: at[0][first], second: torch.zeros_like(at[0][second])}
-    one = parted(dense.T @ stacked(masked, game), at[0], game)[second]
-    masked = {first: torch.zeros_like(at[0][first]), second: one}
+    block = parted(dense.T @ stacked(masked, game), at[0], game)[second]
+    masked = {first: torch.zeros_like(at[0][first]), second: block}
     both = parted(dense.T @ stacked(masked, game), at[0], game)
-    for found in (products(at), under_vmap(products, at)):
-        expected = v.field, v.losses, v.buffers, {second: one}, both
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    for actual in (products(at), under_vmap(products, at)):
+        expected = v.field, v.losses, v.buffers, {second: block}, both
+        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("objective", ["minimax", "non_saturating"])

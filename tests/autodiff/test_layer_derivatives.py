@@ -1,4 +1,4 @@
-"""Every layer of torch.nn that can stand in a player, held to central differences at first, second and third order.
+"""Every layer of torch.nn in a player, compared with central differences at first, second and third order.
 
 The field is differentiated once, its Jacobian twice, and with a penalty one order more. What is right eagerly is then
 compared with itself mapped over seeds and traced for compilation.
@@ -113,21 +113,23 @@ def slope(function: Callable[[float], Tensor]) -> Tensor:
 
 
 def near(derivative: Tensor, difference: Tensor) -> None:
-    """Hold a derivative to a central difference, whose own error is about 1e-7 of what it is a difference of."""
+    """Assert that a derivative equals a central difference, whose error is about 1e-7 of the function's values."""
     assert derivative.isfinite().all()
     assert (derivative - difference).norm() <= 3e-5 * max(1e-2, float(difference.norm()))
 
 
 @pytest.mark.parametrize(("name", "player", "penalty"), CASES)
-def test_derivatives_are_central_differences(name: str, player: str, penalty: bool) -> None:
+def test_derivatives_equal_central_differences(name: str, player: str, penalty: bool) -> None:
     game = game_of(name, player, penalty)
     vectors, buffers, batch = point_of(game)
     along = directions(game, vectors)
     field = vector_field(game, vectors, buffers, batch).field
     for mover, block in field.items():
-        own = {mover: along[mover]}
+        direction = {mover: along[mover]}
         loss = slope(
-            lambda s, own=own, mover=mover: game.losses(moved(vectors, own, s), buffers, batch)[0][mover].detach()
+            lambda s, direction=direction, mover=mover: game.losses(moved(vectors, direction, s), buffers, batch)[0][
+                mover
+            ].detach()
         )
         near(block @ along[mover], loss)
 
@@ -152,22 +154,22 @@ def flat(game: Adversarial, vectors: Vectors, buffers: Buffers, batch: Batch) ->
 
 
 @pytest.mark.parametrize(("name", "penalty"), MAPPED)
-def test_mapped_over_seeds_they_are_the_same(name: str, penalty: bool) -> None:
+def test_derivatives_under_vmap_equal_the_loop(name: str, penalty: bool) -> None:
     game = game_of(name, penalty=penalty)
     vectors, buffers, batch = point_of(game)
     others = {name: vector + 0.01 for name, vector in vectors.items()}
     both = {name: torch.stack([vector, others[name]]) for name, vector in vectors.items()}
     copies = {player: {n: torch.stack([b, b]) for n, b in named.items()} for player, named in buffers.items()}
     mapped = torch.vmap(lambda at, memory: flat(game, at, memory, batch))(both, copies)
-    for found, at in zip(mapped, (vectors, others), strict=True):
-        torch.testing.assert_close(found, flat(game, at, buffers, batch), rtol=1e-8, atol=1e-9)
+    for actual, at in zip(mapped, (vectors, others), strict=True):
+        torch.testing.assert_close(actual, flat(game, at, buffers, batch), rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize(
     "name",
     ["LayerNorm", "InstanceNorm2d", "torch.batch_norm", "weight_norm parametrized", "ConvTranspose1d output padding"],
 )
-def test_traced_they_are_the_same(name: str) -> None:
+def test_traced_derivatives_equal_eager_ones(name: str) -> None:
     game = game_of(name, penalty=True)
     vectors, buffers, batch = point_of(game)
 

@@ -31,19 +31,19 @@ def setting() -> tuple[Decoder, nn.Module, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("layer", [True, False], ids=["last layer", "output"])
-def test_the_weight_of_vqgan(layer: bool) -> None:
+def test_adaptive_weight_equals_vqgan(layer: bool) -> None:
     decoder, judge, z, x = setting()
     output = decoder(z)
     reconstruction, adversarial = (output - x).abs().mean(), -judge(output).mean()
     at = decoder.last.weight if layer else output
-    found = balancing.adaptive_weight(reconstruction, adversarial, at)
+    weight = balancing.adaptive_weight(reconstruction, adversarial, at)
     nll_grads = torch.autograd.grad(reconstruction, at, retain_graph=True)[0]
     g_grads = torch.autograd.grad(adversarial, at, retain_graph=True)[0]
     expected = torch.clamp(torch.norm(nll_grads) / (torch.norm(g_grads) + 1e-4), 0.0, 1e4)
-    torch.testing.assert_close(found, expected)
-    assert not found.requires_grad
+    torch.testing.assert_close(weight, expected)
+    assert not weight.requires_grad
     # The graph is kept, and with the weight both gradients are equally long.
-    (total,) = torch.autograd.grad(found * adversarial, at)
+    (total,) = torch.autograd.grad(weight * adversarial, at)
     torch.testing.assert_close(total.norm(), nll_grads.norm(), rtol=1e-3, atol=0)
 
 
@@ -88,16 +88,16 @@ class Weighted(Game):
         return {"x": reconstruction + weight * adversarial, "y": -adversarial}, buffers
 
 
-def test_the_field_and_its_jacobian_are_those_of_the_present_weight() -> None:
+def test_field_and_jacobian_treat_the_adaptive_weight_as_constant() -> None:
     """What the docstring says about consensus and spectra."""
     game = Weighted()
     vectors, buffers = game.initial(torch.Generator())
     output, y = vectors["x"].sin(), vectors["y"]
     weight = float((2 * (output - 0.3)).norm() / (y.norm() + 1e-4))
     fixed = Weighted(weight)
-    found, expected = (autodiff.vector_field(one, vectors, buffers, {}).field for one in (game, fixed))
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(*(autodiff.jacobian(one, vectors, buffers, {}) for one in (game, fixed)))
+    actual, expected = (autodiff.vector_field(variant, vectors, buffers, {}).field for variant in (game, fixed))
+    torch.testing.assert_close(actual, expected)
+    torch.testing.assert_close(*(autodiff.jacobian(variant, vectors, buffers, {}) for variant in (game, fixed)))
     # In y's turn, x's gradient is not computed, and the weight has no meaning.
     alone = autodiff.vector_field(game, vectors, buffers, {}, ("y",))
     torch.testing.assert_close(alone.field["y"], expected["y"])
@@ -127,7 +127,7 @@ class AudioCraft:
 
 
 @pytest.mark.parametrize("per_sample", [True, False])
-def test_the_balancer_of_audiocraft_over_steps(per_sample: bool) -> None:
+def test_balancer_equals_audiocraft_over_several_steps(per_sample: bool) -> None:
     decoder, judge, z, x = setting()
     weights = {"l1": 0.1, "l2": 1.0, "adversarial": 3.0}
     balancer = balancing.Balancer(weights, total_norm=2.0, decay=0.9, per_sample=per_sample)
@@ -140,13 +140,13 @@ def test_the_balancer_of_audiocraft_over_steps(per_sample: bool) -> None:
         expected = oracle.gradient(terms, output)
         scaled, averages = balancer(terms, output, averages)
         assert list(scaled) == list(terms) and not averages.requires_grad
-        (found,) = torch.autograd.grad(sum(scaled.values()), output, retain_graph=True)  # type: ignore[arg-type]
-        torch.testing.assert_close(found, expected)
+        (gradient,) = torch.autograd.grad(sum(scaled.values()), output, retain_graph=True)  # type: ignore[arg-type]
+        torch.testing.assert_close(gradient, expected)
     ratios = {name: torch.autograd.grad(term, output, retain_graph=True)[0] for name, term in scaled.items()}
     assert set(ratios) == set(weights)
 
 
-def test_without_a_gradient_the_averages_stay() -> None:
+def test_averages_do_not_change_under_no_grad() -> None:
     balancer = balancing.Balancer({"a": 1.0, "b": 3.0}, decay=0.5)
     x = torch.ones(2, 3, dtype=torch.float64, requires_grad=True)
     first = balancer.initial(x)
@@ -174,12 +174,12 @@ def test_without_a_gradient_the_averages_stay() -> None:
         ({"weights": {"a": 1.0}, "epsilon": float("nan")}, "epsilon"),
     ],
 )
-def test_balancers_that_cannot_work(arguments: Any, field: str) -> None:
+def test_invalid_balancers_are_refused(arguments: Any, field: str) -> None:
     with pytest.raises(InvalidValue, match=f"^{field}: got"):
         balancing.Balancer(**arguments)
 
 
-def test_a_delayed_start() -> None:
+def test_delayed_start_equals_its_formula() -> None:
     jump, ramp = balancing.DelayedStart(3, weight=0.8), balancing.DelayedStart(3, ramp=4, weight=2.0)
     steps = torch.arange(10)
     torch.testing.assert_close(torch.stack([jump(t) for t in steps]), torch.tensor([0.0] * 3 + [0.8] * 7))

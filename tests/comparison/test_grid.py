@@ -1,4 +1,4 @@
-"""Grids: every executor ends with the bits of one training after the other; split seeds equal the unsplit run."""
+"""Grids: every executor is bitwise equal to trainings in turn; split seeds equal the unsplit run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def statuses(directory: Path) -> Mapping[str, Any]:
     return {seed: {k: v for k, v in entry.items() if k not in COSTS} for seed, entry in entries.items()}
 
 
-def test_killed_and_stopped_cells_end_with_the_bits_of_undisturbed_ones(tmp_path: Path) -> None:
+def test_killed_and_stopped_cells_end_bitwise_equal_to_uninterrupted_ones(tmp_path: Path) -> None:
     """A process is killed at step 20, after a checkpoint at step 10; another is stopped while it waits there."""
     reached, gate = tmp_path / "reached", tmp_path / "gate"
     runs = [
@@ -65,7 +65,7 @@ def test_killed_and_stopped_cells_end_with_the_bits_of_undisturbed_ones(tmp_path
         assert lines(tmp_path / "grid" / cell) == lines(tmp_path / "here" / cell)
 
 
-def test_a_cell_that_fails_is_named_and_ends_no_other(tmp_path: Path) -> None:
+def test_a_failed_cell_is_named_and_the_others_continue(tmp_path: Path) -> None:
     (tmp_path / "cell0").mkdir()
     (tmp_path / "cell0/letter.txt").write_text("mine")
     states = last_state(carry_out_grid(tasks.cells(tmp_path, tasks.run(), tasks.run(0.2)), Here(), tmp_path))
@@ -75,7 +75,7 @@ def test_a_cell_that_fails_is_named_and_ends_no_other(tmp_path: Path) -> None:
     assert (tmp_path / "cell0/letter.txt").read_text() == "mine"
 
 
-def test_what_cannot_travel_is_refused_by_name_before_anything_starts(tmp_path: Path) -> None:
+def test_runs_that_cannot_be_pickled_are_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue) as caught:  # its networks are functions inside a function
         detente.compare(ring(), kinds(), tmp_path / "out", executor="processes", **SETTINGS)
     assert caught.value.field == "game" and caught.value.value == "Adversarial"
@@ -91,23 +91,25 @@ def test_split_seeds_are_joined_to_the_run_with_all_seeds(tmp_path: Path) -> Non
     detente.compare(ring(), kinds(), together, **settings)
     detente.compare(ring(), kinds(), split, split_seeds=True, **settings)
     for label in kinds():
-        one, other = together / label, split / label
-        assert_same_bits(saved(other), saved(one))
-        assert lines(other) == lines(one)
-        assert statuses(other) == statuses(one)
-        files = [sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*")) for folder in (one, other)]
+        joint, other = together / label, split / label
+        assert_same_bits(saved(other), saved(joint))
+        assert lines(other) == lines(joint)
+        assert statuses(other) == statuses(joint)
+        files = [sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*")) for folder in (joint, other)]
         assert [name for name in files[0] if "step000000000" not in name and "checkpoint" not in name] == [
             name for name in files[1] if "step000000000" not in name and "checkpoint" not in name
         ]
         for file in ("run.yaml", "metrics.json"):
-            assert yaml.safe_load((other / file).read_text("utf-8")) == yaml.safe_load((one / file).read_text("utf-8"))
+            assert yaml.safe_load((other / file).read_text("utf-8")) == yaml.safe_load(
+                (joint / file).read_text("utf-8")
+            )
     assert [run.seeds.keys() for run in read_runs([split])] == [run.seeds.keys() for run in read_runs([together])]
     before = saved(split / "alternating")
     detente.compare(ring(), kinds(), split, split_seeds=True, **settings)  # finished before; kept
     assert_same_bits(saved(split / "alternating"), before)
 
 
-def test_seeds_in_progress_are_reported_and_go_on_only_as_they_began(tmp_path: Path) -> None:
+def test_seeds_in_progress_are_reported_and_resume_only_with_the_same_split(tmp_path: Path) -> None:
     run, split = tasks.run(), {"seeds": (0, 1), "split_seeds": True, **SETTINGS}
     parts = tasks.cells(tmp_path, *(tasks.run(seeds=(seed,), metrics=(tasks.Waits("/"),)) for seed in (0, 1)))
     last_state(carry_out_grid(parts, Here(), tmp_path))
@@ -130,7 +132,7 @@ def test_seeds_in_progress_are_reported_and_go_on_only_as_they_began(tmp_path: P
     assert not (tmp_path / "grid/one/parts").exists() and lines(tmp_path / "grid/one")[-1]["step"] == 20
 
 
-def test_one_command_trains_on_processes_and_goes_on_in_this_one(
+def test_a_grid_on_processes_equals_and_resumes_as_one_in_this_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -140,8 +142,8 @@ def test_one_command_trains_on_processes_and_goes_on_in_this_one(
     line = "compare --game mine_of_a_grid.game --methods alternating extragradient --seeds 0 1 --steps 20 --compile off"
     processes = f"{line} --executor processes --workers 2 --split-seeds --out grid"
     assert cli.main(processes.split()) == 0, capsys.readouterr().err
-    told = capsys.readouterr().out
-    assert told.count(": step 20 of 20") == 4 and "The page: grid/report.html" in told
+    output = capsys.readouterr().out
+    assert output.count(": step 20 of 20") == 4 and "The page: grid/report.html" in output
     assert cli.main(f"{line} --out here".split()) == 0 and cli.main(f"{line} --out grid".split()) == 0
     assert capsys.readouterr().out.count("finished before; kept.") == 2
     for label in ("alternating", "extragradient"):
@@ -152,7 +154,7 @@ def test_one_command_trains_on_processes_and_goes_on_in_this_one(
         assert written[0] == written[1]  # also the command line and the folder
 
 
-def test_learning_rates_tried_on_processes_have_the_results_of_one_process(
+def test_a_learning_rate_sweep_on_processes_equals_one_in_this_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -179,7 +181,7 @@ def test_learning_rates_tried_on_processes_have_the_results_of_one_process(
         ("--executor slurm --slurm.partition", "slurm.partition: got no value; allowed: a value"),
     ],
 )
-def test_a_mistake_about_the_executor_is_one_line(
+def test_invalid_executor_options_give_one_line_errors(
     words: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -68,9 +68,9 @@ def test_a_step_moves_each_player_at_its_own_rate() -> None:
         after, _ = methods.simultaneous("sgd", rate).step(game, start, (batch,))
         return {name: vector - start.vectors[name] for name, vector in after.vectors.items()}
 
-    once, own = moves(1.0), moves({"generator": 0.5, "discriminator": 2.0})
-    torch.testing.assert_close(own["generator"], 0.5 * once["generator"], rtol=1e-3, atol=1e-6)
-    torch.testing.assert_close(own["discriminator"], 2.0 * once["discriminator"], rtol=1e-3, atol=1e-6)
+    once, scaled = moves(1.0), moves({"generator": 0.5, "discriminator": 2.0})
+    torch.testing.assert_close(scaled["generator"], 0.5 * once["generator"], rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(scaled["discriminator"], 2.0 * once["discriminator"], rtol=1e-3, atol=1e-6)
 
 
 def test_a_player_may_have_a_schedule() -> None:
@@ -101,7 +101,7 @@ def test_the_rates_of_torchs_optimizers_and_of_any_schedule_are_read_and_multipl
         ([], "learning_rate"),
     ],
 )
-def test_what_is_no_rate_is_refused_at_construction(rate: object, field: str) -> None:
+def test_invalid_rates_are_refused_at_construction(rate: object, field: str) -> None:
     with pytest.raises(InvalidValue) as caught:
         methods.alternating(learning_rate=rate)  # pyright: ignore[reportArgumentType]
     assert caught.value.field == field
@@ -113,15 +113,15 @@ def test_rates_for_other_players_are_refused_when_the_method_meets_the_game(rate
         methods.alternating(learning_rate=rate).check(small_ring())  # pyright: ignore[reportArgumentType]
 
 
-def test_a_method_of_your_own_takes_optimizers_in_the_order_of_the_players() -> None:
+def test_a_custom_method_takes_optimizers_in_the_order_of_the_players() -> None:
     method = Method(methods.alternating().field, Alternating(), [SGD(0.1), SGD(0.2)])
     assert method.optimizers(("x", "y")) == {"x": SGD(0.1), "y": SGD(0.2)}
 
 
 def test_a_sweep_multiplies_the_rate_of_each_player() -> None:
-    for given in (RATES, [1e-4, 4e-4]):
+    for learning_rate in (RATES, [1e-4, 4e-4]):
         after = scale_rates(
-            {"class_path": "detente.methods.alternating", "init_args": {"learning_rate": given}}, 3.0, 1e-4
+            {"class_path": "detente.methods.alternating", "init_args": {"learning_rate": learning_rate}}, 3.0, 1e-4
         )
         rate = after["init_args"]["learning_rate"]
         assert list(rate.values() if isinstance(rate, dict) else rate) == [3e-4, 1.2e-3]

@@ -34,7 +34,7 @@ def outcome(folder: Path) -> list[dict[str, Any]]:
     return [{key: trial[key] for key in keys} for trial in read_search(folder)["trials"]]
 
 
-def test_a_search_goes_on_as_if_it_had_not_been_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_search_equals_an_uninterrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = detente.search(Bilinear(3), methods.extragradient, out=tmp_path / "whole", trials=6, **SETTINGS)
     parts = tmp_path / "parts"
     detente.search(Bilinear(3), methods.extragradient, out=parts, trials=2, **SETTINGS)
@@ -54,11 +54,11 @@ def test_a_search_goes_on_as_if_it_had_not_been_interrupted(tmp_path: Path, monk
 
 def _plan(trials: int) -> searches.SearchPlan:
     """Return the plan that `detente.search` makes of the settings."""
-    made: list[searches.SearchPlan] = []
+    plans: list[searches.SearchPlan] = []
     original = searches.searching
 
     def noted(plan: searches.SearchPlan, *others: Any) -> Any:
-        made.append(plan)
+        plans.append(plan)
         return iter(())
 
     searches.searching = noted
@@ -67,7 +67,7 @@ def _plan(trials: int) -> searches.SearchPlan:
             detente.search(Bilinear(3), methods.extragradient, out="/nowhere", trials=trials, **SETTINGS)
     finally:
         searches.searching = original
-    return made[0]
+    return plans[0]
 
 
 def test_trials_are_ordinary_runs_and_the_worse_ones_end_early_at_equal_budget(tmp_path: Path) -> None:
@@ -93,11 +93,11 @@ def test_trials_are_ordinary_runs_and_the_worse_ones_end_early_at_equal_budget(t
         f"{key.partition('/')[0]}/state/{key.partition('/')[2]}": tensor
         for key, tensor in carried(last.progress).items() if not key.endswith("/random")
     })  # fmt: skip
-    ends = [last.metrics[seed]["distance_to_solution"] for seed in (0, 1)]
-    assert trial["value"] == pytest.approx(sum(ends) / 2, rel=1e-6)
+    distances = [last.metrics[seed]["distance_to_solution"] for seed in (0, 1)]
+    assert trial["value"] == pytest.approx(sum(distances) / 2, rel=1e-6)
 
 
-def test_diverging_trials_are_bad_and_impossible_ones_are_left_out(tmp_path: Path) -> None:
+def test_diverging_trials_rank_last_and_impossible_ones_are_left_out(tmp_path: Path) -> None:
     def method(step: int) -> Any:
         if step == 2:
             raise InvalidValue("step", step, "another number")
@@ -127,7 +127,7 @@ def test_another_search_in_the_folder_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
-def test_the_line_to_copy_trains_the_best_settings(
+def test_the_printed_command_trains_the_best_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from detente import cli
@@ -139,8 +139,8 @@ def test_the_line_to_copy_trains_the_best_settings(
         "--out out"
     )
     assert cli.main(command.split()) == 0, capsys.readouterr().err
-    told, record = capsys.readouterr().out, read_search(tmp_path / "out")
-    assert all(line in told for line in search_lines(record))
+    output, record = capsys.readouterr().out, read_search(tmp_path / "out")
+    assert all(line in output for line in search_lines(record))
     best = record["trials"][record["best"]]
     line = record["command"].replace("--seeds 0 1 2 3 4 5 6 7 8 9", "--seeds 7").split()
     assert cli.main(line[1:]) == 0, capsys.readouterr().err
@@ -165,9 +165,9 @@ def test_the_line_to_copy_trains_the_best_settings(
 def test_ranges_are_read_and_written_as_they_are_typed() -> None:
     texts = {"a": "log:0.001:10", "b": "linear:-1:1", "c": "int:1:5", "d": "choice:sgd,adam,2,0.5,true"}
     space = parse_space(texts)
-    assert {name: str(each) for name, each in space.items()} == texts
+    assert {name: str(interval) for name, interval in space.items()} == texts
     assert space["d"].choices == ("sgd", "adam", 2, 0.5, True) and str(Range.parse("x", "1:2")) == "linear:1:2"
-    assert [each.ends() for each in space.values()] == [(0.001, 10.0), (-1.0, 1.0), (1, 5), ("sgd", True)]
+    assert [interval.ends() for interval in space.values()] == [(0.001, 10.0), (-1.0, 1.0), (1, 5), ("sgd", True)]
     assert [word(value) for value in (True, 1e-5, 3, "sgd")] == ["true", "1e-05", "3", "sgd"]
     assert space["a"].rounded(0.0012345678) == 0.001235 and space["a"].rounded(9.99999) == 10.0
     assert Range("linear", 0.12344, 1).rounded(0.12344) == 0.12344  # 0.1234 would be outside the range

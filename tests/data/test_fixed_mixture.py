@@ -23,7 +23,7 @@ def test_points_are_drawn_once_from_the_mixture() -> None:
     assert all((points == point).all(1).any() for point in batch)
 
 
-def test_mistakes_are_named() -> None:
+def test_invalid_arguments_are_refused() -> None:
     for options in ({"count": 0}, {"seed": -1}, {"mixture": SwissRoll()}):
         with pytest.raises(InvalidValue, match=next(iter(options))):
             FixedMixture(**{"mixture": Ring(), **options})

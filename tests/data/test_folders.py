@@ -116,7 +116,7 @@ def test_progress_is_shown_only_when_it_takes_long(tmp_path: Path, capsys, monke
 
 
 @pytest.mark.parametrize("options", [{"resolution": 0}, {"resolution": 2.5}, {"channels": 2}])
-def test_mistakes_are_named(tmp_path: Path, options: dict) -> None:
+def test_invalid_arguments_are_refused(tmp_path: Path, options: dict) -> None:
     with pytest.raises(InvalidValue, match=next(iter(options))):
         ImageFolder(tmp_path, **options)
 

@@ -120,6 +120,6 @@ def test_mixtures_follow_the_protocol(mixture) -> None:
         (lambda: FourGaussians(legacy_weights=1), "legacy_weights: got 1"),  # type: ignore[arg-type]
     ],
 )
-def test_mistakes_are_named(build, message: str) -> None:
+def test_invalid_arguments_are_refused(build, message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
         build()

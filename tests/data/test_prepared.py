@@ -118,7 +118,7 @@ def test_a_set_that_is_not_prepared_names_the_command(tmp_path: Path, monkeypatc
         ({"classes": (-1,)}, "classes"),
     ],
 )
-def test_mistakes_are_named(sets: Path, options: dict, message: str) -> None:
+def test_invalid_arguments_are_refused(sets: Path, options: dict, message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
         Prepared("mnist", folder=sets, **options)
 
@@ -132,19 +132,19 @@ def test_classes_need_labels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "about", "shape"])
 def test_a_damaged_set_names_the_command(sets: Path, tmp_path: Path, damage: str) -> None:
-    place = tmp_path / "mnist"
-    place.mkdir()
+    directory = tmp_path / "mnist"
+    directory.mkdir()
     for file in (sets / "mnist").iterdir():
-        (place / file.name).write_bytes(file.read_bytes())
+        (directory / file.name).write_bytes(file.read_bytes())
     if damage == "missing":
-        (place / "images.npy").unlink()
+        (directory / "images.npy").unlink()
     elif damage == "cut":
-        (place / "images.npy").write_bytes((place / "images.npy").read_bytes()[:1000])
+        (directory / "images.npy").write_bytes((directory / "images.npy").read_bytes()[:1000])
     elif damage == "about":
-        (place / "about.json").write_text("{")
+        (directory / "about.json").write_text("{")
     else:
-        about = json.loads((place / "about.json").read_text())
-        (place / "about.json").write_text(json.dumps({**about, "shape": [61, 1, 28, 28]}))
+        about = json.loads((directory / "about.json").read_text())
+        (directory / "about.json").write_text(json.dumps({**about, "shape": [61, 1, 28, 28]}))
     with pytest.raises(InvalidValue, match="Run again: detente data prepare mnist"):
         Prepared("mnist", folder=tmp_path)
 
@@ -152,18 +152,18 @@ def test_a_damaged_set_names_the_command(sets: Path, tmp_path: Path, damage: str
 def test_a_set_of_ten_gigabytes_is_not_held_in_memory(tmp_path: Path) -> None:
     count = 870_000
     shape = (count, 3, 64, 64)
-    place = tmp_path / "celeba"
-    place.mkdir()
-    store = np.lib.format.open_memmap(place / "images.npy", "w+", np.uint8, shape)  # sparse: it takes no space
+    directory = tmp_path / "celeba"
+    directory.mkdir()
+    store = np.lib.format.open_memmap(directory / "images.npy", "w+", np.uint8, shape)  # sparse: it takes no space
     store[::100_000] = 255
     del store
     about = {"kind": "images", "shape": shape, "labelled": False, "splits": {"train": [0, count]}, "classes": []}
-    (place / "about.json").write_text(json.dumps(about))
+    (directory / "about.json").write_text(json.dumps(about))
     data, draws = Prepared("celeba", folder=tmp_path), generator()
     before = resident()
     for _ in range(200):
         assert data.draw(64, draws)["real"].shape == (64, 3, 64, 64)
-    assert resident() - before < 50e6 and (place / "images.npy").stat().st_size > 10e9
+    assert resident() - before < 50e6 and (directory / "images.npy").stat().st_size > 10e9
     assert data.take(torch.tensor([100_000, 100_001]))["real"].mean((1, 2, 3)).tolist() == [1, -1]
 
 

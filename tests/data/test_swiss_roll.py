@@ -14,11 +14,11 @@ from detente.data.swiss_roll import SwissRoll
 from detente.errors import InvalidValue
 
 
-def test_points_are_distributed_as_scikit_learns() -> None:
-    ours = SwissRoll().draw(20_000, torch.Generator().manual_seed(0))["real"].numpy()
-    theirs = make_swiss_roll(20_000, noise=0.25, random_state=0)[0][:, [0, 2]] / 7.5
+def test_points_have_the_distribution_of_scikit_learn() -> None:
+    points = SwissRoll().draw(20_000, torch.Generator().manual_seed(0))["real"].numpy()
+    expected = make_swiss_roll(20_000, noise=0.25, random_state=0)[0][:, [0, 2]] / 7.5
     for direction in ([1, 0], [0, 1], [1, 1], [1, -1]):
-        result: Any = ks_2samp(ours @ direction, theirs @ direction)
+        result: Any = ks_2samp(points @ direction, expected @ direction)
         assert result.pvalue > 1e-3
 
 
@@ -37,6 +37,6 @@ def test_draws_repeat_with_the_generator() -> None:
 
 
 @pytest.mark.parametrize("options", [{"noise": -1.0}, {"noise": math.inf}, {"scale": 0.0}])
-def test_mistakes_are_named(options: dict[str, float]) -> None:
+def test_invalid_arguments_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(InvalidValue, match=next(iter(options))):
         SwissRoll(**options)

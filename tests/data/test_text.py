@@ -71,7 +71,7 @@ def test_prepared_text_is_opened_by_name(tmp_path: Path) -> None:
     assert held_out.decode(held_out.draw(2, torch.Generator())["real"]) == ["held out"] * 2
 
 
-def test_mistakes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_arguments_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETENTE_CACHE", str(tmp_path))
     for options, message in (
         ({"name": "one_billion_word"}, "detente data prepare one_billion_word"),

@@ -1,4 +1,4 @@
-"""The verdict says what the numbers mean, and no more."""
+"""Findings: the sentences about spectra and gradient statistics."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from detente.errors import InvalidValue
 
 
 def spectrum(*values: complex, regularised: list[complex] | None = None, size: int | None = None) -> Spectrum:
-    own = None if regularised is None else torch.tensor(regularised, dtype=torch.complex128)
-    return Spectrum(torch.tensor(values, dtype=torch.complex128), own, size or len(values))
+    eigenvalues = None if regularised is None else torch.tensor(regularised, dtype=torch.complex128)
+    return Spectrum(torch.tensor(values, dtype=torch.complex128), eigenvalues, size or len(values))
 
 
 def statistics(ratio: float, noise_scale: float = 100.0) -> GradientStatistics:
@@ -32,7 +32,7 @@ def test_too_large_a_step() -> None:
     assert "overshoots: use less than 1" in " ".join(findings(spectrum(2, 1), learning_rate=1.5))
 
 
-def test_directions_that_drive_away() -> None:
+def test_repelling_directions() -> None:
     said = findings(spectrum(1, -0.25, 0.5, -0.1))
     assert said[0].startswith(
         "2 of 4 eigenvalues have a negative real part (down to -0.25): the game does not contract"
@@ -40,14 +40,14 @@ def test_directions_that_drive_away() -> None:
     assert said[1] == "The largest stable step for plain simultaneous gradient is 2 in the directions that contract."
 
 
-def test_a_game_that_only_turns() -> None:
+def test_a_purely_rotating_game() -> None:
     said = " ".join(findings(spectrum(2j, -2j), learning_rate=0.1))
     assert "2 of 2 eigenvalues have a real part of zero to rounding but an imaginary part" in said
     assert "Rotation dominates in 2 of the 2 large eigenvalues: |Im|/|Re| without limit" in said
     assert "consensus or extragradient" in said and "largest stable step" not in said
 
 
-def test_rotation_that_attracts_a_little() -> None:
+def test_rotation_with_weak_attraction() -> None:
     said = " ".join(findings(spectrum(1 + 340j, 1 - 340j, 300, 1e-9 + 1e-6j)))
     assert "Rotation dominates in 2 of the 3 large eigenvalues: |Im|/|Re| up to 340" in said
     assert "Rotation" not in " ".join(findings(spectrum(1 + 5j, 1 - 5j)))
@@ -59,7 +59,7 @@ def test_flat_directions_are_neither_stable_nor_unstable() -> None:
     assert said[1].startswith("All others (1 of 3) eigenvalues have a positive real part")
 
 
-def test_the_method_s_own_field_decides() -> None:
+def test_stability_is_judged_by_the_methods_field() -> None:
     said = " ".join(findings(spectrum(1j, -1j, regularised=[1 + 1j, 1 - 1j]), learning_rate=0.1))
     assert "(2 of 2) eigenvalues of the method's own field have a positive real part" in said
     assert "The largest stable step for simultaneous steps along its field is 1; you use 0.1" in said
@@ -70,7 +70,7 @@ def test_adaptive_optimizers_are_not_judged_by_the_bound() -> None:
     assert "rescales the field (learning rate 5), so that is no limit for it" in said and "overshoots" not in said
 
 
-def test_part_of_a_spectrum_is_called_so() -> None:
+def test_a_partial_spectrum_is_reported_as_partial() -> None:
     said = " ".join(findings(spectrum(1, 2, size=42_703)))
     assert "Only 2 of 42,703 eigenvalues are known; the others may be worse." in said
     assert "2 of 2 known" in said

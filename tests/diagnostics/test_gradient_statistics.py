@@ -49,41 +49,41 @@ def start(game: Game) -> State:
 
 def test_known_signal_and_noise() -> None:
     """Tr Cov = 50/4, |g|² = 50·0.09, tr(Σ)/|g|² = 1/0.09."""
-    found = gradient_statistics(Noisy(0.3), start(Noisy(0.3)), torch.Generator().manual_seed(1), 2000)["only"]
-    assert found.variance == pytest.approx(12.5, rel=0.03)
-    assert found.norm == pytest.approx(0.3 * math.sqrt(50), rel=0.03)
-    assert found.signal_to_noise == pytest.approx(math.sqrt(0.09 * 4), rel=0.03)
-    assert found.noise_scale == pytest.approx(1 / 0.09, rel=0.05)
-    assert found.cosine == pytest.approx(4.5 / 17, rel=0.05)
+    statistics = gradient_statistics(Noisy(0.3), start(Noisy(0.3)), torch.Generator().manual_seed(1), 2000)["only"]
+    assert statistics.variance == pytest.approx(12.5, rel=0.03)
+    assert statistics.norm == pytest.approx(0.3 * math.sqrt(50), rel=0.03)
+    assert statistics.signal_to_noise == pytest.approx(math.sqrt(0.09 * 4), rel=0.03)
+    assert statistics.noise_scale == pytest.approx(1 / 0.09, rel=0.05)
+    assert statistics.cosine == pytest.approx(4.5 / 17, rel=0.05)
 
 
 def test_pure_noise_shows_no_signal_on_average() -> None:
     generator = torch.Generator().manual_seed(2)
     ratios = [gradient_statistics(Noisy(0.0), start(Noisy(0.0)), generator, 8)["only"] for _ in range(40)]
-    assert sum(found.signal_to_noise == 0 for found in ratios) > 10
-    assert all(math.isinf(found.noise_scale) for found in ratios if found.signal_to_noise == 0)
-    assert abs(sum(found.cosine for found in ratios) / 40) < 0.05
+    assert sum(statistics.signal_to_noise == 0 for statistics in ratios) > 10
+    assert all(math.isinf(statistics.noise_scale) for statistics in ratios if statistics.signal_to_noise == 0)
+    assert abs(sum(statistics.cosine for statistics in ratios) / 40) < 0.05
 
 
-def test_a_game_without_chance_has_no_noise() -> None:
+def test_a_deterministic_game_has_no_noise() -> None:
     game = Bilinear(dimension=4)
-    found = gradient_statistics(game, start(game), torch.Generator())["x"]
-    assert (found.variance, found.signal_to_noise, found.noise_scale) == (0.0, math.inf, 0.0)
-    assert found.norm == pytest.approx(float(start(game).vectors["y"].norm()))
-    assert found.cosine == pytest.approx(1.0)
+    statistics = gradient_statistics(game, start(game), torch.Generator())["x"]
+    assert (statistics.variance, statistics.signal_to_noise, statistics.noise_scale) == (0.0, math.inf, 0.0)
+    assert statistics.norm == pytest.approx(float(start(game).vectors["y"].norm()))
+    assert statistics.cosine == pytest.approx(1.0)
 
 
-def test_noise_scale_is_that_of_single_samples() -> None:
+def test_noise_scale_equals_that_of_per_sample_gradients() -> None:
     game = ring(width=8, depth=2, batch=64)
     state, generator = start(game), torch.Generator().manual_seed(0)
-    found = gradient_statistics(game, state, generator, 200)["generator"]
+    statistics = gradient_statistics(game, state, generator, 200)["generator"]
     single = per_sample_gradients(game, "generator", state.vectors, state.buffers, ring(batch=20_000).draw(generator))
     mean, deviations = single.mean(0), single - single.mean(0)
     expected = float(deviations.square().sum(1).mean() / mean.square().sum())
-    assert found.noise_scale == pytest.approx(expected, rel=0.15)
+    assert statistics.noise_scale == pytest.approx(expected, rel=0.15)
 
 
-def test_looking_changes_nothing() -> None:
+def test_statistics_change_no_state() -> None:
     game = ring(width=4, depth=1, batch=8)
     state = start(game)
     before, rng = {name: tensor.clone() for name, tensor in state.flat().items()}, torch.get_rng_state()
@@ -100,7 +100,7 @@ def test_arguments_are_checked() -> None:
 
 
 class Watched(Noisy):
-    """The noisy game, with as many samples in a batch as `batch` says, which notes how many its losses get."""
+    """The noisy game, with as many samples in a batch as `batch` says, which records how many its losses get."""
 
     def __init__(self) -> None:
         super().__init__(0.3)
@@ -117,28 +117,28 @@ class Watched(Noisy):
 
 
 @pytest.mark.parametrize("size", [1, 4, 64])
-def test_batches_have_the_size_asked_for(size: int) -> None:
+def test_batches_have_the_requested_size(size: int) -> None:
     """Tr Cov = 50/B, tr(Σ)/|g|² = 1/0.09 whatever B."""
     game = Watched()
-    found = gradient_statistics(game, start(game), torch.Generator().manual_seed(1), 2000, size)["only"]
+    statistics = gradient_statistics(game, start(game), torch.Generator().manual_seed(1), 2000, size)["only"]
     assert game.sizes == [size] * 2000 and game.batch == 4
-    assert found.variance == pytest.approx(50 / size, rel=0.05)
-    assert found.noise_scale == pytest.approx(1 / 0.09, rel=0.1)
+    assert statistics.variance == pytest.approx(50 / size, rel=0.05)
+    assert statistics.noise_scale == pytest.approx(1 / 0.09, rel=0.1)
 
 
 @pytest.mark.parametrize("size", [1, 5, 64])
-def test_batches_of_a_gan_and_of_a_sum(size: int) -> None:
+def test_statistics_equal_those_of_a_game_with_that_batch_size(size: int) -> None:
     """The gradients are those of a game with that batch, from the same generator."""
     builds = lambda batch: ring(width=4, depth=1, batch=batch), lambda batch: StochasticBilinear(80, batch)  # noqa: E731
     for build in builds:
         game, other = build(8), build(size)
         at = start(game)
-        found = gradient_statistics(game, at, torch.Generator().manual_seed(3), 6, size)
-        assert found == gradient_statistics(other, at, torch.Generator().manual_seed(3), 6)
+        statistics = gradient_statistics(game, at, torch.Generator().manual_seed(3), 6, size)
+        assert statistics == gradient_statistics(other, at, torch.Generator().manual_seed(3), 6)
         assert game.batch == 8
 
 
-def test_sizes_that_cannot_be_drawn_are_refused() -> None:
+def test_impossible_batch_sizes_are_refused() -> None:
     gan = Adversarial(nn.Linear(2, 2), nn.Linear(2, 1), torch.randn(20, 2), 2, batch=4)
     for game, size in ((gan, 21), (StochasticBilinear(10), 11), (Noisy(0.3), 64)):
         with pytest.raises(InvalidValue, match=f"^batch_size: got {size}; allowed: "):

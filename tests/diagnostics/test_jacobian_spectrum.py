@@ -1,4 +1,4 @@
-"""The spectrum: closed forms, finite differences, ARPACK against the dense matrix, and nothing changed by looking."""
+"""The spectrum: closed forms, finite differences, ARPACK against the dense matrix, and unchanged states."""
 
 from __future__ import annotations
 
@@ -53,46 +53,48 @@ def sorted_values(values: Tensor) -> np.ndarray:
 
 def test_bilinear_game_has_purely_imaginary_eigenvalues() -> None:
     game = Bilinear(dimension=3, scale=1.7)
-    found = jacobian_spectrum(game, *start(game)).eigenvalues
-    assert found.dtype == torch.complex128
-    np.testing.assert_allclose(sorted_values(found), sorted_values(torch.tensor([1.7j, -1.7j] * 3)), atol=1e-7)
+    eigenvalues = jacobian_spectrum(game, *start(game)).eigenvalues
+    assert eigenvalues.dtype == torch.complex128
+    np.testing.assert_allclose(sorted_values(eigenvalues), sorted_values(torch.tensor([1.7j, -1.7j] * 3)), atol=1e-7)
 
 
 def test_quadratic_game_without_coupling_has_the_eigenvalues_of_its_blocks() -> None:
     game = Quadratic([[2.0, 1.0], [1.0, 2.0]], [[0.0], [0.0]], [[-0.5]])
-    found = jacobian_spectrum(game, *start(game))
-    np.testing.assert_allclose(sorted_values(found.eigenvalues), [-0.5, 1.0, 3.0], atol=1e-9)
-    assert found.size == 3 and found.regularised is None
+    spectrum = jacobian_spectrum(game, *start(game))
+    np.testing.assert_allclose(sorted_values(spectrum.eigenvalues), [-0.5, 1.0, 3.0], atol=1e-9)
+    assert spectrum.size == 3 and spectrum.regularised is None
 
 
 def test_quadratic_game_has_the_eigenvalues_of_its_matrix() -> None:
     a, b, c = torch.diag(torch.tensor([1.0, 2.0])), torch.tensor([[3.0], [-1.0]]), torch.tensor([[0.5]])
     matrix = torch.cat([torch.cat([a, b], 1), torch.cat([-b.T, c], 1)]).double()
     game = Quadratic(a.double(), b.double(), c.double())
-    found = jacobian_spectrum(game, *start(game))
-    np.testing.assert_allclose(sorted_values(found.eigenvalues), sorted_values(torch.linalg.eigvals(matrix)), atol=1e-8)
+    spectrum = jacobian_spectrum(game, *start(game))
+    np.testing.assert_allclose(
+        sorted_values(spectrum.eigenvalues), sorted_values(torch.linalg.eigvals(matrix)), atol=1e-8
+    )
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.3, 2.0])
 def test_dirac_gan_with_r1_at_its_solution(strength: float) -> None:
     """θ̇ = ψf'(0), ψ̇ = −θf'(0) + γψ with f' = −1/2: λ² − γλ + 1/4 = 0."""
     game = DiracGAN(Minimax(), R1(strength) if strength else None, start=(0.0, 0.0))
-    found = jacobian_spectrum(game, *start(game)).eigenvalues
+    eigenvalues = jacobian_spectrum(game, *start(game)).eigenvalues
     root = complex(strength**2 - 1) ** 0.5
     expected = torch.tensor([(strength + root) / 2, (strength - root) / 2], dtype=torch.complex128)
-    np.testing.assert_allclose(sorted_values(found), sorted_values(expected), atol=1e-8)
+    np.testing.assert_allclose(sorted_values(eigenvalues), sorted_values(expected), atol=1e-8)
 
 
-def test_consensus_moves_the_bilinear_game_s_eigenvalues_to_the_right() -> None:
+def test_consensus_increases_the_real_parts_of_the_bilinear_eigenvalues() -> None:
     game = Bilinear(scale=2.0)
-    found = jacobian_spectrum(game, *start(game), method=consensus(strength=0.25))
-    assert found.regularised is not None
-    np.testing.assert_allclose(sorted_values(found.regularised), [1 - 2j, 1 + 2j], atol=1e-9)
-    assert found.used is found.regularised
+    spectrum = jacobian_spectrum(game, *start(game), method=consensus(strength=0.25))
+    assert spectrum.regularised is not None
+    np.testing.assert_allclose(sorted_values(spectrum.regularised), [1 - 2j, 1 + 2j], atol=1e-9)
+    assert spectrum.used is spectrum.regularised
 
 
 @pytest.mark.parametrize("field", ["consensus", "paper", "code"])
-def test_regularised_spectrum_is_that_of_the_method_s_own_field_by_finite_differences(field: str) -> None:
+def test_regularised_spectrum_equals_finite_differences_of_the_methods_field(field: str) -> None:
     """Quadratic games have ∇²v = 0, so w' = J + γ JᵀJ holds everywhere."""
     game = Quadratic([[1.0]], [[2.0, 0.5]], [[0.3, 0.0], [0.0, 0.7]])
     state, batch = start(game)
@@ -107,13 +109,13 @@ def test_regularised_spectrum_is_that_of_the_method_s_own_field_by_finite_differ
 
     x, step = torch.cat(list(state.vectors.values())), 1e-5
     rows = [(w(x + step * e) - w(x - step * e)) / (2 * step) for e in torch.eye(3).double()]
-    found = jacobian_spectrum(game, state, batch, method).regularised
-    assert found is not None
+    eigenvalues = jacobian_spectrum(game, state, batch, method).regularised
+    assert eigenvalues is not None
     expected = torch.linalg.eigvals(torch.stack(rows, 1))
-    np.testing.assert_allclose(sorted_values(found), sorted_values(expected), atol=1e-7)
+    np.testing.assert_allclose(sorted_values(eigenvalues), sorted_values(expected), atol=1e-7)
 
 
-def test_plain_gradient_has_no_spectrum_of_its_own() -> None:
+def test_gradient_descent_has_no_regularised_spectrum() -> None:
     game = Bilinear()
     assert isinstance(simultaneous().field, Gradient)
     assert jacobian_spectrum(game, *start(game), method=simultaneous()).regularised is None
@@ -151,42 +153,42 @@ def test_products_are_those_of_the_matrix() -> None:
 def test_leading_eigenvalues_are_those_of_the_dense_matrix(which: str) -> None:
     game, state, batch = smooth()
     dense = jacobian_spectrum(game, state, batch).eigenvalues
-    found = leading_eigenvalues(game, state, batch, 4, which, tolerance=1e-9)  # type: ignore[arg-type]
-    assert found.size == len(dense) and found.eigenvalues.dtype == torch.complex128
-    assert len(found.eigenvalues) == 4
+    leading = leading_eigenvalues(game, state, batch, 4, which, tolerance=1e-9)  # type: ignore[arg-type]
+    assert leading.size == len(dense) and leading.eigenvalues.dtype == torch.complex128
+    assert len(leading.eigenvalues) == 4
     order = ORDERS[which]
     best = order(dense).sort(descending=True).values[:4]
-    torch.testing.assert_close(order(found.eigenvalues), best, atol=1e-7, rtol=1e-6)
-    gaps = (found.eigenvalues[:, None] - dense[None]).abs().min(1).values
+    torch.testing.assert_close(order(leading.eigenvalues), best, atol=1e-7, rtol=1e-6)
+    gaps = (leading.eigenvalues[:, None] - dense[None]).abs().min(1).values
     assert float(gaps.max()) < 1e-7
 
 
 def test_largest_imaginary_part_of_a_large_game() -> None:
     game = Quadratic(torch.zeros(30, 30), torch.diag(torch.linspace(0.1, 3.0, 30)), torch.zeros(30, 30))
-    found = leading_eigenvalues(game, *start(game), count=3, which="LI", tolerance=1e-9).eigenvalues
-    torch.testing.assert_close(found.imag.abs(), torch.tensor([3.0, 3.0, 2.9]).double(), atol=1e-6, rtol=0)
+    eigenvalues = leading_eigenvalues(game, *start(game), count=3, which="LI", tolerance=1e-9).eigenvalues
+    torch.testing.assert_close(eigenvalues.imag.abs(), torch.tensor([3.0, 3.0, 2.9]).double(), atol=1e-6, rtol=0)
 
 
-def test_leading_eigenvalues_of_a_small_game_come_from_the_matrix() -> None:
-    found = leading_eigenvalues(*(game := Bilinear(scale=2.0), *start(game)), count=5)
-    np.testing.assert_allclose(sorted_values(found.eigenvalues), [-2j, 2j], atol=1e-12)
+def test_leading_eigenvalues_of_a_small_game_are_computed_densely() -> None:
+    spectrum = leading_eigenvalues(*(game := Bilinear(scale=2.0), *start(game)), count=5)
+    np.testing.assert_allclose(sorted_values(spectrum.eigenvalues), [-2j, 2j], atol=1e-12)
 
 
-def test_leading_eigenvalues_in_single_precision_are_the_same_at_every_call() -> None:
+def test_leading_eigenvalues_are_deterministic_in_single_precision() -> None:
     game = ring(width=6, depth=2, batch=32)
     state, batch = start(game)
-    one, two = (leading_eigenvalues(game, state, batch, 3).eigenvalues for _ in range(2))
-    assert one.dtype == torch.complex64 and torch.equal(one, two)
+    first, second = (leading_eigenvalues(game, state, batch, 3).eigenvalues for _ in range(2))
+    assert first.dtype == torch.complex64 and torch.equal(first, second)
 
 
-def test_fewer_eigenvalues_where_time_was_too_short() -> None:
+def test_unconverged_eigenvalues_are_left_out() -> None:
     """Eigenvalues that crowd, full accuracy, one round: not all can be found, and this is no error."""
     game = Quadratic(torch.diag(torch.linspace(1, 1.01, 150)), torch.zeros(150, 150), torch.diag(torch.ones(150)))
-    found = leading_eigenvalues(game, *start(game), count=6, which="SR", tolerance=0, products=1)
-    assert len(found.eigenvalues) < 6
+    spectrum = leading_eigenvalues(game, *start(game), count=6, which="SR", tolerance=0, products=1)
+    assert len(spectrum.eigenvalues) < 6
 
 
-def test_looking_changes_nothing() -> None:
+def test_spectra_change_no_state() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 1))
     game = Adversarial(MLP(4, 2, 5, 1), network, torch.linspace(-1, 1, 100).reshape(50, 2), latent=4, batch=16)
@@ -194,15 +196,15 @@ def test_looking_changes_nothing() -> None:
     before = {name: tensor.clone() for name, tensor in state.flat().items()}
     torch.manual_seed(3)
     rng, numpy_rng = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index,union-attr]
-    one = jacobian_spectrum(game, state, batch, consensus()).eigenvalues
-    two = leading_eigenvalues(game, state, batch, 2).eigenvalues
+    eigenvalues = jacobian_spectrum(game, state, batch, consensus()).eigenvalues
+    leading = leading_eigenvalues(game, state, batch, 2).eigenvalues
     assert torch.equal(rng, torch.get_rng_state())
     assert np.array_equal(numpy_rng, np.random.get_state()[1])  # type: ignore[index]
     assert all(torch.equal(before[name], tensor) for name, tensor in state.flat().items())
-    assert math.isclose(float(one.abs().max()), float(two.abs().max()), rel_tol=1e-3)
+    assert math.isclose(float(eigenvalues.abs().max()), float(leading.abs().max()), rel_tol=1e-3)
 
 
-def test_a_diverged_state_is_refused_in_words() -> None:
+def test_a_diverged_state_is_refused() -> None:
     game, state, batch = smooth()
     broken = replace(state, vectors={name: vector * math.nan for name, vector in state.vectors.items()})
     for look in (jacobian_spectrum, leading_eigenvalues):

@@ -32,7 +32,7 @@ def test_path_to_an_attracting_point_switches_its_sign_there() -> None:
     torch.testing.assert_close(path.angle, torch.where(path.position < 1, -1.0, 1.0).double())
 
 
-def test_path_beside_a_centre_has_a_bump() -> None:
+def test_path_angle_beside_a_centre_has_a_maximum() -> None:
     """On the line (α, 1) the bilinear field is (1, −α), so c = 1/√(1+α²)."""
     game = Bilinear()
     path = path_angle(game, at(game, 0.0, 1.0), at(game, 1.0, 1.0), {}, extent=(-1.0, 1.0))
@@ -46,8 +46,8 @@ def test_path_needs_two_states() -> None:
 
 
 def test_imaginary_share() -> None:
-    found = imaginary_share(torch.tensor([1 + 0j, 2j, 3 + 4j, 0j, -1 - 1j]))
-    torch.testing.assert_close(found, torch.tensor([0.0, 1.0, 0.8, 0.0, math.sqrt(0.5)]))
+    shares = imaginary_share(torch.tensor([1 + 0j, 2j, 3 + 4j, 0j, -1 - 1j]))
+    torch.testing.assert_close(shares, torch.tensor([0.0, 1.0, 0.8, 0.0, math.sqrt(0.5)]))
 
 
 def test_hamiltonian_share() -> None:
@@ -57,7 +57,7 @@ def test_hamiltonian_share() -> None:
     assert hamiltonian_share(torch.zeros(2, 2)) == 0
 
 
-def test_bilinear_game_circles_its_solution_and_a_bowl_leads_there() -> None:
+def test_cosine_to_the_solution_of_a_bilinear_and_a_convex_game() -> None:
     circling, bowl = Bilinear(scale=3.0), Quadratic([[1.0]], [[0.0]], [[1.0]])
     for game, expected in ((circling, 0.0), (bowl, 1.0)):
         assert game.solution is not None

@@ -68,7 +68,7 @@ def test_arguments_are_checked() -> None:
 
 @pytest.mark.parametrize("factor", [0.99, 1.01])
 def test_training_contracts_below_the_bound_and_diverges_above(factor: float) -> None:
-    """By the steps of the library itself, on a game that turns about as much as it attracts."""
+    """By the steps of the library itself, on a game with about equal rotation and attraction."""
     game = Quadratic([[1.0, 0.0], [0.0, 0.7]], [[1.0, 0.0], [0.0, 0.3]], [[0.8, 0.0], [0.0, 0.6]])
     spectrum = jacobian_spectrum(game, state_of(game), {})
     rate = factor * step_size_bound(spectrum.eigenvalues)
@@ -94,7 +94,7 @@ def test_bound_is_where_the_spectral_radius_passes_one(seed: int, damping: float
 
 @settings(max_examples=60, deadline=None)
 @given(SEEDS, st.floats(0.01, 5.0))
-def test_consensus_contracts_even_where_the_game_only_turns(seed: int, strength: float) -> None:
+def test_consensus_contracts_on_purely_rotating_games(seed: int, strength: float) -> None:
     """Lemma 7: v' positive semi-definite and invertible makes w' positive definite, so small enough steps contract."""
     generator = torch.Generator().manual_seed(seed)
     b = torch.randn(3, 3, generator=generator, dtype=torch.float64) + 3 * torch.eye(3).double()

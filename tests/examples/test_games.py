@@ -93,7 +93,7 @@ def test_the_file_runs(example: ModuleType, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("example", SHOWN, indirect=True)
-def test_it_shows_what_it_makes(example: ModuleType) -> None:
+def test_samples_have_the_shape_and_differ(example: ModuleType) -> None:
     """Samples of a shape, a few of them different from each other."""
     game = example.game()
     stepper = detente.Stepper(game, methods.alternating())

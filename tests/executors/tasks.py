@@ -94,5 +94,5 @@ def cells(folder: Path, *runs: Run) -> list[Cell]:
     from functools import partial
 
     return [
-        Cell(f"cell{i}", folder / f"cell{i}", description(one), partial(same_run, one)) for i, one in enumerate(runs)
+        Cell(f"cell{i}", folder / f"cell{i}", description(run), partial(same_run, run)) for i, run in enumerate(runs)
     ]

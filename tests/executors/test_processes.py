@@ -1,4 +1,4 @@
-"""Processes: they are replaced when they die, stopped when they must, and see one GPU each."""
+"""Processes are replaced when they die, can be stopped, and see one GPU each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def until_the_end(session: Session, count: int) -> dict[str, Ended]:
     return ended
 
 
-def test_a_task_whose_process_is_killed_is_begun_again_at_most_three_times(tmp_path: Path) -> None:
+def test_a_killed_task_is_restarted_at_most_three_times(tmp_path: Path) -> None:
     twice, always = tmp_path / "twice", tmp_path / "always"
     with Processes(workers=2).open(tmp_path) as session:
         assert session.capacity == 2
@@ -40,7 +40,7 @@ def test_a_task_whose_process_is_killed_is_begun_again_at_most_three_times(tmp_p
 
 
 @pytest.mark.parametrize("executor", [Here(), Processes(workers=1)])
-def test_what_is_in_flight_saves_its_work_when_the_session_is_closed(executor: Executor, tmp_path: Path) -> None:
+def test_running_tasks_save_their_work_when_the_session_is_closed(executor: Executor, tmp_path: Path) -> None:
     path = tmp_path / "work"
     with executor.open(tmp_path) as session:
         session.submit("work", tasks.wait_for_the_end, path)
@@ -50,7 +50,7 @@ def test_what_is_in_flight_saves_its_work_when_the_session_is_closed(executor: E
     assert carry_out("work", tasks.wait_for_the_end, path) == Ended("work")
 
 
-def test_here_works_one_task_after_the_other_in_pieces(tmp_path: Path) -> None:
+def test_here_runs_tasks_one_after_the_other(tmp_path: Path) -> None:
     with Here().open(tmp_path) as session:
         assert session.wait(0.0) == [] and session.capacity == 1
         session.submit("wrong", tasks.fail, "text")
@@ -60,7 +60,7 @@ def test_here_works_one_task_after_the_other_in_pieces(tmp_path: Path) -> None:
         ]  # fmt: skip
 
 
-def test_a_task_stops_when_it_is_told_to(tmp_path: Path) -> None:
+def test_a_task_can_be_stopped(tmp_path: Path) -> None:
     answers = iter([False, True])
     assert carry_out("a", tasks.wait_for_the_end, tmp_path / "work", lambda: next(answers)) == Ended("a", "stopped")
     assert (tmp_path / "work").read_text() == "saved"
@@ -91,10 +91,10 @@ def test_settings_are_checked_when_an_executor_is_built(name: str, settings: dic
     assert caught.value.field == field
 
 
-def test_a_missing_package_is_one_line_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_gives_a_one_line_error_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for name, package, extra in (("ray", "ray", "ray"), ("slurm", "submitit", "slurm")):
         with pytest.raises(InvalidValue) as caught:
             members("executors")[name]().check()
-        told = str(caught.value)
-        assert package in told and f'pip install "detente[{extra}]"' in told and "\n" not in told
+        message = str(caught.value)
+        assert package in message and f'pip install "detente[{extra}]"' in message and "\n" not in message

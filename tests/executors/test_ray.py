@@ -1,4 +1,4 @@
-"""Ray: a worker that is killed is replaced, and every cell ends with the bits of an undisturbed run."""
+"""Ray: a worker that is killed is replaced, and every cell is bitwise equal to an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ray: Any = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own
 
 
-def test_a_killed_worker_changes_no_bit(tmp_path: Path) -> None:
+def test_results_after_a_killed_worker_are_bitwise_equal(tmp_path: Path) -> None:
     runs = [tasks.run(0.1, metrics=(tasks.DiesOnce(str(tmp_path / "reached")),)), tasks.run(0.2)]
     with Ray(workers=2).open(tmp_path):  # starts Ray, which the grid uses
         states = last_state(carry_out_grid(tasks.cells(tmp_path / "grid", *runs), Ray(), tmp_path))
@@ -46,7 +46,7 @@ class _Elsewhere(type(Path())):
         return "other"
 
 
-def test_an_address_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
+def test_an_unreachable_address_gives_a_one_line_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue) as caught:
         Ray(address="127.0.0.1:9").open(tmp_path)
     assert caught.value.field == "address" and "ray start --head" in str(caught.value)

@@ -1,4 +1,4 @@
-"""Slurm, by submitit's local executor: jobs end with the same bits, and stop saved."""
+"""Slurm, by submitit's local executor: jobs give bitwise equal results and save their state when stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytest.importorskip("submitit")
 LOCAL = Slurm({"cluster": "local"})
 
 
-def test_a_job_that_dies_or_is_stopped_ends_with_the_bits_of_an_undisturbed_run(
+def test_killed_and_stopped_jobs_end_bitwise_equal_to_an_uninterrupted_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=":")
@@ -41,7 +41,7 @@ def test_a_job_that_dies_or_is_stopped_ends_with_the_bits_of_an_undisturbed_run(
     assert json.loads((tmp_path / "grid/cell0/status.json").read_text())["seeds"]["0"]["status"] == "finished"
 
 
-def test_what_slurm_does_not_know_is_one_line(tmp_path: Path) -> None:
+def test_unknown_slurm_options_give_a_one_line_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="Unknown argument 'partion'"):
         Slurm({"cluster": "local", "partion": "gpu"}).open(tmp_path)
     with pytest.raises(InvalidValue, match="--slurm.cluster local"):  # where there is no Slurm

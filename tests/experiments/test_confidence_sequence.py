@@ -28,7 +28,7 @@ def test_the_interval_of_a_share_ever_misses_with_probability_at_most_alpha(shar
     assert 0.001 < missed <= ALPHA
 
 
-def test_looking_after_every_seed_at_a_fixed_size_interval_misses_more_often() -> None:
+def test_fixed_size_intervals_evaluated_after_every_seed_miss_more_often() -> None:
     """The reason for confidence sequences: Wilson's interval, looked at 100 times, misses far more than α."""
     alive, missed = np.array([1.0]), 0.0
     for count in range(1, 101):
@@ -65,7 +65,7 @@ def test_the_interval_of_a_median_ever_misses_with_probability_at_most_alpha(nam
         assert not low <= median <= high
 
 
-def test_the_mixture_is_the_integral() -> None:
+def test_the_sign_test_equals_the_mixture_integral() -> None:
     for above_half, count in ((5, 9), (14, 15), (40, 60)):
 
         def integrand(q: float, heads: int = above_half, tails: int = count - above_half) -> float:
@@ -109,7 +109,7 @@ def test_a_rule_decides_by_the_whole_interval() -> None:
     ]
 
 
-def test_estimates_of_seeds_are_put_together() -> None:
+def test_estimates_of_seeds_are_combined() -> None:
     seeds = [Estimate.difference([3.0], [1.0]), Estimate.difference([2.0], [5.0]), Estimate.difference([4.0], [0.0])]
     together = Estimate.of("median", [number for seed in seeds for number in seed.observations])
     assert together == Estimate.difference([3.0, 2.0, 4.0], [1.0, 5.0, 0.0]) and together.value == 2

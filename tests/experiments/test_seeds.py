@@ -87,7 +87,7 @@ def test_seeds_are_added_in_blocks_until_every_claim_is_decided(tmp_path: Path) 
     assert not list(tmp_path.glob("working/*"))
 
 
-def test_the_most_seeds_are_not_exceeded(tmp_path: Path) -> None:
+def test_the_maximum_number_of_seeds_is_not_exceeded(tmp_path: Path) -> None:
     assert [len(outcome.seeds) for outcome in blocks(tmp_path, block=4, most_seeds=5)] == [4, 5]
 
 
@@ -113,7 +113,7 @@ def test_a_deadline_stops_within_a_seed(tmp_path: Path) -> None:
     assert Coins.conducted == [100] and not (tmp_path / "outcome.json").exists()
 
 
-def test_seconds_of_all_sittings_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seconds_of_all_sessions_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr(time, "time", lambda: clock[0])
     for seconds in (5.0, 7.0):
@@ -129,10 +129,10 @@ def test_results_of_other_code_are_not_continued(tmp_path: Path, monkeypatch: py
         next(blocks(tmp_path))
 
 
-def test_the_hash_changes_with_what_decides_and_with_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hash_depends_only_on_code_that_affects_results(monkeypatch: pytest.MonkeyPatch) -> None:
     source = Path(__file__).read_text(encoding="utf-8").partition("@pytest.fixture")[0]
-    own = "class Coins(Experiment):"
-    source = source.replace(own, f"def drawn() -> int:\n    return 1\n\n\nSIZE = 1\n\n\n{own}")
+    declaration = "class Coins(Experiment):"
+    source = source.replace(declaration, f"def drawn() -> int:\n    return 1\n\n\nSIZE = 1\n\n\n{declaration}")
     source = source.replace(".standard_normal(1)", ".standard_normal(SIZE)").replace(".plot(", ".plot(drawn(), ")
 
     def hash_of(old: str, new: str) -> str:
@@ -159,7 +159,7 @@ def test_findings_are_joined_along_the_seeds() -> None:
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_processes_give_the_numbers_of_one_process(tmp_path: Path, killed: bool) -> None:
+def test_several_processes_give_the_same_numbers_as_one(tmp_path: Path, killed: bool) -> None:
     """Two processes conduct seeds as one does; killed with SIGKILL between two seeds, the work is continued."""
     (alone,) = blocks_of_seeds(Tested(), "smoke", tmp_path / "alone", no_progress, False, 4, 4)
     folder = tmp_path / "other"
@@ -180,7 +180,7 @@ def test_processes_give_the_numbers_of_one_process(tmp_path: Path, killed: bool)
     assert outcome.claims == alone.claims and outcome.seeds == (100, 101, 102, 103)
 
 
-def test_unknown_numbers_are_stored(tmp_path: Path) -> None:
+def test_nan_and_infinity_are_stored(tmp_path: Path) -> None:
     """NaN and ∞ survive the files."""
 
     class Unknown(Coins):

@@ -29,8 +29,8 @@ class Three(Game):
         matrix = np.random.default_rng(5).normal(size=(6, 6))
         self.dense = torch.tensor(matrix)
         for i in range(3):
-            own = self.dense[2 * i : 2 * i + 2, 2 * i : 2 * i + 2]
-            own.copy_(own + own.T)
+            block = self.dense[2 * i : 2 * i + 2, 2 * i : 2 * i + 2]
+            block.copy_(block + block.T)
 
     @property
     def players(self) -> tuple[str, ...]:
@@ -43,12 +43,12 @@ class Three(Game):
     def losses(
         self, vectors: Vectors, buffers: Buffers, batch: Batch, players: tuple[str, ...] | None = None
     ) -> tuple[dict[str, Tensor], Buffers]:
-        everybody, found = torch.cat([vectors[name] for name in self.players]), {}
+        everybody, losses = torch.cat([vectors[name] for name in self.players]), {}
         for i, name in enumerate(self.players):
             rows = slice(2 * i, 2 * i + 2)
-            own = vectors[name]
-            found[name] = own @ (self.dense[rows] @ everybody) - own @ (self.dense[rows, rows] @ own) / 2
-        return found, buffers
+            vector = vectors[name]
+            losses[name] = vector @ (self.dense[rows] @ everybody) - vector @ (self.dense[rows, rows] @ vector) / 2
+        return losses, buffers
 
 
 def quadratic(seed: int = 0, n: int = 4, m: int = 3, zero_sum: bool = True) -> tuple[Quadratic, Array]:
@@ -83,16 +83,16 @@ def stacked(vectors: Vectors, game: Game) -> Array:
 
 
 def direction(field: Field, game: Game, seed: int = 0, memory: Tree | None = None) -> tuple[Array, Array, Tree]:
-    """Return v and w of everybody at a beginning, and the memory after."""
+    """Return v and w of all players at the start, and the memory afterwards."""
     at = start(game, seed)
     memory = field.initial(game, *at[:2]) if memory is None else memory
-    told, memory = field(game, *at, memory, game.players)
-    return stacked(vector_field(game, *at).field, game), stacked(told.field, game), memory
+    evaluation, memory = field(game, *at, memory, game.players)
+    return stacked(vector_field(game, *at).field, game), stacked(evaluation.field, game), memory
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, play: Callable[[], object]) -> int:
-    """Return of how many players' vectors gradients were asked for."""
+    """Return the number of players' vectors whose gradients were computed."""
     with monkeypatch.context() as patched:
-        found = counted_gradients(patched)
+        counts = counted_gradients(patched)
         play()
-    return sum(found)
+    return sum(counts)

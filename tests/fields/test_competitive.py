@@ -1,4 +1,4 @@
-"""Competitive gradients, plain and adaptive: dense solutions, warm starts, turns, cost, and what they are for."""
+"""Competitive gradients, plain and adaptive: dense solutions, warm starts, turns, cost and convergence."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ both = pytest.mark.parametrize("field", FIELDS, ids=lambda field: type(field).__
 
 
 @pytest.mark.parametrize("turn", [0, 1])
-def test_direction_is_the_papers_formula(turn: int) -> None:
+def test_direction_equals_the_papers_formula(turn: int) -> None:
     game, dense = quadratic()
     rate, field = 0.3, Competitive(0.3, 30, 1e-14)
     memory = field.initial(game, *start(game)[:2]) | {"turn": torch.tensor(turn)}
@@ -42,14 +42,14 @@ def test_direction_is_the_papers_formula(turn: int) -> None:
     np.testing.assert_allclose(w, np.concatenate([x, -y]), rtol=1e-10)
 
 
-def test_small_rates_leave_the_gradient() -> None:
+def test_direction_tends_to_the_gradient_for_small_rates() -> None:
     v, w, _ = direction(Competitive(1e-9), quadratic()[0])
     np.testing.assert_allclose(w, v, rtol=1e-6)
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 30])
-def test_the_others_step_is_the_answer_however_rough_the_first(iterations: int) -> None:
-    """In turns: the second player answers the first's step, then the first the second's."""
+def test_the_second_direction_solves_its_equation_given_an_inexact_first(iterations: int) -> None:
+    """First the second player responds to the first's direction, then the roles are exchanged."""
     game, dense = quadratic()
     field, across = Competitive(0.3, iterations, 0.0), dense.copy()
     across[:4, :4] = across[4:, 4:] = 0.0
@@ -60,8 +60,8 @@ def test_the_others_step_is_the_answer_however_rough_the_first(iterations: int) 
 
 
 @both
-def test_warm_starts_go_on_where_the_last_step_ended(field: Competitive | AdaptiveCompetitive) -> None:
-    """A residual that forgets the beginning (r = b) would never end where many iterations do."""
+def test_warm_starts_continue_from_the_last_solution(field: Competitive | AdaptiveCompetitive) -> None:
+    """A residual that ignores the starting point (r = b) would not reach the solution of many iterations."""
     game, _ = quadratic()
     rough = replace(field, iterations=1, tolerance=0.0)
     if isinstance(rough, AdaptiveCompetitive):
@@ -110,7 +110,7 @@ def adaptive_by_hand(dense: Array, x: Array, n: int, rate: float, steps: int) ->
     return x
 
 
-def test_adaptive_steps_are_those_of_dense_solutions() -> None:
+def test_adaptive_steps_equal_dense_solutions() -> None:
     game, dense = quadratic()
     play = methods.adaptive_competitive(0.1, iterations=30, tolerance=1e-14)
     state = play.initial(game, torch.Generator().manual_seed(0))
@@ -120,7 +120,7 @@ def test_adaptive_steps_are_those_of_dense_solutions() -> None:
     np.testing.assert_allclose(stacked(state.vectors, game), expected, rtol=1e-9)
 
 
-def test_a_network_takes_the_step_of_its_dense_jacobian() -> None:
+def test_direction_for_networks_equals_the_dense_jacobian_formula() -> None:
     game, rate = gan(), 0.5
     at = start(game)
     dense, n = jacobian(game, *at).numpy(), at[0]["generator"].numel()
@@ -130,43 +130,43 @@ def test_a_network_takes_the_step_of_its_dense_jacobian() -> None:
 
 
 @both
-def test_cost_is_a_bound_and_exact_without_a_tolerance(
+def test_declared_cost_is_an_upper_bound_and_exact_without_a_tolerance(
     field: Competitive | AdaptiveCompetitive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     game = gan()
     at = start(game)
     for tolerance in (0.0, 1e-2):
-        one = type(field)(0.5, iterations=5, tolerance=tolerance)
-        memory = one.initial(game, *at[:2])
-        cost = counted(monkeypatch, lambda one=one, memory=memory: one(game, *at, memory, game.players))
-        bound = one.gradient_evaluations(game.players, game.players)
+        variant = type(field)(0.5, iterations=5, tolerance=tolerance)
+        memory = variant.initial(game, *at[:2])
+        cost = counted(monkeypatch, lambda variant=variant, memory=memory: variant(game, *at, memory, game.players))
+        bound = variant.gradient_evaluations(game.players, game.players)
         assert cost == bound if tolerance == 0 else cost < bound
 
 
 @both
-def test_traced_and_mapped_are_eager_in_both_turns(field: Competitive | AdaptiveCompetitive) -> None:
+def test_traced_and_vmapped_equal_eager_in_both_turns(field: Competitive | AdaptiveCompetitive) -> None:
     game, _ = quadratic(n=2, m=1)
     field = replace(field, iterations=2)  # for y the second is not needed
     vectors, buffers, batch = start(game)
 
     def play(vectors: Vectors, memory: Tree) -> tuple[Vectors, dict[str, Tensor], Tree]:
-        told, after = field(game, vectors, buffers, batch, memory, game.players)
-        return told.field, told.losses, after
+        evaluation, after = field(game, vectors, buffers, batch, memory, game.players)
+        return evaluation.field, evaluation.losses, after
 
     memory = field.initial(game, vectors, buffers)
     traced = make_fx(play)(vectors, memory)
     for _ in range(2):
         eager = play(vectors, memory)
         torch.testing.assert_close(traced(vectors, memory), eager, rtol=1e-10, atol=1e-12)
-        one = tree_map(lambda tensor: tensor.unsqueeze(0), (vectors, memory))
-        mapped = tree_map(lambda tensor: tensor.squeeze(0), torch.func.vmap(play)(*one))
+        batch_of_one = tree_map(lambda tensor: tensor.unsqueeze(0), (vectors, memory))
+        mapped = tree_map(lambda tensor: tensor.squeeze(0), torch.func.vmap(play)(*batch_of_one))
         torch.testing.assert_close(mapped, eager, rtol=1e-10, atol=1e-12)
         memory = field.initial(game, vectors, buffers)
         (memory.get("local", memory))["turn"] += 1
 
 
 @pytest.mark.parametrize("make", [methods.competitive, methods.adaptive_competitive])
-def test_resumed_is_uninterrupted(make: Callable[..., Method]) -> None:
+def test_resumed_training_equals_an_uninterrupted_one(make: Callable[..., Method]) -> None:
     game, play = gan(), make(0.1, iterations=2)
     state = play.initial(game, torch.Generator().manual_seed(0))
     like, draws = state, torch.Generator().manual_seed(1)
@@ -191,7 +191,7 @@ def test_resumed_is_uninterrupted(make: Callable[..., Method]) -> None:
         (Three(), "game: got 'Three with 3 players'; allowed: a game of two players"),
     ],
 )
-def test_refuses_games_that_it_is_not_made_for(make: Callable[[], Method], game: Game, said: str) -> None:
+def test_unsuitable_games_are_refused(make: Callable[[], Method], game: Game, said: str) -> None:
     with pytest.raises(InvalidValue) as caught:
         make().initial(game, torch.Generator())
     assert str(caught.value).startswith(said)

@@ -1,4 +1,4 @@
-"""The lemmas of The Numerics of GANs, on our own fields: v′ = −J in the descent convention."""
+"""The lemmas of The Numerics of GANs, for détente's fields: v′ = −J in the descent convention."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ def test_lemma_4_simultaneous_descent_contracts_exactly_below_the_bound(seed: in
 def test_lemma_7_consensus_is_definite_where_the_game_is_only_semidefinite(seed: int) -> None:
     game = saddle(seed, strength=0.0)  # purely rotating: all eigenvalues are imaginary
     gamma = float(np.random.default_rng(seed).uniform(0.1, 2))
-    plain, found = dense(game), matrix_of(Consensus(gamma), game)
+    plain, consensus = dense(game), matrix_of(Consensus(gamma), game)
     np.testing.assert_allclose(plain + plain.T, 0, atol=1e-12)
     smallest = np.linalg.svd(plain, compute_uv=False).min()
-    assert np.linalg.eigvalsh(found + found.T).min() >= 2 * gamma * smallest**2 * (1 - 1e-6) - 1e-10
-    assert np.linalg.eigvals(found).real.min() > 0.9 * gamma * smallest**2
+    assert np.linalg.eigvalsh(consensus + consensus.T).min() >= 2 * gamma * smallest**2 * (1 - 1e-6) - 1e-10
+    assert np.linalg.eigvals(consensus).real.min() > 0.9 * gamma * smallest**2
 
 
 def quotient(matrix: np.ndarray) -> float:
@@ -109,10 +109,10 @@ def test_lemma_9_corrected(seed: int) -> None:
 @pytest.mark.parametrize("scale", [1.0, 10.0])
 def test_lemma_9_as_printed_is_false(scale: float) -> None:
     """For A = [[0, s], [−s, 0]]: c = 0, ρ = s and q = 1/(γs), above the printed 1/(2s²γ) for s > ½."""
-    found = quotient(matrix_of(Consensus(1.0), Quadratic(coupling=[[scale]])))
+    actual = quotient(matrix_of(Consensus(1.0), Quadratic(coupling=[[scale]])))
     printed, corrected = 1 / (2 * scale**2), 1 / (2 * scale**2 / (2 * scale))
-    assert found == pytest.approx(corrected, rel=1e-12)
-    assert found > printed
+    assert actual == pytest.approx(corrected, rel=1e-12)
+    assert actual > printed
 
 
 @seeds
@@ -121,13 +121,13 @@ def test_lemma_11_momentum_couples_eigenvalues_in_pairs(seed: int) -> None:
     """λ is an eigenvalue of G′ = [[0, I], [v′, −γI]] if and only if λ(λ + γ) is one of v′."""
     j = -dense(saddle(seed))
     gamma = float(np.random.default_rng(seed).uniform(0, 2))
-    one, zero = np.eye(len(j)), np.zeros_like(j)
-    found = np.linalg.eigvals(np.block([[zero, one], [j, -gamma * one]]))
+    identity, zero = np.eye(len(j)), np.zeros_like(j)
+    eigenvalues = np.linalg.eigvals(np.block([[zero, identity], [j, -gamma * identity]]))
     expected = np.concatenate([np.roots([1, gamma, -value]) for value in np.linalg.eigvals(j)])
-    for value in found:
+    for value in eigenvalues:
         assert np.abs(expected - value).min() < 1e-6
     for value in expected:
-        assert np.abs(found - value).min() < 1e-6
+        assert np.abs(eigenvalues - value).min() < 1e-6
 
 
 # ---- Lemma 15: the bias of small batches -----------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def test_lemma_15_the_bias_is_the_variance_over_twice_the_batch(batch: int) -> N
     single = stacked([vector_field(game, vectors, {}, part).field for part in game.parts(1)])
     (whole,) = game.parts(4)
     batches = itertools.product(range(4), repeat=batch)
-    mean = np.mean([half_square(game, vectors, {"term": torch.tensor(terms)}) for terms in batches])
+    mean = np.mean([half_square(game, vectors, {"term": torch.tensor(indices)}) for indices in batches])
     variance = float((single - single.mean(0)).square().sum(1).mean())
     assert mean == pytest.approx(half_square(game, vectors, whole) + variance / (2 * batch), rel=1e-12)
 
@@ -167,42 +167,42 @@ def test_lemma_15_with_drawn_batches() -> None:
 
 
 @pytest.mark.parametrize("batch", [2, 3])
-def test_the_debiased_pull_is_right_on_average_and_the_plain_one_is_not(batch: int) -> None:
+def test_the_debiased_regulariser_is_unbiased_and_the_plain_one_is_not(batch: int) -> None:
     """Over all batches with replacement, exactly: the mean of w is v + γ ∇ ½‖v‖² of the whole set."""
     game, gamma = StochasticBilinear(3, batch=batch, seed=3), 0.7
     vectors, _ = game.initial(torch.Generator().manual_seed(0))
     (whole,) = game.parts(3)
     expected = stacked([Consensus(gamma)(game, vectors, {}, whole, {}, game.players)[0].field])[0]
-    batches = [{"term": torch.tensor(terms)} for terms in itertools.product(range(3), repeat=batch)]
+    batches = [{"term": torch.tensor(indices)} for indices in itertools.product(range(3), repeat=batch)]
 
     def mean(field: Field) -> torch.Tensor:
-        return stacked([field(game, vectors, {}, one, {}, game.players)[0].field for one in batches]).mean(0)
+        return stacked([field(game, vectors, {}, batch, {}, game.players)[0].field for batch in batches]).mean(0)
 
     torch.testing.assert_close(mean(DebiasedConsensus(gamma)), expected, rtol=1e-12, atol=1e-12)
     assert (mean(Consensus(gamma)) - expected).norm() > 0.05 * expected.norm()
 
 
-def gan(batch: int = 6, **given: object) -> Adversarial:
+def gan(batch: int = 6, **settings: object) -> Adversarial:
     points = torch.randn(12, 2, generator=torch.Generator().manual_seed(0))
     with torch.random.fork_rng():
         torch.manual_seed(1)
         parts = {"generator": MLP(3, 2, 4, 1, "tanh").double(), "discriminator": MLP(2, 1, 4, 1, "tanh").double()}
-    return Adversarial(**{**parts, "data": points, "latent": 3, "batch": batch, **given})  # type: ignore[arg-type]
+    return Adversarial(**{**parts, "data": points, "latent": 3, "batch": batch, **settings})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("players", [("generator", "discriminator"), ("discriminator",)])
-@pytest.mark.parametrize("given", [{}, {"penalties": R1(1.0)}, {"objective": "hinge"}])
+@pytest.mark.parametrize("settings", [{}, {"penalties": R1(1.0)}, {"objective": "hinge"}])
 def test_the_debiased_field_is_the_gradient_of_the_mean_over_pairs(
-    given: dict[str, object], players: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, object], players: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """∇ 1/(2B(B−1)) Σ_{i≠j} ⟨v_i, v_j⟩ by central differences, the samples' fields one by one."""
-    game, gamma = gan(4, **given), 3.0
+    game, gamma = gan(4, **settings), 3.0
     vectors, buffers = game.initial(generator := torch.Generator().manual_seed(0))
     batch = game.draw(generator)
 
     def estimate(at: Vectors) -> float:
-        alone = [{name: one[i : i + 1] for name, one in batch.items()} for i in range(4)]
-        v = stacked([vector_field(game, at, buffers, one).field for one in alone])
+        alone = [{name: tensor[i : i + 1] for name, tensor in batch.items()} for i in range(4)]
+        v = stacked([vector_field(game, at, buffers, sample).field for sample in alone])
         gram = v @ v.T
         return float(gram.sum() - gram.trace()) / (2 * 4 * 3)
 
@@ -214,19 +214,19 @@ def test_the_debiased_field_is_the_gradient_of_the_mean_over_pairs(
         for index in range(0, len(pull), 5):
             step = torch.zeros_like(pull)
             step[index] = 1e-5
-            ends = [estimate({**vectors, name: vectors[name] + sign * step}) for sign in (1, -1)]
-            assert float(pull[index]) == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=1e-7, rel=1e-5)
+            values = [estimate({**vectors, name: vectors[name] + sign * step}) for sign in (1, -1)]
+            assert float(pull[index]) == pytest.approx((values[0] - values[1]) / 2e-5, abs=1e-7, rel=1e-5)
     monkeypatch.setattr("detente.fields.debiased_consensus.NUMBERS_AT_ONCE", 3 * sum(map(len, vectors.values())))
     some, _ = DebiasedConsensus(gamma)(game, vectors, buffers, batch, {}, players)  # three samples, and then one
     torch.testing.assert_close(some.field, evaluation.field, rtol=1e-10, atol=1e-12)
 
 
-def test_without_strength_it_is_the_gradient() -> None:
+def test_strength_zero_is_the_gradient() -> None:
     game = gan()
     vectors, buffers = game.initial(generator := torch.Generator().manual_seed(0))
     batch = game.draw(generator)
-    found, _ = DebiasedConsensus(0.0)(game, vectors, buffers, batch, {}, game.players)
-    torch.testing.assert_close(found.field, vector_field(game, vectors, buffers, batch).field, rtol=0, atol=0)
+    evaluation, _ = DebiasedConsensus(0.0)(game, vectors, buffers, batch, {}, game.players)
+    torch.testing.assert_close(evaluation.field, vector_field(game, vectors, buffers, batch).field, rtol=0, atol=0)
 
 
 def normed(layer: Callable[[], nn.Module]) -> Adversarial:
@@ -243,17 +243,17 @@ def normed(layer: Callable[[], nn.Module]) -> Adversarial:
         (normed(nn.Dropout), "mapped over samples"),
     ],
 )
-def test_games_without_samples_of_their_own_are_refused(game: Game, reason: str) -> None:
+def test_games_without_independent_samples_are_refused(game: Game, reason: str) -> None:
     with pytest.raises(InvalidValue, match=reason) as caught:
         DebiasedConsensus().check(game)
     assert caught.value.field == "game"
 
 
-def test_layers_that_treat_samples_one_by_one_are_welcome() -> None:
+def test_layers_that_treat_samples_independently_are_accepted() -> None:
     DebiasedConsensus().check(normed(lambda: nn.LayerNorm(4)))
 
 
-def test_mapped_and_traced_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mapped_and_traced_steps_equal_eager_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("detente.training.inductor.compile_graph", lambda graph, example: graph)
     game, method = StochasticBilinear(4, batch=3), Method(DebiasedConsensus(0.5), Simultaneous(), SGD(0.1))
     generators = [torch.Generator().manual_seed(seed) for seed in range(2)]
@@ -261,6 +261,6 @@ def test_mapped_and_traced_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
     draws = [[draw(game, method, state, g)] for state, g in zip(states, generators, strict=True)]
     eager, _ = Steps(game, method)(states, draws)
     steps = Steps(game, method, compiled=True, mapped=True)
-    found, _ = steps(states, draws)
+    compiled, _ = steps(states, draws)
     assert steps.compiled and steps.mapped, steps.fallback_reason
-    torch.testing.assert_close([s.flat() for s in found], [s.flat() for s in eager], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close([s.flat() for s in compiled], [s.flat() for s in eager], rtol=1e-12, atol=1e-12)

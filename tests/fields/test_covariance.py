@@ -1,4 +1,4 @@
-"""The covariance of per-sample gradients, held to loops over samples; where there is none, it is refused by name."""
+"""The covariance of per-sample gradients equals loops over samples; games without one are refused."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ every_game = pytest.mark.parametrize("name", GAMES)
 
 
 def last_zero() -> nn.Module:
-    """Return a network under which a gradient penalty has no gradient of its own to begin with."""
+    """Return a network for which a gradient penalty's gradient is initially zero."""
     network = MLP(2, 1, 4, 1, "tanh")
     nn.init.zeros_(network.layers[-1].weight)  # type: ignore[arg-type]
     return network
@@ -102,55 +102,55 @@ def one_by_one(game: Adversarial, player: str, vectors: Vectors, buffers: Buffer
 
 @every_game
 @pytest.mark.parametrize("player", ["discriminator", "generator"])
-def test_covariance_is_numpys_of_samples_one_by_one(name: str, player: str) -> None:
+def test_covariance_equals_numpy_on_per_sample_gradients(name: str, player: str) -> None:
     game = GAMES[name][0]()
     at = point(game)
     single = one_by_one(game, player, *at)
     np.testing.assert_allclose(per_sample_gradients(game, player, *at).numpy(), single, rtol=1e-9, atol=1e-12)
     expected = np.cov(single, rowvar=False)
     whole = player_gradient(game, player, *at)
-    for full, wanted in ((False, np.diag(expected)), (True, expected)):
-        told, covariance = gradient_covariance(game, player, *at, full)
-        np.testing.assert_allclose(covariance.numpy(), wanted, rtol=1e-8, atol=1e-12)
-        torch.testing.assert_close(told.field[player], whole.field[player], rtol=1e-9, atol=1e-12)
-        torch.testing.assert_close(told.losses, whole.losses, rtol=1e-12, atol=0)
-        torch.testing.assert_close(told.buffers, whole.buffers, rtol=1e-12, atol=0)
+    for full, expected_covariance in ((False, np.diag(expected)), (True, expected)):
+        evaluation, covariance = gradient_covariance(game, player, *at, full)
+        np.testing.assert_allclose(covariance.numpy(), expected_covariance, rtol=1e-8, atol=1e-12)
+        torch.testing.assert_close(evaluation.field[player], whole.field[player], rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(evaluation.losses, whole.losses, rtol=1e-12, atol=0)
+        torch.testing.assert_close(evaluation.buffers, whole.buffers, rtol=1e-12, atol=0)
     assert np.diag(expected).max() > 1e-4, "samples differ"
 
 
 @every_game
-def test_the_short_way_is_taken_where_it_is_one(name: str) -> None:
+def test_layered_moments_are_used_where_they_apply(name: str) -> None:
     assert through_layers(GAMES[name][0](), "discriminator") == GAMES[name][1]
 
 
-def test_a_long_batch_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Samples are differentiated some at a time; their covariances about different means are put together."""
+def test_covariance_of_a_batch_in_parts_equals_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples are differentiated some at a time; their covariances about different means are combined."""
     game = gan(normalised, batch=21)
     at = point(game)
     single = one_by_one(game, "discriminator", *at)
     monkeypatch.setattr("detente.autodiff.per_sample.LARGEST_PART", 1)  # parts of eight samples
-    for full, wanted in ((False, single.var(0, ddof=1)), (True, np.cov(single, rowvar=False))):
-        told, covariance = gradient_covariance(game, "discriminator", *at, full)
-        np.testing.assert_allclose(covariance.numpy(), wanted, rtol=1e-9, atol=1e-14)
-        np.testing.assert_allclose(told.field["discriminator"].numpy(), single.mean(0), rtol=1e-9, atol=1e-14)
+    for full, expected in ((False, single.var(0, ddof=1)), (True, np.cov(single, rowvar=False))):
+        evaluation, covariance = gradient_covariance(game, "discriminator", *at, full)
+        np.testing.assert_allclose(covariance.numpy(), expected, rtol=1e-9, atol=1e-14)
+        np.testing.assert_allclose(evaluation.field["discriminator"].numpy(), single.mean(0), rtol=1e-9, atol=1e-14)
 
 
 @pytest.mark.parametrize("kind", ["diagonal", "full"])
 @pytest.mark.parametrize("average", ["running", "instantaneous"])
-def test_the_recursion_has_the_mean_of_all_as_closed_form(kind: Any, average: Any) -> None:
+def test_the_running_average_equals_the_mean_of_all_covariances(kind: Any, average: Any) -> None:
     """I_t with κ_t = 1/t is the plain mean of V_1 … V_t, whatever I_0."""
     game, field = gan(), Covariance(kind=kind, average=average)
     vectors, buffers, _ = point(game)
-    memory, seen = field.initial(game, vectors, buffers), []
+    memory, covariances = field.initial(game, vectors, buffers), []
     for seed in range(4):
         batch = game.draw(torch.Generator().manual_seed(seed))
-        told, memory = field(game, vectors, buffers, batch, memory, ("discriminator",))
-        assert set(told.field) == {"discriminator"}
-        seen.append(gradient_covariance(game, "discriminator", vectors, buffers, batch, kind == "full")[1])
-        expected = torch.stack(seen).mean(0) if average == "running" else seen[-1]
+        evaluation, memory = field(game, vectors, buffers, batch, memory, ("discriminator",))
+        assert set(evaluation.field) == {"discriminator"}
+        covariances.append(gradient_covariance(game, "discriminator", vectors, buffers, batch, kind == "full")[1])
+        expected = torch.stack(covariances).mean(0) if average == "running" else covariances[-1]
         torch.testing.assert_close(memory["covariance"]["discriminator"], expected, rtol=1e-12, atol=1e-15)
         variances = expected.diagonal() if kind == "full" else expected
-        torch.testing.assert_close(told.extra, {"noise_level": variances.mean().sqrt()}, rtol=1e-12, atol=0)
+        torch.testing.assert_close(evaluation.extra, {"noise_level": variances.mean().sqrt()}, rtol=1e-12, atol=0)
     assert int(memory["count"]["discriminator"]) == 4
 
 
@@ -158,34 +158,34 @@ def test_evaluations_of_other_players_are_not_counted() -> None:
     game, field = gan(), Covariance()
     vectors, buffers, batch = point(game)
     memory = field.initial(game, vectors, buffers)
-    told, after = field(game, vectors, buffers, batch, memory, ("generator",))
-    assert told.extra == {} and int(after["count"]["discriminator"]) == 0
+    evaluation, after = field(game, vectors, buffers, batch, memory, ("generator",))
+    assert evaluation.extra == {} and int(after["count"]["discriminator"]) == 0
     torch.testing.assert_close(after, memory, rtol=0, atol=0)
-    told, after = field(game, vectors, buffers, batch, memory, game.players)
-    assert list(told.field) == list(told.losses) == list(game.players)
+    evaluation, after = field(game, vectors, buffers, batch, memory, game.players)
+    assert list(evaluation.field) == list(evaluation.losses) == list(game.players)
     torch.testing.assert_close(
-        told.field["generator"], player_gradient(game, "generator", vectors, buffers, batch).field["generator"]
+        evaluation.field["generator"], player_gradient(game, "generator", vectors, buffers, batch).field["generator"]
     )
 
 
 def test_both_players_each_have_a_noise_level() -> None:
     game, field = gan(), Covariance(("generator", "discriminator"))
     vectors, buffers, batch = point(game)
-    told, memory = field(game, vectors, buffers, batch, field.initial(game, vectors, buffers), game.players)
-    assert set(told.extra) == {"noise_level_generator", "noise_level_discriminator"}
+    evaluation, memory = field(game, vectors, buffers, batch, field.initial(game, vectors, buffers), game.players)
+    assert set(evaluation.extra) == {"noise_level_generator", "noise_level_discriminator"}
     for name in game.players:
         expected = gradient_covariance(game, name, vectors, buffers, batch)[1]
         torch.testing.assert_close(memory["covariance"][name], expected)
 
 
-def test_the_prior_is_a_pull_to_zero_on_the_players_named() -> None:
+def test_the_prior_adds_weight_decay_to_the_named_players() -> None:
     game = gan()
     vectors, buffers, batch = point(game)
-    found = []
+    results = []
     for prior in (0.0, 0.7):
         field = Covariance(prior=prior)
-        found.append(field(game, vectors, buffers, batch, field.initial(game, vectors, buffers), game.players))
-    (plain, before), (pulled, after) = found
+        results.append(field(game, vectors, buffers, batch, field.initial(game, vectors, buffers), game.players))
+    (plain, before), (pulled, after) = results
     torch.testing.assert_close(
         pulled.field["discriminator"] - plain.field["discriminator"], 0.7 * vectors["discriminator"]
     )
@@ -221,7 +221,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], Covariance, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_has_no_covariance_is_refused_by_name(name: str) -> None:
+def test_games_without_a_per_sample_covariance_are_refused(name: str) -> None:
     make, field, message = REFUSED[name]
     with pytest.raises(InvalidValue, match=message):
         field.check(make())
@@ -233,7 +233,7 @@ def test_frozen_statistics_do_not_mix() -> None:
     Covariance().check(gan(lambda: network))
 
 
-def test_players_once_each() -> None:
+def test_missing_and_duplicate_players_are_refused() -> None:
     for players in ((), ("discriminator", "discriminator")):
         with pytest.raises(InvalidValue, match="players"):
             Covariance(players)
@@ -241,7 +241,7 @@ def test_players_once_each() -> None:
 
 @pytest.mark.parametrize("name", ["linear", "layer norm"])
 @pytest.mark.parametrize("kind", ["diagonal", "full"])
-def test_mapped_and_traced_is_the_loop(name: str, kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mapped_and_traced_steps_equal_the_loop(name: str, kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """By way of the layers, and sample by sample."""
     monkeypatch.setattr(
         "detente.training.inductor.compile_graph", lambda graph, example: graph
@@ -256,9 +256,9 @@ def test_mapped_and_traced_is_the_loop(name: str, kind: Any, monkeypatch: pytest
             states.append(play.initial(game, generator))
             draws.append([draw(game, play, states[-1], generator)])
         steps = Steps(game, play, **how)
-        done, infos = steps(states, draws)
+        final, infos = steps(states, draws)
         assert steps.fallback_reason == ""
-        return [state.flat() for state in done], [info.tree() for info in infos]
+        return [state.flat() for state in final], [info.tree() for info in infos]
 
     eager = after()
     assert eager[1][0]["extra"]["noise_level"].shape == (1,)

@@ -22,13 +22,16 @@ from tests.fields.small_games import Array, Three, counted, direction, gan, quad
 
 def ridge(dense: Array, pull: Array, leader: slice, follower: slice, damping: float) -> Array:
     """Return H_yy⁻¹ H_yx times the leader's direction, by a dense solution of (H_yy² + d I) s = H_yy h."""
-    own, across = dense[follower, follower], dense[follower, leader]
-    return np.asarray(np.linalg.solve(own @ own + damping * np.eye(len(own)), own @ across @ pull), dtype=np.float64)
+    own_block, across = dense[follower, follower], dense[follower, leader]
+    return np.asarray(
+        np.linalg.solve(own_block @ own_block + damping * np.eye(len(own_block)), own_block @ across @ pull),
+        dtype=np.float64,
+    )
 
 
 @pytest.mark.parametrize("damping", [0.0, 0.7])
 @pytest.mark.parametrize("leader", [None, "x", "y"])
-def test_direction_is_the_papers_formula(leader: str | None, damping: float) -> None:
+def test_direction_equals_the_papers_formula(leader: str | None, damping: float) -> None:
     game, dense = quadratic()
     v, w, _ = direction(FollowTheRidge(1.5, damping, 30, 1e-14, leader), game)
     first, second = (slice(4, 7), slice(0, 4)) if leader == "y" else (slice(0, 4), slice(4, 7))
@@ -37,7 +40,7 @@ def test_direction_is_the_papers_formula(leader: str | None, damping: float) -> 
     np.testing.assert_allclose(w, expected, rtol=1e-8)
 
 
-def test_the_papers_signs() -> None:
+def test_signs_equal_the_papers() -> None:
     """y⁺ = y + η_y ∇_y f + η_x H_yy⁻¹ H_yx ∇_x f, for f = −3x² − y² + 4xy at (1, 2) by hand."""
     game = LowDimensional("f1", start=(1.0, 2.0))
     play = Method(FollowTheRidge(0.5, 0.0), Simultaneous(), {"x": SGD(0.05), "y": SGD(0.1)})
@@ -47,7 +50,7 @@ def test_the_papers_signs() -> None:
     assert float(state.vectors["y"]) == pytest.approx(2 + 0.1 * slope_y + 0.05 * (1 / -2) * 4 * slope_x)
 
 
-def test_a_network_takes_the_step_of_its_dense_jacobian() -> None:
+def test_direction_for_networks_equals_the_dense_jacobian_formula() -> None:
     game = gan()
     at = start(game)
     dense, n = jacobian(game, *at).numpy(), at[0]["generator"].numel()
@@ -69,8 +72,8 @@ def test_preconditioned_gradients_enter_the_correction() -> None:
         np.testing.assert_allclose(w, expected, rtol=1e-8)
 
 
-def ended(play: Method, function: str, steps: int) -> float:
-    """Return how far from zero a walk on a function of two numbers ends."""
+def final_distance(play: Method, function: str, steps: int) -> float:
+    """Return the distance from zero after training on a function of two numbers."""
     game = LowDimensional(function)
     state = play.initial(game, torch.Generator())
     for _ in range(steps):
@@ -83,19 +86,19 @@ def exact() -> Method:
 
 
 @pytest.mark.parametrize("function", ["f1", "f3"])
-def test_comes_to_the_local_minimax_point_where_gradients_do_not(function: str) -> None:
+def test_converges_to_a_local_minimax_point_where_gradients_do_not(function: str) -> None:
     """Zero is a local minimax point of f1 and f3: f is concave in y, and its maximum over y is convex in x."""
-    assert ended(exact(), function, 200) < 1e-6
-    assert ended(methods.simultaneous("sgd", 0.05), function, 200) > 1
+    assert final_distance(exact(), function, 200) < 1e-6
+    assert final_distance(methods.simultaneous("sgd", 0.05), function, 200) > 1
 
 
-def test_leaves_a_stationary_point_that_is_not_minimax_where_gradients_end() -> None:
+def test_leaves_a_stationary_point_that_is_not_minimax_where_gradients_converge() -> None:
     """Zero is a minimum of f2 in y, which y leaves; gradients converge to it."""
-    assert ended(methods.simultaneous("sgd", 0.05), "f2", 300) < 1e-6
-    assert ended(exact(), "f2", 100) > 100
+    assert final_distance(methods.simultaneous("sgd", 0.05), "f2", 300) < 1e-6
+    assert final_distance(exact(), "f2", 100) > 100
 
 
-def test_cost_is_a_bound_and_exact_without_a_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_declared_cost_is_an_upper_bound_and_exact_without_a_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
     game = gan()
     at = start(game)
     for tolerance in (0.0, 0.9):
@@ -106,20 +109,20 @@ def test_cost_is_a_bound_and_exact_without_a_tolerance(monkeypatch: pytest.Monke
             assert cost == bound if tolerance == 0 or moving == ("generator",) else cost < bound
 
 
-def test_one_block_alone_is_the_same_block() -> None:
+def test_one_requested_block_equals_that_of_all_blocks() -> None:
     game, at = quadratic()[0], start(quadratic()[0])
     field = FollowTheRidge(decay=0.9)
     memory = field.initial(game, *at[:2])
     whole, known = field(game, *at, memory, ("x", "y"))
     for name in ("x", "y"):
-        alone, left = field(game, *at, memory, (name,))
+        alone, memory_alone = field(game, *at, memory, (name,))
         assert set(alone.field) == {name}
         torch.testing.assert_close(alone.field[name], whole.field[name], rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(left["square"][name], known["square"][name])
-        assert [int(count) for count in left["count"].values()] == [int(n == name) for n in ("x", "y")]
+        torch.testing.assert_close(memory_alone["square"][name], known["square"][name])
+        assert [int(count) for count in memory_alone["count"].values()] == [int(n == name) for n in ("x", "y")]
 
 
-def test_refuses_games_that_it_is_not_made_for() -> None:
+def test_unsuitable_games_are_refused() -> None:
     for game, said in (
         (DiracGAN(), "game: got 'DiracGAN that is not zero-sum'; allowed: a zero-sum game"),
         (Three(), "game: got 'Three with 3 players'; allowed: a game of two players"),

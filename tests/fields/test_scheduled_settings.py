@@ -80,7 +80,9 @@ def method(make: Callable[..., Field | Scheme], setting: float | Schedule) -> Me
 
 
 @pytest.mark.parametrize(("name", "make", "first", "last"), CASES, ids=[case[0] for case in CASES])
-def test_each_step_is_that_of_the_constant(name: str, make: Callable[..., Field], first: float, last: float) -> None:
+def test_each_step_equals_that_of_the_current_constant(
+    name: str, make: Callable[..., Field], first: float, last: float
+) -> None:
     game, schedule = gan(), Piecewise((first, last), (CHANGE,))
     scheduled, constants = method(make, schedule), (method(make, first), method(make, last))
     generator = torch.Generator().manual_seed(0)
@@ -137,7 +139,7 @@ def test_a_scheduled_strength_is_traced_and_mapped(
         torch.testing.assert_close(after(**how), eager, rtol=1e-9, atol=1e-12)
 
 
-def test_a_schedule_that_nobody_evaluated_is_named() -> None:
+def test_an_unevaluated_schedule_is_an_error_that_names_the_setting() -> None:
     game, field = gan(), Consensus(Linear(0.1, 2.0, 3))
     vectors, buffers = game.initial(torch.Generator())
     batch = game.draw(torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Symplectic gradient adjustment: the dense formula, its sign, and what it is for."""
+"""Symplectic gradient adjustment: the dense formula, its sign, and convergence."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def games() -> dict[str, tuple[Game, Array]]:
 
 
 @pytest.mark.parametrize("name", games())
-def test_direction_is_the_dense_formula(name: str) -> None:
+def test_direction_equals_the_dense_formula(name: str) -> None:
     game, dense = games()[name]
     v, w, _ = direction(Symplectic(0.7, align=False), game)
     np.testing.assert_allclose(w, v + 0.7 * (dense.T - dense) @ v / 2, rtol=1e-12)
 
 
-def test_sign_is_that_of_the_alignment() -> None:
+def test_the_sign_follows_the_alignment() -> None:
     signs = set()
     for seed in range(12):
         game, dense = quadratic(seed)
@@ -45,7 +45,7 @@ def test_sign_is_that_of_the_alignment() -> None:
     assert signs == {-1.0, 1.0}
 
 
-def test_near_a_fixed_point_epsilon_decides() -> None:
+def test_epsilon_determines_the_sign_near_a_fixed_point() -> None:
     dense = np.block([[-np.eye(1), np.eye(1)], [-np.eye(1), -np.eye(1)]])  # unstable: aligned, λ < 0 far from zero
     for distance, expected in ((1e-3, 1.0), (1e3, -1.0)):
         game = Quadratic([[-1.0]], [[1.0]], [[-1.0]], start=(distance, distance))
@@ -53,8 +53,8 @@ def test_near_a_fixed_point_epsilon_decides() -> None:
         np.testing.assert_allclose(w, v + expected * (dense.T - dense) @ v / 2, rtol=1e-12)
 
 
-def walked(play: Method, game: Game, steps: int) -> float:
-    """Return how far from zero the last point is, over how far the first."""
+def distance_ratio(play: Method, game: Game, steps: int) -> float:
+    """Return the last point's distance from zero divided by the first's."""
     state = play.initial(game, torch.Generator().manual_seed(0))
     first = torch.cat(list(state.vectors.values())).norm()
     for _ in range(steps):
@@ -62,19 +62,19 @@ def walked(play: Method, game: Game, steps: int) -> float:
     return float(torch.cat(list(state.vectors.values())).norm() / first)
 
 
-def test_converges_where_plain_gradients_circle() -> None:
+def test_converges_where_gradients_cycle() -> None:
     game = Bilinear(3)
-    assert walked(methods.simultaneous("sgd", 0.2), game, 100) > 5
-    assert walked(methods.symplectic_adjustment(optimizer="sgd", learning_rate=0.2), game, 100) < 1e-6
+    assert distance_ratio(methods.simultaneous("sgd", 0.2), game, 100) > 5
+    assert distance_ratio(methods.symplectic_adjustment(optimizer="sgd", learning_rate=0.2), game, 100) < 1e-6
 
 
-def test_leaves_a_maximum_to_which_consensus_is_drawn() -> None:
+def test_leaves_a_maximum_that_attracts_consensus() -> None:
     game = Quadratic([[-1.0]], [[0.0]], [[-1.0]])  # both players at the maximum of their own loss
-    assert walked(Method(Consensus(10.0), Simultaneous(), SGD(0.05)), game, 100) < 1e-6
-    assert walked(methods.symplectic_adjustment(optimizer="sgd", learning_rate=0.05), game, 100) > 100
+    assert distance_ratio(Method(Consensus(10.0), Simultaneous(), SGD(0.05)), game, 100) < 1e-6
+    assert distance_ratio(methods.symplectic_adjustment(optimizer="sgd", learning_rate=0.05), game, 100) > 100
 
 
-def test_one_block_alone_is_the_same_block() -> None:
+def test_one_requested_block_equals_that_of_all_blocks() -> None:
     game, _ = quadratic(3, zero_sum=False)
     vectors, buffers = game.initial(torch.Generator().manual_seed(0))
     whole, _ = Symplectic()(game, vectors, buffers, {}, {}, ("x", "y"))

@@ -1,4 +1,4 @@
-"""Unrolled gradients: closed forms, finite differences of what is unrolled, loops by hand, and whose moments."""
+"""Unrolled gradients: closed forms, finite differences, hand-written loops, and the opponent's moments."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ INNER = [Unrolled(4, 0.3, "gradient"), Unrolled(4, 0.02, "adam")]
 both = pytest.mark.parametrize("field", INNER, ids=lambda field: field.inner)
 
 
-def remembered(field: Unrolled, size: int) -> Tree:
-    """Return moments as three moves may have left them."""
+def moments_after_steps(field: Unrolled, size: int) -> Tree:
+    """Return optimizer moments as they may be after three steps."""
     if field.inner == "gradient":
         return {}
     random = torch.Generator().manual_seed(3)
@@ -41,15 +41,15 @@ def test_bilinear_closed_form() -> None:
     """For f = σxᵀy: y_K = y + Kησx, so ∇_x f(x, y_K(x)) = σy + 2Kησ²x."""
     game = Bilinear(2, scale=1.5, start=(1.0, -2.0, 0.5, 3.0))
     vectors, buffers, batch = start(game)
-    told, _ = Unrolled(7, 0.1, "gradient")(game, vectors, buffers, batch, {}, game.players)
-    torch.testing.assert_close(told.field["x"], 1.5 * vectors["y"] + 2 * 7 * 0.1 * 1.5**2 * vectors["x"])
-    torch.testing.assert_close(told.field["y"], -1.5 * vectors["x"])
+    evaluation, _ = Unrolled(7, 0.1, "gradient")(game, vectors, buffers, batch, {}, game.players)
+    torch.testing.assert_close(evaluation.field["x"], 1.5 * vectors["y"] + 2 * 7 * 0.1 * 1.5**2 * vectors["x"])
+    torch.testing.assert_close(evaluation.field["y"], -1.5 * vectors["x"])
     ahead = vectors["y"] + 7 * 0.1 * 1.5 * vectors["x"]
-    torch.testing.assert_close(told.losses["x"], 1.5 * vectors["x"] @ ahead)
+    torch.testing.assert_close(evaluation.losses["x"], 1.5 * vectors["x"] @ ahead)
 
 
-def looked_ahead(field: Unrolled, game: Game, vectors: Vectors, rest: tuple[Buffers, Batch], memory: Tree) -> Tensor:
-    """Return L_G(x, y_K) by one gradient after another and torch's own Adam, nothing differentiated through."""
+def unrolled_loss(field: Unrolled, game: Game, vectors: Vectors, rest: tuple[Buffers, Batch], memory: Tree) -> Tensor:
+    """Return L_G(x, y_K) by gradient steps and torch's own Adam, without differentiating through them."""
     y = nn.Parameter(vectors["discriminator"].clone())
     optimizer: torch.optim.Optimizer
     assert isinstance(field.learning_rate, float)
@@ -71,20 +71,22 @@ def test_finite_differences_of_the_loss_after_k_moves(field: Unrolled) -> None:
     game = gan()
     vectors, buffers, batch = start(game)
     rest = buffers, batch
-    memory = remembered(field, vectors["discriminator"].numel())
-    told, _ = field(game, vectors, *rest, memory, game.players)
+    memory = moments_after_steps(field, vectors["discriminator"].numel())
+    evaluation, _ = field(game, vectors, *rest, memory, game.players)
     x, differences = vectors["generator"], []
     for unit in torch.eye(len(x)).double() * 1e-5:
-        ends = (looked_ahead(field, game, {**vectors, "generator": x + side * unit}, rest, memory) for side in (1, -1))
-        differences.append((next(ends) - next(ends)) / 2e-5)
-    torch.testing.assert_close(told.field["generator"], torch.stack(differences), rtol=1e-5, atol=1e-8)
-    torch.testing.assert_close(told.losses["generator"], looked_ahead(field, game, vectors, rest, memory))
+        losses = (
+            unrolled_loss(field, game, {**vectors, "generator": x + side * unit}, rest, memory) for side in (1, -1)
+        )
+        differences.append((next(losses) - next(losses)) / 2e-5)
+    torch.testing.assert_close(evaluation.field["generator"], torch.stack(differences), rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(evaluation.losses["generator"], unrolled_loss(field, game, vectors, rest, memory))
     plain = vector_field(game, vectors, *rest)
-    torch.testing.assert_close(told.field["discriminator"], plain.field["discriminator"])
-    assert (told.field["generator"] - plain.field["generator"]).norm() > 0.01 * plain.field["generator"].norm()
+    torch.testing.assert_close(evaluation.field["discriminator"], plain.field["discriminator"])
+    assert (evaluation.field["generator"] - plain.field["generator"]).norm() > 0.01 * plain.field["generator"].norm()
 
 
-def test_nested_loop_by_hand() -> None:
+def test_gradient_equals_a_hand_written_nested_loop() -> None:
     game, steps, rate = gan(), 3, 0.3
     vectors, buffers, batch = start(game)
     x, y = vectors["generator"].clone().requires_grad_(), vectors["discriminator"].clone().requires_grad_()
@@ -93,12 +95,12 @@ def test_nested_loop_by_hand() -> None:
         loss = game.losses({"generator": x, "discriminator": ahead}, buffers, batch)[0]["discriminator"]
         ahead = ahead - rate * torch.autograd.grad(loss, ahead, create_graph=True)[0]
     game.losses({"generator": x, "discriminator": ahead}, buffers, batch)[0]["generator"].backward()
-    told, _ = Unrolled(steps, rate, "gradient")(game, vectors, buffers, batch, {}, ("generator",))
-    torch.testing.assert_close(told.field["generator"], x.grad)
+    evaluation, _ = Unrolled(steps, rate, "gradient")(game, vectors, buffers, batch, {}, ("generator",))
+    torch.testing.assert_close(evaluation.field["generator"], x.grad)
 
 
 @pytest.mark.parametrize("scheme", [Simultaneous(), Alternating()], ids=lambda scheme: type(scheme).__name__)
-def test_moments_are_those_of_the_opponents_own_adam(scheme: Scheme) -> None:
+def test_unrolling_uses_the_moments_of_the_opponents_adam(scheme: Scheme) -> None:
     game, adam = gan(), Adam(0.02)
     play = Method(Unrolled(3, 0.02), scheme, {"generator": Adam(0.01), "discriminator": adam})
     generator = torch.Generator().manual_seed(0)
@@ -110,36 +112,36 @@ def test_moments_are_those_of_the_opponents_own_adam(scheme: Scheme) -> None:
 
 
 @both
-def test_two_engines_one_gradient(field: Unrolled) -> None:
+def test_gradient_is_equal_in_both_engines(field: Unrolled) -> None:
     game = gan()
     vectors, buffers, batch = start(game)
-    memory = remembered(field, vectors["discriminator"].numel())
+    memory = moments_after_steps(field, vectors["discriminator"].numel())
     eager = field(game, vectors, buffers, batch, memory, game.players)
 
     def play(x: Tensor) -> tuple[Vectors, dict[str, Tensor], Buffers, Tree]:
-        told, after = field(game, {**vectors, "generator": x}, buffers, batch, memory, game.players)
-        return told.field, told.losses, told.buffers, after
+        evaluation, after = field(game, {**vectors, "generator": x}, buffers, batch, memory, game.players)
+        return evaluation.field, evaluation.losses, evaluation.buffers, after
 
     mapped = torch.func.vmap(play)(torch.stack([vectors["generator"], vectors["generator"] + 1]))
-    for found, expected in zip(mapped[0].values(), eager[0].field.values(), strict=True):
-        torch.testing.assert_close(found[0], expected, rtol=1e-10, atol=1e-12)
+    for block, expected in zip(mapped[0].values(), eager[0].field.values(), strict=True):
+        torch.testing.assert_close(block[0], expected, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close({k: v[0] for k, v in mapped[3].items()}, eager[1], rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.filterwarnings("ignore:vanishing gradient")  # as the set-up deserves
-def test_units_without_any_slope_do_no_harm() -> None:
+def test_dead_units_give_finite_gradients() -> None:
     """A dead unit's gradient is zero, and so are its second moments, whose root has no derivative there."""
     generator, discriminator = nn.Linear(2, 1).double(), nn.Sequential(nn.Linear(1, 3), nn.ReLU(), nn.Linear(3, 1))
     nn.init.constant_(discriminator[0].bias, -50.0)  # pyright: ignore[reportArgumentType]
     game = Adversarial(generator, discriminator.double(), torch.randn(8, 1), 2, "minimax", batch=4)
     vectors, buffers, batch = start(game)
     field = Unrolled(3)
-    told, _ = field(game, vectors, buffers, batch, field.initial(game, vectors, buffers), game.players)
-    assert bool((told.field["discriminator"] == 0).any())
-    assert all(bool(block.isfinite().all()) for block in told.field.values())
+    evaluation, _ = field(game, vectors, buffers, batch, field.initial(game, vectors, buffers), game.players)
+    assert bool((evaluation.field["discriminator"] == 0).any())
+    assert all(bool(block.isfinite().all()) for block in evaluation.field.values())
 
 
-def test_looking_ahead_ends_the_circling() -> None:
+def test_unrolling_converges_on_the_bilinear_game() -> None:
     game = Bilinear(2)
     lengths = []
     for play in (methods.simultaneous("sgd", 0.1), Method(Unrolled(5, 0.1, "gradient"), Simultaneous(), SGD(0.1))):
@@ -151,7 +153,7 @@ def test_looking_ahead_ends_the_circling() -> None:
 
 
 @both
-def test_cost_is_what_is_computed(field: Unrolled, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_declared_cost_equals_the_counted_gradients(field: Unrolled, monkeypatch: pytest.MonkeyPatch) -> None:
     game = gan()
     at = start(game)
     memory = field.initial(game, *at[:2])
@@ -163,14 +165,14 @@ def test_cost_is_what_is_computed(field: Unrolled, monkeypatch: pytest.MonkeyPat
     assert costs[0] == field.gradient_evaluations(("generator",), game.players)
 
 
-def test_the_other_player_may_look_ahead() -> None:
+def test_the_other_player_can_be_unrolled() -> None:
     game = Quadratic([[1.0]], [[2.0]], [[3.0]], start=(1.0, -1.0))
     vectors, buffers, batch = start(game)
-    told, _ = Unrolled(1, 0.1, "gradient", player="y")(game, vectors, buffers, batch, {}, game.players)
+    evaluation, _ = Unrolled(1, 0.1, "gradient", player="y")(game, vectors, buffers, batch, {}, game.players)
     x, y = 1.0, -1.0
     ahead = x - 0.1 * (x + 2 * y)  # L_y = −f = −½x² − 2xy + 1.5y², and d ahead / dy = −0.2
-    assert float(told.field["y"]) == pytest.approx(-2 * ahead + 3 * y + (-ahead - 2 * y) * -0.2)
-    assert float(told.field["x"]) == pytest.approx(x + 2 * y)
+    assert float(evaluation.field["y"]) == pytest.approx(-2 * ahead + 3 * y + (-ahead - 2 * y) * -0.2)
+    assert float(evaluation.field["x"]) == pytest.approx(x + 2 * y)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +184,6 @@ def test_the_other_player_may_look_ahead() -> None:
         (lambda: Unrolled(betas=(0.5, 1.0)), "betas: got"),
     ],
 )
-def test_refuses_what_it_is_not_made_for(call: Callable[[], object], said: str) -> None:
+def test_unsuitable_games_and_settings_are_refused(call: Callable[[], object], said: str) -> None:
     with pytest.raises(InvalidValue, match=said):
         call()

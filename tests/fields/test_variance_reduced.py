@@ -1,4 +1,4 @@
-"""Variance reduction and the whole set: means by enumeration, Algorithm 3 by hand, what is refused, what it costs."""
+"""Variance reduction and full batches: means by enumeration, Algorithm 3 by hand, refusals and cost."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def moved(vectors: Vectors, by: float) -> Vectors:
     return {name: vector + by * torch.linspace(-1, 1, len(vector)).double() for name, vector in vectors.items()}
 
 
-def close(found: object, expected: object, tolerance: float = 1e-12) -> None:
-    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+def close(actual: object, expected: object, tolerance: float = 1e-12) -> None:
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
 
 
 # ---- What the field is ----------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def close(found: object, expected: object, tolerance: float = 1e-12) -> None:
 def all_batches(game: Game) -> list[Batch]:
     """Return every batch that the game may draw, each as likely as another."""
     if isinstance(game, StochasticBilinear):
-        return [{"term": torch.tensor(terms)} for terms in itertools.product(range(game.size), repeat=game.batch)]
+        return [{"term": torch.tensor(indices)} for indices in itertools.product(range(game.size), repeat=game.batch)]
     whole = next(game.parts(game.size))
     assert game.batch == 1 and game.size is not None
     pairs = itertools.product(range(game.size), repeat=2)
@@ -90,7 +90,7 @@ def all_batches(game: Game) -> list[Batch]:
 
 
 @pytest.mark.parametrize("game", [StochasticBilinear(3, batch=2), gan(5, 1), gan(5, 1, penalties=(R1(2.0), R2(2.0)))])
-def test_the_mean_over_all_batches_is_the_whole_sets_gradient(game: Game) -> None:
+def test_the_mean_over_all_batches_equals_the_full_gradient(game: Game) -> None:
     """Samples and latents are drawn independently and μ pairs them by number: for separable losses, the same mean."""
     method = Method(VarianceReduced(), Simultaneous(), SGD(0.1))
     state, _ = prepared(game, method)
@@ -100,40 +100,40 @@ def test_the_mean_over_all_batches_is_the_whole_sets_gradient(game: Game) -> Non
     whole = vector_field(game, vectors, state.buffers, next(game.parts(game.size))).field
     plain = [vector_field(game, vectors, state.buffers, batch).field for batch in batches]
     for name in game.players:
-        found = torch.stack([field[name] for field in fields])
-        close(found.mean(0), whole[name])
+        blocks = torch.stack([field[name] for field in fields])
+        close(blocks.mean(0), whole[name])
         near, far = (torch.stack([f[name] for f in some]).var(0).sum() for some in (fields, plain))
         assert near < 0.5 * far, "so close to the snapshot, there is less noise than in plain gradients"
 
 
 @pytest.mark.parametrize("game", [StochasticBilinear(5, batch=2), gan()])
-def test_there_is_no_noise_at_the_snapshot(game: Game) -> None:
+def test_the_field_at_the_snapshot_has_no_noise(game: Game) -> None:
     method = Method(VarianceReduced(), Simultaneous(), SGD(0.1))
     state, generator = prepared(game, method)
     for _ in range(5):
         batch = game.draw(generator)
-        found, _ = method.field(game, state.vectors, state.buffers, batch, state.memory["field"], game.players)
-        close(found.field, state.memory["field"]["mean"], 0.0)
+        evaluation, _ = method.field(game, state.vectors, state.buffers, batch, state.memory["field"], game.players)
+        close(evaluation.field, state.memory["field"]["mean"], 0.0)
 
 
-def test_the_mean_is_the_whole_sets_gradient_though_its_last_batch_is_shorter() -> None:
+def test_the_stored_mean_equals_the_full_gradient_with_a_shorter_last_batch() -> None:
     game = gan(10, 4)
     state, _ = prepared(game, methods.svrg())
     whole = vector_field(game, state.vectors, state.buffers, next(game.parts(10)))
     close(state.memory["field"]["mean"], whole.field)
     assert [len(part["real"]) for part in game.parts()] == [4, 4, 2]
-    found = mean_field(game, state.vectors, state.buffers, state.t, BOTH)
-    close(found.losses, whole.losses)
+    evaluation = mean_field(game, state.vectors, state.buffers, state.t, BOTH)
+    close(evaluation.losses, whole.losses)
 
 
-def test_in_turns_the_second_term_is_at_everybodys_snapshot() -> None:
+def test_alternating_steps_evaluate_the_control_variate_at_all_snapshots() -> None:
     game, field = gan(), VarianceReduced()
     state, generator = prepared(game, Method(field, Alternating(), SGD(0.1)))
     batch, then = game.draw(generator), state.vectors
     now = {**then, "discriminator": then["discriminator"] + 0.2}
-    found, _ = field(game, now, state.buffers, batch, state.memory["field"], ("generator",))
+    evaluation, _ = field(game, now, state.buffers, batch, state.memory["field"], ("generator",))
     here, there = (vector_field(game, at, state.buffers, batch).field["generator"] for at in (now, then))
-    close(found.field["generator"], here - there + state.memory["field"]["mean"]["generator"])
+    close(evaluation.field["generator"], here - there + state.memory["field"]["mean"]["generator"])
     assert not torch.equal(here, there)
 
 
@@ -160,7 +160,7 @@ def slope_of_generator(psi: float, theta: float, z: np.ndarray) -> float:
 @pytest.mark.parametrize("scheme", [Alternating(), SharedBatch()])
 @pytest.mark.parametrize("reduced", [BOTH, ("discriminator",)])
 @pytest.mark.parametrize("every", [1, 2])
-def test_algorithm_3_by_hand(every: int, reduced: tuple[str, ...], scheme: Scheme) -> None:
+def test_steps_equal_algorithm_3_written_by_hand(every: int, reduced: tuple[str, ...], scheme: Scheme) -> None:
     """With new latents in line 14, as its authors' code has them, and with line 11's, as it is printed."""
     points = np.random.default_rng(0).normal(1.0, 0.5, 7).astype(np.float32)
     game, rate, epoch = linear_gan(points, 2), 0.05, 4  # an epoch of 7 samples in twos is 4 steps
@@ -185,11 +185,11 @@ def test_algorithm_3_by_hand(every: int, reduced: tuple[str, ...], scheme: Schem
             psi -= rate * (slope_of_discriminator(psi, theta, x, z) + noise)
             noise = mu_g - slope_of_generator(psi_s, theta_s, z_new) if "generator" in reduced else 0.0
             theta -= rate * (slope_of_generator(psi, theta, z_new) + noise)
-            found = [float(state.vectors[name]) for name in BOTH]
-            np.testing.assert_allclose(found, [theta, psi], rtol=1e-12)
+            actual = [float(state.vectors[name]) for name in BOTH]
+            np.testing.assert_allclose(actual, [theta, psi], rtol=1e-12)
 
 
-def test_the_discriminators_variant_has_adam_for_the_generator() -> None:
+def test_svrg_discriminator_uses_adam_for_the_generator() -> None:
     method = methods.svrg_discriminator()
     assert method.optimizer == {"generator": Adam(1e-4, (0.5, 0.999)), "discriminator": SGD(0.01)}
     with pytest.raises(InvalidValue, match="optimizer"):
@@ -215,11 +215,11 @@ def snapshot_times(game: Game, method: Method, steps: int) -> list[int]:
 
 
 @pytest.mark.parametrize(("every", "expected"), [(1.0, [0, 5, 10]), (2.0, [0, 10]), (0.4, [0, 2, 4, 6, 8, 10])])
-def test_snapshots_are_taken_every_so_many_epochs(every: float, expected: list[int]) -> None:
+def test_snapshots_are_taken_at_the_requested_interval(every: float, expected: list[int]) -> None:
     assert snapshot_times(StochasticBilinear(9, batch=2), methods.svrg(every), 12) == expected
 
 
-def test_snapshots_by_chance_come_once_an_epoch_on_average() -> None:
+def test_random_snapshots_come_once_per_epoch_on_average() -> None:
     times = snapshot_times(
         StochasticBilinear(8, batch=2), Method(VarianceReduced(by_chance=True), Simultaneous(), SGD(0.01)), 400
     )
@@ -227,17 +227,17 @@ def test_snapshots_by_chance_come_once_an_epoch_on_average() -> None:
     assert abs(len(times) - 100) < 4 * (400 * 0.25 * 0.75) ** 0.5
 
 
-def test_memory_is_two_vectors_a_player() -> None:
+def test_memory_holds_two_vectors_per_player() -> None:
     game = gan()
     sizes = {name: len(vector) for name, vector in game.initial(torch.Generator())[0].items()}
 
-    def kept(method: Method) -> int:
+    def numbers_in_memory(method: Method) -> int:
         return sum(
             tensor.numel() for name, tensor in prepared(game, method)[0].flat().items() if "memory/field" in name
         )
 
-    assert kept(methods.svrg()) == 2 * sum(sizes.values())
-    assert kept(methods.svrg_discriminator()) == sum(sizes.values()) + sizes["discriminator"]
+    assert numbers_in_memory(methods.svrg()) == 2 * sum(sizes.values())
+    assert numbers_in_memory(methods.svrg_discriminator()) == sum(sizes.values()) + sizes["discriminator"]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_cost_over_two_epochs_with_its_snapshots(make: Callable[[], Method], mon
 
 
 @pytest.mark.parametrize("method", [methods.svrg(), methods.svre(), methods.svrg_discriminator(0.5)])
-def test_twenty_steps_are_ten_and_ten_through_a_flat_state(method: Method) -> None:
+def test_training_resumed_from_a_flat_state_is_exact(method: Method) -> None:
     game = gan(12, 4)
     generator = torch.Generator().manual_seed(0)
     whole = played(game, method, method.initial(game, generator), generator, 20)
@@ -287,12 +287,12 @@ def test_full_batch_is_descent_on_the_whole_set() -> None:
     assert Method(FullBatch(), Extragradient(), SGD(0.1)).gradient_evaluations(game) == 4 * 3
 
 
-def test_a_snapshot_before_every_step_is_the_whole_sets_gradient() -> None:
+def test_a_snapshot_before_every_step_equals_full_batch_descent() -> None:
     game = gan(10, 4)
     often = Method(VarianceReduced(every=1e-9), Simultaneous(), SGD(0.1))
     whole = Method(FullBatch(), Simultaneous(), SGD(0.1))
-    ends = [played(game, method, *prepared(game, method), 5)[-1].vectors for method in (often, whole)]
-    close(ends[0], ends[1])
+    vectors = [played(game, method, *prepared(game, method), 5)[-1].vectors for method in (often, whole)]
+    close(vectors[0], vectors[1])
 
 
 # ---- What is refused ------------------------------------------------------------------------------------------------
@@ -319,7 +319,7 @@ NOISY: dict[str, tuple[Callable[[], Game], str]] = {
 
 
 @pytest.mark.parametrize("name", NOISY)
-def test_losses_that_are_no_fixed_means_are_refused_or_warned_of(name: str) -> None:
+def test_losses_that_are_not_finite_sums_raise_or_warn(name: str) -> None:
     make, reason = NOISY[name]
     game = make()
     with pytest.raises(InvalidValue, match=reason) as caught:
@@ -333,19 +333,19 @@ def test_losses_that_are_no_fixed_means_are_refused_or_warned_of(name: str) -> N
 
 
 @pytest.mark.parametrize("layer", [nn.LayerNorm(4), nn.BatchNorm1d(4).eval(), nn.GroupNorm(2, 4)])
-def test_layers_that_treat_samples_one_by_one_are_welcome(layer: nn.Module) -> None:
+def test_layers_that_treat_samples_independently_are_accepted(layer: nn.Module) -> None:
     VarianceReduced().check(with_layer(layer))
 
 
 @pytest.mark.parametrize("field", [VarianceReduced(), FullBatch()])
-def test_without_a_finite_set_there_is_help(field: VarianceReduced | FullBatch) -> None:
+def test_the_error_without_a_finite_set_suggests_a_remedy(field: VarianceReduced | FullBatch) -> None:
     with pytest.raises(InvalidValue, match="fixed_latents=True"):
         field.check(gan(fixed_latents=False))
     with pytest.raises(InvalidValue, match="finite sums"):
         field.check(Bilinear(2))
 
 
-def test_players_must_play() -> None:
+def test_unknown_players_are_refused() -> None:
     with pytest.raises(InvalidValue, match="players: got 'critic'"):
         VarianceReduced(players=("critic",)).check(gan())
     with pytest.raises(InvalidValue, match="players"):
@@ -375,7 +375,7 @@ def test_variance_reduced_extragradient_converges_linearly_where_extragradient_s
     assert reduced[-1] < 1e-5
 
 
-def test_own_rate_of_the_discriminator() -> None:
+def test_the_discriminator_can_have_its_own_rate() -> None:
     assert methods.svre(discriminator_learning_rate=0.04).optimizer == {
         "generator": SGD(0.01),
         "discriminator": SGD(0.04),
@@ -383,7 +383,7 @@ def test_own_rate_of_the_discriminator() -> None:
 
 
 @pytest.mark.parametrize("scheme", [Simultaneous(), Alternating(), Extragradient()])
-def test_mapped_and_traced_is_eager(
+def test_mapped_and_traced_steps_equal_eager_ones(
     scheme: Simultaneous | Alternating | Extragradient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("detente.training.inductor.compile_graph", lambda graph, example: graph)
@@ -396,6 +396,6 @@ def test_mapped_and_traced_is_eager(
         draws.append([draw(game, method, state, generator)])
     eager, _ = Steps(game, method)(states, draws)
     steps = Steps(game, method, compiled=True, mapped=True)
-    found, _ = steps(states, draws)
+    compiled, _ = steps(states, draws)
     assert steps.compiled and steps.mapped, steps.fallback_reason
-    close([one.flat() for one in found], [one.flat() for one in eager])
+    close([state.flat() for state in compiled], [state.flat() for state in eager])

@@ -101,13 +101,13 @@ def test_mapped_over_seeds_and_strengths() -> None:
     filter = DiffAugment()
     x = torch.stack([images(), images() + 1])
     noise = [drawn(filter, x[0], seed) for seed in range(2)]
-    stacked = {name: torch.stack([one[name] for one in noise]) for name in noise[0]}
+    stacked = {name: torch.stack([arguments[name] for arguments in noise]) for name in noise[0]}
     strengths = torch.tensor([1.0, 0.4], dtype=torch.float64)
-    looped = torch.stack([filter(*one) for one in zip(x, noise, strengths, strict=True)])
+    looped = torch.stack([filter(*arguments) for arguments in zip(x, noise, strengths, strict=True)])
     torch.testing.assert_close(vmap(filter)(x, stacked, strengths), looped, rtol=0, atol=0)
 
 
-def test_misuse_of_diff_augment() -> None:
+def test_invalid_use_of_diff_augment_is_refused() -> None:
     with pytest.raises(InvalidValue, match=r"^policy: got 'colour'; .*Did you mean 'color'\?"):
         DiffAugment("colour,cutout")
     with pytest.raises(InvalidValue, match="^policy: got 'color,color'; allowed: each name once"):
@@ -150,7 +150,7 @@ def test_several_maps_and_any_filter() -> None:
     assert torch.equal(filter(x, noise, filter.at(None, x.dtype, sure)[0]), 0.75 * noise["noise"])
 
 
-def test_misuse_of_the_adaptation() -> None:
+def test_invalid_use_of_the_adaptation_is_refused() -> None:
     changes: list[tuple[str, Any]] = [("target", 2.0), ("length", 0), ("interval", 0), ("strengths", (0.1, 0.2))]
     for field, value in changes:
         with pytest.raises(InvalidValue, match=f"^{field}: got"):

@@ -1,4 +1,4 @@
-"""Filters against SciPy and closed forms, and a discriminator that sees everything through the same one."""
+"""Filters against SciPy and closed forms; all samples of a discriminator go through the same filter."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pictures(height: int = 12, width: int = 9) -> Tensor:
 
 
 @pytest.mark.parametrize("strength", [0.3, 1.0, 2.5, 4.5])
-def test_blur_is_scipys_with_mirrored_edges(strength: float) -> None:
+def test_blur_equals_scipy_with_mirrored_edges(strength: float) -> None:
     expected = gaussian_filter(pictures().numpy(), (0, 0, strength, strength), mode="reflect", truncate=8)
     torch.testing.assert_close(
         GaussianBlur()(pictures(), {}, strength), torch.from_numpy(expected), rtol=1e-9, atol=1e-12
@@ -38,13 +38,13 @@ def test_blur_is_scipys_with_mirrored_edges(strength: float) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("strength", [0.0, 1e-9, torch.zeros(())])
-def test_no_width_is_no_blur(strength: Any, dtype: torch.dtype) -> None:
+def test_width_zero_changes_nothing(strength: Any, dtype: torch.dtype) -> None:
     same = GaussianBlur()(pictures().to(dtype), {}, strength)
     torch.testing.assert_close(same, pictures().to(dtype), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("strength", [0.5, 2.0, 6.0])
-def test_blur_keeps_brightness_and_takes_contrast(strength: float) -> None:
+def test_blur_keeps_the_mean_and_reduces_the_contrast(strength: float) -> None:
     blurred = GaussianBlur()(pictures(), {}, strength)
     torch.testing.assert_close(blurred.mean((2, 3)), pictures().mean((2, 3)), rtol=0, atol=1e-9)
     assert bool((blurred.var((2, 3)) < pictures().var((2, 3))).all())
@@ -89,15 +89,15 @@ def test_real_and_generated_samples_go_through_the_same_filter(filter: Any, imag
     with torch.no_grad():
         fake, real = generator(batch["latent"].double()), batch["real"].double()
         noise = [{k.rpartition(".")[2]: n for k, n in batch.items() if f"filter.{w}." in k} for w in ("real", "fake")]
-        seen = [filter(x, given, filter.strengths) for x, given in zip((real, fake), noise, strict=True)]
-        scores = [discriminator(x).reshape(-1) for x in seen]
+        filtered = [filter(x, tensors, filter.strengths) for x, tensors in zip((real, fake), noise, strict=True)]
+        scores = [discriminator(x).reshape(-1) for x in filtered]
     losses, _ = game.losses(vectors, buffers, batch)
     torch.testing.assert_close(losses["discriminator"], game.objective.discriminator_loss(*scores))
     torch.testing.assert_close(losses["generator"], game.objective.generator_loss(*scores))
-    assert not torch.equal(seen[0], real)
+    assert not torch.equal(filtered[0], real)
 
 
-def test_real_and_generated_samples_have_noise_of_their_own() -> None:
+def test_real_and_generated_samples_get_independent_noise() -> None:
     game = gan(GaussianSmoothing(0.7))
     batch = drawn(game)[2]
     first, second = batch["filter.real.noise"], batch["filter.fake.noise"]
@@ -109,14 +109,14 @@ def test_real_and_generated_samples_have_noise_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(("filter", "images"), [(GaussianSmoothing(0.0), False), (GaussianBlur(0.0), True)])
-def test_strength_zero_is_no_filter(filter: Any, images: bool) -> None:
+def test_strength_zero_changes_nothing(filter: Any, images: bool) -> None:
     plain, filtered = gan(images=images, penalties=R1()), gan(filter, images, penalties=R1())
     vectors, buffers, batch = drawn(filtered)
     expected = plain.losses(vectors, buffers, batch)
     torch.testing.assert_close(filtered.losses(vectors, buffers, batch), expected, rtol=0, atol=0)
 
 
-def test_penalties_look_at_the_filtered_discriminator() -> None:
+def test_penalties_are_computed_through_the_filter() -> None:
     """Of D(x) = ⟨w, x⟩ seen through x ↦ K x Kᵀ, the slope is K w Kᵀ and not w."""
     linear = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
     weights = [gan(GaussianBlur(1.3), True, linear, penalties=p) for p in ((), R1(2.0))]
@@ -131,10 +131,10 @@ def test_several_strengths_are_averaged() -> None:
     settings: dict[str, Any] = {"penalties": GradientPenalty(2.0), "objective": "relativistic"}
     several = gan(GaussianSmoothing((0.1, 0.5, 1.5)), **settings)
     vectors, buffers, batch = drawn(several)
-    each = [gan(GaussianSmoothing(s), **settings).losses(vectors, buffers, batch)[0] for s in (0.1, 0.5, 1.5)]
-    found, _ = several.losses(vectors, buffers, batch)
+    single = [gan(GaussianSmoothing(s), **settings).losses(vectors, buffers, batch)[0] for s in (0.1, 0.5, 1.5)]
+    losses, _ = several.losses(vectors, buffers, batch)
     for name in several.players:
-        torch.testing.assert_close(found[name], sum(one[name] for one in each) / 3)
+        torch.testing.assert_close(losses[name], sum(values[name] for values in single) / 3)
     assert list(several.losses(vectors, buffers, batch, ("generator",))[0]) == ["generator"]
 
 
@@ -149,17 +149,17 @@ def test_a_schedule_reads_the_step() -> None:
         game.losses(vectors, buffers, batch)
 
 
-def test_training_hands_the_step_to_the_filter() -> None:
+def test_training_evaluates_the_filters_schedule_at_the_current_step() -> None:
     """A step at t = 4 is one with the strength that the schedule has there."""
     play = methods.alternating("sgd")
-    found = []
+    vectors = []
     for strength in (Linear(2.0, 0.0, 8), 1.0):
         game = gan(GaussianSmoothing(strength))
         generator = torch.Generator().manual_seed(0)
         state = replace(play.initial(game, generator), t=torch.tensor(4))
-        one = draw(game, play, state, generator)
-        found.append(play.step(game, state, one.batches, one.noise)[0].vectors)
-    torch.testing.assert_close(*found)
+        drawn_batches = draw(game, play, state, generator)
+        vectors.append(play.step(game, state, drawn_batches.batches, drawn_batches.noise)[0].vectors)
+    torch.testing.assert_close(*vectors)
 
 
 def test_blur_is_for_images_alone() -> None:
@@ -178,7 +178,7 @@ def test_strengths_are_finite_and_not_negative(member: Any, strengths: Any) -> N
     ("filter", "images"),
     [(GaussianSmoothing((0.5, Linear(1.0, 0.0, 3))), False), (GaussianBlur(Linear(1.0, 0.0, 3)), True)],
 )
-def test_mapped_and_traced_is_the_loop(filter: Any, images: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mapped_and_traced_steps_equal_the_loop(filter: Any, images: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "detente.training.inductor.compile_graph", lambda graph, example: graph
     )  # inductor takes seconds a graph
@@ -191,9 +191,9 @@ def test_mapped_and_traced_is_the_loop(filter: Any, images: bool, monkeypatch: p
             states.append(replace(play.initial(game, generator), t=torch.tensor(seed + 1)))
             draws.append([draw(game, play, states[-1], generator)])
         steps = Steps(game, play, **how)
-        done, _ = steps(states, draws)
+        final, _ = steps(states, draws)
         assert steps.fallback_reason == ""
-        return [state.flat() for state in done]
+        return [state.flat() for state in final]
 
     eager = after()
     for how in ({"mapped": True}, {"compiled": True, "mapped": True}):

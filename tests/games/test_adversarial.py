@@ -1,4 +1,4 @@
-"""What the adversarial game refuses of the modules it is given."""
+"""Modules and objectives of the adversarial game, and modules that it refuses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from detente.training.stepper import Stepper
 
 
 class Checkpointed(nn.Module):
-    """A module that forgets what is within it and computes it again in the backward pass."""
+    """A module that recomputes its intermediate values in the backward pass."""
 
     def __init__(self, reentrant: bool) -> None:
         super().__init__()
@@ -29,24 +29,24 @@ class Checkpointed(nn.Module):
 
 
 @pytest.mark.parametrize("reentrant", [False, pytest.param(True, marks=pytest.mark.filterwarnings("ignore:None of"))])
-def test_gradient_checkpointing_is_refused_where_it_would_go_wrong_silently(reentrant: bool) -> None:
+def test_gradient_checkpointing_is_refused_where_it_would_give_wrong_gradients(reentrant: bool) -> None:
     with pytest.raises(InvalidValue, match="checkpointing"):
         Adversarial(Checkpointed(reentrant), nn.Linear(2, 1), torch.randn(8, 2), 3, batch=4)
 
 
-def test_a_game_may_have_attributes_of_its_own_called_settings_and_memo() -> None:
+def test_a_subclass_may_have_attributes_named_settings_and_memo() -> None:
     class Own(Adversarial):
         settings, memo = {"anything": 1}, "of the user's"
 
-    made = Own(nn.Linear(2, 2), nn.Linear(2, 1), torch.rand(16, 2), latent=2, batch=8)
+    game = Own(nn.Linear(2, 2), nn.Linear(2, 1), torch.rand(16, 2), latent=2, batch=8)
     choices: tuple[dict[str, Any], ...] = ({}, {"precision": "bfloat16"}, {"accumulate": 2})
     for options in choices:
         for method in (methods.consensus(), methods.alternating_shared_batch()):
-            Stepper(made, method, **options).step()
+            Stepper(game, method, **options).step()
 
 
-def test_a_zero_sum_objective_may_have_a_generator_loss_of_its_own() -> None:
-    """With both players requested, −L shares a graph with L; a subclass that overrides the loss must be heard."""
+def test_a_zero_sum_objective_may_override_the_generator_loss() -> None:
+    """With both players requested, −L shares a graph with L; the loss of a subclass that overrides it must be used."""
 
     @dataclass(frozen=True)
     class Doubled(Minimax):

@@ -29,7 +29,7 @@ from detente.training.step import Steps, draw
 
 @pytest.fixture(autouse=True)
 def _no_checks() -> Iterator[None]:
-    """Failing GANs are the subject here, so nothing warns of them."""
+    """Switch the checks off: these tests use failing GANs on purpose."""
     with off():
         yield
 
@@ -85,15 +85,15 @@ def test_the_bounds_of_a_generator_become_those_of_the_data() -> None:
 
 
 @pytest.mark.parametrize("last", [nn.Sigmoid, nn.Tanh])
-def test_the_discriminator_sees_numbers_around_zero_whatever_the_bounds(last: type[nn.Module]) -> None:
+def test_the_discriminators_input_is_centred_for_any_bounds(last: type[nn.Module]) -> None:
     maker = nn.Sequential(nn.Linear(3, 8), nn.LeakyReLU(), nn.Linear(8, 2), last())
     game = changed(gan(generator=maker), rescale=True)
     assert isinstance(game, Adversarial)
     units = units_of(game.modules["discriminator"])
     assert units is not None
-    seen = units.standard(data())
-    torch.testing.assert_close(seen.amin(0), torch.tensor([-1.0, -1.0]), rtol=0, atol=0.05)
-    torch.testing.assert_close(seen.amax(0), torch.tensor([1.0, 1.0]), rtol=0, atol=0.05)
+    scaled = units.standard(data())
+    torch.testing.assert_close(scaled.amin(0), torch.tensor([-1.0, -1.0]), rtol=0, atol=0.05)
+    torch.testing.assert_close(scaled.amax(0), torch.tensor([1.0, 1.0]), rtol=0, atol=0.05)
 
 
 def test_the_reachable_range() -> None:
@@ -111,11 +111,11 @@ def test_penalties_are_taken_in_standard_units() -> None:
     vectors, buffers = expected_game.initial(point)
     batch = expected_game.draw(torch.Generator().manual_seed(1))
     expected, _ = expected_game.losses(vectors, buffers, batch)
-    own = game.initial(torch.Generator().manual_seed(0))[1]
+    own_buffers = game.initial(torch.Generator().manual_seed(0))[1]
     batch["real"] = data().mean(0) + data().std(0) * batch["real"]
-    found, _ = game.losses(vectors, own, batch)
-    torch.testing.assert_close(found["discriminator"], expected["discriminator"], rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(found["generator"], expected["generator"], rtol=1e-3, atol=1e-3)
+    losses, _ = game.losses(vectors, own_buffers, batch)
+    torch.testing.assert_close(losses["discriminator"], expected["discriminator"], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(losses["generator"], expected["generator"], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_changed_game_is_resumed_exactly(make: Any, settings: dict[str, Any]) 
         assert torch.equal(whole.vectors[player], resumed.vectors[player])
 
 
-def test_the_users_game_and_modules_stay() -> None:
+def test_the_users_game_and_modules_do_not_change() -> None:
     module = discriminator()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     game = gan(discriminator=module)
@@ -153,7 +153,7 @@ def test_the_users_game_and_modules_stay() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"separate": True}, {"separate": True, "rescale": True}, {"shuffle": True}])
-def test_samples_of_another_name_in_batches_of_ones_own(settings: dict[str, Any]) -> None:
+def test_changes_apply_to_samples_under_another_name_in_custom_batches(settings: dict[str, Any]) -> None:
     class Items(torch.utils.data.Dataset):
         def __len__(self) -> int:
             return 64
@@ -178,7 +178,7 @@ def test_samples_of_another_name_in_batches_of_ones_own(settings: dict[str, Any]
     assert (first.sort().values.tolist() == list(range(8))) != ("shuffle" in settings)
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_impossible_changes_are_refused() -> None:
     with pytest.raises(InvalidValue, match="shuffle"):
         changed(networks(), shuffle=True)
     with pytest.raises(InvalidValue, match="game"):
@@ -206,7 +206,7 @@ def test_games_are_nested_on_the_command_line() -> None:
     assert again.game.penalties == (R1(0.5),)  # pyright: ignore
 
 
-def test_methods_have_betas_and_clip() -> None:
+def test_methods_take_betas_and_clip() -> None:
     game = networks()
     method = methods.averaged(learning_rate={"judge": 1e-3, "maker": 1e-4}, betas=(0.0, 0.9), clip=1.0)
     assert method.optimizer["judge"].optimizer.betas == (0.0, 0.9)  # pyright: ignore

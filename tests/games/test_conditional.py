@@ -1,4 +1,4 @@
-"""The conditional game: what each module is told, labels asked for, what is refused, all ways of carrying it out."""
+"""The conditional game: labels of each module, requested labels, refusals, mapped and traced steps."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def start(play: Conditional, seed: int = 0) -> tuple[Any, Any, Any]:
     return vectors, buffers, play.draw(generator)
 
 
-def test_every_sample_is_scored_beside_its_own_label() -> None:
+def test_every_sample_is_scored_with_its_own_label() -> None:
     play = game()
     generator, discriminator = networks()
     vectors, buffers, batch = start(play)
@@ -81,32 +81,32 @@ def test_labels_change_the_game() -> None:
 
 
 @pytest.mark.parametrize("fixed", [False, True])
-def test_labels_are_asked_for_uniformly_from_the_generator_alone(fixed: bool) -> None:
+def test_requested_labels_are_uniform_and_depend_only_on_the_generator(fixed: bool) -> None:
     play = game(fixed_latents=fixed)
     before = torch.get_rng_state()
     first, again = (play.draw(torch.Generator().manual_seed(3)) for _ in range(2))
     torch.testing.assert_close(first, again, rtol=0, atol=0)
     assert torch.equal(torch.get_rng_state(), before)
     generator = torch.Generator().manual_seed(0)
-    asked = torch.cat([play.draw(generator)["fake_label"] for _ in range(1500)])
-    counts = asked.bincount(minlength=CLASSES)
+    labels = torch.cat([play.draw(generator)["fake_label"] for _ in range(1500)])
+    counts = labels.bincount(minlength=CLASSES)
     assert len(counts) == CLASSES
-    assert (counts / len(asked) - 1 / CLASSES).abs().max() < 0.03  # five standard deviations
-    assert asked.dtype == torch.int64
+    assert (counts / len(labels) - 1 / CLASSES).abs().max() < 0.03  # five standard deviations
+    assert labels.dtype == torch.int64
 
 
-def test_labels_that_no_sample_has_are_not_asked_for() -> None:
+def test_labels_without_samples_are_never_requested() -> None:
     images, labels = labelled().arrays
     assert labels is not None
     play = game(data=Arrays(images[labels != 1], labels[labels != 1]))
     generator = torch.Generator().manual_seed(0)
-    asked = torch.cat([play.draw(generator)["fake_label"] for _ in range(300)])
-    counts = asked.bincount(minlength=CLASSES)
-    assert counts[1] == 0 and (counts[[0, 2]] / len(asked) - 0.5).abs().max() < 0.08  # five standard deviations
+    requested = torch.cat([play.draw(generator)["fake_label"] for _ in range(300)])
+    counts = requested.bincount(minlength=CLASSES)
+    assert counts[1] == 0 and (counts[[0, 2]] / len(requested) - 0.5).abs().max() < 0.08  # five standard deviations
     vectors, buffers, _ = start(play)
     state, samples = State(torch.zeros((), dtype=torch.int64), vectors, buffers), torch.zeros(2, 1, SIZE, SIZE).double()
-    each = [play.scores(state, samples, torch.full((2,), label)) for label in (0, 2)]
-    torch.testing.assert_close(play.scores(state, samples), torch.stack(each).mean(0))
+    scores = [play.scores(state, samples, torch.full((2,), label)) for label in (0, 2)]
+    torch.testing.assert_close(play.scores(state, samples), torch.stack(scores).mean(0))
 
 
 def test_real_samples_keep_their_labels() -> None:
@@ -118,7 +118,7 @@ def test_real_samples_keep_their_labels() -> None:
         assert labels[row] == label
 
 
-def test_a_penalty_looks_beside_the_labels_of_the_real_samples() -> None:
+def test_a_penalty_uses_the_labels_of_the_real_samples() -> None:
     _, discriminator = networks()
     for penalty in (GradientPenalty(1.0), R1(2.0), R2(2.0)):
         play, without = game(penalties=penalty), game()
@@ -152,7 +152,7 @@ def test_the_field_is_exact_between_the_players() -> None:
     vectors, buffers, batch = start(play)
     dense = jacobian(play, vectors, buffers, batch)
     sizes = [len(vectors[name]) for name in play.players]
-    step, ends = 1e-6, []
+    step, fields = 1e-6, []
     direction = torch.randn(sum(sizes), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     for sign in (1, -1):
         moved = {
@@ -160,12 +160,12 @@ def test_the_field_is_exact_between_the_players() -> None:
             for name, part in zip(play.players, direction.split(sizes), strict=True)
         }
         field = vector_field(play, moved, buffers, batch).field
-        ends.append(torch.cat([field[name] for name in play.players]))
-    torch.testing.assert_close(dense @ direction, (ends[0] - ends[1]) / (2 * step), atol=1e-6, rtol=1e-5)
+        fields.append(torch.cat([field[name] for name in play.players]))
+    torch.testing.assert_close(dense @ direction, (fields[0] - fields[1]) / (2 * step), atol=1e-6, rtol=1e-5)
     assert dense[: sizes[0], sizes[0] :].abs().max() > 0 and dense[sizes[0] :, : sizes[0]].abs().max() > 0
 
 
-def test_samples_of_labels_asked_for() -> None:
+def test_samples_can_be_generated_for_requested_labels() -> None:
     play = game()
     state = methods.simultaneous().initial(play, torch.Generator().manual_seed(0))
     latents, labels = torch.randn(600, LATENT), torch.arange(600) % CLASSES
@@ -175,8 +175,8 @@ def test_samples_of_labels_asked_for() -> None:
     torch.testing.assert_close(play.generate(state, latents, labels), expected)
     scores = play.scores(state, expected[:5], labels[:5])
     torch.testing.assert_close(scores, discriminator(expected[:5], labels[:5]).detach())
-    every = [discriminator(expected[:5], torch.full((5,), label)).detach() for label in range(CLASSES)]
-    torch.testing.assert_close(play.scores(state, expected[:5]), torch.stack(every).mean(0))
+    scores_by_label = [discriminator(expected[:5], torch.full((5,), label)).detach() for label in range(CLASSES)]
+    torch.testing.assert_close(play.scores(state, expected[:5]), torch.stack(scores_by_label).mean(0))
     first, again = (play.sample(state, 7, torch.Generator().manual_seed(4)) for _ in range(2))
     assert first.shape == (7, 1, SIZE, SIZE) and torch.equal(first, again)
 
@@ -203,7 +203,7 @@ METHODS = {
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_mapped_and_traced_are_eager(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mapped_and_traced_steps_equal_eager_ones(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "detente.training.inductor.compile_graph", lambda graph, example: graph
     )  # what is traced is taken as it is
@@ -264,7 +264,7 @@ def test_modules_that_take_no_label_are_refused() -> None:
         Conditional(nn.Linear(2, 16), networks()[1], labelled(), LATENT, batch=4)
 
 
-def test_the_whole_set_has_labels_and_its_losses_are_still_no_finite_sums() -> None:
+def test_losses_over_the_whole_labelled_set_are_not_finite_sums() -> None:
     play = game(fixed_latents=True)
     parts = list(play.parts(5))
     assert [len(part["fake_label"]) for part in parts] == [5, 5, 2]
@@ -275,7 +275,7 @@ def test_the_whole_set_has_labels_and_its_losses_are_still_no_finite_sums() -> N
         methods.svrg().check(play)
 
 
-def test_an_adversarial_game_is_told_nothing() -> None:
+def test_an_unconditional_game_gets_no_labels() -> None:
     plain: list[tuple[Tensor, ...]] = []
 
     class Listening(nn.Module):

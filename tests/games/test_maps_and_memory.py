@@ -1,4 +1,4 @@
-"""GANs whose discriminators return maps or lists, whose numbers follow schedules, and whose parts remember."""
+"""GANs with discriminators that return maps or lists, scheduled settings, and memory."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def point(game: Adversarial) -> tuple[Any, Any, dict[str, Tensor]]:
 
 
 @pytest.mark.parametrize("discriminator", [Patches, Scales])
-def test_losses_of_maps_and_lists(discriminator: type[nn.Module]) -> None:
+def test_losses_of_maps_and_lists_equal_the_written_formula(discriminator: type[nn.Module]) -> None:
     game = image_gan(discriminator, objective="hinge", penalties=R1(0.3))
     vectors, buffers, batch = point(game)
     generator, judge = game.modules["generator"], game.modules["discriminator"]
@@ -97,7 +97,7 @@ def test_losses_of_maps_and_lists(discriminator: type[nn.Module]) -> None:
     torch.testing.assert_close(game.scores(state, batch["real"]), scores.detach())
 
 
-def test_lists_in_consensus_mapped_and_in_the_second_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_consensus_with_lists_of_scores_equals_the_loop_when_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "detente.training.inductor.compile_graph", lambda graph, example: graph
     )  # inductor takes seconds a graph
@@ -113,14 +113,14 @@ def test_lists_in_consensus_mapped_and_in_the_second_order(monkeypatch: pytest.M
             states.append(play.initial(game, generator))
             draws.append([draw(game, play, states[-1], generator)])
         steps = Steps(game, play, **how)
-        found = [state.flat() for state in steps(states, draws)[0]]
+        final = [state.flat() for state in steps(states, draws)[0]]
         assert steps.fallback_reason == ""
-        return found
+        return final
 
     torch.testing.assert_close(after(mapped=True), after(), rtol=1e-9, atol=1e-11)
 
 
-def test_outputs_that_are_no_scores_are_refused() -> None:
+def test_invalid_score_outputs_are_refused() -> None:
     class Wrong(nn.Module):
         def __init__(self, kind: str) -> None:
             super().__init__()
@@ -150,7 +150,7 @@ def test_a_sigmoid_on_the_second_map_is_found() -> None:
         image_gan(Squashed)
 
 
-def test_numbers_on_schedules_read_the_step() -> None:
+def test_schedules_are_evaluated_at_the_current_step() -> None:
     numbers: list[Any] = [Linear(0.5, 1.0, 10), Linear(0.0, 8.0, 10)]
     game = point_gan(objective=LabelSmoothing(numbers[0]), penalties=[R1(numbers[1]), Lazy(R1(1.0), 3)])
     assert game.scheduled
@@ -158,15 +158,15 @@ def test_numbers_on_schedules_read_the_step() -> None:
     for t in (0, 4, 6):
         penalties = [R1(0.8 * t), R1(3.0 if t % 3 == 0 else 0.0)]
         plain = point_gan(objective=LabelSmoothing(0.5 + 0.05 * t), penalties=penalties)
-        found = game.losses(vectors, buffers, {**batch, "t": torch.tensor(t)})[0]
-        torch.testing.assert_close(found, plain.losses(vectors, buffers, batch)[0])
+        losses = game.losses(vectors, buffers, {**batch, "t": torch.tensor(t)})[0]
+        torch.testing.assert_close(losses, plain.losses(vectors, buffers, batch)[0])
     with pytest.raises(InvalidValue, match="^batch: .*'t', since a setting of the game is a schedule"):
         game.losses(vectors, buffers, batch)
     stepper = Stepper(game, methods.extragradient())
     stepper.step()
 
 
-def test_le_cam_in_a_hand_written_loop() -> None:
+def test_le_cam_equals_a_hand_written_loop() -> None:
     """Alternating SGD; the anchors change only in the discriminator's turns, and its term uses earlier ones."""
     game = point_gan(objective="hinge", penalties=LeCam(0.5, decay=0.8))
     play, generator = methods.alternating("sgd", 0.05), torch.Generator().manual_seed(0)
@@ -220,15 +220,15 @@ def test_the_adaptive_strength_in_training_and_after_a_resume() -> None:
     vectors, buffers, batch = point(game)
     memory = {"filter.augmentation": torch.tensor([0.25, 0.0, 0.0, 0.0]).double()}
     fixed = image_gan(Patches, filter=DiffAugment(strengths=0.25))
-    found = game.losses(vectors, {**buffers, "memory": memory}, batch)[0]
-    torch.testing.assert_close(found, fixed.losses(vectors, buffers, batch)[0])
+    losses = game.losses(vectors, {**buffers, "memory": memory}, batch)[0]
+    torch.testing.assert_close(losses, fixed.losses(vectors, buffers, batch)[0])
 
 
 @pytest.mark.parametrize(
     ("method", "how"),
     [("consensus", {"mapped": True}), ("alternating", {"mapped": True}), ("alternating", {"compiled": True})],
 )
-def test_memory_mapped_and_traced_is_the_loop(
+def test_mapped_and_traced_steps_with_memory_equal_the_loop(
     method: str, how: dict[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -247,9 +247,9 @@ def test_memory_mapped_and_traced_is_the_loop(
             states.append(play.step(game, state, drawn.batches, drawn.noise)[0])  # from here on there are anchors
             draws.append([draw(game, play, states[-1], generator)])
         steps = Steps(game, play, **how)
-        found = [state.flat() for state in steps(states, draws)[0]]
+        final = [state.flat() for state in steps(states, draws)[0]]
         assert steps.fallback_reason == ""
-        return found
+        return final
 
     eager = after()
     assert all(float(state["buffers/memory/penalty0.anchors"][2]) > 0.3 for state in eager)
@@ -289,7 +289,7 @@ def test_penalties_of_scores_need_no_second_derivative() -> None:
         Stepper(Adversarial(MLP(3, 2, 4, 1), Judge(), points, 3, batch=4, penalties=R1()), methods.alternating()).step()
 
 
-def test_hinge_is_still_one_number_to_the_last_bit() -> None:
+def test_a_list_of_one_score_equals_a_plain_score_bit_for_bit() -> None:
     """A score in a list of one is the plain discriminator: losses, gradients and buffers."""
 
     class Listed(nn.Module):
@@ -306,10 +306,10 @@ def test_hinge_is_still_one_number_to_the_last_bit() -> None:
         generator = MLP(3, 2, 4, 1).double()
         listed = Adversarial(generator, Listed().double(), plain.data, 3, Hinge(), R1(), batch=4)
     vectors, buffers, batch = point(plain)
-    found = [autodiff.vector_field(game, vectors, buffers, batch) for game in (plain, listed)]
+    evaluations = [autodiff.vector_field(game, vectors, buffers, batch) for game in (plain, listed)]
     for name in plain.players:
-        assert torch.equal(found[0].field[name], found[1].field[name])
-        assert torch.equal(found[0].losses[name], found[1].losses[name])
+        assert torch.equal(evaluations[0].field[name], evaluations[1].field[name])
+        assert torch.equal(evaluations[0].losses[name], evaluations[1].losses[name])
 
 
 @pytest.mark.filterwarnings("ignore:data scale")  # as the set-up deserves
@@ -334,15 +334,15 @@ def test_le_cam_reads_the_scores_of_the_batch() -> None:
     ).flatten()
     real = game.modules["discriminator"](real, batch["label"]).flatten()
     expected = 2 * (relu(real + 0.4).square().mean() + relu(0.6 - fake).square().mean())
-    found = game.losses(vectors, {**buffers, "memory": {"penalty0.anchors": anchors}}, batch)[0]["discriminator"]
-    torch.testing.assert_close(found - plain.losses(vectors, buffers, batch)[0]["discriminator"], expected)
+    loss = game.losses(vectors, {**buffers, "memory": {"penalty0.anchors": anchors}}, batch)[0]["discriminator"]
+    torch.testing.assert_close(loss - plain.losses(vectors, buffers, batch)[0]["discriminator"], expected)
 
 
-def test_anchors_of_a_batch_in_parts_are_those_of_the_batch() -> None:
+def test_anchors_with_gradient_accumulation_equal_those_of_the_whole_batch() -> None:
     game = point_gan(penalties=LeCam(0.5))
     vectors, buffers, batch = point(game)
     buffers = {**buffers, "memory": {"penalty0.anchors": torch.tensor([0.3, -0.2, 0.5]).double()}}
     in_parts = game.with_settings(EvaluationSettings(accumulate=2))
-    found = [autodiff.vector_field(one, vectors, buffers, batch) for one in (in_parts, game)]
-    torch.testing.assert_close(found[0].buffers["memory"], found[1].buffers["memory"])
-    torch.testing.assert_close(found[0].field, found[1].field)
+    evaluations = [autodiff.vector_field(variant, vectors, buffers, batch) for variant in (in_parts, game)]
+    torch.testing.assert_close(evaluations[0].buffers["memory"], evaluations[1].buffers["memory"])
+    torch.testing.assert_close(evaluations[0].field, evaluations[1].field)

@@ -104,17 +104,17 @@ class Properties(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.one, self.other = nn.Linear(4, 4), nn.Linear(4, 4)
-        self.other.weight = self.one.weight
+        self.first, self.other = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.other.weight = self.first.weight
         self.normed, self.size = nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), 7
         self.numbers = nn.ParameterList([torch.ones(2)])
 
     @property
     def twice(self) -> Tensor:
-        return 2 * self.one.bias
+        return 2 * self.first.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.one(x) + self.other(x)
+        return self.first(x) + self.other(x)
 
 
 @pytest.mark.parametrize("name", ["tied", "parametrized", "property", "list"])
@@ -144,7 +144,7 @@ def test_tensors_of_a_player_are_those_of_the_current_point(name: str) -> None:
         torch.testing.assert_close(stepper.modules()["first"].state_dict()[key], tensor, rtol=1e-10, atol=1e-12)
 
 
-def test_factories_start_anew_for_each_seed_and_modules_do_not() -> None:
+def test_factories_give_new_parameters_for_each_seed_and_modules_do_not() -> None:
     game = Networks({"first": first, "second": second()}, losses, DATA)
     starts = [game.initial(torch.Generator().manual_seed(seed))[0] for seed in (0, 1, 0)]
     assert not torch.equal(starts[0]["first"], starts[1]["first"])
@@ -152,14 +152,16 @@ def test_factories_start_anew_for_each_seed_and_modules_do_not() -> None:
 
 
 def test_the_users_modules_do_not_change() -> None:
-    mine = players(first=nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)))
+    modules = players(first=nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)))
     helper = nn.BatchNorm1d(4)
-    states = copy.deepcopy([module.state_dict() for module in (*mine.values(), helper)])
-    game = Networks(mine, lambda net, batch: {**losses(net, {"x": net.look(batch["x"])}, X)}, DATA, 8, {"look": helper})
+    states = copy.deepcopy([module.state_dict() for module in (*modules.values(), helper)])
+    game = Networks(
+        modules, lambda net, batch: {**losses(net, {"x": net.look(batch["x"])}, X)}, DATA, 8, {"look": helper}
+    )
     stepper = Stepper(game, methods.alternating())
     for _ in range(3):
         stepper.step()
-    for module, state in zip((*mine.values(), helper), states, strict=True):
+    for module, state in zip((*modules.values(), helper), states, strict=True):
         assert module.training and all(torch.equal(module.state_dict()[name], state[name]) for name in state)
     stepper.modules()["first"][0].weight.data.zero_()
     assert float(stepper.state.vectors["first"].abs().sum()) > 0
@@ -200,7 +202,7 @@ def test_multipliers_stay_feasible_by_projection() -> None:
     torch.testing.assert_close(stepper.modules()["multipliers"], torch.tensor([2.0, 0.0]), rtol=1e-3, atol=1e-3)
 
 
-def test_sides_move_as_one_player_and_name_the_terms_of_their_members() -> None:
+def test_sides_move_as_one_player_and_report_the_terms_of_their_members() -> None:
     four = {"forth": first(), "back": first(), "judge": second(), "weights": torch.ones(2)}
 
     def losses(net: Any, batch: Any, t: Tensor) -> dict[str, Any]:
@@ -249,7 +251,7 @@ def test_memory_of_the_losses_passes_from_step_to_step() -> None:
 # ---- Terms ---------------------------------------------------------------------------------------------------------
 
 
-def test_functions_are_called_only_when_their_player_moves() -> None:
+def test_loss_terms_given_as_functions_are_called_only_when_their_player_moves() -> None:
     called: Counter[str] = Counter()
 
     def losses(net: Any, batch: Any, t: Tensor) -> dict[str, Any]:
@@ -283,7 +285,7 @@ def test_terms_are_in_the_statistics_of_every_method(name: str) -> None:
     torch.testing.assert_close(info.losses["first"], sum(info.terms["first"].values()))
 
 
-def test_the_step_is_an_argument_and_a_player_may_play_later() -> None:
+def test_losses_may_take_the_step_and_a_player_may_join_later() -> None:
     def later(net: Any, batch: Any, t: Tensor) -> dict[str, Any]:
         y = net.first(batch["x"])
         near = {"near": mse_loss(y, batch["x"]), "weight": 0.1 * t}
@@ -305,7 +307,7 @@ def test_the_step_is_an_argument_and_a_player_may_play_later() -> None:
 # ---- Samples -------------------------------------------------------------------------------------------------------
 
 
-def test_samples_are_what_the_game_shows_in_evaluation_mode() -> None:
+def test_samples_are_generated_in_evaluation_mode() -> None:
     def show(net: Any, batch: Any) -> dict[str, Tensor]:
         return {"outputs": net.first(batch["x"]), "inputs": batch["x"]}
 
@@ -330,7 +332,7 @@ def test_samples_are_what_the_game_shows_in_evaluation_mode() -> None:
 # ---- Settings of evaluation ----------------------------------------------------------------------------------------
 
 
-def test_accumulated_gradients_are_those_of_the_whole_batch() -> None:
+def test_accumulated_gradients_equal_those_of_the_whole_batch() -> None:
     game = Networks({name: module.double() for name, module in players().items()}, losses, {"x": X.double()}, batch=8)
     whole, parts = (Stepper(game, methods.alternating(), accumulate=count) for count in (1, 3))
     for _ in range(3):
@@ -361,7 +363,7 @@ def test_bfloat16_and_channels_last() -> None:
     assert float(results[0].losses["second"]) != float(results[2].losses["second"])
 
 
-def test_steps_that_cannot_be_traced_say_why_and_run_eagerly() -> None:
+def test_steps_that_cannot_be_traced_run_eagerly_and_give_the_reason() -> None:
     def branching(net: Any, batch: Any, t: Tensor) -> dict[str, Any]:
         y = net.first(batch["x"])
         return {"first": y.square().mean() if y.mean() > 0 else y.abs().mean()}
@@ -534,7 +536,7 @@ REFUSED: dict[str, tuple[Callable[[], Networks], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_mistakes_are_refused_in_one_line_that_names_them(name: str) -> None:
+def test_invalid_games_give_one_line_errors(name: str) -> None:
     build, pattern = REFUSED[name]
     with pytest.raises(InvalidValue, match=pattern) as caught:
         build()
@@ -543,7 +545,7 @@ def test_mistakes_are_refused_in_one_line_that_names_them(name: str) -> None:
         assert caught.value.__cause__ is not None, "the original exception, with its traceback"
 
 
-def test_an_error_at_a_later_step_is_one_line_too() -> None:
+def test_an_error_at_a_later_step_gives_a_one_line_message() -> None:
     def failing(net: Any, x: Tensor) -> Any:
         return net.first(x).view(4, 4).mean()
 

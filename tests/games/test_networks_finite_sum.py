@@ -33,7 +33,7 @@ def players() -> dict[str, Any]:
     return {"model": lambda: nn.Linear(3, 1).double(), "judge": lambda: nn.Linear(1, 1).double()}
 
 
-def test_the_mean_over_the_parts_is_the_field_of_the_whole_set() -> None:
+def test_the_mean_over_the_parts_equals_the_field_of_the_whole_set() -> None:
     game = Networks(players(), losses, SAMPLES, batch=8, finite_sum=True)
     assert game.size == 50 and [len(part["x"]) for part in game.parts()] == [8] * 6 + [2]
     vectors, buffers = game.initial(torch.Generator().manual_seed(0))
@@ -45,12 +45,12 @@ def test_the_mean_over_the_parts_is_the_field_of_the_whole_set() -> None:
 
 
 @pytest.mark.parametrize("method", [methods.svrg(), methods.svre(), methods.full_batch()])
-def test_variance_reduced_methods_play(method: Any) -> None:
+def test_variance_reduced_methods_train(method: Any) -> None:
     stepper = Stepper(Networks(players(), losses, SAMPLES, batch=8, finite_sum=True), method)
     assert bool(stepper.step().finite) and bool(stepper.step().finite)
 
 
-def test_what_is_no_finite_sum_is_refused() -> None:
+def test_losses_that_are_not_finite_sums_are_refused() -> None:
     with pytest.raises(InvalidValue, match="finite_sum=True"):
         Stepper(Networks(players(), losses, SAMPLES, batch=8), methods.svrg())
     with pytest.raises(InvalidValue, match="stored set"):

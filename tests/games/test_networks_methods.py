@@ -1,4 +1,4 @@
-"""Every method on games of networks: the same bits as `Adversarial`, and right second derivatives."""
+"""Every method on games of networks: the same bits as `Adversarial`, and exact second derivatives."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ PLAYED = [
 
 
 @pytest.mark.parametrize(("name", "norm"), PLAYED)
-def test_a_gan_as_networks_gives_the_same_bits(name: str, norm: bool) -> None:
+def test_a_gan_as_networks_equals_adversarial_bit_for_bit(name: str, norm: bool) -> None:
     gan, networks = pair(norm)
     results, refusals = [], []
     for game in (gan, networks):
@@ -78,7 +78,7 @@ def test_a_gan_as_networks_gives_the_same_bits(name: str, norm: bool) -> None:
 
 
 class Plain(Game):
-    """The games of `CASES`, written as a game of vectors, with torch's own functions and no module of ours."""
+    """The games of `CASES`, written as a game of vectors, with torch's own functions and no module of détente."""
 
     def __init__(self, networks: Networks, losses: Callable[..., dict[str, Tensor]]) -> None:
         self.networks, self.functions, self.batch = networks, losses, 4
@@ -166,7 +166,7 @@ def games(norm: bool) -> tuple[Networks, Plain]:
 
 
 @pytest.mark.parametrize("norm", [False, True], ids=["plain", "batch norm"])
-def test_field_jacobian_and_consensus_are_those_of_the_game_of_vectors(norm: bool) -> None:
+def test_field_jacobian_and_consensus_equal_those_of_the_game_of_vectors(norm: bool) -> None:
     """No player's output is cut from the graph, and torch's fused layers have right third derivatives."""
     networks, plain = games(norm)
     generator = torch.Generator().manual_seed(0)
@@ -179,12 +179,12 @@ def test_field_jacobian_and_consensus_are_those_of_the_game_of_vectors(norm: boo
     start = len(vectors["first"])
     assert second[:start, start:].abs().max() > 1e-3 and second[start:, :start].abs().max() > 1e-3
     field = Consensus(2.0)
-    (one, _), (other, _) = (field(g, vectors, buffers, batch, {}, g.players) for g in (networks, plain))
-    torch.testing.assert_close(one.field, other.field, rtol=1e-8, atol=1e-10)
+    (actual, _), (expected, _) = (field(g, vectors, buffers, batch, {}, g.players) for g in (networks, plain))
+    torch.testing.assert_close(actual.field, expected.field, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", ["simultaneous", "alternating", "consensus", "extragradient", "symplectic_adjustment"])
-def test_methods_of_any_players_play_the_game_as_the_game_of_vectors(name: str) -> None:
+def test_methods_for_any_players_equal_those_on_the_game_of_vectors(name: str) -> None:
     steppers = [Stepper(game, methods.names()[name]()) for game in games(False)]
     for _ in range(4):
         for stepper in steppers:
@@ -194,7 +194,7 @@ def test_methods_of_any_players_play_the_game_as_the_game_of_vectors(name: str) 
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # inductor's own
-def test_mapped_and_compiled_steps_are_the_eager_ones() -> None:
+def test_mapped_and_compiled_steps_equal_eager_ones() -> None:
     from detente.optimizers.adam import Adam
     from detente.schemes.alternating import Alternating
     from detente.training.step import Steps, draw

@@ -98,10 +98,10 @@ def require_equal_to_loop(
     assert list(trained) == [*players]
     for name, player in modules.items():
         expected = {"": player} if isinstance(player, Tensor) else player.state_dict()
-        found = {"": trained[name]} if isinstance(player, Tensor) else trained[name].state_dict()
-        assert list(found) == list(expected)
+        actual = {"": trained[name]} if isinstance(player, Tensor) else trained[name].state_dict()
+        assert list(actual) == list(expected)
         for key, tensor in expected.items():
-            torch.testing.assert_close(found[key], tensor.detach(), rtol=1e-10, atol=1e-12, msg=f"{name}.{key}")
+            torch.testing.assert_close(actual[key], tensor.detach(), rtol=1e-10, atol=1e-12, msg=f"{name}.{key}")
     return stepper
 
 

@@ -1,4 +1,4 @@
-"""What a discriminator's numbers mean: logits, probabilities, one a sample or one for several; latents of any shape."""
+"""Discriminator outputs: logits, probabilities, one per sample or per several; latents of any shape."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ ENDS = {
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("objective", ["non_saturating", "minimax", "relativistic"])
-def test_a_sigmoid_at_the_end_is_noticed(end: str, objective: str) -> None:
+def test_a_final_sigmoid_gives_a_warning(end: str, objective: str) -> None:
     with pytest.raises(InvalidValue, match='probabilities in .*scores="probabilities"'):
         game(discriminator(*ENDS[end]), objective=objective)
 
 
 @pytest.mark.parametrize("objective", ["wasserstein", "hinge", "least_squares"])
-def test_bounded_scores_of_other_objectives_are_mentioned(objective: str) -> None:
+def test_bounded_scores_give_a_warning_for_other_objectives(objective: str) -> None:
     with pytest.warns(UserWarning, match="outputs are probabilities"):
         game(discriminator(nn.Sigmoid()), objective=objective)
 
@@ -72,7 +72,7 @@ ORDINARY = {
 
 
 @pytest.mark.parametrize("end", ORDINARY)
-def test_other_ends_raise_no_alarm(end: str) -> None:
+def test_other_last_layers_give_no_warning(end: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         game(discriminator(*ORDINARY[end]))
@@ -83,7 +83,7 @@ def test_other_ends_raise_no_alarm(end: str) -> None:
 
 
 @pytest.mark.parametrize("objective", sorted(members("objectives")))
-def test_probabilities_give_every_objective_what_their_logits_give(objective: str) -> None:
+def test_probabilities_and_logits_give_equal_losses(objective: str) -> None:
     logits = game(discriminator(), objective=objective)
     probabilities = game(discriminator(nn.Sigmoid()), objective=objective, scores="probabilities")
     generator = torch.Generator().manual_seed(3)
@@ -92,7 +92,7 @@ def test_probabilities_give_every_objective_what_their_logits_give(objective: st
     for name, loss in logits.losses(vectors, buffers, batch)[0].items():
         other = probabilities.losses(vectors, buffers, batch)[0][name]
         assert torch.allclose(loss, other, rtol=1e-5), name
-    steppers = [detente.Stepper(one, methods.consensus(), seed=0) for one in (logits, probabilities)]
+    steppers = [detente.Stepper(variant, methods.consensus(), seed=0) for variant in (logits, probabilities)]
     for _ in range(3):
         first, second = (stepper.step() for stepper in steppers)
     for name in first.gradient_norm:
@@ -109,14 +109,14 @@ def test_logits_are_finite_and_flat_where_probabilities_are_saturated() -> None:
     assert slope[2:4].tolist() == pytest.approx([4, 1 / 0.09], rel=1e-5)
 
 
-def test_what_are_no_probabilities_is_refused() -> None:
+def test_invalid_probabilities_are_refused() -> None:
     with pytest.raises(InvalidValue, match="outputs from .*probabilities in"):
         game(discriminator(), scores="probabilities")
     with pytest.raises(InvalidValue, match="scores.*'logits' or 'probabilities'"):
         game(discriminator(), scores="odds")
 
 
-def test_the_tutorial_s_dcgan_runs_unchanged() -> None:
+def test_the_dcgan_of_the_pytorch_tutorial_runs_unchanged() -> None:
     generator = nn.Sequential(nn.ConvTranspose2d(10, 4, 4), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 1), nn.Tanh())
     judge = nn.Sequential(nn.Conv2d(3, 4, 2, 2), nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 2), nn.Sigmoid())
     images = torch.rand(20, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -155,7 +155,7 @@ def test_a_score_may_stand_for_several_samples() -> None:
         game(nn.Linear(2, 3))
 
 
-def test_modules_may_want_the_game_s_own_batch() -> None:
+def test_modules_may_require_the_batch_size_of_the_game() -> None:
     class Groups(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -168,7 +168,7 @@ def test_modules_may_want_the_game_s_own_batch() -> None:
     assert detente.Stepper(game(Groups()), methods.alternating()).step().losses["generator"].isfinite()
 
 
-def test_batches_of_numpy_are_those_of_torch() -> None:
+def test_numpy_batches_equal_torch_batches() -> None:
     forms = [SAMPLES[:8], SAMPLES[:8].numpy(), [SAMPLES[:8].numpy()], {"real": SAMPLES[:8].numpy()}]
     infos = [detente.Stepper(game(discriminator()), methods.alternating()).step(batch) for batch in forms]
     assert len({float(info.gradient_norm["generator"]) for info in infos}) == 1
@@ -195,14 +195,16 @@ def test_labelled_batches_of_numpy() -> None:
         stepper.step(SAMPLES[:8].numpy())
 
 
-def test_real_samples_leave_no_trace_in_the_generator_s_turn() -> None:
+def test_real_samples_do_not_affect_buffers_in_the_generators_turn() -> None:
     judge = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
     zero_sum = game(judge, objective="minimax")
     generator = torch.Generator().manual_seed(0)
     vectors, buffers = zero_sum.initial(generator)
     batch = zero_sum.draw(generator)
     other = {**batch, "real": batch["real"] + 5}
-    after = [zero_sum.losses(vectors, buffers, one, ("generator",))[1]["discriminator"] for one in (batch, other)]
+    after = [
+        zero_sum.losses(vectors, buffers, samples, ("generator",))[1]["discriminator"] for samples in (batch, other)
+    ]
     assert all(torch.equal(after[0][name], after[1][name]) for name in after[0])
     assert int(after[0]["1.num_batches_tracked"]) == 1
     losses, both = zero_sum.losses(vectors, buffers, batch)

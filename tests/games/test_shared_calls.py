@@ -1,4 +1,4 @@
-"""What turns on one batch, and terms of one loss, compute once; what modules hold during and after an evaluation."""
+"""Calls that turns and loss terms share; parameters of modules during and after an evaluation."""
 
 from __future__ import annotations
 
@@ -48,47 +48,47 @@ def game(losses: Any = losses, *more: nn.Module) -> Networks:
 
 
 def counts(game: Networks) -> dict[str, int]:
-    found = {name: len(module.calls) for name, module in game.modules.items()}  # type: ignore[arg-type]
+    calls = {name: len(module.calls) for name, module in game.modules.items()}  # type: ignore[arg-type]
     for module in game.modules.values():
         module.calls.clear()  # type: ignore[union-attr, operator]
-    return found
+    return calls
 
 
-def trained(own: Networks, steps: int = 3) -> dict[str, Tensor]:
-    stepper = Stepper(own, methods.alternating(learning_rate=1e-2))
-    counts(own)
+def trained(game_to_train: Networks, steps: int = 3) -> dict[str, Tensor]:
+    stepper = Stepper(game_to_train, methods.alternating(learning_rate=1e-2))
+    counts(game_to_train)
     for _ in range(steps):
         stepper.step(BATCH)
     return stepper.state.flat()
 
 
-def test_turns_on_one_batch_call_a_player_that_has_not_moved_once() -> None:
-    """To the bit the same as with a call in each turn; the last player's graph serves its own turn."""
+def test_an_unchanged_player_is_called_once_for_all_turns_on_one_batch() -> None:
+    """Bitwise equal to one call per turn; the last player's graph is reused in its own turn."""
     shared, apart = game(), game()
-    found = trained(shared)
+    actual = trained(shared)
     assert counts(shared) == {"features": 3, "head": 6, "judge": 6}
     apart.evaluation_memo["repeats calls in a step"] = False
     expected = trained(apart)
     assert counts(apart) == {"features": 9, "head": 6, "judge": 6}
-    assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in found)
+    assert actual.keys() == expected.keys() and all(torch.equal(actual[name], expected[name]) for name in actual)
 
 
-def test_batches_of_their_own_and_buffers_are_not_shared() -> None:
-    own = game()
-    stepper = Stepper(own, methods.alternating())
-    counts(own)
+def test_calls_on_separate_batches_or_with_buffers_are_not_shared() -> None:
+    separate = game()
+    stepper = Stepper(separate, methods.alternating())
+    counts(separate)
     stepper.step()  # each turn draws its own batch
-    assert counts(own)["features"] == 3
+    assert counts(separate)["features"] == 3
     normalized = game(losses, nn.BatchNorm1d(8))
     trained(normalized, steps=1)
     assert counts(normalized)["features"] == 3
 
 
-def test_a_game_that_repeats_no_call_keeps_no_graphs() -> None:
+def test_a_game_without_repeated_calls_keeps_no_graphs() -> None:
     """Each turn computes the input anew, so that no call is the same as an earlier one."""
-    own = game(lambda net, batch: losses(net, {"x": batch["x"] * 1}))
-    trained(own, steps=2)
-    assert own.evaluation_memo["repeats calls in a step"] is False
+    unshared = game(lambda net, batch: losses(net, {"x": batch["x"] * 1}))
+    trained(unshared, steps=2)
+    assert unshared.evaluation_memo["repeats calls in a step"] is False
     assert "repeats calls in a step" not in game().evaluation_memo
 
 
@@ -107,12 +107,12 @@ def penalised(first: str) -> Any:
 def test_scores_share_the_call_of_a_slope_before_them(more: tuple[nn.Module, ...]) -> None:
     results, calls = [], []
     for first in ("slope", "score"):
-        own = Networks({"judge": Counted(3, 1, *more)}, penalised(first), BATCH, batch=6)
-        vectors, buffers = own.initial(torch.Generator())
-        batch = own.complete(BATCH, torch.Generator().manual_seed(0))
-        counts(own)
-        results.append(vector_field(own, vectors, buffers, own.with_step(batch, torch.tensor(0))))
-        calls.append(counts(own)["judge"])
+        networks = Networks({"judge": Counted(3, 1, *more)}, penalised(first), BATCH, batch=6)
+        vectors, buffers = networks.initial(torch.Generator())
+        batch = networks.complete(BATCH, torch.Generator().manual_seed(0))
+        counts(networks)
+        results.append(vector_field(networks, vectors, buffers, networks.with_step(batch, torch.tensor(0))))
+        calls.append(counts(networks)["judge"])
     assert calls == ([1, 2] if not more else [2, 2])
     if not any(isinstance(layer, nn.Dropout) for layer in more):
         torch.testing.assert_close(results[0].field, results[1].field, rtol=1e-5, atol=1e-6)
@@ -120,30 +120,30 @@ def test_scores_share_the_call_of_a_slope_before_them(more: tuple[nn.Module, ...
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_modules_have_their_own_parameters_again_after_an_evaluation(fails: bool) -> None:
-    seen: list[bool] = []
+def test_parameters_of_modules_are_restored_after_an_evaluation(fails: bool) -> None:
+    holds_parameters: list[bool] = []
 
     def watching(net: Any, batch: Any) -> dict[str, Any]:
         result = net.judge(batch["x"]).mean()
-        seen.append(isinstance(own_layer.weight, nn.Parameter))
-        if fails and len(seen) > count:
+        holds_parameters.append(isinstance(own_layer.weight, nn.Parameter))
+        if fails and len(holds_parameters) > count:
             raise ValueError("on purpose")
         return {"judge": result}
 
     own_layer, count = nn.Linear(1, 1), 10**6
-    own = Networks({"judge": Counted(3, 1, nn.BatchNorm1d(8))}, watching, BATCH, batch=6)
-    judge: Any = own.modules["judge"]
+    networks = Networks({"judge": Counted(3, 1, nn.BatchNorm1d(8))}, watching, BATCH, batch=6)
+    judge: Any = networks.modules["judge"]
     before = {name: tensor for name, tensor in (*judge.named_parameters(), *judge.named_buffers())}
-    own_layer, count = judge.layers[0], len(seen)
-    vectors, buffers = own.initial(torch.Generator())
-    batch = own.with_step(BATCH, torch.tensor(0))
+    own_layer, count = judge.layers[0], len(holds_parameters)
+    vectors, buffers = networks.initial(torch.Generator())
+    batch = networks.with_step(BATCH, torch.tensor(0))
     if fails:
         with pytest.raises(InvalidValue, match="on purpose"):
-            vector_field(own, vectors, buffers, batch)
+            vector_field(networks, vectors, buffers, batch)
     else:
-        after = vector_field(own, vectors, buffers, batch).buffers["judge"]
+        after = vector_field(networks, vectors, buffers, batch).buffers["judge"]
         assert int(after["layers.1.num_batches_tracked"]) == 1
-    assert seen[-1] is False, "during an evaluation it holds views of the player's vector"
+    assert holds_parameters[-1] is False, "during an evaluation it holds views of the player's vector"
     after_it = {name: tensor for name, tensor in (*judge.named_parameters(), *judge.named_buffers())}
     assert all(after_it[name] is tensor for name, tensor in before.items())
     assert int(before["layers.1.num_batches_tracked"]) == 0

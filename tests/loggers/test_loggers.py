@@ -73,13 +73,13 @@ def recorded(directory: Path) -> list[tuple[int, str, float]]:
 
 @dataclass(frozen=True)
 class Memory(Logger):
-    """Keeps everything in lists, and fails where it is asked to."""
+    """Stores everything in a list, and fails at a chosen call."""
 
-    kept: list[Any]
+    entries: list[Any]
     fails: str = ""
 
     def open(self, run: LoggedRun) -> Session:
-        self.kept.append(("open", run.name, run.step, dict(run.configuration)))
+        self.entries.append(("open", run.name, run.step, dict(run.configuration)))
         self.fail("open")
         return InMemory(self)
 
@@ -94,17 +94,17 @@ class InMemory(Session):
 
     def numbers(self, step: int, values: Mapping[str, float]) -> None:
         assert isinstance(values, dict)
-        self.logger.kept.extend((step, name, number) for name, number in values.items())
+        self.logger.entries.extend((step, name, number) for name, number in values.items())
         values.clear()  # a logger gets a copy
         self.logger.fail("numbers")
 
     def picture(self, step: int, name: str, pixels: np.ndarray) -> None:
-        self.logger.kept.append((step, name, pixels.copy()))
+        self.logger.entries.append((step, name, pixels.copy()))
         pixels[:] = 0
         self.logger.fail("picture")
 
     def close(self, finished: bool) -> None:
-        self.logger.kept.append(("close", finished))
+        self.logger.entries.append(("close", finished))
         self.logger.fail("close")
 
 
@@ -114,9 +114,9 @@ def unlogged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_number_and_picture_is_logged(unlogged: Path, tmp_path: Path) -> None:
-    kept: list[Any] = []
-    directory = trained(replace(images(), loggers=(Memory(kept),)), tmp_path / "logged")
-    (_, name, step, configuration), *middle, end = kept
+    entries: list[Any] = []
+    directory = trained(replace(images(), loggers=(Memory(entries),)), tmp_path / "logged")
+    (_, name, step, configuration), *middle, end = entries
     assert (name, step, end) == ("logged", None, ("close", True))
     assert configuration["method"] == {"name": "mine", "rate": 0.1} and "versions" in configuration
     numbers = [entry for entry in middle if not isinstance(entry[2], np.ndarray)]
@@ -146,12 +146,14 @@ def test_a_logger_that_fails_never_ends_or_alters_a_run(unlogged: Path, tmp_path
     ]
     assert lines(directory) == lines(unlogged)
     assert_same_bits(saved(directory), saved(unlogged))
-    assert sum(entry[0] == "close" for entry in failing.kept) == (at == "close"), "a session that failed is left alone"
-    assert other.kept[-1] == ("close", True)
+    assert sum(entry[0] == "close" for entry in failing.entries) == (at == "close"), (
+        "the failed session gets nothing more"
+    )
+    assert other.entries[-1] == ("close", True)
 
 
 @pytest.mark.filterwarnings("always")
-def test_your_own_logger_by_its_path(
+def test_a_custom_logger_is_found_by_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.py").write_text(
@@ -172,30 +174,30 @@ def test_your_own_logger_by_its_path(
     assert [line["step"] for line in lines(tmp_path / "run")] == [0, 1, 2, 3, 4]
 
 
-def test_an_interrupted_run_says_so_and_goes_on_where_it_stood(tmp_path: Path) -> None:
-    kept: list[Any] = []
-    run = replace(images(), loggers=(Memory(kept),))
+def test_an_interrupted_run_is_reported_and_its_log_continues(tmp_path: Path) -> None:
+    entries: list[Any] = []
+    run = replace(images(), loggers=(Memory(entries),))
     with pytest.raises(KeyboardInterrupt), Record(run, tmp_path / "cut", {}) as record:
         for tick in record.follow(train(run, None, ())):
             if tick.step == 3:
                 raise KeyboardInterrupt
-    assert kept[-1] == ("close", False)
-    kept.clear()
+    assert entries[-1] == ("close", False)
+    entries.clear()
     trained(run, tmp_path / "cut", resume=True)
-    assert kept[0][:3] == ("open", "cut", 3) and kept[-1] == ("close", True)
-    assert min(entry[0] for entry in kept[1:-1]) == 4
+    assert entries[0][:3] == ("open", "cut", 3) and entries[-1] == ("close", True)
+    assert min(entry[0] for entry in entries[1:-1]) == 4
 
 
 def test_train_without_files_logs_the_same(unlogged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    kept, given = [], []
+    by_argument, by_run = [], []
     run = images()
-    for _ in detente.train(run, loggers=[Memory(kept)]):
+    for _ in detente.train(run, loggers=[Memory(by_argument)]):
         pass
-    for _ in detente.train(replace(run, loggers=(Memory(given),))):
+    for _ in detente.train(replace(run, loggers=(Memory(by_run),))):
         pass
-    assert [e for e in kept if isinstance(e[2:], tuple) and isinstance(e[-1], float)] == recorded(unlogged)
-    assert len(given) == len(kept) and sum(isinstance(entry[-1], np.ndarray) for entry in kept) == 12
+    assert [e for e in by_argument if isinstance(e[2:], tuple) and isinstance(e[-1], float)] == recorded(unlogged)
+    assert len(by_run) == len(by_argument) and sum(isinstance(entry[-1], np.ndarray) for entry in by_argument) == 12
     assert list(tmp_path.iterdir()) == []
     list(train(run))
     assert list(tmp_path.iterdir()) == [], "without loggers nothing is written"
@@ -253,7 +255,7 @@ def test_a_missing_package_is_named_before_anything_is_written(
     assert not (tmp_path / "run" / "run.yaml").exists()
 
 
-def test_what_is_no_logger_is_refused() -> None:
+def test_invalid_loggers_are_refused() -> None:
     for wrong in ("wandb", Wandb):
         with pytest.raises(InvalidValue, match="loggers"):
             Run(Bilinear(), methods.simultaneous(), loggers=(wrong,))  # type: ignore[arg-type]
@@ -261,12 +263,12 @@ def test_what_is_no_logger_is_refused() -> None:
         Wandb(mode="of")
 
 
-def test_no_package_of_a_service_is_imported_by_naming_its_logger() -> None:
+def test_constructing_a_logger_does_not_import_its_package() -> None:
     assert detente.registry.members("loggers").keys() >= {"mlflow", "tensorboard", "wandb"}  # type: ignore[attr-defined]
     assert {"wandb", "mlflow"} & sys.modules.keys() == set()
 
 
-def test_a_logger_that_opens_nothing_says_so(tmp_path: Path) -> None:
+def test_a_logger_whose_open_returns_nothing_gives_a_warning(tmp_path: Path) -> None:
     nothing = type("Nothing", (Logger,), {"open": lambda self, run: None})()
     with pytest.warns(RuntimeWarning, match="logger nothing stopped.*open returned NoneType, not a Session"):
         trained(replace(images(), loggers=(nothing,)), tmp_path / "run")

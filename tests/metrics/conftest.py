@@ -1,4 +1,4 @@
-"""A cache of the test's own, with the digits in it, and subjects whose samples are made by hand."""
+"""A cache for each test that holds the digits, and evaluation contexts with hand-made samples."""
 
 from __future__ import annotations
 
@@ -33,24 +33,32 @@ def own_cache(table: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def random_classifier(own_cache: Path) -> Classifier:
-    """A classifier of the digits in the cache, with parameters that nobody trained."""
+    """A classifier of the digits in the cache, with random parameters."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
         network = Network(1, 28, 10)
     with torch.no_grad():
         network.last.weight *= 40  # so that different images have different classes
-    told = {"name": "digits", "accuracy": 0.1, "held_out": 10, "trained_on": 0, "epochs": 0, "seed": 3, "data": "none"}
-    return save(network, **told, shape=(1, 28, 28), classes=10)
+    information = {
+        "name": "digits",
+        "accuracy": 0.1,
+        "held_out": 10,
+        "trained_on": 0,
+        "epochs": 0,
+        "seed": 3,
+        "data": "none",
+    }
+    return save(network, **information, shape=(1, 28, 28), classes=10)
 
 
-class Given:
-    """Stands for a game whose generator returns samples made by hand, and counts how often it is asked."""
+class FixedGame:
+    """A game whose generator returns given samples, and which counts its calls."""
 
     def __init__(self, data: Any, samples: Tensor) -> None:
-        self.data, self.samples, self.asked = data, samples, 0
+        self.data, self.samples, self.sample_calls = data, samples, 0
 
     def sample(self, state: State, count: int, generator: torch.Generator) -> Tensor:
-        self.asked += 1
+        self.sample_calls += 1
         return self.samples
 
 
@@ -59,7 +67,7 @@ def subject_of() -> Callable[[Any, Tensor], EvaluationContext]:
     """Return the subject of some data and given samples."""
 
     def build(data: Any, samples: Tensor) -> EvaluationContext:
-        game: Any = Given(data, samples)
+        game: Any = FixedGame(data, samples)
         return EvaluationContext(
             game, State(torch.tensor(0), {}), torch.Generator().manual_seed(1), samples=len(samples)
         )

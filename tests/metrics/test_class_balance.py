@@ -1,4 +1,4 @@
-"""The classes that a classifier finds: against SciPy's entropy, and where the answer is known."""
+"""Class balance: compared with SciPy's entropy and with known values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_histogram_counts_the_likeliest_class() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_entropy_is_scipys_and_variation_half_the_sum(seed: int) -> None:
+def test_entropy_equals_scipy_and_variation_is_half_the_l1_distance(seed: int) -> None:
     shares = torch.rand(10, generator=torch.Generator().manual_seed(seed)).double()
     shares[seed] = 0
     shares /= shares.sum()
@@ -34,11 +34,11 @@ def test_entropy_is_scipys_and_variation_half_the_sum(seed: int) -> None:
     assert total_variation(shares) == pytest.approx(0.5 * np.abs(shares.numpy() - 0.1).sum(), rel=1e-12)
 
 
-def test_at_the_ends() -> None:
-    even, one = torch.full((10,), 0.1), torch.eye(10)[4]
-    assert entropy(even) == pytest.approx(math.log(10), rel=1e-6) and entropy(one) == 0
-    assert total_variation(even) == 0 and total_variation(one) == pytest.approx(0.9)
-    assert total_variation(one, torch.eye(10)[5]) == 1
+def test_values_of_uniform_and_one_hot_shares() -> None:
+    even, single = torch.full((10,), 0.1), torch.eye(10)[4]
+    assert entropy(even) == pytest.approx(math.log(10), rel=1e-6) and entropy(single) == 0
+    assert total_variation(even) == 0 and total_variation(single) == pytest.approx(0.9)
+    assert total_variation(single, torch.eye(10)[5]) == 1
 
 
 def test_on_samples_of_a_game(random_classifier, subject_of, images) -> None:
@@ -48,20 +48,20 @@ def test_on_samples_of_a_game(random_classifier, subject_of, images) -> None:
     assert ClassEntropy().applies(subject.game) and ClassTotalVariation().applies(subject.game)
     assert ClassEntropy()(subject) == pytest.approx(float(scipys(shares)), rel=1e-9) and scipys(shares) > 0.5
     assert ClassTotalVariation()(subject) == pytest.approx(0.5 * np.abs(shares - 0.1).sum(), rel=1e-9)
-    assert subject.game.asked == 1
+    assert subject.game.sample_calls == 1
     lost = subject_of(Digits(), images * math.nan)
     assert math.isnan(ClassEntropy()(lost)) and math.isnan(ClassTotalVariation()(lost))
 
 
-def test_a_restricted_set_is_even_over_its_own_classes(random_classifier, subject_of, images) -> None:
-    kept = (2, 7)
+def test_a_restricted_set_is_compared_with_its_own_classes(random_classifier, subject_of, images) -> None:
+    classes = (2, 7)
     shares = np.bincount(random_classifier.network(images).argmax(1).numpy(), minlength=10) / 60
-    even = np.isin(np.arange(10), kept) / 2
-    found = ClassTotalVariation()(subject_of(Digits(classes=kept), images))
-    assert found == pytest.approx(0.5 * np.abs(shares - even).sum(), rel=1e-9)
+    even = np.isin(np.arange(10), classes) / 2
+    distance = ClassTotalVariation()(subject_of(Digits(classes=classes), images))
+    assert distance == pytest.approx(0.5 * np.abs(shares - even).sum(), rel=1e-9)
 
 
-def test_they_apply_where_a_classifier_is(own_cache, subject_of, images) -> None:
+def test_they_do_not_apply_without_a_classifier(own_cache, subject_of, images) -> None:
     for metric in (ClassEntropy(), ClassTotalVariation()):
         assert not metric.applies(subject_of(Digits(), images).game)
 

@@ -50,20 +50,20 @@ def test_a_step_follows_the_gradient_of_the_cross_entropy() -> None:
     images, labels = torch.randn(5, 1, 8, 8), torch.tensor([0, 2, 1, 1, 0])
     game = Recognition(network)
     vectors, buffers = game.initial(torch.Generator())
-    found = vector_field(game, vectors, buffers, {"real": images, "label": labels})
+    evaluation = vector_field(game, vectors, buffers, {"real": images, "label": labels})
     loss = cross_entropy(network(images), labels)
     loss.backward()
-    assert torch.equal(found.losses[PLAYER], loss.detach())
-    theirs = torch.cat([parameter.grad.flatten() for parameter in network.parameters() if parameter.grad is not None])
-    torch.testing.assert_close(found.field[PLAYER], theirs)
+    assert torch.equal(evaluation.losses[PLAYER], loss.detach())
+    expected = torch.cat([parameter.grad.flatten() for parameter in network.parameters() if parameter.grad is not None])
+    torch.testing.assert_close(evaluation.field[PLAYER], expected)
 
 
-def test_held_out_digits_are_a_thousand_that_it_never_saw(own_cache: Path) -> None:
+def test_a_thousand_digits_are_held_out(own_cache: Path) -> None:
     (images, labels), (tests, answers) = _sets("digits")
     assert len(images) == len(labels) == 4000 and len(tests) == len(answers) == 1000
     assert min(torch.bincount(answers)) > 70
-    every = torch.cat([images, tests]).flatten(1)
-    assert torch.equal(every.unique(dim=0), Digits().arrays[0].flatten(1).unique(dim=0))
+    complete = torch.cat([images, tests]).flatten(1)
+    assert torch.equal(complete.unique(dim=0), Digits().arrays[0].flatten(1).unique(dim=0))
 
 
 def test_shifted_images_keep_their_pixels() -> None:
@@ -76,12 +76,18 @@ def test_shifted_images_keep_their_pixels() -> None:
     assert torch.equal(_shifted(images, 0, torch.Generator()), images)
 
 
-def test_it_looks_in_evaluation_mode_at_images_of_any_size(random_classifier: Classifier, images: Tensor) -> None:
-    seen = random_classifier.predict(images)
-    assert seen.features.shape == (60, 96) and seen.logits.shape == (60, 10) and not seen.features.requires_grad
-    assert torch.equal(random_classifier.features(images), seen.features)
+def test_prediction_uses_evaluation_mode_and_accepts_images_of_any_size(
+    random_classifier: Classifier, images: Tensor
+) -> None:
+    prediction = random_classifier.predict(images)
+    assert (
+        prediction.features.shape == (60, 96)
+        and prediction.logits.shape == (60, 10)
+        and not prediction.features.requires_grad
+    )
+    assert torch.equal(random_classifier.features(images), prediction.features)
     torch.testing.assert_close(random_classifier.probabilities(images).sum(1), torch.ones(60, dtype=torch.float64))
-    torch.testing.assert_close(random_classifier.network(images), seen.logits)
+    torch.testing.assert_close(random_classifier.network(images), prediction.logits)
     assert not random_classifier.network.training
     larger = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
     torch.testing.assert_close(
@@ -90,7 +96,9 @@ def test_it_looks_in_evaluation_mode_at_images_of_any_size(random_classifier: Cl
     assert random_classifier.predict(larger).features.shape == (60, 96)
 
 
-def test_what_is_missing_or_damaged_is_named_with_the_command(random_classifier: Classifier, own_cache: Path) -> None:
+def test_errors_for_missing_or_damaged_classifiers_name_the_command(
+    random_classifier: Classifier, own_cache: Path
+) -> None:
     with pytest.raises(InvalidValue, match="Run once: detente data classifier fashion_mnist"):
         classifier.load("fashion_mnist")
     with pytest.raises(InvalidValue, match="data"):

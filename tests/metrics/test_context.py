@@ -34,7 +34,7 @@ def subject_of(seed: int, count: int = 16) -> EvaluationContext:
     return EvaluationContext(game, State(torch.tensor(0), vectors), torch.Generator().manual_seed(seed), samples=count)
 
 
-def test_samples_are_drawn_once_and_only_when_looked_at() -> None:
+def test_samples_are_drawn_once_and_lazily() -> None:
     subject = subject_of(0)
     game: Any = subject.game
     assert game.calls == 0
@@ -72,12 +72,12 @@ def loaded(batch: dict[str, Tensor], once: bool = False) -> EvaluationContext:
     return EvaluationContext(game, State(torch.tensor(0), {}), torch.Generator())
 
 
-def test_real_samples_of_batches_are_their_only_entry_of_samples() -> None:
+def test_the_only_sample_like_entry_of_a_batch_gives_the_real_samples() -> None:
     images, labels = torch.rand(20, 1, 4, 4), torch.arange(20)
     subject = loaded({"0": images, "1": labels, "weight": torch.rand(20)})
     real = subject.real()
     assert real.shape == (20, 1, 4, 4) and subject.data.shape == (1, 4, 4)
-    assert all(any(torch.equal(one, image) for image in images) for one in real)
+    assert all(any(torch.equal(sample, image) for image in images) for sample in real)
     assert torch.equal(real, loaded({"0": images}).real())
     with pytest.raises(NotAvailable, match="labels"):
         subject.real_labels()
@@ -86,7 +86,7 @@ def test_real_samples_of_batches_are_their_only_entry_of_samples() -> None:
 
 
 @pytest.mark.parametrize("once", [False, True])
-def test_batches_without_one_entry_of_samples_or_that_come_once_are_no_data(once: bool) -> None:
+def test_ambiguous_batches_and_iterators_give_no_data(once: bool) -> None:
     entries = {"a": torch.rand(20, 3)} if once else {"a": torch.rand(20, 3), "b": torch.rand(20, 3)}
     subject: Any = loaded(entries, once)
     with pytest.raises(NotAvailable, match="a game with real data"):
@@ -95,15 +95,15 @@ def test_batches_without_one_entry_of_samples_or_that_come_once_are_no_data(once
 
 
 def test_many_samples_are_drawn_in_parts_that_are_tracked() -> None:
-    seen: list[tuple[str, int, int]] = []
+    parts: list[tuple[str, int, int]] = []
 
     def track(items: Any, name: str, total: int) -> Any:
         for item in items:
-            seen.append((name, item, total))
+            parts.append((name, item, total))
             yield item
 
     game: Any = Sampled()
     state = State(torch.tensor(0), {"generator": torch.ones(2)})
     subject = EvaluationContext(game, state, torch.Generator().manual_seed(0), 5000, track)
     assert subject.samples.shape == (5000, 2) and game.calls == 3
-    assert seen == [("samples", 2048, 3), ("samples", 2048, 3), ("samples", 904, 3)]
+    assert parts == [("samples", 2048, 3), ("samples", 2048, 3), ("samples", 904, 3)]

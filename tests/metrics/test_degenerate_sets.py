@@ -84,15 +84,15 @@ def test_frechet_distance(name: str) -> None:
     between = float(sum((p - q) ** 2 for p, q in zip(mean, other, strict=True)))
     expected = between + (a**2).sum() + (b**2).sum() - 2 * np.linalg.svd(a @ b.T, compute_uv=False).sum()
     scale = between + (a**2).sum() + (b**2).sum()
-    for found in (
+    for distance in (
         frechet_distance(moments(real), moments(fake)),
         frechet_distance(moments(fake), moments(real)),
     ):
-        assert found >= 0 and found == pytest.approx(expected, rel=1e-9, abs=1e-11 * scale)
+        assert distance >= 0 and distance == pytest.approx(expected, rel=1e-9, abs=1e-11 * scale)
     if "constant" in name and name != "one constant":
-        assert found == pytest.approx(between, rel=1e-14)
+        assert distance == pytest.approx(between, rel=1e-14)
     if name == "the same constant":
-        assert found == 0
+        assert distance == 0
 
 
 @pytest.mark.parametrize("size", [3, 40, 200])
@@ -121,10 +121,10 @@ def test_frechet_distance_of_undefined_moments_is_nan(bad: float, size: int) -> 
     good, broken = drawn(80, size, 0), drawn(80, size, 1)
     broken[3, size // 2] = bad
     undefined = [broken, good[:1], good[:0], torch.full((80, size), bad), good.double() * 1e200]
-    for one in undefined:
-        assert math.isnan(frechet_distance(moments(one), moments(good)))
-        assert math.isnan(frechet_distance(moments(good), moments(one)))
-        assert math.isnan(frechet_distance(moments(one), moments(one)))
+    for samples in undefined:
+        assert math.isnan(frechet_distance(moments(samples), moments(good)))
+        assert math.isnan(frechet_distance(moments(good), moments(samples)))
+        assert math.isnan(frechet_distance(moments(samples), moments(samples)))
 
 
 @every_set
@@ -192,8 +192,8 @@ def test_neighbours_with_one_sample_that_is_far_away() -> None:
     x, y = drawn(200, 10, 0).double(), drawn(150, 10, 1).double()
     expected = neighbourhoods(x, y, 3)
     y[7] = 1e12
-    found = neighbourhoods(x, y, 3)
-    assert 0 < found.density < expected.density + 1e-12 and found.precision <= expected.precision
+    actual = neighbourhoods(x, y, 3)
+    assert 0 < actual.density < expected.density + 1e-12 and actual.precision <= expected.precision
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e200])
@@ -203,7 +203,7 @@ def test_neighbours_of_non_finite_features_are_nan(bad: float) -> None:
     assert all(map(math.isnan, neighbourhoods(x, y, 3))) and all(map(math.isnan, neighbourhoods(y, x, 3)))
 
 
-def test_fast_distances_err_by_less_than_they_promise() -> None:
+def test_fast_distances_are_within_their_error_bound() -> None:
     for scale in (1.0, 1e-6, 1e8):
         x, y = drawn(50, 300, 0).double() * scale, drawn(40, 300, 1).double() + 3
         first, second = (distances.Points.around(torch.zeros(300, dtype=torch.float64), z) for z in (x, y))
@@ -219,15 +219,15 @@ def test_log_density_and_bandwidth(name: str) -> None:
     real, fake = SETS[name]
 
     def by_hand(points: list[list[Fraction]], at: list[list[Fraction]], width: float) -> list[Any]:
-        found = []
+        densities = []
         for x in at:
             squares = [sum((p - q) ** 2 for p, q in zip(x, y, strict=True)) for y in points]
             terms = [
                 mpmath.exp(-mpmath.mpf(s.numerator) / s.denominator / (2 * mpmath.mpf(width) ** 2)) for s in squares
             ]
             normal = mpmath.sqrt(2 * mpmath.pi * mpmath.mpf(width) ** 2) ** len(x)
-            found.append(mpmath.log(mpmath.fsum(terms) / len(points) / normal))
-        return found
+            densities.append(mpmath.log(mpmath.fsum(terms) / len(points) / normal))
+        return densities
 
     with mpmath.workdps(40):
         points, at = exact(fake), exact(real)
@@ -245,7 +245,7 @@ def test_log_density_and_bandwidth(name: str) -> None:
     np.testing.assert_allclose(log_density(wide, others, bandwidth(wide)), expected, rtol=1e-9)
 
 
-class Looking(EvaluationContext):
+class FixedContext(EvaluationContext):
     """A subject whose samples are given."""
 
     def __init__(self, samples: Tensor, data: Any) -> None:
@@ -266,17 +266,17 @@ def test_log_likelihood_where_modes_are_missing(present: int) -> None:
     width = bandwidth(fake.numpy())
     squares = (real[:, None] - fake).square().sum(dim=2)
     expected = torch.logsumexp(-squares / (2 * width**2), dim=1).mean() - math.log(300 * 2 * math.pi * width**2)
-    assert LogLikelihood(count=300)(Looking(fake, data)) == pytest.approx(float(expected), rel=1e-12)
+    assert LogLikelihood(count=300)(FixedContext(fake, data)) == pytest.approx(float(expected), rel=1e-12)
 
 
 def test_coverage_of_points_that_are_all_the_same() -> None:
     data = Ring()
-    subject = Looking(data.centres[:1].repeat(50, 1), data)
+    subject = FixedContext(data.centres[:1].repeat(50, 1), data)
     assert Coverage(count=50)(subject) == 0
     assert LogLikelihood(count=50)(subject) < -1e30
 
 
-def test_inception_score_at_the_ends() -> None:
+def test_inception_score_of_constant_and_one_hot_predictions() -> None:
     one_hot = torch.eye(10).repeat(3, 1)
     assert inception_score(one_hot, 1) == pytest.approx((10, 0), rel=1e-14)
     assert inception_score(one_hot, 3) == pytest.approx((10, 0), rel=1e-14)
@@ -290,7 +290,7 @@ def test_inception_score_at_the_ends() -> None:
     assert math.isnan(inception_score(one_hot, 1)[0]) and math.isnan(inception_score(one_hot, 3)[0])
 
 
-def test_class_balance_at_the_ends() -> None:
+def test_class_balance_of_uniform_and_one_hot_shares() -> None:
     shares = class_histogram(torch.eye(4).repeat(2, 1))
     assert entropy(shares) == pytest.approx(math.log(4), rel=1e-15) and total_variation(shares) == 0
     collapsed = class_histogram(torch.eye(4)[:1].repeat(9, 1))
@@ -310,7 +310,7 @@ def test_numbers_of_undefined_shares_and_logits_are_nan() -> None:
     assert math.isnan(divergence_from_uniform(torch.zeros(0, dtype=torch.int64)))
 
 
-class Given:
+class FixedGame:
     """Stands for a game whose generator returns samples made by hand, asked for labels or not."""
 
     latent = 3
@@ -333,9 +333,9 @@ def pixels(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture
-def straw(random_classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    network: Any = type("Straw", (), {"to": lambda self, device: pixels})()
-    monkeypatch.setattr(inception, "load", lambda weights=None: inception.Inception(network, "straw"))
+def stub_inception(random_classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    network: Any = type("StubInception", (), {"to": lambda self, device: pixels})()
+    monkeypatch.setattr(inception, "load", lambda weights=None: inception.Inception(network, "stub_inception"))
 
 
 def samples_for(name: str, count: int) -> tuple[Any, Tensor]:
@@ -362,7 +362,7 @@ def measured(name: str, samples: Tensor, data: Any) -> float:
     if name == "distance_to_solution":
         vectors = {"generator": samples.flatten()[:1], "discriminator": samples.flatten()[1:2]}
         return metric(EvaluationContext(DiracGAN(), State(torch.tensor(0), vectors), torch.Generator()))
-    game: Any = Given(data, samples)
+    game: Any = FixedGame(data, samples)
     assert metric.applies(game)
     state = State(torch.tensor(0), {})
     return metric(EvaluationContext(game, state, torch.Generator().manual_seed(0), samples=len(samples)))
@@ -387,34 +387,34 @@ BROKEN: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("how", BROKEN)
 @pytest.mark.parametrize("name", members("metrics"))
-def test_non_finite_samples_have_no_good_value(name: str, how: str, straw) -> None:
+def test_non_finite_samples_give_nan_or_infinity(name: str, how: str, stub_inception) -> None:
     data, samples = samples_for(name, 40)
-    good, found = measured(name, samples, data), measured(name, BROKEN[how](samples), data)
+    good, actual = measured(name, samples, data), measured(name, BROKEN[how](samples), data)
     assert math.isfinite(good)
     if name == "distance_to_solution":
-        assert not math.isfinite(found)
+        assert not math.isfinite(actual)
     else:
-        assert math.isnan(found)
+        assert math.isnan(actual)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("name", members("metrics"))
-def test_tiny_sets_are_measured_or_undefined(name: str, count: int, straw) -> None:
+def test_tiny_sets_are_measured_or_undefined(name: str, count: int, stub_inception) -> None:
     data, samples = samples_for(name, 3)
-    found = measured(name, samples[:count], data)
+    actual = measured(name, samples[:count], data)
     needs: dict[str, int] = dict.fromkeys(
         ("classifier_frechet_distance", "frechet_distance", "kernel_distance", "fid", "kid"), 2
     )
     needs |= dict.fromkeys(("log_likelihood", "coverage"), 2)
     needs |= dict.fromkeys(("feature_precision", "feature_recall", "feature_density", "feature_coverage"), 4)
     needs |= dict.fromkeys(("classifier_score", "inception_score"), 10)
-    assert math.isnan(found) == (count < needs.get(name, 1))
+    assert math.isnan(actual) == (count < needs.get(name, 1))
 
 
 @pytest.mark.parametrize("name", members("metrics"))
-def test_a_constant_generator_is_measured(name: str, straw) -> None:
+def test_a_constant_generator_is_measured(name: str, stub_inception) -> None:
     data, samples = samples_for(name, 40)
-    found = measured(name, samples[:1].expand_as(samples), data)
+    actual = measured(name, samples[:1].expand_as(samples), data)
     exactly = {
         "class_entropy": 0.0,
         "classifier_score": 1.0,
@@ -425,4 +425,4 @@ def test_a_constant_generator_is_measured(name: str, straw) -> None:
         "stacked_divergence": math.log(1000),
         "class_total_variation": 0.9,
     }
-    assert math.isfinite(found) and found == pytest.approx(exactly.get(name, found), rel=1e-6, abs=1e-12)
+    assert math.isfinite(actual) and actual == pytest.approx(exactly.get(name, actual), rel=1e-6, abs=1e-12)

@@ -1,4 +1,4 @@
-"""What is seen in samples and in data is looked at once, and the same for everybody."""
+"""Features of samples and of data are extracted once and shared by all metrics."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ def reals(data: Data, count: int = 10_000) -> Tensor:
     return torch.cat([part["real"] for part in real_parts(data, count)])
 
 
-def test_samples_are_looked_at_once(subject_of) -> None:
+def test_features_of_samples_are_extracted_once(subject_of) -> None:
     extractor, subject = Counting(), subject_of(Ring(), points(300))
     first = of_samples(subject, extractor)
-    assert of_samples(subject, extractor) is first and extractor.shown == 300 and subject.game.asked == 1
+    assert of_samples(subject, extractor) is first and extractor.shown == 300 and subject.game.sample_calls == 1
     assert torch.equal(first.features, points(300))
     of_samples(subject, other := Counting("another"))
-    assert other.shown == 300 and subject.game.asked == 1
+    assert other.shown == 300 and subject.game.sample_calls == 1
 
 
-def test_real_samples_are_the_same_ones_in_random_order() -> None:
+def test_real_samples_are_a_fixed_random_permutation() -> None:
     data = Arrays(points(300))
-    parts = [reals(one) for one in (data, data, Arrays(points(300)))]
+    parts = [reals(dataset) for dataset in (data, data, Arrays(points(300)))]
     assert torch.equal(parts[0], parts[1]) and torch.equal(parts[0], parts[2])
     assert not torch.equal(parts[0], points(300)) and torch.equal(parts[0].sort(0).values, points(300))
 
 
-def test_of_large_sets_and_those_without_end_as_many_as_asked() -> None:
+def test_large_and_infinite_sets_give_the_requested_number() -> None:
     large = reals(Arrays(points(3000)), 1000)
     assert large.shape == (1000, 3) and len(large.unique(dim=0)) == 1000 and large.max() > 6000
     assert torch.equal(reals(Arrays(points(3000)), 200), large[:200])
@@ -76,6 +76,6 @@ def test_real_features_are_kept_in_memory_and_on_disk(cache: Path) -> None:
     assert torch.equal(of_data(Arrays(points(300)), extractor), first) and extractor.shown == 899
 
 
-def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(cache: Path) -> None:
+def test_an_unwritable_cache_is_not_an_error(cache: Path) -> None:
     (cache / "features").write_bytes(b"a file where a folder should be")
     assert of_data(Arrays(points(10)), Counting()).shape == (10, 3)

@@ -26,30 +26,30 @@ def features(count: int, size: int, seed: int, offset: float = 0.0) -> Tensor:
 
 def by_singular_values(x: Tensor, y: Tensor) -> float:
     """Return the distance from the samples themselves: tr √(Σ₁Σ₂) is the nuclear norm of A₁ᵀA₂, Σᵢ = AᵢAᵢᵀ."""
-    a, b = ((one - one.mean(0)).numpy() / math.sqrt(len(one) - 1) for one in (x, y))
+    a, b = ((samples - samples.mean(0)).numpy() / math.sqrt(len(samples) - 1) for samples in (x, y))
     nuclear = np.linalg.svd(a @ b.T, compute_uv=False).sum()
     return float((x.mean(0) - y.mean(0)).square().sum() + (a**2).sum() + (b**2).sum() - 2 * nuclear)
 
 
-def test_moments_are_numpys() -> None:
+def test_moments_equal_numpy() -> None:
     x = features(50, 7, 0, 3.0)
-    found = moments(x.float())
-    np.testing.assert_allclose(found.mean, x.float().double().numpy().mean(0), rtol=1e-12)
-    np.testing.assert_allclose(found.covariance, np.cov(x.float().double().numpy().T), rtol=1e-9)
+    actual = moments(x.float())
+    np.testing.assert_allclose(actual.mean, x.float().double().numpy().mean(0), rtol=1e-12)
+    np.testing.assert_allclose(actual.covariance, np.cov(x.float().double().numpy().T), rtol=1e-9)
 
 
 @pytest.mark.parametrize("block", [512, 7])
 @pytest.mark.parametrize("size", [1, 5, 64])
-def test_it_is_torchmetrics_and_scipys(size: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distance_equals_torchmetrics_and_scipy(size: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frechet, "BLOCK", block)
     first, second = moments(features(400, size, 1)), moments(features(300, size, 2, 0.3))
-    found = frechet_distance(first, second)
-    assert found == pytest.approx(
+    distance = frechet_distance(first, second)
+    assert distance == pytest.approx(
         float(_compute_fid(first.mean, first.covariance, second.mean, second.covariance)), rel=1e-7
     )
     root = sqrtm((first.covariance @ second.covariance).numpy())
     trace = float(first.covariance.trace() + second.covariance.trace()) - 2 * np.trace(np.atleast_2d(root)).real
-    assert found == pytest.approx(float((first.mean - second.mean).square().sum()) + trace, rel=1e-6)
+    assert distance == pytest.approx(float((first.mean - second.mean).square().sum()) + trace, rel=1e-6)
 
 
 def test_closed_forms() -> None:
@@ -81,10 +81,10 @@ def test_on_the_classifiers_features(random_classifier, subject_of, images) -> N
     metric, data = ClassifierFrechetDistance(), Digits(classes=(3,))
     subject = subject_of(data, images)
     assert metric.applies(subject.game)
-    found = metric(subject)
+    distance = metric(subject)
     x, y = random_classifier.features(data.take(torch.arange(500))["real"]), random_classifier.features(images)
-    assert found == pytest.approx(by_singular_values(x.double(), y.double()), rel=1e-5)
-    assert metric(subject_of(data, data.take(torch.arange(500))["real"])) == pytest.approx(0, abs=1e-6 * found)
+    assert distance == pytest.approx(by_singular_values(x.double(), y.double()), rel=1e-5)
+    assert metric(subject_of(data, data.take(torch.arange(500))["real"])) == pytest.approx(0, abs=1e-6 * distance)
     assert math.isnan(metric(subject_of(data, images * math.nan)))
     assert math.isnan(metric(subject_of(data, images[:1])))
     assert of_data(data, random_classifier) is of_data(data, random_classifier)

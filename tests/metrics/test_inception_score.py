@@ -1,4 +1,4 @@
-"""The Inception Score against torchmetrics' and closed forms; by the classifier, and by an Inception of straw."""
+"""The Inception Score against torchmetrics' and closed forms; by the classifier, and by a stub of Inception."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torchmetrics.image.inception import InceptionScore as Theirs
+from torchmetrics.image.inception import InceptionScore as TorchmetricsInceptionScore
 
 from detente.data.arrays import Arrays
 from detente.data.digits import Digits
@@ -24,21 +24,21 @@ from detente.metrics.inception_score import ClassifierScore, InceptionScore, inc
 from detente.metrics.kernel_distance import KID, squared_discrepancy
 
 
-def test_it_is_torchmetrics() -> None:
+def test_score_equals_torchmetrics() -> None:
     logits = 3 * torch.randn(200, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore")
-        theirs = Theirs(feature=nn.Identity(), splits=8).set_dtype(torch.float64)
-        theirs.update(logits)
+        reference = TorchmetricsInceptionScore(feature=nn.Identity(), splits=8).set_dtype(torch.float64)
+        reference.update(logits)
         torch.manual_seed(5)
-        mean, spread = theirs.compute()
+        mean, spread = reference.compute()
         torch.manual_seed(5)
         order = torch.randperm(200)
-    found = inception_score(logits[order].softmax(1), 8)
-    assert found == pytest.approx((float(mean), float(spread) * math.sqrt(7 / 8)), rel=1e-9)
+    score = inception_score(logits[order].softmax(1), 8)
+    assert score == pytest.approx((float(mean), float(spread) * math.sqrt(7 / 8)), rel=1e-9)
 
 
-def test_parts_are_as_numpy_would_make_them() -> None:
+def test_score_in_splits_equals_numpy() -> None:
     p = torch.rand(23, 4, generator=torch.Generator().manual_seed(0)).double()
     p = (p / p.sum(1, keepdim=True)).numpy()
     scores = []
@@ -66,12 +66,12 @@ def test_by_the_classifier(random_classifier, subject_of, images) -> None:
 
 
 @pytest.mark.parametrize("build", [lambda: ClassifierScore(splits=0), lambda: InceptionScore(splits=1.5)])  # pyright: ignore
-def test_mistakes_are_named(build) -> None:
+def test_invalid_arguments_are_refused(build) -> None:
     with pytest.raises(InvalidValue, match="splits"):
         build()
 
 
-class Straw(nn.Module):
+class StubInception(nn.Module):
     """Stands for torch-fidelity's network: features are means of pixels, logits the first ten of them."""
 
     def __init__(self, name: str, features_list: list[str], feature_extractor_weights_path: str) -> None:
@@ -85,13 +85,13 @@ class Straw(nn.Module):
 
 
 @pytest.fixture
-def straw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def stub_inception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     module: Any = types.ModuleType("torch_fidelity.feature_extractor_inceptionv3")
-    module.FeatureExtractorInceptionV3 = Straw
+    module.FeatureExtractorInceptionV3 = StubInception
     monkeypatch.setitem(sys.modules, "torch_fidelity", types.ModuleType("torch_fidelity"))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setenv("DETENTE_CACHE", str(tmp_path))
-    (tmp_path / "weights.pth").write_bytes(b"straw")
+    (tmp_path / "weights.pth").write_bytes(b"weights")
     return str(tmp_path / "weights.pth")
 
 
@@ -99,37 +99,37 @@ def coloured(count: int, seed: int) -> Tensor:
     return 2 * torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed)) - 1
 
 
-def seen(images: Tensor) -> Tensor:
+def stub_features(images: Tensor) -> Tensor:
     return ((images + 1) * 127.5).round().mean(2).flatten(1) / 255
 
 
-def test_the_metrics_of_inception(straw: str, subject_of) -> None:
+def test_the_metrics_of_inception(stub_inception: str, subject_of) -> None:
     real, fake = coloured(300, 0), 0.5 * coloured(200, 1)
     subject = subject_of(Arrays(real), fake)
     assert all(metric.applies(subject.game) for metric in (FID(), KID(), InceptionScore()))
     assert not FID.routine and not KID.routine and not InceptionScore.routine
-    expected = frechet_distance(moments(seen(real)), moments(seen(fake)))
-    assert FID(weights=straw)(subject) == pytest.approx(expected, rel=1e-4)
-    kernel = KID(subsets=4, size=1000, weights=straw)(subject_of(Arrays(real[:200]), fake))
-    assert kernel == pytest.approx(squared_discrepancy(seen(real[:200]), seen(fake)), rel=1e-3)
-    probabilities = (20 * seen(fake)[:, :10]).double().softmax(1)
-    assert InceptionScore(weights=straw)(subject) == pytest.approx(inception_score(probabilities)[0], rel=1e-6)
-    assert subject.game.asked == 1
+    expected = frechet_distance(moments(stub_features(real)), moments(stub_features(fake)))
+    assert FID(weights=stub_inception)(subject) == pytest.approx(expected, rel=1e-4)
+    kernel = KID(subsets=4, size=1000, weights=stub_inception)(subject_of(Arrays(real[:200]), fake))
+    assert kernel == pytest.approx(squared_discrepancy(stub_features(real[:200]), stub_features(fake)), rel=1e-3)
+    probabilities = (20 * stub_features(fake)[:, :10]).double().softmax(1)
+    assert InceptionScore(weights=stub_inception)(subject) == pytest.approx(inception_score(probabilities)[0], rel=1e-6)
+    assert subject.game.sample_calls == 1
 
 
-def test_without_weights_it_says_which_file(straw: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_weights_are_named(stub_inception: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     with pytest.raises(InvalidValue, match=inception.WEIGHTS):
         inception.load()
 
 
-def test_without_torch_fidelity_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_torch_fidelity_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'detente\[inception\]'"):
         inception.load()
 
 
-def test_images_that_inception_cannot_read(subject_of) -> None:
+def test_unsuitable_images_are_refused(subject_of) -> None:
     for shape in ((1, 32, 32), (3, 16, 16)):
         game = subject_of(Arrays(torch.zeros(4, *shape)), torch.zeros(1)).game
         assert not FID().applies(game) and not InceptionScore().applies(game)

@@ -1,4 +1,4 @@
-"""Does a conditional generator make what it is asked for: one that does, one that never does."""
+"""Label accuracy of perfect, constant and failing conditional generators."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from detente.metrics.label_accuracy import LabelAccuracy, label_accuracy
 from detente.state import State
 
 
-class Asked:
-    """Stands for a conditional game: of the label k it makes `images[k + off]`."""
+class FixedConditionalGame:
+    """A conditional game that generates `images[k + off]` for the label k."""
 
     latent = 3
     latent_shape = (3,)
@@ -46,28 +46,28 @@ def one_of_each(classifier: Classifier) -> tuple[Tensor, Tensor]:
     return torch.stack([pool[(classes == k).int().argmax()] for k in classes.unique()]), classes.unique()
 
 
-def test_pure() -> None:
+def test_accuracy_of_given_labels() -> None:
     logits = torch.tensor([[1.0, 2.0], [3.0, 2.0], [0.0, 1.0], [0.0, 1.0]])
     assert label_accuracy(logits, torch.tensor([1, 0, 0, 1])) == 0.75
 
 
-def test_a_generator_that_makes_what_it_is_asked_for(random_classifier) -> None:
+def test_a_generator_of_the_requested_labels_has_full_accuracy(random_classifier) -> None:
     images, classes = one_of_each(random_classifier)
-    every = torch.zeros(10, 1, 28, 28)
-    every[classes] = images
+    by_label = torch.zeros(10, 1, 28, 28)
+    by_label[classes] = images
     data = Digits(classes=tuple(classes.tolist()))
-    right = Asked(data, every)
-    assert measure(right) == 100
-    counts = torch.bincount(right.labels, minlength=10)[classes]
+    correct = FixedConditionalGame(data, by_label)
+    assert measure(correct) == 100
+    counts = torch.bincount(correct.labels, minlength=10)[classes]
     assert counts.max() - counts.min() <= 1 and counts.sum() == 100
-    lost = Asked(data, every * math.nan)
+    lost = FixedConditionalGame(data, by_label * math.nan)
     assert math.isnan(measure(lost))
 
 
-def test_a_generator_that_makes_one_thing(random_classifier) -> None:
+def test_a_constant_generator_has_chance_accuracy(random_classifier) -> None:
     image = Digits().take(torch.arange(1))["real"]
-    assert measure(Asked(Digits(), image)) == pytest.approx(10)
+    assert measure(FixedConditionalGame(Digits(), image)) == pytest.approx(10)
 
 
-def test_it_applies_to_games_that_are_asked(random_classifier, subject_of, images) -> None:
+def test_it_applies_to_conditional_games(random_classifier, subject_of, images) -> None:
     assert not LabelAccuracy().applies(subject_of(Digits(), images).game)

@@ -17,7 +17,7 @@ from detente.metrics.context import EvaluationContext
 from detente.metrics.likelihood import FACTORS, Coverage, LogLikelihood
 
 
-class Looking(EvaluationContext):
+class FixedContext(EvaluationContext):
     """A subject whose samples are given."""
 
     def __init__(self, samples: Tensor, data: Any, seed: int = 0) -> None:
@@ -47,28 +47,28 @@ def by_hand(fake: np.ndarray, real: np.ndarray) -> float:
     return float(density(fake, real, candidates[int(np.argmax(scores))]).mean())
 
 
-def test_log_likelihood_by_hand() -> None:
+def test_log_likelihood_equals_plain_loops() -> None:
     fake, data = ring(60, 1), Ring(standard_deviation=0.05)
-    found = LogLikelihood(count=60)(Looking(fake, data))
+    actual = LogLikelihood(count=60)(FixedContext(fake, data))
     real = data.draw(60, torch.Generator().manual_seed(0))["real"]
-    assert found == pytest.approx(by_hand(fake.double().numpy(), real.double().numpy()), rel=1e-6)
+    assert actual == pytest.approx(by_hand(fake.double().numpy(), real.double().numpy()), rel=1e-6)
 
 
-def test_the_right_generator_is_likelier_and_covers_more() -> None:
+def test_a_perfect_generator_has_higher_likelihood_and_coverage() -> None:
     data = Ring(standard_deviation=0.05)
-    right, half = ring(500, 1), ring(500, 1)
+    complete, half = ring(500, 1), ring(500, 1)
     half = half[half[:, 0] > -0.1].repeat(2, 1)[:500]
-    better, worse = Looking(right, data), Looking(half + 0.01 * torch.randn(500, 2), data)
+    better, worse = FixedContext(complete, data), FixedContext(half + 0.01 * torch.randn(500, 2), data)
     assert LogLikelihood()(better) > LogLikelihood()(worse) + 1
     assert Coverage()(better) > 85 > 70 > Coverage()(worse)
 
 
-def test_samples_that_are_no_numbers() -> None:
-    subject = Looking(torch.full((100, 2), math.nan), Ring())
+def test_non_finite_samples_give_nan() -> None:
+    subject = FixedContext(torch.full((100, 2), math.nan), Ring())
     assert math.isnan(LogLikelihood()(subject)) and math.isnan(Coverage()(subject))
 
 
 @pytest.mark.parametrize("kind", [LogLikelihood, Coverage])
-def test_refusals(kind: type) -> None:
+def test_invalid_arguments_are_refused(kind: type) -> None:
     with pytest.raises(InvalidValue, match="count"):
         kind(count=3)

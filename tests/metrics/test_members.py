@@ -1,4 +1,4 @@
-"""What every metric promises."""
+"""The interface of every metric."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from detente.metrics.base import Metric
 
 
 @pytest.mark.parametrize("name", catalogue.members("metrics"))
-def test_members_say_what_they_measure(name: str) -> None:
+def test_members_have_a_title_a_unit_and_a_direction(name: str) -> None:
     member = catalogue.members("metrics")[name]
     assert issubclass(member, Metric) and dataclasses.is_dataclass(member)
     metric = member()
@@ -22,9 +22,9 @@ def test_members_say_what_they_measure(name: str) -> None:
             setattr(metric, field.name, 1)
 
 
-def test_the_members_are_found() -> None:
-    found = set(catalogue.members("metrics"))
-    assert {"modes_covered", "high_quality_fraction", "mode_divergence", "distance_to_solution"} <= found
+def test_members_are_registered() -> None:
+    names = set(catalogue.members("metrics"))
+    assert {"modes_covered", "high_quality_fraction", "mode_divergence", "distance_to_solution"} <= names
     assert {"ring", "grid", "four_gaussians", "swiss_roll", "arrays", "image_folder", "digits"} <= set(
         catalogue.members("data")
     )

@@ -25,7 +25,7 @@ from detente.state import State
 METRICS = [ModesCovered(), HighQualityFraction(), ModeDivergence()]
 
 
-class Given:
+class FixedGame:
     """Stands for a game whose generator returns samples made by hand."""
 
     def __init__(self, data: Mixture, samples: Tensor) -> None:
@@ -36,7 +36,7 @@ class Given:
 
 
 def subject_of(data: Mixture, samples: Tensor) -> EvaluationContext:
-    game: Any = Given(data, samples)
+    game: Any = FixedGame(data, samples)
     return EvaluationContext(game, State(torch.tensor(0), {}), torch.Generator(), samples=len(samples))
 
 
@@ -45,7 +45,7 @@ def real(data: Any, count: int = 20_000) -> Tensor:
 
 
 @pytest.mark.parametrize("data", [Ring(), Grid(), FourGaussians(legacy_weights=True)], ids=repr)
-def test_real_samples_are_as_good_as_can_be(data) -> None:
+def test_real_samples_have_the_best_values(data) -> None:
     subject = subject_of(data, real(data))
     assert ModesCovered()(subject) == len(data.centres)
     assert HighQualityFraction()(subject) == pytest.approx(100 * (1 - math.exp(-4.5)), abs=0.3)
@@ -53,12 +53,12 @@ def test_real_samples_are_as_good_as_can_be(data) -> None:
 
 
 @pytest.mark.parametrize("sigmas", [1.0, 2.0])
-def test_share_within_other_distances_is_the_rayleigh_distribution(sigmas: float) -> None:
+def test_the_fraction_within_a_distance_equals_the_rayleigh_distribution(sigmas: float) -> None:
     share = HighQualityFraction(sigmas)(subject_of(Ring(), real(Ring())))
     assert share == pytest.approx(100 * (1 - math.exp(-(sigmas**2) / 2)), abs=1.5)
 
 
-def test_three_standard_deviations_are_the_edge() -> None:
+def test_the_limit_is_three_standard_deviations() -> None:
     centre, step = Ring().centres[2], torch.tensor([1.0, 0.0])
     samples = torch.stack([centre + 0.0299 * step, centre - 0.0301 * step, centre + torch.tensor([0.022, 0.022])])
     subject = subject_of(Ring(), samples)
@@ -79,7 +79,7 @@ def test_a_sample_between_overlapping_modes_belongs_to_the_nearer_one() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_divergence_is_scipys(seed: int) -> None:
+def test_divergence_equals_scipy(seed: int) -> None:
     data = FourGaussians(legacy_weights=seed % 2 == 0)
     modes = torch.randint(4 - seed % 3, (57,), generator=torch.Generator().manual_seed(seed))
     shares = np.bincount(modes.numpy(), minlength=4) / 57
@@ -87,7 +87,7 @@ def test_divergence_is_scipys(seed: int) -> None:
     assert ModeDivergence()(subject_of(data, 1.3 * data.centres[modes])) == pytest.approx(expected, abs=1e-7)
 
 
-def test_divergence_of_one_mode_and_of_none_missing() -> None:
+def test_divergence_of_one_mode_and_of_all_modes() -> None:
     for k in (1, 2, 8, 25):
         data = Ring(modes=k)
         dropped = ModeDivergence()(subject_of(data, data.centres[:1].repeat(10, 1)))
@@ -98,7 +98,7 @@ def test_divergence_of_one_mode_and_of_none_missing() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_with_one_sample_that_is_not_finite_nothing_is_defined(bad: float) -> None:
+def test_one_non_finite_sample_makes_every_value_nan(bad: float) -> None:
     samples = torch.cat([Ring().centres[:2], torch.tensor([[bad, 0.0]])])
     for metric in (ModesCovered(), HighQualityFraction(), ModeDivergence()):
         assert math.isnan(metric(subject_of(Ring(), samples)))
@@ -110,7 +110,7 @@ def gan(data: object) -> Adversarial:
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=repr)
-def test_they_apply_where_the_modes_are_known(metric) -> None:
+def test_they_apply_if_the_modes_are_known(metric) -> None:
     assert metric.applies(gan(Ring())) and not metric.applies(gan(SwissRoll())) and not metric.applies(DiracGAN())
 
 
@@ -131,6 +131,6 @@ def test_measuring_changes_nothing_and_repeats(metric) -> None:
     "build",
     [lambda: ModesCovered(sigmas=0), lambda: ModesCovered(least=0), lambda: HighQualityFraction(sigmas=math.inf)],
 )
-def test_mistakes_are_named(build) -> None:
+def test_invalid_arguments_are_refused(build) -> None:
     with pytest.raises(InvalidValue, match="sigmas|least"):
         build()

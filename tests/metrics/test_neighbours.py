@@ -38,12 +38,12 @@ def by_sklearn(x: np.ndarray, y: np.ndarray, k: int) -> tuple[float, ...]:
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("offset", [0.0, 1.0, 30.0])
-def test_they_are_those_of_sklearns_neighbours(k: int, offset: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_equal_sklearn_neighbours(k: int, offset: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "PART", 33)
     x, y = points(90, 0).double(), points(70, 1, offset).double()
-    found = neighbourhoods(x, y, k)
-    assert found == pytest.approx(by_sklearn(x.numpy(), y.numpy(), k), rel=1e-12)
-    assert (sum(found) == 0) == (offset == 30)
+    actual = neighbourhoods(x, y, k)
+    assert actual == pytest.approx(by_sklearn(x.numpy(), y.numpy(), k), rel=1e-12)
+    assert (sum(actual) == 0) == (offset == 30)
 
 
 def test_a_perfect_generator_and_one_of_few_modes() -> None:
@@ -62,14 +62,14 @@ def test_on_the_classifiers_features(random_classifier, subject_of, images) -> N
     assert all(metric.applies(subject.game) for metric in metrics)
     three, five = by_sklearn(real, fake, 3), by_sklearn(real, fake, 5)
     assert [metric(subject) for metric in metrics] == pytest.approx([100 * n for n in (*three[:2], *five[2:])])
-    assert subject.game.asked == 1
+    assert subject.game.sample_calls == 1
     data = Digits(classes=(3,))
     few, none = subject_of(data, images[:3]), subject_of(data, images * math.inf)
-    assert all(math.isnan(metric(one)) for metric in metrics for one in (few, none))
+    assert all(math.isnan(metric(subject_without_value)) for metric in metrics for subject_without_value in (few, none))
 
 
 @pytest.mark.parametrize("kind", [FeaturePrecision, FeatureRecall, FeatureDensity, FeatureCoverage])
-def test_mistakes_are_named(kind) -> None:
+def test_invalid_arguments_are_refused(kind) -> None:
     with pytest.raises(InvalidValue, match="neighbours"):
         kind(neighbours=0)
     with pytest.raises(InvalidValue, match="neighbours"):

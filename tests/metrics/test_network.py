@@ -97,13 +97,13 @@ def test_a_pickled_file_is_refused_and_not_run(tmp_path: Path, capsys: pytest.Ca
     assert "was run" not in capsys.readouterr().out
 
 
-def test_pixels_and_sizes_are_those_that_the_network_wants() -> None:
+def test_images_are_resized_and_normalised_for_the_network() -> None:
     x = images(4, 2)
     standard = torch.tensor(MEAN)[:, None, None], torch.tensor(DEVIATION)[:, None, None]
     larger = interpolate(x.expand(-1, 3, -1, -1), (14, 14), mode="bicubic", antialias=True)
     expected = (((larger + 1) / 2 - standard[0]) / standard[1]).flatten(1)
-    seen = FeatureNetwork(lambda z: z, size=14, pixels="imagenet").predict(x).features
-    torch.testing.assert_close(seen, expected)
+    features = FeatureNetwork(lambda z: z, size=14, pixels="imagenet").predict(x).features
+    torch.testing.assert_close(features, expected)
     torch.testing.assert_close(FeatureNetwork(lambda z: z, pixels="[0, 1]").predict(x).features, (x.flatten(1) + 1) / 2)
     assert FeatureNetwork(lambda z: z, channels=3).predict(x).features.shape == (4, 3 * 64)
 
@@ -125,11 +125,11 @@ def test_scores_do_not_depend_on_the_range_of_the_pixels(low: int, high: int, su
     assert metric.stamp(subject) == expected | ({} if low == -1 else {"pixels": f"[{low}, {high}]"})
 
 
-def test_uint8_images_are_in_their_range_whatever_they_show() -> None:
+def test_uint8_images_are_accepted_whatever_their_content() -> None:
     assert pixel_range(Arrays(torch.full((4, 8, 8), 200, dtype=torch.uint8))) == (-1, 1)
 
 
-def test_standardized_images_are_named_unless_they_are_to_be_unchanged(subject_of) -> None:
+def test_standardized_images_are_refused_unless_pixels_are_left_unchanged(subject_of) -> None:
     subject = subject_of(Arrays(3 * images(40, 0)), 3 * images(40, 1))
     reason = FrechetDistance(network()).missing(subject.game)
     assert "images in [-1, 1], [0, 1] or [0, 255]" in reason and "to 3" in reason
@@ -215,7 +215,7 @@ def test_files_of_other_sizes_and_contents_do_not_share_features(tmp_path: Path)
         (lambda: FeatureNetwork(lambda x: (x, x)).predict(images(2, 0)), "output tuple of"),
     ],
 )
-def test_mistakes_are_named_in_one_line(build, message: str) -> None:
+def test_invalid_networks_give_one_line_errors(build, message: str) -> None:
     with pytest.raises(InvalidValue) as caught:
         build()
     assert message in str(caught.value) and "\n" not in str(caught.value)

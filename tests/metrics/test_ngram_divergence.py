@@ -19,8 +19,8 @@ from detente.metrics.ngram_divergence import NgramDivergence, jensen_shannon, ng
 def by_hand(lines: np.ndarray, others: np.ndarray, n: int) -> float:
     """Return the divergence by counting strings."""
     counts = [
-        Counter(tuple(line[k : k + n]) for line in one.tolist() for k in range(len(line) - n + 1))
-        for one in (lines, others)
+        Counter(tuple(line[k : k + n]) for line in text.tolist() for k in range(len(line) - n + 1))
+        for text in (lines, others)
     ]
     either = sorted(set(counts[0]) | set(counts[1]))
     p, q = (np.array([count[gram] for gram in either], float) for count in counts)
@@ -28,14 +28,14 @@ def by_hand(lines: np.ndarray, others: np.ndarray, n: int) -> float:
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
-def test_it_is_scipys_of_counted_strings(n: int) -> None:
+def test_divergence_equals_scipy_on_counted_strings(n: int) -> None:
     draw = np.random.default_rng(n)
     first, second = draw.integers(0, 4, (13, 9)), draw.integers(0, 256, (6, 9)) % draw.integers(1, 256, (6, 9))
-    found = jensen_shannon(ngram_shares(first, n), ngram_shares(second.astype(np.uint8), n))
-    assert found == pytest.approx(by_hand(first, second, n), rel=1e-9)
+    divergence = jensen_shannon(ngram_shares(first, n), ngram_shares(second.astype(np.uint8), n))
+    assert divergence == pytest.approx(by_hand(first, second, n), rel=1e-9)
 
 
-def test_at_the_ends() -> None:
+def test_divergence_of_equal_and_of_disjoint_sets() -> None:
     first = ngram_shares(np.array([[1, 2, 1, 2]]), 2)
     assert jensen_shannon(first, first) == 0
     assert jensen_shannon(first, ngram_shares(np.array([[3, 4]]), 2)) == pytest.approx(math.log(2))

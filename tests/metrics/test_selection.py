@@ -1,4 +1,4 @@
-"""Metrics by name, by import path and as objects; what the user mistyped is named."""
+"""Metrics by name, by import path and as objects; typing errors are named."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Bright(Metric):
 
 
 class Fid(Metric):
-    """Has the name of one of ours."""
+    """Has the name of a built-in metric."""
 
     def __call__(self, subject: EvaluationContext) -> float:
         return 1.0
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / "own_metrics.py").write_text(
         "from detente.metrics import Metric\n"
         "class Mine(Metric):\n"
@@ -57,8 +57,8 @@ def test_every_member_is_found_by_its_name() -> None:
 
 
 def test_settings_other_than_the_defaults_are_part_of_the_name() -> None:
-    found = metrics_by_label(["fid:real=50000,weights=a/b.pth", "modes_covered:least=1", ModesCovered(least=20)])
-    assert found == {
+    metrics = metrics_by_label(["fid:real=50000,weights=a/b.pth", "modes_covered:least=1", ModesCovered(least=20)])
+    assert metrics == {
         "fid:weights=a/b.pth,real=50000": FID("a/b.pth", 50_000),
         "modes_covered": ModesCovered(),
         "modes_covered:least=20": ModesCovered(least=20),
@@ -68,20 +68,20 @@ def test_settings_other_than_the_defaults_are_part_of_the_name() -> None:
 
 
 def test_names_of_labels_build_the_same_metrics_again() -> None:
-    found = metrics_by_label(["fid:real=7", "kid:subsets=3,size=9", "ngram_divergence:length=2"])
-    assert metrics_by_label(list(found)) == found
+    metrics = metrics_by_label(["fid:real=7", "kid:subsets=3,size=9", "ngram_divergence:length=2"])
+    assert metrics_by_label(list(metrics)) == metrics
 
 
-def test_a_metric_with_the_name_of_one_of_ours_has_another_label() -> None:
+def test_a_metric_with_the_name_of_a_member_gets_another_label() -> None:
     assert label(Fid()) == f"{Fid.__module__}.Fid" and list(metrics_by_label(["fid", Fid()])) == ["fid", label(Fid())]
 
 
-def test_metrics_of_the_users_own_modules(own: str) -> None:
-    found: Any = metrics_by_label([f"{own}.Mine:size=4"])
-    assert found["mine"].size == 4
-    assert [m.size for m in metrics_by_label([f"{own}.made"]).values()] == [5]  # type: ignore[attr-defined]
-    assert [m.size for m in metrics_by_label([f"{own}.build:size=2"]).values()] == [2]  # type: ignore[attr-defined]
-    assert "own_metrics.Mine({'size': 4})" == repr(found["mine"])  # no address, so that a run is recognized
+def test_metrics_of_the_users_own_modules(user_module: str) -> None:
+    metrics: Any = metrics_by_label([f"{user_module}.Mine:size=4"])
+    assert metrics["mine"].size == 4
+    assert [m.size for m in metrics_by_label([f"{user_module}.made"]).values()] == [5]  # type: ignore[attr-defined]
+    assert [m.size for m in metrics_by_label([f"{user_module}.build:size=2"]).values()] == [2]  # type: ignore[attr-defined]
+    assert "own_metrics.Mine({'size': 4})" == repr(metrics["mine"])  # no address, so that a run is recognized
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_metrics_of_the_users_own_modules(own: str) -> None:
         (["fid", FID()], "metrics: got 'fid'; allowed: each metric once"),
     ],
 )
-def test_mistakes_are_named_in_one_line(requested: list[Any], message: str, own: str) -> None:
+def test_invalid_metrics_give_one_line_errors(requested: list[Any], message: str, user_module: str) -> None:
     with pytest.raises(InvalidValue) as caught:
         metrics_by_label(requested)
     assert message in str(caught.value) and "\n" not in str(caught.value)

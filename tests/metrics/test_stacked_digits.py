@@ -21,16 +21,16 @@ def test_counts_and_divergence() -> None:
     assert divergence_from_uniform(modes) == pytest.approx(float(entropy(shares, np.full(1000, 1e-3))), rel=1e-12)
 
 
-def test_at_the_ends() -> None:
-    every = torch.arange(1000).repeat(3)
-    assert modes_found(every) == 1000 and divergence_from_uniform(every) == pytest.approx(0, abs=1e-12)
+def test_values_of_uniform_and_constant_modes() -> None:
+    modes = torch.arange(1000).repeat(3)
+    assert modes_found(modes) == 1000 and divergence_from_uniform(modes) == pytest.approx(0, abs=1e-12)
     assert divergence_from_uniform(torch.zeros(9, dtype=torch.int64)) == pytest.approx(math.log(1000))
 
 
-def test_what_is_said_of_a_perfect_generator() -> None:
-    found = [torch.randint(1000, (2048,), generator=torch.Generator().manual_seed(seed)) for seed in range(20)]
-    assert np.mean([modes_found(modes) for modes in found]) == pytest.approx(871, abs=6)
-    assert np.mean([divergence_from_uniform(modes) for modes in found]) == pytest.approx(0.25, abs=0.03)
+def test_values_of_a_perfect_generator() -> None:
+    draws = [torch.randint(1000, (2048,), generator=torch.Generator().manual_seed(seed)) for seed in range(20)]
+    assert np.mean([modes_found(modes) for modes in draws]) == pytest.approx(871, abs=6)
+    assert np.mean([divergence_from_uniform(modes) for modes in draws]) == pytest.approx(0.25, abs=0.03)
 
 
 def test_each_channel_is_a_digit(random_classifier, subject_of, images) -> None:
@@ -42,7 +42,7 @@ def test_each_channel_is_a_digit(random_classifier, subject_of, images) -> None:
     assert StackedModes()(subject) == len(by_hand) > 3
     codes = 100 * classes + 10 * classes.roll(7) + classes.roll(20)
     assert StackedDivergence()(subject) == pytest.approx(divergence_from_uniform(codes), rel=1e-12)
-    assert subject.game.asked == 1
+    assert subject.game.sample_calls == 1
     assert math.isnan(StackedModes()(subject_of(StackedMnist(), stacked * math.nan)))
 
 

@@ -66,21 +66,21 @@ def inputs(seed: int = 0, columns: int = 3) -> Tensor:
 
 
 @every_module
-def test_call_is_the_module_itself(make: Callable[[], nn.Module]) -> None:
+def test_call_equals_the_module(make: Callable[[], nn.Module]) -> None:
     """Values, gradients, and buffers after three calls; the module and the buffers given stay as they are."""
     plain = seeded(make)
-    ours = copied(plain)
-    layout, vector, buffers = inside(ours)
-    untouched = copy.deepcopy({**ours.state_dict()}), {name: buffer.clone() for name, buffer in buffers.items()}
+    module = copied(plain)
+    layout, vector, buffers = inside(module)
+    untouched = copy.deepcopy({**module.state_dict()}), {name: buffer.clone() for name, buffer in buffers.items()}
     leaf = vector.clone().requires_grad_()
-    given = buffers
+    initial_buffers = buffers
     for seed in range(3):
         expected = plain(inputs(seed))
-        output, buffers = call(ours, layout, leaf, buffers, inputs(seed))
+        output, buffers = call(module, layout, leaf, buffers, inputs(seed))
         torch.testing.assert_close(output, expected, rtol=0, atol=0)
     torch.testing.assert_close(buffers, dict(plain.named_buffers()), rtol=0, atol=0)
-    torch.testing.assert_close({**ours.state_dict()}, untouched[0], rtol=0, atol=0)
-    torch.testing.assert_close(given, untouched[1], rtol=0, atol=0)
+    torch.testing.assert_close({**module.state_dict()}, untouched[0], rtol=0, atol=0)
+    torch.testing.assert_close(initial_buffers, untouched[1], rtol=0, atol=0)
 
     output.square().sum().backward()
     expected.square().sum().backward()
@@ -101,7 +101,7 @@ def test_call_with_other_parameters(make: Callable[[], nn.Module]) -> None:
     torch.testing.assert_close(output, second(inputs()), rtol=0, atol=0)
 
 
-def test_batch_norm_moves_once_an_evaluation() -> None:
+def test_batch_norm_is_updated_once_per_evaluation() -> None:
     """Under plain autograd, `grad` of `grad` by consensus, and `vmap`; by the formula 0.9·old + 0.1·new."""
     game = gan(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)), MLP(2, 1, 4, 1))
     vectors, buffers, batch = point(game)
@@ -117,8 +117,8 @@ def test_batch_norm_moves_once_an_evaluation() -> None:
         return vector_jacobian(game, vectors, buffers, batch)[0].buffers
 
     for evaluate in (after_field, after_consensus):
-        one = tree_map(lambda tensor: tensor.unsqueeze(0), (vectors, buffers, batch))
-        mapped = tree_map(lambda tensor: tensor.squeeze(0), torch.func.vmap(evaluate)(*one))
+        batch_of_one = tree_map(lambda tensor: tensor.unsqueeze(0), (vectors, buffers, batch))
+        mapped = tree_map(lambda tensor: tensor.squeeze(0), torch.func.vmap(evaluate)(*batch_of_one))
         for moved in (evaluate(vectors, buffers, batch), mapped):
             torch.testing.assert_close(moved["generator"]["1.running_mean"], mean, rtol=1e-5, atol=1e-6)
             torch.testing.assert_close(moved["generator"]["1.running_var"], variance, rtol=1e-5, atol=1e-6)
@@ -140,7 +140,7 @@ def normed() -> nn.Module:
     return nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.LeakyReLU(), nn.Linear(4, 1))
 
 
-def test_a_discriminators_statistics_see_real_samples_and_then_fakes() -> None:
+def test_statistics_of_a_discriminator_are_updated_by_real_samples_then_fakes() -> None:
     game = gan(MLP(3, 2, 4, 1), seeded(normed))
     vectors, buffers, batch = point(game)
     _, moved = game.losses(vectors, buffers, batch)
@@ -155,7 +155,7 @@ def test_a_discriminators_statistics_see_real_samples_and_then_fakes() -> None:
 
 @pytest.mark.parametrize("penalty", [GradientPenalty(), R1()], ids=["gradient_penalty", "r1"])
 @pytest.mark.filterwarnings("ignore:normalisation")  # as the set-up deserves
-def test_penalties_leave_no_trace_in_buffers(penalty: object) -> None:
+def test_penalties_do_not_change_buffers(penalty: object) -> None:
     plain, penalised = (gan(MLP(3, 2, 4, 1), seeded(normed), penalties=p) for p in ((), penalty))
     vectors, buffers, batch = point(penalised)
     vectors["generator"] = point(plain)[0]["generator"]
@@ -169,7 +169,7 @@ def dropping() -> nn.Module:
     return nn.Sequential(nn.Linear(2, 32), nn.Dropout(0.5), nn.ReLU(), nn.Linear(32, 1))
 
 
-def test_dropout_is_drawn_by_the_batch() -> None:
+def test_dropout_masks_depend_on_the_batch_alone() -> None:
     game = gan(MLP(3, 2, 4, 1), dropping())
     assert game.stochastic and not game.traceable
     vectors, buffers, batch = point(game)
@@ -183,7 +183,7 @@ def test_dropout_is_drawn_by_the_batch() -> None:
     assert not torch.equal(other["discriminator"], first["discriminator"])
 
 
-def test_nothing_touches_the_global_random_state() -> None:
+def test_the_global_random_state_does_not_change() -> None:
     before = torch.get_rng_state()
     game = gan(lambda: MLP(3, 2, 4, 1), dropping)  # type: ignore[arg-type]
     vectors, buffers, batch = point(game)
@@ -194,7 +194,7 @@ def test_nothing_touches_the_global_random_state() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_factories_are_initialised_anew_by_the_generator() -> None:
+def test_factories_are_initialised_from_the_generator() -> None:
     game = gan(lambda: MLP(3, 2, 4, 1), MLP(2, 1, 4, 1))  # type: ignore[arg-type]
     first, again, other = (game.initial(torch.Generator().manual_seed(seed))[0] for seed in (0, 0, 1))
     torch.testing.assert_close(first, again, rtol=0, atol=0)
@@ -202,11 +202,11 @@ def test_factories_are_initialised_anew_by_the_generator() -> None:
     assert torch.equal(first["discriminator"], other["discriminator"]), "a module keeps its parameters"
 
 
-def test_tied_weights_are_one_piece_of_the_vector() -> None:
+def test_tied_weights_share_one_part_of_the_vector() -> None:
     assert Layout.of(trainable(Tied())).size == 9 + 3
 
 
-def test_frozen_parameters_stay() -> None:
+def test_frozen_parameters_do_not_change() -> None:
     generator = MLP(3, 2, 4, 1)
     generator.layers[0].requires_grad_(False)
     game = gan(generator, MLP(2, 1, 4, 1))
@@ -271,7 +271,7 @@ def test_the_users_modules_are_never_changed() -> None:
     torch.testing.assert_close([dict(s) for s in after], [dict(s) for s in before], rtol=0, atol=0)
 
 
-def test_write_is_a_round_trip() -> None:
+def test_write_and_read_are_inverse() -> None:
     game = gan(MLP(3, 2, 4, 1), seeded(normed))
     vectors, buffers, batch = point(game)
     method = methods.alternating()

@@ -1,4 +1,4 @@
-"""What building a game finds out about modules: each is trained as an ordinary loop trains it, or refused by name."""
+"""Checks of modules when a game is built: each trains as in an ordinary loop, or is refused by name."""
 
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportIndexIssue=false, reportPrivateImportUsage=false, reportReturnType=false, reportUnusedExpression=false
 
@@ -73,7 +73,7 @@ def through_lambda() -> Of:
 
 def through_default_argument() -> Of:
     net = of(lambda s, x: s.b(s.block(x)))
-    net.block = lambda x, own=net: torch.tanh(own.norm(own.a(x)))
+    net.block = lambda x, network=net: torch.tanh(network.norm(network.a(x)))
     return net
 
 
@@ -109,14 +109,14 @@ def through_wrapped_forward() -> Of:
 
 
 def through_list() -> Of:
-    net = of(lambda s, x: s.b(torch.tanh(s.norm(x @ s.kept[0].T + s.kept[1]))))
-    net.kept = [net.a.weight, net.a.bias]
+    net = of(lambda s, x: s.b(torch.tanh(s.norm(x @ s.tensors[0].T + s.tensors[1]))))
+    net.tensors = [net.a.weight, net.a.bias]
     return net
 
 
 def through_tuple_in_dictionary() -> Of:
-    net = of(lambda s, x: s.b(torch.tanh(s.norm(x @ s.kept["a"][0].T + s.kept["a"][1]))))
-    net.kept = {"a": (net.a.weight, net.a.bias)}
+    net = of(lambda s, x: s.b(torch.tanh(s.norm(x @ s.tensors["a"][0].T + s.tensors["a"][1]))))
+    net.tensors = {"a": (net.a.weight, net.a.bias)}
     return net
 
 
@@ -142,7 +142,7 @@ SAME = [
 
 
 @pytest.mark.parametrize("make", SAME, ids=lambda make: make.__name__)
-def test_layers_reached_by_other_ways_train_as_they_do_directly(make: Callable[[], Of]) -> None:
+def test_layers_reached_indirectly_train_like_layers_called_directly(make: Callable[[], Of]) -> None:
     """The same network with the layers called directly is the oracle; the user's own module stays as it was."""
     net = make()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
@@ -150,8 +150,8 @@ def test_layers_reached_by_other_ways_train_as_they_do_directly(make: Callable[[
     torch.testing.assert_close(stepper.state.vectors, expected.state.vectors, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(stepper.state.buffers, expected.state.buffers, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(dict(net.state_dict()), before, rtol=0, atol=0)
-    own = stepper.modules()[1].state_dict()
-    torch.testing.assert_close(dict(own), dict(expected.modules()[1].state_dict()), rtol=1e-5, atol=1e-6)
+    trained_state = stepper.modules()[1].state_dict()
+    torch.testing.assert_close(dict(trained_state), dict(expected.modules()[1].state_dict()), rtol=1e-5, atol=1e-6)
 
 
 class Calls:
@@ -240,9 +240,9 @@ def averaging(s: Any, x: Tensor) -> Tensor:
 
 
 def initialising(s: Any, x: Tensor) -> Tensor:
-    if not s.done:
+    if not s.initialised:
         s.a.bias.data = -s.a(x).detach().mean(0)
-        s.done = True
+        s.initialised = True
     return plain(s, x)
 
 
@@ -374,7 +374,7 @@ ALLOWED = {
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler warns of torch's own scripts
 @pytest.mark.filterwarnings("ignore:steps run eagerly")  # what cannot be compiled says so, and trains all the same
 @pytest.mark.filterwarnings("ignore:vanishing gradient")  # of the one with zeros
-def test_what_an_ordinary_loop_trains_trains_and_is_handed_back(
+def test_modules_that_train_in_an_ordinary_loop_train_and_are_returned(
     name: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if way == "traced":
@@ -386,9 +386,9 @@ def test_what_an_ordinary_loop_trains_trains_and_is_handed_back(
     for _ in range(2):
         stepper.step()
     assert not torch.equal(stepper.state.vectors["discriminator"], before)
-    ours = stepper.modules()[1](DATA.to(before.dtype)).reshape(-1)
+    scores = stepper.modules()[1](DATA.to(before.dtype)).reshape(-1)
     state = methods.alternating().scheme.eval_state(stepper.state)
-    torch.testing.assert_close(adversarial.scores(state, DATA.to(before.dtype)), ours.detach())
+    torch.testing.assert_close(adversarial.scores(state, DATA.to(before.dtype)), scores.detach())
 
 
 def test_shared_parameters_are_refused_by_their_names() -> None:
@@ -499,7 +499,7 @@ class Labelled(nn.Module):
         return self.net(x) + self.table(label) * (self.calls or 1)
 
 
-def test_conditional_games_are_held_to_the_same() -> None:
+def test_conditional_games_have_the_same_checks() -> None:
     labelled = Arrays(DATA, torch.arange(64) % 3)
     Conditional(Labelled(2, None), Labelled(1, None), labelled, 2, batch=8)
     with pytest.raises(InvalidValue, match="generator: .*calls"):

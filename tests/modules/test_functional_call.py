@@ -1,4 +1,4 @@
-"""A module called with other tensors: what torch's functional_call does, whatever the module does with them."""
+"""A module called with other tensors: equal to torch's functional_call."""
 
 from __future__ import annotations
 
@@ -66,32 +66,34 @@ def others(module: nn.Module) -> dict[str, Tensor]:
     """Return other tensors than a module's own, by name."""
     generator = torch.Generator().manual_seed(1)
     return {
-        name: one + torch.rand(one.shape, generator=generator) if one.is_floating_point() else one.clone()
-        for name, one in tensors(module).items()
+        name: tensor + torch.rand(tensor.shape, generator=generator) if tensor.is_floating_point() else tensor.clone()
+        for name, tensor in tensors(module).items()
     }
 
 
 @pytest.mark.parametrize("build", [Counting, Tied, Twice, lambda: weight_norm(nn.Linear(2, 2))])
-def test_it_does_what_functional_call_does(build: Callable[[], nn.Module]) -> None:
+def test_it_equals_torchs_functional_call(build: Callable[[], nn.Module]) -> None:
     module, x = build(), torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
-    own = tensors(module)
-    values = {name: one.clone() for name, one in own.items()}
+    original = tensors(module)
+    values = {name: tensor.clone() for name, tensor in original.items()}
     for _ in range(2):
-        ours, theirs = others(module), others(module)
-        found = functional_call(module, ours, (x,))
-        assert all(tensors(module)[name] is one for name, one in own.items()), "the module has its own back"
+        values_here, values_in_torch = others(module), others(module)
+        output = functional_call(module, values_here, (x,))
+        assert all(tensors(module)[name] is tensor for name, tensor in original.items()), "the module has its own back"
         # Of a layer under two names torch's own leaves the lent tensors there: a copy is called.
-        torch.testing.assert_close(found, func.functional_call(deepcopy(module), theirs, (x,)), rtol=0, atol=0)
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
-    torch.testing.assert_close(own, values, rtol=0, atol=0)
+        torch.testing.assert_close(
+            output, func.functional_call(deepcopy(module), values_in_torch, (x,)), rtol=0, atol=0
+        )
+        torch.testing.assert_close(values_here, values_in_torch, rtol=0, atol=0)
+    torch.testing.assert_close(original, values, rtol=0, atol=0)
 
 
-def test_after_an_error_the_module_has_its_own_tensors() -> None:
+def test_tensors_of_the_module_are_restored_after_an_error() -> None:
     module = Counting()
-    own = tensors(module)
+    original = tensors(module)
     with pytest.raises(ArithmeticError):
         functional_call(module, others(module), (torch.ones(1, 2),))
-    assert all(tensors(module)[name] is one for name, one in own.items())
+    assert all(tensors(module)[name] is tensor for name, tensor in original.items())
 
 
 def test_names_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ def test_several_hidden_sigmoids_are_replaced() -> None:
     assert not has_idle_activations(network)
 
 
-def test_working_activations_stay() -> None:
+def test_working_activations_are_not_replaced() -> None:
     for network in (deep(nn.ReLU(), 4), deep(nn.Sigmoid(), 2), deep(nn.LeakyReLU(0.2), 4), deep(nn.Tanh(), 6)):
         assert not has_idle_activations(network)
         with pytest.raises(InvalidValue):
@@ -36,7 +36,7 @@ def test_working_activations_stay() -> None:
 
 
 @torch.no_grad()
-def test_a_linear_network_becomes_one_that_is_not() -> None:
+def test_a_linear_network_gets_nonlinear_activations() -> None:
     network, x = deep(nn.LeakyReLU(1.0), 2), torch.eye(4)
     assert float((network(x) + network(-x) - 2 * network(0 * x)).abs().max()) < 1e-6 and has_idle_activations(network)
     network = with_working_activations(network)
@@ -53,7 +53,7 @@ def test_the_last_layer_is_left_out(last: nn.Module) -> None:
         without_last_activation(network)  # it now ends in a linear layer
 
 
-def test_less_dropout() -> None:
+def test_dropout_is_reduced() -> None:
     network = nn.Sequential(nn.Dropout(0.9), nn.Dropout(0.5), nn.Dropout2d(0.8))
     assert largest_dropout(network) == 0.9
     assert [layer.p for layer in with_less_dropout(network)] == [0.25, 0.5, 0.25]  # pyright: ignore
@@ -61,7 +61,7 @@ def test_less_dropout() -> None:
 
 
 @torch.no_grad()
-def test_a_deep_network_passes_its_input_on() -> None:
+def test_a_deep_network_preserves_the_scale_of_its_input() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(*[part for _ in range(10) for part in (nn.Linear(64, 64), nn.Sigmoid())], nn.Linear(64, 64))
     x = torch.randn(256, 64)

@@ -1,4 +1,4 @@
-"""What networks share: TensorFlow's "same" padding by its definition, the transpose by its own, first weights."""
+"""What networks share: TensorFlow's "same" padding and its transpose, and initial weights."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def defined(images: Tensor, weight: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("side", SIDES)
-def test_same_convolution_is_tensorflows_definition(side: int, kernel: int) -> None:
+def test_same_convolution_equals_tensorflows_definition(side: int, kernel: int) -> None:
     generator = torch.Generator().manual_seed(side + 100 * kernel)
     layers = nn.Sequential(*same_convolution(1, 1, kernel, side, bias=False)).double()
     images = torch.randn(2, 1, side, side, generator=generator, dtype=torch.float64)

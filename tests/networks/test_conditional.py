@@ -23,11 +23,11 @@ def test_counts_of_the_paper_are_2413984_and_1224351() -> None:
     assert count(ConditionalDiscriminator()) == discriminator == 1_224_351
 
 
-def test_generator_is_its_formula() -> None:
+def test_generator_equals_its_formula() -> None:
     network = ConditionalGenerator(3, 2, 1, 4, 3, 4, 5)
     latents, labels = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 0, 1, 1, 0])
-    asked = network.from_label.weight.T[labels] + network.from_label.bias  # a column for each label
-    joint = network.joint(torch.cat([network.from_latent(latents).relu(), asked.relu()], 1)).relu()
+    embedding = network.from_label.weight.T[labels] + network.from_label.bias  # a column for each label
+    joint = network.joint(torch.cat([network.from_latent(latents).relu(), embedding.relu()], 1)).relu()
     images = network(latents, labels)
     torch.testing.assert_close(images, torch.tanh(network.output(joint)).reshape(6, 1, 4, 4))
     assert not torch.allclose(images, network(latents, 1 - labels))
@@ -38,15 +38,15 @@ def maxout(linear: Any, h: Tensor, pieces: int) -> Tensor:
     return torch.stack(pieced).max(0).values.T
 
 
-def test_discriminator_is_its_formula() -> None:
+def test_discriminator_equals_its_formula() -> None:
     network = ConditionalDiscriminator(2, 1, 4, 3, 2, 4)
     images = torch.randn(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 1, 0, 1, 1, 0])
-    seen, told = (
+    from_image, from_label = (
         maxout(network.from_image.linear, images.flatten(1), 5),
         maxout(network.from_label.linear, torch.eye(2)[labels], 5),
     )
-    joint = maxout(network.joint.linear, torch.cat([seen, told], 1), 4)
+    joint = maxout(network.joint.linear, torch.cat([from_image, from_label], 1), 4)
     scores = network(images, labels)
     torch.testing.assert_close(scores, network.output(joint)[:, 0])
     assert not torch.allclose(scores, network(images, 1 - labels))
@@ -64,6 +64,6 @@ def test_a_label_outside_counts_as_none() -> None:
 @pytest.mark.parametrize("member", [ConditionalGenerator, ConditionalDiscriminator])
 @pytest.mark.parametrize("field", ["classes", "channels", "size", "label_width", "width"])
 def test_bad_arguments_are_named(member: type, field: str) -> None:
-    given: dict[str, Any] = {field: 0}
+    arguments: dict[str, Any] = {field: 0}
     with pytest.raises(InvalidValue, match=f"^{field}: got 0"):
-        member(**given)
+        member(**arguments)

@@ -72,7 +72,7 @@ def test_shapes_and_range(size: int, layers: int, batch_norm: bool) -> None:
     assert ConvolutionalDiscriminator(3, size, 2, layers, batch_norm=batch_norm)(images).shape == (5,)
 
 
-def test_discriminator_is_its_formula() -> None:
+def test_discriminator_equals_its_formula() -> None:
     network = ConvolutionalDiscriminator(1, 14, 2, 2, hidden=3)
     first, second, hidden, last = [part for part in network.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
     images = torch.randn(4, 1, 14, 14, generator=torch.Generator().manual_seed(0))
@@ -83,7 +83,7 @@ def test_discriminator_is_its_formula() -> None:
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
-def test_generator_is_its_formula(activation: str) -> None:
+def test_generator_equals_its_formula(activation: str) -> None:
     network = ConvolutionalGenerator(3, 1, 14, 2, 2, activation=activation)
     f = functional.relu if activation == "relu" else lambda h: functional.leaky_relu(h, 0.2)
     start, first, last = [part for part in network.modules() if isinstance(part, nn.ConvTranspose2d | nn.Linear)]
@@ -94,7 +94,7 @@ def test_generator_is_its_formula(activation: str) -> None:
     torch.testing.assert_close(network(latents), h)
 
 
-def test_batch_norm_stands_where_the_papers_have_it() -> None:
+def test_batch_norm_is_where_the_papers_have_it() -> None:
     def kinds(network: nn.Module) -> list[str]:
         return [type(part).__name__ for part in network.layers.children()]  # pyright: ignore
 
@@ -110,7 +110,7 @@ def test_batch_norm_stands_where_the_papers_have_it() -> None:
     ]
 
 
-def test_first_weights_are_xaviers() -> None:
+def test_initial_weights_are_xavier() -> None:
     network = ConvolutionalDiscriminator(width=8)
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
@@ -119,15 +119,15 @@ def test_first_weights_are_xaviers() -> None:
             assert layer.bias is not None and not layer.bias.any()
 
 
-def test_symmetric_padding_would_be_another_network() -> None:
+def test_symmetric_padding_gives_a_different_network() -> None:
     """The mirrored one: what seemed close enough sees images shifted by a pixel."""
-    pad, ours = same_convolution(1, 1, 5, 8)
+    pad, layer = same_convolution(1, 1, 5, 8)
     images = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert isinstance(ours, nn.Conv2d)
-    shifted = functional.conv2d(images, ours.weight, ours.bias, stride=2, padding=2)
-    mirrored = functional.conv2d(images.flip(2, 3), ours.weight.flip(2, 3), ours.bias, stride=2, padding=2).flip(2, 3)
-    assert not torch.allclose(ours(pad(images)), shifted)
-    torch.testing.assert_close(ours(pad(images)), mirrored)
+    assert isinstance(layer, nn.Conv2d)
+    shifted = functional.conv2d(images, layer.weight, layer.bias, stride=2, padding=2)
+    mirrored = functional.conv2d(images.flip(2, 3), layer.weight.flip(2, 3), layer.bias, stride=2, padding=2).flip(2, 3)
+    assert not torch.allclose(layer(pad(images)), shifted)
+    torch.testing.assert_close(layer(pad(images)), mirrored)
 
 
 @pytest.mark.parametrize("member", [ConvolutionalGenerator, ConvolutionalDiscriminator])

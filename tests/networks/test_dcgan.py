@@ -108,15 +108,15 @@ def test_discriminator_at_28_is_table_1_without_its_sigmoid() -> None:
     assert torch.equal(network(images), table(images).reshape(3))
 
 
-def test_pytorch_initialisation_is_that_of_plain_layers() -> None:
+def test_pytorch_initialisation_equals_that_of_plain_layers() -> None:
     for network in (DcganGenerator(width=4), DcganDiscriminator(width=4, batch_norm=False)):
         network.reset_parameters(torch.Generator().manual_seed(5))
-        ours = [p.detach().clone() for p in network.parameters()]
+        parameters = [p.detach().clone() for p in network.parameters()]
         torch.manual_seed(5)
         for layer in network.layers:
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 layer.reset_parameters()
-        torch.testing.assert_close(ours, [p.detach() for p in network.parameters()])
+        torch.testing.assert_close(parameters, [p.detach() for p in network.parameters()])
 
 
 def test_normal_initialisation_has_the_deviation_of_the_paper() -> None:
@@ -133,7 +133,7 @@ def test_normal_initialisation_has_the_deviation_of_the_paper() -> None:
     assert isinstance(biased, nn.Conv2d) and biased.bias is not None and not biased.bias.any()
 
 
-def test_reset_depends_on_the_generator_alone_and_forgets_statistics() -> None:
+def test_reset_depends_on_the_generator_alone_and_resets_statistics() -> None:
     network = DcganDiscriminator(width=4, initialisation="normal")
     network(torch.ones(4, 1, 28, 28))
     states = []

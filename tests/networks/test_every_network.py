@@ -1,4 +1,4 @@
-"""What every network promises: first weights from a generator, one call for many seeds, tracing, two derivatives."""
+"""The interface of every network: initial weights from a generator, vmap, tracing, second derivatives."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SMALL: dict[str, Case] = {
 every_network = pytest.mark.parametrize("name", SMALL)
 
 
-def made(name: str) -> tuple[Any, tuple[Tensor, ...]]:
+def network_and_inputs(name: str) -> tuple[Any, tuple[Tensor, ...]]:
     """Return a small network in double precision, and a batch of four for it."""
     build, shape, labelled = SMALL[name]
     with torch.random.fork_rng():
@@ -59,24 +59,24 @@ def made(name: str) -> tuple[Any, tuple[Tensor, ...]]:
 
 def states(network: Any) -> list[dict[str, Tensor]]:
     """Return the tensors of a network from two seeds."""
-    found = []
+    state_dicts = []
     for seed in range(2):
         network.reset_parameters(torch.Generator().manual_seed(seed))
-        found.append({name: tensor.detach().clone() for name, tensor in network.state_dict().items()})
-    return found
+        state_dicts.append({name: tensor.detach().clone() for name, tensor in network.state_dict().items()})
+    return state_dicts
 
 
 def called(network: nn.Module, state: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
     return functional_call(network, {name: tensor.clone() for name, tensor in state.items()}, inputs)
 
 
-def test_every_member_is_here() -> None:
+def test_every_member_is_tested() -> None:
     assert set(SMALL) == set(members("networks"))
 
 
 @every_network
 def test_reset_depends_on_the_generator_alone(name: str) -> None:
-    network, _ = made(name)
+    network, _ = network_and_inputs(name)
     values = []
     for seed in (0, 0, 1):
         torch.rand(1)
@@ -87,7 +87,7 @@ def test_reset_depends_on_the_generator_alone(name: str) -> None:
 
 
 @every_network
-def test_building_draws_from_torchs_generator_and_leaves_its_own_alone(name: str) -> None:
+def test_construction_uses_torchs_global_generator(name: str) -> None:
     vectors = []
     for seed in (0, 0, 1):
         with torch.random.fork_rng():
@@ -98,7 +98,7 @@ def test_building_draws_from_torchs_generator_and_leaves_its_own_alone(name: str
 
 @every_network
 def test_many_seeds_in_one_call_equal_one_by_one(name: str) -> None:
-    network, inputs = made(name)
+    network, inputs = network_and_inputs(name)
     held = states(network)
     stacked = {key: torch.stack([state[key] for state in held]) for key in held[0]}
     together = vmap(lambda state: called(network, state, inputs))(stacked)
@@ -106,20 +106,20 @@ def test_many_seeds_in_one_call_equal_one_by_one(name: str) -> None:
 
 
 @every_network
-def test_traced_is_eager_at_other_parameters_and_samples(name: str) -> None:
-    network, inputs = made(name)
+def test_traced_network_equals_eager_at_other_parameters_and_samples(name: str) -> None:
+    network, inputs = network_and_inputs(name)
     first, second = states(network)
-    graph = make_fx(lambda state, *given: called(network, state, given))(first, *inputs)
+    graph = make_fx(lambda state, *arguments: called(network, state, arguments))(first, *inputs)
     others = (inputs[0].flip(0), *(labels.roll(1) for labels in inputs[1:]))
     torch.testing.assert_close(graph(second, *others), called(network, second, others))
 
 
 @every_network
-def test_the_slope_in_the_samples_has_a_slope_in_the_parameters(name: str) -> None:
-    network, inputs = made(name)
+def test_input_gradients_are_differentiable_in_the_parameters(name: str) -> None:
+    network, inputs = network_and_inputs(name)
     samples = inputs[0].requires_grad_()
     parameters = list(network.parameters())
     (slope,) = torch.autograd.grad(network(samples, *inputs[1:]).square().sum(), samples, create_graph=True)
     second = torch.autograd.grad(slope.square().sum(), parameters, allow_unused=True)
-    assert all(bool(one.isfinite().all()) for one in second if one is not None)
-    assert any(bool(one.any()) for one in second if one is not None)
+    assert all(bool(gradient.isfinite().all()) for gradient in second if gradient is not None)
+    assert any(bool(gradient.any()) for gradient in second if gradient is not None)

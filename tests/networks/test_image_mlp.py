@@ -51,7 +51,7 @@ def test_dropout_follows_every_hidden_layer_but_the_last() -> None:
     assert not any(isinstance(layer, nn.Dropout) for layer in without.layers)
 
 
-def test_first_weights_are_those_asked_for() -> None:
+def test_initial_weights_are_the_requested_ones() -> None:
     keras, torchs = ImageMlpGenerator(widths=(64,)), ImageMlpGenerator(widths=(64,), initialisation="pytorch")
     for network, bound in ((keras, (6 / 164) ** 0.5), (torchs, 0.1)):
         layer = network.layers[0]
@@ -77,6 +77,6 @@ def test_bad_arguments_are_named(member: type, change: dict[str, Any], message: 
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0, float("nan")])
-def test_dropout_is_a_chance(dropout: float) -> None:
+def test_invalid_dropout_is_refused(dropout: float) -> None:
     with pytest.raises(InvalidValue, match="dropout: got"):
         ImageMlpDiscriminator(dropout=dropout)

@@ -1,4 +1,4 @@
-"""Labels for any network of images: its counts as a DCGAN, and the label's way in, on both sides."""
+"""Labels for any network of images: parameter counts of DCGANs, and how labels enter both players."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_counts_of_dcgans_at_width_64_for_ten_digits_are_3132160_and_669696() ->
     assert count(LabelledDiscriminator(DcganDiscriminator(11))) == discriminator == 669_696
 
 
-def test_the_generator_sees_the_latent_vector_and_the_label() -> None:
+def test_the_generator_gets_the_latent_vector_and_the_label() -> None:
     network = LabelledGenerator(DcganGenerator(5, width=2), 2).eval()
     latents, labels = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 1, 0])
     images = network(latents, labels)
@@ -30,7 +30,7 @@ def test_the_generator_sees_the_latent_vector_and_the_label() -> None:
     assert not torch.allclose(images, network(latents, 1 - labels))
 
 
-def test_the_discriminator_sees_the_image_and_planes() -> None:
+def test_the_discriminator_gets_the_image_and_label_planes() -> None:
     network = LabelledDiscriminator(DcganDiscriminator(3, width=2), 2).eval()
     images = torch.randn(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     planes = torch.zeros(3, 2, 28, 28)

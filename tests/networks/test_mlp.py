@@ -35,7 +35,7 @@ def test_layers_parameters_and_shape(outputs: int, depth: int) -> None:
     ("activation", "function"),
     [("relu", torch.relu), ("tanh", torch.tanh), ("leaky_relu", lambda x: torch.where(x > 0, x, 0.3 * x))],
 )
-def test_forward_is_the_formula(activation: str, function: Any) -> None:
+def test_forward_equals_the_formula(activation: str, function: Any) -> None:
     network = MLP(3, 2, 4, 2, activation=activation, negative_slope=0.3)
     first, second, last = linears(network)
     x = torch.linspace(-2, 2, 15).reshape(5, 3)
@@ -49,7 +49,7 @@ def test_images_are_flattened() -> None:
     torch.testing.assert_close(network(images), network(images.reshape(2, 12)))
 
 
-def test_pytorch_initialisation_is_that_of_plain_layers() -> None:
+def test_pytorch_initialisation_equals_that_of_plain_layers() -> None:
     torch.manual_seed(0)
     network = MLP(3, 2, 4, 1)
     torch.manual_seed(0)

@@ -16,21 +16,21 @@ from detente.training.stepper import Stepper
 
 
 @pytest.mark.parametrize("shape", [(2,), (3, 4, 5)], ids=["points", "images"])
-def test_a_pack_is_a_concatenation_of_channels(shape: tuple[int, ...]) -> None:
-    seen: list[Tensor] = []
+def test_packing_concatenates_channels(shape: tuple[int, ...]) -> None:
+    inputs: list[Tensor] = []
 
     class Network(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            seen.append(x)
+            inputs.append(x)
             return x.flatten(1).sum(1)
 
     x = torch.randn(6, *shape, generator=torch.Generator().manual_seed(0))
     scores = Packed(Network(), 3)(x)
     assert scores.shape == (2,)
-    assert torch.equal(seen[0], torch.stack([torch.cat(list(x[:3])), torch.cat(list(x[3:]))]))
+    assert torch.equal(inputs[0], torch.stack([torch.cat(list(x[:3])), torch.cat(list(x[3:]))]))
 
 
-def test_a_game_of_packs() -> None:
+def test_a_game_trains_with_packing() -> None:
     points = torch.randn(12, 2, generator=torch.Generator().manual_seed(0))
     game = detente.Adversarial(MLP(3, 2, 4, 1), Packed(MLP(4, 1, 4, 1)), points, 3, batch=6)
     stepper = Stepper(game, methods.alternating())
@@ -43,7 +43,7 @@ def test_a_game_of_packs() -> None:
     stepper.step()
 
 
-def test_misuse() -> None:
+def test_invalid_use_is_refused() -> None:
     with pytest.raises(InvalidValue, match="^batch: got 5; allowed: a multiple of 2"):
         Packed(MLP(4, 1, 4, 1))(torch.zeros(5, 2))
     with pytest.raises(InvalidValue, match="^samples: got 0"):

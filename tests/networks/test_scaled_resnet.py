@@ -1,4 +1,4 @@
-"""Residual networks of The Numerics of GANs: sizes by hand, the tenth, the shape of each stage."""
+"""Residual networks of The Numerics of GANs: sizes by hand, the factor 0.1, the shape of each stage."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ def test_counts_for_faces_are_2208067_and_1979073() -> None:
 @pytest.mark.parametrize(("size", "sides"), [(64, [4, 8, 16, 32, 64]), (28, [2, 4, 7, 14, 28])])
 def test_every_stage_doubles_and_halves_the_side(size: int, sides: list[int]) -> None:
     generator, discriminator = ScaledResnetGenerator(5, 1, size, 2), ScaledResnetDiscriminator(1, size, 2)
-    found: list[int] = []
+    output_sides: list[int] = []
     for network in (generator, discriminator):
         for layer in network.layers:
             if type(layer).__name__ == "_Block":
-                layer.register_forward_hook(lambda _, __, output: found.append(output.shape[-1]))
+                layer.register_forward_hook(lambda _, __, output: output_sides.append(output.shape[-1]))
     images = generator(torch.ones(2, 5))
     assert images.shape == (2, 1, size, size) and images.abs().max() <= 1
     assert discriminator(images).shape == (2,)
-    assert found == [*sides[1:4], *sides[3::-1]]
+    assert output_sides == [*sides[1:4], *sides[3::-1]]
 
 
-def test_a_block_adds_a_tenth() -> None:
+def test_a_block_adds_a_tenth_of_its_residual_branch() -> None:
     network = ScaledResnetDiscriminator(1, 16, 2)
-    found = [layer for layer in network.layers if type(layer).__name__ == "_Block"][1]
-    first, second = [layer for layer in found.modules() if isinstance(layer, nn.Conv2d)]
+    block = [layer for layer in network.layers if type(layer).__name__ == "_Block"][1]
+    first, second = [layer for layer in block.modules() if isinstance(layer, nn.Conv2d)]
     assert (first.out_channels, second.out_channels) == (1, 2)
     h = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     f = nn.LeakyReLU(0.2)
-    torch.testing.assert_close(found(h), h + 0.1 * second(f(first(f(h)))))
+    torch.testing.assert_close(block(h), h + 0.1 * second(f(first(f(h)))))
 
 
 @pytest.mark.parametrize("member", [ScaledResnetGenerator, ScaledResnetDiscriminator])

@@ -67,9 +67,9 @@ def test_down_blocks_are_the_papers_in_the_papers_order() -> None:
     network = SnganDiscriminator(3, 32, 4).double().eval()
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     blocks: list[Any] = list(network.blocks)
-    begun, halving, plain, last = blocks
+    first, halving, plain, last = blocks
     f, mean = functional.relu, lambda h: functional.avg_pool2d(h, 2)
-    h = mean(begun.second(f(begun.first(images)))) + begun.shortcut(mean(images))
+    h = mean(first.second(f(first.first(images)))) + first.shortcut(mean(images))
     h = mean(halving.second(f(halving.first(f(h)))) + halving.shortcut(h))
     for block in (plain, last):
         assert block.shortcut is None
@@ -88,7 +88,7 @@ def test_every_layer_of_the_discriminator_has_norm_one_before_and_after_a_reset(
             assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=1e-3)
 
 
-def test_first_weights_are_xaviers_times_the_root_of_two_within_blocks() -> None:
+def test_initial_weights_are_xavier_with_gain_sqrt_2_within_blocks() -> None:
     generator = SnganGenerator(16, 3, 32, 16)
     for layer in generator.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):

@@ -25,12 +25,12 @@ every_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(la
 
 def fresh(layer: nn.Module) -> nn.Module:
     """Return a double-precision copy with weights of its own seed."""
-    made = copy.deepcopy(layer).double()
+    copied = copy.deepcopy(layer).double()
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in copied.parameters():
             parameter.normal_(generator=generator)
-    return made
+    return copied
 
 
 def vectors(layer: nn.Module) -> tuple[Tensor, Tensor]:
@@ -39,36 +39,36 @@ def vectors(layer: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def weight(layer: nn.Module) -> Tensor:
-    made = layer.weight
-    assert isinstance(made, Tensor)
-    return made
+    value = layer.weight
+    assert isinstance(value, Tensor)
+    return value
 
 
 @every_layer
 @pytest.mark.parametrize("iterations", [1, 3])
 def test_equal_to_torch_from_the_same_vectors(layer: nn.Module, iterations: int) -> None:
-    ours = spectral_norm(fresh(layer), iterations)
-    theirs = torch.nn.utils.parametrizations.spectral_norm(fresh(layer), n_power_iterations=iterations)
-    held = dict(theirs.named_buffers())
+    normalized = spectral_norm(fresh(layer), iterations)
+    reference = torch.nn.utils.parametrizations.spectral_norm(fresh(layer), n_power_iterations=iterations)
+    held = dict(reference.named_buffers())
     start = torch.ones_like(held["parametrizations.weight.0._v"])
-    for buffer in (held["parametrizations.weight.0._v"], vectors(ours)[1]):
+    for buffer in (held["parametrizations.weight.0._v"], vectors(normalized)[1]):
         buffer.copy_(start / start.norm())
     for training in (True, True, False):
-        ours.train(training)
-        theirs.train(training)
-        torch.testing.assert_close(weight(ours), weight(theirs))
-    torch.testing.assert_close(vectors(ours)[0], held["parametrizations.weight.0._u"])
+        normalized.train(training)
+        reference.train(training)
+        torch.testing.assert_close(weight(normalized), weight(reference))
+    torch.testing.assert_close(vectors(normalized)[0], held["parametrizations.weight.0._u"])
 
 
 @every_layer
 def test_largest_singular_value_becomes_one(layer: nn.Module) -> None:
-    made = spectral_norm(fresh(layer), iterations=200)
+    normalized = spectral_norm(fresh(layer), iterations=200)
     axis = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
-    matrix = weight(made).movedim(axis, 0).flatten(1)
+    matrix = weight(normalized).movedim(axis, 0).flatten(1)
     assert torch.linalg.matrix_norm(matrix, 2).item() == pytest.approx(1.0, abs=1e-6)
 
 
-def test_first_vectors_do_not_touch_the_global_generator_and_can_be_chosen() -> None:
+def test_initial_vectors_do_not_use_the_global_generator_and_can_be_chosen() -> None:
     before = torch.get_rng_state()
     first, again = (vectors(spectral_norm(fresh(LAYERS[2])))[1] for _ in range(2))
     other = vectors(spectral_norm(fresh(LAYERS[2]), generator=torch.Generator().manual_seed(9)))[1]
@@ -77,17 +77,17 @@ def test_first_vectors_do_not_touch_the_global_generator_and_can_be_chosen() -> 
     assert not torch.equal(first, other)
 
 
-def test_evaluation_mode_leaves_the_vectors_alone_and_training_mode_moves_them() -> None:
+def test_singular_vectors_are_updated_in_training_mode_only() -> None:
     layer = spectral_norm(fresh(LAYERS[2]))
     before = [buffer.clone() for buffer in vectors(layer)]
-    kept = vectors(layer)
+    original = vectors(layer)
     layer.eval()
     layer(torch.ones(1, 2, 4, 4, dtype=torch.float64))
     assert all(torch.equal(a, b) for a, b in zip(before, vectors(layer), strict=True))
     layer.train()
     layer(torch.ones(1, 2, 4, 4, dtype=torch.float64))
     assert not torch.equal(before[1], vectors(layer)[1])
-    assert all(torch.equal(a, b) for a, b in zip(before, kept, strict=True))  # reassigned, not written into
+    assert all(torch.equal(a, b) for a, b in zip(before, original, strict=True))  # reassigned, not written into
 
 
 def split(network: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -119,9 +119,9 @@ def test_pure_under_grad_vmap_and_compile() -> None:
     stacked = [{n: torch.stack([a[n], b[n]]) for n in a} for a, b in ((parameters, other), (buffers, buffers))]
     together, new_together = vmap(slope)(*stacked)
     for position, alone in enumerate((parameters, other)):
-        one, new_one = slope(alone, buffers)
-        torch.testing.assert_close({n: g[position] for n, g in together.items()}, one)
-        torch.testing.assert_close({n: b[position] for n, b in new_together.items()}, new_one)
+        expected_gradient, expected_buffers = slope(alone, buffers)
+        torch.testing.assert_close({n: g[position] for n, g in together.items()}, expected_gradient)
+        torch.testing.assert_close({n: b[position] for n, b in new_together.items()}, expected_buffers)
 
     compiled = torch.compile(slope, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(parameters, buffers), (gradient, new))

@@ -1,4 +1,4 @@
-"""Residual networks for text: sizes by hand, chances that sum to one, blocks by their formula."""
+"""Residual networks for text: sizes by hand, probabilities that sum to one, blocks by their formula."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_counts_of_the_character_model() -> None:
     assert blocks == 13_112_320
 
 
-def test_every_place_has_chances_that_sum_to_one() -> None:
+def test_probabilities_at_every_position_sum_to_one() -> None:
     texts = TextResnetGenerator(7, 3, 10, 4, 2)(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)))
     assert texts.shape == (5, 7, 10)
     assert texts.min() > 0
@@ -32,7 +32,7 @@ def test_every_place_has_chances_that_sum_to_one() -> None:
     assert TextResnetDiscriminator(7, 10, 4, 2)(texts).shape == (5,)
 
 
-def test_discriminator_is_its_formula() -> None:
+def test_discriminator_equals_its_formula() -> None:
     network = TextResnetDiscriminator(7, 10, 4, 1)
     start, first, second, last = [part for part in network.modules() if isinstance(part, nn.Conv1d | nn.Linear)]
     assert (first.kernel_size, second.kernel_size, start.kernel_size) == ((5,), (5,), (1,))
@@ -42,7 +42,7 @@ def test_discriminator_is_its_formula() -> None:
     torch.testing.assert_close(network(texts), last(h.flatten(1))[:, 0])
 
 
-def test_first_weights_are_xaviers_times_the_root_of_two_in_convolutions() -> None:
+def test_initial_weights_are_xavier_with_gain_sqrt_2_in_convolutions() -> None:
     for layer in TextResnetGenerator(40, 30, 8, 16, 1).modules():
         if isinstance(layer, nn.Conv1d | nn.Linear):
             fan = sum(layer.weight.shape[:2]) * layer.weight[0, 0].numel()
@@ -54,9 +54,9 @@ def test_first_weights_are_xaviers_times_the_root_of_two_in_convolutions() -> No
 @pytest.mark.parametrize("member", [TextResnetGenerator, TextResnetDiscriminator])
 @pytest.mark.parametrize("field", ["vocabulary", "length", "width", "blocks"])
 def test_bad_arguments_are_named(member: type, field: str) -> None:
-    given: dict[str, Any] = {"vocabulary": 5, field: 0}
+    arguments: dict[str, Any] = {"vocabulary": 5, field: 0}
     with pytest.raises(InvalidValue, match=f"{field}: got 0"):
-        member(**given)
+        member(**arguments)
 
 
 def test_latent_must_be_positive() -> None:

@@ -58,7 +58,7 @@ def test_best_discriminator_measures_the_divergence(case: Case) -> None:
 
 
 @each_case
-def test_no_gradient_is_left_at_the_best_discriminator(case: Case) -> None:
+def test_gradient_is_zero_at_the_best_discriminator(case: Case) -> None:
     slope = grad(lambda s: case.objective.discriminator_loss(s[REAL], s[FAKE]))(case.best(P / Q))
     torch.testing.assert_close(slope, torch.zeros(4, dtype=torch.float64))
 
@@ -96,7 +96,7 @@ def test_equal_distributions_have_no_divergence(case: Case) -> None:
     assert case.objective.generator_loss(scores, scores).item() == pytest.approx(0.0, abs=1e-15)
 
 
-def test_divergences_are_those_of_scipy() -> None:
+def test_divergences_equal_scipy() -> None:
     p, q = P.numpy(), Q.numpy()
     ratio = P / Q
     expected = {
@@ -112,7 +112,7 @@ def test_divergences_are_those_of_scipy() -> None:
         assert measured == pytest.approx(expected[type(case.objective)], rel=1e-9)
 
 
-def test_jensen_shannon_is_the_saturating_game_shifted() -> None:
+def test_jensen_shannon_equals_the_saturating_objective_up_to_a_constant() -> None:
     real, fake = torch.randn(2, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     shifted = 2 * torch.log(torch.tensor(2.0, dtype=torch.float64)) - Minimax().discriminator_loss(real, fake)
     torch.testing.assert_close(JensenShannon().generator_loss(real, fake), shifted)

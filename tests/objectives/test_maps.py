@@ -39,19 +39,19 @@ def both(objective: Objective, real: Any, fake: Any) -> Tensor:
 
 
 @every_objective
-def test_a_map_is_its_elements_and_several_maps_are_added(name: str) -> None:
+def test_a_map_is_averaged_and_several_maps_are_summed(name: str) -> None:
     objective, real, fake = members("objectives")[name](), outputs(0), outputs(1)
-    each = [both(objective, r.flatten(), f.flatten()) for r, f in zip(real, fake, strict=True)]
-    for one, r, f in zip(each, real, fake, strict=True):
-        torch.testing.assert_close(both(objective, r, f), one)
+    losses = [both(objective, r.flatten(), f.flatten()) for r, f in zip(real, fake, strict=True)]
+    for expected, r, f in zip(losses, real, fake, strict=True):
+        torch.testing.assert_close(both(objective, r, f), expected)
         assert torch.equal(both(objective, [r], (f,)), both(objective, r, f)), "one map in a list, to the last bit"
-    total = torch.stack(each).sum(0)
+    total = torch.stack(losses).sum(0)
     torch.testing.assert_close(both(objective, real, fake), total)
     nested = [{"scale": (maps[0], [maps[1]]), "period": maps[2]} for maps in (real, fake)]
     torch.testing.assert_close(both(objective, *nested), total)
 
 
-def test_the_losses_of_hifi_gan_line_by_line() -> None:
+def test_losses_equal_hifi_gan() -> None:
     real, fake = outputs(0), outputs(1)
     discriminator, generator = torch.zeros(()).double(), torch.zeros(()).double()
     for r, f in zip(real, fake, strict=True):
@@ -60,11 +60,11 @@ def test_the_losses_of_hifi_gan_line_by_line() -> None:
     torch.testing.assert_close(2 * both(LeastSquares(), real, fake), torch.stack([discriminator, generator]))
 
 
-def test_relativistic_pairs_are_positions() -> None:
+def test_relativistic_pairs_are_formed_by_position() -> None:
     real, fake = outputs(0)[0], outputs(1)[0]
-    found = Relativistic().discriminator_loss(real, fake)
+    loss_of_pairs = Relativistic().discriminator_loss(real, fake)
     expected = torch.stack([torch.log1p(torch.exp(f - r)) for r, f in zip(real.flatten(), fake.flatten(), strict=True)])
-    torch.testing.assert_close(found, expected.mean())
+    torch.testing.assert_close(loss_of_pairs, expected.mean())
     for other in (fake[:2], fake.mean((1, 2, 3)), fake[:, :, :1, :1]):  # torch would broadcast some of these silently
         for loss in (Relativistic().discriminator_loss, Relativistic().generator_loss):
             with pytest.raises(InvalidValue, match=r"^fake: got \(.*in pairs"):
@@ -86,7 +86,7 @@ def test_several_maps_have_exact_gradients_mapped_too(name: str) -> None:
     torch.testing.assert_close(vmap(slope)(*stacked), looped)
 
 
-def test_outputs_that_are_no_scores() -> None:
+def test_invalid_score_outputs_are_refused() -> None:
     real: Any = outputs(0)
     fake: Any = outputs(1)
     with pytest.raises(InvalidValue, match="^fake: got '2 maps'; allowed: as many as for the real samples, 3"):
@@ -99,7 +99,7 @@ def test_outputs_that_are_no_scores() -> None:
         Relativistic().generator_loss(None, fake)
 
 
-def test_features_against_the_two_codes() -> None:
+def test_feature_matching_equals_pix2pixhd_and_hifi_gan() -> None:
     """Two discriminators with two features each; pix2pixHD with n_layers = 1."""
     generator = torch.Generator().manual_seed(2)
 
@@ -138,18 +138,18 @@ def test_smoothed_labels() -> None:
 
 
 @pytest.mark.parametrize("label", [0.0, 1.1, float("nan"), -0.5])
-def test_labels_that_cannot_work(label: float) -> None:
+def test_invalid_labels_are_refused(label: float) -> None:
     with pytest.raises(InvalidValue, match=r"^real_label: got .*; allowed: a number in \(0, 1\], or a schedule"):
         LabelSmoothing(label)
 
 
 @pytest.mark.parametrize("kind", [LabelSmoothing, LeastSquares])
-def test_a_label_on_a_schedule(kind: Any) -> None:
+def test_a_label_may_follow_a_schedule(kind: Any) -> None:
     real, fake = outputs(0)[2], outputs(1)[2]
     objective = kind(real_label=Linear(0.5, 0.9, 10))
     assert objective.scheduled and not kind().scheduled and not Hinge().scheduled
-    found = objective.at(torch.tensor(5), torch.float64).discriminator_loss(real, fake)
-    torch.testing.assert_close(found, kind(real_label=0.7).discriminator_loss(real, fake))
+    loss = objective.at(torch.tensor(5), torch.float64).discriminator_loss(real, fake)
+    torch.testing.assert_close(loss, kind(real_label=0.7).discriminator_loss(real, fake))
     assert objective == kind(real_label=Linear(0.5, 0.9, 10)), "an objective at a step is a copy"
     with pytest.raises(InvalidValue, match="^real_label: got Linear.*at.t.* first"):
         objective.discriminator_loss(real, fake)

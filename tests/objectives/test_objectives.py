@@ -1,4 +1,4 @@
-"""Objectives of the two players: closed forms at given scores, promises, and safety at extreme scores."""
+"""Objectives of the two players: closed forms, declared properties, and stability at extreme scores."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_cross_entropy_of_the_discriminator_is_the_textbook_formula(objective: O
     torch.testing.assert_close(objective.discriminator_loss(REAL, FAKE), expected)
 
 
-def test_undecided_discriminator_pays_two_log_two() -> None:
+def test_undecided_discriminator_has_loss_two_log_two() -> None:
     zero = torch.zeros(4)
     assert Minimax().discriminator_loss(zero, zero).item() == pytest.approx(2 * math.log(2))
     assert NonSaturating().generator_loss(None, zero).item() == pytest.approx(math.log(2))
@@ -47,7 +47,7 @@ def test_non_saturating_generator_is_cross_entropy_with_flipped_labels() -> None
     torch.testing.assert_close(NonSaturating().generator_loss(None, FAKE), expected)
 
 
-def test_saturating_and_non_saturating_pull_the_same_way_with_complementary_weights() -> None:
+def test_saturating_and_non_saturating_gradients_have_complementary_weights() -> None:
     saturating = 3 * grad(lambda s: Minimax().generator_loss(REAL, s))(FAKE)
     practical = 3 * grad(lambda s: NonSaturating().generator_loss(None, s))(FAKE)
     torch.testing.assert_close(saturating, -torch.sigmoid(FAKE))
@@ -84,13 +84,13 @@ def test_hinge_by_hand_and_flat_beyond_the_margin() -> None:
 
 
 @pytest.mark.parametrize("objective", every_objective(), ids=named)
-def test_zero_sum_promise_is_kept_and_is_not_made_where_it_fails(objective: Objective) -> None:
+def test_zero_sum_is_declared_exactly_where_it_holds(objective: Objective) -> None:
     total = objective.discriminator_loss(REAL, FAKE) + objective.generator_loss(REAL, FAKE)
     assert (total.item() == 0.0) == objective.zero_sum
 
 
 @pytest.mark.parametrize("objective", every_objective(), ids=named)
-def test_real_scores_are_read_exactly_where_promised(objective: Objective) -> None:
+def test_real_scores_are_used_exactly_where_declared(objective: Objective) -> None:
     if objective.generator_needs_real:
         with pytest.raises(InvalidValue, match="^real: got None; allowed: "):
             objective.generator_loss(None, FAKE)
@@ -100,7 +100,7 @@ def test_real_scores_are_read_exactly_where_promised(objective: Objective) -> No
 
 
 @pytest.mark.parametrize("objective", every_objective(), ids=named)
-def test_discriminator_wants_real_scores_up_and_both_players_disagree_on_fakes(objective: Objective) -> None:
+def test_gradient_signs_of_both_players(objective: Objective) -> None:
     zero = torch.zeros(2, dtype=torch.float64)
     assert (grad(lambda s: objective.discriminator_loss(s, zero))(zero) < 0).all()
     below = zero + 0.1  # at 0 the 0-1 coding of least squares has the discriminator content with its fakes
@@ -146,7 +146,7 @@ def test_curvature_of_large_scores_is_not_cut_off() -> None:
     assert curvature.item() == pytest.approx(math.exp(-25.0), rel=1e-3)
 
 
-def test_compiled_whole_equals_eager() -> None:
+def test_fully_compiled_objectives_equal_eager_ones() -> None:
     objectives = every_objective()
 
     def slopes(real: torch.Tensor, fake: torch.Tensor) -> list[torch.Tensor]:
@@ -168,6 +168,6 @@ def test_compiled_whole_equals_eager() -> None:
         ({"fake_label": math.inf}, "fake_label"),
     ],
 )
-def test_least_squares_refuses_labels_that_cannot_work(arguments: dict[str, float], field: str) -> None:
+def test_least_squares_refuses_invalid_labels(arguments: dict[str, float], field: str) -> None:
     with pytest.raises(InvalidValue, match=f"^{field}: got "):
         LeastSquares(**arguments)

@@ -25,12 +25,14 @@ def test_closed_form_pair_by_pair() -> None:
     assert float(Relativistic().generator_loss(REAL, FAKE)) == pytest.approx(generator)
 
 
-def test_only_differences_count_and_roles_are_mirrored() -> None:
-    one = Relativistic()
-    torch.testing.assert_close(one.discriminator_loss(REAL + 7, FAKE + 7), one.discriminator_loss(REAL, FAKE))
-    torch.testing.assert_close(one.generator_loss(REAL, FAKE), one.discriminator_loss(FAKE, REAL))
+def test_losses_depend_on_differences_and_are_symmetric_in_the_roles() -> None:
+    objective = Relativistic()
+    torch.testing.assert_close(
+        objective.discriminator_loss(REAL + 7, FAKE + 7), objective.discriminator_loss(REAL, FAKE)
+    )
+    torch.testing.assert_close(objective.generator_loss(REAL, FAKE), objective.discriminator_loss(FAKE, REAL))
     # softplus(d) − softplus(−d) = d: the losses differ by the difference of the mean scores.
-    difference = one.generator_loss(REAL, FAKE) - one.discriminator_loss(REAL, FAKE)
+    difference = objective.generator_loss(REAL, FAKE) - objective.discriminator_loss(REAL, FAKE)
     torch.testing.assert_close(difference, REAL.mean() - FAKE.mean())
 
 
@@ -39,7 +41,7 @@ def test_extreme_scores_stay_finite() -> None:
     assert float(loss) == pytest.approx(2e4)
 
 
-def test_reads_real_scores_and_says_so() -> None:
+def test_real_scores_are_used_and_declared() -> None:
     assert Relativistic.generator_needs_real and not Relativistic.zero_sum
     with pytest.raises(InvalidValue, match="real: got None"):
         Relativistic().generator_loss(None, FAKE)
@@ -57,7 +59,7 @@ def test_converges_with_a_gradient_penalty_and_not_without() -> None:
     assert lengths[0] > 1.2 * math.hypot(*start) and lengths[1] < 1e-4
 
 
-def test_r3gan_is_adam_in_turns_without_momentum() -> None:
+def test_r3gan_uses_alternating_adam_without_momentum() -> None:
     play = methods.r3gan()
     adam = play.optimizers(("generator", "discriminator"))["generator"]
     assert (adam.betas, adam.learning_rate) == ((0.0, 0.99), 2e-4)  # pyright: ignore[reportAttributeAccessIssue]

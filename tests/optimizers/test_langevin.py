@@ -1,4 +1,4 @@
-"""Samplers sample: stationary variances in closed form, the noise's covariance, and what the thermostats take out."""
+"""Samplers: stationary variances in closed form, covariance of the noise, corrections by thermostats."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def sampled(
     Args:
         optimizer: moves `count` independent coordinates, each with L = k θ²/2.
         noise: of the gradients, (count,).
-        covariance: what the optimizer is told of that noise.
+        covariance: of that noise, as passed to the optimizer.
         count: of the coordinates.
         steps: how many.
     """
@@ -66,12 +66,12 @@ def test_sgld_has_the_variance_of_the_discretised_process(rate: float) -> None:
     """θ ← (1 − εk) θ + √(2εT) η has the stationary variance 2εT/(1 − (1 − εk)²) = T/k · 1/(1 − εk/2)."""
     temperature = 0.3
     expected = temperature / STIFFNESS / (1 - rate * STIFFNESS / 2)
-    found, _ = sampled(SGLD(rate, temperature), None)
-    assert abs(float(found.mean()) / expected - 1) < 0.02
+    variances, _ = sampled(SGLD(rate, temperature), None)
+    assert abs(float(variances.mean()) / expected - 1) < 0.02
     assert expected > 1.01 * temperature / STIFFNESS
 
 
-def test_langevin_in_white_is_sgld() -> None:
+def test_langevin_with_unit_covariance_equals_sgld() -> None:
     """With I_t = 1, T and s enter as one factor."""
     vector, direction, noise = matrix(3)
     ones = {"covariance": torch.ones(3, dtype=torch.float64)}
@@ -85,18 +85,18 @@ def test_langevin_in_white_is_sgld() -> None:
 @pytest.mark.parametrize("full", [False, True], ids=["diagonal", "full"])
 def test_langevins_noise_has_the_covariance(full: bool) -> None:
     """The move is linear in η: θ' = θ − εv + M η, and M Mᵀ = 2εTs I_t."""
-    wanted = matrix() if full else matrix().diagonal()
+    covariance = matrix() if full else matrix().diagonal()
     optimizer = Langevin(0.1, 0.5, 0.2, jitter=0.0)
     vector, direction = matrix()[0], matrix()[1]
     units = torch.eye(4, dtype=torch.float64)
-    moves = [optimizer(vector, direction, {"covariance": wanted}, NOW, unit)[0] for unit in units]
+    moves = [optimizer(vector, direction, {"covariance": covariance}, NOW, unit)[0] for unit in units]
     root = torch.stack([move - (vector - 0.1 * direction) for move in moves], 1)
-    expected = 2 * 0.1 * 0.5 * 0.2 * (wanted if full else torch.diag(wanted))
+    expected = 2 * 0.1 * 0.5 * 0.2 * (covariance if full else torch.diag(covariance))
     torch.testing.assert_close(root @ root.T, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_covariance_without_full_rank_has_a_root(dtype: torch.dtype) -> None:
+def test_noise_of_a_rank_deficient_covariance_stays_in_its_range(dtype: torch.dtype) -> None:
     """Few samples of many parameters: the noise stays in their directions, but for the jitter; also without any."""
     few = torch.randn(5, 40, generator=torch.Generator().manual_seed(0)).to(dtype)
     for covariance in (few.T @ few, torch.zeros(40, 40, dtype=dtype)):
@@ -125,10 +125,10 @@ def white(generator: torch.Generator) -> Tensor:
     return HOT * torch.randn(3000, generator=generator, dtype=torch.float64)
 
 
-def test_sgnht_takes_out_white_noise_of_unknown_size() -> None:
+def test_sgnht_corrects_for_white_noise_of_unknown_size() -> None:
     """The thermostat finds the friction A + hσ²/2T by itself; with A alone, variances would be 45% too large."""
-    found, memory = sampled(SGNHT(STEP, FRICTION, TEMPERATURE), white)
-    assert abs(float(found.mean()) / variance(FRICTION + HEAT) - 1) < 0.02
+    variances, memory = sampled(SGNHT(STEP, FRICTION, TEMPERATURE), white)
+    assert abs(float(variances.mean()) / variance(FRICTION + HEAT) - 1) < 0.02
     assert abs(float(memory["thermostat"]) / (FRICTION + HEAT) - 1) < 0.1
 
 
@@ -141,18 +141,18 @@ def half(generator: torch.Generator) -> Tensor:
 
 
 @pytest.mark.parametrize("samples", [1, 8])
-def test_ccadl_takes_out_noise_that_differs_between_coordinates(samples: int) -> None:
-    """Σ = I_t/B is what dissipates it, so that ξ stays at A; a thermostat alone mistakes the mean for each."""
+def test_ccadl_corrects_for_noise_that_differs_between_coordinates(samples: int) -> None:
+    """Σ = I_t/B is what dissipates it, so that ξ stays at A; a thermostat alone corrects only for the mean."""
     covariance = torch.where(EVEN, samples * HOT**2, 0.0).double()
-    found, memory = sampled(CCADL(STEP, FRICTION, TEMPERATURE, samples), half, covariance)
-    for part in (found[EVEN], found[~EVEN]):
+    variances, memory = sampled(CCADL(STEP, FRICTION, TEMPERATURE, samples), half, covariance)
+    for part in (variances[EVEN], variances[~EVEN]):
         assert abs(float(part.mean()) / variance(FRICTION + HEAT / 2) - 1) < 0.02
     assert abs(float(memory["thermostat"]) / FRICTION - 1) < 0.1
 
 
-def test_a_thermostat_alone_mistakes_the_mean_noise_for_each() -> None:
-    found, _ = sampled(SGNHT(STEP, FRICTION, TEMPERATURE), half)
-    assert float(found[EVEN].mean()) > 1.1 * variance(FRICTION + HEAT / 2) > 1.2 * float(found[~EVEN].mean())
+def test_a_thermostat_alone_corrects_only_for_the_mean_noise() -> None:
+    variances, _ = sampled(SGNHT(STEP, FRICTION, TEMPERATURE), half)
+    assert float(variances[EVEN].mean()) > 1.1 * variance(FRICTION + HEAT / 2) > 1.2 * float(variances[~EVEN].mean())
 
 
 def test_ccadl_with_a_full_covariance() -> None:
@@ -191,7 +191,7 @@ def test_steps_are_functions_of_their_noise_and_read_schedules(make: Callable[..
     assert not torch.equal(first, falling(vector, direction, memory, late, -noise)[0])
 
 
-def test_every_turn_has_noise_of_its_own() -> None:
+def test_every_turn_has_independent_noise() -> None:
     generator, discriminator = MLP(3, 2, 4, 1).double(), MLP(2, 1, 4, 1).double()
     data = torch.randn(16, 2, generator=torch.Generator().manual_seed(0))
     game = Adversarial(generator, discriminator, data, 3, batch=4)

@@ -35,7 +35,7 @@ def walk(optimizer: Optimizer, steps: int, dtype: torch.dtype = torch.float64) -
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-6)], ids=str)
-def test_by_hand(dtype: torch.dtype, tolerance: float) -> None:
+def test_steps_equal_numpy(dtype: torch.dtype, tolerance: float) -> None:
     """The rule is x ← x − 2 a_t + a_{t−1}, the first step plain; the lag is one step."""
     x, m, s, last, path = np.array([1.0, -2.0, 0.5]), np.zeros(3), np.zeros(3), None, []
     for t in range(1, 26):
@@ -45,21 +45,21 @@ def test_by_hand(dtype: torch.dtype, tolerance: float) -> None:
         x = x - 2 * move + (move if last is None else last)
         last = move
         path.append(x)
-    found = walk(OptimisticAdam(RATE, BETAS, EPSILON), 25, dtype)
-    np.testing.assert_allclose(found, np.stack(path), rtol=tolerance, atol=tolerance)
+    actual = walk(OptimisticAdam(RATE, BETAS, EPSILON), 25, dtype)
+    np.testing.assert_allclose(actual, np.stack(path), rtol=tolerance, atol=tolerance)
 
 
-def test_the_first_step_is_adams_and_memory_holds_adams_moves() -> None:
+def test_the_first_step_equals_adam_and_memory_holds_adams_moves() -> None:
     np.testing.assert_allclose(
         walk(OptimisticAdam(RATE, BETAS, EPSILON), 1), walk(Adam(RATE, BETAS, EPSILON), 1), rtol=1e-12
     )
     x, t = torch.tensor([1.0, -2.0]).double(), torch.tensor(0)
-    ours, theirs = OptimisticAdam(RATE, BETAS), Adam(RATE, BETAS)
-    memory, other = ours.initial(x), theirs.initial(x)
+    optimistic, adam = OptimisticAdam(RATE, BETAS), Adam(RATE, BETAS)
+    memory, other = optimistic.initial(x), adam.initial(x)
     for step in range(5):
         direction = torch.tensor([np.cos(step), np.sin(2 * step) + 1.5])
-        moved, other = theirs(x, direction, other, t)
-        _, memory = ours(x, direction, memory, t)
+        moved, other = adam(x, direction, other, t)
+        _, memory = optimistic(x, direction, memory, t)
         torch.testing.assert_close(memory["last"], x - moved, rtol=1e-10, atol=1e-14)
 
 
@@ -72,7 +72,7 @@ def test_a_schedule_is_read_at_each_step() -> None:
     assert float(first) == pytest.approx(1 - 0.1) and float(second) == pytest.approx(0.9 - 2 * 0.05 + 0.1)
 
 
-def test_its_cycle_is_a_third_of_adams() -> None:
+def test_its_limit_cycle_is_less_than_a_third_of_adams() -> None:
     """Both end in a cycle around the bilinear game's solution, for a step of Adam's hardly shrinks with the slope."""
     game, lengths = Bilinear(start=(1.0, 0.5)), []
     for optimizer in (OptimisticAdam(0.03, (0.0, 0.9)), Adam(0.03, (0.0, 0.9))):

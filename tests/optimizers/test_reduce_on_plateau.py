@@ -39,9 +39,9 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize("kind", ["momentum", "adam"])
 @pytest.mark.parametrize("better", ["lower", "higher"])
-@pytest.mark.parametrize(("ours", "theirs"), SETTINGS, ids=str)
-def test_moves_are_those_with_torchs_scheduler(
-    kind: str, better: Any, ours: dict[str, Any], theirs: dict[str, Any]
+@pytest.mark.parametrize(("settings", "torch_settings"), SETTINGS, ids=str)
+def test_steps_equal_torchs_scheduler(
+    kind: str, better: Any, settings: dict[str, Any], torch_settings: dict[str, Any]
 ) -> None:
     x = torch.tensor([1.0, -2.0, 0.5]).double()
     expected = x.clone()
@@ -49,8 +49,8 @@ def test_moves_are_those_with_torchs_scheduler(
         "momentum": (Momentum(0.1, 0.5), torch.optim.SGD([expected], 0.1, 0.5)),
         "adam": (Adam(0.1, (0.5, 0.9)), torch.optim.Adam([expected], 0.1, (0.5, 0.9))),
     }[kind]
-    scheduler = ReduceLROnPlateau(other, "min" if better == "lower" else "max", **{"factor": 0.1, **theirs})
-    optimizer = ReduceOnPlateau(inner, "score", better, **ours)
+    scheduler = ReduceLROnPlateau(other, "min" if better == "lower" else "max", **{"factor": 0.1, **torch_settings})
+    optimizer = ReduceOnPlateau(inner, "score", better, **settings)
     memory, t = optimizer.initial(x), torch.tensor(0)
     for number in VALUES:
         direction = torch.sin(3 * x) + 0.2
@@ -98,7 +98,7 @@ def test_interrupted_runs_continue_exactly(inner: Optimizer) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-def test_compiled_and_mapped_runs_are_the_eager_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_and_mapped_runs_equal_eager_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("detente.training.inductor.compile_graph", lambda graph, example: graph)
     optimizer = ReduceOnPlateau(SGD(0.1), "distance_to_solution", factor=0.5, patience=0)
     eager, compiled = (last(diverging(optimizer, seeds=(0, 1), compile=how)) for how in ("off", "on"))

@@ -73,7 +73,7 @@ def plain_loop(
     return points, gradients
 
 
-def ours(member: Torch, named: dict[str, nn.Parameter], start: Tensor, gradients: list[Tensor]) -> list[Tensor]:
+def walk(member: Torch, named: dict[str, nn.Parameter], start: Tensor, gradients: list[Tensor]) -> list[Tensor]:
     """Return the points of the member along given gradients; every other step overwrites its arguments."""
     bound = member.for_layout(Layout.of({key: p.data for key, p in named.items()}))
     x, memory, points = start.clone(), bound.initial(start), [start.clone()]
@@ -87,13 +87,13 @@ def ours(member: Torch, named: dict[str, nn.Parameter], start: Tensor, gradients
 
 
 @pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
-def test_every_optimizer_of_torch_takes_the_steps_of_the_plain_loop(name: str, settings: dict[str, Any]) -> None:
+def test_every_torch_optimizer_equals_the_plain_loop(name: str, settings: dict[str, Any]) -> None:
     kind = getattr(torch.optim, name)
     named, loss = network(name)
     points, gradients = plain_loop(named, loss, kind(list(named.values()), **settings))
-    found = ours(optimizers.torch(kind, **settings), named, points[0], gradients)
+    actual = walk(optimizers.torch(kind, **settings), named, points[0], gradients)
     assert not torch.equal(points[0], points[-1])
-    for step, (point, expected) in enumerate(zip(found, points, strict=True)):
+    for step, (point, expected) in enumerate(zip(actual, points, strict=True)):
         assert torch.equal(point, expected), step
 
 
@@ -118,7 +118,7 @@ def test_groups_by_name_and_by_dimensions() -> None:
     points, gradients = plain_loop(named, loss, torch.optim.AdamW(groups, lr=0.1, weight_decay=0.3))
     patterns = {"ndim<2": {"weight_decay": 0.0, "lr": 0.5}, "*.bias": {"lr": 0.01}}
     member = optimizers.torch(torch.optim.AdamW, lr=0.1, weight_decay=0.3, groups=patterns)
-    for point, expected in zip(ours(member, named, points[0], gradients), points, strict=True):
+    for point, expected in zip(walk(member, named, points[0], gradients), points, strict=True):
         torch.testing.assert_close(point, expected, rtol=1e-13, atol=0)
 
 
@@ -133,13 +133,13 @@ def test_settings_may_be_schedules() -> None:
         more, gradient = plain_loop(named, loss, optimizer, 1)
         points, gradients = points + more[1:], gradients + gradient
     member = Torch("Adam", lr=rate, betas=(beta, 0.99))
-    for point, expected in zip(ours(member, named, points[0], gradients), points, strict=True):
+    for point, expected in zip(walk(member, named, points[0], gradients), points, strict=True):
         assert torch.equal(point, expected)
 
 
 def test_settings_from_a_command_line_are_numbers_and_schedules() -> None:
-    found = Torch("AdamW", {"ndim<2": {"lr": "1e-3"}}, lr="cosine(1e-3, 0, 100)", weight_decay="1e-2")
-    assert found == Torch("AdamW", {"ndim<2": {"lr": 1e-3}}, lr=Cosine(1e-3, 0, 100), weight_decay=1e-2)
+    optimizer = Torch("AdamW", {"ndim<2": {"lr": "1e-3"}}, lr="cosine(1e-3, 0, 100)", weight_decay="1e-2")
+    assert optimizer == Torch("AdamW", {"ndim<2": {"lr": 1e-3}}, lr=Cosine(1e-3, 0, 100), weight_decay=1e-2)
     assert Torch("Muon", adjust_lr_fn="match_rms_adamw").settings == {"adjust_lr_fn": "match_rms_adamw"}
 
 
@@ -189,7 +189,7 @@ class Adaptive(torch.optim.Optimizer):
 def test_states_of_other_packages(kind: type) -> None:
     named, loss = network()
     points, gradients = plain_loop(named, loss, kind(list(named.values())))
-    for point, expected in zip(ours(Torch(kind), named, points[0], gradients), points, strict=True):
+    for point, expected in zip(walk(Torch(kind), named, points[0], gradients), points, strict=True):
         assert torch.equal(point, expected)
 
 
@@ -220,13 +220,15 @@ def test_a_fresh_optimizer_continues_from_the_memory(kind: Any) -> None:
     for t, gradient in enumerate(gradients):
         saved.append((x, memory))
         x, memory = member(x, gradient, memory, torch.tensor(t))
-    for step, (y, kept) in enumerate(saved):
+    for step, (y, memory_then) in enumerate(saved):
         other = pickle.loads(pickle.dumps(Torch(kind, **settings))).for_layout(layout)
-        kept = {name: tensor.clone() for name, tensor in kept.items()}
+        memory_then = {name: tensor.clone() for name, tensor in memory_then.items()}
         for t in range(step, 6):
-            y, kept = other(y, gradients[t], kept, torch.tensor(t))
+            y, memory_then = other(y, gradients[t], memory_then, torch.tensor(t))
         assert torch.equal(y, x), step
-        assert {n: (v.shape, v.dtype) for n, v in kept.items()} == {n: (v.shape, v.dtype) for n, v in memory.items()}
+        assert {n: (v.shape, v.dtype) for n, v in memory_then.items()} == {
+            n: (v.shape, v.dtype) for n, v in memory.items()
+        }
 
 
 # ---- In games -------------------------------------------------------------------------------------------------------
@@ -250,10 +252,10 @@ def run(game: Any, method: Method, steps: int, donate: bool = False) -> State:
 
 
 @pytest.mark.parametrize("donate", [False, True])
-def test_a_gan_trained_by_torchs_adam_equals_one_trained_by_ours(donate: bool) -> None:
+def test_a_gan_trained_by_torchs_adam_equals_one_trained_by_detentes(donate: bool) -> None:
     torchs = run(gan(), methods.alternating(optimizer=Torch("Adam", lr=2e-4, betas=(0.5, 0.999))), 5, donate)
-    own = run(gan(), methods.alternating(), 5, donate)
-    torch.testing.assert_close(torchs.vectors, own.vectors, rtol=1e-12, atol=1e-13)
+    expected = run(gan(), methods.alternating(), 5, donate)
+    torch.testing.assert_close(torchs.vectors, expected.vectors, rtol=1e-12, atol=1e-13)
     names = gan().layouts["generator"].names
     assert {f"{name}/exp_avg" for name in names} <= set(torchs.memory["optimizers"]["generator"])
 
@@ -267,13 +269,13 @@ def test_a_plain_vector_is_one_parameter_and_wrappers_pass_the_layout_on() -> No
     assert any(key.endswith("weight/exp_avg") for key in memory)
 
 
-def test_steps_fall_back_to_eager_ones_and_say_why() -> None:
+def test_steps_fall_back_to_eager_and_give_the_reason() -> None:
     method = methods.alternating(optimizer=Torch("AdamW"))
     steps = Steps(gan(), method, compiled=True)
     assert not steps.compiled and "optimizer" in steps.fallback_reason
 
 
-def test_by_import_path_the_optimizer_has_the_methods_rates() -> None:
+def test_an_optimizer_by_import_path_gets_the_methods_rates() -> None:
     method = methods.alternating("torch.optim.AdamW", {"generator": 1e-4, "discriminator": 4e-4})
     assert isinstance(method.optimizer, dict)
     assert method.optimizer["discriminator"] == Torch(torch.optim.AdamW, lr=4e-4)
@@ -296,7 +298,7 @@ def test_by_import_path_the_optimizer_has_the_methods_rates() -> None:
         (lambda: run(gan(), methods.alternating(Torch("Muon")), 1), "optimizer: got 'Muon'.*2D parameters"),
     ],
 )
-def test_mistakes_are_named_in_one_line(build: Callable[[], object], message: str) -> None:
+def test_invalid_settings_give_one_line_errors(build: Callable[[], object], message: str) -> None:
     with pytest.raises(InvalidValue, match=message) as caught:
         build()
     assert "\n" not in str(caught.value)

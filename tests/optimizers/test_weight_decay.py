@@ -73,17 +73,17 @@ def walk(optimizer: Optimizer, dtype: torch.dtype, in_place: bool, graph: bool =
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("name", PAIRS)
-def test_members_walk_as_those_of_torch(name: str, dtype: torch.dtype) -> None:
-    ours, theirs = PAIRS[name]
+def test_members_equal_torch_optim(name: str, dtype: torch.dtype) -> None:
+    member, torch_optimizer = PAIRS[name]
     x, path = start(dtype), []
-    optimizer = theirs([x])
+    optimizer = torch_optimizer([x])
     for t in range(STEPS):
         x.grad = gradient(x, t)
         optimizer.step()
         path.append(x.clone())
     tolerance = 1e-12 if dtype == torch.float64 else 3e-6
     for how in ({"in_place": True}, {"in_place": False}, {"in_place": False, "graph": True}):
-        torch.testing.assert_close(walk(ours, dtype, **how), torch.stack(path), rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(walk(member, dtype, **how), torch.stack(path), rtol=tolerance, atol=tolerance)
 
 
 def test_amsgrad_differs_from_adam_here() -> None:
@@ -124,7 +124,7 @@ def test_a_schedule_is_read_at_each_step(name: str) -> None:
     assert not torch.allclose(x, make(first)(x, gradient(x, 0), memory, torch.tensor(0))[0], rtol=0, atol=1e-9)
 
 
-def test_changing_betas_are_those_of_torchs_param_groups() -> None:
+def test_scheduled_betas_equal_torchs_param_groups() -> None:
     first, second = Linear(0.5, 0.9, 10), Linear(0.9, 0.99, 10)
     x, path = start(), []
     optimizer = torch.optim.Adam([x], RATE)
@@ -133,8 +133,8 @@ def test_changing_betas_are_those_of_torchs_param_groups() -> None:
         x.grad = gradient(x, t)
         optimizer.step()
         path.append(x.clone())
-    found = walk(Adam(RATE, (first, second)), torch.float64, False)
-    torch.testing.assert_close(found, torch.stack(path), rtol=1e-11, atol=1e-12)
+    actual = walk(Adam(RATE, (first, second)), torch.float64, False)
+    torch.testing.assert_close(actual, torch.stack(path), rtol=1e-11, atol=1e-12)
 
 
 def clipped_by_torch(norm: float | None, value: float | None, scale: float) -> tuple[Tensor, Tensor]:
@@ -153,13 +153,13 @@ def clipped_by_torch(norm: float | None, value: float | None, scale: float) -> t
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
 @pytest.mark.parametrize(("norm", "value"), [(0.5, None), (None, 0.7), (0.5, 0.3)])
-def test_clipped_gradients_are_those_of_torch(norm: float | None, value: float | None, scale: float) -> None:
+def test_clipped_gradients_equal_torch(norm: float | None, value: float | None, scale: float) -> None:
     expected, direction = clipped_by_torch(norm, value, scale)
     zero, optimizer = torch.zeros(10).double(), ClippedGradient(SGD(RATE), norm, value)
     before = direction.clone()
     for move in (optimizer, optimizer.step_in_place):
-        found, _ = move(zero.clone(), direction, optimizer.initial(zero), torch.tensor(0))
-        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
+        actual, _ = move(zero.clone(), direction, optimizer.initial(zero), torch.tensor(0))
+        torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-15)
     assert torch.equal(direction, before)
 
 
@@ -180,7 +180,7 @@ def test_bad_settings_are_named(build: Callable[[], object], field: str) -> None
     assert caught.value.field == field
 
 
-def test_constants_as_schedules_are_the_numbers() -> None:
+def test_constant_schedules_equal_numbers() -> None:
     scheduled = Adam(Constant(RATE), (Constant(0.6), Constant(0.9)), weight_decay=Constant(DECAY))
     plain = Adam(RATE, BETAS, weight_decay=DECAY)
     torch.testing.assert_close(

@@ -1,4 +1,4 @@
-"""Lazy penalties: every k-th step, k times as strong, and without any call of the discriminator in the others."""
+"""Lazy penalties: every k-th step, k times as strong, and no call of the discriminator in the other steps."""
 
 from __future__ import annotations
 
@@ -47,25 +47,25 @@ def test_every_fourth_step_at_four_times_the_strength(penalty: Penalty) -> None:
     assert len(calls) == 2, "steps without the penalty do not call the discriminator"
 
 
-def test_a_schedule_inside_reads_the_same_step() -> None:
+def test_an_inner_schedule_is_evaluated_at_the_same_step() -> None:
     lazy = Lazy(R1(Linear(0.0, 8.0, 8)), 2)
-    found = lazy.at(torch.tensor(4), torch.float64)(quadratic, REAL, FAKE, {})
-    torch.testing.assert_close(found, 2 * R1(4.0)(quadratic, REAL, FAKE, {}))
+    penalty = lazy.at(torch.tensor(4), torch.float64)(quadratic, REAL, FAKE, {})
+    torch.testing.assert_close(penalty, 2 * R1(4.0)(quadratic, REAL, FAKE, {}))
     assert lazy.scheduled and Lazy(R1()).scheduled
 
 
-def test_skipped_steps_do_not_move_an_average() -> None:
+def test_skipped_steps_do_not_update_averages() -> None:
     inner = LeCam(decay=0.5)
     lazy, buffers = Lazy(inner, 3), inner.initial_buffers(REAL)
     expected = inner.updated_buffers(buffers, REAL, FAKE)
     for t, updated in ((3, expected), (4, buffers)):
-        found = lazy.at(torch.tensor(t), buffers=buffers).updated_buffers(buffers, REAL, FAKE)
-        torch.testing.assert_close(found, updated)
+        actual = lazy.at(torch.tensor(t), buffers=buffers).updated_buffers(buffers, REAL, FAKE)
+        torch.testing.assert_close(actual, updated)
     after = lazy.at(torch.tensor(3), buffers=expected)(quadratic, REAL, FAKE, {})
     torch.testing.assert_close(after, 3 * inner.at(torch.tensor(0), buffers=expected)(quadratic, REAL, FAKE, {}))
 
 
-def test_games_hand_in_the_step_mapped_and_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_games_pass_the_step_in_mapped_and_compiled_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three steps of the Dirac-GAN, of which the first and the last have a penalty, against a loop that adds it."""
     monkeypatch.setattr(
         "detente.training.inductor.compile_graph", lambda graph, example: graph
@@ -81,19 +81,19 @@ def test_games_hand_in_the_step_mapped_and_compiled(monkeypatch: pytest.MonkeyPa
         return [state.flat() for state in Steps(game, play, chunk=3, **how)(states, draws)[0]]
 
     eager = after()
-    for seed, found in enumerate(eager):
+    for seed, final in enumerate(eager):
         theta, psi = 1.0, 0.5
         for t in range(seed, seed + 3):
             slope = torch.sigmoid(torch.tensor(theta * psi)).item()
             strength = 2 * 0.7 if t % 2 == 0 else 0.0
             theta, psi = theta + 0.1 * (1 - slope) * psi, psi - 0.1 * (slope * theta + strength * psi)
-        torch.testing.assert_close(float(found["vectors/generator"]), theta, rtol=1e-6, atol=0)
-        torch.testing.assert_close(float(found["vectors/discriminator"]), psi, rtol=1e-6, atol=0)
+        torch.testing.assert_close(float(final["vectors/generator"]), theta, rtol=1e-6, atol=0)
+        torch.testing.assert_close(float(final["vectors/discriminator"]), psi, rtol=1e-6, atol=0)
     for how in ({"mapped": True}, {"compiled": True}, {"compiled": True, "mapped": True}):
         torch.testing.assert_close(after(**how), eager, rtol=1e-12, atol=0)
 
 
-def test_misuse_is_one_line() -> None:
+def test_invalid_use_gives_a_one_line_error() -> None:
     with pytest.raises(InvalidValue, match="^every: got 0; allowed: an integer ≥ 1"):
         Lazy(R1(), 0)
     with pytest.raises(InvalidValue, match="^t: got None; allowed: a step"):

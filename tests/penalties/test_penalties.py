@@ -1,4 +1,4 @@
-"""Gradient penalties: closed forms for linear and quadratic critics, randomness, and safety at a flat critic."""
+"""Gradient penalties: closed forms for linear and quadratic critics, randomness, and constant critics."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def drawn(penalty: Penalty, shape: tuple[int, ...], seed: int = 0) -> dict[str, 
 
 
 @every_shape
-def test_linear_critic_has_the_norm_of_its_weight_everywhere(shape: tuple[int, ...]) -> None:
+def test_penalty_of_a_linear_critic_depends_on_the_norm_of_its_weight(shape: tuple[int, ...]) -> None:
     real, fake = pair(shape)
     weight = torch.randn(shape[1:], generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     norm = weight.norm()  # over all dimensions of a sample
@@ -57,7 +57,7 @@ def test_linear_critic_has_the_norm_of_its_weight_everywhere(shape: tuple[int, .
 
 
 @every_shape
-def test_quadratic_critic_shows_where_each_penalty_looks(shape: tuple[int, ...]) -> None:
+def test_penalties_of_a_quadratic_critic_show_where_they_are_evaluated(shape: tuple[int, ...]) -> None:
     real, fake = pair(shape)
 
     def norms(x: Tensor) -> Tensor:
@@ -90,10 +90,10 @@ def test_quadratic_critic_shows_where_each_penalty_looks(shape: tuple[int, ...])
 
 
 def test_mixing_is_one_weight_for_each_sample() -> None:
-    seen = []
+    inputs = []
 
     def score(x: Tensor) -> Tensor:
-        seen.append(x.detach())
+        inputs.append(x.detach())
         return quadratic(x)
 
     shape = (64, 3, 4, 4)
@@ -101,7 +101,7 @@ def test_mixing_is_one_weight_for_each_sample() -> None:
     noise = drawn(penalty, shape)
     penalty(score, torch.ones(shape), torch.zeros(shape), noise)
     assert noise["mixing"].shape == (64,)
-    assert (seen[0] == noise["mixing"].reshape(64, 1, 1, 1)).all()
+    assert (inputs[0] == noise["mixing"].reshape(64, 1, 1, 1)).all()
     assert noise["mixing"].unique().numel() == 64
     assert noise["mixing"].min() >= 0 and noise["mixing"].max() < 1
 
@@ -121,7 +121,7 @@ def test_dragan_perturbs_every_number_upwards_within_half_a_deviation() -> None:
     assert 0 <= noise.min() and noise.max() < 1
 
 
-def test_dragan_has_the_perturbations_of_its_code_and_of_its_paper() -> None:
+def test_dragan_perturbations_equal_its_code_and_its_paper() -> None:
     code = drawn(DRAGAN(perturbation="code"), (500, 4))
     assert code["mixing"].shape == (500,) and 0 <= code["mixing"].min() and code["mixing"].max() < 1
     assert torch.equal(code["perturbation"], drawn(DRAGAN(), (500, 4))["perturbation"])
@@ -136,7 +136,7 @@ def test_dragan_has_the_perturbations_of_its_code_and_of_its_paper() -> None:
     [GradientPenalty(), DRAGAN(), DRAGAN(perturbation="code"), DRAGAN(perturbation="paper")],
     ids=["gradient_penalty", "dragan", "dragan_code", "dragan_paper"],
 )
-def test_draws_repeat_with_the_generator_and_leave_the_global_one_alone(penalty: Penalty) -> None:
+def test_draws_depend_on_the_generator_alone(penalty: Penalty) -> None:
     before = torch.get_rng_state()
     first, again, other = drawn(penalty, (8, 2)), drawn(penalty, (8, 2)), drawn(penalty, (8, 2), seed=1)
     assert torch.equal(torch.get_rng_state(), before)
@@ -146,7 +146,7 @@ def test_draws_repeat_with_the_generator_and_leave_the_global_one_alone(penalty:
 
 
 @pytest.mark.parametrize("penalty", EVERY, ids=repr)
-def test_flat_critic_is_differentiable(penalty: Penalty) -> None:
+def test_penalty_of_a_constant_critic_is_differentiable(penalty: Penalty) -> None:
     real, fake = pair((4, 2))
     noise = drawn(penalty, (4, 2))
 
@@ -161,7 +161,7 @@ def test_flat_critic_is_differentiable(penalty: Penalty) -> None:
 
 
 @pytest.mark.parametrize("penalty", EVERY, ids=repr)
-def test_gradient_for_a_network_is_that_of_finite_differences_in_each_engine(penalty: Penalty) -> None:
+def test_gradients_equal_finite_differences_in_each_engine(penalty: Penalty) -> None:
     network = MLP(2, 1, 5, 2, activation="tanh").double()
     network.reset_parameters(torch.Generator().manual_seed(0))
     parameters = {name: p.detach() for name, p in network.named_parameters()}
@@ -193,7 +193,7 @@ def test_penalty_on_fakes_still_depends_on_the_generator() -> None:
     torch.testing.assert_close(taped, moved)
 
 
-def test_gradient_penalty_refuses_batches_that_do_not_pair() -> None:
+def test_gradient_penalty_refuses_batches_of_different_sizes() -> None:
     noise = drawn(GradientPenalty(), (4, 2))
     with pytest.raises(InvalidValue, match="^fake: got \\(1, 2\\); allowed: the shape of the real batch"):
         GradientPenalty()(quadratic, torch.zeros(4, 2), torch.zeros(1, 2), noise)

@@ -53,7 +53,7 @@ def test_the_score_of_a_sample_is_the_sum_of_all_its_scores(penalty: Penalty) ->
 
 
 @pytest.mark.parametrize("penalty", [GradientPenalty, DRAGAN, R1, R2, FiniteDifferenceR1, LeCam])
-def test_a_strength_on_a_schedule(penalty: Any) -> None:
+def test_a_strength_may_follow_a_schedule(penalty: Any) -> None:
     scheduled, noise = penalty(Linear(0.0, 4.0, 8)), drawn(penalty())
     assert scheduled.scheduled and not penalty().scheduled
     buffers = LeCam().updated_buffers(LeCam().initial_buffers(images(0)), images(2).sum((1, 2, 3)), images(3) - 1)
@@ -66,7 +66,7 @@ def test_a_strength_on_a_schedule(penalty: Any) -> None:
     assert value(scheduled) > 0 and scheduled == penalty(Linear(0.0, 4.0, 8))
 
 
-def test_other_numbers_on_schedules() -> None:
+def test_other_settings_may_follow_schedules() -> None:
     t = torch.tensor(1)
     noise = drawn(DRAGAN())
     scheduled = DRAGAN(target=Linear(0.0, 2.0, 2), spread=Linear(1.0, 0.0, 2)).at(t, torch.float64)
@@ -75,16 +75,16 @@ def test_other_numbers_on_schedules() -> None:
     torch.testing.assert_close(*values)
 
 
-def test_finite_differences_of_a_quadratic_score_by_hand() -> None:
+def test_finite_differences_of_a_quadratic_score_equal_the_formula() -> None:
     """Of ½‖x‖² the difference is σ⟨x, η⟩ + ½σ²‖η‖², so that its mean square over σ² is known."""
     real, penalty = images(0), FiniteDifferenceR1(3.0, 0.2)
     eta = drawn(penalty)["direction"].double()
     slope = (real * eta).flatten(1).sum(1) + 0.1 * eta.flatten(1).square().sum(1)
-    found = penalty(lambda x: 0.5 * x.flatten(1).square().sum(1), real, real, {"direction": eta})
-    torch.testing.assert_close(found, 1.5 * slope.square().mean())
+    actual = penalty(lambda x: 0.5 * x.flatten(1).square().sum(1), real, real, {"direction": eta})
+    torch.testing.assert_close(actual, 1.5 * slope.square().mean())
 
 
-def test_finite_differences_are_r1_on_average() -> None:
+def test_finite_differences_equal_r1_on_average() -> None:
     """Over 20,000 directions, within five standard errors of the penalty of the gradient; as in the paper's form."""
     discriminator, count = network(2), 20_000
     real = images(0, 1)
@@ -94,13 +94,13 @@ def test_finite_differences_are_r1_on_average() -> None:
     with torch.no_grad():
         difference = discriminator(many + 1e-4 * noise["direction"].double()) - discriminator(many)
         squares = difference.flatten(1).sum(1).square()
-        found = penalty(discriminator, many, many, noise)
-    torch.testing.assert_close(found, squares.mean() / 1e-4**2)
+        estimate = penalty(discriminator, many, many, noise)
+    torch.testing.assert_close(estimate, squares.mean() / 1e-4**2)
     exact = R1(2.0)(discriminator, real, real, {}).detach()
-    assert abs(found - exact) < 5 * (squares / 1e-4**2).std() / count**0.5
+    assert abs(estimate - exact) < 5 * (squares / 1e-4**2).std() / count**0.5
 
 
-def test_le_cam_against_the_code_with_debiased_averages() -> None:
+def test_le_cam_equals_the_reference_with_debiased_averages() -> None:
     """Anchors are averages of the evaluations before; relu and squares as in `lecam_reg`, in NumPy."""
     generator, penalty = np.random.default_rng(0), LeCam(0.3, decay=0.9)
     buffers, t = penalty.initial_buffers(torch.zeros(1).double()), torch.tensor(0)
@@ -108,15 +108,15 @@ def test_le_cam_against_the_code_with_debiased_averages() -> None:
     fake_means: list[float] = []
     for step in range(6):
         real, fake = generator.normal(0.5, 1, 8), generator.normal(-0.5, 1, 8)
-        found = penalty.at(t, buffers=buffers).regularization(torch.from_numpy(real), torch.from_numpy(fake))
+        actual = penalty.at(t, buffers=buffers).regularization(torch.from_numpy(real), torch.from_numpy(fake))
         if step == 0:
-            assert found == 0, "there are no anchors yet"
+            assert actual == 0, "there are no anchors yet"
         else:
             weights = 0.9 ** np.arange(step)[::-1]
             anchor_real = (weights * real_means).sum() / weights.sum()
             anchor_fake = (weights * fake_means).sum() / weights.sum()
             above, below = np.maximum(real - anchor_fake, 0) ** 2, np.maximum(anchor_real - fake, 0) ** 2
-            assert float(found) == pytest.approx(0.3 * (above.mean() + below.mean()), rel=1e-12)
+            assert float(actual) == pytest.approx(0.3 * (above.mean() + below.mean()), rel=1e-12)
         real_means, fake_means = [*real_means, real.mean()], [*fake_means, fake.mean()]
         buffers = penalty.updated_buffers(buffers, torch.from_numpy(real), torch.from_numpy(fake))
 
@@ -128,6 +128,6 @@ def test_le_cam_has_exact_derivatives_and_reads_the_discriminator() -> None:
     assert torch.autograd.gradcheck(penalty.regularization, (real, fake))
     assert torch.autograd.gradgradcheck(penalty.regularization, (real, fake))
     discriminator = network(2)
-    found = penalty(lambda x: [discriminator(x), discriminator(x)], images(0), images(1), {})
+    actual = penalty(lambda x: [discriminator(x), discriminator(x)], images(0), images(1), {})
     expected = 2 * penalty.regularization(discriminator(images(0)), discriminator(images(1)))
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)

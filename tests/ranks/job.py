@@ -99,10 +99,13 @@ def train(case: Case, ranks: Ranks | None, game: Game | None = None) -> Trained:
         first, calls = states, 0
         steps = Steps(game, method, mapped=len(states) > 1, compiled=case.compiled)
         for _ in range(case.steps):
-            states = [method.prepare(game, *each) for each in zip(states, generators, strict=True)]
+            states = [
+                method.prepare(game, *state_and_generator)
+                for state_and_generator in zip(states, generators, strict=True)
+            ]
             draws = [
-                [_own(case, game, method, draw(game, method, *each), ranks)]
-                for each in zip(states, generators, strict=True)
+                [_own(case, game, method, draw(game, method, *state_and_generator), ranks)]
+                for state_and_generator in zip(states, generators, strict=True)
             ]
             with counting_messages() as messages:
                 states, _ = steps(states, draws)
@@ -162,22 +165,22 @@ def _results(cases: Mapping[str, Case], ranks: Ranks) -> dict[str, Result]:
     """Return what this rank found; the training in one process is compared with it on one rank each."""
     results: dict[str, Result] = {}
     for index, (name, case) in enumerate(cases.items()):
-        begun = time.process_time()
-        own = Ranks(ranks.rank, ranks.count, case.batch_norm)
+        start = time.process_time()
+        local_ranks = Ranks(ranks.rank, ranks.count, case.batch_norm)
         try:
             game = game_of(case)
-            trained = train(case, own, game)
+            trained = train(case, local_ranks, game)
             result = {"messages": trained.messages, "fallback": trained.fallback}
-            every: list[Any] = [None] * ranks.count
-            dist.all_gather_object(every, _bits(trained))
-            result["same"] = all(bits == every[0] for bits in every)
+            bits_of_ranks: list[Any] = [None] * ranks.count
+            dist.all_gather_object(bits_of_ranks, _bits(trained))
+            result["same"] = all(bits == bits_of_ranks[0] for bits in bits_of_ranks)
             if index % ranks.count == ranks.rank:
                 alone = train(case, None, game)
                 result |= {"distance": distance(trained, alone), "buffers": buffer_distance(trained, alone)}
                 result |= {"alone": alone.fallback, "pairs": _pairs(trained) == _pairs(alone)}
         except Exception:
             result = {"error": traceback.format_exc()}
-        results[name] = {**result, "seconds": time.process_time() - begun}
+        results[name] = {**result, "seconds": time.process_time() - start}
         if os.environ.get("VERBOSE"):
             print(ranks.rank, name, results[name], flush=True)
     return results
@@ -188,9 +191,9 @@ def main(folder: str, rank: str, *modules: str) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)  # raised while compiling
-    ranks, place = Ranks(int(rank), COUNT), f"file://{folder}/store"
+    ranks, address = Ranks(int(rank), COUNT), f"file://{folder}/store"
     wait = timedelta(seconds=300)
-    dist.init_process_group("gloo", place, rank=ranks.rank, world_size=COUNT, timeout=wait)
+    dist.init_process_group("gloo", address, rank=ranks.rank, world_size=COUNT, timeout=wait)
     results = {name: _of_module(importlib.import_module(name), ranks) for name in modules}
     Path(folder, f"{rank}.json").write_text(json.dumps(results), encoding="utf-8")
     dist.barrier()

@@ -1,4 +1,4 @@
-"""What ranks agree on: checksums of their states, and signals that are noted."""
+"""Agreement between ranks: checksums of their states, and signals."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def reference(tensor: Tensor) -> int:
 
 
 @pytest.mark.parametrize("tensor", TENSORS, ids=lambda tensor: str(tensor.dtype))
-def test_a_checksum_is_the_weighted_sum_of_bits(tensor: Tensor) -> None:
+def test_checksums_equal_the_weighted_sum_of_bits(tensor: Tensor) -> None:
     assert int(checksum(tensor)) == reference(tensor)
 
 
-def test_one_last_bit_and_two_swapped_numbers_are_noticed() -> None:
+def test_checksums_differ_for_one_changed_bit_and_for_swapped_numbers() -> None:
     x = torch.randn(3_000_000, generator=torch.Generator().manual_seed(1))
     y, z = x.clone(), x.clone()
     y[2_345_678] = torch.nextafter(y[2_345_678], torch.tensor(9.0))
@@ -49,7 +49,7 @@ def test_one_last_bit_and_two_swapped_numbers_are_noticed() -> None:
     assert len({int(checksum(tensor)) for tensor in (x, y, z)}) == 3
 
 
-def test_signals_are_noted_and_raised_where_wanted() -> None:
+def test_signals_are_recorded_and_raised_on_request() -> None:
     with note_signals() as noted:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
@@ -63,7 +63,7 @@ def test_signals_are_noted_and_raised_where_wanted() -> None:
         raise AssertionError("not reached")
 
 
-def test_errors_travel_between_ranks() -> None:
+def test_errors_are_sent_between_ranks() -> None:
     error = InvalidValue("batch", (3, 4), "others", "a hint")
     again = pickle.loads(pickle.dumps(error))
     assert isinstance(again, InvalidValue)
@@ -72,7 +72,7 @@ def test_errors_travel_between_ranks() -> None:
     assert not is_agreed(error)
 
 
-def test_one_process_has_no_ranks_and_its_own_clock() -> None:
+def test_one_process_has_no_ranks_and_uses_its_own_clock() -> None:
     assert joined() is None
     assert detente.joined is joined
     assert Pace(None)(1.5, False) == 1.5

@@ -28,7 +28,7 @@ SAMPLES = torch.randn(50, 2, generator=torch.Generator().manual_seed(5))
 
 
 class Watched(Arrays):
-    """Samples that note which of them are read."""
+    """Samples that record which of them are read."""
 
     read: tuple[int, ...] = ()
 
@@ -43,7 +43,7 @@ def stored() -> Game:
 
 
 class Items(Dataset):
-    """Items with random transforms of three kinds, and text; it notes which of them are read."""
+    """Items with random transforms of three kinds, and text; it records which of them are read."""
 
     def __init__(self) -> None:
         self.read: list[int] = []
@@ -81,7 +81,7 @@ def drawn(make: Callable[[], Game], ranks: Ranks | None, accumulate: int = 1) ->
 
 @pytest.mark.parametrize("make", [stored, of_networks, of_items, ring])
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_rows_of_all_ranks_are_the_batch_of_one_process(make: Callable[[], Game], accumulate: int) -> None:
+def test_the_rows_of_all_ranks_form_the_batch_of_one_process(make: Callable[[], Game], accumulate: int) -> None:
     count = 2
     whole, position = drawn(make, None, accumulate)
     parts = [drawn(make, Ranks(rank, count), accumulate) for rank in range(count)]

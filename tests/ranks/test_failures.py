@@ -1,4 +1,4 @@
-"""Ranks that are killed, stopped, slow, missing or different: nothing is lost, and one line says what happened."""
+"""Ranks that are killed, stopped, slow, missing or different: nothing is lost, and errors are one line."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def carry_out(folder: Path) -> None:
         words = [sys.executable, "-m", "tests.ranks.forked", str(folder)]
-        done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
+        completed = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+        assert completed.returncode == 0, completed.stderr
 
     return filled_once(tmp_path_factory, "failures", carry_out)
 
 
 @pytest.fixture
 def results(folder: Path) -> dict[str, Any]:
-    """What became of each scenario."""
+    """The result of each scenario."""
     return json.loads((folder / "results.json").read_text(encoding="utf-8"))
 
 
 def complaints(result: dict[str, Any]) -> list[str]:
     """Return the lines of all ranks that are errors; there may be nothing else than these, warnings and progress."""
-    told = result["text"].splitlines()
-    assert not [line for line in told if "Traceback" in line or "frame #" in line], result["text"]
-    return [line for line in told if line.startswith("detente:") and "warning:" not in line]
+    output = result["text"].splitlines()
+    assert not [line for line in output if "Traceback" in line or "frame #" in line], result["text"]
+    return [line for line in output if line.startswith("detente:") and "warning:" not in line]
 
 
 def last_step(directory: Path) -> int:
@@ -66,7 +66,7 @@ def test_the_number_of_ranks_is_recorded(folder: Path, results: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(("name", "victim"), [("killed0", 0), ("killed1", 1), ("replaced", 1)])
-def test_a_killed_rank_leaves_no_trace_after_a_restart(
+def test_a_run_restarted_after_a_killed_rank_equals_an_uninterrupted_one(
     folder: Path, results: dict[str, Any], name: str, victim: int
 ) -> None:
     first, second = results[name]["statuses"]
@@ -76,14 +76,14 @@ def test_a_killed_rank_leaves_no_trace_after_a_restart(
     assert lines(folder / name) == lines(folder / "whole")
 
 
-def test_a_lost_rank_is_told_in_one_line_and_the_checkpoint_stays(folder: Path, results: dict[str, Any]) -> None:
+def test_a_lost_rank_gives_a_one_line_error_and_keeps_the_checkpoint(folder: Path, results: dict[str, Any]) -> None:
     (line,) = complaints(results["killed"])
     assert "rank 0 of 2 lost the connection to another rank" in line
     assert results["killed"]["statuses"] == [{"0": 1, "1": -9}]
     assert last_step(folder / "killed") == 20
 
 
-def test_the_same_command_goes_on_with_resume(folder: Path, results: dict[str, Any]) -> None:
+def test_the_same_command_continues_with_resume(folder: Path, results: dict[str, Any]) -> None:
     assert results["requeued"]["statuses"] == [{"0": 0, "1": 0}], results["requeued"]["text"]
     assert_same_bits(saved(folder / "requeued"), saved(folder / "whole"))
     assert lines(folder / "requeued") == lines(folder / "whole")
@@ -100,24 +100,24 @@ def test_a_signal_to_one_rank_stops_all_at_one_step(folder: Path, results: dict[
     assert lines(folder / "stopped") == lines(folder / "whole")
 
 
-def test_fewer_ranks_resume_to_rounding(folder: Path, results: dict[str, Any]) -> None:
+def test_resuming_with_fewer_ranks_differs_only_by_rounding(folder: Path, results: dict[str, Any]) -> None:
     assert results["fewer"]["statuses"] == [{"0": 0}]
-    ours, theirs = saved(folder / "exact"), saved(folder / "exact-alone")
+    actual, expected = saved(folder / "exact"), saved(folder / "exact-alone")
     assert last_step(folder / "exact") == 60
     for name in ("0/state/vectors/generator", "0/state/vectors/discriminator"):
-        assert float((ours[name] - theirs[name]).norm() / theirs[name].norm()) <= 1e-11
-    assert (ours["0/random"] == theirs["0/random"]).all()  # the same batches, for any number of ranks
+        assert float((actual[name] - expected[name]).norm() / expected[name].norm()) <= 1e-11
+    assert (actual["0/random"] == expected["0/random"]).all()  # the same batches, for any number of ranks
 
 
-def test_pairs_that_ranks_have_divided_are_saved_as_those_of_one_process(folder: Path, results: dict[str, Any]) -> None:
+def test_divided_pairs_are_saved_like_those_of_one_process(folder: Path, results: dict[str, Any]) -> None:
     assert results["pairs"]["statuses"] == [{"0": 0, "1": 0}], results["pairs"]["text"]
     assert results["pairs-fewer"]["statuses"] == [{"0": 0}], results["pairs-fewer"]["text"]
-    ours, theirs = saved(folder / "pairs"), saved(folder / "pairs-alone")
-    assert ours.keys() == theirs.keys()
-    for name, tensor in theirs.items():
+    actual, expected = saved(folder / "pairs"), saved(folder / "pairs-alone")
+    assert actual.keys() == expected.keys()
+    for name, tensor in expected.items():
         if tensor.is_floating_point():
-            assert ours[name].shape == tensor.shape
-            assert float((ours[name] - tensor).norm()) <= 1e-11 * max(1.0, float(tensor.norm())), name
+            assert actual[name].shape == tensor.shape
+            assert float((actual[name] - tensor).norm()) <= 1e-11 * max(1.0, float(tensor.norm())), name
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_pairs_that_ranks_have_divided_are_saved_as_those_of_one_process(folder:
         ("data", "on rank 1'; allowed: the same on every rank"),
     ],
 )
-def test_one_line_says_what_is_wrong(results: dict[str, Any], name: str, text: str) -> None:
+def test_errors_are_one_line(results: dict[str, Any], name: str, text: str) -> None:
     (line,) = complaints(results[name])
     assert text in line
     (statuses,) = results[name]["statuses"]
@@ -145,7 +145,7 @@ def test_one_line_says_what_is_wrong(results: dict[str, Any], name: str, text: s
         assert statuses["0"] == 1
 
 
-def test_nothing_wrong_is_saved(folder: Path) -> None:
+def test_failed_runs_save_only_consistent_states(folder: Path) -> None:
     for name, step in (("full", 15), ("drift", 20), ("hanging", 20)):
         assert last_step(folder / name) == step
         assert not list((folder / name).rglob("*.tmp"))
@@ -154,28 +154,26 @@ def test_nothing_wrong_is_saved(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sharded", "torn"])
-def test_each_rank_saves_its_part_of_divided_memory(folder: Path, results: dict[str, Any], name: str) -> None:
+def test_each_rank_saves_its_part_of_sharded_memory(folder: Path, results: dict[str, Any], name: str) -> None:
     first, second = results[name]["statuses"]
     assert first["0"] == -9
     assert second == {"0": 0, "1": 0}, results[name]["text"]
     assert_same_bits(saved(folder / name), saved(folder / "unsharded"))
-    for own, whole in zip(lines(folder / name), lines(folder / "unsharded"), strict=True):
+    for divided, whole in zip(lines(folder / name), lines(folder / "unsharded"), strict=True):
         # Norms are made of those of the parts.
-        assert own.pop("gradient_norm", {}) == pytest.approx(whole.pop("gradient_norm", {}), rel=1e-6)
-        assert own == whole
+        assert divided.pop("gradient_norm", {}) == pytest.approx(whole.pop("gradient_norm", {}), rel=1e-6)
+        assert divided == whole
     parts = sorted(path.name for path in (folder / name / "checkpoints").iterdir())
     assert parts == [f"step0000000{step}.{kind}" for step in (50, 60) for kind in ("rank1of2", "safetensors")]
 
 
-def test_four_ranks_add_in_one_order_in_memory_and_by_gloo_divided_or_not(
-    folder: Path, results: dict[str, Any]
-) -> None:
+def test_four_ranks_sum_in_the_same_order_in_shared_memory_and_by_gloo(folder: Path, results: dict[str, Any]) -> None:
     for name in ("near", "far"):
         assert not any(results[name]["statuses"][0].values()), results[name]["text"]
     assert_same_bits(saved(folder / "near"), saved(folder / "far"))
 
 
-def test_other_numbers_of_ranks_resume_divided_memory(folder: Path, results: dict[str, Any]) -> None:
+def test_sharded_memory_is_resumed_by_other_numbers_of_ranks(folder: Path, results: dict[str, Any]) -> None:
     expected = saved(folder / "whole-longer")
     for name in ("whole-longer", "four", "one"):
         assert not any(results[name]["statuses"][0].values()), results[name]["text"]
@@ -186,11 +184,11 @@ def test_other_numbers_of_ranks_resume_divided_memory(folder: Path, results: dic
     assert not list((folder / "one" / "checkpoints").glob("*.rank*"))  # removed with the checkpoints they were parts of
 
 
-def test_the_clock_and_measurements_of_rank_0_decide_for_all(folder: Path, results: dict[str, Any]) -> None:
+def test_the_clock_and_measurements_of_rank_0_apply_to_all_ranks(folder: Path, results: dict[str, Any]) -> None:
     assert results["seconds"]["statuses"] == [{"0": 0, "1": 0}]
-    told = status(folder / "seconds")["seeds"]["0"]
-    assert told["status"] == "finished"
-    assert told["seconds"] >= 0.5
+    seed_status = status(folder / "seconds")["seeds"]["0"]
+    assert seed_status["status"] == "finished"
+    assert seed_status["seconds"] >= 0.5
     assert results["early"]["statuses"] == [{"0": 0, "1": 0}]
     assert status(folder / "early")["seeds"]["0"]["stopped_at"] == 0
 
@@ -212,7 +210,7 @@ def test_torchrun_restarts_a_killed_rank(folder: Path, tmp_path: Path) -> None:
     torchrun = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc-per-node", "2"]
     rank = ["--max-restarts", "1", "-m", "tests.ranks.forked", "--as-rank", "0"]
     words = [*torchrun, *rank, *TRAIN, "--out", str(directory)]
-    done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    completed = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    assert completed.returncode == 0, completed.stderr
     assert_same_bits(saved(directory), saved(folder / "whole"))
     assert lines(directory) == lines(folder / "whole")

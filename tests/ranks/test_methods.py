@@ -17,17 +17,17 @@ MESSAGES = {"simultaneous": 1, "alternating": 2, "consensus": 2, "extragradient"
 
 
 def cases() -> dict[str, Case]:
-    found = {}
+    result = {}
     for name, build in methods.names().items():
         settings = {"batch": 24, "width": 8, "depth": 2, **build.registration.ring}
         if "points" in settings:
             settings["points"], settings["batch"] = 60, 24  # the last of three batches has 12 points
-        found[name] = Case(partial(ring, **settings), build)
+        result[name] = Case(partial(ring, **settings), build)
     ring_of = partial(ring, batch=24, width=8, depth=2)
     for name in ("sgan", "simplified_sgan"):
-        found[f"{name} of 4 pairs"] = Case(ring_of, partial(methods.names()[name], pairs=4))
-    found["averaged sgan of 4 pairs"] = Case(ring_of, averaged_pairs)
-    return found
+        result[f"{name} of 4 pairs"] = Case(ring_of, partial(methods.names()[name], pairs=4))
+    result["averaged sgan of 4 pairs"] = Case(ring_of, averaged_pairs)
+    return result
 
 
 def averaged_pairs() -> Method:
@@ -41,14 +41,12 @@ def test_two_ranks_equal_one_process(name: str, results: dict[str, Result]) -> N
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_each_summed_field_is_one_message(name: str, results: dict[str, Result]) -> None:
+def test_each_summed_field_needs_one_message(name: str, results: dict[str, Result]) -> None:
     assert results[name]["messages"] == MESSAGES[name]
 
 
 @pytest.mark.parametrize("name", [name for name in cases() if "pairs" in name])
-def test_pairs_of_sgan_are_divided_among_ranks_and_stay_the_same_to_the_bit(
-    name: str, results: dict[str, Result]
-) -> None:
+def test_sgan_with_pairs_divided_among_ranks_is_bitwise_equal(name: str, results: dict[str, Result]) -> None:
     result = results[name]
     assert_equal(result)
     assert result["pairs"] and result["messages"] == 1

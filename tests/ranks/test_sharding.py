@@ -1,4 +1,4 @@
-"""Optimizers whose memory is divided among ranks make the same moves, to the bit."""
+"""Optimizers whose memory is sharded among ranks give bitwise equal results."""
 
 from __future__ import annotations
 
@@ -83,18 +83,18 @@ def with_optimizer(optimizer: Optimizer) -> Method:
 
 
 def functions() -> dict[str, Callable[[Ranks], Result]]:
-    found: dict[str, Callable[[Ranks], Result]] = {}
+    result: dict[str, Callable[[Ranks], Result]] = {}
     for name in ALONE:
-        found[name] = partial(compared, partial(with_optimizer, members("optimizers")[name]()))
+        result[name] = partial(compared, partial(with_optimizer, members("optimizers")[name]()))
     for name in METHODS:
         build, settings = methods.names()[name], dict(methods.names()[name].registration.ring)
         if "points" in settings:
             settings |= {"points": 20, "batch": 8}  # the last of three batches has 4 points
-        found[f"method {name}"] = partial(compared, partial(build, **SETTINGS.get(name, {})), **settings)
+        result[f"method {name}"] = partial(compared, partial(build, **SETTINGS.get(name, {})), **settings)
     for name, build in VARIANTS.items():
-        found[name] = partial(compared, build, **({"objective": "minimax"} if "ridge" in name else {}))
-    found["from one process"] = from_one_process
-    return found
+        result[name] = partial(compared, build, **({"objective": "minimax"} if "ridge" in name else {}))
+    result["from one process"] = from_one_process
+    return result
 
 
 def from_one_process(ranks: Ranks) -> Result:
@@ -107,10 +107,10 @@ def from_one_process(ranks: Ranks) -> Result:
         game, method = ring(**settings), build()
         whole = method.initial(game, torch.Generator().manual_seed(0))
         with together(divided):
-            own = method.initial(game, torch.Generator().manual_seed(0)).flat()
+            expected_part = method.initial(game, torch.Generator().manual_seed(0)).flat()
         part = method.state_of_rank(whole, divided)
         again = method.whole_state(part, divided).flat()
-        if not all(torch.equal(tensor, own[key]) for key, tensor in part.flat().items()):
+        if not all(torch.equal(tensor, expected_part[key]) for key, tensor in part.flat().items()):
             different.append(f"part of {name}")
         if not all(torch.equal(tensor, again[key]) for key, tensor in whole.flat().items()):
             different.append(name)
@@ -118,12 +118,12 @@ def from_one_process(ranks: Ranks) -> Result:
 
 
 @pytest.mark.parametrize("name", functions())
-def test_divided_memory_gives_the_same_bits(name: str, results: dict[str, Result]) -> None:
+def test_sharded_memory_gives_bitwise_equal_results(name: str, results: dict[str, Result]) -> None:
     assert results[name].get("different") == [], results[name]
 
 
 @pytest.mark.parametrize("name", [name for name in functions() if name != "from one process"])
-def test_every_vector_in_memory_is_divided_without_a_remainder_in_memory(name: str, results: dict[str, Result]) -> None:
+def test_every_vector_in_memory_is_divided_without_spare_storage(name: str, results: dict[str, Result]) -> None:
     result = results[name]
     for vector, size in result["vectors"].items():
         assert result["held0"][vector] == min(64 * -(-size // 128), size), vector
@@ -137,7 +137,7 @@ def held(result: Result, name: str) -> list[int]:
     return [result[f"held{rank}"][f"memory/{name}"] for rank in range(2)]
 
 
-def test_each_rank_holds_its_part(results: dict[str, Result]) -> None:
+def test_each_rank_holds_its_part_of_the_memory(results: dict[str, Result]) -> None:
     for name in ("square", "mean"):
         assert held(results["adam"], f"optimizers/generator/{name}") == [128, 26]
     assert held(results["method averaged"], "scheme/vectors/generator") == [128, 26]
@@ -149,7 +149,7 @@ def test_each_rank_holds_its_part(results: dict[str, Result]) -> None:
 
 
 @pytest.mark.parametrize(("name", "messages"), [("adam", 3), ("method averaged", 3), ("method lookahead", 3)])
-def test_messages_of_divided_memory(name: str, messages: int, results: dict[str, Result]) -> None:
+def test_number_of_messages_with_sharded_memory(name: str, messages: int, results: dict[str, Result]) -> None:
     """A gather for each player's move, and one of norms; lookahead does not move its slow weights in step 5."""
     assert results[name]["messages"] == messages
 

@@ -48,31 +48,31 @@ def as_gloo(ranks: Ranks) -> Result:
     answers = []
     for size in SIZES:
         for dtype in DTYPES:
-            own = numbers(ranks.rank, size, dtype)
-            expected, result = own.clone(), near.summed([own])
+            local = numbers(ranks.rank, size, dtype)
+            expected, result = local.clone(), near.summed([local])
             dist.all_reduce(expected)
-            of_ranks = [torch.empty_like(own) for _ in range(ranks.count)]
-            dist.all_gather(of_ranks, own)
-            answers.append(torch.equal(result, expected) and torch.equal(near.gathered(own), torch.stack(of_ranks)))
+            of_ranks = [torch.empty_like(local) for _ in range(ranks.count)]
+            dist.all_gather(of_ranks, local)
+            answers.append(torch.equal(result, expected) and torch.equal(near.gathered(local), torch.stack(of_ranks)))
     return {"equal": answers}
 
 
 def without(ranks: Ranks) -> Result:
     """The same sums where ranks do not have memory in common, as on several machines."""
-    own, known = numbers(ranks.rank, 100, torch.float64).requires_grad_(), list(shared_memory._KNOWN)
+    local, known = numbers(ranks.rank, 100, torch.float64).requires_grad_(), list(shared_memory._KNOWN)
 
-    def found() -> list[Tensor]:
+    def results() -> list[Tensor]:
         with together(ranks):
-            total, of_ranks = sum_over_ranks(own), gathered(own, ranks)
-        (gradient,) = torch.autograd.grad(total.sin().sum() + of_ranks.cos().sum(), own)
+            total, of_ranks = sum_over_ranks(local), gathered(local, ranks)
+        (gradient,) = torch.autograd.grad(total.sin().sum() + of_ranks.cos().sum(), local)
         with together(replace(ranks, shard=True)):
-            part, mean = mean_over_ranks([own, own[:3].half()], divided=(0,))
-            whole = of_parts(part, len(own))
+            part, mean = mean_over_ranks([local, local[:3].half()], divided=(0,))
+            whole = of_parts(part, len(local))
         return [total.detach(), of_ranks.detach(), gradient, part, mean, whole]
 
-    near = found()
+    near = results()
     shared_memory._KNOWN[:] = [(dist.group.WORLD, None)]
-    far = found()
+    far = results()
     shared_memory._KNOWN[:] = known
     equal = [torch.equal(*pair) for pair in zip(near, far, strict=True)]
     return {"equal": [*equal, torch.equal(near[-1] * ranks.count, near[0])], "part": len(near[3])}
@@ -82,7 +82,7 @@ def functions() -> dict[str, Callable[[Ranks], Result]]:
     return {"as_gloo": as_gloo, "without": without}
 
 
-def test_sums_are_those_of_gloo(results: dict[str, Result]) -> None:
+def test_sums_equal_gloo(results: dict[str, Result]) -> None:
     assert results["as_gloo"].get("equal") == [True] * len(SIZES) * len(DTYPES), results["as_gloo"]
     assert results["without"].get("equal") == [True] * 7, results["without"]
     assert results["without"]["part"] == 36  # rank 1 has what is beyond a multiple of 64
@@ -107,7 +107,7 @@ def on_all(ranks: list[Neighbours], action: Callable[[Neighbours], Any]) -> list
 
 
 @pytest.mark.parametrize("count", [3, 5])
-def test_more_ranks_add_in_their_order(count: int) -> None:
+def test_several_ranks_sum_in_rank_order(count: int) -> None:
     with in_threads(count) as ranks:
         for size in (1, 1000, CAPACITY // 2):
             expected = numbers(0, size, torch.float32)
@@ -123,11 +123,11 @@ def test_more_ranks_add_in_their_order(count: int) -> None:
                     (torch.cat(rows(other, count, size)[rank]) for other in range(count)), start=torch.zeros(())
                 )
                 assert torch.equal(row, total / 4)
-        every = on_all(ranks, lambda near: near.gathered(torch.tensor(float(near.rank))))
-    assert all(of_ranks.tolist() == list(range(count)) for of_ranks in every)
+        gathered_rows = on_all(ranks, lambda near: near.gathered(torch.tensor(float(near.rank))))
+    assert all(of_ranks.tolist() == list(range(count)) for of_ranks in gathered_rows)
 
 
-def test_a_rank_that_ends_or_hangs_or_goes_another_way_is_an_error() -> None:
+def test_ranks_that_end_or_hang_or_diverge_in_their_calls_raise_an_error() -> None:
     with in_threads(2, timeout=0.05) as (first, second):
         with pytest.raises(dist.DistNetworkError, match="timed out"):
             first.gathered(torch.zeros(3))

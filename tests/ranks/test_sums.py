@@ -43,7 +43,7 @@ def apart(first: Tensor, second: Tensor) -> float:
     return float((first - second).detach().abs().max())
 
 
-def own(x: Tensor, ranks: Ranks) -> Tensor:
+def rows_of_rank(x: Tensor, ranks: Ranks) -> Tensor:
     return rows({"x": x}, ranks)["x"]
 
 
@@ -55,38 +55,38 @@ def sums(ranks: Ranks) -> Numbers:
         return (x.sin() * total(x.exp().sum(0)).square()).sum()
 
     with together(ranks):
-        x, derivatives = own(whole, ranks).requires_grad_(), []
+        x, derivatives = rows_of_rank(whole, ranks).requires_grad_(), []
         expected, at = [], whole.clone().requires_grad_()
         result, whole_result = value(x, sum_over_ranks), value(at, lambda tensor: tensor)
         for _ in range(3):
             (derivative,) = torch.autograd.grad(result, x, create_graph=True)
-            (wanted,) = torch.autograd.grad(whole_result, at, create_graph=True)
-            derivatives.append(apart(derivative, own(wanted, ranks)))
-            expected.append(float(wanted.detach().abs().max()))
-            result, whole_result = derivative.square().sum(), wanted.square().sum()
+            (whole_derivative,) = torch.autograd.grad(whole_result, at, create_graph=True)
+            derivatives.append(apart(derivative, rows_of_rank(whole_derivative, ranks)))
+            expected.append(float(whole_derivative.detach().abs().max()))
+            result, whole_result = derivative.square().sum(), whole_derivative.square().sum()
         mapped = torch.vmap(torch.func.grad(partial(value, total=sum_over_ranks)))(torch.stack([x, 2 * x]).detach())
-        each = [torch.func.grad(partial(value, total=sum_over_ranks))(scale * x.detach()) for scale in (1, 2)]
+        looped = [torch.func.grad(partial(value, total=sum_over_ranks))(scale * x.detach()) for scale in (1, 2)]
     return {
         "derivatives": [d / e for d, e in zip(derivatives, expected, strict=True)],
-        "mapped": apart(mapped, torch.stack(each)),
+        "mapped": apart(mapped, torch.stack(looped)),
     }
 
 
 def statistics(ranks: Ranks) -> Numbers:
     whole = torch.randn(6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with together(ranks), counting_messages() as messages:
-        x = own(whole, ranks)
+        x = rows_of_rank(whole, ranks)
         count = messages.calls
         mean, deviation = batch_mean(x), batch_deviation(x)
         bucket = mean_over_ranks([x.mean(0), torch.tensor(3), x.mean().float()])
-        every = gathered(x, ranks)
+        gathered_rows = gathered(x, ranks)
     return {
         "mean": apart(mean, whole.mean()),
         "deviation": apart(deviation, whole.std(correction=0)),
         "bucket": apart(bucket[0], whole.mean(0)),
         "integer": int(bucket[1]),
         "dtype": str(bucket[2].dtype),
-        "every": apart(every.flatten(0, 1), whole),
+        "every": apart(gathered_rows.flatten(0, 1), whole),
         "messages": messages.calls - count,
         "bytes": messages.bytes,
     }
@@ -113,29 +113,31 @@ def normalized(ranks: Ranks) -> Numbers:
         y = centred * (centred.square().mean((0, 2, 3), keepdim=True) + 1e-5).rsqrt()
         return y * w.view(1, -1, 1, 1) + b.view(1, -1, 1, 1)
 
-    own_x, own_c = own(whole, ranks), own(cotangent, ranks)
+    own_x, own_c = rows_of_rank(whole, ranks), rows_of_rank(cotangent, ranks)
     with together(ranks), WholeBatchNorm():
         first = torch.autograd.grad((of_ranks(x := own_x.clone().requires_grad_(), weight, bias) * own_c).sum(), x)[0]
-        found = _chain(own_x, own_c, weight, bias, of_ranks)
+        actual = _chain(own_x, own_c, weight, bias, of_ranks)
         # The closed form against simple operations, with other cotangents of the weights on each rank.
         composed_form = _chain(own_x, own_c, weight, bias, of_ranks, k=1.0 + ranks.rank)
         closed_form = _chain(own_x, own_c, weight, bias, of_ranks, orders=2, k=1.0 + ranks.rank)
         traced = make_fx(lambda x, c: _chain(x, c, weight, bias, of_ranks))(own_x, own_c)(own_x, own_c)
-        found_bias = mean_over_ranks([tensor for tensor in found if tensor.dim() == 1])
+        mean_bias = mean_over_ranks([tensor for tensor in actual if tensor.dim() == 1])
     expected = _chain(whole, cotangent, weight, bias, composed)
     at = whole.clone().requires_grad_()
-    wanted = torch.autograd.grad((composed(at, weight, bias) * cotangent).sum(), at)[0]
+    first_expected = torch.autograd.grad((composed(at, weight, bias) * cotangent).sum(), at)[0]
     return {
-        "first": apart(first, own(wanted, ranks)),
+        "first": apart(first, rows_of_rank(first_expected, ranks)),
         "by x": [
-            apart(f, own(e, ranks)) / float(e.abs().max()) for f, e in zip(found, expected, strict=True) if e.dim() == 4
+            apart(f, rows_of_rank(e, ranks)) / float(e.abs().max())
+            for f, e in zip(actual, expected, strict=True)
+            if e.dim() == 4
         ],
         "by weights": [
             apart(ranks.count * f, e) / float(e.abs().max())
-            for f, e in zip(found_bias, [e for e in expected if e.dim() == 1], strict=True)
+            for f, e in zip(mean_bias, [e for e in expected if e.dim() == 1], strict=True)
         ],
         "closed": max(apart(f, c) / float(f.abs().max()) for f, c in zip(composed_form, closed_form, strict=False)),
-        "traced": max(apart(t, f) for t, f in zip(traced, found, strict=True)),
+        "traced": max(apart(t, f) for t, f in zip(traced, actual, strict=True)),
     }
 
 
@@ -147,13 +149,13 @@ def _chain(
     The last is not differentiated again, so the second comes from the closed form if it is the last.
     """
     leaves = [tensor.clone().requires_grad_() for tensor in (x, w, b)]
-    value, found = (norm(*leaves).tanh() * c).sum(), []
+    value, computed = (norm(*leaves).tanh() * c).sum(), []
     for order in range(orders):
         grads = torch.autograd.grad(value, leaves, create_graph=order < orders - 1)
-        found += grads
+        computed += grads
         # Each rank's derivative by the weight is its summand, and so is a linear function of it.
         value = (grads[0].sin() * c).sum() + k * (grads[1] @ w.cos() + grads[2] @ b)
-    return [tensor.detach() for tensor in found]
+    return [tensor.detach() for tensor in computed]
 
 
 def derivatives(ranks: Ranks) -> Numbers:
@@ -167,20 +169,20 @@ def derivatives(ranks: Ranks) -> Numbers:
     def computed(batch: dict[str, Tensor]) -> dict[str, Tensor]:
         point = game, vectors, buffers, batch
         evaluation, product = autodiff.vector_jacobian(*point, u)
-        found = {"field": evaluation.field, "vector_jacobian": product, "losses": evaluation.losses}
-        found["jacobian_vector"] = autodiff.jacobian_vector(*point, u)
+        results = {"field": evaluation.field, "vector_jacobian": product, "losses": evaluation.losses}
+        results["jacobian_vector"] = autodiff.jacobian_vector(*point, u)
         stacked = torch.cat([*u.values()])
         products = autodiff.transposed_jacobian(*point)
-        found["transposed_jacobian"] = {"": products(stacked), "two": products(torch.stack([stacked, -stacked]))}
-        found["jacobian"] = {"": autodiff.jacobian(*point)}
-        found["linearization"] = autodiff.linearization(*point)[1](u, game.players)
+        results["transposed_jacobian"] = {"": products(stacked), "two": products(torch.stack([stacked, -stacked]))}
+        results["jacobian"] = {"": autodiff.jacobian(*point)}
+        results["linearization"] = autodiff.linearization(*point)[1](u, game.players)
         evaluation, *both = autodiff.field_products(*point)
-        found["field_products"] = flatten({"v": evaluation.field, "0": both[0], "1": both[1]})
+        results["field_products"] = flatten({"v": evaluation.field, "0": both[0], "1": both[1]})
         for full, shortcuts in product_of((False, True), ((), ("layered_moments",))):
             of = game.with_settings(EvaluationSettings(shortcuts=shortcuts))
             evaluation, covariance = autodiff.gradient_covariance(of, "discriminator", *point[1:], full=full)
-            found[f"covariance {full} {shortcuts}"] = {"": covariance, **evaluation.field, **evaluation.losses}
-        return flatten(found)
+            results[f"covariance {full} {shortcuts}"] = {"": covariance, **evaluation.field, **evaluation.losses}
+        return flatten(results)
 
     with together(ranks):
         joint = computed(rows(whole, ranks))
@@ -253,19 +255,19 @@ def test_sums_are_differentiable_to_any_order(results: dict[str, Result]) -> Non
     assert results["sums"]["mapped"] == 0
 
 
-def test_statistics_are_those_of_the_whole_batch(results: dict[str, Result]) -> None:
+def test_statistics_equal_those_of_the_whole_batch(results: dict[str, Result]) -> None:
     result = results["statistics"]
     assert max(result[name] for name in ("mean", "deviation", "bucket", "every")) <= 1e-15
     assert result["integer"] == 3 and result["dtype"] == "torch.float32"
     assert result["messages"] == 4  # three tensors are one bucket
 
 
-def test_ranks_have_their_rows_of_every_part(results: dict[str, Result]) -> None:
+def test_each_rank_gets_its_rows_of_every_accumulated_part(results: dict[str, Result]) -> None:
     assert results["cut"]["rows0"] == [0, 1, 4, 5, 8, 9] and results["cut"]["rows1"] == [2, 3, 6, 7, 10, 11]
     assert results["cut"]["plain"] == 5 and results["cut"]["type"] == "torch.int64"
 
 
-def test_every_derivative_is_that_of_the_whole_batch(results: dict[str, Result]) -> None:
+def test_every_derivative_equals_that_of_the_whole_batch(results: dict[str, Result]) -> None:
     assert len(results["derivatives"]) > 25
     assert max(results["derivatives"].values()) <= 1e-13, results["derivatives"]
 
@@ -296,7 +298,7 @@ def test_impossible_ranks_are_refused(arguments: tuple[Any, ...], field: str) ->
     assert caught.value.field == field
 
 
-def test_one_rank_is_no_rank() -> None:
+def test_a_single_rank_is_an_ordinary_run() -> None:
     batch = {"x": torch.arange(3)}
     assert rows(batch, Ranks(0, 1)) is batch and rows(batch, None) is batch
     with together(Ranks(0, 1)), counting_messages() as messages:

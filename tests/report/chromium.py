@@ -28,11 +28,11 @@ class Browser:
     def __init__(self, profile: Path) -> None:
         browser_read, self._write = os.pipe()
         self._read, browser_write = os.pipe()
-        ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 64) for end in (browser_read, browser_write)]
+        descriptors = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 64) for end in (browser_read, browser_write)]
 
         def connect() -> None:
-            os.dup2(ends[0], 3)
-            os.dup2(ends[1], 4)
+            os.dup2(descriptors[0], 3)
+            os.dup2(descriptors[1], 4)
 
         command = [str(BROWSER), *OPTIONS, f"--user-data-dir={profile}", "about:blank"]
         quiet = subprocess.DEVNULL
@@ -45,7 +45,7 @@ class Browser:
             preexec_fn=connect,
             start_new_session=True,
         )
-        for end in (browser_read, browser_write, *ends):
+        for end in (browser_read, browser_write, *descriptors):
             os.close(end)
         self._buffer, self._count, self.events = b"", 0, []
         self._session: str | None = None

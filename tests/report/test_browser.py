@@ -26,14 +26,14 @@ def page(comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report([comparison], tmp_path_factory.mktemp("report") / "report.html")
 
 
-def move(name: str, place: int) -> str:
+def move(name: str, position: int) -> str:
     slider = f"document.querySelector('[data-slider=\"{name}\"]')"
-    return f"{slider}.value = {place}; {slider}.dispatchEvent(new Event('input'))"
+    return f"{slider}.value = {position}; {slider}.dispatchEvent(new Event('input'))"
 
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_is_drawn_fits_and_logs_nothing(browser: Browser, page: Path, width: int, scheme: str) -> None:
+def test_the_page_is_drawn_fits_and_logs_no_errors(browser: Browser, page: Path, width: int, scheme: str) -> None:
     browser.open(page, width, scheme=scheme)
     assert browser.run("innerWidth") == width
     assert browser.run("document.documentElement.scrollWidth") <= width
@@ -76,7 +76,7 @@ def test_axis_log_scale_and_hiding_a_run_change_the_curves(browser: Browser, pag
     assert browser.messages() == []
 
 
-def test_strings_of_a_run_stay_text(browser: Browser, page: Path) -> None:
+def test_strings_of_a_run_are_not_interpreted_as_html(browser: Browser, page: Path) -> None:
     browser.open(page, 1280)
     assert browser.run("document.querySelectorAll('h1 b, table i, nav i').length") == 0
     assert "simul<i>taneous & \"co'" in browser.run("document.querySelector('nav').textContent")

@@ -98,12 +98,12 @@ def test_holm_correction() -> None:
 
 def test_interval_of_the_differences_agrees_with_scipy() -> None:
     noise = np.random.default_rng(1)
-    base, ours = noise.normal(3, 1, 10), noise.normal(4, 1, 10)
-    pair = only([run_of("base", dict(enumerate(base))), run_of("ours", dict(enumerate(ours)))])
+    base, method = noise.normal(3, 1, 10), noise.normal(4, 1, 10)
+    pair = only([run_of("base", dict(enumerate(base))), run_of("ours", dict(enumerate(method)))])
     assert pair.difference is not None
-    low, high = stats.ttest_rel(ours, base).confidence_interval(0.95)
+    low, high = stats.ttest_rel(method, base).confidence_interval(0.95)
     assert (pair.difference.low, pair.difference.high) == (pytest.approx(low), pytest.approx(high))
-    assert pair.p == pytest.approx(stats.wilcoxon(ours, base)[1])
+    assert pair.p == pytest.approx(stats.wilcoxon(method, base)[1])
 
 
 def test_seeds_are_paired_by_number_not_by_position() -> None:
@@ -113,7 +113,7 @@ def test_seeds_are_paired_by_number_not_by_position() -> None:
 
 
 @pytest.mark.parametrize(("better", "summary"), [("higher", "better"), ("lower", "worse")])
-def test_ten_consistent_seeds_give_a_verdict_in_the_direction_of_the_metric(better: str, summary: str) -> None:
+def test_ten_consistent_seeds_give_a_conclusion_in_the_direction_of_the_metric(better: str, summary: str) -> None:
     base = run_of("base", {s: float(s) for s in range(10)}, better=better)
     pair = only([base, run_of("ours", {s: s + 1 + s / 100 for s in range(10)}, better=better)])
     assert pair.conclusion == summary and pair.corrected == pair.p == pytest.approx(2 / 2**10)
@@ -129,13 +129,13 @@ def test_five_seeds_are_reported_as_too_few() -> None:
 
 def test_a_run_that_lost_seeds_is_not_called_better_but_may_be_called_worse() -> None:
     base = run_of("base", {s: 0.0 for s in range(10)})
-    ours = {s: 1 + s / 100 for s in range(9)}
-    winner = only([base, run_of("ours", ours, {9: 3})])
+    values = {s: 1 + s / 100 for s in range(9)}
+    winner = only([base, run_of("ours", values, {9: 3})])
     assert winner.conclusion == "" and winner.corrected < 0.05
     assert describe_pair(winner)[-2:] == ["a run that lost seeds is not called better", "1 seed lost"]
-    assert only([base, run_of("ours", {s: -value for s, value in ours.items()}, {9: 3})]).conclusion == "worse"
+    assert only([base, run_of("ours", {s: -value for s, value in values.items()}, {9: 3})]).conclusion == "worse"
     assert (
-        only([run_of("base", dict.fromkeys(range(9), 0.0), {9: 3}), run_of("ours", {**ours, 9: 1.0})]).conclusion
+        only([run_of("base", dict.fromkeys(range(9), 0.0), {9: 3}), run_of("ours", {**values, 9: 1.0})]).conclusion
         == "better"
     )
 
@@ -153,8 +153,8 @@ def test_correction_counts_every_method_and_metric() -> None:
     runs = [run_of(name, dict(enumerate(noise.normal(shift, 1, 10)))) for name, shift in (("a", 0), ("b", 1), ("c", 2))]
     (row,) = paired_differences(runs, 0)
     assert [row[1].corrected, row[2].corrected] == pytest.approx(holm([row[1].p, row[2].p]))
-    (one,) = paired_differences(runs, 0, among=[0, 2])
-    assert list(one) == [2] and one[2].corrected == one[2].p
+    (compared,) = paired_differences(runs, 0, among=[0, 2])
+    assert list(compared) == [2] and compared[2].corrected == compared[2].p
 
 
 def test_differences_have_the_decimals_of_their_interval() -> None:

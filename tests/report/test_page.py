@@ -86,7 +86,7 @@ def test_policy_allows_these_scripts_and_no_others(page: str) -> None:
     assert hashlib.sha256(plotly.encode()).hexdigest() == PLOTLY
 
 
-def test_data_holds_bands_of_three_seeds_and_all_axes(page: str) -> None:
+def test_data_contain_bands_of_three_seeds_and_all_axes(page: str) -> None:
     data = data_of(page)
     assert [run["name"] for run in data["runs"]][:3] == ["alternating", "consensus", "optimistic"]
     chart = data["charts"][0]

@@ -86,14 +86,14 @@ def make_rescue(folder: Path, verdict: str = "collapse", cured: bool = True, **o
     if verdict != "healthy":
         content["findings"] = [finding("collapse", 0.9), finding("oscillation or limit cycle", 0.3, "It may swing.")]
         names = {"lower rates": (2000, 0.95, False), "more turns": (500, 0.5, False), "larger batch": (500, 0.4, True)}
-        for place, (name, (steps, good, diverged)) in enumerate(names.items(), 1):
-            directory = f"trials/{place}-{name.replace(' ', '-')}"
+        for number, (name, (steps, good, diverged)) in enumerate(names.items(), 1):
+            directory = f"trials/{number}-{name.replace(' ', '-')}"
             reached = attempt(folder / directory, steps, good, diverged=diverged, **options)
             content["trials"].append(
                 {
                     "name": name,
                     "directory": directory,
-                    "outcome": f"full run of {steps} steps" if place == 1 else f"dropped after {steps} of 2000 steps",
+                    "outcome": f"full run of {steps} steps" if number == 1 else f"dropped after {steps} of 2000 steps",
                     "cost": steps / 2000,
                     "score": -math.inf if diverged else good,
                     "quality": reached,
@@ -128,7 +128,7 @@ def cured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_rescue(tmp_path_factory.mktemp("rescue") / "ring")
 
 
-def test_it_says_what_was_found_tried_and_cured(cured: Path) -> None:
+def test_findings_trials_and_the_cure_are_shown(cured: Path) -> None:
     page = read(cured)
     assert (cured / "report.html").exists()
     assert verdict(page) == "This GAN failed (collapse), and was cured by: lower rates."
@@ -182,7 +182,7 @@ def test_signals_that_support_or_vary_are_shown_and_others_folded(cured: Path) -
     page = write_rescue_report(cured).read_text(encoding="utf-8")
     charts = json.loads(Reader(page).scripts[0])["charts"]
     shown, folded = page.partition("<details>")[::2]
-    titles = {chart["title"]: f'data-chart="{place}"' for place, chart in enumerate(charts)}
+    titles = {chart["title"]: f'data-chart="{index}"' for index, chart in enumerate(charts)}
     assert titles["Cell, each"] in shown and titles["Mean"] in folded.partition("</section>")[0]
     assert len(charts[int(titles["Cell, each"].split('"')[1])]["figure"]["data"]) == 4
     headings = [text for tag, text in Reader(page).headings if tag == "h3"]
@@ -195,9 +195,9 @@ def test_a_signal_supports_the_findings_that_its_file_or_their_evidence_names(
     (tmp_path / "width.py").write_text('class Width:\n    """How wide."""\n    failure = "collapse"\n')
     monkeypatch.setattr(rescue_charts, "SIGNALS", tmp_path)
     rescue_charts._source.cache_clear()
-    found = [RecordedFinding("collapse", "The variance is 0.1 of the data's.", 0.9, "", True)]
+    findings = [RecordedFinding("collapse", "The variance is 0.1 of the data's.", 0.9, "", True)]
     support = [
-        rescue_charts._supports(*key, found) for key in (("width", "variance"), ("width", "all"), ("other", "all"))
+        rescue_charts._supports(*key, findings) for key in (("width", "variance"), ("width", "all"), ("other", "all"))
     ]
     rescue_charts._source.cache_clear()
     assert support[0] > support[1] > support[2] == 0
@@ -220,7 +220,7 @@ def test_without_a_cure_the_best_is_named(tmp_path: Path) -> None:
     assert sections(page)[1] == "Samples over time" and "Nothing that was tried is better" in page.text
 
 
-def test_why_it_is_no_cure_is_said(tmp_path: Path) -> None:
+def test_the_reason_why_a_trial_is_no_cure_is_shown(tmp_path: Path) -> None:
     folder = make_rescue(tmp_path / "ill", cured=False)
     change(folder, judgement="precision 0.29, coverage 0.9", faults=["only 29% of the samples lie near real ones", "x"])
     page = write_rescue_report(folder).read_text(encoding="utf-8")
@@ -237,7 +237,7 @@ def test_cures_that_were_never_started_are_not_counted(tmp_path: Path) -> None:
     assert verdict(read(folder)) == "This GAN failed (collapse), and the budget allows none of the cures."
 
 
-def test_a_rescue_that_was_stopped_says_so(tmp_path: Path) -> None:
+def test_a_stopped_rescue_is_reported_as_stopped(tmp_path: Path) -> None:
     folder = make_rescue(tmp_path / "stopped")
     change(folder, trials=[], best=None, cured=False)
     page = read(folder)
@@ -349,7 +349,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @in_the_browser
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_drawn_fits_and_logs_nothing(browser: Browser, cured: Path, width: int, scheme: str) -> None:
+def test_the_page_is_drawn_fits_and_logs_no_errors(browser: Browser, cured: Path, width: int, scheme: str) -> None:
     page = write_rescue_report(cured)
     browser.open(page, width, scheme=scheme)
     assert browser.run("document.documentElement.scrollWidth") <= width

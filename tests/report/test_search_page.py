@@ -80,7 +80,7 @@ def charts_of(page: str) -> list[dict[str, Any]]:
     return json.loads(next(script for script in reader.scripts if script.lstrip().startswith("{")))["charts"]
 
 
-def test_the_page_says_what_was_found(folder: Path) -> None:
+def test_the_page_shows_the_results(folder: Path) -> None:
     page = write_search_report(folder).read_text("utf-8")
     reader = Reader(page)
     assert reader.headings[0] == ("h1", "Modes covered: 7.5 modes, with strength 10, optimizer adam.")
@@ -108,7 +108,7 @@ def test_the_charts_show_every_value(folder: Path) -> None:
     assert [curve["y"] for curve in curves] == [[1.5, 3.5, 9.5], [2.5, 4.5, 10.5]]  # means; the best on top
 
 
-def test_the_terminal_says_the_same(folder: Path) -> None:
+def test_the_terminal_shows_the_same_results(folder: Path) -> None:
     lines = search_lines(read_search(folder))
     assert lines[0] == "Modes covered: 7.5 modes, with strength 10, optimizer adam."
     assert "Importance: strength 80 %, optimizer 20 %." in lines and lines[-1] == f"Train with it: {COMMAND}"
@@ -134,7 +134,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.mark.slow
 @in_the_browser
 @pytest.mark.parametrize("width", [390, 1280])
-def test_it_is_drawn_fits_and_logs_nothing(browser: Browser, folder: Path, width: int) -> None:
+def test_the_page_is_drawn_fits_and_logs_no_errors(browser: Browser, folder: Path, width: int) -> None:
     page = write_search_report(folder)
     browser.open(page, width)
     assert browser.run("document.documentElement.scrollWidth") <= width

@@ -40,7 +40,7 @@ def read(*folders: Path) -> list[Any]:
     return [read_run(folder, folder.name) for folder in folders]
 
 
-def test_a_stamp_in_words() -> None:
+def test_stamps_are_described_in_words() -> None:
     words = "inception 6726; bilinear, 299 pixels; 10,000 real samples; 2,048 generated samples"
     assert describe_stamp(STAMP) == words
     assert describe_stamp({"samples": 5, "pixels": "[0, 1]", "real": 3}) == (
@@ -49,12 +49,12 @@ def test_a_stamp_in_words() -> None:
     assert describe_differences(STAMP, [STAMP, {**STAMP, "samples": 7}]) == "2,048 generated samples"
     assert describe_differences(STAMP, [STAMP]) == "" and describe_stamp({}) == ""
     assert describe_differences({}, [{"samples": 7}]) == "otherwise measured"
-    mine, other = "my.net 1b380790f8d39564 RGB", "my.net 0000000000000000 RGB"
-    assert describe_differences({"extractor": mine}, [{"extractor": "conv 1b380790f8d39564"}]) == "my.net RGB"
-    assert describe_differences({"extractor": mine}, [{"extractor": other}]) == mine
+    extractor, other = "my.net 1b380790f8d39564 RGB", "my.net 0000000000000000 RGB"
+    assert describe_differences({"extractor": extractor}, [{"extractor": "conv 1b380790f8d39564"}]) == "my.net RGB"
+    assert describe_differences({"extractor": extractor}, [{"extractor": other}]) == extractor
 
 
-def test_equal_stamps_are_one_metric_whatever_the_key_in_the_record(scored) -> None:
+def test_equal_stamps_are_one_metric_for_any_key_in_the_record(scored) -> None:
     stamped = {**FID, "stamp": STAMP}
     first = scored("first", {"fid": 10.0}, {"fid": stamped})
     second = scored("second", {"fid samples=2048": 30.0}, {"fid samples=2048": stamped})
@@ -89,7 +89,7 @@ def test_other_stamps_are_never_ranked_against_each_other(other: Any, said: tupl
     assert describe_stamp(STAMP) in page and "Only <strong>first</strong> has values for" in page
 
 
-def test_two_counts_in_one_run(scored) -> None:
+def test_two_sample_counts_in_one_run_are_two_metrics(scored) -> None:
     described = {"fid": {**FID, "stamp": STAMP}, "fid samples=9": {**FID, "stamp": {**STAMP, "samples": 9}}}
     (run,) = read(scored("run", {"fid": 10.0, "fid samples=9": 20.0}, described))
     titles = [row.title for row in rankings([run])]
@@ -107,6 +107,6 @@ def test_values_of_an_earlier_step_and_metrics_that_were_not_measured(scored) ->
 @pytest.mark.parametrize(
     "broken", [{"stamp": 3}, {"stamp": {"real": [1]}}, {"stamp": None}, 7, {"metric": 5, "stamp": {}}]
 )
-def test_a_broken_description_is_no_reason_to_stop(broken: Any, scored) -> None:
+def test_a_broken_description_is_not_an_error(broken: Any, scored) -> None:
     (run,) = read(scored("run", {"fid": 10.0}, {"fid": broken}))
     assert len(rankings([run])) == 1

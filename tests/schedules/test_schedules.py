@@ -83,13 +83,13 @@ def test_every_member_is_tested() -> None:
 
 
 @every_schedule
-def test_values_are_those_of_the_formula(name: str) -> None:
+def test_values_equal_the_formula(name: str) -> None:
     schedule, formula = FORMULAS[name]
     for t in TIMES:
-        found, single = (value(schedule, torch.tensor(t), dtype) for dtype in (torch.float64, torch.float32))
-        assert isinstance(found, Tensor) and found.dtype == torch.float64 and found.shape == ()
+        double, single = (value(schedule, torch.tensor(t), dtype) for dtype in (torch.float64, torch.float32))
+        assert isinstance(double, Tensor) and double.dtype == torch.float64 and double.shape == ()
         assert isinstance(single, Tensor) and single.dtype == torch.float32 and single.shape == ()
-        assert float(found) == pytest.approx(formula(t), rel=1e-14, abs=1e-16), t
+        assert float(double) == pytest.approx(formula(t), rel=1e-14, abs=1e-16), t
         assert float(single) == pytest.approx(formula(t), rel=1e-5, abs=1e-7), t
 
 
@@ -104,15 +104,15 @@ def test_values_can_be_traced_and_mapped(name: str) -> None:
         torch.testing.assert_close(torch.stack([traced(convert(t)) for t in times]), one_by_one, rtol=0, atol=0)
 
 
-class Looked(Schedule):
+class TableSchedule(Schedule):
     """A user's own schedule, for whole steps only."""
 
     def __call__(self, t: Tensor) -> Tensor:
         return torch.tensor([0.1, 0.2, 0.3, 0.4])[t]
 
 
-def test_a_combination_with_a_users_own_schedule_gets_whole_steps() -> None:
-    combined = Warmup(Looked().then(Looked() * 2, 2), 4)
+def test_a_custom_schedule_in_a_combination_gets_whole_steps() -> None:
+    combined = Warmup(TableSchedule().then(TableSchedule() * 2, 2), 4)
     assert not combined.precise and (Linear(1, 0, 3) + 1).precise
     for t, expected in ((1, 0.2 / 4), (2, 2 * 0.1 * 2 / 4), (3, 2 * 0.2 * 3 / 4)):
         assert float(value(combined, torch.tensor(t), torch.float64)) == pytest.approx(expected)  # pyright: ignore
@@ -148,12 +148,12 @@ def chained(optimizer: torch.optim.Optimizer) -> Any:
 
 def by_torch(make: Callable[..., Any], settings: dict[str, Any], key: str, steps: int) -> list[float]:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1, momentum=0.9)
-    scheduler, found = make(optimizer, **settings), []
+    scheduler, values = make(optimizer, **settings), []
     for _ in range(steps):
-        found.append(optimizer.param_groups[0][key])
+        values.append(optimizer.param_groups[0][key])
         optimizer.step()
         scheduler.step()
-    return found
+    return values
 
 
 def test_every_scheduler_of_torch_that_is_a_function_of_the_step_is_compared() -> None:
@@ -168,7 +168,7 @@ def test_every_scheduler_of_torch_that_is_a_function_of_the_step_is_compared() -
 
 @pytest.mark.filterwarnings("ignore:.*EPOCH_DEPRECATION|.*epoch parameter.*:UserWarning")  # SequentialLR's own
 @pytest.mark.parametrize("kind", [*SCHEDULERS, composed, chained], ids=lambda kind: getattr(kind, "__name__", kind))
-def test_schedulers_of_torch(kind: Any) -> None:
+def test_schedules_equal_torchs_schedulers(kind: Any) -> None:
     settings = SCHEDULERS.get(kind, {}) if isinstance(kind, str) else {}
     make = getattr(lr_scheduler, kind) if isinstance(kind, str) else kind
     schedule = schedules.torch(make, lr=0.1, steps=29, **settings)
@@ -177,14 +177,14 @@ def test_schedulers_of_torch(kind: Any) -> None:
         assert float(schedule(torch.tensor(t))) == float(torch.tensor(expected))
 
 
-def test_the_momentum_of_a_scheduler() -> None:
+def test_the_momentum_of_a_torch_scheduler_can_be_used() -> None:
     settings = SCHEDULERS["OneCycleLR"]
     schedule = Torch("OneCycleLR", lr=0.1, steps=29, key="momentum", **settings)
-    found = [float(schedule(torch.tensor(t).double())) for t in range(30)]
-    assert found == by_torch(lr_scheduler.OneCycleLR, settings, "momentum", 30) and len(set(found)) > 9
+    values = [float(schedule(torch.tensor(t).double())) for t in range(30)]
+    assert values == by_torch(lr_scheduler.OneCycleLR, settings, "momentum", 30) and len(set(values)) > 9
 
 
-def test_building_a_table_warns_of_nothing_and_draws_no_random_numbers() -> None:
+def test_building_a_table_gives_no_warnings_and_draws_no_random_numbers() -> None:
     before = torch.get_rng_state()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -207,16 +207,16 @@ TEXTS: dict[str, Schedule] = {
     "repeated(polynomial(1, 0, 5), 5)": Repeated(Polynomial(1, 0, 5), 5),
     "sequential(annealed(4.0, 5), 0.1, 3)": Sequential(Annealed(4.0, 5), 0.1, 3),
     "torch('StepLR', 0.1, 50, step_size=10)": Torch("StepLR", 0.1, 50, step_size=10),
-    "tests.schedules.test_schedules.Looked()": Looked(),
+    "tests.schedules.test_schedules.TableSchedule()": TableSchedule(),
 }
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_schedules_as_text(text: str) -> None:
-    found, expected = parse(text), TEXTS[text]
-    assert found == expected or isinstance(expected, Looked)
+def test_schedules_are_parsed_from_text(text: str) -> None:
+    parsed, expected = parse(text), TEXTS[text]
+    assert parsed == expected or isinstance(expected, TableSchedule)
     for t in range(4):
-        assert torch.equal(found(torch.tensor(t)), expected(torch.tensor(t)))
+        assert torch.equal(parsed(torch.tensor(t)), expected(torch.tensor(t)))
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_schedules_as_text(text: str) -> None:
         ("linear(0, 1, 5).__class__", "schedule: got"),
     ],
 )
-def test_other_text_is_refused_in_one_line(text: str, message: str) -> None:
+def test_invalid_text_gives_a_one_line_error(text: str, message: str) -> None:
     with pytest.raises(InvalidValue, match=message) as caught:
         parse(text)
     assert "\n" not in str(caught.value)

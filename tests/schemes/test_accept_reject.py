@@ -67,7 +67,7 @@ def gan(objective: str = "minimax", **settings: Any) -> Adversarial:
 
 
 def later(method: Method, game: Game, generator: torch.Generator, t: int = 1) -> State:
-    """Return a beginning at another step than the first, whose proposal is always accepted."""
+    """Return an initial state at a later step than the first, whose proposal is always accepted."""
     return replace(method.initial(game, generator), t=torch.tensor(t))
 
 
@@ -88,7 +88,7 @@ def by_hand(steps: int, ascents: int, decrease: float, every: int | None) -> tup
         return float(0.5 * s["x"] @ A @ s["x"] + s["x"] @ B @ s["y"] - 0.5 * s["y"] @ C @ s["y"])
 
     s = {"x": np.array([1.0, -0.5]), "y": np.array([0.7]), "mx": np.zeros(2), "my": np.zeros(1)}
-    path, kept = [], []
+    path, accepted = [], []
     for i in range(steps):
         new = copy.deepcopy(s)
         new["mx"] = MU * new["mx"] + A @ new["x"] + B @ new["y"]
@@ -98,19 +98,19 @@ def by_hand(steps: int, ascents: int, decrease: float, every: int | None) -> tup
             new["y"] = new["y"] + RATE * new["my"]
         rejected = value(new) >= value(s) - decrease and i > 0 and (every is None or i % every != 0)
         s = s if rejected else new
-        kept.append(not rejected)
+        accepted.append(not rejected)
         path.append(np.concatenate([s["x"], s["y"]]))
-    return np.stack(path), kept
+    return np.stack(path), accepted
 
 
 @pytest.mark.parametrize(("ascents", "decrease", "every"), [(1, 0.0, None), (3, 0.0, 3), (3, 0.01, 2)])
-def test_by_hand(ascents: int, decrease: float, every: int | None) -> None:
+def test_steps_equal_a_hand_written_loop(ascents: int, decrease: float, every: int | None) -> None:
     scheme = AcceptReject(ascents, decrease=decrease, accept_every=every)
     states, infos = walk(GAME, Method(Gradient(), scheme, Momentum(RATE, MU)), 40)
-    path, kept = by_hand(40, ascents, decrease, every)
+    path, accepted = by_hand(40, ascents, decrease, every)
     np.testing.assert_allclose(np.stack([point(state) for state in states[1:]]), path, rtol=1e-12, atol=1e-14)
-    assert numbers(infos, "accepted").astype(bool).tolist() == kept
-    assert True in kept and False in kept
+    assert numbers(infos, "accepted").astype(bool).tolist() == accepted
+    assert True in accepted and False in accepted
 
 
 def test_the_first_proposal_is_accepted_and_the_threshold_is_exact() -> None:
@@ -131,9 +131,9 @@ def test_the_max_player_may_be_the_first() -> None:
     """Minimising over y what is maximised over x is the same game with names changed."""
     mirrored = Quadratic(torch.tensor(C), -torch.tensor(B.T), torch.tensor(A), start=(0.7, 1.0, -0.5))
     states, infos = walk(GAME, Method(Gradient(), AcceptReject(2), SGD(RATE)), 20)
-    others, told = walk(mirrored, Method(Gradient(), AcceptReject(2, maximizer="x"), SGD(RATE)), 20)
+    others, other_infos = walk(mirrored, Method(Gradient(), AcceptReject(2, maximizer="x"), SGD(RATE)), 20)
     assert 0 < numbers(infos, "accepted").sum() < 20
-    same(numbers(infos, "value"), numbers(told, "value"), 1e-12)
+    same(numbers(infos, "value"), numbers(other_infos, "value"), 1e-12)
     same(states[-1].vectors["x"], others[-1].vectors["y"], 1e-12)
 
 
@@ -157,7 +157,7 @@ def test_rejection_restores_everything(mapped: bool) -> None:
     assert int(states[0].t) == 2
 
 
-def test_each_move_has_a_batch_and_both_values_are_of_the_same_batches() -> None:
+def test_each_move_uses_its_own_batch_and_both_values_use_the_same_batches() -> None:
     game = gan("non_saturating")
     method = Method(Gradient(), AcceptReject(2, evaluation_batches=3, accept_every=1), SGD(0.1))
     generator = torch.Generator().manual_seed(3)
@@ -175,17 +175,17 @@ def test_each_move_has_a_batch_and_both_values_are_of_the_same_batches() -> None
     other = draw(game, method, before, generator).batches
     for index in range(6):
         changed = tuple(other[i] if i == index else batch for i, batch in enumerate(batches))
-        at, told = method.step(game, before, changed)
+        at, changed_info = method.step(game, before, changed)
         moved = [not torch.equal(at.vectors[name], after.vectors[name]) for name in game.players]
         assert moved == [index == 0, index < 3], index
-        assert not torch.equal(told.extra["proposed_value"], info.extra["proposed_value"])
-        assert torch.equal(told.extra["value"], info.extra["value"]) == (index < 3)
+        assert not torch.equal(changed_info.extra["proposed_value"], info.extra["proposed_value"])
+        assert torch.equal(changed_info.extra["value"], info.extra["value"]) == (index < 3)
 
 
 # ---- Accepted anyway -----------------------------------------------------------------------------------------------
 
 
-def test_every_rth_proposal_is_accepted_anyway() -> None:
+def test_every_rth_proposal_is_always_accepted() -> None:
     method = Method(Gradient(), AcceptReject(1, decrease=FAR, accept_every=4), SGD(0.01))
     _, infos = walk(DiracGAN(), method, 10)
     assert numbers(infos, "accepted").tolist() == [1, 0, 0, 0, 1, 0, 0, 0, 1, 0]
@@ -259,7 +259,7 @@ def test_random_proposals_find_the_local_minmax_and_stop() -> None:
     assert x**2 < numbers(infos, "value")[1] - 0.03 * (numbers(infos, "accepted").sum() - 1)
 
 
-def test_an_answer_ends_at_the_tolerance_and_at_the_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ascent_ends_at_the_tolerance_and_at_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     game, counted = LowDimensional("f1"), counted_gradients(monkeypatch)
     method = Method(Gradient(), AcceptReject(100, 0.5), SGD(0.1))
     (_, after), (info,) = walk(game, method, 1)
@@ -286,7 +286,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("how", ["mapped", "compiled"])
 @pytest.mark.parametrize("name", SETTINGS)
-def test_masked_is_branched(name: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mapped_and_compiled_steps_equal_steps_with_branches(
+    name: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("detente.training.inductor.compile_graph", lambda graph, example: graph)
     game = LowDimensional("f1", bound=8.0)
     method = Method(Gradient(), AcceptReject(**SETTINGS[name]), Momentum(0.3, 0.1))
@@ -296,10 +298,10 @@ def test_masked_is_branched(name: str, how: str, monkeypatch: pytest.MonkeyPatch
         state = method.initial(game, generator)
         states.append(replace(state, vectors={name: v - 1.5 * seed for name, v in state.vectors.items()}))
         draws.append([draw(game, method, state, generator) for _ in range(6)])
-    found, told = Steps(game, method, **{how: True})(states, draws)
+    states_masked, infos_masked = Steps(game, method, **{how: True})(states, draws)
     expected, infos = Steps(game, method)(states, draws)
-    for one, other in zip((*found, *told), (*expected, *infos), strict=True):
-        same(one.tree(), other.tree(), 1e-10)
+    for actual, other in zip((*states_masked, *infos_masked), (*expected, *infos), strict=True):
+        same(actual.tree(), other.tree(), 1e-10)
     accepted = torch.stack([info.extra["accepted"] for info in infos])
     assert 0 < float(accepted.mean()) < 1
 
@@ -308,7 +310,7 @@ def test_long_ascents_are_not_traced() -> None:
     assert AcceptReject(20).traceable and not AcceptReject(21).traceable
 
 
-def test_resumed_is_uninterrupted() -> None:
+def test_resumed_training_equals_an_uninterrupted_one() -> None:
     game, method = DiracGAN(), methods.random_proposal(decrease=0.0, ascent_steps=5)
     whole, _ = walk(game, method, 20)
     generator = torch.Generator().manual_seed(0)
@@ -324,7 +326,7 @@ def test_resumed_is_uninterrupted() -> None:
     same(state.flat(), whole[-1].flat())
 
 
-def test_games_and_players_that_do_not_fit() -> None:
+def test_unsuitable_games_and_players_are_refused() -> None:
     with pytest.raises(InvalidValue, match="maximizer: got 'z'"):
         Method(Gradient(), AcceptReject(maximizer="z"), SGD()).check(DiracGAN())
     with pytest.raises(InvalidValue, match="accept_anyway: got 1.5"):

@@ -13,7 +13,7 @@ from detente.training.step import draw
 
 @pytest.mark.parametrize("paper_sign", [False, True])
 @pytest.mark.parametrize("restore_both", [False, True])
-def test_it_equals_a_plain_loop(paper_sign: bool, restore_both: bool) -> None:
+def test_steps_equal_a_plain_loop(paper_sign: bool, restore_both: bool) -> None:
     game = presets.four_gaussians(batch=4)
     method = methods.accept_reject_code(3, 4, paper_sign, restore_both)
     generator = torch.Generator().manual_seed(3)
@@ -50,7 +50,7 @@ def test_it_equals_a_plain_loop(paper_sign: bool, restore_both: bool) -> None:
     assert {*decisions[1:4], *decisions[5:8], *decisions[9:12]} == {True, False}
 
 
-def test_its_cost_and_its_mistakes() -> None:
+def test_declared_cost_and_invalid_arguments() -> None:
     method = methods.accept_reject_code(6)
     assert method.draws(presets.four_gaussians()) == 6 and method.gradient_evaluations(presets.four_gaussians()) == 7
     with pytest.raises(InvalidValue, match="^ascent_steps: got 0"):

@@ -36,7 +36,7 @@ def method(**settings: Any) -> Method:
     return Method(Gradient(), AdaptiveTurns(**settings), Adam(0.02))
 
 
-def test_the_loop_that_skips() -> None:
+def test_steps_equal_a_loop_that_skips_turns() -> None:
     """Both players wait while they are ahead, in some steps and not in others."""
     thresholds = {"discriminator": Linear(2.0, 0.0, 40), "generator": Linear(0.0, 2.0, 40)}  # the losses are between
     game, play = gan(), method(thresholds=thresholds)
@@ -68,16 +68,16 @@ def test_the_loop_that_skips() -> None:
 
 
 @pytest.mark.parametrize("thresholds", [{}, {"discriminator": -1.0, "generator": Linear(-1.0, -2.0, 3)}])
-def test_no_threshold_is_alternating(thresholds: Any) -> None:
-    game, found = gan(), []
+def test_without_thresholds_steps_equal_alternating_ones(thresholds: Any) -> None:
+    game, final = gan(), []
     for scheme in (AdaptiveTurns(thresholds), Alternating()):
         play, generator = Method(Gradient(), scheme, Adam(0.02)), torch.Generator().manual_seed(0)
         state = play.initial(game, generator)
         for _ in range(3):
             drawn = draw(game, play, state, generator)
             state, _ = play.step(game, state, drawn.batches, drawn.noise)
-        found.append(state.flat())
-    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+        final.append(state.flat())
+    torch.testing.assert_close(final[0], final[1], rtol=0, atol=0)
 
 
 def test_a_threshold_on_a_schedule_and_a_loss_that_is_not_finite() -> None:
@@ -90,7 +90,7 @@ def test_a_threshold_on_a_schedule_and_a_loss_that_is_not_finite() -> None:
     assert play.step(game, broken, ({}, {}))[1].extra["moved.x"] == 1.0, "failures stay visible"
 
 
-def test_misuse_and_the_method() -> None:
+def test_invalid_thresholds_and_the_published_method() -> None:
     with pytest.raises(InvalidValue, match=r"^thresholds: got \{'z': 1.0\}; allowed: players among x, y"):
         method(thresholds={"z": 1.0}).check(Bilinear())
     with pytest.raises(InvalidValue, match="^thresholds.x: got nan"):

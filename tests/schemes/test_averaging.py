@@ -1,4 +1,4 @@
-"""Averages of iterates: against running means by hand, buffers with them, and training that never sees them."""
+"""Averages of iterates: against running means by hand, buffers with them, and training that does not depend on them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def flat(state: State, player: str) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("start", [0, 4])
 @pytest.mark.parametrize("kind", ["exponential", "uniform"])
-def test_averages_by_hand(kind: str, start: int) -> None:
+def test_averages_equal_running_means_by_hand(kind: str, start: int) -> None:
     game, method = gan(), averaging(kind=kind, decay=0.9, start=start)
     states = walk(game, method, 9)
     taken: list[dict[str, Tensor]] = []
@@ -70,11 +70,11 @@ def test_averages_by_hand(kind: str, start: int) -> None:
         latest = flat(state, "generator")
         taken = [*(taken if t > start else []), latest]
         if kind == "uniform":
-            expected = {name: sum(one[name].double() for one in taken) / len(taken) for name in latest}
+            expected = {name: sum(tensors[name].double() for tensors in taken) / len(taken) for name in latest}
         else:
             expected = dict(taken[0])
-            for one in taken[1:]:
-                expected = {name: 0.9 * expected[name].double() + 0.1 * one[name].double() for name in expected}
+            for tensors in taken[1:]:
+                expected = {name: 0.9 * expected[name].double() + 0.1 * tensors[name].double() for name in expected}
         expected["1.num_batches_tracked"] = latest["1.num_batches_tracked"]
         shown = method.scheme.eval_state(state)
         same(flat(shown, "generator"), expected, 1e-13)
@@ -85,17 +85,17 @@ def test_averages_by_hand(kind: str, start: int) -> None:
     assert int(moved[0]["1.num_batches_tracked"]) > 9
 
 
-def test_training_never_sees_the_average() -> None:
+def test_training_does_not_depend_on_the_average() -> None:
     game, method = gan(), averaging(players=("generator", "discriminator"), kind="uniform")
     plain = walk(game, replace(method, scheme=Alternating()), 5)
-    for one, other in zip(walk(game, method, 5), plain, strict=True):
+    for averaged, other in zip(walk(game, method, 5), plain, strict=True):
         same(
-            [one.vectors, one.buffers, one.memory["optimizers"]],
+            [averaged.vectors, averaged.buffers, averaged.memory["optimizers"]],
             [other.vectors, other.buffers, other.memory["optimizers"]],
         )
 
 
-def test_the_uniform_average_converges_where_alternating_circles() -> None:
+def test_the_uniform_average_converges_where_alternating_descent_cycles() -> None:
     """Alternating gradients stay on a closed curve of the bilinear game; their mean nears the middle like 1/n."""
     scheme = Averaging(Alternating(), "uniform", players=("x", "y"))
     states = walk(Bilinear(start=(1.0, 0.0)), Method(Gradient(), scheme, SGD(0.3)), 800)
@@ -112,18 +112,18 @@ def test_the_uniform_average_converges_where_alternating_circles() -> None:
         assert length(mean) < 6 / count
 
 
-def test_float32_averages_are_as_good_as_float32() -> None:
+def test_float32_averages_have_float32_accuracy() -> None:
     states = walk(gan(torch.float32), method := averaging(decay=0.999), 30)
     expected = states[0].vectors["generator"].double()
     for state in states[1:]:
         expected = 0.999 * expected + 0.001 * state.vectors["generator"].double()
-    found = method.scheme.eval_state(states[-1]).vectors["generator"]
-    assert found.dtype == torch.float32
-    same(found, expected.float(), 1e-6)
+    average = method.scheme.eval_state(states[-1]).vectors["generator"]
+    assert average.dtype == torch.float32
+    same(average, expected.float(), 1e-6)
 
 
-def test_averages_nest() -> None:
-    """Each player by an average of its own, around lookahead; a step owns nothing that an average still needs."""
+def test_averages_can_be_nested() -> None:
+    """Each player by an average of its own, around lookahead; no step overwrites tensors of an average."""
     game = gan()
     inner = Averaging(Lookahead(Alternating(), 2), decay=0.8, players=("discriminator",))
     method = Method(Gradient(), Averaging(inner, "uniform", players=("generator",)), Adam(0.02))
@@ -139,7 +139,7 @@ def test_averages_nest() -> None:
     same(shown.buffers["discriminator"]["1.running_var"], expected, 1e-13)
 
 
-def test_samples_and_modules_are_the_averages() -> None:
+def test_samples_and_modules_use_the_averages() -> None:
     game = gan()
     stepper = Stepper(game, averaging(decay=0.5))
     for _ in range(6):
@@ -151,7 +151,7 @@ def test_samples_and_modules_are_the_averages() -> None:
     assert float((shown - game.generate(state, latents)).norm()) > 0.01
 
 
-def test_players_that_do_not_play() -> None:
+def test_unknown_players_are_refused() -> None:
     with pytest.raises(InvalidValue, match=r"players: got \('generator',\); allowed: one or more of x, y"):
         methods.averaged().check(Bilinear())
     with pytest.raises(InvalidValue, match="players"):
@@ -166,7 +166,7 @@ def test_the_published_method() -> None:
     )
 
 
-def test_an_average_begins_as_a_copy() -> None:
+def test_an_average_starts_as_a_copy() -> None:
     """A network without buffers has an average without buffers, and an average is never the tensor itself."""
     network = MLP(3, 2, 4, 1).double()
     game = Adversarial(network, MLP(2, 1, 4, 1).double(), torch.randn(8, 2, generator=torch.Generator()), 3, batch=4)
@@ -177,7 +177,7 @@ def test_an_average_begins_as_a_copy() -> None:
     assert average.data_ptr() != state.vectors["generator"].data_ptr()
 
 
-def test_half_life_and_ramp_up_are_those_of_stylegan2_and_edm() -> None:
+def test_half_life_and_ramp_up_equal_stylegan2_and_edm() -> None:
     """The line of `training_loop.py`, counted in images: batch 4, half-life 40 images, ramp-up 0.5."""
     game, method = gan(), averaging(half_life=10.0, ramp_up=0.5)
     states = walk(game, method, 30)
@@ -190,12 +190,12 @@ def test_half_life_and_ramp_up_are_those_of_stylegan2_and_edm() -> None:
     same(method.scheme.eval_state(states[-1]).vectors["generator"], expected, 1e-12)
 
     plain = averaging(half_life=10.0)
-    found = plain.scheme.eval_state(walk(game, plain, 12)[-1]).vectors["generator"]
+    average = plain.scheme.eval_state(walk(game, plain, 12)[-1]).vectors["generator"]
     decay = averaging(decay=0.5**0.1)
-    same(found, decay.scheme.eval_state(walk(game, decay, 12)[-1]).vectors["generator"], 1e-13)
+    same(average, decay.scheme.eval_state(walk(game, decay, 12)[-1]).vectors["generator"], 1e-13)
 
 
-def test_a_decay_on_a_schedule() -> None:
+def test_the_decay_may_follow_a_schedule() -> None:
     """The n-th move, at step n - 1, uses the schedule's value there, like a learning rate."""
     game, method = gan(), averaging(decay=Linear(0.0, 0.8, 4))
     states = walk(game, method, 6)
@@ -205,7 +205,7 @@ def test_a_decay_on_a_schedule() -> None:
     same(method.scheme.eval_state(states[-1]).vectors["generator"], expected, 1e-13)
 
 
-def test_half_lives_that_cannot_work() -> None:
+def test_invalid_half_lives_are_refused() -> None:
     for field, value in (("half_life", 0.0), ("half_life", -1.0), ("ramp_up", 0.05)):
         with pytest.raises(InvalidValue, match=f"^{field}: got"):
             averaging(**{field: value})

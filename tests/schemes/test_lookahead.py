@@ -62,8 +62,8 @@ def pulled(matrix: np.ndarray, every: int, step: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("inner", "matrix"), [(Simultaneous(), SIMULTANEOUS), (Alternating(), ALTERNATING)], ids=["simultaneous", "alt"]
 )
-def test_the_closed_form(inner: Scheme, matrix: np.ndarray) -> None:
-    """Simultaneous gradients leave, at √(1 + η²) a step; with the paper's k = 6 and α = ½ they arrive."""
+def test_steps_on_the_bilinear_game_equal_the_closed_form(inner: Scheme, matrix: np.ndarray) -> None:
+    """Simultaneous gradients diverge by √(1 + η²) per step; with the paper's k = 6 and α = ½ they converge."""
     game = Bilinear(start=START.tolist())
     states = walk(game, Method(Gradient(), Lookahead(inner, 6, 0.5), SGD(RATE)), 60)
     whole = pulled(matrix, 6, 0.5)
@@ -79,7 +79,7 @@ def test_the_closed_form(inner: Scheme, matrix: np.ndarray) -> None:
     assert np.linalg.norm(point(free.vectors)) > 0.5
 
 
-def test_nested_is_the_closed_form_of_the_closed_form() -> None:
+def test_nested_lookahead_equals_the_closed_form() -> None:
     """The slower weights see the synchronised ones: (1 − α) I + α ((1 − α) I + α Mᵏ)^(k₂/k), and all become equal."""
     method = Method(Gradient(), Lookahead(Simultaneous(), 3, 0.4, nested_every=6), SGD(RATE))
     states = walk(Bilinear(start=START.tolist()), method, 15)
@@ -98,11 +98,11 @@ def test_a_step_of_one_or_no_synchronisation_yet_changes_nothing() -> None:
     game, plain = DiracGAN(), Method(Gradient(), Alternating(), Adam(0.05))
     expected = walk(game, plain, 7)
     for scheme in (Lookahead(Alternating(), 3, 1.0), Lookahead(Alternating(), 8, 0.5), Lookahead(Alternating(), 1, 1)):
-        for one, other in zip(walk(game, replace(plain, scheme=scheme), 7), expected, strict=True):
-            same(one.vectors, other.vectors, 1e-14)
+        for actual, other in zip(walk(game, replace(plain, scheme=scheme), 7), expected, strict=True):
+            same(actual.vectors, other.vectors, 1e-14)
 
 
-def test_moments_and_buffers_go_on() -> None:
+def test_synchronisation_keeps_moments_and_buffers() -> None:
     """At a synchronisation only weights move: what Adam and BatchNorm remember is what the plain step left."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -127,7 +127,7 @@ NESTS: dict[str, Scheme] = {
 
 
 @pytest.mark.parametrize("name", NESTS)
-def test_nests_resume_map_and_own(name: str) -> None:
+def test_nested_schemes_can_be_resumed_mapped_and_donated(name: str) -> None:
     """20 steps are 10 and 10 from a flat dictionary, the mapped step is the step, and donate states may be reused."""
     game, method = DiracGAN(), Method(Gradient(), NESTS[name], OptimisticAdam(0.05))
     whole = walk(game, method, 20)
@@ -143,16 +143,16 @@ def test_nests_resume_map_and_own(name: str) -> None:
     same(state.flat(), whole[-1].flat())
     for how in ({"mapped": True}, {}):
         steps = Steps(game, method, **how)
-        found, _ = steps([whole[0]] * 2, [draws] * 2)
-        same(found[1].flat(), whole[-1].flat(), 1e-12)
+        final, _ = steps([whole[0]] * 2, [draws] * 2)
+        same(final[1].flat(), whole[-1].flat(), 1e-12)
         assert steps.fallback_reason == ""
-    mine = State.from_flat({key: tensor.clone() for key, tensor in whole[0].flat().items()}, whole[0])
+    donated = State.from_flat({key: tensor.clone() for key, tensor in whole[0].flat().items()}, whole[0])
     for drawn in draws:
-        mine, _ = method.step(game, mine, drawn.batches, drawn.noise, donate=True)
-    same(mine.flat(), whole[-1].flat())
+        donated, _ = method.step(game, donated, drawn.batches, drawn.noise, donate=True)
+    same(donated.flat(), whole[-1].flat())
 
 
-def test_a_wrapper_is_as_the_scheme_inside() -> None:
+def test_a_wrapper_has_the_properties_of_the_inner_scheme() -> None:
     players, field = ("generator", "discriminator"), Gradient()
     for inner in (Simultaneous(), Alternating(turns={"discriminator": 3}), Extragradient(), AcceptReject(30)):
         for outer in (Lookahead(inner), Averaging(inner)):

@@ -69,7 +69,7 @@ PAIRS: dict[str, tuple[Optimizer, Callable[[], Moves]]] = {
 }
 
 
-def begun(optimizer: Optimizer) -> tuple[Method, State, np.ndarray]:
+def initial_state(optimizer: Optimizer) -> tuple[Method, State, np.ndarray]:
     method = methods.names()["past_extragradient"](optimizer=optimizer)
     vectors, buffers = GAME.initial(torch.Generator().manual_seed(1))
     return method, method.beginning(GAME, vectors, buffers, torch.Generator()), point(vectors)
@@ -80,10 +80,10 @@ def point(vectors: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_it_is_the_loop(name: str) -> None:
+def test_steps_equal_a_loop_in_numpy(name: str) -> None:
     """x½ = x − a_t, x ← x − a_{t+1} with a_{t+1} the optimizer's move for v(x½), which makes the same trial next."""
     optimizer, moves = PAIRS[name]
-    method, state, x = begun(optimizer)
+    method, state, x = initial_state(optimizer)
     move, last = moves(), np.zeros(3)
     for _ in range(12):
         last = move(J @ (x - last))
@@ -92,10 +92,10 @@ def test_it_is_the_loop(name: str) -> None:
         np.testing.assert_allclose(point(state.vectors), x, rtol=1e-9, atol=1e-12)
 
 
-def test_adams_trial_points_move_by_two_moves_less_one() -> None:
+def test_trial_points_with_adam_equal_optimistic_adam() -> None:
     """x½ ← x½ − 2a_t + a_{t−1}, the recursion of Optimistic Adam, by its own code from the second step on."""
     settings = H, (FIRST, SECOND), EPSILON
-    method, state, _ = begun(Adam(*settings))
+    method, state, _ = initial_state(Adam(*settings))
     optimistic, memory, trial = OptimisticAdam(*settings), None, None
     last = np.zeros(3)
     for t in range(8):
@@ -112,9 +112,9 @@ def test_adams_trial_points_move_by_two_moves_less_one() -> None:
         last = x - point(state.vectors)
 
 
-def test_the_trial_takes_this_steps_rate() -> None:
+def test_the_trial_point_uses_the_rate_of_the_current_step() -> None:
     schedule = Linear(0.2, 0.05, 4)
-    method, state, x = begun(SGD(schedule))
+    method, state, x = initial_state(SGD(schedule))
     last = np.zeros(3)
     for t in range(6):
         rate = 0.2 + (0.05 - 0.2) * min(t / 4, 1)

@@ -19,7 +19,7 @@ from detente.training.step import draw
 
 
 def walk(game: Game, method: Method, steps: int, seed: int = 0) -> list[tuple[State, State]]:
-    """Return for every step the state made ready for it and the state after it."""
+    """Return for every step the state prepared for it and the state after it."""
     generator = torch.Generator().manual_seed(seed)
     state, walked = method.initial(game, generator), []
     for _ in range(steps):
@@ -30,7 +30,7 @@ def walk(game: Game, method: Method, steps: int, seed: int = 0) -> list[tuple[St
     return walked
 
 
-def test_the_average_is_that_of_all_iterates_since_the_start() -> None:
+def test_the_average_is_the_mean_of_all_iterates_since_the_start() -> None:
     game, method = Bilinear(), Method(methods.simultaneous().field, Restarting(Simultaneous()), SGD(0.1))
     walked = walk(game, method, 7)
     iterates = [walked[0][0], *(state for _, state in walked)]
@@ -40,7 +40,7 @@ def test_the_average_is_that_of_all_iterates_since_the_start() -> None:
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0])
-def test_a_restart_goes_on_from_the_average_and_takes_the_snapshot_there(probability: float) -> None:
+def test_a_restart_continues_from_the_average_and_takes_the_snapshot_there(probability: float) -> None:
     game = StochasticBilinear(6, 1)
     walked = walk(game, methods.svre_restarted(1.0, probability, SGD(0.5)), 40)
     restarts = 0
@@ -70,6 +70,6 @@ def test_restarted_svre_converges_at_the_notebooks_rate() -> None:
 
 
 @pytest.mark.parametrize("probability", [-0.1, 1.1, float("nan")])
-def test_a_probability_is_one(probability: float) -> None:
+def test_invalid_probabilities_are_refused(probability: float) -> None:
     with pytest.raises(InvalidValue, match="probability"):
         Restarting(Simultaneous(), probability)

@@ -1,4 +1,4 @@
-"""SGAN: Algorithm 1 written out by hand, local pairs that nothing global reaches, and both ways of carrying it out."""
+"""SGAN: Algorithm 1 by hand, independent local pairs, and pairs mapped or trained one by one."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def points() -> Tensor:
 
 
 def small(norm: bool = False, width: int = 5, **settings: Any) -> Adversarial:
-    """Return a GAN of factories, so that every pair has a beginning of its own, in float64."""
+    """Return a GAN of factories, so that every pair has its own initial parameters, in float64."""
 
     def network(inputs: int, outputs: int) -> nn.Module:
         between = [nn.BatchNorm1d(width)] if norm else []
@@ -82,8 +82,8 @@ def drawn(game: Adversarial, play: Method, state: State, steps: int, seed: int =
 
 def walked(game: Adversarial, play: Method, state: State, draws: list[Draw]) -> tuple[State, Info]:
     info = None
-    for one in draws:
-        state, info = play.step(game, state, one.batches, one.noise)
+    for step in draws:
+        state, info = play.step(game, state, step.batches, step.noise)
     assert info is not None
     return state, info
 
@@ -104,7 +104,7 @@ class ByHand:
 
     def __init__(self, game: Adversarial, state: State, scheme: Sgan, turns: int) -> None:
         self.game, self.scheme, self.turns = game, scheme, turns
-        nets = [self.modules(one) for one in (state, *locals_of(state))]
+        nets = [self.modules(pair_state) for pair_state in (state, *locals_of(state))]
         (self.g0, self.d0), self.locals = nets[0], nets[1:]
         self.optimizers = [tuple(adam(net) for net in pair) for pair in nets]
 
@@ -184,32 +184,32 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {  # of the sc
 
 @both_ways
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_algorithm_1_by_hand(variant: str, way: Ways) -> None:
+def test_steps_equal_algorithm_1_written_by_hand(variant: str, way: Ways) -> None:
     settings, of_game, turns = VARIANTS[variant]
     game = small(**of_game)
     play = method(Alternating(turns={"discriminator": turns}), **settings)
     assert isinstance(play.scheme, Sgan)
     state = beginning(game, play)
     hand = ByHand(game, state, play.scheme, turns)
-    same(hand.vectors(), [state.vectors, *(one.vectors for one in locals_of(state))])
-    for one in drawn(game, play, state, 8):
-        state, _ = play.step(game, state, one.batches, one.noise)
-        batches = iter(one.batches)
+    same(hand.vectors(), [state.vectors, *(local.vectors for local in locals_of(state))])
+    for local in drawn(game, play, state, 8):
+        state, _ = play.step(game, state, local.batches, local.noise)
+        batches = iter(local.batches)
         hand.step(batches)
         assert next(batches, None) is None, "every batch is used"
-        same([state.vectors, *(one.vectors for one in locals_of(state))], hand.vectors(), 1e-10)
+        same([state.vectors, *(local.vectors for local in locals_of(state))], hand.vectors(), 1e-10)
 
 
-def test_messengers_matter() -> None:
-    """The oracle tells the variants apart."""
-    game, ends = small(), {}
+def test_fresh_and_cloned_messengers_give_different_results() -> None:
+    """The oracle distinguishes the variants."""
+    game, final = small(), {}
     for variant in ("cloned", "fresh"):
         play = method(**VARIANTS[variant][0])
         state = beginning(game, play)
-        ends[variant], _ = walked(game, play, state, drawn(game, play, state, 4))
-    gap = (ends["cloned"].vectors["generator"] - ends["fresh"].vectors["generator"]).abs().max()
+        final[variant], _ = walked(game, play, state, drawn(game, play, state, 4))
+    gap = (final["cloned"].vectors["generator"] - final["fresh"].vectors["generator"]).abs().max()
     assert gap > 1e-5
-    same(ends["cloned"].vectors["discriminator"], ends["fresh"].vectors["discriminator"])
+    same(final["cloned"].vectors["discriminator"], final["fresh"].vectors["discriminator"])
 
 
 # ---- Nothing global reaches a local pair ---------------------------------------------------------------------------
@@ -225,7 +225,7 @@ INNERS: dict[str, Callable[[], Scheme]] = {
 @pytest.mark.parametrize("norm", [False, True], ids=["plain", "BatchNorm"])
 @pytest.mark.parametrize("inner", INNERS)
 @pytest.mark.parametrize("way", ["one by one"], indirect=True)
-def test_local_pairs_train_as_if_alone(inner: str, norm: bool, dtype: torch.dtype, way: Ways) -> None:
+def test_local_pairs_equal_separate_trainings(inner: str, norm: bool, dtype: torch.dtype, way: Ways) -> None:
     game, scheme = small(norm, width=7), INNERS[inner]()
     if dtype == torch.float32:
         game = Adversarial(
@@ -240,39 +240,45 @@ def test_local_pairs_train_as_if_alone(inner: str, norm: bool, dtype: torch.dtyp
     state = beginning(game, play)
     game.initial(generator)  # the global pair comes first
     singles = [alone.initial(game, generator) for _ in range(3)]
-    same([one.flat() for one in locals_of(state)], [one.flat() for one in singles])
+    same([local.flat() for local in locals_of(state)], [local.flat() for local in singles])
     count = scheme.draws(game.players)
-    for one in drawn(game, play, state, 5):
-        state, _ = play.step(game, state, one.batches, one.noise)
+    for local in drawn(game, play, state, 5):
+        state, _ = play.step(game, state, local.batches, local.noise)
         for n, single in enumerate(singles):
-            first = n * len(one.batches) // 3
-            singles[n], _ = alone.step(game, single, one.batches[first : first + count])
-        same([one.flat() for one in locals_of(state)], [one.flat() for one in singles])
+            first = n * len(local.batches) // 3
+            singles[n], _ = alone.step(game, single, local.batches[first : first + count])
+        same([local.flat() for local in locals_of(state)], [local.flat() for local in singles])
 
 
 @both_ways
 @pytest.mark.parametrize("norm", [False, True], ids=["plain", "BatchNorm"])
-def test_local_pairs_do_not_hear_of_the_global_pair(norm: bool, way: Ways) -> None:
+def test_local_pairs_do_not_depend_on_the_global_pair(norm: bool, way: Ways) -> None:
     game, play = small(norm), method()
     state = beginning(game, play)
     other = replace(state, vectors={name: vector + 0.3 for name, vector in state.vectors.items()})
     draws = drawn(game, play, state, 4)
-    for one in draws:  # the global pair's own batches differ too
-        assert len(one.batches) == PAIRS * 5
+    for local in draws:  # the global pair's own batches differ too
+        assert len(local.batches) == PAIRS * 5
     new = [
-        Draw(tuple(theirs if k % 5 > 1 else mine for k, (mine, theirs) in enumerate(zip(*both, strict=True))), noise)
+        Draw(
+            tuple(
+                second_batch if k % 5 > 1 else first_batch
+                for k, (first_batch, second_batch) in enumerate(zip(*both, strict=True))
+            ),
+            noise,
+        )
         for both, noise in (
             ((a.batches, b.batches), a.noise) for a, b in zip(draws, drawn(game, play, state, 4, seed=2), strict=True)
         )
     ]
     (first, _), (second, _) = walked(game, play, state, draws), walked(game, play, other, new)
-    same([one.flat() for one in locals_of(first)], [one.flat() for one in locals_of(second)])
+    same([local.flat() for local in locals_of(first)], [local.flat() for local in locals_of(second)])
     assert not torch.equal(first.vectors["generator"], second.vectors["generator"])
 
 
-def test_pairs_begin_apart() -> None:
+def test_pairs_start_from_different_parameters() -> None:
     state = beginning(small(), method())
-    starts = [one.vectors["generator"] for one in (state, *locals_of(state))]
+    starts = [pair_state.vectors["generator"] for pair_state in (state, *locals_of(state))]
     assert all(not torch.equal(starts[i], starts[j]) for i in range(3) for j in range(i))
 
 
@@ -281,7 +287,7 @@ def test_pairs_begin_apart() -> None:
 
 @dataclass(frozen=True)
 class Nudged(Scheme):
-    """A scheme with random numbers and something to tell of its own."""
+    """A scheme with random numbers and statistics of its own."""
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         return field.gradient_evaluations(players, players)
@@ -325,34 +331,34 @@ WAYS: dict[str, tuple[Callable[[], Method], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", WAYS)
-def test_mapped_is_one_by_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mapped_pairs_equal_pairs_one_by_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make, settings = WAYS[name]
-    game, play, ends = small(**settings), make(), {}
+    game, play, results = small(**settings), make(), {}
     state = beginning(game, play)
     draws = drawn(game, play, state, 6)
     for way in ("mapped", "one by one"):
         carry_out(way, monkeypatch)
         after, info = walked(game, play, state, draws)
         assert sorted(after.flat()) == sorted(state.flat())
-        ends[way] = after.flat(), info.tree()
-    same(ends["mapped"], ends["one by one"], 1e-9)
+        results[way] = after.flat(), info.tree()
+    same(results["mapped"], results["one by one"], 1e-9)
 
 
 @both_ways
 @pytest.mark.parametrize("name", WAYS)
-def test_mapped_over_seeds_is_the_loop_over_seeds(name: str, way: Ways) -> None:
+def test_steps_mapped_over_seeds_equal_the_loop(name: str, way: Ways) -> None:
     make, settings = WAYS[name]
     game, play = small(**settings), make()
     states = [beginning(game, play, seed) for seed in range(2)]
     draws = [drawn(game, play, state, 3, seed) for seed, state in enumerate(states)]
     mapped, loop = Steps(game, play, mapped=True), Steps(game, play)
-    ends, expected = ([after.flat() for after in steps(states, draws)[0]] for steps in (mapped, loop))
-    same(ends, expected, 1e-9)
+    actual, expected = ([after.flat() for after in steps(states, draws)[0]] for steps in (mapped, loop))
+    same(actual, expected, 1e-9)
     assert not mapped.fallback_reason
 
 
 @both_ways
-def test_traced_over_seeds_is_eager(way: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traced_steps_over_seeds_equal_eager_ones(way: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "detente.training.inductor.compile_graph", lambda graph, example: graph
     )  # inductor itself takes a minute
@@ -371,17 +377,17 @@ def test_traced_over_seeds_is_eager(way: Ways, monkeypatch: pytest.MonkeyPatch) 
 
 @both_ways
 @pytest.mark.parametrize("inner", INNERS)
-def test_owned_states_come_to_the_same(inner: str, way: Ways) -> None:
+def test_donated_states_give_the_same_result(inner: str, way: Ways) -> None:
     game, play = small(norm=True), method(INNERS[inner]())
     state = beginning(game, play)
-    mine = State.from_flat({key: tensor.clone() for key, tensor in state.flat().items()}, state)
-    for one in drawn(game, play, state, 4):
-        state, _ = play.step(game, state, one.batches, one.noise)
-        mine, _ = play.step(game, mine, one.batches, one.noise, donate=True)
-        same(mine.flat(), state.flat())
+    donated = State.from_flat({key: tensor.clone() for key, tensor in state.flat().items()}, state)
+    for step in drawn(game, play, state, 4):
+        state, _ = play.step(game, state, step.batches, step.noise)
+        donated, _ = play.step(game, donated, step.batches, step.noise, donate=True)
+        same(donated.flat(), state.flat())
 
 
-def test_a_module_that_branches_on_its_data_goes_one_by_one() -> None:
+def test_pairs_run_one_by_one_for_modules_that_branch_on_data() -> None:
     class Branching(MLP):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(-x if bool(x.mean() > 0) else x)
@@ -394,7 +400,7 @@ def test_a_module_that_branches_on_its_data_goes_one_by_one() -> None:
     assert bool(info.finite) and not torch.equal(after.vectors["generator"], state.vectors["generator"])
 
 
-def test_untraceable_games_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_of_untraceable_games_run_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     carry_out("mapped", monkeypatch)
     monkeypatch.setattr(torch, "vmap", None)
     generator = nn.Sequential(nn.Linear(3, 4), nn.Dropout(), nn.Linear(4, 2))
@@ -405,14 +411,14 @@ def test_untraceable_games_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> Non
     assert bool(walked(game, play, state, drawn(game, play, state, 2))[1].finite)
 
 
-def test_resumed_is_uninterrupted() -> None:
+def test_resumed_training_equals_an_uninterrupted_one() -> None:
     game, play = small(norm=True), method()
     state = beginning(game, play)
     draws = drawn(game, play, state, 20)
     whole, _ = walked(game, play, state, draws)
     half, _ = walked(game, play, state, draws[:10])
-    kept = {key: tensor.clone() for key, tensor in half.flat().items()}
-    rest, _ = walked(game, play, State.from_flat(kept, beginning(game, play, seed=9)), draws[10:])
+    tensors = {key: tensor.clone() for key, tensor in half.flat().items()}
+    rest, _ = walked(game, play, State.from_flat(tensors, beginning(game, play, seed=9)), draws[10:])
     same(rest.flat(), whole.flat())
 
 
@@ -422,16 +428,18 @@ def test_resumed_is_uninterrupted() -> None:
 @pytest.mark.parametrize("way", ["one by one"], indirect=True)
 @pytest.mark.parametrize("field", [Gradient(), Consensus(0.5)], ids=["gradient", "consensus"])
 @pytest.mark.parametrize("settings", [{}, {"messengers": False}, {"messenger_steps": 3, "pairs": 4}], ids=str)
-def test_cost_is_what_is_computed(settings: dict, field: Field, way: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_declared_cost_equals_the_counted_gradients(
+    settings: dict, field: Field, way: Ways, monkeypatch: pytest.MonkeyPatch
+) -> None:
     game, play = small(), replace(method(Alternating(turns={"discriminator": 2}), **settings), field=field)
     state = beginning(game, play)
-    (one,) = drawn(game, play, state, 1)
+    (step,) = drawn(game, play, state, 1)
     counted = counted_gradients(monkeypatch)
-    _, info = play.step(game, state, one.batches, one.noise)
+    _, info = play.step(game, state, step.batches, step.noise)
     assert info.gradient_evaluations == play.gradient_evaluations(game) == sum(counted)
 
 
-def test_counts_by_formula() -> None:
+def test_declared_cost_equals_the_formula() -> None:
     game = small()
     for pairs, turns, steps, messengers in ((1, 1, 1, True), (5, 2, 3, True), (4, 1, 2, False)):
         inner = Alternating(turns={"discriminator": turns})
@@ -441,28 +449,30 @@ def test_counts_by_formula() -> None:
 
 
 @both_ways
-def test_what_is_told_is_about_the_global_pair(way: Ways) -> None:
+def test_reported_losses_are_those_of_the_global_pair(way: Ways) -> None:
     """Summed losses and the norm of the summed gradient, by the game itself, and the mean of the local losses."""
     game, play = small(), method(messengers=False)
     state = beginning(game, play)
-    (one,) = drawn(game, play, state, 1)
-    after, info = play.step(game, state, one.batches, one.noise)
+    (step,) = drawn(game, play, state, 1)
+    after, info = play.step(game, state, step.batches, step.noise)
     losses = dict.fromkeys(game.players, 0.0)
     for n, local in enumerate(locals_of(after)):
         for k, name in ((2, "generator"), (3, "discriminator")):
             vectors = {**local.vectors, name: state.vectors[name]}
-            values, _ = game.losses(vectors, state.buffers, one.batches[n * 4 + k], (name,))
+            values, _ = game.losses(vectors, state.buffers, step.batches[n * 4 + k], (name,))
             losses[name] += float(values[name])
     same({name: float(loss) for name, loss in info.losses.items()}, losses, 1e-12)
     alone = Method(Gradient(), Alternating(), ADAM)
-    told_ = [alone.step(game, at, one.batches[4 * n : 4 * n + 2])[1].losses for n, at in enumerate(locals_of(state))]
-    expected = {f"local_{name}": sum(one[name] for one in told_) / PAIRS for name in game.players}
+    local_losses = [
+        alone.step(game, at, step.batches[4 * n : 4 * n + 2])[1].losses for n, at in enumerate(locals_of(state))
+    ]
+    expected = {f"local_{name}": sum(step[name] for step in local_losses) / PAIRS for name in game.players}
     same(info.extra, expected, 1e-12)
     assert play.scheme.eval_state(after) is after
 
 
-def test_memory_of_a_step_is_as_many_vectors_again() -> None:
-    """Each further pair adds one pair of vectors to the state, one to a step that copies, none to one that owns."""
+def test_peak_memory_of_a_step_per_pair() -> None:
+    """Per further pair: one pair of vectors in the state, one in a step that copies, none in a step with `donate`."""
     width, peaks = 300, {}
     pair = sum(len(vector) for vector in beginning(small(width=width), method()).vectors.values()) * 8
 
@@ -473,11 +483,11 @@ def test_memory_of_a_step_is_as_many_vectors_again() -> None:
             vectors = [t for key, t in state.flat().items() if "vectors" in key]
             assert sum(t.numel() * 8 for t in vectors) == (pairs + 1) * pair
             assert sum(t.numel() * 8 for t in state.flat().values()) < (pairs + 1) * pair + 100
-            (one,) = drawn(game, play, state, 1)
+            (step,) = drawn(game, play, state, 1)
             file_limit, file.MAPPED_UP_TO = file.MAPPED_UP_TO, 0
             try:
                 with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-                    play.step(game, state, one.batches, one.noise, donate)
+                    play.step(game, state, step.batches, step.noise, donate)
             finally:
                 file.MAPPED_UP_TO = file_limit
             peaks[donate, pairs] = peak(profiler) / pair
@@ -510,7 +520,7 @@ class Coloured(Gradient):
 
 
 @pytest.mark.parametrize("field", [Prepared(), Coloured()], ids=["prepares", "covariance"])
-def test_fields_that_look_at_the_whole_set_are_refused(field: Field) -> None:
+def test_fields_that_use_the_whole_set_are_refused(field: Field) -> None:
     with pytest.raises(InvalidValue, match="^field: got "):
         replace(method(), field=field).check(small())
 
@@ -525,7 +535,7 @@ def test_states_of_other_trainings_have_no_local_pairs() -> None:
         locals_of(beginning(small(), Method(Gradient(), Alternating(), SGD(0.1))))
 
 
-def test_the_papers_methods() -> None:
+def test_the_methods_of_the_paper_are_registered() -> None:
     play = methods.sgan(10, discriminator_turns=5)
     assert play.scheme == Sgan(Alternating(turns={"discriminator": 5}), 10, True, 10, "cloned")
     assert play.optimizer == Adam(2e-4, (0.5, 0.999))
@@ -549,19 +559,19 @@ def split(state: State, share: float = 0.5) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 @pytest.mark.parametrize("norm", [False, True])
-def test_pairs_share_half_of_their_parameters_and_the_rest_is_their_own(norm: bool) -> None:
+def test_pairs_share_the_requested_half_of_their_parameters(norm: bool) -> None:
     game, play = small(norm), method(share=0.5)
     state = beginning(game, play)
     for _ in range(2):
         state, _ = walked(game, play, state, drawn(game, play, state, 3))
-        first, *others = [split(one) for one in locals_of(state)]
+        first, *others = [split(local) for local in locals_of(state)]
         for name in game.players:
             for other in [*others, split(state)]:
                 same(other[name][0], first[name][0])
                 assert (other[name][1] != first[name][1]).all()
 
 
-def test_shared_parameters_go_from_pair_to_pair_with_the_optimizers_memory() -> None:
+def test_shared_parameters_are_passed_on_with_the_optimizers_memory() -> None:
     game, play = small(), method(share=0.5)
     state = beginning(game, play)
     draws = drawn(game, play, state, 1)
@@ -574,15 +584,15 @@ def test_shared_parameters_go_from_pair_to_pair_with_the_optimizers_memory() -> 
             for name, vector in local.vectors.items():
                 cut = vector.numel() // 2
                 shared = slice(0, cut) if name == "discriminator" else slice(vector.numel() - cut, None)
-                mine, before = local.memory["optimizers"][name], expected.memory["optimizers"][name]
-                for tree, key, left in (
+                memory, before = local.memory["optimizers"][name], expected.memory["optimizers"][name]
+                for tree, key, source in (
                     (local.vectors, name, expected.vectors),
-                    *((mine, key, before) for key in mine),
+                    *((memory, key, before) for key in memory),
                 ):
                     if not tree[key].dim():
                         continue
                     tree[key] = tree[key].clone()
-                    tree[key][shared] = left[key][shared]
+                    tree[key][shared] = source[key][shared]
         expected, _ = alone.step(game, local, draws[0].batches[n * count : n * count + 2])
     last = locals_of(after)[-1]
     assert expected is not None
@@ -590,16 +600,16 @@ def test_shared_parameters_go_from_pair_to_pair_with_the_optimizers_memory() -> 
     same(last.memory["optimizers"], expected.memory["optimizers"])
 
 
-def test_shared_or_not_a_global_pair_is_not_heard() -> None:
+def test_local_pairs_that_share_do_not_depend_on_the_global_pair() -> None:
     game, play = small(), method(share=0.5)
     state = beginning(game, play)
     other = replace(state, vectors={name: vector + 1 for name, vector in state.vectors.items()})
     draws = drawn(game, play, state, 3)
-    one, two = (walked(game, play, start, draws)[0] for start in (state, other))
-    same(one.memory["scheme"]["locals"]["vectors"], two.memory["scheme"]["locals"]["vectors"])
+    first, second = (walked(game, play, start, draws)[0] for start in (state, other))
+    same(first.memory["scheme"]["locals"]["vectors"], second.memory["scheme"]["locals"]["vectors"])
 
 
-def test_sharing_nothing_is_sgan() -> None:
+def test_a_share_of_zero_equals_sgan() -> None:
     game = small()
     plain, none = method(), Method(Gradient(), Sgan(Alternating(), PAIRS, share=1e-9), ADAM)
     state = beginning(game, plain)
@@ -607,21 +617,21 @@ def test_sharing_nothing_is_sgan() -> None:
     same(walked(game, plain, state, draws)[0].vectors, walked(game, none, state, draws)[0].vectors, 1e-9)
 
 
-def test_the_global_pair_of_pairs_that_share_is_mapped_or_trained_pair_by_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mapped_global_pair_equals_pair_by_pair_when_local_pairs_share(monkeypatch: pytest.MonkeyPatch) -> None:
     game, play = small(norm=True), method(share=0.5)
-    draws, ends = drawn(game, play, beginning(game, play), 3), []
+    draws, results = drawn(game, play, beginning(game, play), 3), []
     for name, donate in (("mapped", False), ("mapped", True), ("one by one", False), ("one by one", True)):
         carry_out(name, monkeypatch)
         state, infos = beginning(game, play), []
-        for one in draws:
-            state, info = play.step(game, state, one.batches, one.noise, donate=donate)
+        for step in draws:
+            state, info = play.step(game, state, step.batches, step.noise, donate=donate)
             infos.append(info.extra)
-        ends.append((state.flat(), infos))
-    for end in ends[1:]:
-        same(end, ends[0], 1e-9)
+        results.append((state.flat(), infos))
+    for end in results[1:]:
+        same(end, results[0], 1e-9)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
-def test_a_share_is_a_part(share: float) -> None:
+def test_invalid_shares_are_refused(share: float) -> None:
     with pytest.raises(InvalidValue, match="share"):
         Sgan(Alternating(), share=share)

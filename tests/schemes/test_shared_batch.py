@@ -1,4 +1,4 @@
-"""NoisePerBatch on one batch: the tutorial's loop, and how often modules are called for it."""
+"""Both turns on one batch: the loop of PyTorch's tutorial, and how often modules are called."""
 
 from __future__ import annotations
 
@@ -42,33 +42,33 @@ class Counted(nn.Sequential):
 
 def gan(norm: bool = False, dropout: bool = False, **settings: Any) -> tuple[Adversarial, list[int], list[int]]:
     """Return a game over 40 points, and lists to which every call of a player's module adds."""
-    made, scored = [], []
+    generated, scored = [], []
     torch.manual_seed(0)
 
     def extra() -> list[nn.Module]:
         return [nn.BatchNorm1d(8)] * norm + [nn.Dropout(0.4)] * dropout  # pyright: ignore
 
-    generator = Counted(made, nn.Linear(3, 8), *extra(), nn.Tanh(), nn.Linear(8, 2))
+    generator = Counted(generated, nn.Linear(3, 8), *extra(), nn.Tanh(), nn.Linear(8, 2))
     discriminator = Counted(scored, nn.Linear(2, 8), *extra(), nn.LeakyReLU(0.2), nn.Linear(8, 1))
     game = Adversarial(generator, discriminator, torch.randn(40, 2), 3, batch=10, fixed_latents=True, **settings)
-    made.clear()
+    generated.clear()
     scored.clear()
-    return game, made, scored
+    return game, generated, scored
 
 
-def begun(game: Adversarial, method: Method) -> tuple[State, torch.Generator]:
+def prepared(game: Adversarial, method: Method) -> tuple[State, torch.Generator]:
     generator = torch.Generator().manual_seed(1)
     return method.prepare(game, method.initial(game, generator), generator), generator
 
 
-def test_the_loop_of_the_tutorial_with_its_running_means() -> None:
+def test_steps_equal_the_loop_of_the_pytorch_tutorial() -> None:
     """Samples are generated once, BatchNorm's running means move once in G and three times in D."""
     game, _, _ = gan(norm=True)
     method = methods.alternating_shared_batch("sgd", 0.1)  # Adam makes steps of rounding errors before BatchNorm
-    state, generator = begun(game, method)
-    theirs = {name: build(name, game.builders[name], torch.Generator()) for name in game.players}
-    optimizers = {name: torch.optim.SGD(module.parameters(), 0.1) for name, module in theirs.items()}
-    g, d = theirs["generator"], theirs["discriminator"]
+    state, generator = prepared(game, method)
+    modules = {name: build(name, game.builders[name], torch.Generator()) for name in game.players}
+    optimizers = {name: torch.optim.SGD(module.parameters(), 0.1) for name, module in modules.items()}
+    g, d = modules["generator"], modules["discriminator"]
     for _ in range(6):
         drawn = draw(game, method, state, generator)
         state, info = method.step(game, state, drawn.batches, drawn.noise)
@@ -84,7 +84,7 @@ def test_the_loop_of_the_tutorial_with_its_running_means() -> None:
         loss_g.backward()
         optimizers["generator"].step()
         torch.testing.assert_close(info.losses, {"generator": loss_g.detach(), "discriminator": loss_d.detach()})
-    for name, module in theirs.items():
+    for name, module in modules.items():
         flat = game.layouts[name].flatten(dict(module.named_parameters()))
         torch.testing.assert_close(state.vectors[name], flat.detach(), rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(state.buffers[name], dict(module.named_buffers()), rtol=1e-5, atol=1e-6)
@@ -96,55 +96,55 @@ def test_the_loop_of_the_tutorial_with_its_running_means() -> None:
     ("field", "generated", "scored"),
     [(Gradient(), 1, 3), (VarianceReduced(), 2, 5), (VarianceReduced(players=("discriminator",)), 2, 5)],
 )
-def test_no_module_is_called_twice_at_one_point(field: Any, generated: int, scored: int) -> None:
-    game, made, seen = gan()
+def test_each_module_is_called_once_per_point(field: Any, generated: int, scored: int) -> None:
+    game, generator_calls, discriminator_calls = gan()
     method = Method(field, SharedBatch(), SGD(0.1))
-    state, generator = begun(game, method)
+    state, generator = prepared(game, method)
     drawn = draw(game, method, state, generator)
-    made.clear()
-    seen.clear()
+    generator_calls.clear()
+    discriminator_calls.clear()
     method.step(game, state, drawn.batches, drawn.noise)
-    assert (made, seen) == ([10] * generated, [10] * scored)
+    assert (generator_calls, discriminator_calls) == ([10] * generated, [10] * scored)
 
 
 @pytest.mark.parametrize("field", members("fields"))
 @pytest.mark.parametrize("order", [None, ("generator", "discriminator")])
-def test_what_is_shared_changes_no_number(field: str, order: tuple[str, str] | None) -> None:
+def test_sharing_does_not_change_results(field: str, order: tuple[str, str] | None) -> None:
     """Alternating on the same batch twice, which shares nothing."""
     game, _, _ = gan(objective="minimax")
     schemes = SharedBatch(order), Alternating(order)
-    ours, plain = (Method(members("fields")[field](), scheme, Adam(0.05)) for scheme in schemes)
-    (state, generator), (other, _) = begun(game, ours), begun(game, plain)
+    shared, plain = (Method(members("fields")[field](), scheme, Adam(0.05)) for scheme in schemes)
+    (state, generator), (other, _) = prepared(game, shared), prepared(game, plain)
     for _ in range(5):
-        drawn = draw(game, ours, state, generator)
-        state, told = ours.step(game, state, drawn.batches, drawn.noise, donate=True)
-        other, also = plain.step(game, other, drawn.batches * 2, drawn.noise * 2)
-        torch.testing.assert_close([state.flat(), told.losses], [other.flat(), also.losses], rtol=0, atol=0)
+        drawn = draw(game, shared, state, generator)
+        state, info = shared.step(game, state, drawn.batches, drawn.noise, donate=True)
+        other, other_info = plain.step(game, other, drawn.batches * 2, drawn.noise * 2)
+        torch.testing.assert_close([state.flat(), info.losses], [other.flat(), other_info.losses], rtol=0, atol=0)
 
 
 def same_step(game: Adversarial) -> None:
     """Assert that a step is the one of `Alternating` on the same batch twice."""
-    ours, plain = (Method(Gradient(), scheme, SGD(0.1)) for scheme in (SharedBatch(), Alternating()))
-    (state, generator), (other, _) = begun(game, ours), begun(game, plain)
-    drawn = draw(game, ours, state, generator)
-    state, _ = ours.step(game, state, drawn.batches, drawn.noise)
+    shared, plain = (Method(Gradient(), scheme, SGD(0.1)) for scheme in (SharedBatch(), Alternating()))
+    (state, generator), (other, _) = prepared(game, shared), prepared(game, plain)
+    drawn = draw(game, shared, state, generator)
+    state, _ = shared.step(game, state, drawn.batches, drawn.noise)
     other, _ = plain.step(game, other, drawn.batches * 2, drawn.noise * 2)
     torch.testing.assert_close(state.vectors, other.vectors, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("settings", [EvaluationSettings(accumulate=2), EvaluationSettings("bfloat16")])
-def test_accumulation_and_bfloat16_go_with_it(settings: EvaluationSettings) -> None:
+def test_sharing_works_with_accumulation_and_bfloat16(settings: EvaluationSettings) -> None:
     game, _, _ = gan()
     same_step(game.with_settings(settings))
 
 
-def test_penalties_go_with_it_and_dropout_draws_as_if_nothing_were_shared() -> None:
+def test_sharing_works_with_penalties_and_dropout() -> None:
     same_step(gan(penalties=(GradientPenalty(),))[0])
     same_step(gan(dropout=True, penalties=(GradientPenalty(),))[0])
 
 
 @pytest.mark.parametrize("scheme", [SharedBatch(("generator",)), SharedBatch(("generator", "x"))])
-def test_an_order_names_each_player_once(scheme: Scheme) -> None:
+def test_an_order_must_name_each_player_once(scheme: Scheme) -> None:
     game, _, _ = gan()
     with pytest.raises(InvalidValue, match="each of generator, discriminator once"):
         Method(Gradient(), scheme, SGD(0.1)).initial(game, torch.Generator())

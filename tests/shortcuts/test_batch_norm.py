@@ -1,4 +1,4 @@
-"""BatchNorm's second derivative in closed form: torch's numbers, finite differences, and when it stands aside."""
+"""BatchNorm's second derivative in closed form: equal to torch and finite differences; unused elsewhere."""
 
 from __future__ import annotations
 
@@ -49,25 +49,25 @@ def to_second_order(layer: nn.Module, x: Tensor, closed: bool) -> list[Tensor]:
     with batch_norm_in_closed_form({"player": layer}) if closed else nullcontext():
         y = layer(x)
     first = grad(y.tanh().square().sum(), leaves, create_graph=True)
-    second = grad(torch.cat([one.sin().flatten() for one in first]).sum(), leaves)
+    second = grad(torch.cat([gradient.sin().flatten() for gradient in first]).sum(), leaves)
     return [y, *first, *second]
 
 
 def called(layer: nn.Module, x: Tensor) -> str:
-    """Return who differentiates what a layer computes."""
+    """Return the name of the backward function of a layer's output."""
     with batch_norm_in_closed_form({"player": layer}):
         return type(layer(x).grad_fn).__name__
 
 
 @every_norm
-def test_batch_norm_is_torchs_to_rounding(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
-    (ours, x), (torchs, _) = norm_and_input(build, shape), norm_and_input(build, shape)
-    assert called(ours, x) == "_BatchNormBackward" != type(torchs(x).grad_fn).__name__
+def test_batch_norm_equals_torch_to_rounding(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
+    (closed, x), (torchs, _) = norm_and_input(build, shape), norm_and_input(build, shape)
+    assert called(closed, x) == "_BatchNormBackward" != type(torchs(x).grad_fn).__name__
     torch.testing.assert_close(
-        to_second_order(ours, x, True), to_second_order(torchs, x, False), rtol=1e-11, atol=1e-12
+        to_second_order(closed, x, True), to_second_order(torchs, x, False), rtol=1e-11, atol=1e-12
     )
     for name, buffer in torchs.named_buffers():
-        assert torch.equal(ours.get_buffer(name), buffer), name
+        assert torch.equal(closed.get_buffer(name), buffer), name
 
 
 @every_norm
@@ -84,7 +84,7 @@ def test_batch_norm_against_finite_differences(build: Callable[[], nn.Module], s
     assert gradgradcheck(function, leaves)
 
 
-def test_batch_norm_with_a_shift_or_a_scale_alone() -> None:
+def test_batch_norm_with_only_a_shift_or_a_scale() -> None:
     _, x = norm_and_input(*NORMS["2d"])
     numbers = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64, requires_grad=True)
 
@@ -107,7 +107,7 @@ def test_a_third_derivative_is_exact(name: str) -> None:
             y = norm(x)
         leaves = [x, *norm.parameters()]
         first = grad(y.tanh().square().sum(), leaves, create_graph=True)
-        return grad(torch.cat([one.sin().flatten() for one in first]).sum(), leaves, create_graph=True)
+        return grad(torch.cat([gradient.sin().flatten() for gradient in first]).sum(), leaves, create_graph=True)
 
     assert gradcheck(second, (x,))
 
@@ -125,38 +125,38 @@ def test_a_third_derivative_by_the_parameters_alone() -> None:
     assert gradcheck(second, (torch.linspace(0.5, 1, 3, dtype=torch.float64, requires_grad=True),))
 
 
-def test_in_evaluation_torch_answers() -> None:
+def test_evaluation_mode_uses_torch() -> None:
     layer, x = nn.BatchNorm2d(4).eval(), torch.randn(3, 4, 5, 5, generator=torch.Generator().manual_seed(0))
     x.requires_grad_()
     assert called(layer, x) == type(layer(x).grad_fn).__name__
 
 
 @pytest.mark.parametrize("change", [torch.Tensor.bfloat16, lambda x: x.to(memory_format=torch.channels_last)])
-def test_other_tensors_go_to_torch(change: Callable[[Tensor], Tensor]) -> None:
+def test_unsupported_tensors_use_torch(change: Callable[[Tensor], Tensor]) -> None:
     norm, x = nn.BatchNorm2d(3), torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     x = change(x).requires_grad_()
     assert called(norm, x) == type(norm(x).grad_fn).__name__
 
 
-def test_one_value_a_channel_is_torchs_error() -> None:
+def test_one_value_per_channel_raises_torchs_error() -> None:
     norm = nn.BatchNorm1d(3)
     with batch_norm_in_closed_form({"player": norm}), pytest.raises(ValueError, match="more than 1 value per channel"):
         norm(torch.ones(1, 3))
 
 
-def test_standing_aside() -> None:
+def test_the_closed_form_is_not_used_where_it_does_not_apply() -> None:
     player = {"player": nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))}
     assert not isinstance(batch_norm_in_closed_form(player), nullcontext)
     assert isinstance(batch_norm_in_closed_form({"player": nn.Linear(2, 2)}), nullcontext)
     assert isinstance(batch_norm_in_closed_form(None), nullcontext)
     with torch.autocast("cpu"):
         assert isinstance(batch_norm_in_closed_form(player), nullcontext)
-    seen = []
-    make_fx(lambda x: seen.append(batch_norm_in_closed_form(player)) or x + 1)(torch.ones(1))
-    assert isinstance(seen[0], nullcontext)
+    contexts = []
+    make_fx(lambda x: contexts.append(batch_norm_in_closed_form(player)) or x + 1)(torch.ones(1))
+    assert isinstance(contexts[0], nullcontext)
 
 
-def test_under_torch_func() -> None:
+def test_torch_func_grad_equals_torch() -> None:
     norm, x = norm_and_input(*NORMS["1d"])
     buffers = dict(norm.named_buffers())
 
@@ -164,8 +164,8 @@ def test_under_torch_func() -> None:
         return torch.func.functional_call(norm, {k: v.clone() for k, v in buffers.items()}, x).tanh().square().sum()
 
     with batch_norm_in_closed_form({"player": norm}):
-        found = torch.func.grad(loss)(x.detach())
-    torch.testing.assert_close(found, torch.func.grad(loss)(x.detach()), rtol=1e-12, atol=1e-14)
+        gradient = torch.func.grad(loss)(x.detach())
+    torch.testing.assert_close(gradient, torch.func.grad(loss)(x.detach()), rtol=1e-12, atol=1e-14)
 
 
 def gan(*penalties: R1) -> Adversarial:
@@ -183,25 +183,25 @@ def both_ways(game: Adversarial, monkeypatch: pytest.MonkeyPatch) -> tuple:
     generator = torch.Generator().manual_seed(1)
     vectors, buffers = game.initial(generator)
     at = (vectors, buffers, {name: number.double() for name, number in game.draw(generator).items()})
-    ours = vector_jacobian(game, *at)
+    closed = vector_jacobian(game, *at)
     monkeypatch.setattr("detente.autodiff.jacobian_products.batch_norm_in_closed_form", lambda modules: nullcontext())
-    torchs = vector_jacobian(game, *at)
-    return tuple((e.field, e.losses, e.buffers, product) for e, product in (ours, torchs))
+    original = vector_jacobian(game, *at)
+    return tuple((e.field, e.losses, e.buffers, product) for e, product in (closed, original))
 
 
-def test_consensus_of_dcgan_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_consensus_of_dcgan_equals_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     data = 2 * torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(0)) - 1
     with torch.random.fork_rng():
         torch.manual_seed(5)
         generator, discriminator = DcganGenerator(latent=3, width=4), DcganDiscriminator(width=4)
     game = Adversarial(generator.double(), discriminator.double(), data, 3, batch=4)
-    ours, torchs = both_ways(game, monkeypatch)
-    torch.testing.assert_close(ours, torchs, rtol=1e-8, atol=1e-11)
+    closed, original = both_ways(game, monkeypatch)
+    torch.testing.assert_close(closed, original, rtol=1e-8, atol=1e-11)
     assert all(is_traceable(module) for module in game.modules.values())
 
 
 @pytest.mark.filterwarnings("ignore:normalisation")  # as the set-up deserves
-def test_a_penalty_beside_batch_norm_against_finite_differences() -> None:
+def test_a_penalty_with_batch_norm_equals_finite_differences() -> None:
     game = gan(R1(0.7))
     generator = torch.Generator().manual_seed(1)
     vectors, buffers = game.initial(generator)
@@ -217,7 +217,7 @@ def test_a_penalty_beside_batch_norm_against_finite_differences() -> None:
     torch.testing.assert_close(sum(product[n] @ direction[n] for n in product), slope, rtol=1e-7, atol=1e-9)
 
 
-def test_games_without_modules_are_left_alone() -> None:
+def test_games_without_modules_do_not_change() -> None:
     game = LowDimensional("f3", start=(1.2, -0.7))
     _, product = vector_jacobian(game, *game.initial(torch.Generator()), game.draw(torch.Generator()))
     assert all(block.isfinite().all() for block in product.values())

@@ -54,16 +54,16 @@ def main(folder: Path, seed: int, kills: int) -> None:
     moments, log = random.Random(seed), folder / "log.txt"
     for game, words in GAMES.items():
         train = ["train", *words, *SETTINGS.split()]
-        begun = time.monotonic()
+        start = time.monotonic()
         if status := ended(started([*train, "--out", str(folder / f"{game}-whole")], log)):
             sys.exit(f"the undisturbed run ended with {status}: {log.read_text()}")
-        duration = time.monotonic() - begun
-        left, attempt = kills // len(GAMES), 0
-        while left:
+        duration = time.monotonic() - start
+        remaining, attempt = kills // len(GAMES), 0
+        while remaining:
             directory = folder / f"{game}-{attempt}"
             child = started([*train, "--out", str(directory)], log)
-            while left:
-                left -= killed(child, moments.uniform(0, duration))
+            while remaining:
+                remaining -= killed(child, moments.uniform(0, duration))
                 resume = (directory / "run.yaml").exists()
                 words = ["resume", str(directory)] if resume else [*train, "--out", str(directory)]
                 child = started(words, log)

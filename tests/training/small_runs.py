@@ -1,4 +1,4 @@
-"""Runs small enough to be trained many times, by name; as a program, takes recorded ones up again.
+"""Runs small enough to be trained many times, by name; as a program, resumes recorded ones.
 
 `python -m tests.training.small_runs FOLDER STEPS` continues every run directory in FOLDER, to step STEPS.
 """
@@ -91,30 +91,30 @@ def runs(steps: int, **changes: Any) -> dict[str, Run]:
     """Return every scheme and every optimizer on the bilinear game and on a ring, for one seed and for several."""
     schemes, optimizers = catalogue.members("schemes"), catalogue.members("optimizers")
     methods = {f"scheme-{name}": Method(Gradient(), inside(scheme), SGD(0.05)) for name, scheme in schemes.items()}
-    optimizers = {name: one for name, one in optimizers.items() if one is not ReduceOnPlateau}  # needs a metric
-    white = {name: one for name, one in optimizers.items() if not built(one).needs_covariance}
+    optimizers = {name: kind for name, kind in optimizers.items() if kind is not ReduceOnPlateau}  # needs a metric
+    white = {name: kind for name, kind in optimizers.items() if not built(kind).needs_covariance}
     methods |= {f"optimizer-{name}": Method(Gradient(), Simultaneous(), built(o)) for name, o in white.items()}
     games: dict[str, Game] = {"bilinear": Bilinear(3), "ring": ring()}
     make = partial(Run, steps=steps, compile="off", **{**EVERY, **changes})
-    found = {
+    result = {
         f"{label}-{game}-{len(seeds)}": make(games[game], method, seeds=seeds)
         for label, method in methods.items()
         for game, seeds in (("bilinear", (3,)), ("ring", (3,)), ("ring", (0, 1, 2)))
         if fits(method, games[game])
     }
-    found["scheme-simultaneous-bilinear-3"] = make(games["bilinear"], methods["scheme-simultaneous"], seeds=(0, 1, 2))
+    result["scheme-simultaneous-bilinear-3"] = make(games["bilinear"], methods["scheme-simultaneous"], seeds=(0, 1, 2))
     mixed = Method(Gradient(), Alternating(turns={"discriminator": 2}), built(optimizers["adam"]))
     fading = Method(Consensus(0.1), Simultaneous(), SGD(Cosine(0.1, 0.01, 20)))
-    found["turns-dropout-3"] = make(ring(dropout=True), mixed, seeds=(0, 1, 2))
-    found["penalty-ring-3"] = make(ring(penalty=True), mixed, seeds=(0, 1, 2))
-    found["consensus-schedule-ring-3"] = make(ring(), fading, seeds=(0, 1, 2))
-    found["smoothing-ring-1"] = make(ring(), Method(Smoothing(0.1), Simultaneous(), SGD(0.1)))
+    result["turns-dropout-3"] = make(ring(dropout=True), mixed, seeds=(0, 1, 2))
+    result["penalty-ring-3"] = make(ring(penalty=True), mixed, seeds=(0, 1, 2))
+    result["consensus-schedule-ring-3"] = make(ring(), fading, seeds=(0, 1, 2))
+    result["smoothing-ring-1"] = make(ring(), Method(Smoothing(0.1), Simultaneous(), SGD(0.1)))
     for name in sorted(optimizers.keys() - white.keys()):  # want a covariance of per-sample gradients: no BatchNorm
         players = {"generator": SGD(0.05), "discriminator": built(optimizers[name])}
         coloured = Method(Covariance(), Alternating(), players)
         for seeds in ((3,), (0, 1, 2)):
-            found[f"optimizer-{name}-ring-{len(seeds)}"] = make(ring(batch_norm=False), coloured, seeds=seeds)
-    return found
+            result[f"optimizer-{name}-ring-{len(seeds)}"] = make(ring(batch_norm=False), coloured, seeds=seeds)
+    return result
 
 
 def last(run: Run, start: tuple[Progress, ...] | None = None) -> dict[str, Tensor]:
@@ -127,8 +127,8 @@ def last(run: Run, start: tuple[Progress, ...] | None = None) -> dict[str, Tenso
 
 def carried(progress: tuple[Progress, ...]) -> dict[str, Tensor]:
     """Return states and random generators by path."""
-    tensors = {f"{one.seed}/{key}": tensor for one in progress for key, tensor in one.state.flat().items()}
-    return tensors | {f"{one.seed}/random": one.random for one in progress}
+    tensors = {f"{seed.seed}/{key}": tensor for seed in progress for key, tensor in seed.state.flat().items()}
+    return tensors | {f"{seed.seed}/random": seed.random for seed in progress}
 
 
 def record(run: Run, directory: Path, resume: bool = False) -> None:
@@ -154,13 +154,13 @@ def lines(directory: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key not in COSTS} for line in read]
 
 
-def assert_same_bits(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+def assert_same_bits(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     """Assert that both hold the same names, and the same bits under each."""
-    assert ours.keys() == theirs.keys()
-    for key, tensor in ours.items():
-        assert tensor.dtype == theirs[key].dtype, key
-        one, other = (given.contiguous().reshape(-1).view(torch.uint8) for given in (tensor, theirs[key]))
-        assert torch.equal(one, other), f"{key} differs"
+    assert actual.keys() == expected.keys()
+    for key, tensor in actual.items():
+        assert tensor.dtype == expected[key].dtype, key
+        first, second = (tensors.contiguous().reshape(-1).view(torch.uint8) for tensors in (tensor, expected[key]))
+        assert torch.equal(first, second), f"{key} differs"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Checkpoints: everything comes back, the last whole one is found, and strangers are refused."""
+"""Checkpoints: everything is restored, the last complete one is loaded, and other files are refused."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ def trained(run: Run = RUN, step: int = 4) -> tuple[Progress, ...]:
     return next(tick.progress for tick in train(replace(run, record_every=1)) if tick.step == step)
 
 
-def test_everything_comes_back(tmp_path: Path) -> None:
+def test_a_checkpoint_restores_everything(tmp_path: Path) -> None:
     progress = trained()
     progress = (replace(progress[0], seconds=1.25, diverged_at=3), progress[1])
     checkpoint.save(tmp_path, progress)
     loaded = checkpoint.load(tmp_path, RUN)
     assert_same_bits(carried(loaded), carried(progress))
-    assert [(one.seed, one.seconds, one.diverged_at) for one in loaded] == [
+    assert [(seed.seed, seed.seconds, seed.diverged_at) for seed in loaded] == [
         (0, 1.25, 3),
         (5, progress[1].seconds, None),
     ]
 
 
-def test_tensors_that_share_memory_are_saved_apart(tmp_path: Path) -> None:
+def test_tensors_that_share_memory_are_saved_separately(tmp_path: Path) -> None:
     """Extragradient's first memory, say, may be the same zeros twice."""
     run = runs(4)["scheme-past_extragradient-bilinear-1"]
-    (one,) = trained(run, 0)
-    shared = one.state.vectors["x"]
-    state = replace(one.state, vectors={"x": shared, "y": shared})
-    checkpoint.save(tmp_path, [replace(one, state=state)])
+    (progress,) = trained(run, 0)
+    shared = progress.state.vectors["x"]
+    state = replace(progress.state, vectors={"x": shared, "y": shared})
+    checkpoint.save(tmp_path, [replace(progress, state=state)])
     (loaded,) = checkpoint.load(tmp_path, run)
     assert torch.equal(loaded.state.vectors["x"], shared) and torch.equal(loaded.state.vectors["y"], shared)
 
 
-def test_two_are_kept_and_the_newest_is_loaded(tmp_path: Path) -> None:
+def test_two_checkpoints_are_kept_and_the_newest_is_loaded(tmp_path: Path) -> None:
     for tick in train(replace(RUN, record_every=1)):
         checkpoint.save(tmp_path, tick.progress)
     assert [path.name for path in checkpoint.files(tmp_path)] == [
@@ -72,14 +72,14 @@ def save_divided(folder: Path, progress: tuple[Progress, ...], mark: str, count:
     ranks = [Ranks(rank, count, shard=True) for rank in range(count)]
     division = checkpoint.Division(count, divided_names(DIVIDED, ranks[0]), mark)
     for rank in reversed(ranks):
-        own = progress_of_rank(DIVIDED, progress, rank)
+        part = progress_of_rank(DIVIDED, progress, rank)
         if rank.rank:
-            checkpoint.save_part(folder, own, rank.rank, division)
+            checkpoint.save_part(folder, part, rank.rank, division)
         else:
-            checkpoint.save(folder, own, None, division)
+            checkpoint.save(folder, part, None, division)
 
 
-def test_parts_of_ranks_come_back_whole(tmp_path: Path) -> None:
+def test_parts_of_ranks_are_joined(tmp_path: Path) -> None:
     progress = trained(DIVIDED)
     save_divided(tmp_path, progress, "one")
     assert_same_bits(carried(checkpoint.load(tmp_path, DIVIDED)), carried(progress))
@@ -90,7 +90,7 @@ def test_parts_of_ranks_come_back_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "of another checkpoint"])
-def test_a_checkpoint_without_all_its_parts_gives_way_to_the_one_before(tmp_path: Path, damage: str) -> None:
+def test_an_incomplete_checkpoint_is_skipped(tmp_path: Path, damage: str) -> None:
     for step in (2, 3):
         save_divided(tmp_path, trained(DIVIDED, step), f"mark{step}")
     part = tmp_path / "step000000003.rank2of3"
@@ -104,7 +104,7 @@ def test_a_checkpoint_without_all_its_parts_gives_way_to_the_one_before(tmp_path
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.001, 0.3, 0.999])
-def test_a_truncated_newest_gives_way_to_the_one_before(tmp_path: Path, keep: float) -> None:
+def test_a_truncated_checkpoint_is_skipped(tmp_path: Path, keep: float) -> None:
     for step in (2, 3):
         checkpoint.save(tmp_path, trained(step=step))
     newest = checkpoint.files(tmp_path)[-1]
@@ -113,23 +113,23 @@ def test_a_truncated_newest_gives_way_to_the_one_before(tmp_path: Path, keep: fl
     assert checkpoint.load(tmp_path, RUN)[0].step == 2
 
 
-@pytest.mark.parametrize("told", ["", "{", "[]", "null", '{"0": {}, "5": {}}'])
-def test_damaged_words_give_way_too(tmp_path: Path, told: str) -> None:
+@pytest.mark.parametrize("seeds", ["", "{", "[]", "null", '{"0": {}, "5": {}}'])
+def test_a_checkpoint_with_damaged_metadata_is_skipped_or_refused(tmp_path: Path, seeds: str) -> None:
     checkpoint.save(tmp_path, trained(step=2))
-    metadata = {"format": checkpoint.FORMAT, "seeds": told}
+    metadata = {"format": checkpoint.FORMAT, "seeds": seeds}
     save_file({"x": torch.zeros(1)}, tmp_path / "step000000009.safetensors", metadata)
-    if told.startswith("{") and told.endswith("}"):  # readable, and so a stranger's
+    if seeds.startswith("{") and seeds.endswith("}"):  # readable, and so a stranger's
         with pytest.raises(InvalidValue, match="one of the same game"):
             checkpoint.load(tmp_path, RUN)
         return
-    if told == "[]":
+    if seeds == "[]":
         with pytest.raises(InvalidValue, match="one of seeds"):
             checkpoint.load(tmp_path, RUN)
         return
     assert checkpoint.load(tmp_path, RUN)[0].step == 2
 
 
-def test_no_whole_checkpoint_at_all_is_said_with_reasons(tmp_path: Path) -> None:
+def test_the_error_without_a_complete_checkpoint_gives_the_reasons(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="a folder with a complete checkpoint"):
         checkpoint.load(tmp_path, RUN)
     (tmp_path / "step000000001.safetensors").write_bytes(b"nothing of the kind")
@@ -153,7 +153,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path, other: Run, word
     assert refused.value.field == "checkpoint"
 
 
-def test_another_precision_is_another_run(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_precision_is_refused(tmp_path: Path) -> None:
     progress = trained(step=0)
     vectors = {name: vector.double() for name, vector in progress[0].state.vectors.items()}
     checkpoint.save(tmp_path, [replace(progress[0], state=replace(progress[0].state, vectors=vectors)), progress[1]])
@@ -161,7 +161,7 @@ def test_another_precision_is_another_run(tmp_path: Path) -> None:
         checkpoint.load(tmp_path, RUN)
 
 
-def test_somebody_elses_safetensors_are_refused(tmp_path: Path) -> None:
+def test_other_safetensors_files_are_refused(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(3)}, tmp_path / "step000000003.safetensors", {"format": "pt"})
     with pytest.raises(InvalidValue, match=checkpoint.FORMAT):
         checkpoint.load(tmp_path, RUN)
@@ -181,7 +181,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_on_a_full_disk_what_was_saved_stays_whole(small_disk: Path) -> None:
+def test_a_full_disk_does_not_damage_earlier_checkpoints(small_disk: Path) -> None:
     checkpoint.save(small_disk, trained(step=2))
     free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
     (small_disk / "others").write_bytes(bytes(max(free - 4096, 0)))
@@ -194,7 +194,7 @@ def test_on_a_full_disk_what_was_saved_stays_whole(small_disk: Path) -> None:
 
 @pytest.mark.parametrize("at", ["save_file", "_sync"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_whatever_happens_while_saving_what_was_saved_stays_whole(
+def test_a_failed_save_does_not_damage_earlier_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, error: BaseException
 ) -> None:
     checkpoint.save(tmp_path, trained(step=2))
@@ -210,14 +210,14 @@ def test_whatever_happens_while_saving_what_was_saved_stays_whole(
     assert checkpoint.load(tmp_path, RUN)[0].step == 2
 
 
-def test_a_run_goes_on_from_the_checkpoint_before_a_truncated_one_and_ends_the_same(tmp_path: Path) -> None:
+def test_a_run_resumed_after_a_truncated_checkpoint_ends_the_same(tmp_path: Path) -> None:
     run = replace(RUN, steps=6, record_every=1, checkpoint_every=2)
     record(replace(run, steps=4), tmp_path / "one")
     record(run, tmp_path / "whole")
     newest = checkpoint.files(tmp_path / "one" / "checkpoints")[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
     record(run, tmp_path / "one", resume=True)
-    one, whole = (checkpoint.load(tmp_path / name / "checkpoints", run) for name in ("one", "whole"))
-    assert_same_bits(carried(one), carried(whole))
+    cut, whole = (checkpoint.load(tmp_path / name / "checkpoints", run) for name in ("one", "whole"))
+    assert_same_bits(carried(cut), carried(whole))
     steps = [[line["step"] for line in lines(tmp_path / name)] for name in ("one", "whole")]
     assert steps[0] == steps[1]

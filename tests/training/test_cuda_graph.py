@@ -1,4 +1,4 @@
-"""Compiled steps on an NVIDIA GPU as CUDA graphs: what can be held without one."""
+"""Compiled steps on an NVIDIA GPU as CUDA graphs: what can be tested without one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from detente.training.step import Steps, draw
 
 @pytest.fixture(autouse=True)
 def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take what is traced as compiled, and the processor for a GPU."""
+    """Use the traced graph as the compiled one, and the CPU as a GPU."""
     monkeypatch.setattr("torch._inductor.compile", lambda traced, example: traced)
     monkeypatch.setattr(graph, "_device", lambda tensors: "cuda")
 
@@ -49,25 +49,25 @@ recordings: list[Replay] = []
 def test_compiled_steps_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     recordings.clear()
     monkeypatch.setattr(graph, "Recording", Replay)
-    steps, found = two_steps(compiled=True)
-    assert [one.replays for one in recordings] == [2]
+    steps, actual = two_steps(compiled=True)
+    assert [recording.replays for recording in recordings] == [2]
     assert "compiled, 1 step a graph, as a CUDA graph" in Execution(steps, 1, 1, True).description
-    torch.testing.assert_close(found, two_steps(compiled=False)[1], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(actual, two_steps(compiled=False)[1], rtol=1e-12, atol=1e-12)
 
 
-def test_what_cannot_be_recorded_is_launched_kernel_by_kernel_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_that_cannot_be_recorded_fall_back_and_give_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     def refusing(function: object, example: object) -> None:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     monkeypatch.setattr(graph, "Recording", refusing)
-    steps, found = two_steps(compiled=True)
+    steps, actual = two_steps(compiled=True)
     words = Execution(steps, 1, 1, True).description
     assert "no CUDA graph: operation not permitted when stream is capturing," in words and "\n" not in words
     assert steps.compiled and not steps.fallback_reason
-    torch.testing.assert_close(found, two_steps(compiled=False)[1], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(actual, two_steps(compiled=False)[1], rtol=1e-12, atol=1e-12)
 
 
-def test_copies_go_by_dtype_and_keep_the_order() -> None:
+def test_copies_are_grouped_by_dtype_and_keep_the_order() -> None:
     sources = [torch.tensor([1.5]), torch.tensor(2), torch.tensor([3.5, 4.5]), torch.tensor([True])]
     targets = [torch.zeros_like(tensor) for tensor in sources]
     groups = cuda_graph._by_dtype(sources)
@@ -78,7 +78,7 @@ def test_copies_go_by_dtype_and_keep_the_order() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_recording_is_its_function() -> None:
+def test_a_recording_equals_its_function() -> None:
     def function(x: Tensor, n: Tensor) -> list[Tensor]:
         return [x * 2 + n, n + 1, x]
 

@@ -22,7 +22,7 @@ from tests.training.small_runs import lines
 SMALL: dict[str, Any] = {"steps": 4, "seeds": (0,), "record_every": 1, "compile": "off"}
 
 
-def stopping(ticks: Iterator[Tick], *given: Any) -> Iterator[Tick]:
+def stopping(ticks: Iterator[Tick], *arguments: Any) -> Iterator[Tick]:
     for tick in ticks:
         if tick.step == 2:
             raise KeyboardInterrupt
@@ -34,7 +34,7 @@ def test_an_interrupted_comparison_is_continued_by_the_same_call(
 ) -> None:
     chosen = {"plain": methods.simultaneous("sgd", 0.1)}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(record, "train", lambda *given, **options: stopping(loop.train(*given, **options)))
+        patch.setattr(record, "train", lambda *arguments, **options: stopping(loop.train(*arguments, **options)))
         detente.compare(Bilinear(), chosen, tmp_path / "mine", **SMALL)
     assert capsys.readouterr() == ("", ""), "compare prints nothing"
     assert [line["step"] for line in lines(tmp_path / "mine" / "plain")] == [0, 1]
@@ -60,7 +60,7 @@ def test_an_interrupted_training_at_the_command_line_is_resumed_there(
     assert cli.main(["resume", str(tmp_path / "one")]) == 0
 
 
-def test_what_was_made_in_python_is_known() -> None:
+def test_runs_built_in_python_are_recognised() -> None:
     assert built_in_python(description(Run(Bilinear(), methods.simultaneous())))
     assert built_in_python({"game": repr(Bilinear())})
     for words in ("ring", "mine.games.Own", {"class_path": "detente.games.presets.points.ring"}):

@@ -44,8 +44,8 @@ from tests.training.small_runs import discriminator, generator, ring
 MAY_MIX = ("copy_", "_to_copy", "index", "index_put")  # with indices on the processor
 
 
-class Watch(TorchDispatchMode):
-    """Writes down the operations that mix tensors of the processor with others; single numbers may be anywhere."""
+class DeviceWatch(TorchDispatchMode):
+    """Records the operations that mix CPU tensors with others; scalars may be on any device."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,8 +60,8 @@ class Watch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-class Partly(nn.Module):
-    """A generator with a layer that is not trained, which so is in no vector."""
+class PartlyFrozen(nn.Module):
+    """A generator with a layer that is not trained and therefore in no vector."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ def judge() -> nn.Module:
 GAMES: dict[str, Callable[[], Game]] = {
     "ring": ring,
     "penalty": lambda: ring(batch_norm=False, penalty=True),
-    "frozen": lambda: Adversarial(Partly, discriminator, Ring(), latent=3, batch=4),
+    "frozen": lambda: Adversarial(PartlyFrozen, discriminator, Ring(), latent=3, batch=4),
     "stored": lambda: Adversarial(generator, discriminator, FixedMixture(Ring(), 12), 3, batch=4, fixed_latents=True),
     "zero-sum": lambda: Adversarial(generator, discriminator, Ring(), 3, "wasserstein", batch=4),
     "spectral norm": lambda: Adversarial(generator, lambda: spectral_norm(discriminator()), Ring(), 3, batch=4),
@@ -111,15 +111,15 @@ GAMES: dict[str, Callable[[], Game]] = {
 
 @pytest.fixture(autouse=True)
 def as_if_traced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything by torch's own operations: one kernel for all of Adam, or a look at a value, `meta` has not."""
+    """Use torch's own operations: `meta` has neither the fused kernel of Adam nor values to read."""
     for name, module in list(sys.modules.items()):
         if name.startswith("detente.") and "is_eager" in vars(module):
             monkeypatch.setattr(module, "is_eager", lambda *tensors: False)
 
 
 def watched(act: Callable[[], object]) -> list[str]:
-    """Return the mixed operations of an action, as far as it comes without the numbers that `meta` has not."""
-    with Watch() as watch:
+    """Return the mixed operations of an action, up to the first operation that needs values, which `meta` has not."""
+    with DeviceWatch() as watch:
         try:
             act()
         except (RuntimeError, NotImplementedError) as error:
@@ -145,7 +145,7 @@ def find_refusals() -> Refusals:
     return refusals(PAIRS, GAMES, METHODS)
 
 
-def test_methods_refuse_the_games_that_they_do_not_fit_and_no_other() -> None:
+def test_methods_refuse_exactly_the_expected_games() -> None:
     """The expected refusals are in refusals.yaml, which `python -m tests.refusals` writes."""
     assert find_refusals() == expected(__name__)
 
@@ -161,35 +161,37 @@ def test_a_step_stays_on_its_device(game: str, method: str) -> None:
 
 
 @pytest.mark.parametrize("game", GAMES)
-def test_looking_stays_on_its_device(game: str) -> None:
+def test_measuring_stays_on_its_device(game: str) -> None:
     played, generator = game_of(game), torch.Generator().manual_seed(0)
     state = state_to_device(methods.simultaneous().initial(played, generator), "meta")
     for metric in applicable(played).values():
         assert watched(lambda metric=metric: metric(EvaluationContext(played, state, generator, 8))) == []
 
 
-def test_the_watch_sees_what_is_mixed() -> None:
-    """And what may be: single numbers, copies, indices."""
+def test_mixed_devices_are_detected() -> None:
+    """Scalars, copies and indices may be mixed."""
     here, there = torch.ones(3, 3), torch.ones(3, 3, device="meta")
-    for wrong in (lambda: here @ there, lambda: here + there, lambda: torch.cat([here, there])):
-        assert len(watched(wrong)) == 1
-    for right in (lambda: there + torch.tensor(1.0), lambda: here.to("meta"), lambda: there[torch.tensor([0, 2])]):
-        assert watched(right) == []
+    for mixed in (lambda: here @ there, lambda: here + there, lambda: torch.cat([here, there])):
+        assert len(watched(mixed)) == 1
+    for allowed in (lambda: there + torch.tensor(1.0), lambda: here.to("meta"), lambda: there[torch.tensor([0, 2])]):
+        assert watched(allowed) == []
 
 
-def test_a_stepper_trains_where_it_is_told_to() -> None:
+def test_a_stepper_trains_on_the_requested_device() -> None:
     stepper = detente.Stepper(ring(), methods.alternating(), device="meta")
     assert {tensor.device.type for tensor in stepper.state.flat().values()} == {"meta"}
     drawn = stepper._complete(torch.zeros(8, 2))
     assert {tensor.device.type for tensor in drawn.batches[0].values()} == {"meta"}
 
 
-class Elsewhere(Adversarial):
+class GameOnDevice(Adversarial):
     """A GAN whose modules are already on another device, as after `module.cuda()`."""
 
     def initial(self, generator: torch.Generator) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
         vectors, buffers = super().initial(generator)
-        there = {player: {name: buffer.to("meta") for name, buffer in own.items()} for player, own in buffers.items()}
+        there = {
+            player: {name: buffer.to("meta") for name, buffer in tensors.items()} for player, tensors in buffers.items()
+        }
         return {name: vector.to("meta") for name, vector in vectors.items()}, there
 
 
@@ -202,13 +204,13 @@ class Elsewhere(Adversarial):
     ],
     ids=["coupling_between_samples", "through_layers", "settings"],
 )
-def test_a_game_is_tried_where_its_modules_are(look: Callable[[Game], object]) -> None:
+def test_a_game_is_checked_on_the_device_of_its_modules(look: Callable[[Game], object]) -> None:
     game = Adversarial(generator, discriminator, Ring(), latent=3, batch=4)
-    game.__class__ = Elsewhere  # its own checks run the modules, which `meta` cannot
+    game.__class__ = GameOnDevice  # its own checks run the modules, which `meta` cannot
     assert watched(lambda: look(game)) == []
 
 
-def test_random_numbers_of_layers_leave_other_devices_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seeding_a_cpu_computation_does_not_seed_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
     monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
     with seeded(5, torch.device("cpu")):

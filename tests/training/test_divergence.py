@@ -66,8 +66,8 @@ def game(data: Any, after: int = 10**6, log_until: int = 10**6, kink_at: int = 1
     return Networks({"model": lambda: Model(after), "judge": lambda: nn.Linear(4, 1)}, losses, data, batch=4)
 
 
-def causes(made: Networks, **options: Any) -> list[tuple[int | None, str]]:
-    run = Run(made, methods.alternating(), steps=20, record_every=4, **options)
+def causes(game: Networks, **options: Any) -> list[tuple[int | None, str]]:
+    run = Run(game, methods.alternating(), steps=20, record_every=4, **options)
     ticks: list[Tick] = list(train(run))
     return [(entry.diverged_at, entry.cause) for entry in ticks[-1].progress]
 
@@ -84,14 +84,14 @@ def test_the_first_term_that_is_not_finite_is_named_and_its_layer(data: Any) -> 
     assert causes(game(data)) == [(None, "")]
 
 
-def test_each_seed_has_its_cause_and_a_batch_may_be_it() -> None:
+def test_each_seed_has_its_own_cause_which_may_be_a_batch() -> None:
     assert causes(game((X,), after=13), seeds=(0, 1)) == 2 * [(7, "model.near is nan; first in layer model.decoder.1")]
     rows = X.clone()
     rows[3] = torch.nan
     assert [cause for _, cause in causes(game((rows,)))] == ["judge is nan; the batch's 0 is not finite"]
 
 
-def test_an_iterator_is_not_repeated() -> None:
+def test_a_step_on_a_batch_of_an_iterator_is_not_repeated() -> None:
     def batches() -> Iterator[tuple[Tensor]]:
         while True:
             yield (X,)
@@ -125,7 +125,7 @@ def lines(directory: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", ["tensors", "stateful"])
-def test_a_resumed_run_of_networks_is_the_uninterrupted_one(kind: str, tmp_path: Path) -> None:
+def test_a_resumed_run_of_networks_equals_an_uninterrupted_one(kind: str, tmp_path: Path) -> None:
     data = {"tensors": (X,), "stateful": Stateful()}[kind]
 
     def run(steps: int) -> Run:
@@ -137,7 +137,7 @@ def test_a_resumed_run_of_networks_is_the_uninterrupted_one(kind: str, tmp_path:
     assert list(lines(tmp_path / "whole")[-1]["terms"]) == ["model.near", "model.log", "model.root", "model.fool"]
 
 
-def test_one_line_says_that_the_order_of_a_loader_is_not_restored(tmp_path: Path) -> None:
+def test_a_warning_says_that_the_order_of_a_loader_is_not_restored(tmp_path: Path) -> None:
     run = Run(game(LOADER), methods.alternating(), steps=4, record_every=2)
     list(train_into(run, tmp_path / "run", {}))
     with pytest.warns(UserWarning, match="order of the data is not restored") as caught:
@@ -154,12 +154,12 @@ def test_the_cause_is_in_the_status_and_survives_resuming(tmp_path: Path) -> Non
     assert status["diverged_at"] == 7 and status["cause"] == "model.near is nan; first in layer model.decoder.1"
 
 
-def test_terms_may_begin_within_an_interval() -> None:
+def test_loss_terms_may_start_within_an_interval() -> None:
     def losses(net: Any, batch: Any, t: Tensor) -> dict[str, Any]:
         y = net.model(batch[0])
         late = {"late": 3 + 0 * y.mean()} if t >= 2 else {}
         return {"model": {"near": (y - batch[0]).square().mean(), **late}}
 
-    made = Networks({"model": nn.Linear(4, 4)}, losses, (X,), batch=4)
-    ticks = list(train(Run(made, methods.simultaneous(), steps=4, record_every=4)))
+    game = Networks({"model": nn.Linear(4, 4)}, losses, (X,), batch=4)
+    ticks = list(train(Run(game, methods.simultaneous(), steps=4, record_every=4)))
     assert float(ticks[-1].infos[0].terms["model"]["late"]) == 3

@@ -1,4 +1,4 @@
-"""Batches from a set on disk are drawn ahead for a graphics processor, which nobody can tell but by the time."""
+"""Batches from a set on disk are prefetched for a GPU, without any change of the results."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from tests.training.test_loop import PLAIN
 
 @pytest.fixture(autouse=True)
 def as_for_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs here train on the processor, but draw as if they did not."""
-    asked = drawing.prefetch_pays
+    """Let runs on the CPU prefetch batches as runs on a GPU do."""
+    original = drawing.prefetch_pays
 
-    class Elsewhere:
+    class RunOnGPU:
         def __init__(self, run: Run) -> None:
             self.game, self.device = run.game, "cuda"
 
-    monkeypatch.setattr(drawing, "prefetch_pays", lambda run: asked(Elsewhere(run)))  # type: ignore[arg-type]
+    monkeypatch.setattr(drawing, "prefetch_pays", lambda run: original(RunOnGPU(run)))  # type: ignore[arg-type]
 
 
 class Watched(Adversarial):
-    """Tells in which threads its batches are drawn, and can fail in one."""
+    """Records the threads in which its batches are drawn, and can fail in one."""
 
     def __init__(self, data: Arrays, fails_at: int = 10**9, **settings: object) -> None:
         super().__init__(generator, discriminator, data, latent=3, batch=4, **settings)  # type: ignore[arg-type]
@@ -65,9 +65,7 @@ def threads(run: Run) -> set[str]:
     return {name.partition("_")[0] for name in run.game.threads}
 
 
-def test_on_a_processor_there_is_nothing_to_gain(
-    points: tuple[Arrays, Arrays], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batches_are_not_prefetched_on_a_cpu(points: tuple[Arrays, Arrays], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     disk = run(points[0])
     assert not drawing.prefetch_pays(disk)
@@ -75,22 +73,22 @@ def test_on_a_processor_there_is_nothing_to_gain(
     assert threads(disk) == {"MainThread"}
 
 
-def test_a_set_on_disk_is_drawn_ahead_and_trains_the_same(points: tuple[Arrays, Arrays]) -> None:
+def test_prefetching_a_set_on_disk_does_not_change_the_training(points: tuple[Arrays, Arrays]) -> None:
     disk, memory = map(run, points)
     assert drawing.prefetch_pays(disk) and not drawing.prefetch_pays(memory)
-    ends = [list(train(one))[-1].progress for one in (disk, memory)]
-    assert_same_bits(*map(carried, ends))
+    final = [list(train(variant))[-1].progress for variant in (disk, memory)]
+    assert_same_bits(*map(carried, final))
     assert "detente-drawing" in threads(disk) and threads(memory) == {"MainThread"}
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3])
-def test_every_tick_tells_the_generator_before_what_was_drawn_ahead(points: tuple[Arrays, Arrays], cut: int) -> None:
+def test_ticks_hold_the_generator_state_before_prefetched_batches(points: tuple[Arrays, Arrays], cut: int) -> None:
     disk = run(points[0])
     ticks = list(train(disk))
     assert_same_bits(last(disk, ticks[cut].progress), carried(ticks[-1].progress))
 
 
-def test_taken_up_again_from_its_directory(points: tuple[Arrays, Arrays], tmp_path: Path) -> None:
+def test_a_run_with_prefetching_is_resumed_exactly(points: tuple[Arrays, Arrays], tmp_path: Path) -> None:
     disk = run(points[0])
     record(disk, tmp_path / "whole")
     record(replace(disk, steps=10), tmp_path / "half")
@@ -98,9 +96,7 @@ def test_taken_up_again_from_its_directory(points: tuple[Arrays, Arrays], tmp_pa
     assert_same_bits(saved(tmp_path / "half"), saved(tmp_path / "whole"))
 
 
-def test_chunks_of_several_steps_are_drawn_ahead_too(
-    points: tuple[Arrays, Arrays], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_chunks_of_several_steps_are_prefetched(points: tuple[Arrays, Arrays], monkeypatch: pytest.MonkeyPatch) -> None:
     from detente.training import execution
 
     monkeypatch.setattr(execution, "WORTH_A_CHUNK", 8)
@@ -110,18 +106,18 @@ def test_chunks_of_several_steps_are_drawn_ahead_too(
     assert_same_bits(last(disk), last(memory))
 
 
-def test_fields_that_look_at_the_whole_set_draw_in_turn(points: tuple[Arrays, Arrays]) -> None:
-    """They may decide by chance, from the same generator, before a step's batch is drawn."""
+def test_fields_that_use_the_whole_set_are_not_prefetched(points: tuple[Arrays, Arrays]) -> None:
+    """They may draw from the same generator before a step's batch is drawn."""
     method = methods.svre(learning_rate=0.01)
-    ends = []
+    final = []
     for data in points:
         game = Watched(data, fixed_latents=True)
-        ends.append(last(Run(game, method, 20, (0,), **EVERY, compile="off")))
+        final.append(last(Run(game, method, 20, (0,), **EVERY, compile="off")))
         assert set(game.threads) == {"MainThread"}
-    assert_same_bits(*ends)
+    assert_same_bits(*final)
 
 
-def test_a_disk_that_fails_is_heard_of_and_no_thread_stays(points: tuple[Arrays, Arrays]) -> None:
+def test_a_failing_disk_raises_and_leaves_no_thread(points: tuple[Arrays, Arrays]) -> None:
     before = threading.active_count()
     game = Watched(points[0])
     game.threads, game.fails_at = [], 6

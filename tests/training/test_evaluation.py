@@ -51,7 +51,7 @@ def test_scores_are_added_to_the_line_of_their_seed_and_step(directory: Path) ->
     assert described["log_likelihood"]["stamp"] == {"real": 40, "samples": 40}
 
 
-def test_it_measures_what_the_training_would_have_measured(directory: Path) -> None:
+def test_scores_equal_those_measured_during_training(directory: Path) -> None:
     more = replace(SMALL, metrics=("log_likelihood", MeanRadius()))
     record(more, directory.parent / "more")
     expected = lines(directory.parent / "more")[-1]["metrics"]
@@ -62,7 +62,7 @@ def test_it_measures_what_the_training_would_have_measured(directory: Path) -> N
     assert lines(directory) == before
 
 
-def test_a_run_resumes_as_without_an_evaluation(directory: Path) -> None:
+def test_an_evaluation_does_not_affect_a_resumed_run(directory: Path) -> None:
     other = directory.parent / "other"
     record(SMALL, other)
     for step in (None, 10):
@@ -71,14 +71,14 @@ def test_a_run_resumes_as_without_an_evaluation(directory: Path) -> None:
         record(replace(SMALL, steps=30), path, resume=True)
     assert_same_bits(saved(directory), saved(other))
     added = {"log_likelihood", "modes_covered samples=60"}
-    for mine, plain in zip(without_costs(directory), without_costs(other), strict=True):
-        kept = {name: value for name, value in mine.get("metrics", {}).items() if name not in added}
-        assert {**mine, "metrics": kept} == {"metrics": {}, **plain}
+    for evaluated, plain in zip(without_costs(directory), without_costs(other), strict=True):
+        metrics = {name: value for name, value in evaluated.get("metrics", {}).items() if name not in added}
+        assert {**evaluated, "metrics": metrics} == {"metrics": {}, **plain}
     run = read_run(directory, "run")
     assert {metric.title for metric in run.metrics.values()} >= {"Log-likelihood of real points", "Modes covered"}
 
 
-def test_other_counts_are_other_metrics_in_the_record_and_the_report(directory: Path) -> None:
+def test_other_sample_counts_are_separate_metrics_in_the_record_and_the_report(directory: Path) -> None:
     detente.evaluate(SMALL, directory, ["modes_covered"], samples=500)
     plain = directory.parent / "plain"
     record(SMALL, plain)
@@ -88,7 +88,7 @@ def test_other_counts_are_other_metrics_in_the_record_and_the_report(directory: 
     assert lines(directory)[-1]["metrics"].keys() >= {"modes_covered", "modes_covered samples=500"}
 
 
-def test_an_earlier_checkpoint(directory: Path) -> None:
+def test_an_earlier_checkpoint_can_be_evaluated(directory: Path) -> None:
     evaluation = detente.evaluate(SMALL, directory, [MeanRadius()], step=10)
     measured = {line["step"] for line in lines(directory) if "mean_radius" in line.get("metrics", {})}
     assert evaluation.step == 10 and measured == {10}
@@ -96,12 +96,12 @@ def test_an_earlier_checkpoint(directory: Path) -> None:
     assert row.earlier == {0: 10}
 
 
-def test_a_step_without_a_line_gets_one(directory: Path) -> None:
-    kept = [json.dumps(line) for line in lines(directory) if line["step"] != 20]
-    (directory / "metrics.jsonl").write_text("".join(line + "\n" for line in kept) + '{"cut off', encoding="utf-8")
+def test_a_missing_line_of_the_record_is_added(directory: Path) -> None:
+    remaining = [json.dumps(line) for line in lines(directory) if line["step"] != 20]
+    (directory / "metrics.jsonl").write_text("".join(line + "\n" for line in remaining) + '{"cut off', encoding="utf-8")
     detente.evaluate(SMALL, directory, [MeanRadius()])
     text = (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [line for line in text if "cut off" not in line][:-2] == kept and '{"cut off' in text
+    assert [line for line in text if "cut off" not in line][:-2] == remaining and '{"cut off' in text
     new = [line for line in map(json.loads, [t for t in text if "cut off" not in t]) if line["step"] == 20]
     assert [line["seed"] for line in new] == [0, 3]
     assert all(line["gradient_evaluations"] == 40 and line["seconds"] > 0 for line in new)
@@ -134,13 +134,13 @@ def test_seeds_that_diverged_are_left_out(tmp_path: Path) -> None:
         ({"step": 7}, "step: got 7; allowed: a step with a checkpoint in"),
     ],
 )
-def test_mistakes_are_named_in_one_line(arguments: dict[str, Any], message: str, directory: Path) -> None:
+def test_invalid_arguments_give_one_line_errors(arguments: dict[str, Any], message: str, directory: Path) -> None:
     with pytest.raises(InvalidValue) as caught:
         detente.evaluate(SMALL, directory, **arguments)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_running_training_is_not_disturbed(directory: Path) -> None:
+def test_a_running_training_is_not_affected(directory: Path) -> None:
     before = (directory / "metrics.jsonl").read_bytes(), (directory / "metrics.json").read_bytes()
     with DirectoryLock(directory), pytest.raises(InvalidValue, match="no other process writes into"):
         detente.evaluate(SMALL, directory, [MeanRadius()])

@@ -1,4 +1,4 @@
-"""Exported modules come back equal, in both formats; what cannot be exported or loaded is named."""
+"""Exported modules are loaded unchanged, in both formats; errors name what cannot be exported."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ LATENTS = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
 
 
 def stepper(game: Any = None, steps: int = 3) -> Stepper:
-    made = Stepper(game or ring(), methods.alternating())
+    result = Stepper(game or ring(), methods.alternating())
     for _ in range(steps):
-        made.step()
-    return made
+        result.step()
+    return result
 
 
 def mlps() -> Adversarial:
@@ -51,20 +51,20 @@ def config(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "config.json").read_text(encoding="utf-8"))
 
 
-def assert_same_outputs(ours: nn.Module, theirs: nn.Module, *inputs: Tensor) -> None:
+def assert_same_outputs(actual: nn.Module, expected: nn.Module, *inputs: Tensor) -> None:
     with torch.no_grad():
-        assert torch.equal(ours(*inputs), theirs(*inputs))
+        assert torch.equal(actual(*inputs), expected(*inputs))
 
 
-def test_modules_come_back_equal(tmp_path: Path) -> None:
+def test_loaded_modules_equal_the_exported_ones(tmp_path: Path) -> None:
     trained = stepper(mlps())
     folder = detente.export(trained, tmp_path / "one", run="mine")
     loaded = detente.load_exported(folder)
-    made, judge = trained.modules()
+    generator, judge = trained.modules()
     assert loaded.keys() == {"generator", "discriminator"}
     assert type(loaded["generator"]) is MLP and not loaded["generator"].training
-    assert_same_outputs(made, loaded["generator"], LATENTS)
-    assert_same_outputs(judge, loaded["discriminator"], made(LATENTS))
+    assert_same_outputs(generator, loaded["generator"], LATENTS)
+    assert_same_outputs(judge, loaded["discriminator"], generator(LATENTS))
 
 
 def test_the_configuration_says_what_was_exported(tmp_path: Path) -> None:
@@ -96,23 +96,23 @@ def test_a_module_of_unknown_arguments_is_loaded_into_one_that_is_passed(tmp_pat
 
 def test_arguments_are_written_only_if_they_rebuild_the_module(tmp_path: Path) -> None:
     module = MLP(3, 2, 4, 1)
-    right = {"inputs": 3, "outputs": 2, "width": 4, "depth": 1}
+    correct = {"inputs": 3, "outputs": 2, "width": 4, "depth": 1}
     for number, (arguments, known) in enumerate(
         [
-            (right, True),
-            ({**right, "width": 5}, False),
-            ({**right, "activation": "tanh"}, False),
-            ({**right, "colour": 1}, False),
-            ({**right, "inputs": torch.ones(1)}, False),
+            (correct, True),
+            ({**correct, "width": 5}, False),
+            ({**correct, "activation": "tanh"}, False),
+            ({**correct, "colour": 1}, False),
+            ({**correct, "inputs": torch.ones(1)}, False),
         ]
     ):
         folder = export({"made": module}, tmp_path / str(number), arguments={"made": arguments})
-        assert config(folder)["players"]["made"]["arguments"] == (right if known else None)
+        assert config(folder)["players"]["made"]["arguments"] == (correct if known else None)
     assert_same_outputs(load_exported(tmp_path / "0")["made"], module, LATENTS)
     torch.manual_seed(5)
     before = torch.rand(1)
     torch.manual_seed(5)
-    export(module, tmp_path / "alone", arguments={"module": right})
+    export(module, tmp_path / "alone", arguments={"module": correct})
     assert torch.equal(before, torch.rand(1)), "rebuilding draws nothing from the user's generator"
 
 
@@ -155,14 +155,14 @@ def test_a_program_of_torch_export_runs_without_the_class(tmp_path: Path) -> Non
     torch.save(inputs, tmp_path / "inputs.pt")
     words = [str(folder / "generator.pt2"), str(tmp_path / "inputs.pt"), str(tmp_path / "outputs.pt")]
     subprocess.run([sys.executable, "-c", PROGRAM, *words], check=True, cwd=tmp_path, timeout=120)
-    outputs, made = torch.load(tmp_path / "outputs.pt"), trained.modules()[0]
+    outputs, generator = torch.load(tmp_path / "outputs.pt"), trained.modules()[0]
     loaded = load_exported(folder)["generator"]
-    for each, output in zip(inputs, outputs, strict=True):
-        assert_same_outputs(loaded, made, *each)
-        torch.testing.assert_close(output, made(*each), rtol=1e-6, atol=1e-6)
+    for arguments, output in zip(inputs, outputs, strict=True):
+        assert_same_outputs(loaded, generator, *arguments)
+        torch.testing.assert_close(output, generator(*arguments), rtol=1e-6, atol=1e-6)
 
 
-def test_any_networks(tmp_path: Path) -> None:
+def test_modules_of_a_game_of_networks_are_exported(tmp_path: Path) -> None:
     def losses(net: Any, batch: Any) -> dict[str, Any]:
         fake = net.coder(batch["real"])
         return {"coder": {"l2": (fake - batch["real"]).square().mean()}, "judge": net.judge(fake).square().mean()}
@@ -181,7 +181,7 @@ class Branching(nn.Linear):
         return super().forward(input if input.sum() > 0 else 2 * input)
 
 
-def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
+def test_the_error_names_what_cannot_be_exported(tmp_path: Path) -> None:
     trained = stepper(Adversarial(Branching(3, 2), nn.Linear(2, 1), Ring(), latent=3, batch=8))
     with pytest.raises(InvalidValue, match="generator"):
         export(trained, tmp_path / "one", "torch_export")
@@ -198,7 +198,7 @@ def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "one").exists(), "nothing is written before all is known to fit"
 
 
-def test_a_folder_is_replaced_only_if_it_holds_an_export(tmp_path: Path) -> None:
+def test_a_folder_is_replaced_only_if_it_contains_an_export(tmp_path: Path) -> None:
     first, second = nn.Linear(1, 1), nn.Linear(1, 1)
     folder = export({"a": first, "b": first}, tmp_path / "one")
     with pytest.raises(InvalidValue, match="overwrite"):
@@ -213,7 +213,7 @@ def test_a_folder_is_replaced_only_if_it_holds_an_export(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", [None, "no json", "{}", '{"format": "other"}', "[]"])
-def test_what_is_no_export_is_refused(tmp_path: Path, content: str | None) -> None:
+def test_other_folders_are_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "config.json").write_text(content, encoding="utf-8")
     with pytest.raises(InvalidValue, match="folder"):

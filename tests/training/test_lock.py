@@ -31,7 +31,7 @@ def holding(directory: Path) -> subprocess.Popen:
     return process
 
 
-def test_a_second_holder_is_told_who_the_first_is(tmp_path: Path) -> None:
+def test_the_error_for_a_second_holder_names_the_first(tmp_path: Path) -> None:
     process = holding(tmp_path)
     try:
         with pytest.raises(errors.InvalidValue, match=rf"Process {process.pid} on \S+ has been writing into it since"):
@@ -53,14 +53,14 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     assert not (tmp_path / "lock").exists()
 
 
-def test_two_holders_in_one_process_are_refused_too(tmp_path: Path) -> None:
+def test_a_second_holder_in_one_process_is_refused(tmp_path: Path) -> None:
     with DirectoryLock(tmp_path):
         with pytest.raises(errors.InvalidValue, match=f"Process {os.getpid()}"):
             DirectoryLock(tmp_path)
     DirectoryLock(tmp_path).release()
 
 
-def test_a_lock_of_another_machine_is_respected(tmp_path: Path) -> None:
+def test_a_lock_of_another_machine_is_not_taken(tmp_path: Path) -> None:
     other = {"pid": 4, "host": "elsewhere", "boot": "another kernel", "since": "2026-01-01 00:00:00"}
     (tmp_path / "lock").write_text(json.dumps(other), encoding="utf-8")
     with pytest.raises(errors.InvalidValue, match="Process 4 on elsewhere .* delete .*lock"):
@@ -68,14 +68,14 @@ def test_a_lock_of_another_machine_is_respected(tmp_path: Path) -> None:
     assert holder_of(tmp_path) == other
 
 
-def test_a_lock_from_before_this_machine_was_started_again_is_free(tmp_path: Path) -> None:
+def test_a_lock_from_before_a_reboot_is_free(tmp_path: Path) -> None:
     with DirectoryLock(tmp_path):
-        ours = json.loads((tmp_path / "lock").read_text(encoding="utf-8"))
-    (tmp_path / "lock").write_text(json.dumps({**ours, "boot": "the start before this"}), encoding="utf-8")
+        content = json.loads((tmp_path / "lock").read_text(encoding="utf-8"))
+    (tmp_path / "lock").write_text(json.dumps({**content, "boot": "the start before this"}), encoding="utf-8")
     DirectoryLock(tmp_path).release()
 
 
 @pytest.mark.parametrize("content", ["", "not json", "[]"])
-def test_a_lock_that_says_nothing_is_free(tmp_path: Path, content: str) -> None:
+def test_an_empty_or_damaged_lock_is_free(tmp_path: Path, content: str) -> None:
     (tmp_path / "lock").write_text(content, encoding="utf-8")
     DirectoryLock(tmp_path).release()

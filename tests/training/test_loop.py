@@ -1,4 +1,4 @@
-"""The loop's ticks: when they come, what they hold, seeds that diverge, and that nobody is disturbed by looking."""
+"""The loop's ticks: when they come, what they hold, seeds that diverge, and that measuring changes nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ class Fragile(Game):
 
     def __init__(self, edge: float) -> None:
         self.edge = edge
-        self.seen: list[int] = []
 
     @property
     def players(self) -> tuple[str, ...]:
@@ -55,10 +54,10 @@ class Fragile(Game):
 
 
 def by_hand(run: Run, seed: int) -> int | None:
-    """Return the first step with a loss or gradient norm that is no number, stepping one by one."""
-    one = initial_progress(run, seed)
-    generator, state = torch.Generator(), one.state
-    generator.set_state(one.random)
+    """Return the first step with a non-finite loss or gradient norm, by single steps."""
+    progress = initial_progress(run, seed)
+    generator, state = torch.Generator(), progress.state
+    generator.set_state(progress.random)
     for step in range(1, run.steps + 1):
         drawn = draw(run.game, run.method, state, generator)
         state, info = run.method.step(run.game, state, drawn.batches, drawn.noise)
@@ -81,17 +80,17 @@ def ticks(**settings: Any) -> list[Tick]:
         ({"steps": 4, "record_every": 1, "measure_every": 3}, [0, 1, 2, 3, 4], [0, 3, 4]),
     ],
 )
-def test_ticks_come_when_they_are_due(settings: dict[str, int], steps: list[int], measured: list[int]) -> None:
-    found = ticks(**settings)
-    assert [tick.step for tick in found] == steps
-    assert [tick.step for tick in found if tick.metrics] == measured
-    assert [tick.progress[0].step for tick in found] == steps
+def test_ticks_come_at_the_requested_steps(settings: dict[str, int], steps: list[int], measured: list[int]) -> None:
+    received = ticks(**settings)
+    assert [tick.step for tick in received] == steps
+    assert [tick.step for tick in received if tick.metrics] == measured
+    assert [tick.progress[0].step for tick in received] == steps
 
 
-def test_a_tick_tells_the_mean_of_its_steps() -> None:
-    every, third = (ticks(steps=6, record_every=every, measure_every=6) for every in (1, 3))
+def test_a_tick_holds_the_mean_of_its_steps() -> None:
+    single, third = (ticks(steps=6, record_every=single, measure_every=6) for single in (1, 3))
     for index in (1, 2):
-        of_three = [every[step].infos[0] for step in range(3 * index - 2, 3 * index + 1)]
+        of_three = [single[step].infos[0] for step in range(3 * index - 2, 3 * index + 1)]
         for player in ("x", "y"):
             torch.testing.assert_close(
                 third[index].infos[0].losses[player], sum(info.losses[player] for info in of_three) / 3
@@ -103,12 +102,12 @@ def test_a_tick_tells_the_mean_of_its_steps() -> None:
 
 def test_seeds_differ_and_are_repeated_exactly() -> None:
     run = Run(ring(), PLAIN, steps=3, seeds=(0, 1), compile="off")
-    ends = last(run)
-    assert_same_bits(ends, last(run))
-    assert not torch.equal(ends["0/vectors/generator"], ends["1/vectors/generator"])
+    final = last(run)
+    assert_same_bits(final, last(run))
+    assert not torch.equal(final["0/vectors/generator"], final["1/vectors/generator"])
 
 
-def test_the_global_random_state_and_thread_count_are_left_alone() -> None:
+def test_the_global_random_state_and_thread_count_do_not_change() -> None:
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     run = Run(ring(dropout=True), methods.alternating(), steps=2, compile="off", threads=threads + 1)
     for _ in train(run):
@@ -118,7 +117,7 @@ def test_the_global_random_state_and_thread_count_are_left_alone() -> None:
 
 @pytest.mark.parametrize("record_every", [1, 4, 40])
 @pytest.mark.parametrize("seeds", [(0, 1, 2, 3), (0, 2)])
-def test_a_diverging_seed_is_told_with_its_exact_step_and_the_others_go_on(
+def test_a_diverging_seed_is_reported_with_its_step_and_the_others_continue(
     seeds: tuple[int, ...], record_every: int
 ) -> None:
     game = Fragile(edge=0.6)
@@ -128,55 +127,55 @@ def test_a_diverging_seed_is_told_with_its_exact_step_and_the_others_go_on(
     assert lost and lost != set(seeds), "the game should lose some seeds and keep others"
     assert all(2 < expected[seed] < 40 for seed in lost)  # type: ignore[operator]
 
-    found = list(train(run))
-    assert {one.seed: one.diverged_at for one in found[-1].progress} == expected
-    assert found[-1].step == 40
-    kept = tuple(seed for seed in seeds if seed not in lost)
-    undisturbed = last(replace(run, seeds=kept))
-    ends = carried(found[-1].progress)
-    assert_same_bits({key: ends[key] for key in undisturbed}, undisturbed)
-    for tick in found:
+    ticks_received = list(train(run))
+    assert {progress.seed: progress.diverged_at for progress in ticks_received[-1].progress} == expected
+    assert ticks_received[-1].step == 40
+    surviving = tuple(seed for seed in seeds if seed not in lost)
+    undisturbed = last(replace(run, seeds=surviving))
+    final = carried(ticks_received[-1].progress)
+    assert_same_bits({key: final[key] for key in undisturbed}, undisturbed)
+    for tick in ticks_received:
         gone = {seed for seed in lost if expected[seed] <= tick.step - record_every}  # type: ignore[operator]
         assert not gone & tick.infos.keys(), "a lost seed's record ends where it was lost"
 
 
 def test_the_loop_ends_when_every_seed_is_lost() -> None:
     run = Run(Fragile(edge=-1.0), PLAIN, steps=10_000, seeds=(0, 1), record_every=10, compile="off", samples=1)
-    found = list(train(run))
-    assert found[-1].step < 100
-    assert [one.diverged_at for one in found[-1].progress] == [by_hand(run, 0), by_hand(run, 1)]
+    received = list(train(run))
+    assert received[-1].step < 100
+    assert [progress.diverged_at for progress in received[-1].progress] == [by_hand(run, 0), by_hand(run, 1)]
 
 
 def test_simultaneous_gradient_at_a_huge_rate_diverges_where_theory_says() -> None:
     """On the bilinear game each step multiplies the distance by √(1 + η²): float64 overflows in the product."""
     rate = 1e6
     run = Run(Bilinear(1, start=(1.0, 1.0)), Method(Gradient(), Simultaneous(), SGD(rate)), steps=100, compile="off")
-    (one,) = list(train(run))[-1].progress
+    (progress,) = list(train(run))[-1].progress
     # |x| ≈ η^t at step t, seen by the loss x·y of step t + 1, at most η^(2t)/2; the norm squares too.
     theory = math.log(torch.finfo(torch.float64).max) / (2 * math.log(rate)) + 1
-    assert one.diverged_at == by_hand(run, 0)
-    assert one.diverged_at is not None and abs(one.diverged_at - theory) <= 1.5
+    assert progress.diverged_at == by_hand(run, 0)
+    assert progress.diverged_at is not None and abs(progress.diverged_at - theory) <= 1.5
 
 
-def test_auto_compiling_depends_on_the_run_alone_not_on_what_is_left_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_compiling_does_not_depend_on_the_remaining_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiled and eager steps round differently: resumed near its end, a compiled run has to continue compiled."""
     from detente.training import execution
 
     monkeypatch.setattr(execution, "WORTH_COMPILING", 8)
     monkeypatch.setattr(execution, "_has_compiler", lambda: True)
-    told: list[bool] = []
+    choices: list[bool] = []
 
     def counted(game: Game, method: Method, chunk: int, compiled: bool, mapped: bool) -> Callable:
-        told.append(compiled)
+        choices.append(compiled)
         return eager(game, method, chunk, False, mapped)
 
     eager = execution.Steps
     monkeypatch.setattr(execution, "Steps", counted)
     run = Run(Bilinear(2), PLAIN, steps=8)
-    found = list(train(run))
-    list(train(run, found[-2].progress))
+    received = list(train(run))
+    list(train(run, received[-2].progress))
     list(train(replace(run, steps=7)))
-    assert told == [True, True, False]
+    assert choices == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +197,7 @@ def test_auto_compiling_depends_on_the_run_alone_not_on_what_is_left_of_it(monke
         ({"method": methods.alternating(learning_rate={"a": 0.1, "b": 0.1})}, "optimizer"),
     ],
 )
-def test_a_run_that_cannot_be_is_refused_with_its_field(settings: dict[str, Any], field: str) -> None:
+def test_invalid_runs_are_refused_with_the_name_of_the_field(settings: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidValue) as refused:
         Run(**{"game": Quadratic(), "method": PLAIN, **settings})
     assert refused.value.field == field

@@ -1,4 +1,4 @@
-"""Metrics of a run: measured beside the fast ones, named if they cannot be, and never in the way of the training."""
+"""Metrics of a run: measured with the fast ones, named if they fail, without effect on the training."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def values(metrics: Any) -> dict[str, float]:
     return {name: score.value for name, score in measure(metrics, subject()).items()}
 
 
-def test_a_run_measures_what_it_asks_for_beside_the_fast_metrics(tmp_path: Path) -> None:
+def test_a_run_measures_the_requested_and_the_fast_metrics(tmp_path: Path) -> None:
     run = replace(SMALL, metrics=("log_likelihood:count=20", MeanRadius(), "modes_covered:least=3", "modes_covered"))
     ticks = [tick for tick in train(run) if tick.metrics]
     names = {*applicable(run.game), "log_likelihood:count=20", "mean_radius", "modes_covered:least=3"}
@@ -98,7 +98,7 @@ def test_measuring_more_changes_neither_the_training_nor_the_other_metrics() -> 
     assert list(train(SMALL, metrics=more.metrics))[-1].metrics[3] == both
 
 
-def test_a_metric_that_fails_is_named_and_the_training_goes_on(tmp_path: Path) -> None:
+def test_a_failing_metric_is_named_and_the_training_continues(tmp_path: Path) -> None:
     run = replace(SMALL, metrics=(Failing(), MeanRadius()))
     with pytest.warns(UserWarning, match="failing was not measured: KeyError: 'two") as caught:
         record(run, tmp_path / "run")
@@ -110,7 +110,7 @@ def test_a_metric_that_fails_is_named_and_the_training_goes_on(tmp_path: Path) -
     assert_same_bits(saved(plain), saved(tmp_path / "run"))
 
 
-def test_what_a_game_does_not_have_is_said_in_one_line(tmp_path: Path) -> None:
+def test_metrics_that_a_game_does_not_support_give_a_one_line_error(tmp_path: Path) -> None:
     bilinear = replace(runs(4)["scheme-simultaneous-bilinear-3"], metrics=("fid", MeanRadius(), Supervised()))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -126,7 +126,7 @@ def test_what_a_game_does_not_have_is_said_in_one_line(tmp_path: Path) -> None:
     assert isinstance(bilinear.game, Bilinear) and lines(tmp_path / "run")[-1]["metrics"]["distance_to_solution"] > 0
 
 
-def test_data_without_labels_have_none() -> None:
+def test_data_without_labels_give_nan_and_a_warning() -> None:
     with pytest.warns(UserWarning, match="a game whose data have labels"):
         assert math.isnan(values({"supervised": Supervised()})["supervised"])
 

@@ -32,7 +32,7 @@ def test_large_products_are_replaced_and_small_or_exact_ones_are_not() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # inductor's own
-def test_compiled_steps_with_it_equal_eager_ones(monkeypatch, tmp_path) -> None:  # noqa: ANN001
+def test_compiled_steps_with_one_dnn_equal_eager_ones(monkeypatch, tmp_path) -> None:  # noqa: ANN001
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(one_dnn, "pays", lambda: True)
     game = Adversarial(

@@ -1,4 +1,4 @@
-"""A run continues with the data that it was trained on, or says that they are others."""
+"""A resumed run checks that data, networks and torch are the same as before."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def samples() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("change", ["fewer", "one number", "order"])
-def test_changed_data_are_refused_unless_they_are_meant(tmp_path: Path, samples: torch.Tensor, change: str) -> None:
+def test_changed_data_are_refused_unless_allowed(tmp_path: Path, samples: torch.Tensor, change: str) -> None:
     trained(run_on(samples), tmp_path / "run")
     other = {"fewer": samples[:19], "order": samples.flip(0), "one number": samples.clone()}[change]
     if change == "one number":
@@ -47,12 +47,12 @@ def test_changed_data_are_refused_unless_they_are_meant(tmp_path: Path, samples:
     trained(run_on(other, steps=4), tmp_path / "run", resume=True, changed_data=True)
 
 
-def test_the_same_data_go_on(tmp_path: Path, samples: torch.Tensor) -> None:
+def test_the_same_data_are_accepted(tmp_path: Path, samples: torch.Tensor) -> None:
     trained(run_on(samples), tmp_path / "run")
     trained(run_on(samples.clone(), steps=4), tmp_path / "run", resume=True)
 
 
-def test_another_torch_is_mentioned(tmp_path: Path, samples: torch.Tensor) -> None:
+def test_another_torch_version_gives_a_warning(tmp_path: Path, samples: torch.Tensor) -> None:
     trained(run_on(samples), tmp_path / "run")
     path = tmp_path / "run" / "run.yaml"
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -62,7 +62,7 @@ def test_another_torch_is_mentioned(tmp_path: Path, samples: torch.Tensor) -> No
         trained(run_on(samples, steps=4), tmp_path / "run", resume=True)
 
 
-def test_changed_code_of_the_networks_is_mentioned(
+def test_changed_code_of_the_networks_gives_a_warning(
     tmp_path: Path, samples: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_with(body: str, steps: int) -> detente.Run:
@@ -70,8 +70,8 @@ def test_changed_code_of_the_networks_is_mentioned(
         name = f"own_{steps}"
         (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
         monkeypatch.syspath_prepend(str(tmp_path))
-        own = __import__(name).Own
-        game = detente.Adversarial(own(2, 3), nn.Linear(3, 1), samples, latent=2, batch=4)
+        network = __import__(name).Own
+        game = detente.Adversarial(network(2, 3), nn.Linear(3, 1), samples, latent=2, batch=4)
         return detente.Run(game, methods.simultaneous(), steps=steps, compile="off", samples=8)
 
     trained(run_with("super().forward(x)", 2), tmp_path / "run")
@@ -80,7 +80,7 @@ def test_changed_code_of_the_networks_is_mentioned(
     assert "own_2" in sys.modules
 
 
-def test_fingerprints_know_a_set_again_and_tell_sets_apart() -> None:
+def test_fingerprints_identify_a_set() -> None:
     samples = torch.arange(12.0).reshape(6, 2)
     labels = torch.tensor([0, 1, 0, 1, 0, 1])
     prints = [

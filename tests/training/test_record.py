@@ -53,43 +53,51 @@ def status(directory: Path) -> dict[str, Any]:
     return json.loads((directory / "status.json").read_text(encoding="utf-8"))
 
 
-def test_every_file_is_there(directory: Path) -> None:
+def test_every_file_is_written(directory: Path) -> None:
     names = {path.name for path in directory.iterdir()}
     assert names == {"run.yaml", "status.json", "metrics.json", "metrics.jsonl", "checkpoints", "samples", "events"}
     assert {"versions", "machine", "command"} <= yaml.safe_load((directory / "run.yaml").read_text("utf-8")).keys()
     assert list((directory / "events").glob("events.out.tfevents.*"))
 
 
-def test_one_line_a_seed_a_tick(directory: Path) -> None:
-    found = lines(directory)
-    assert [(line["step"], line["seed"]) for line in found] == [(s, seed) for s in (0, 2, 3, 4, 6) for seed in (0, 4)]
-    assert [line["step"] for line in found if "metrics" in line] == [0, 0, 3, 3, 6, 6]
+def test_one_line_is_written_per_seed_and_tick(directory: Path) -> None:
+    recorded = lines(directory)
+    assert [(line["step"], line["seed"]) for line in recorded] == [
+        (s, seed) for s in (0, 2, 3, 4, 6) for seed in (0, 4)
+    ]
+    assert [line["step"] for line in recorded if "metrics" in line] == [0, 0, 3, 3, 6, 6]
     cost = SMALL.method.gradient_evaluations(SMALL.game)
-    for line in found:
+    for line in recorded:
         assert line["gradient_evaluations"] == cost * line["step"]
         if line["step"]:
             assert line["losses"].keys() == line["gradient_norm"].keys() == {"generator", "discriminator"}
     described = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
-    assert described.keys() == found[0]["metrics"].keys() != set()
+    assert described.keys() == recorded[0]["metrics"].keys() != set()
     assert all(metric.keys() == {"title", "unit", "better", "metric", "stamp"} for metric in described.values())
     assert described["modes_covered"]["stamp"] == {"samples": SMALL.samples}
 
 
-def test_status_tells_how_it_ended(directory: Path) -> None:
-    told = status(directory)
-    assert told["device"] == "cpu" and "2 seeds" in told["execution"]
+def test_status_json_holds_the_outcome_of_each_seed(directory: Path) -> None:
+    content = status(directory)
+    assert content["device"] == "cpu" and "2 seeds" in content["execution"]
     for seed in ("0", "4"):
-        one = told["seeds"][seed]
-        assert (one["status"], one["step"], one["diverged_at"]) == ("finished", 6, None)
-        assert one["seconds"] > 0
+        seed_status = content["seeds"][seed]
+        assert (seed_status["status"], seed_status["step"], seed_status["diverged_at"]) == ("finished", 6, None)
+        assert seed_status["seconds"] > 0
     # Unrounded: a run that ended by its seconds shows in its lines when it had, and had not, used them up.
-    kept = {one.seed: one.seconds for one in checkpoint.load(directory / "checkpoints", SMALL)}
+    saved_seconds = {
+        seed_status.seed: seed_status.seconds for seed_status in checkpoint.load(directory / "checkpoints", SMALL)
+    }
     read = map(json.loads, (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
     written = {line["seed"]: line["seconds"] for line in read}
-    assert kept == written == {int(seed): one["seconds"] for seed, one in told["seeds"].items()}
+    assert (
+        saved_seconds
+        == written
+        == {int(seed): seed_status["seconds"] for seed, seed_status in content["seeds"].items()}
+    )
 
 
-def test_samples_are_those_of_the_state_with_the_real_ones_beside(directory: Path) -> None:
+def test_sample_files_hold_generated_and_real_samples(directory: Path) -> None:
     names = sorted(path.name for path in (directory / "samples").iterdir())
     assert names == [f"seed{seed}-step{step:08d}.npz" for seed in (0, 4) for step in (0, 3, 6)]
     with np.load(directory / "samples" / names[2]) as shown:
@@ -103,20 +111,20 @@ def test_samples_are_those_of_the_state_with_the_real_ones_beside(directory: Pat
         np.testing.assert_allclose(shown["levels"][[0, -1], [-1, 0]], expected.numpy(), rtol=1e-4)
 
 
-def test_events_hold_the_same_numbers(directory: Path) -> None:
+def test_tensorboard_events_hold_the_same_numbers(directory: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(directory / "events"))
     events.Reload()
-    told = [(event.step, event.value) for event in events.Scalars("losses/generator/seed4")]
+    actual = [(event.step, event.value) for event in events.Scalars("losses/generator/seed4")]
     expected = [(line["step"], line["losses"]["generator"]) for line in lines(directory) if "losses" in line]
     expected = [
         pair
         for pair, line in zip(expected, [x for x in lines(directory) if "losses" in x], strict=True)
         if line["seed"] == 4
     ]
-    assert [step for step, _ in told] == [step for step, _ in expected]
-    np.testing.assert_allclose([value for _, value in told], [value for _, value in expected], rtol=1e-6)
+    assert [step for step, _ in actual] == [step for step, _ in expected]
+    np.testing.assert_allclose([value for _, value in actual], [value for _, value in expected], rtol=1e-6)
 
 
 def test_the_report_reads_what_is_written(directory: Path) -> None:
@@ -124,10 +132,10 @@ def test_the_report_reads_what_is_written(directory: Path) -> None:
     assert run.notes == () and set(run.seeds) == {0, 4} and run.diverged == ()
 
 
-def test_writing_down_changes_no_state(directory: Path) -> None:
+def test_recording_changes_no_state(directory: Path) -> None:
     plain = last(replace(SMALL, record_every=6, measure_every=6))
-    kept = {key.replace("/state/", "/"): tensor for key, tensor in saved(directory).items()}
-    assert_same_bits(kept, plain)
+    saved_state = {key.replace("/state/", "/"): tensor for key, tensor in saved(directory).items()}
+    assert_same_bits(saved_state, plain)
 
 
 def test_images_are_shown_as_one_grid(tmp_path: Path) -> None:
@@ -144,28 +152,28 @@ def test_images_are_shown_as_one_grid(tmp_path: Path) -> None:
         assert picture.size == (8 * 6 - 2, 8 * 6 - 2) and picture.mode == "RGB"
 
 
-def test_a_lost_seed_is_null_and_never_nan(tmp_path: Path) -> None:
+def test_a_diverged_seed_is_recorded_as_null_not_nan(tmp_path: Path) -> None:
     run = Run(Fragile(0.6), PLAIN, 30, (0, 1, 2), record_every=10, checkpoint_every=10, compile="off", samples=1)
     record(run, tmp_path / "fragile")
     expected = {str(seed): by_hand(run, seed) for seed in run.seeds}
-    told = status(tmp_path / "fragile")["seeds"]
-    assert {seed: one["diverged_at"] for seed, one in told.items()} == expected
-    assert [told[seed]["status"] for seed in ("0", "1", "2")] == ["finished", "diverged", "diverged"]
+    seeds = status(tmp_path / "fragile")["seeds"]
+    assert {seed: seed_status["diverged_at"] for seed, seed_status in seeds.items()} == expected
+    assert [seeds[seed]["status"] for seed in ("0", "1", "2")] == ["finished", "diverged", "diverged"]
     numbers = [line["losses"]["x"] for line in lines(tmp_path / "fragile") if line["seed"] == 1 and "losses" in line]
     assert numbers and numbers[-1] is None, "the tick in which it was lost has no mean"
     assert read_run(tmp_path / "fragile", "fragile").diverged == (1, 2)
     record(replace(run, steps=40), tmp_path / "fragile", resume=True)
-    told = status(tmp_path / "fragile")["seeds"]
-    assert {seed: one["diverged_at"] for seed, one in told.items()} == expected
-    assert told["0"]["step"] == 40
+    seeds = status(tmp_path / "fragile")["seeds"]
+    assert {seed: seed_status["diverged_at"] for seed, seed_status in seeds.items()} == expected
+    assert seeds["0"]["step"] == 40
 
 
-def test_all_seeds_lost_is_an_end(tmp_path: Path) -> None:
+def test_a_run_ends_when_all_seeds_have_diverged(tmp_path: Path) -> None:
     run = Run(Fragile(-1.0), PLAIN, 1000, (0, 1), compile="off", samples=1)
     record(run, tmp_path / "lost")
-    assert {one["status"] for one in status(tmp_path / "lost")["seeds"].values()} == {"diverged"}
+    assert {seed_status["status"] for seed_status in status(tmp_path / "lost")["seeds"].values()} == {"diverged"}
     record(run, tmp_path / "lost", resume=True)
-    assert {one["status"] for one in status(tmp_path / "lost")["seeds"].values()} == {"diverged"}
+    assert {seed_status["status"] for seed_status in status(tmp_path / "lost")["seeds"].values()} == {"diverged"}
 
 
 def interrupted(run: Run, directory: Path, at: int, error: BaseException) -> None:
@@ -181,21 +189,19 @@ def interrupted(run: Run, directory: Path, at: int, error: BaseException) -> Non
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device"), RuntimeError("any")])
-def test_an_interrupted_run_is_saved_where_it_stands_and_goes_on(
-    directory: Path, tmp_path: Path, error: BaseException
-) -> None:
+def test_an_interrupted_run_is_saved_and_can_be_resumed(directory: Path, tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "cut"
     interrupted(SMALL, path, 4, error)
-    told = status(path)["seeds"]
-    assert {(one["status"], one["step"]) for one in told.values()} == {("interrupted", 3)}
+    seeds = status(path)["seeds"]
+    assert {(seed_status["status"], seed_status["step"]) for seed_status in seeds.values()} == {("interrupted", 3)}
     assert checkpoint.load(path / "checkpoints", SMALL)[0].step == 3
     record(SMALL, path, resume=True)
-    assert {one["status"] for one in status(path)["seeds"].values()} == {"finished"}
+    assert {seed_status["status"] for seed_status in status(path)["seeds"].values()} == {"finished"}
     assert lines(path) == lines(directory)
     assert_same_bits(saved(path), saved(directory))
 
 
-def test_killed_before_its_first_checkpoint_a_run_begins_again(directory: Path, tmp_path: Path) -> None:
+def test_a_run_killed_before_its_first_checkpoint_starts_again(directory: Path, tmp_path: Path) -> None:
     path = tmp_path / "early"
     path.mkdir()
     (path / "metrics.jsonl").write_text('{"seed": 0, "step": 0}\n{"seed": 4, "st', encoding="utf-8")
@@ -203,27 +209,27 @@ def test_killed_before_its_first_checkpoint_a_run_begins_again(directory: Path, 
     assert lines(path) == lines(directory)
 
 
-def test_killed_before_its_first_step_it_does_not_begin_twice(directory: Path, tmp_path: Path) -> None:
+def test_a_run_killed_before_its_first_step_has_no_duplicate_lines(directory: Path, tmp_path: Path) -> None:
     path = tmp_path / "begun"
     interrupted(SMALL, path, 2, KeyboardInterrupt())
-    assert [one.step for one in checkpoint.load(path / "checkpoints", SMALL)] == [0, 0]
+    assert [progress.step for progress in checkpoint.load(path / "checkpoints", SMALL)] == [0, 0]
     record(SMALL, path, resume=True)
     assert lines(path) == lines(directory)
 
 
-def test_killed_before_its_last_word_a_run_is_finished_by_resuming(tmp_path: Path) -> None:
+def test_resuming_finishes_a_run_killed_before_its_final_status(tmp_path: Path) -> None:
     path = tmp_path / "late"
     run = replace(SMALL, seeds=(0,))
     record(run, path)
-    told = status(path)
-    told["seeds"]["0"]["status"] = "running"
-    (path / "status.json").write_text(json.dumps(told), encoding="utf-8")
+    content = status(path)
+    content["seeds"]["0"]["status"] = "running"
+    (path / "status.json").write_text(json.dumps(content), encoding="utf-8")
     record(run, path, resume=True)
     assert status(path)["seeds"]["0"]["status"] == "finished"
-    assert status(path)["execution"] == told["execution"]
+    assert status(path)["execution"] == content["execution"]
 
 
-def test_what_lies_after_the_checkpoint_is_written_anew(directory: Path, tmp_path: Path) -> None:
+def test_records_after_the_last_checkpoint_are_written_again(directory: Path, tmp_path: Path) -> None:
     path = tmp_path / "cut"
     interrupted(SMALL, path, 6, KeyboardInterrupt())
     with (path / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -239,7 +245,7 @@ def files(directory: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()}
 
 
-def test_an_existing_run_is_not_touched_unasked(tmp_path: Path) -> None:
+def test_an_existing_run_is_not_overwritten_without_request(tmp_path: Path) -> None:
     path, run = tmp_path / "one", Run(Bilinear(), PLAIN, 2, compile="off")
     record(run, path)
     before = files(path)
@@ -253,14 +259,14 @@ def test_an_existing_run_is_not_touched_unasked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_folder_that_is_no_run_is_never_emptied(tmp_path: Path, overwrite: bool) -> None:
+def test_a_folder_that_is_not_a_run_is_never_deleted(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "thesis.tex").write_text("years of work", encoding="utf-8")
     with pytest.raises(InvalidValue):
         Record(SMALL, tmp_path, {}, overwrite=overwrite)
     assert (tmp_path / "thesis.tex").read_text(encoding="utf-8") == "years of work"
 
 
-def test_an_empty_folder_and_one_left_by_a_kill_will_do(tmp_path: Path) -> None:
+def test_an_empty_folder_and_one_of_a_killed_run_are_accepted(tmp_path: Path) -> None:
     run = Run(Bilinear(), PLAIN, 1, compile="off")
     for leftovers in ((), ("run.yaml.tmp",)):
         path = tmp_path / f"left{len(leftovers)}"
@@ -271,7 +277,7 @@ def test_an_empty_folder_and_one_left_by_a_kill_will_do(tmp_path: Path) -> None:
         assert status(path)["seeds"]["0"]["status"] == "finished"
 
 
-def test_a_refused_resume_touches_nothing(tmp_path: Path) -> None:
+def test_a_refused_resume_changes_no_file(tmp_path: Path) -> None:
     path, run = tmp_path / "one", Run(Bilinear(), PLAIN, 4, compile="off")
     record(run, path)
     before = files(path)
@@ -282,7 +288,7 @@ def test_a_refused_resume_touches_nothing(tmp_path: Path) -> None:
         assert files(path) == before
 
 
-def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_an_unwritable_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     for path in (tmp_path / "file" / "run", Path("/proc/run"), tmp_path / "file"):
         with pytest.raises(InvalidValue) as refused:
@@ -297,7 +303,7 @@ class Branching(nn.Module):
         return x if x.sum() > 0 else 2 * x
 
 
-def test_a_run_that_falls_back_to_eager_says_why(tmp_path: Path) -> None:
+def test_the_reason_for_eager_steps_is_reported(tmp_path: Path) -> None:
     choices: tuple[tuple[Any, bool], ...] = (("on", True), ("off", False))
     game = Adversarial(
         nn.Sequential(nn.Linear(2, 2), Branching()), nn.Sequential(nn.Linear(2, 1)), Ring(), latent=2, batch=4

@@ -1,4 +1,4 @@
-"""Twenty steps are ten, a new process, and ten more: bit for bit, for every scheme and optimizer."""
+"""Ten steps, a new process and ten more equal twenty bit for bit, for every scheme and optimizer."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, run in RUNS.items():
         record(replace(run, steps=10), folder / name)
     words = [sys.executable, "-W", "error", "-m", "tests.training.small_runs", str(folder), "20"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    completed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert completed.returncode == 0, completed.stderr
     return folder
 
 
 @pytest.mark.parametrize("name", list(RUNS))
-def test_twenty_steps_are_ten_a_new_process_and_ten(name: str, resumed: Path, tmp_path: Path) -> None:
+def test_ten_steps_resumed_in_a_new_process_equal_twenty(name: str, resumed: Path, tmp_path: Path) -> None:
     record(RUNS[name], tmp_path / name)
-    ours, theirs = saved(resumed / name), saved(tmp_path / name)
-    assert any(tensor.item() == 20 for key, tensor in ours.items() if key.endswith("state/t"))
-    assert_same_bits(ours, theirs)
+    actual, expected = saved(resumed / name), saved(tmp_path / name)
+    assert any(tensor.item() == 20 for key, tensor in actual.items() if key.endswith("state/t"))
+    assert_same_bits(actual, expected)
     assert lines(resumed / name) == lines(tmp_path / name)
 
 
-def test_ticks_pulled_from_the_middle_end_the_same() -> None:
+def test_training_continued_from_an_earlier_tick_ends_the_same() -> None:
     """Also where the earlier loop had gone on: what a tick holds is never changed later."""
     run = replace(RUNS["turns-dropout-3"], record_every=1)
     ticks = list(train(replace(run, seeds=(1,))))
@@ -54,8 +54,8 @@ def test_what_is_measured_and_when_changes_no_state() -> None:
         assert_same_bits(last(looked_at), plain)
 
 
-def test_a_run_longer_than_planned_keeps_its_rhythm(tmp_path: Path) -> None:
-    """Half a run taken beyond its plan has the lines and the end of a run planned so long."""
+def test_an_extended_run_keeps_its_intervals(tmp_path: Path) -> None:
+    """A run that is extended has the lines and the final state of a run with that number of steps."""
     whole = RUNS["scheme-simultaneous-ring-3"]
     record(replace(whole, steps=10), tmp_path / "grown")
     record(whole, tmp_path / "grown", resume=True)
@@ -65,7 +65,7 @@ def test_a_run_longer_than_planned_keeps_its_rhythm(tmp_path: Path) -> None:
     assert samples[0] == samples[1] != []
 
 
-def test_seeds_at_once_are_seeds_one_by_one() -> None:
+def test_mapped_seeds_equal_separate_seeds() -> None:
     """The same random numbers; rounding may differ, since a mapped product is another kernel."""
     run = RUNS["scheme-alternating-ring-3"]
     together = last(run)
@@ -76,8 +76,8 @@ def test_seeds_at_once_are_seeds_one_by_one() -> None:
         assert torch.equal(together[f"{seed}/random"], alone[f"{seed}/random"])
 
 
-def test_ring_here_has_statistics_and_randomness() -> None:
-    """The small games are worth the trouble: buffers that move, and a module with random numbers of its own."""
+def test_the_small_ring_has_buffers_and_random_layers() -> None:
+    """The small games have buffers that change, and a module that draws random numbers."""
     assert ring(dropout=True).stochastic and not ring().stochastic
     _, buffers = ring().initial(torch.Generator())
     assert {"1.running_mean", "1.running_var", "1.num_batches_tracked"} <= buffers["generator"].keys()

@@ -1,4 +1,4 @@
-"""Cheaper steps: bfloat16 arithmetic and batches in parts change what a step costs, not what it is."""
+"""bfloat16 arithmetic and gradient accumulation change the cost of a step, not its result."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def pictures(middle: Callable[[int], nn.Module] = nn.BatchNorm2d, batch: int = 8
 
 def in_float64(game: Adversarial) -> Adversarial:
     builders = game.builders
-    made = {name: (lambda build=build: build().double()) for name, build in builders.items()}
-    return Adversarial(made["generator"], made["discriminator"], game.data, latent=game.latent, batch=game.batch)
+    modules = {name: (lambda build=build: build().double()) for name, build in builders.items()}
+    return Adversarial(modules["generator"], modules["discriminator"], game.data, latent=game.latent, batch=game.batch)
 
 
 def point(game: Adversarial) -> tuple[Vectors, Buffers, Batch]:
@@ -98,7 +98,7 @@ GAMES: dict[str, Callable[[], Adversarial]] = {
 
 
 @pytest.mark.parametrize("name", GAMES)
-def test_bfloat16_gradients_are_near_and_all_else_is_float32(name: str) -> None:
+def test_bfloat16_gradients_are_close_and_everything_else_is_float32(name: str) -> None:
     game = GAMES[name]()
     vectors, buffers, batch = point(game)
     exact = vector_field(game, vectors, buffers, batch)
@@ -106,10 +106,10 @@ def test_bfloat16_gradients_are_near_and_all_else_is_float32(name: str) -> None:
     short = game.with_settings(EvaluationSettings("bfloat16"))
     near = vector_field(short, vectors, buffers, batch)
     near_product = vector_jacobian(short, vectors, buffers, batch)[1]
-    ours, theirs = tensors_of(near, near_product), tensors_of(exact, exact_product)
-    for key, tensor in theirs.items():
-        assert ours[key].dtype == tensor.dtype == torch.float32
-        distance = float((ours[key] - tensor).norm() / tensor.norm())
+    actual, expected = tensors_of(near, near_product), tensors_of(exact, exact_product)
+    for key, tensor in expected.items():
+        assert actual[key].dtype == tensor.dtype == torch.float32
+        distance = float((actual[key] - tensor).norm() / tensor.norm())
         assert 0 < distance < (0.2 if key.startswith("product") else 0.1), (key, distance)
     for key, buffer in flatten(exact.buffers).items():
         assert flatten(near.buffers)[key].dtype == buffer.dtype
@@ -138,76 +138,76 @@ def under_autocast(game: Adversarial, vectors: Vectors, buffers: Buffers, batch:
     return gradients, {player: loss.detach() for player, loss in losses.items()}
 
 
-def test_bfloat16_gradients_are_those_of_a_hand_written_loop() -> None:
+def test_bfloat16_gradients_equal_those_of_a_hand_written_loop() -> None:
     game = GAMES["points"]()
     gradients, losses = under_autocast(game, *point(game))
-    ours = vector_field(game.with_settings(EvaluationSettings("bfloat16")), *point(game))
-    torch.testing.assert_close(ours.field, gradients, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(ours.losses, losses)
+    evaluation = vector_field(game.with_settings(EvaluationSettings("bfloat16")), *point(game))
+    torch.testing.assert_close(evaluation.field, gradients, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(evaluation.losses, losses)
 
 
-def test_modules_see_bfloat16_and_losses_do_not() -> None:
-    seen: list[torch.dtype] = []
+def test_modules_run_in_bfloat16_and_losses_in_float32() -> None:
+    dtypes: list[torch.dtype] = []
 
     class Spy(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            seen.append(x.dtype)
+            dtypes.append(x.dtype)
             return x
 
     game = Adversarial(lambda: generator(Spy()), discriminator, Ring(), latent=3, batch=8)
     vectors, buffers, batch = point(game)
-    seen.clear()
+    dtypes.clear()
     short = game.with_settings(EvaluationSettings("bfloat16"))
     loss = short.losses(vectors, buffers, batch)[0]["generator"]
     game.losses(vectors, buffers, batch)
-    assert seen == [torch.bfloat16, torch.float32] and loss.dtype == torch.float32
+    assert dtypes == [torch.bfloat16, torch.float32] and loss.dtype == torch.float32
 
 
-def test_what_is_measured_is_measured_in_float32() -> None:
+def test_metrics_are_measured_in_float32() -> None:
     run = Run(ring(), PLAIN, 6, (0, 1), precision="bfloat16", compile="off", samples=32)
     tick = list(train(run))[-1]
     scores = _measure(replace(run, precision="float32"), applicable(run.game), tick.progress)
     exact = {seed: {name: score.value for name, score in by_name.items()} for seed, by_name in scores.items()}
     assert tick.metrics == exact and all(exact.values())
     plain = list(train(replace(run, precision="float32")))[-1]
-    ends = [progress.state.vectors["generator"] for progress in (tick.progress[0], plain.progress[0])]
-    assert 0 < (ends[0] - ends[1]).norm() < 0.05 * ends[1].norm()
+    vectors = [progress.state.vectors["generator"] for progress in (tick.progress[0], plain.progress[0])]
+    assert 0 < (vectors[0] - vectors[1]).norm() < 0.05 * vectors[1].norm()
 
 
-def test_a_steppers_precision_is_that_of_a_run() -> None:
+def test_precision_of_a_stepper_equals_that_of_a_run() -> None:
     game, seeded = ring(batch_norm=False), 2
     stepper = detente.Stepper(game, PLAIN, seed=seeded, precision="bfloat16", accumulate=2)
     for _ in range(3):
         stepper.step()
     run = Run(game, PLAIN, 3, (seeded,), precision="bfloat16", accumulate=2, compile="off", samples=1)
-    ours = {f"{seeded}/{key}": tensor for key, tensor in stepper.state.flat().items()}
-    theirs = {key: tensor for key, tensor in last(run).items() if not key.endswith("random")}
-    assert_same_bits(ours, theirs)
+    actual = {f"{seeded}/{key}": tensor for key, tensor in stepper.state.flat().items()}
+    expected = {key: tensor for key, tensor in last(run).items() if not key.endswith("random")}
+    assert_same_bits(actual, expected)
 
 
 # ---- Channels last --------------------------------------------------------------------------------------------------
 
 
-def test_channels_last_is_the_same_but_for_rounding() -> None:
+def test_channels_last_differs_only_by_rounding() -> None:
     """Of several channels: of one channel, pixel by pixel and channel by channel are the same order."""
-    seen: list[bool] = []
+    is_channels_last: list[bool] = []
 
     class Spy(nn.BatchNorm2d):
         def forward(self, x: Tensor) -> Tensor:
-            seen.append(x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous())
+            is_channels_last.append(x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous())
             return super().forward(x)
 
     game = in_float64(pictures(Spy))
     vectors, buffers, batch = point(game)
     whole = vector_jacobian(game, vectors, buffers, batch)
-    seen.clear()
-    ours = vector_jacobian(game.with_settings(EvaluationSettings(channels_last=True)), vectors, buffers, batch)
-    assert seen == [False, True, True], "the generator's images begin as vectors"
-    torch.testing.assert_close(tensors_of(*ours), tensors_of(*whole), rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(ours[0].buffers, whole[0].buffers)
+    is_channels_last.clear()
+    actual = vector_jacobian(game.with_settings(EvaluationSettings(channels_last=True)), vectors, buffers, batch)
+    assert is_channels_last == [False, True, True], "the generator's images begin as vectors"
+    torch.testing.assert_close(tensors_of(*actual), tensors_of(*whole), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(actual[0].buffers, whole[0].buffers)
 
 
-def test_seeds_at_once_are_left_in_the_usual_order() -> None:
+def test_mapped_seeds_keep_the_usual_memory_format() -> None:
     run = Run(pictures(), PLAIN, 3, (0, 1, 2, 3, 4), compile="off", samples=1, channels_last=True)
     torch.testing.assert_close(last(run), last(replace(run, channels_last=False)), rtol=1e-4, atol=1e-5)
     alone = last(replace(run, seeds=(3,)))
@@ -226,12 +226,12 @@ def test_parts_give_the_derivatives_of_the_whole_batch(name: str, parts: int) ->
     split = game.with_settings(EvaluationSettings(accumulate=parts))
     plain = vector_field(split, vectors, buffers, batch)
     again, product = vector_jacobian(split, vectors, buffers, batch)
-    given = vector_jacobian(split, vectors, buffers, batch, vectors, ("discriminator",), ("generator",))
+    block = vector_jacobian(split, vectors, buffers, batch, vectors, ("discriminator",), ("generator",))
     whole = vector_jacobian(game, vectors, buffers, batch)
     torch.testing.assert_close(tensors_of(plain), tensors_of(whole[0]), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(tensors_of(again, product), tensors_of(*whole), rtol=1e-4, atol=1e-6)
     expected = vector_jacobian(game, vectors, buffers, batch, vectors, ("discriminator",), ("generator",))
-    torch.testing.assert_close(tensors_of(*given), tensors_of(*expected), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(tensors_of(*block), tensors_of(*expected), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(plain.buffers, whole[0].buffers)
 
 
@@ -245,7 +245,7 @@ def test_running_statistics_count_and_average_as_one_batch() -> None:
     assert int(parts["1.num_batches_tracked"]) == int(whole["1.num_batches_tracked"]) == 1
 
 
-def test_layers_that_draw_numbers_draw_others_in_every_part() -> None:
+def test_random_layers_draw_different_numbers_in_every_part() -> None:
     game = ring(dropout=True)
     _, _, batch = point(game)
     parts = parts_of(game.with_settings(EvaluationSettings(accumulate=4)), batch)
@@ -262,14 +262,14 @@ def test_layers_that_draw_numbers_draw_others_in_every_part() -> None:
         Method(Smoothing(0.5, "code"), Simultaneous(), SGD(0.05)),
     ],
 )
-def test_a_run_in_parts_is_the_run(method: Method) -> None:
+def test_a_run_with_accumulation_equals_the_plain_run(method: Method) -> None:
     run = Run(ring(batch_norm=False), method, 5, (0, 1, 2, 3, 4), accumulate=4, compile="off", samples=1)
     parts, whole = last(run), last(replace(run, accumulate=1))
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-5)
     assert any(not torch.equal(parts[key], whole[key]) for key in parts), "it was not seen in parts"
 
 
-def test_a_part_holds_its_share_of_the_graph() -> None:
+def test_accumulation_divides_the_memory_of_the_graph() -> None:
     def most(parts: int) -> int:
         """Return the most bytes that are kept for derivatives at a time."""
         held, peak = 0, 0
@@ -290,7 +290,7 @@ def test_a_part_holds_its_share_of_the_graph() -> None:
         game = pictures(lambda _: nn.Identity(), batch=32).with_settings(EvaluationSettings(accumulate=parts))
         game.batch = 64
         vectors, buffers, batch = point(game)
-        with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
+        with torch.autograd.graph.saved_tensors_hooks(Kept, lambda saved: saved.tensor):
             vector_field(game, vectors, buffers, batch)
         return peak
 
@@ -332,7 +332,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize(("make", "says"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_does_not_fit_is_refused_by_name(make: Callable[[], Any], says: str) -> None:
+def test_unsupported_settings_are_refused(make: Callable[[], Any], says: str) -> None:
     with pytest.raises(InvalidValue, match=says):
         make()
 
@@ -363,7 +363,7 @@ def find_refusals() -> Refusals:
 
 
 @pytest.mark.parametrize("name", sorted(methods.names()))
-def test_every_method_steps_in_bfloat16_and_in_parts_or_is_refused_as_expected(name: str) -> None:
+def test_every_method_supports_bfloat16_and_accumulation_or_is_refused_as_expected(name: str) -> None:
     """The expected refusals are in refusals.yaml, which `python -m tests.refusals` writes."""
     for way in WAYS:
         error = expected(__name__).get((way, name))
@@ -380,7 +380,7 @@ def test_every_method_steps_in_bfloat16_and_in_parts_or_is_refused_as_expected(n
 # ---- Taken up again ------------------------------------------------------------------------------------------------
 
 
-def test_taken_up_again_a_cheaper_run_ends_the_same(tmp_path: Path) -> None:
+def test_a_resumed_run_with_cheaper_settings_ends_the_same(tmp_path: Path) -> None:
     run = Run(pictures(), PLAIN, 20, (0, 1), **EVERY, compile="off", precision="bfloat16", accumulate=2)
     run = replace(run, channels_last=True)
     record(run, tmp_path / "whole")
@@ -389,7 +389,7 @@ def test_taken_up_again_a_cheaper_run_ends_the_same(tmp_path: Path) -> None:
     assert_same_bits(saved(tmp_path / "half"), saved(tmp_path / "whole"))
 
 
-def test_at_the_command_line_and_in_run_yaml(tmp_path: Path) -> None:
+def test_settings_at_the_command_line_and_in_run_yaml(tmp_path: Path) -> None:
     out = tmp_path / "cheap"
     words = "train --game ring --steps 2 --samples 8 --game.batch 8 --precision bfloat16 --accumulate 2 --out".split()
     assert cli.main([*words, str(out)]) == 0

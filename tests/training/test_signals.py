@@ -12,7 +12,7 @@ from detente.training.signals import Terminated, exit_status, ignore_signals, ra
 
 
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
-def test_a_signal_interrupts_and_its_handler_goes_again(name: str, status: int) -> None:
+def test_a_signal_interrupts_and_the_handler_is_removed(name: str, status: int) -> None:
     number = getattr(signal, name)
     before = signal.signal(number, signal.SIG_DFL)  # under nohup, SIGHUP is ignored
     try:
@@ -27,11 +27,11 @@ def test_a_signal_interrupts_and_its_handler_goes_again(name: str, status: int) 
         signal.signal(number, before)
 
 
-def test_control_c_has_its_usual_status() -> None:
+def test_ctrl_c_has_its_usual_exit_status() -> None:
     assert exit_status(KeyboardInterrupt()) == 130
 
 
-def test_what_nohup_ignores_stays_ignored() -> None:
+def test_signals_ignored_by_nohup_stay_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with raise_on_termination():
@@ -41,13 +41,13 @@ def test_what_nohup_ignores_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_second_signal_does_not_disturb_saving() -> None:
+def test_a_second_signal_does_not_interrupt_saving() -> None:
     with raise_on_termination(), ignore_signals():
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             os.kill(os.getpid(), getattr(signal, name))
 
 
-def test_another_thread_leaves_the_handlers_alone() -> None:
+def test_other_threads_do_not_install_handlers() -> None:
     handlers: list[object] = []
 
     def look() -> None:

@@ -1,4 +1,4 @@
-"""Pictures of the same latents at every measurement, ways between latents, and that neither disturbs anything."""
+"""Pictures of the same latents at every measurement, and interpolations; neither changes the training."""
 
 from __future__ import annotations
 
@@ -76,31 +76,31 @@ def test_tensorboard_shows_the_same_pictures(directory: Path) -> None:
     shown = events.Images("interpolations/seed3")
     assert [event.step for event in shown] == [0, 2, 4]
     (directory / "shown.png").write_bytes(shown[-1].encoded_image_string)
-    kept = directory / "interpolations" / "seed3-step00000004.png"
-    with Image.open(directory / "shown.png") as ours, Image.open(kept) as theirs:
-        np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+    path = directory / "interpolations" / "seed3-step00000004.png"
+    with Image.open(directory / "shown.png") as actual, Image.open(path) as expected:
+        np.testing.assert_array_equal(np.asarray(actual), np.asarray(expected))
 
 
-def test_every_picture_is_of_the_same_latents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_every_picture_uses_the_same_latents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run = images()
-    seen: dict[int, list[Tensor]] = {64: [], ROWS * COLUMNS: []}
+    latents_by_count: dict[int, list[Tensor]] = {64: [], ROWS * COLUMNS: []}
 
-    def spied(game: Adversarial, state: State, latents: Tensor, *beside: Tensor) -> Tensor:
-        seen[len(latents)].append(latents.clone())
-        return generate(game, state, latents, *beside)
+    def spied(game: Adversarial, state: State, latents: Tensor, *labels: Tensor) -> Tensor:
+        latents_by_count[len(latents)].append(latents.clone())
+        return generate(game, state, latents, *labels)
 
     ticks, generate = list(train(run)), Adversarial.generate
     monkeypatch.setattr(Adversarial, "generate", spied)
     for tick in ticks:
         write_snapshot(run.game, tick.progress[0].state, tmp_path, 0, tick.step)
-    for latents in seen.values():
+    for latents in latents_by_count.values():
         assert len(latents) == len(ticks) == 5
-        assert all(torch.equal(one, latents[0]) for one in latents)
-    assert not torch.equal(seen[64][0][:10], seen[ROWS * COLUMNS][0][:10])
+        assert all(torch.equal(other, latents[0]) for other in latents)
+    assert not torch.equal(latents_by_count[64][0][:10], latents_by_count[ROWS * COLUMNS][0][:10])
 
 
 @pytest.mark.filterwarnings("ignore:(vanishing gradient|wiring)")  # as the set-up deserves
-def test_a_conditional_game_shows_a_label_a_row(tmp_path: Path) -> None:
+def test_a_conditional_game_shows_one_label_per_row(tmp_path: Path) -> None:
     class Painter(nn.Module):
         """Paints the label alone, so that a row shows which it was."""
 
@@ -128,7 +128,7 @@ def test_a_conditional_game_shows_a_label_a_row(tmp_path: Path) -> None:
     assert rows[:, 0].tolist() == [round((0.5 * (k % 3 - 1) + 1) * 127.5) for k in range(ROWS)]
 
 
-def test_the_way_between_latents_keeps_their_length() -> None:
+def test_interpolation_between_latents_keeps_their_norm() -> None:
     generator = torch.Generator().manual_seed(1)
     start, end = torch.randn(2, 5, 64, generator=generator)
     way = interpolate(start, end, 7)
@@ -144,13 +144,13 @@ def test_the_way_between_latents_keeps_their_length() -> None:
     torch.testing.assert_close(straight[:, 1], 1.5 * start)
 
 
-def test_a_grid_has_the_columns_asked_for() -> None:
+def test_a_grid_has_the_requested_columns() -> None:
     assert image_grid(torch.zeros(6, 1, 4, 4), 3).size == (16, 10)
     assert image_grid(torch.zeros(6, 1, 4, 4)).size == (16, 10)
     assert image_grid(torch.zeros(8, 1, 4, 4), 2).size == (10, 22)
 
 
-def test_interpolations_after_the_checkpoint_are_written_anew(tmp_path: Path) -> None:
+def test_interpolations_after_the_checkpoint_are_written_again(tmp_path: Path) -> None:
     run, path = images(checkpoint_every=2), tmp_path / "cut"
 
     def ticks() -> Iterator[loop.Tick]:
@@ -171,8 +171,8 @@ def test_interpolations_after_the_checkpoint_are_written_anew(tmp_path: Path) ->
 # ---- What measurements draw ----------------------------------------------------------------------------------------
 
 
-def test_measurements_look_at_the_same_latents_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And at others for every seed, none of them those that training draws."""
+def test_measurements_use_the_same_latents_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They differ between seeds, and from those that training draws."""
     drawn: list[Tensor] = []
 
     class Probe(Metric):
@@ -199,9 +199,9 @@ def test_measurements_look_at_the_same_latents_at_every_step(monkeypatch: pytest
 # ---- What a step costs ---------------------------------------------------------------------------------------------
 
 
-def test_every_line_tells_the_time_of_a_step_and_the_memory(directory: Path) -> None:
-    told = [json.loads(line) for line in (directory / "metrics.jsonl").read_text("utf-8").splitlines()]
-    of_seed = [line for line in told if line["seed"] == 3]
+def test_every_line_holds_the_time_of_a_step_and_the_memory(directory: Path) -> None:
+    entries = [json.loads(line) for line in (directory / "metrics.jsonl").read_text("utf-8").splitlines()]
+    of_seed = [line for line in entries if line["seed"] == 3]
     assert [line["step"] for line in of_seed] == [0, 1, 2, 3, 4] and "seconds_per_step" not in of_seed[0]
     for before, after in zip(of_seed, of_seed[1:], strict=False):
         assert after["seconds_per_step"] == pytest.approx(after["seconds"] - before["seconds"], abs=1.1e-4)
@@ -209,11 +209,11 @@ def test_every_line_tells_the_time_of_a_step_and_the_memory(directory: Path) -> 
     assert 50 < of_seed[0]["memory_mib"] < 100_000, "importing torch takes more than fifty, in MiB"
 
 
-def test_taken_up_again_the_first_line_tells_the_time_since_the_checkpoint(tmp_path: Path) -> None:
+def test_the_first_line_after_resuming_holds_the_time_since_the_checkpoint(tmp_path: Path) -> None:
     run = images(steps=2)
     record(run, tmp_path / "run")
     record(replace(run, steps=4), tmp_path / "run", resume=True)
     text = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    told = {line["step"]: line for line in map(json.loads, text)}
-    passed = told[3]["seconds"] - told[2]["seconds"]
-    assert told[3]["seconds_per_step"] == pytest.approx(passed, abs=1.1e-4) and passed > 0
+    by_step = {line["step"]: line for line in map(json.loads, text)}
+    passed = by_step[3]["seconds"] - by_step[2]["seconds"]
+    assert by_step[3]["seconds_per_step"] == pytest.approx(passed, abs=1.1e-4) and passed > 0

@@ -73,7 +73,7 @@ def test_nan_is_never_better() -> None:
     assert rule.after(better, 0.6, ModeDivergence()).best == 0.5, "lower is better"
 
 
-def test_status_tells_where_and_why(tmp_path: Path) -> None:
+def test_status_json_holds_the_step_and_the_reason(tmp_path: Path) -> None:
     run = shrinking(stop_when="distance_to_solution < 0.05")
     progress = end(run)
     for _ in train_into(run, tmp_path / "one", {}):
@@ -116,7 +116,7 @@ def test_a_resumed_run_stops_where_an_uninterrupted_one_does(tmp_path: Path, cut
     assert (entry["status"], entry["stopped_at"]) == ("finished", 45)
 
 
-def test_a_checkpoint_of_an_earlier_release_lacks_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_an_earlier_release_can_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = growing()
     monkeypatch.setattr(checkpoint, "STATISTICS", ("seconds", "diverged_at"))
     checkpoint.save(tmp_path, tuple(initial_progress(run, seed) for seed in run.seeds))
@@ -136,7 +136,7 @@ def test_a_checkpoint_of_an_earlier_release_lacks_the_numbers(tmp_path: Path, mo
         ({"patience": 3}, "patience"),
     ],
 )
-def test_mistakes_are_named_when_the_run_is_built(settings: dict[str, Any], named: str) -> None:
+def test_invalid_settings_are_refused_at_construction(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidValue) as refused:
         growing(**settings)
     assert refused.value.field == named

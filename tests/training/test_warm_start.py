@@ -30,8 +30,8 @@ PLAYERS = ("generator", "discriminator")
 
 def run(warm_start: Any = None, seeds: tuple[int, ...] = (0, 4), **settings: Any) -> Run:
     game = settings.pop("game", None) or ring()
-    every = {"record_every": 2, "measure_every": 2, "checkpoint_every": 2, "samples": 8, "compile": "off"}
-    return Run(game, methods.alternating(), 4, seeds, **{**every, **settings}, warm_start=warm_start)
+    defaults = {"record_every": 2, "measure_every": 2, "checkpoint_every": 2, "samples": 8, "compile": "off"}
+    return Run(game, methods.alternating(), 4, seeds, **{**defaults, **settings}, warm_start=warm_start)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_run_starts_each_seed_at_its_own_last_parameters(trained: Path) -> Non
     assert_same_bits({"r": progress.random}, {"r": initial_progress(run(), 0).random})
 
 
-def test_one_player_alone(trained: Path) -> None:
+def test_a_single_player_can_be_started(trained: Path) -> None:
     warm, cold, there = start(run({"generator": trained})), start(run()), trained_state(trained)
     for name, tensor in warm.items():
         assert torch.equal(tensor, (there if "/generator" in name else cold)[name])
@@ -117,7 +117,7 @@ def test_the_source_is_read_once_and_may_be_gone_when_the_run_is_resumed(trained
     assert not (tmp_path / "another" / "run.yaml").exists(), "refused before anything is written"
 
 
-def test_a_game_without_modules() -> None:
+def test_a_game_without_modules_can_be_started() -> None:
     game = Bilinear(2)
     values = {"x": torch.tensor([1.0, 2.0]).double(), "y": torch.tensor([[3.0, 4.0]])}
     warm = Run(game, methods.simultaneous("sgd", 0.1), 1, warm_start=values, compile="off")
@@ -158,15 +158,15 @@ def test_a_run_of_other_networks_is_refused_by_the_names_of_its_tensors(trained:
     assert "missing: 2.bias, 2.weight; unexpected: 1.bias" in str(refused(trained, ring(batch_norm=False)))
 
 
-def test_frozen_parameters_must_be_those_of_the_game() -> None:
+def test_frozen_parameters_must_equal_those_of_the_game() -> None:
     def frozen() -> nn.Module:
         module = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 2))
         module[0].requires_grad_(False)
         return module
 
-    own = frozen()
-    game = Adversarial(own, discriminator, Ring(), latent=3, batch=8)
-    better = {**own.state_dict(), "2.bias": torch.ones(2)}
+    generator = frozen()
+    game = Adversarial(generator, discriminator, Ring(), latent=3, batch=8)
+    better = {**generator.state_dict(), "2.bias": torch.ones(2)}
     vector = start(run({"generator": better}, game=game))["vectors/generator"]
     torch.testing.assert_close(vector[-2:], torch.ones(2))
     error = refused({"generator": {**better, "0.bias": torch.ones(6)}}, game)
@@ -176,7 +176,7 @@ def test_frozen_parameters_must_be_those_of_the_game() -> None:
 @pytest.mark.parametrize(
     "source", ["nowhere", "damaged.pt", "damaged.safetensors", ".", {"judge": {}}, {"generator": 3}]
 )
-def test_what_cannot_be_read_is_named(source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_sources_are_named(source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("damaged.pt", "damaged.safetensors"):
         Path(name).write_bytes(b"\x80nothing")

@@ -87,18 +87,18 @@ class LearningRates(Check):
         return findings
 
     def _ratio(self, setup: Setup, rates: dict[str, float], kinds: dict[str, str]) -> list[Finding]:
-        (first, second), (own, other) = rates, rates.values()
+        (first, second), (first_rate, second_rate) = rates, rates.values()
+        smaller, larger = sorted((first_rate, second_rate))
         ordinary = isinstance(setup.method.scheme, ORDINARY)  # others choose their rates for a reason
-        if max(own, other) <= self.ratio * min(own, other) or kinds[first] != kinds[second] or not ordinary:
+        if larger <= self.ratio * smaller or kinds[first] != kinds[second] or not ordinary:
             return []
-        strong = second if other > own else first
+        strong = second if second_rate > first_rate else first
         overpowering = strong == setup.discriminator
         failure = "discriminator overpowers" if overpowering else "generator overpowers or discriminator dead"
         evidence = (
-            f"The {strong}'s learning rate, {max(own, other):g}, is {max(own, other) / min(own, other):.3g} times the "
-            f"other's, {min(own, other):g}."
+            f"The {strong}'s learning rate, {larger:g}, is {larger / smaller:.3g} times the other's, {smaller:g}."
         )
-        certainty = 0.65 if max(own, other) > 30 * min(own, other) else 0.5
+        certainty = 0.65 if larger > 30 * smaller else 0.5
         return [Finding(failure, evidence, certainty, "Bring the rates closer, at most 1 : 5.")]
 
     def _rotation(

@@ -27,12 +27,12 @@ class OpposingLosses(Check):
         if known or not setup.scores_are_numbers:
             return []
         generator, discriminator = setup.generator, setup.discriminator
-        slopes = [each for each in (self._slopes(setup, x) for x in CENTRES) if all(map(math.isfinite, each))]
+        slopes = [values for values in (self._slopes(setup, x) for x in CENTRES) if all(map(math.isfinite, values))]
         if not slopes:
             return []
-        real, fake, own = slopes[0]
+        real, fake, generator_slope = slopes[0]
         for index, kind in enumerate(("real", "generated")):
-            if all(each[index] == 0 for each in slopes):
+            if all(values[index] == 0 for values in slopes):
                 evidence = f"The {discriminator}'s loss does not depend on the scores of {kind} samples."
                 return [Finding("wiring", evidence, 0.85, f"Add the term of {kind} samples to its loss.")]
         if all(r * f > 0 for r, f, _ in slopes):
@@ -45,7 +45,7 @@ class OpposingLosses(Check):
         if all(f * o > 0 for _, f, o in slopes):
             evidence = (
                 f"Both losses pull the scores of generated samples the same way: at a score of 0.5, the slope of the "
-                f"{discriminator}'s loss is {fake:.3g}, and of the {generator}'s {own:.3g}."
+                f"{discriminator}'s loss is {fake:.3g}, and of the {generator}'s {generator_slope:.3g}."
             )
             return [Finding("wiring", evidence, 0.9, f"Change the sign of the {generator}'s loss, or its labels.")]
         return []

@@ -62,9 +62,9 @@ class PenaltyStrength(Check):
         """Return λ and the target of a penalty λ(s − target)² on slopes s, from the loss at some slopes."""
         if isinstance(setup.game, Adversarial):
             return self._of_penalties(setup.game.penalties)
-        zero, one, two = (setup.loss_at_slope(slope) for slope in (0.0, 1.0, 2.0))
-        strength = (two + zero - 2 * one) / 2
-        return strength, max(0.0, 1 - (two - zero) / (4 * strength)) if strength > 0 else 0.0
+        at_zero, at_one, at_two = (setup.loss_at_slope(slope) for slope in (0.0, 1.0, 2.0))
+        strength = (at_two + at_zero - 2 * at_one) / 2
+        return strength, max(0.0, 1 - (at_two - at_zero) / (4 * strength)) if strength > 0 else 0.0
 
     def _of_penalties(self, penalties: Sequence[Any]) -> tuple[float, float]:
         """Return the same for penalties of the library; 0 for others."""

@@ -43,9 +43,9 @@ class ScoreRange(Check):
         low = lowest if lowest is not None else min(-FAR, (highest or 0) - FAR)
         high = highest if highest is not None else max(FAR, low + FAR)
         width = min(FAR, high - low)
-        inside = min(setup.losses_at(*ends)[name] for ends in ((high, low), (low, high)))
-        ends = (high + 10 * width, low - 10 * width)
-        beyond = min(setup.losses_at(*each)[name] for each in (ends, ends[::-1]))
+        inside = min(setup.losses_at(*scores)[name] for scores in ((high, low), (low, high)))
+        scores = (high + 10 * width, low - 10 * width)
+        beyond = min(setup.losses_at(*pair)[name] for pair in (scores, scores[::-1]))
         even = setup.losses_at(*[min(max(0.0, low), high)] * 2)[name]
         if not all(map(math.isfinite, (inside, beyond, even))) or inside - beyond <= self.gain * abs(even):
             return []

@@ -173,7 +173,7 @@ def searching(plan: SearchPlan, executor: Executor, folder: Path) -> Generator[S
         InvalidValue: see `search`.
     """
     for end in (0, 1):  # before anything starts
-        run, described = plan.build({name: each.ends()[end] for name, each in plan.space.items()})
+        run, described = plan.build({name: interval.ends()[end] for name, interval in plan.space.items()})
         require_portable([_cell(plan, "trial", folder, run, described, 0)], executor)
     with lock_directory(folder):
         yield from _Search(plan, executor, folder).carried_out()
@@ -260,10 +260,10 @@ class _Search:
 
     def _description(self) -> dict[str, Any]:
         plan = self.plan
-        run, described = plan.build({name: each.ends()[0] for name, each in plan.space.items()})
+        run, described = plan.build({name: interval.ends()[0] for name, interval in plan.space.items()})
         steps = {"steps": run.steps, "seconds": run.seconds, "seeds": list(run.seeds)}
         description = {
-            "over": {name: str(each) for name, each in plan.space.items()},
+            "over": {name: str(interval) for name, interval in plan.space.items()},
             "metric": plan.metric,
             "title": plan.measured.title or plan.metric.replace("_", " ").capitalize(),
             "unit": plan.measured.unit,

@@ -54,9 +54,9 @@ class Range:
         kind, colon, numbers = text.partition(":")
         if kind == "choice" and colon:
             return cls("choice", choices=tuple(_value(word.strip()) for word in numbers.split(",") if word.strip()))
-        kind, ends = (kind, numbers) if kind in ("log", "linear", "int") else ("linear", text)
+        kind, bounds = (kind, numbers) if kind in ("log", "linear", "int") else ("linear", text)
         try:
-            low, high = map(float, ends.split(":"))
+            low, high = map(float, bounds.split(":"))
         except ValueError as error:
             raise InvalidValue("over", f"{name}={text}", ALLOWED) from error
         return cls(kind, low, high)  # pyright: ignore[reportArgumentType]

@@ -51,7 +51,7 @@ class Study:
                 direction="maximize" if better == "higher" else "minimize",
                 load_if_exists=True,
             )
-            self.distributions = {name: self._distribution(each) for name, each in space.items()}
+            self.distributions = {name: self._distribution(interval) for name, interval in space.items()}
 
     def ask(self) -> Any:
         """Return a new trial."""
@@ -126,13 +126,13 @@ class Study:
             trial = self.study._storage.get_trial(trial._trial_id)
         return [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
 
-    def _distribution(self, each: Range) -> Any:
+    def _distribution(self, interval: Range) -> Any:
         kinds = self.optuna.distributions
-        if each.kind == "choice":
-            return kinds.CategoricalDistribution(each.choices)
-        if each.kind == "int":
-            return kinds.IntDistribution(int(each.low), int(each.high))
-        return kinds.FloatDistribution(each.low, each.high, log=each.kind == "log")
+        if interval.kind == "choice":
+            return kinds.CategoricalDistribution(interval.choices)
+        if interval.kind == "int":
+            return kinds.IntDistribution(int(interval.low), int(interval.high))
+        return kinds.FloatDistribution(interval.low, interval.high, log=interval.kind == "log")
 
 
 def require_optuna() -> None:

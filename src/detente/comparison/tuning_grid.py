@@ -48,9 +48,9 @@ def trial_cells(
         (folder / TUNING).unlink(missing_ok=True)
     recorded, cells = read_recorded(folder / TUNING), {}
     for label, (run, described) in runs.items():
-        done = recorded_trials(recorded.get(label, {}), describe_trials(run, described))
+        completed = recorded_trials(recorded.get(label, {}), describe_trials(run, described))
         for rate, (run_at_rate, content) in runs_by_rate(run, described, requested, rebuild).items():
-            if any(math.isclose(trial.rate, rate, rel_tol=1e-5) for trial in done):
+            if any(math.isclose(trial.rate, rate, rel_tol=1e-5) for trial in completed):
                 continue
             short = replace(sweep.trial_run(run_at_rate), loggers=())
             changed = {name: getattr(short, name) for name in CHANGED}

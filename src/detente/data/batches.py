@@ -163,11 +163,11 @@ class _Items(Batches):
     def draw(self, count: int, generator: torch.Generator) -> Any:
         indices = torch.randint(self.size or 0, (count,), generator=generator, device=generator.device)
         rows, seed = rows_to_read(count), _drawn_seed(generator)
-        places, items = range(count) if rows is None else rows.tolist(), []
+        positions, items = range(count) if rows is None else rows.tolist(), []
         with _seeded_by(seed) as reseed:
-            for place in places:
-                reseed(seed + place)
-                items.append(self.dataset[int(indices[place])])
+            for position in positions:
+                reseed(seed + position)
+                items.append(self.dataset[int(indices[position])])
             part = default_collate(items)
         return part if rows is None else _enlarged(part, rows, count)
 

@@ -46,18 +46,21 @@ def _mixed(batches: list[Any]) -> Iterator[Any]:
     if not flat:
         return
     leaves, form = flat[0]
-    rows = [_count(each) for each, _ in flat]
+    rows = [_count(batch_leaves) for batch_leaves, _ in flat]
     alike = all(other == form for _, other in flat) and None not in rows
     sizes = [count for count in rows if count is not None]
     columns = [
         index
         for index, leaf in enumerate(leaves)
-        if alike and all(_has_rows(each[index], count) for (each, _), count in zip(flat, sizes, strict=True))
+        if alike
+        and all(_has_rows(batch_leaves[index], count) for (batch_leaves, _), count in zip(flat, sizes, strict=True))
     ]
     order = torch.randperm(sum(sizes))
-    mixed = {index: torch.cat([each[index] for each, _ in flat])[order].split(sizes) for index in columns}
-    for number, (each, structure) in enumerate(flat):
-        values = [mixed[index][number] if index in mixed else leaf for index, leaf in enumerate(each)]
+    mixed = {
+        index: torch.cat([batch_leaves[index] for batch_leaves, _ in flat])[order].split(sizes) for index in columns
+    }
+    for number, (batch_leaves, structure) in enumerate(flat):
+        values = [mixed[index][number] if index in mixed else leaf for index, leaf in enumerate(batch_leaves)]
         yield tree_unflatten(values, structure)
 
 

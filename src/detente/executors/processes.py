@@ -134,8 +134,8 @@ class _Session(Session):
 
     def wait(self, seconds: float) -> list[Ended]:
         busy = {worker.future: worker for worker in self.workers if worker.future is not None}
-        done = wait(busy, timeout=seconds, return_when=FIRST_COMPLETED).done
-        ends = [busy[future].ended() for future in done]
+        completed = wait(busy, timeout=seconds, return_when=FIRST_COMPLETED).done
+        ends = [busy[future].ended() for future in completed]
         return [end for end in ends if end is not None]
 
     def close(self) -> None:

@@ -95,8 +95,8 @@ class _Session(Session):
     def wait(self, seconds: float) -> list[Ended]:
         deadline = time.monotonic() + seconds
         while self.jobs:
-            done = [key for key, (job, _, _) in self.jobs.items() if job.done()]
-            ends = [end for key in done if (end := self._ended(key)) is not None]
+            completed = [key for key, (job, _, _) in self.jobs.items() if job.done()]
+            ends = [end for key in completed if (end := self._ended(key)) is not None]
             if ends or time.monotonic() >= deadline:
                 return ends
             time.sleep(min(0.2, seconds))

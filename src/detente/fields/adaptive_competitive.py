@@ -78,8 +78,8 @@ class AdaptiveCompetitive(Field):
         rate = (
             number("learning_rate", self.learning_rate) * (1 - self.decay ** count.double()).sqrt()
         )  # float64, like Adam's corrections
-        own = {name: own_part(v) for name, v in gradients.items()}
-        square = {name: torch.lerp(memory["square"][name], v * v, 1 - self.decay) for name, v in own.items()}
+        parts = {name: own_part(v) for name, v in gradients.items()}
+        square = {name: torch.lerp(memory["square"][name], v * v, 1 - self.decay) for name, v in parts.items()}
         roots = {name: (rate.to(s.dtype) / (s.sqrt() + self.epsilon)).sqrt() for name, s in square.items()}
         roots = all_of_parts(roots, gradients)
         z, local = equilibrium(gradients, transposed, roots, memory["local"], self.iterations, self.tolerance)

@@ -99,8 +99,8 @@ class FollowTheRidge(Field):
         if self.decay is None:
             blocks = dict(evaluation.field)
         else:
-            own = {name: own_part(gradient) for name, gradient in evaluation.field.items()}
-            blocks, memory = self._preconditioned(own, memory, players)
+            parts = {name: own_part(gradient) for name, gradient in evaluation.field.items()}
+            blocks, memory = self._preconditioned(parts, memory, players)
             blocks = all_of_parts(blocks, vectors)
 
         def curvature(u: Tensor) -> Tensor:

@@ -102,8 +102,8 @@ def named_optimizer(
         if isinstance(inner, Optimizer):
             return ClippedGradient(inner, clip)
         if isinstance(inner, Mapping):
-            return {player: ClippedGradient(each, clip) for player, each in inner.items()}
-        return tuple(ClippedGradient(each, clip) for each in inner)
+            return {player: ClippedGradient(player_optimizer, clip) for player, player_optimizer in inner.items()}
+        return tuple(ClippedGradient(player_optimizer, clip) for player_optimizer in inner)
     if isinstance(optimizer, Optimizer):
         require(betas is None, "betas", betas, "None, since the optimizer that you passed has its own")
         if learning_rate is not None:

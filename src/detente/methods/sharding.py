@@ -85,6 +85,6 @@ class _Sharded(Wrapper):
         noise: Tensor | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         size, part = len(vector), part_of(vector, self.ranks)
-        own = part_of(direction, self.ranks) if len(direction) == size else direction
-        part, memory = move(part, own, memory, t, None if noise is None else part_of(noise, self.ranks))
+        direction_part = part_of(direction, self.ranks) if len(direction) == size else direction
+        part, memory = move(part, direction_part, memory, t, None if noise is None else part_of(noise, self.ranks))
         return whole_vector(part, size, self.ranks), memory

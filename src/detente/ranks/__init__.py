@@ -225,8 +225,8 @@ def mean_over_ranks(tensors: Sequence[Tensor], divided: Collection[int] = ()) ->
             pieces = total.split([len(vector) for vector in vectors])
         for index, vector, piece in zip(sent, vectors, pieces, strict=True):
             if index in divided:
-                own = part_of(vector, current)
-                piece = piece[: len(own)] if plain else part_of(piece, current)
+                rank_part = part_of(vector, current)
+                piece = piece[: len(rank_part)] if plain else part_of(piece, current)
                 results[index] = piece.to(tensors[index].dtype)
             else:
                 results[index] = piece.view(tensors[index].shape).to(tensors[index].dtype)
@@ -298,10 +298,10 @@ def all_of_parts(parts: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dic
 
 def norms(parts: Sequence[Tensor]) -> list[Tensor]:
     """Return the Euclidean norm, (), of each vector of which this rank has its `own_part`, in one short message."""
-    own, current = [torch.linalg.vector_norm(part) for part in parts], ranks()
-    if current is None or not current.shard or not own:
-        return own
-    return [*torch.linalg.vector_norm(gathered(torch.stack(own), current), dim=0).unbind()]
+    local_norms, current = [torch.linalg.vector_norm(part) for part in parts], ranks()
+    if current is None or not current.shard or not local_norms:
+        return local_norms
+    return [*torch.linalg.vector_norm(gathered(torch.stack(local_norms), current), dim=0).unbind()]
 
 
 def gathered(tensor: Tensor, ranks: Ranks) -> Tensor:
@@ -320,8 +320,8 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(tensor: Tensor, ranks: Ranks) -> Tensor:
         if get_proxy_mode() is not None:  # the compiler's C++ wrapper has sums, but no gathers
-            own = torch.arange(ranks.count, device=tensor.device) == ranks.rank  # so that all ranks have one graph
-            return _sum(torch.where(own.view(-1, *[1] * tensor.dim()), tensor, 0))
+            mask = torch.arange(ranks.count, device=tensor.device) == ranks.rank  # so that all ranks have one graph
+            return _sum(torch.where(mask.view(-1, *[1] * tensor.dim()), tensor, 0))
         return messages.gathered(tensor, ranks.count)
 
     @staticmethod

@@ -99,8 +99,8 @@ class Neighbours:
                 torch.add(slots[0], slots[1], out=piece)
             else:  # each rank adds a part, where nobody else reads or writes
                 parts = [slot.tensor_split(len(slots)) for slot in slots]
-                own = [of_rank[self.rank] for of_rank in parts]
-                own[self.rank].copy_(in_order(own))
+                contributions = [of_rank[self.rank] for of_rank in parts]
+                contributions[self.rank].copy_(in_order(contributions))
                 self._wait(piece)
                 torch.cat([parts[rank][rank] for rank in range(len(slots))], out=piece)
             if divisor != 1:
@@ -238,7 +238,7 @@ def _address(name: bytes) -> bytes:
 
 def _exchanged(text: bytes, count: int) -> list[bytes]:
     """Return every rank's text, by torch.distributed."""
-    own = torch.frombuffer(bytearray(text.ljust(_LONGEST, b"\0")), dtype=torch.uint8)
-    texts = [torch.empty_like(own) for _ in range(count)]
-    dist.all_gather(texts, own)
+    encoded = torch.frombuffer(bytearray(text.ljust(_LONGEST, b"\0")), dtype=torch.uint8)
+    texts = [torch.empty_like(encoded) for _ in range(count)]
+    dist.all_gather(texts, encoded)
     return [bytes(other.tolist()).rstrip(b"\0") for other in texts]

@@ -38,8 +38,8 @@ def format_difference(difference: Interval | None) -> str:
         return "–"
     mean, low, high, half_width = difference.mean, difference.low, difference.high, difference.half_width
     if not half_width or not 1e-4 < abs(mean) + half_width < 1e6:
-        ends = f" [{low:.3g}, {high:.3g}]" if half_width else ""
-        return _minus(f"{'+' * (mean > 0)}{format_number(mean)}{ends}")
+        interval = f" [{low:.3g}, {high:.3g}]" if half_width else ""
+        return _minus(f"{'+' * (mean > 0)}{format_number(mean)}{interval}")
     decimals = _decimals(half_width)
     return _minus(f"{mean:+,.{decimals}f} [{low:,.{decimals}f}, {high:,.{decimals}f}]")
 

@@ -51,7 +51,7 @@ def write_rescue_report(directory: Path) -> Path:
 
 def render(record: RescueRecord, title: str) -> str:
     """Return the page as text."""
-    untreated, best, attempts = record.own, record.best, record.attempts
+    untreated, best, attempts = record.untreated, record.best, record.attempts
     named = [(colour, attempt.name, attempt) for colour, attempt in enumerate(attempts)]
     compared = [entry for entry in named if entry[2] is untreated or entry[2] is best]
     colour = attempts.index(untreated)
@@ -103,7 +103,7 @@ def headline(record: RescueRecord) -> str:
 
 def summary(record: RescueRecord) -> list[str]:
     """Return the sentences below the headline."""
-    untreated, best, sentences = record.own, record.best, []
+    untreated, best, sentences = record.untreated, record.best, []
     duration = f"after {format_number(untreated.steps)} of {format_number(record.steps)} steps"
     if record.healthy:
         if untreated.quality:
@@ -129,7 +129,7 @@ def summary(record: RescueRecord) -> list[str]:
 
 def numbers(record: RescueRecord) -> list[dict[str, Any]]:
     """Return the rows of the table of the samples' quality, before and after."""
-    attempts_shown = [record.own, *([record.best] if record.best else [])]
+    attempts_shown = [record.untreated, *([record.best] if record.best else [])]
     return [
         {"title": title, "about": about, "real": real, "values": [_value(key, attempt) for attempt in attempts_shown]}
         for key, (title, about, real) in NUMBERS.items()
@@ -140,8 +140,8 @@ def numbers(record: RescueRecord) -> list[dict[str, Any]]:
 def trials(record: RescueRecord) -> list[dict[str, Any]]:
     """Return the rows of the table of trials: the user's own set-up, and every cure in the order of trial."""
     rows = []
-    for attempt in (record.own, *record.trials):
-        is_untreated = attempt is record.own
+    for attempt in (record.untreated, *record.trials):
+        is_untreated = attempt is record.untreated
         outcome = attempt.diverged or ("the set-up that was looked at" if is_untreated else attempt.outcome)
         cost = attempt.steps / record.steps if is_untreated and record.steps else attempt.cost
         rows.append(
@@ -189,8 +189,8 @@ def _moments(steps: Sequence[int]) -> list[int]:
 
 def _places(counts: Sequence[int]) -> list[range]:
     """Return the places of consecutive lists of charts."""
-    ends = [sum(counts[: index + 1]) for index in range(len(counts))]
-    return [range(end - count, end) for end, count in zip(ends, counts, strict=True)]
+    boundaries = [sum(counts[: index + 1]) for index in range(len(counts))]
+    return [range(end - count, end) for end, count in zip(boundaries, counts, strict=True)]
 
 
 def _value(key: str, attempt: Attempt) -> str | None:

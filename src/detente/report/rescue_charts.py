@@ -156,12 +156,12 @@ def _chart(title: str, lines: Sequence[Line], height: str = "") -> list[dict[str
     figure.update_yaxes(type="log" if wide else "linear", zeroline=False, nticks=5, tickformat="~g")
     if not wide:
         figure.update_yaxes(range=_vertical_range(values))
-    ends = "; ".join(f"{line.name} ends at {format_number(line.values[-1])}" for line in lines[:8])
+    last_values = "; ".join(f"{line.name} ends at {format_number(line.values[-1])}" for line in lines[:8])
     return [
         {
             "title": title,
             "height": height,
-            "description": f"{ends}.",
+            "description": f"{last_values}.",
             "logarithmic": wide,
             "figure": figure_json(figure),
         }

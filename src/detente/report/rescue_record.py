@@ -109,7 +109,7 @@ class RescueRecord:
     cured: bool
     finished: bool
     findings: Sequence[RecordedFinding]
-    own: Attempt
+    untreated: Attempt
     trials: Sequence[Attempt]
     best: Attempt | None
     notes: Sequence[str] = ()
@@ -120,7 +120,7 @@ class RescueRecord:
     def attempts(self) -> list[Attempt]:
         """Everything that was trained in the order of its colours: the best trial, the user's own, the others."""
         best = [self.best] if self.best else []
-        return [*best, self.own, *(trial for trial in self.trials if trial is not self.best)]
+        return [*best, self.untreated, *(trial for trial in self.trials if trial is not self.best)]
 
 
 def read_rescue(directory: Path) -> RescueRecord:
@@ -131,13 +131,13 @@ def read_rescue(directory: Path) -> RescueRecord:
     verdict = str(content.get("verdict") or "")
     failures = [failure for failure in verdict.split(", ") if failure and failure != HEALTHY]
     findings = [_finding(_mapping(entry), failures) for entry in _list(content.get("findings"))]
-    own = _attempt(directory, {"directory": "before", **_mapping(content.get("before")), "name": "as it was"})
+    untreated = _attempt(directory, {"directory": "before", **_mapping(content.get("before")), "name": "as it was"})
     trials = [_attempt(directory, _mapping(entry)) for entry in _list(content.get("trials"))]
     best = next((trial for trial in trials if trial.name == content.get("best")), None)
     steps = number(content.get("steps"))
     untold = not trials and any((directory / "trials").glob("*/*"))  # they are listed when the rescue ends
     return RescueRecord(
-        steps=int(steps) if steps else own.steps,
+        steps=int(steps) if steps else untreated.steps,
         budget=number(content.get("budget")),
         cost=number(content.get("cost")),
         failures=failures,
@@ -145,7 +145,7 @@ def read_rescue(directory: Path) -> RescueRecord:
         cured=content.get("cured") is True and best is not None,
         finished=bool(verdict) and not untold,
         findings=findings,
-        own=own,
+        untreated=untreated,
         trials=trials,
         best=best,
         notes=notes,

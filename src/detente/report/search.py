@@ -108,8 +108,8 @@ def trial_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     def rank(trial: Mapping[str, Any]) -> tuple[float, ...]:
         values = [trial["value"]] if trial["value"] is not None else trial["rungs"]
-        place = ended.get(trial["status"], 2)
-        return (place, -len(trial["rungs"]), sign * values[-1] if values else 0.0, trial["number"])
+        group = ended.get(trial["status"], 2)
+        return (group, -len(trial["rungs"]), sign * values[-1] if values else 0.0, trial["number"])
 
     return [
         {

@@ -161,15 +161,15 @@ class Sgan(Scheme):
         return self.pairs % ranks.count == 0 and not self.share
 
     def _pairs_of(self, ranks: Ranks) -> slice:
-        own = self.pairs // ranks.count
-        return slice(ranks.rank * own, (ranks.rank + 1) * own)
+        count_of_rank = self.pairs // ranks.count
+        return slice(ranks.rank * count_of_rank, (ranks.rank + 1) * count_of_rank)
 
     def batches_of_rank(self, batches: tuple[Batch, ...], ranks: Ranks, parts: int) -> tuple[Batch, ...]:
         """Return the whole batches of this rank's pairs, or its rows of all batches."""
         if not self._divides_pairs(ranks):
             return super().batches_of_rank(batches, ranks, parts)
-        count, own = len(batches) // self.pairs, self._pairs_of(ranks)
-        return batches[own.start * count : own.stop * count]
+        count, rank_pairs = len(batches) // self.pairs, self._pairs_of(ranks)
+        return batches[rank_pairs.start * count : rank_pairs.stop * count]
 
     def memory_of_rank(self, memory: Tree, ranks: Ranks) -> Tree:
         """Return this rank's pairs."""
@@ -179,7 +179,7 @@ class Sgan(Scheme):
         """Return the pairs of all ranks."""
         if not self._divides_pairs(ranks):
             return memory
-        return map_tensors(memory, lambda own: gathered(own, ranks).flatten(0, 1))
+        return map_tensors(memory, lambda part: gathered(part, ranks).flatten(0, 1))
 
     def __call__(
         self, context: StepContext, state: State, batches: tuple[Batch, ...], noise: NoisePerBatch
@@ -192,11 +192,11 @@ class Sgan(Scheme):
         if current is None or not self._divides_pairs(current):
             sums, means, pairs_memory = self._all_pairs(context, state, inner_noise, batches, noise)
         else:
-            own = self._pairs_of(current)
-            inner_noise = map_tensors(inner_noise, itemgetter(own))
-            own_noise = noise[own.start * count : own.stop * count]
+            rank_pairs = self._pairs_of(current)
+            inner_noise = map_tensors(inner_noise, itemgetter(rank_pairs))
+            own_noise = noise[rank_pairs.start * count : rank_pairs.stop * count]
             with together(None):
-                results = replace(self, pairs=own.stop - own.start)._all_pairs(
+                results = replace(self, pairs=rank_pairs.stop - rank_pairs.start)._all_pairs(
                     context, state, inner_noise, batches, own_noise
                 )
             sums, means, pairs_memory = _over_ranks(*results, current)
@@ -215,8 +215,11 @@ class Sgan(Scheme):
         count = len(batches) // self.pairs
         turns = [{"batch": batch, "noise": numbers} for batch, numbers in zip(batches, noise, strict=True)]
         inputs = [{str(k): turns[n * count + k] for k in range(count)} for n in range(self.pairs)]
-        for n, own in enumerate(inputs):
-            own["0"] = {**own["0"], "noise": {**own["0"]["noise"], **map_tensors(inner_noise, itemgetter(n))}}
+        for n, pair_inputs in enumerate(inputs):
+            pair_inputs["0"] = {
+                **pair_inputs["0"],
+                "noise": {**pair_inputs["0"]["noise"], **map_tensors(inner_noise, itemgetter(n))},
+            }
         pair, memory, extra = self._pair, state.memory["scheme"], []
         if self.share:
             pair = self._global_gradients

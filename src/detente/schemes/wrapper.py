@@ -70,8 +70,8 @@ class Wrapper(Scheme):
 
     def initial(self, context: StepContext, vectors: Vectors, buffers: Buffers, generator: torch.Generator) -> Tree:
         """Return the inner scheme's memory and this scheme's own."""
-        own = self.initial_memory(vectors, buffers)
-        return {"inner": self.inner.initial(context, vectors, buffers, generator), **own}
+        memory = self.initial_memory(vectors, buffers)
+        return {"inner": self.inner.initial(context, vectors, buffers, generator), **memory}
 
     def restart(self, state: State, generator: torch.Generator) -> State:
         """Return the state from which the inner scheme continues."""

@@ -33,12 +33,12 @@ class Memorising(Signal):
         """Return the area, its standard error by chance, and the position; empty without held-out samples."""
         if observation.held_out is None:
             return {}
-        seen, held, fake = observation.seen_scores, observation.held_out_scores, observation.fake_scores
-        first, second = len(seen.unique()), len(held)
-        gap = seen.mean() - fake.mean()
+        training, held_out, generated = observation.seen_scores, observation.held_out_scores, observation.fake_scores
+        first, second = len(training.unique()), len(held_out)
+        gap = training.mean() - generated.mean()
         error = ((first + second + 1) / (12 * first * second)) ** 0.5
-        position = (held.mean() - fake.mean()) / gap if float(gap.abs()) > 1e-9 else 1.0
-        return measured({"seen_over_held_out": separation(seen, held), "error": error, "position": position})
+        position = (held_out.mean() - generated.mean()) / gap if float(gap.abs()) > 1e-9 else 1.0
+        return measured({"seen_over_held_out": separation(training, held_out), "error": error, "position": position})
 
     def findings(self, history: History) -> Sequence[Finding]:
         """Return that there are too few data."""

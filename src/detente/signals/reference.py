@@ -143,9 +143,9 @@ class Reference:
 
     def _distance(self, features: Tensor) -> float:
         between = torch.cdist(self.features, features).mean()
-        own = _mean_distance(self.features)
-        value = 2 * between - own - _mean_distance(features)
-        return max(0.0, float(value / own if float(own) > 0 else value))  # a single point has no size of its own
+        within = _mean_distance(self.features)
+        value = 2 * between - within - _mean_distance(features)
+        return max(0.0, float(value / within if float(within) > 0 else value))  # a single point has no size of its own
 
 
 def _size_of_constants(scale: Tensor, mean: Tensor) -> Tensor:

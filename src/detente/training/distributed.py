@@ -189,8 +189,8 @@ def exchanged(numbers: list[float], ranks: Ranks | None) -> list[list[float]]:
     """Return every rank's numbers."""
     if alone(ranks):
         return [numbers]
-    own = torch.tensor(numbers, dtype=torch.float64)
-    return [tensor.tolist() for tensor in _all(own, ranks)]
+    encoded = torch.tensor(numbers, dtype=torch.float64)
+    return [tensor.tolist() for tensor in _all(encoded, ranks)]
 
 
 @torch.no_grad()

@@ -42,8 +42,8 @@ def cause(run: Run, start: Progress, end: Progress, info: Info, ranks: Ranks | N
     seconds = (end.seconds - start.seconds) * steps / max(1, end.step - start.step)
     if not term or seconds > SECONDS or getattr(getattr(run.game, "batches", None), "once", False):
         return term
-    place = _repeated(run, start, steps, ranks)
-    return f"{term}; {place}" if place else term
+    location = _repeated(run, start, steps, ranks)
+    return f"{term}; {location}" if location else term
 
 
 def first_term(info: Info, step: int) -> str:

@@ -242,7 +242,7 @@ def _verified(module: nn.Module, arguments: Mapping[str, Any] | None) -> dict[st
         with torch.random.fork_rng([]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             rebuilt = pkgutil.resolve_name(_class_path(module))(**plain)
-        shapes = [{key: value.shape for key, value in each.state_dict().items()} for each in (rebuilt, module)]
+        shapes = [{key: value.shape for key, value in m.state_dict().items()} for m in (rebuilt, module)]
         return plain if shapes[0] == shapes[1] and repr(rebuilt) == repr(module) else None
     except Exception:  # a class that cannot be imported, or called with what JSON can hold
         return None

@@ -97,8 +97,8 @@ def train(
         ticks = _ticks(run, start)
     else:
         loggers = loggers if ranks.rank == 0 else ()
-        own = ticks_together(run, start, ranks)
-        ticks = (replace(tick, progress=whole_progress(run, tick.progress, ranks)) for tick in own)
+        ticks_of_rank = ticks_together(run, start, ranks)
+        ticks = (replace(tick, progress=whole_progress(run, tick.progress, ranks)) for tick in ticks_of_rank)
     return log_ticks(ticks, run, loggers, None if start is None else _moment(start)[0]) if loggers else ticks
 
 

@@ -33,7 +33,7 @@ def check_mixing(game: Game, ranks: Ranks | None) -> None:
     vectors = {name: _moved(vector, generator) for name, vector in vectors.items()}
     device = next(iter(vectors.values())).device
     batch = {name: tensor.to(device) for name, tensor in game.draw(generator).items()}
-    size = max((len(own) for own in rows(batch, ranks).values() if own.dim()), default=0)
+    size = max((len(rank_rows) for rank_rows in rows(batch, ranks).values() if rank_rows.dim()), default=0)
     if "seed" in batch:
         warnings.warn("layers draw random numbers, such as dropout's: each rank draws its own", stacklevel=2)
         return
@@ -42,11 +42,11 @@ def check_mixing(game: Game, ranks: Ranks | None) -> None:
         # As many different parts as the least divisor of R; several ranks then evaluate the same part.
         parts = next(number for number in range(2, ranks.count + 1) if ranks.count % number == 0)
         whole = {name: tensor[: parts * count] if tensor.dim() else tensor for name, tensor in batch.items()}
-        own = rows(whole, Ranks(ranks.rank % parts, parts))
+        rank_rows = rows(whole, Ranks(ranks.rank % parts, parts))
         with together(None):
             alone = vector_field(game, vectors, buffers, _with_step(game, whole, device)).field
         with together(replace(ranks, batch_norm="whole")):
-            joint = vector_field(game, vectors, buffers, _with_step(game, own, device)).field
+            joint = vector_field(game, vectors, buffers, _with_step(game, rank_rows, device)).field
         return max((_distance(joint, alone, name), name) for name in game.players)
 
     try:

@@ -61,10 +61,12 @@ def _require_same_data(game: Game, ranks: Ranks) -> None:
     origins = everyones(everywhere(lambda: provenance(game), ranks), ranks)
     for rank, origin in enumerate(origins):
         for name in ("data", "code"):
-            own, first = ([part.get(name)] for part in (origin, origins[0]))
-            if own != first:
-                own, first = (describe_data(x[0]) if isinstance(x[0], dict) else x[0] for x in (own, first))
-                raise agreed(InvalidValue(name, f"{own} on rank {rank}", f"the same on every rank; rank 0 has {first}"))
+            value, first = ([part.get(name)] for part in (origin, origins[0]))
+            if value != first:
+                value, first = (describe_data(x[0]) if isinstance(x[0], dict) else x[0] for x in (value, first))
+                raise agreed(
+                    InvalidValue(name, f"{value} on rank {rank}", f"the same on every rank; rank 0 has {first}")
+                )
 
 
 def progress_of_first(progress: Sequence[Progress], ranks: Ranks | None) -> tuple[Progress, ...]:

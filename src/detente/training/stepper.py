@@ -109,11 +109,13 @@ class Stepper:
             InvalidValue: the state belongs to another game or method.
         """
         whole = self.method.whole_state(self.state, self.ranks)
-        saved, own = dict(state_dict["state"]), whole.flat()
-        different = [name for name in sorted(saved.keys() | own.keys()) if _shape(saved, name) != _shape(own, name)]
+        saved, current = dict(state_dict["state"]), whole.flat()
+        different = [
+            name for name in sorted(saved.keys() | current.keys()) if _shape(saved, name) != _shape(current, name)
+        ]
         allowed = "a state of the same game and method"
         require(not different, "state_dict", different[0] if different else "", allowed)
-        on_device = {name: saved[name].to(tensor.device) for name, tensor in own.items()}
+        on_device = {name: saved[name].to(tensor.device) for name, tensor in current.items()}
         self.state = self.method.state_of_rank(State.from_flat(on_device, whole), self.ranks)
         self.generator.set_state(state_dict["random"].cpu())
         self.game.restore(self.generator, bytes(state_dict["position"].tolist()))

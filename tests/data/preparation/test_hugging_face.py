@@ -185,7 +185,9 @@ def test_a_text_of_the_hub(hub: Path) -> None:
     assert words == ["one`", "two`", "thre"] and opened.about["splits"] == {"train": [0, 2], "test": [2, 3]}
 
 
-def test_a_hub_out_of_reach_is_one_line_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_gives_a_one_line_error_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def load_dataset(*_: object, **__: object) -> None:
         raise ConnectionError("no route\nat all")
 

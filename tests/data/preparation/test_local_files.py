@@ -145,7 +145,9 @@ def test_links_to_folders_are_followed(tmp_path: Path) -> None:
     assert read_split(sets, "fashion_mnist-8", "train")[1] == [0, 0, 1, 1]
 
 
-def test_without_the_library_errors_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_without_the_library_name_the_package_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     (tmp_path / "x.parquet").write_bytes(b"")
     with pytest.raises(InvalidValue, match=r"x\.parquet.*image folders, IDX.*pip install 'detente\[data\]'"):

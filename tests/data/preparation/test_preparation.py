@@ -79,17 +79,17 @@ def test_progress_is_reported_after_every_block(source: Path, sets: Path) -> Non
 @pytest.mark.parametrize("stopped_after", [1, 7, 9, 14])
 def test_an_interrupted_preparation_is_resumed(source: Path, sets: Path, stopped_after: int) -> None:
     steps = prepare("cifar10-8", source, folder=sets)
-    done = [next(steps).done for _ in range(stopped_after)][-1]
+    completed = [next(steps).done for _ in range(stopped_after)][-1]
     steps.close()
     assert [path.name for path in sets.iterdir()] == ["cifar10-8.partial"]
     with pytest.raises(InvalidValue, match="detente data prepare cifar10-8"):
         Prepared("cifar10-8", folder=sets)
     resumed = list(prepare("cifar10-8", source, folder=sets))
-    assert [step.before for step in resumed] == [done] * len(resumed)
+    assert [step.before for step in resumed] == [completed] * len(resumed)
     check(sets)
 
 
-def test_what_was_written_after_the_journal_was_saved_is_written_again(source: Path, sets: Path) -> None:
+def test_data_written_after_the_last_journal_entry_are_written_again(source: Path, sets: Path) -> None:
     """A process that is killed cannot save its journal."""
     steps = prepare("cifar10-8", source, folder=sets)
     for _ in range(4):
@@ -112,7 +112,9 @@ def test_another_source_is_not_resumed(source: Path, sets: Path, tmp_path: Path)
     assert Prepared("cifar10-8", None, folder=sets).size == 63
 
 
-def test_a_source_interrupted_before_another_starts_anew(source: Path, sets: Path, tmp_path: Path, monkeypatch) -> None:
+def test_an_interrupted_source_starts_again_after_another_one(
+    source: Path, sets: Path, tmp_path: Path, monkeypatch
+) -> None:
     """The second overwrites the first's files, so the first's journal must be gone, even if the second is killed."""
     np.savez(tmp_path / "other.npz", images=IMAGES[::-1])
     first = prepare("cifar10-8", source, folder=sets)
@@ -128,7 +130,7 @@ def test_a_source_interrupted_before_another_starts_anew(source: Path, sets: Pat
     check(sets)
 
 
-def test_complete_sets_are_left_alone_and_damaged_ones_prepared_again(source: Path, sets: Path) -> None:
+def test_complete_sets_are_kept_and_damaged_ones_prepared_again(source: Path, sets: Path) -> None:
     assert list(prepare("cifar10-8", source, folder=sets))
     assert list(prepare("cifar10-8", source, folder=sets)) == [] == list(prepare("cifar10-8", folder=sets))
     with (sets / "cifar10-8" / "images.npy").open("r+b") as file:
@@ -214,7 +216,7 @@ def test_a_broken_image_is_named_or_left_out_and_counted(sets: Path, tmp_path: P
     assert open_set("cifar10-8", "images", sets).about["skipped"] == [str(file) for file in broken]
 
 
-def test_only_broken_images_make_no_set(sets: Path, tmp_path: Path) -> None:
+def test_a_source_of_only_broken_images_is_refused(sets: Path, tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(b"no image")
     with pytest.raises(InvalidValue, match="at least one sample that can be read"):
         list(prepare("celeba", tmp_path / "1.png", skip_broken=True, folder=sets))
@@ -248,7 +250,7 @@ def test_a_name_is_a_source_and_a_size() -> None:
             named(wrong)
 
 
-def test_about_describes_the_set(source: Path, sets: Path) -> None:
+def test_about_json_describes_the_set(source: Path, sets: Path) -> None:
     assert list(prepare("cifar10-8", source, folder=sets))
     about = json.loads((sets / "cifar10-8" / "about.json").read_text())
     assert about["shape"] == [COUNT, 3, 8, 8] and about["splits"] == {"train": [0, COUNT]}

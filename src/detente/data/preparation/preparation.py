@@ -190,13 +190,13 @@ def _about(
     name: str, source: Source, origin: str, parts: Sequence[Part], vocabulary: Sequence[str], journal: Journal
 ) -> dict[str, Any]:
     """Return the description of a set for its `about.json`."""
-    ends = [0, *itertools.accumulate(journal.rows_by_split.values())]
+    boundaries = [0, *itertools.accumulate(journal.rows_by_split.values())]
     return {
         "name": name,
         "title": source.title,
         **_settings(source),
         "shape": [journal.rows, *source.shape],
-        "splits": dict(zip(journal.rows_by_split, itertools.pairwise(ends), strict=True)),
+        "splits": dict(zip(journal.rows_by_split, itertools.pairwise(boundaries), strict=True)),
         "classes": next((part.class_names for part in parts if part.class_names), source.classes),
         "vocabulary": vocabulary,
         "source": origin,

@@ -69,8 +69,8 @@ def join_seeds(run: Run, directory: Path) -> None:
 def _join_lines(directory: Path, parts: Mapping[int, Path]) -> None:
     """Write the lines of all parts in the order of a run with all seeds: by step, then by seed."""
     lines: list[tuple[int, int, str]] = []
-    for place, part in enumerate(parts.values()):
+    for position, part in enumerate(parts.values()):
         for line in (part / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-            lines.append((json.loads(line)["step"], place, line))
+            lines.append((json.loads(line)["step"], position, line))
     lines.sort(key=lambda entry: entry[:2])
     write_text(directory / "metrics.jsonl", "".join(f"{line}\n" for _, _, line in lines))

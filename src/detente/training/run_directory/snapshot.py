@@ -160,8 +160,13 @@ def interpolate(start: Tensor, end: Tensor, count: int) -> Tensor:
 def _interpolation_picture(game: Adversarial, state: State) -> Image.Image:
     """Return a picture with one row of images per interpolation; if there are classes, each row has one class."""
     generator = torch.Generator().manual_seed(LATENTS + 1)
-    ends = torch.randn(2, ROWS, math.prod(game.latent_shape), generator=generator)
-    latents = interpolate(ends[0], ends[1], COLUMNS).flatten(0, 1).unflatten(1, game.latent_shape).to(state.t.device)
+    endpoints = torch.randn(2, ROWS, math.prod(game.latent_shape), generator=generator)
+    latents = (
+        interpolate(endpoints[0], endpoints[1], COLUMNS)
+        .flatten(0, 1)
+        .unflatten(1, game.latent_shape)
+        .to(state.t.device)
+    )
     labels = getattr(game, "present", None)  # of a conditional game, whose generator also takes labels
     conditioning = [] if labels is None else [labels[torch.arange(ROWS) % len(labels)].repeat_interleave(COLUMNS)]
     return image_grid(game.generate(state, latents, *(tensor.to(latents.device) for tensor in conditioning)), COLUMNS)
