@@ -79,6 +79,7 @@ def test_an_arm_is_resumed(tmp_path, monkeypatch):
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     assert [line["seed"] for line in lines] == [0, 1]
     assert all("error" not in line and line["twin"]["measures"] for line in lines)
+    assert {line["package"] for line in lines} == {run.version()}
 
 
 @pytest.mark.parametrize("arm", ["default", "random"])
