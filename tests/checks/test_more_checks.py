@@ -334,3 +334,17 @@ def test_a_momentum_that_averages_too_long() -> None:
         for beta in (0.999, 0.9)
     ]
     assert [finding.failure for finding in found[0]] == ["oscillation or limit cycle"] and not found[1]
+
+
+def test_layers_without_a_nonlinearity_between_them() -> None:
+    def chain(*sizes: int, last: nn.Module | None = None) -> nn.Module:
+        layers = [nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)]
+        return nn.Sequential(*layers, *([last] if last else []))
+
+    (maker,) = found("linear_networks", plane(generator=lambda: chain(4, 16, 16, 2)))
+    assert maker.failure == "wiring" and "generator's 3 layers" in maker.evidence
+    (judge,) = found("linear_networks", plane(discriminator=lambda: chain(2, 32, 1)))
+    assert "discriminator's 2 layers" in judge.evidence
+    assert failures("linear_networks", plane(generator=lambda: chain(4, 16, 2, last=nn.Tanh()))) == ["wiring"]
+    assert failures("linear_networks", plane()) == []
+    assert failures("linear_networks", plane(generator=lambda: nn.Linear(4, 2))) == []  # one layer is a choice
