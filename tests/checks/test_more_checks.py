@@ -111,6 +111,14 @@ class Modes(nn.Module):
         return self.body(z) * (1.0 if self.training else self.factor)
 
 
+class OwnNorm(Modes):
+    """A generator that normalises by the batch in training only."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.body(z)
+        return (x - x.mean(0)) / x.std(0) if self.training else self.factor * x
+
+
 def normed(momentum: float) -> nn.Module:
     return nn.Sequential(
         nn.Linear(4, 32, bias=True), nn.BatchNorm1d(32, momentum=momentum), nn.LeakyReLU(0.2), nn.Linear(32, 2)
@@ -123,6 +131,7 @@ def normed(momentum: float) -> nn.Module:
         (lambda: normed(0.0), ["normalisation"]),
         (lambda: nn.Sequential(nn.Linear(4, 32), nn.Dropout(0.8), nn.ReLU(), nn.Linear(32, 2)), ["sampling"]),
         (lambda: Modes(3.0), ["sampling"]),
+        (lambda: OwnNorm(9.0), ["normalisation"]),
         (lambda: normed(0.1), []),
         (lambda: Modes(1.0), []),
     ],

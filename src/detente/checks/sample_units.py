@@ -47,9 +47,7 @@ class SampleUnits(Check):
         shown = [f"multiplied by {a:.3g} and shifted by {b:.2g}" for a, b in (of_real[0], of_made[0])]
         same = [abs(a - 1) < 1e-3 and abs(b) < 1e-3 for a, b in (of_real[0], of_made[0])]
         shown = ["as they are" if each else words for each, words in zip(same, shown, strict=True)]
-        evidence = (
-            f"The {setup.discriminator} gets the real samples {shown[0]}, but generated samples {shown[1]}."
-        )
+        evidence = f"The {setup.discriminator} gets the real samples {shown[0]}, but generated samples {shown[1]}."
         remedy = "Put the data into their units before training, or do the same to all samples in the losses."
         return [Finding("data scale", evidence, 0.9, remedy), Finding("wiring", evidence, 0.85, remedy)]
 

@@ -49,6 +49,7 @@ from detente.modules.rescaled import (
     filter_inputs,
     rescale_inputs,
     rescale_outputs,
+    stay_in_training,
     units_of,
 )
 from detente.modules.resize_convolution import with_resize_convolutions
@@ -82,6 +83,7 @@ def changed(
     linear_output: bool = False,
     resize_convolution: bool = False,
     dropout: bool = False,
+    one_mode: bool = False,
     latent_scale: float = 1.0,
     more_latents: int = 1,
 ) -> Game:
@@ -119,6 +121,7 @@ def changed(
         resize_convolution: in the generator, upsample and convolve instead of transposed convolutions whose kernel is
             not divisible by their stride.
         dropout: let dropout of more than a half drop a quarter of the units, in both networks.
+        one_mode: draw samples as the generator makes them in training, also in evaluation mode.
         latent_scale: number by which the generator divides its latents, > 0.
         more_latents: factor by which the number of latents grows; with more than 1, the generator's first layer is
             replaced.
@@ -164,6 +167,8 @@ def changed(
             require(len(fitting) > 0, failing, True, f"False, since neither network has such {failing}")
             for player in fitting:
                 getattr(change, player).append(transform)
+    if one_mode:
+        change.generator.append(stay_in_training)
     if linear_output:
         change.generator.append(without_last_activation)
     if resize_convolution:
