@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from detente.checks.base import inspect
 from detente.cures.base import Case, Change, Cure
 
 TINY, HUGE = (
@@ -12,6 +13,7 @@ TINY, HUGE = (
     30.0,
 )  # root mean square of a layer's weights times √(number of inputs), as in the check `WeightScale`
 OUTWEIGHS = 3.0  # root mean square of biases; three deviations of a layer's usual inputs leave a ReLU dead
+LARGE = 2.0  # He's √2, and some room: beyond, what passes a network grows with its depth
 VANISHED = 0.8  # certainty of a vanishing gradient from which weights may be the cause
 
 
@@ -37,14 +39,18 @@ class NewInitialisation(Cure):
     def is_certain(self, case: Case) -> bool:
         """Return whether most weights of a network are tiny, or some are huge, or so are a layer's biases.
 
-        Where no gradient arrives, one tiny layer is enough, unless it is the last: some start with zeros there.
+        Where no gradient arrives, one tiny layer is enough, unless it is the last: some start with zeros there. Where
+        a last activation is saturated before any step, weights larger than usual are.
         """
         vanished = case.sure("vanishing gradient") >= VANISHED
+        saturated = vanished and bool(inspect(case.game, case.method, kinds=["saturation"]))
         for role in ("generator", "discriminator"):
             sizes = case.sizes(role)
             if sum(size < TINY for size in sizes) > len(sizes) / 2 or any(size > HUGE for size in sizes):
                 return True
             if vanished and any(size < TINY for size in sizes[:-1]):
+                return True
+            if saturated and any(size > LARGE for size in sizes):
                 return True
             biases = [b for n, b in case.module(role).named_parameters() if n.endswith("bias") and len(b)]
             if any(float(bias.data.double().square().mean().sqrt()) > OUTWEIGHS for bias in biases):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from detente.checks.base import Setup
-from detente.checks.evaluation_mode import EvaluationMode
+from detente.checks.base import inspect
 from detente.cures.base import SURE, Case, Change, Cure
 from detente.modules.replaced_layers import has_idle_norms
 
@@ -30,4 +29,5 @@ class OneMode(Cure):
         """Return the change, or None if it does not apply."""
         if not self.is_certain(case) or has_idle_norms(case.module("generator")):
             return None
-        return Change({"one_mode": True}) if EvaluationMode()(Setup(case.game, case.method)) else None
+        differs = inspect(case.game, case.method, kinds=["evaluation_mode"])
+        return Change({"one_mode": True}) if differs else None
