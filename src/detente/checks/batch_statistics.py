@@ -42,7 +42,7 @@ class BatchStatistics(Check):
         if isinstance(setup.data, StoredData) or getattr(setup.game.batches, "once", False):
             return []
         generator = torch.Generator().manual_seed(0)
-        batches = [setup.gan.batch(generator)[setup.gan.real_entry].double().flatten(1) for _ in range(BATCHES)]
+        batches = [setup.gan.real_of(setup.gan.batch(generator)).double().flatten(1) for _ in range(BATCHES)]
         count = min(map(len, batches))
         if count < 2 or _same(*batches[:2]):
             return []

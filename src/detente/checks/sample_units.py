@@ -35,18 +35,19 @@ class SampleUnits(Check):
         if isinstance(setup.game, Adversarial):
             return []
         judged = [c.inputs[0] for p, c in setup.calls if p == setup.discriminator and c.inputs]
-        real = setup.batch[setup.gan.real_entry]
+        real = setup.gan.real_of(setup.batch)
         of_real = [_units(x, real) for x in judged if resembles(x, real)]
         of_made = [_units(x, made) for made in self._made(setup) for x in judged if resembles(x, made)]
         if not of_real or not of_made:
             return []
-        deviation = of_real[0][0] * float(real.double().std())
-        differences = [(a / c, (b - d) / deviation) for c, d in of_made for a, b in of_real[:1]]
+        (a, b), deviation = of_real[0], float(real.double().std())
+        differences = [(a / c, (b - d) / (a * deviation)) for c, d in of_made]
         if any(1 / self.factor <= size <= self.factor and abs(shift) <= self.shift for size, shift in differences):
             return []
-        shown = [f"multiplied by {a:.3g} and shifted by {b:.2g}" for a, b in (of_real[0], of_made[0])]
-        same = [abs(a - 1) < 1e-3 and abs(b) < 1e-3 for a, b in (of_real[0], of_made[0])]
-        shown = ["as they are" if each else words for each, words in zip(same, shown, strict=True)]
+        shown = [
+            "as they are" if abs(a - 1) < 1e-3 and abs(b) < 1e-3 else f"multiplied by {a:.3g} and shifted by {b:.2g}"
+            for a, b in (of_real[0], of_made[0])
+        ]
         evidence = f"The {setup.discriminator} gets the real samples {shown[0]}, but generated samples {shown[1]}."
         remedy = "Put the data into their units before training, or do the same to all samples in the losses."
         return [Finding("data scale", evidence, 0.9, remedy), Finding("wiring", evidence, 0.85, remedy)]

@@ -276,6 +276,7 @@ class _Changes:
             gan.real_entry,
             self.game.form,
             ends_in_sigmoid(gan),
+            gan.units,
         )
         units = rescaled or units_of(self.game.modules[gan.discriminator])
         return PenalisedLosses(self.game.arguments["losses"], roles, _in_standard_units(penalties, units))
