@@ -357,3 +357,31 @@ def test_layers_without_a_nonlinearity_between_them() -> None:
     assert failures("linear_networks", plane(generator=lambda: chain(4, 16, 2, last=nn.Tanh()))) == ["wiring"]
     assert failures("linear_networks", plane()) == []
     assert failures("linear_networks", plane(generator=lambda: nn.Linear(4, 2))) == []  # one layer is a choice
+
+
+class Categories(nn.Module):
+    """A generator of a number and a category of three."""
+
+    def __init__(self, choose: Any) -> None:
+        super().__init__()
+        self.body, self.choose = mlp(4, 32, 4), choose
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.body(z)
+        return torch.cat([x[:, :1], self.choose(x[:, 1:])], 1)
+
+
+def test_categories_by_argmax() -> None:
+    def hard(x: Tensor) -> Tensor:
+        return nn.functional.one_hot(x.argmax(1), 3).float()
+
+    table = torch.cat([PLANE[:, :1], hard(torch.randn(len(PLANE), 3))], 1)
+
+    def made(choose: Any) -> Any:
+        return plane(table, generator=lambda: Categories(choose), discriminator=lambda: mlp(4, 32, 1))
+
+    (finding,) = found("silent_outputs", made(hard))
+    assert finding.failure == "wiring" and finding.by_hand and "3 of the 4 numbers" in finding.evidence
+    straight = lambda x: nn.functional.gumbel_softmax(x, hard=True)  # noqa: E731
+    for choose in (lambda x: x.softmax(1), straight, lambda x: torch.zeros_like(x)):
+        assert failures("silent_outputs", made(choose)) == []

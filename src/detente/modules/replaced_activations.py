@@ -24,6 +24,7 @@ FIXING = (  # last layers after which every sample has the same sum, or the same
     nn.modules.instancenorm._InstanceNorm,
 )
 RECTIFYING = (nn.ReLU, nn.ReLU6)
+BOUNDING = (*RECTIFYING, nn.Tanh, nn.Softplus, nn.LogSigmoid, nn.Hardtanh, nn.Softsign)  # sigmoids give probabilities
 SATURATING = (nn.Sigmoid, nn.Hardsigmoid)
 WEIGHTS = (nn.Linear, _ConvNd)
 CALCULATING = (*WEIGHTS, *RESHAPING, nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
@@ -55,6 +56,28 @@ def without_last_activation(module: nn.Module) -> nn.Module:
     """
     fits = ends_in(module, (*FIXING, *RECTIFYING))
     require(fits, "linear_output", type(module).__name__, "a module that ends in softmax, a normalisation or ReLU")
+    return _without_last(module)
+
+
+def bounded_scores(module: nn.Module) -> bool:
+    """Whether a discriminator ends in a layer that bounds its scores, or makes a single one always the same."""
+    last = last_layer(module)
+    one = last is not None and isinstance(last[1], FIXING) and [*map(len, last[1].parameters())] in ([1, 1], [1])
+    return last is not None and last[0] != "" and (isinstance(last[1], BOUNDING) or one)
+
+
+def without_bound(module: nn.Module) -> nn.Module:
+    """Leave out, in place, a discriminator's last layer if it bounds the scores, or makes them all the same.
+
+    Raises:
+        InvalidValue: the module does not end in such a layer.
+    """
+    allowed = "a module that ends in softplus, tanh, ReLU, or a normalisation of one number"
+    require(bounded_scores(module), "linear_scores", type(module).__name__, allowed)
+    return _without_last(module)
+
+
+def _without_last(module: nn.Module) -> nn.Module:
     name, _ = last_layer(module) or ("", module)
     parent, _, child = name.rpartition(".")
     setattr(module.get_submodule(parent), child, nn.Identity())

@@ -32,6 +32,7 @@ from detente.modules.replaced_activations import (
     largest_dropout,
     with_less_dropout,
     with_working_activations,
+    without_bound,
     without_last_activation,
 )
 from detente.modules.replaced_layers import (
@@ -81,6 +82,7 @@ def changed(
     labels: bool = False,
     activations: bool = False,
     linear_output: bool = False,
+    linear_scores: bool = False,
     resize_convolution: bool = False,
     dropout: bool = False,
     one_mode: bool = False,
@@ -118,6 +120,7 @@ def changed(
         activations: in both networks, replace hidden activations by LeakyReLU of slope 0.2 where they are several
             sigmoids, or LeakyReLU of a slope near 1.
         linear_output: leave out the generator's last layer, if it is softmax, a normalisation of each sample, or ReLU.
+        linear_scores: leave out the discriminator's last layer: softplus, tanh, ReLU, or a normalisation of one number.
         resize_convolution: in the generator, upsample and convolve instead of transposed convolutions whose kernel is
             not divisible by their stride.
         dropout: let dropout of more than a half drop a quarter of the units, in both networks.
@@ -171,6 +174,8 @@ def changed(
         change.generator.append(stay_in_training)
     if linear_output:
         change.generator.append(without_last_activation)
+    if linear_scores:
+        change.discriminator.append(without_bound)
     if resize_convolution:
         change.generator.append(with_resize_convolutions)
     positive = isinstance(latent_scale, int | float) and math.isfinite(latent_scale) and latent_scale > 0
