@@ -34,25 +34,28 @@ class NewInitialisation(Cure):
 
     def __call__(self, case: Case) -> Change | None:
         """Return the change, or None if it does not apply."""
-        return Change({"initialization": True}) if self.is_certain(case) else None
+        applies = self.is_certain(case) or self._saturates(case)
+        return Change({"initialization": True}) if applies else None
 
     def is_certain(self, case: Case) -> bool:
         """Return whether most weights of a network are tiny, or some are huge, or so are a layer's biases.
 
-        Where no gradient arrives, one tiny layer is enough, unless it is the last: some start with zeros there. Where
-        a last activation is saturated before any step, weights larger than usual are.
+        Where no gradient arrives, one tiny layer is enough, unless it is the last: some start with zeros there.
         """
         vanished = case.sure("vanishing gradient") >= VANISHED
-        saturated = vanished and bool(inspect(case.game, case.method, kinds=["saturation"]))
         for role in ("generator", "discriminator"):
             sizes = case.sizes(role)
             if sum(size < TINY for size in sizes) > len(sizes) / 2 or any(size > HUGE for size in sizes):
                 return True
             if vanished and any(size < TINY for size in sizes[:-1]):
                 return True
-            if saturated and any(size > LARGE for size in sizes):
-                return True
             biases = [b for n, b in case.module(role).named_parameters() if n.endswith("bias") and len(b)]
             if any(float(bias.data.double().square().mean().sqrt()) > OUTWEIGHS for bias in biases):
                 return True
         return False
+
+    def _saturates(self, case: Case) -> bool:
+        """Return whether larger weights than usual may be why a last activation is saturated before any step."""
+        large = any(size > LARGE for role in ("generator", "discriminator") for size in case.sizes(role))
+        vanished = case.sure("vanishing gradient") >= VANISHED
+        return vanished and large and bool(inspect(case.game, case.method, kinds=["saturation"]))
