@@ -33,11 +33,11 @@ def test_samples_are_those_of_training(case: Make, game: Make, trains: Make) -> 
         ill = case("normalisation", game=own)
         changed, _ = trains(ill, OneMode()(ill))
         gan = gan_of(changed)
-        point = changed.initial(torch.Generator().manual_seed(0))
+        vectors, buffers = changed.initial(torch.Generator().manual_seed(0))
         training, evaluated = (
-            gan.samples(*point, 16, torch.Generator().manual_seed(1), training=mode) for mode in (True, False)
+            gan.samples(vectors, buffers, 16, torch.Generator().manual_seed(1), training=mode) for mode in (True, False)
         )
-        before = gan_of(own).samples(*point, 16, torch.Generator().manual_seed(1))
+        before = gan_of(own).samples(vectors, buffers, 16, torch.Generator().manual_seed(1))
         assert torch.equal(training, evaluated) and not torch.allclose(before, evaluated, atol=0.1)
     assert OneMode()(case("normalisation")) is None
     assert OneMode()(case("collapse", game=game(generator=Normed))) is None
