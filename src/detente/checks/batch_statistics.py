@@ -20,12 +20,12 @@ class BatchStatistics(Check):
     """Real samples that are centred or standardised in each batch, so that they depend on the others of the batch.
 
     The statistic is B ‖m − m₀‖² / Σ σ², for the mean m of a batch of B samples, their variances σ² and the mean m₀ of
-    several batches. It is about 1 if batches are drawn at random, and 0 if each is centred; for pictures that are
-    centred by one number, the same of each picture's mean. What a batch of B samples takes for the deviation is wrong
-    by a share of 1/√(2B), so that the data become others.
+    several batches. It is about 1 if batches are drawn at random, less if they hold equal numbers of each kind, and 0
+    if each is centred; for pictures that are centred by one number, the same of each picture's mean. What a batch of B
+    samples takes for the deviation is wrong by a share of 1/√(2B), so that the data become others.
 
     Args:
-        least: smallest accepted mean of the statistic over some batches.
+        least: mean of the statistic over some batches that is no more than rounding.
         error: share 1/√(2B) from which the data are surely others.
 
     Source: the analysis of variance, as for `DataOrder`: the variance of the mean of B independent samples is σ²/B;
@@ -34,7 +34,7 @@ class BatchStatistics(Check):
 
     calls_networks: ClassVar[bool] = False
 
-    least: float = 0.01
+    least: float = 1e-8
     error: float = 0.2
 
     def __call__(self, setup: Setup) -> Sequence[Finding]:

@@ -38,12 +38,14 @@ class LinearNetworks(Check):
     def __call__(self, setup: Setup) -> Sequence[Finding]:
         """Return a finding for each such network."""
         findings = []
+        _ = setup.small_batch  # which computes the gradients on few samples, if it can
         effects = {
             setup.generator: (setup.generator_call, "its samples are its latents, only turned, stretched and shifted"),
             setup.discriminator: (setup.discriminator_call, "it compares no more than means of the samples"),
         }
         for player, (call, effect) in effects.items():
-            layers = sum(p.dim() > 1 for p in setup.module(player).parameters())
+            pieces = setup.game.layouts[player].unflatten(setup.gradients[player]).values()
+            layers = sum(piece.dim() > 1 and bool(piece.any()) for piece in pieces)  # without those that are not used
             if layers < 2 or not self._affine(setup, player, call):
                 continue
             evidence = f"The {player}'s {layers} layers of weights are together one linear layer: {effect}."
