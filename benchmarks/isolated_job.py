@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
+import threading
 
 from benchmarks.row import Row
 
@@ -13,7 +15,15 @@ def measure(name: str, quick: bool) -> list[Row]:
     return importlib.import_module(f"benchmarks.{name}").run(quick)
 
 
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
 def _send_rows(name: str, quick: bool, connection) -> None:  # noqa: ANN001
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         connection.send(measure(name, quick))
     except Exception as error:

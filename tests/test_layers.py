@@ -29,7 +29,7 @@ USES_DERIVATIVES = {
     "shortcuts/": "gives torch the derivatives of single layers; asks for none but a layer's third",
     "ranks/": "tells torch that the derivative of a sum over ranks is one; asks for none",
     "modules/functional_call.py": "calls a user's module, and takes no derivative: no name but those of CALL",
-    "training/inductor.py": "rewrites a traced graph without changes in place; takes no derivative",
+    "training/graph.py": "rewrites a traced graph without changes in place; takes no derivative",
 }
 CALL = {"torch.func", "torch.func.functional_call"}
 CUTS_THE_GRAPH = {

@@ -183,7 +183,6 @@ NAMES = {  # today's name of something in a module of today, by its old name the
     "detente.schemes.pairs.alone": "as_state",
     "detente.schemes.pairs.each": "map_tensors",
     "detente.schemes.pairs.mixed": "with_player_of",
-    "detente.schemes.pairs.shareable": "shareable_parts",
     "detente.schemes.pairs.sharing": "with_shared_parameters",
     "detente.schemes.pairs.stacked": "stack_trees",
     "detente.shortcuts.batch_norm.closed_forms": "batch_norm_in_closed_form",

@@ -269,11 +269,11 @@ def scenarios(folder: Path) -> dict[str, Any]:
     carry_out("fewer", lambda rank: in_float64, words=lambda rank: resume, ranks=(0,), count=1)
     # Pairs are divided, and not the rows of a batch.
     sgan = [*TRAIN, "--method", "sgan", "--method.pairs", "4", "--game.batch", "7"]
-    for name, ranks, steps in (("pairs-alone", (0,), "40"), ("pairs", (0, 1), "20")):
+    for name, ranks, steps in (("pairs-alone", (0,), "20"), ("pairs", (0, 1), "10")):
         words = [*sgan, "--out", str(folder / name), "--steps", steps]
         count = len(ranks)
         carry_out(name, lambda rank: in_float64, words=lambda rank, w=words: w, ranks=ranks, count=count)
-    resume = ["resume", str(folder / "pairs"), "--steps", "40"]
+    resume = ["resume", str(folder / "pairs"), "--steps", "20"]
     carry_out("pairs-fewer", lambda rank: in_float64, words=lambda rank: resume, ranks=(0,), count=1)
     averaged = ["--method", "averaged"]  # measured at the average, which is divided
     shard = [*averaged, "--shard"]

@@ -27,7 +27,7 @@ from tests.ranks.job import Case, Result, assert_equal
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHARED = methods.names()
 WITH_BATCH_NORM = ("simultaneous", "alternating", "alternating_shared_batch", "consensus", "symplectic_adjustment")
-WITH_BATCH_NORM += ("unrolled", "extragradient", "accept_reject", "sgan")
+WITH_BATCH_NORM += ("unrolled", "extragradient", "accept_reject")
 TOLERANCE = {"bfloat16": 0.05, "float32": 1e-5}
 PLAIN = {"penalties": "r1", "filters": "gaussian_blur"}
 WITH_DROPOUT = ("zero_one_digits",)  # each rank draws other numbers
@@ -151,6 +151,7 @@ def cases() -> dict[str, Case]:
         f"convolutions, {name}": Case(partial(images, False), SHARED[name]) for name in ("alternating", "consensus")
     }
     found |= {f"BatchNorm, {name}": Case(partial(images, True), SHARED[name]) for name in WITH_BATCH_NORM}
+    found["BatchNorm, sgan"] = Case(partial(images, True), partial(SHARED["sgan"], pairs=4))
     for name, method in product(("r1", "gradient_penalty"), ("alternating", "consensus")):
         game = partial(images, True, penalties=(built("penalties", name),))
         found[f"BatchNorm under {name}, {method}"] = Case(game, SHARED[method])

@@ -607,6 +607,20 @@ def test_sharing_nothing_is_sgan() -> None:
     same(walked(game, plain, state, draws)[0].vectors, walked(game, none, state, draws)[0].vectors, 1e-9)
 
 
+def test_the_global_pair_of_pairs_that_share_is_mapped_or_trained_pair_by_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    game, play = small(norm=True), method(share=0.5)
+    draws, ends = drawn(game, play, beginning(game, play), 3), []
+    for name, donate in (("mapped", False), ("mapped", True), ("one by one", False), ("one by one", True)):
+        carry_out(name, monkeypatch)
+        state, infos = beginning(game, play), []
+        for one in draws:
+            state, info = play.step(game, state, one.batches, one.noise, donate=donate)
+            infos.append(info.extra)
+        ends.append((state.flat(), infos))
+    for end in ends[1:]:
+        same(end, ends[0], 1e-9)
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
 def test_a_share_is_a_part(share: float) -> None:
     with pytest.raises(InvalidValue, match="share"):

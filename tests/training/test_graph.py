@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from detente import methods
+from detente.games.adversarial import Adversarial
 from detente.state import Tree
 from detente.training import inductor
 from detente.training.graph import Graph, trace
+from detente.training.step import Steps, draw
 
 WEIGHT = torch.tensor([2.0, -1.0, 0.5])
 
@@ -50,6 +53,51 @@ def test_the_trace_leaves_its_example_alone() -> None:
     graph, _, _ = trace(lambda x: [x.clone().add_(1)], [x])
     torch.testing.assert_close(graph(x)[0], torch.ones(3))
     torch.testing.assert_close(x, torch.zeros(3))
+
+
+def test_equal_operations_before_and_after_a_change_in_place_stay_two() -> None:
+    def function(x: Tensor) -> list[Tensor]:
+        changed = x.exp()
+        changed.add_(1)
+        changed[:2].mul_(WEIGHT[0])
+        return [changed, x.exp(), changed + changed.view(3, 1).sum(), changed + changed.view(3, 1).sum()]
+
+    graph, _, constants = trace(function, [torch.zeros(3)])
+    x = torch.tensor([0.0, 1.0, 2.0])
+    torch.testing.assert_close(graph(x, *constants), function(x))
+    assert not any(getattr(node.target, "__name__", "").split(".")[0].endswith("_") for node in graph.graph.nodes)
+
+
+class Recurrent(nn.Module):
+    """Reads two numbers one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.score = nn.LSTM(1, 4, batch_first=True), nn.Linear(4, 1)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.score(self.lstm(samples.unsqueeze(-1))[0][:, -1])
+
+
+def test_an_lstm_becomes_operations_that_inductor_lowers(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+
+    def record(graph: torch.fx.GraphModule, inputs: object) -> torch.fx.GraphModule:
+        names.extend(str(node.target) for node in graph.graph.nodes)
+        return graph
+
+    monkeypatch.setattr(inductor, "compile_graph", record)
+    game = Adversarial(lambda: nn.Linear(2, 2), Recurrent, torch.randn(16, 2), latent=2, batch=8)
+    method, generator = methods.consensus(optimizer="sgd"), torch.Generator().manual_seed(0)
+    state = method.initial(game, generator)
+    draws = [[draw(game, method, state, generator)]]
+    steps = Steps(game, method, compiled=True)
+    (after,), _ = steps([state], draws)
+    (expected,), _ = Steps(game, method)([state], draws)
+    assert not steps.fallback_reason
+    assert names
+    assert not [name for name in names if "mkldnn" in name]
+    torch.testing.assert_close(after.vectors, expected.vectors)
 
 
 def test_a_value_that_is_read_is_refused() -> None:

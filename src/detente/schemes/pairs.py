@@ -40,9 +40,9 @@ def as_state(tree: Tree, t: Tensor) -> State:
     return State(t, tree["vectors"], tree["buffers"], {name: tree[name] for name in MEMORY_KEYS})
 
 
-def shareable_parts(state: State) -> Tree:
-    """Return the parts of a pair that may be shared."""
-    return {"vectors": state.vectors, "optimizers": state.memory["optimizers"]}
+def as_tree(state: State) -> Tree:
+    """Return a pair as it is stored."""
+    return {"vectors": state.vectors, "buffers": state.buffers, **state.memory}
 
 
 def map_tensors(tree: Tree, change: Callable[[Tensor], Tensor]) -> Tree:
@@ -64,7 +64,7 @@ def with_shared_parameters(share: float, discriminator: str, pair: Tree, other_p
     Args:
         share: fraction of each network's parameters to share: the discriminator's first and the generator's last.
         discriminator: name of the discriminator.
-        pair: the pair, as returned by `shareable_parts`.
+        pair: the pair, as it is stored; only "vectors" and "optimizers" are read.
         other_pair: the other pair, in the same form.
     """
 

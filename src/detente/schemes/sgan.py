@@ -6,6 +6,7 @@ parameters.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Literal
@@ -22,8 +23,8 @@ from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext, step
 from detente.schemes.pairs import (
     PLAYERS,
     as_state,
+    as_tree,
     map_tensors,
-    shareable_parts,
     stack_trees,
     with_player_of,
     with_shared_parameters,
@@ -33,6 +34,7 @@ from detente.state import Info, State, Tree, flatten, unflatten
 # Up to this number of parameters per pair, mapping saves time, since all pairs share the overhead of each operation: 5
 # pairs of MLPs take 0.65 of the time at 2,000, 0.93 at 70,000 and the same time at 270,000, but more memory.
 MAPPED_UP_TO = 100_000
+OfPair = Callable[[StepContext, State, Tree, Tree], Tree]
 
 
 @dataclass(frozen=True)
@@ -213,19 +215,27 @@ class Sgan(Scheme):
         count = len(batches) // self.pairs
         turns = [{"batch": batch, "noise": numbers} for batch, numbers in zip(batches, noise, strict=True)]
         inputs = [{str(k): turns[n * count + k] for k in range(count)} for n in range(self.pairs)]
-        results = self._all_pairs_mapped(context, state, inner_noise, inputs) or self._all_pairs_in_turn(
-            context, state, inner_noise, inputs
+        for n, own in enumerate(inputs):
+            own["0"] = {**own["0"], "noise": {**own["0"]["noise"], **map_tensors(inner_noise, itemgetter(n))}}
+        pair, memory, extra = self._pair, state.memory["scheme"], []
+        if self.share:
+            pair = self._global_gradients
+            memory, extra = self._local_steps_in_turn(context, state, memory, inputs)
+            state = self._with_shared_of_locals(state, map_tensors(memory["locals"]["vectors"], itemgetter(0)))
+        results = self._mapped(pair, context, state, memory, inputs) or self._in_turn(
+            pair, context, state, memory, inputs
         )
+        if extra:
+            results["means"]["extra"] = stack_trees(extra)
         # Integers (BatchNorm's count of batches) are equal in all pairs.
         means = map_tensors(results["means"], lambda x: x.mean(0) if x.is_floating_point() else x[0])
         return results["sums"], means, results["memory"]
 
-    def _all_pairs_mapped(self, context: StepContext, state: State, inner_noise: Noise, inputs: list[Tree]) -> Tree:
-        """Return the results of all pairs from one mapped step; empty if mapping is slower or not possible."""
+    def _mapped(self, pair: OfPair, context: StepContext, state: State, memory: Tree, inputs: list[Tree]) -> Tree:
+        """Return the results of all pairs from one mapped call; empty if mapping is slower or not possible."""
         size = sum(vector.numel() for vector in state.vectors.values())
         if (
-            self.share
-            or size > MAPPED_UP_TO
+            size > MAPPED_UP_TO
             or not (context.game.traceable and context.field.traceable and self.traceable)
             or not all(optimizer.traceable for optimizer in context.optimizers.values())
         ):
@@ -233,36 +243,22 @@ class Sgan(Scheme):
         # BatchNorm writes into its running statistics, so each pair needs its own copy.
         buffers = map_tensors(state.buffers, lambda tensor: tensor.expand(self.pairs, *tensor.shape))
 
-        def pair(memory: Tree, inner_noise: Noise, inputs: Tree, buffers: Buffers) -> Tree:
-            return self._pair(
-                replace(context, in_place=False), replace(state, buffers=buffers), memory, inner_noise, inputs
-            )
+        def of_pair(memory: Tree, inputs: Tree, buffers: Buffers) -> Tree:
+            return pair(replace(context, in_place=False), replace(state, buffers=buffers), memory, inputs)
 
         try:
-            results = torch.vmap(pair)(state.memory["scheme"], inner_noise, stack_trees(inputs), buffers)
+            results = torch.vmap(of_pair)(memory, stack_trees(inputs), buffers)
         except (RuntimeError, InvalidValue):  # a module branches on its data; the game's own errors are raised again
             return {}
         return {**results, "sums": map_tensors(results["sums"], lambda tensor: tensor.sum(0))}
 
-    def _all_pairs_in_turn(self, context: StepContext, state: State, inner_noise: Noise, inputs: list[Tree]) -> Tree:
+    def _in_turn(self, pair: OfPair, context: StepContext, state: State, memory: Tree, inputs: list[Tree]) -> Tree:
         """Return the results of all pairs, computed one after the other; each is copied at once into its row."""
-        memory = state.memory["scheme"]
         plain = is_eager(*flatten(memory).values())
         new_memory = memory if context.in_place and plain else map_tensors(memory, torch.empty_like)
         stacked, rows, sums, means = flatten(new_memory), [], {}, []
-        pairs = [
-            (map_tensors(memory, itemgetter(n)), map_tensors(inner_noise, itemgetter(n)), inputs[n])
-            for n in range(self.pairs)
-        ]
-        stepped = self._local_steps_in_turn(context, state, pairs) if self.share else []
-        if stepped:
-            state = self._with_shared_of_locals(state, stepped[0][0].vectors)
-        for n, inputs_of_pair in enumerate(pairs):
-            result = (
-                self._global_gradients(context, state, inputs_of_pair[0], *stepped[n], inputs_of_pair[2])
-                if stepped
-                else self._pair(context, state, *inputs_of_pair)
-            )
+        for n, own_inputs in enumerate(inputs):
+            result = pair(context, state, map_tensors(memory, itemgetter(n)), own_inputs)
             for key, row in flatten(result["memory"]).items() if plain else ():
                 stacked[key][n].copy_(row)
             rows += [] if plain else [result["memory"]]
@@ -272,24 +268,20 @@ class Sgan(Scheme):
         return {"memory": new_memory, "sums": unflatten(sums, result["sums"]), "means": stack_trees(means)}
 
     def _local_steps_in_turn(
-        self, context: StepContext, state: State, pairs: list[tuple[Tree, Noise, Tree]]
-    ) -> list[tuple[State, Tree]]:
-        """Return all local pairs after their steps; each starts from the previous pair's shared parameters."""
-        stepped: list[tuple[State, Tree]] = []
-        for memory, inner_noise, inputs in pairs:
-            local = memory["locals"]
+        self, context: StepContext, state: State, memory: Tree, inputs: list[Tree]
+    ) -> tuple[Tree, list[Tree]]:
+        """Return the pairs' memory after their local steps; each starts from the previous pair's shared parameters."""
+        discriminator, stepped, extras = self.players[1], [], []
+        for n, own_inputs in enumerate(inputs):
+            local = map_tensors(memory["locals"], itemgetter(n))
             if stepped:
-                local = {
-                    **local,
-                    **with_shared_parameters(self.share, self.players[1], local, shareable_parts(stepped[-1][0])),
-                }
-            stepped.append(self._local_step(context, state, {**memory, "locals": local}, inner_noise, inputs))
-        last, after = shareable_parts(stepped[-1][0]), []
-        for local, extra in stepped:
-            shared = with_shared_parameters(self.share, self.players[1], shareable_parts(local), last)
-            local_memory = {**local.memory, "optimizers": shared["optimizers"]}
-            after.append((replace(local, vectors=shared["vectors"], memory=local_memory), extra))
-        return after
+                local |= with_shared_parameters(self.share, discriminator, local, stepped[-1])
+            after, extra = self._local_step(context, state, local, own_inputs)
+            stepped.append(as_tree(after))
+            extras.append(extra)
+        last = stepped[-1]
+        stepped = [local | with_shared_parameters(self.share, discriminator, local, last) for local in stepped]
+        return {**memory, "locals": stack_trees(stepped)}, extras
 
     def _with_shared_of_locals(self, state: State, local: Vectors) -> State:
         """Return the global pair with the local pairs' shared parameters."""
@@ -300,29 +292,24 @@ class Sgan(Scheme):
             ],
         )
 
-    def _pair(self, context: StepContext, state: State, memory: Tree, inner_noise: Noise, inputs: Tree) -> Tree:
+    def _pair(self, context: StepContext, state: State, memory: Tree, inputs: Tree) -> Tree:
         """Return one pair's new memory, and its contribution to the global pair of `state`, which does not move."""
-        return self._global_gradients(
-            context, state, memory, *self._local_step(context, state, memory, inner_noise, inputs), inputs
-        )
+        local, extra = self._local_step(context, state, memory["locals"], inputs)
+        results = self._global_gradients(context, state, {**memory, "locals": as_tree(local)}, inputs)
+        results["means"]["extra"] = extra
+        return results
 
-    def _local_step(
-        self, context: StepContext, state: State, memory: Tree, inner_noise: Noise, inputs: Tree
-    ) -> tuple[State, Tree]:
+    def _local_step(self, context: StepContext, state: State, local: Tree, inputs: Tree) -> tuple[State, Tree]:
         """Return a local pair after its step, and the statistics of the step."""
         batches, noise = (tuple(turn[name] for turn in inputs.values()) for name in ("batch", "noise"))
         count = self.inner.draws(context.game.players)
-        first = ({**noise[0], **inner_noise}, *noise[1:count])
-        local, info = self.inner(context, as_state(memory["locals"], state.t), batches[:count], first)
-        extra = {f"local_{name}": number * 1.0 for name, number in {**info.losses, **info.extra}.items()}
-        return replace(local, t=state.t), extra
+        after, info = self.inner(context, as_state(local, state.t), batches[:count], noise[:count])
+        return after, {f"local_{name}": number * 1.0 for name, number in {**info.losses, **info.extra}.items()}
 
-    def _global_gradients(
-        self, context: StepContext, state: State, memory: Tree, local: State, extra: Tree, inputs: Tree
-    ) -> Tree:
-        """Return a pair's new memory after its step, and its contribution to the global pair, with its messenger."""
+    def _global_gradients(self, context: StepContext, state: State, memory: Tree, inputs: Tree) -> Tree:
+        """Return a pair's memory after its local step, and its contribution to the global pair, with its messenger."""
         batches, noise = (tuple(turn[name] for turn in inputs.values()) for name in ("batch", "noise"))
-        count = self.inner.draws(context.game.players)
+        count, local = self.inner.draws(context.game.players), as_state(memory["locals"], state.t)
         context = replace(context, in_place=False)  # a clone must not change its original
         generator, discriminator = self.players
         messenger = with_player_of(local, generator, state, local.memory["field"])
@@ -339,7 +326,7 @@ class Sgan(Scheme):
             )
         return {
             "memory": {
-                "locals": {"vectors": local.vectors, "buffers": local.buffers, **local.memory},
+                "locals": memory["locals"],
                 "facing": {name: evaluations[name][1].memory["field"] for name in self.players},
             },
             "sums": {
@@ -352,7 +339,6 @@ class Sgan(Scheme):
                 "buffers": {
                     name: evaluations.get(name, evaluations[discriminator])[0].buffers[name] for name in state.buffers
                 },
-                "extra": extra,
             },
         }
 

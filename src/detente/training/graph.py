@@ -6,6 +6,7 @@ are merged, several steps form one graph, and there are no guards to check at ru
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -86,8 +87,9 @@ class Graph:
 def trace(
     function: Callable[..., list[Tensor]], example: Sequence[Tensor]
 ) -> tuple[torch.fx.GraphModule, list[Tensor], list[Tensor]]:
-    """Return the graph of a function, without repeated operations; its inputs as fake tensors; and its constants.
+    """Return the graph of a function, its inputs as fake tensors, and its constants.
 
+    The graph changes nothing in place and repeats no operation.
     Constants, such as the parameters of frozen networks, are further inputs of the graph.
 
     Raises:
@@ -100,7 +102,8 @@ def trace(
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     fakes = [mode.from_tensor(tensor) for tensor in example]
     try:
-        graph = make_fx(function)(*fakes)
+        with _without_one_dnn():
+            graph = make_fx(function)(*fakes)
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise RuntimeError(f"the step depends on the value of a tensor, in {error}") from error
     constants, lifted = [], {}
@@ -113,7 +116,27 @@ def trace(
             lifted[node.target].meta["val"] = mode.from_tensor(constants[-1])
         node.replace_all_uses_with(lifted[node.target])
         graph.graph.erase_node(node)
+    graph.recompile()
+    inputs = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
+    if _mutates(graph):  # first, because equal operations may be different ones after a change in place
+        graph = make_fx(torch.func.functionalize(graph, remove="mutations"))(*inputs)
     merged = torch.fx.GraphModule(graph, fx_graph_cse(graph.graph))
     merged.graph.eliminate_dead_code()
     merged.recompile()
-    return merged, [node.meta["val"] for node in merged.graph.nodes if node.op == "placeholder"], constants
+    return merged, inputs, constants
+
+
+@contextlib.contextmanager
+def _without_one_dnn() -> Iterator[None]:
+    """Trace no operation of oneDNN: inductor does not know the derivative of its LSTM."""
+    backend: Any = torch.backends.mkldnn
+    enabled, backend.enabled = backend.enabled, False
+    try:
+        yield
+    finally:
+        backend.enabled = enabled
+
+
+def _mutates(graph: torch.fx.GraphModule) -> bool:
+    functions = (node.target for node in graph.graph.nodes if node.op == "call_function")
+    return any(isinstance(f, torch._ops.OpOverload) and f._schema.is_mutable for f in functions)  # noqa: SLF001

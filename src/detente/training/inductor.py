@@ -83,7 +83,7 @@ def compile_graph(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Call
     """Return a compiled graph, or what an earlier run compiled.
 
     Args:
-        graph: traced by `make_fx`, without constants.
+        graph: of `detente.training.graph.trace`: without constants and changes in place.
         inputs: its inputs, as fake tensors.
     """
     record = _record_of(graph, inputs)
@@ -149,22 +149,16 @@ def _library_of(record: Path | None) -> Library | None:
 
 
 def _lowerable(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> torch.fx.GraphModule:
-    """Return the graph in the operations that inductor lowers, without changes in place."""
+    """Return the graph in the operations that inductor lowers."""
     from torch._inductor.decomposition import select_decomp_table
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    functional = torch.func.functionalize(graph, remove="mutations") if _mutates(graph) else graph
-    lowered = make_fx(functional, select_decomp_table())(*inputs)
+    lowered = make_fx(graph, select_decomp_table())(*inputs)
     if one_dnn.pays():
         one_dnn.use_one_dnn(lowered)
     lowered.graph.eliminate_dead_code()
     lowered.recompile()
     return lowered
-
-
-def _mutates(graph: torch.fx.GraphModule) -> bool:
-    functions = (node.target for node in graph.graph.nodes if node.op == "call_function")
-    return any(isinstance(f, torch._ops.OpOverload) and f._schema.is_mutable for f in functions)  # noqa: SLF001
 
 
 def _compile(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> tuple[Any, str | None]:

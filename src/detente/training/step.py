@@ -98,7 +98,7 @@ def _traced_steps(game: Game, method: Method, state: Tree, draws: list[Tree]) ->
         batches, noise = (
             tuple(draw_tree[name][str(i)] for i in range(len(draw_tree[name]))) for name in ("batches", "noise")
         )
-        after, info = method.step(game, State(**state), batches, noise, donate=bool(infos))
+        after, info = method.step(game, State(**state), batches, noise)
         state = after.tree()
         infos.append(info)
     return state, _stack([info.tree() for info in infos])
