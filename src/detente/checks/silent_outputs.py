@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detente.autodiff.engines import as_leaf
+from detente.autodiff.engines import as_leaf, gradients
 from detente.checks.base import Check, Finding, Setup
 from detente.modules.randomness import seeded
 
@@ -34,8 +34,8 @@ class SilentOutputs(Check):
         if samples.dim() != 2 or not 1 < samples.shape[1] <= self.widest:
             return []
         differ = torch.stack([(x - samples).abs().amax(0) for x in setup.generated_at_scales[1:]]).amax(0) > 0
-        gradients = self._gradients(setup)
-        silent = [i for i in range(samples.shape[1]) if bool(differ[i]) and not gradients[i]]
+        reached = self._reached(setup)
+        silent = [i for i in range(samples.shape[1]) if bool(differ[i]) and not reached[i]]
         if not silent or len(silent) == samples.shape[1]:
             return []  # a gradient that reaches nothing at all is named elsewhere
         shown = ", ".join(map(str, silent[:6]))
@@ -46,7 +46,7 @@ class SilentOutputs(Check):
         remedy = "Return softmax, or torch.nn.functional.gumbel_softmax(…, hard=True), for categories; do not round."
         return [Finding("wiring", evidence, 0.9, remedy, by_hand=True)]
 
-    def _gradients(self, setup: Setup) -> list[bool]:
+    def _reached(self, setup: Setup) -> list[bool]:
         """Return for each column whether any parameter of the generator has a gradient of its sum."""
         name, (vectors, buffers) = setup.generator, setup.point
         leaf = as_leaf(vectors[name])
@@ -59,5 +59,5 @@ class SilentOutputs(Check):
 
     def _reaches(self, column: Tensor, leaf: Tensor) -> bool:
         weights = torch.linspace(1, 2, len(column), dtype=column.dtype)  # of columns that always have one sum
-        (gradient,) = torch.autograd.grad((weights * column).sum(), leaf, retain_graph=True, allow_unused=True)
-        return gradient is not None and bool(gradient.any())
+        (gradient,) = gradients((weights * column).sum(), [leaf], retain=True)
+        return bool(gradient.any())
