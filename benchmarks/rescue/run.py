@@ -264,19 +264,29 @@ def version() -> str:
     return digest.hexdigest()[:12]
 
 
-def done(folder: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
-    """Return the rows in a folder by arm, case and seed; cut lines, and rows of other code, do not count."""
+def done(folder: Path, older: bool = False) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """Return the rows in a folder by arm, case and seed; cut lines do not count.
+
+    Args:
+        folder: the folder.
+        older: whether rows of the code of their case before the present one count, too, where there is no newer one.
+    """
     rows: dict[tuple[str, str, int], dict[str, Any]] = {}
     codes: dict[str, str] = {}
+    before: dict[str, str] = {}
     path = folder / "results.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             row = json.loads(line)
+            key = row["arm"], row["case"], row["seed"]
             if row["code"] == codes.setdefault(row["case"], code_of(row["case"])):
-                rows[row["arm"], row["case"], row["seed"]] = row
+                rows[key] = row
+            elif older and rows.get(key, {"older": True}).get("older"):
+                before[row["case"]] = row["code"]
+                rows[key] = {**row, "older": True}
         except (ValueError, KeyError):
             continue
-    return rows
+    return {key: row for key, row in rows.items() if not row.get("older") or row["code"] == before[key[1]]}
 
 
 def append(folder: Path, row: Mapping[str, Any]) -> None:
@@ -329,7 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"CASE: {unknown[0]}: one of {', '.join(names())}")
     cases = options.cases or names()
     if options.arm == "table":
-        print(table(done(options.out), cases))
+        print(table(done(options.out, older=True), cases))
     else:
         conduct(options.arm, cases, options.seeds, options.out)
 
