@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from detente.checks.base import inspect
 from detente.cures.base import Case, Change, Cure
 
 TINY, HUGE = (
@@ -13,7 +12,6 @@ TINY, HUGE = (
     30.0,
 )  # root mean square of a layer's weights times √(number of inputs), as in the check `WeightScale`
 OUTWEIGHS = 3.0  # root mean square of biases; three deviations of a layer's usual inputs leave a ReLU dead
-LARGE = 2.0  # He's √2, and some room: beyond, what passes a network grows with its depth
 VANISHED = 0.8  # certainty of a vanishing gradient from which weights may be the cause
 
 
@@ -34,8 +32,7 @@ class NewInitialisation(Cure):
 
     def __call__(self, case: Case) -> Change | None:
         """Return the change, or None if it does not apply."""
-        applies = self.is_certain(case) or self._saturates(case)
-        return Change({"initialization": True}) if applies else None
+        return Change({"initialization": True}) if self.is_certain(case) else None
 
     def is_certain(self, case: Case) -> bool:
         """Return whether most weights of a network are tiny, or some are huge, or so are a layer's biases.
@@ -53,9 +50,3 @@ class NewInitialisation(Cure):
             if any(float(bias.data.double().square().mean().sqrt()) > OUTWEIGHS for bias in biases):
                 return True
         return False
-
-    def _saturates(self, case: Case) -> bool:
-        """Return whether larger weights than usual may be why a last activation is saturated before any step."""
-        large = any(size > LARGE for role in ("generator", "discriminator") for size in case.sizes(role))
-        vanished = case.sure("vanishing gradient") >= VANISHED
-        return vanished and large and bool(inspect(case.game, case.method, kinds=["saturation"]))
