@@ -67,6 +67,12 @@ def test_rows_of_the_same_code_are_read_again_and_a_cut_line_is_not(tmp_path):
         file.write('{"arm": "admit", "case": "f0')
     run.append(tmp_path, {"arm": "admit", "case": "f04", "seed": 1, "code": code})
     assert [key[2] for key in run.completed_rows(tmp_path)] == [0, 1]
+    run.append(tmp_path, {"arm": "admit", "case": "f04", "seed": 0, "code": "another"})
+    run.append(tmp_path, {"arm": "admit", "case": "f05", "seed": 0, "code": "long ago"})
+    run.append(tmp_path, {"arm": "admit", "case": "f05", "seed": 1, "code": "before"})
+    with_older = run.completed_rows(tmp_path, older=True)
+    shown = {key[1:]: row.get("older", False) for key, row in with_older.items()}
+    assert shown == {("f04", 0): False, ("f04", 2): True, ("f04", 1): False, ("f05", 1): True}
 
 
 def test_an_arm_is_resumed(tmp_path, monkeypatch):
@@ -79,6 +85,7 @@ def test_an_arm_is_resumed(tmp_path, monkeypatch):
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     assert [line["seed"] for line in lines] == [0, 1]
     assert all("error" not in line and line["twin"]["measures"] for line in lines)
+    assert {line["package"] for line in lines} == {run.version()}
 
 
 @pytest.mark.parametrize("arm", ["default", "random"])

@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import detente
 from benchmarks.rescue import marks, parts
 from benchmarks.rescue.cases import case, names
 from benchmarks.rescue.table import table
@@ -148,8 +149,6 @@ def admit(module: ModuleType, seed: int) -> dict[str, Any]:
 
 def rescue(module: ModuleType, seed: int) -> dict[str, Any]:
     """Rescue the failing set-up with three runs' compute."""
-    import detente
-
     started = time.perf_counter()
     game, method = module.game(), module.method()
     report: Any = detente.rescue(  # pyright: ignore[reportAttributeAccessIssue]
@@ -257,19 +256,37 @@ def code_of(name: str) -> str:
     return digest.hexdigest()[:12]
 
 
-def completed_rows(folder: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
-    """Return the rows in a folder by arm, case and seed; cut lines, and rows of other code, do not count."""
+def version() -> str:
+    """Return a hash of the package's code, which a row of `rescue` depends on; rows of older ones stay, and show it."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(detente.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def completed_rows(folder: Path, older: bool = False) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """Return the rows in a folder by arm, case and seed; cut lines do not count.
+
+    Args:
+        folder: the folder.
+        older: whether rows of the code of their case before the present one count, too, where there is no newer one.
+    """
     rows: dict[tuple[str, str, int], dict[str, Any]] = {}
     codes: dict[str, str] = {}
+    before: dict[str, str] = {}
     path = folder / "results.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             row = json.loads(line)
+            key = row["arm"], row["case"], row["seed"]
             if row["code"] == codes.setdefault(row["case"], code_of(row["case"])):
-                rows[row["arm"], row["case"], row["seed"]] = row
+                rows[key] = row
+            elif older and rows.get(key, {"older": True}).get("older"):
+                before[row["case"]] = row["code"]
+                rows[key] = {**row, "older": True}
         except (ValueError, KeyError):
             continue
-    return rows
+    return {key: row for key, row in rows.items() if not row.get("older") or row["code"] == before[key[1]]}
 
 
 def append(folder: Path, row: Mapping[str, Any]) -> None:
@@ -288,6 +305,7 @@ def conduct(arm: str, cases: Sequence[str], seeds: Sequence[int], folder: Path) 
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit(143)))
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    package = version()
     functions = {"admit": admit, "rescue": rescue, "default": default, "random": random}
     for seed in seeds:
         for name in cases:
@@ -302,7 +320,7 @@ def conduct(arm: str, cases: Sequence[str], seeds: Sequence[int], folder: Path) 
                 "wall": round(time.perf_counter() - started, 2),
                 "processor": round(time.process_time() - processor, 2),
             }
-            row = {"arm": arm, "case": name, "seed": seed, "code": code_of(name), **row}
+            row = {"arm": arm, "case": name, "seed": seed, "code": code_of(name), "package": package, **row}
             append(folder, row)
             shown = {key: row[key] for key in ("measures", "twin", "findings", "cost", "error", "wall") if key in row}
             print(arm, name, seed, json.dumps(shown, default=float), flush=True)
@@ -321,7 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"CASE: {unknown[0]}: one of {', '.join(names())}")
     cases = options.cases or names()
     if options.arm == "table":
-        print(table(completed_rows(options.out), cases))
+        print(table(completed_rows(options.out, older=True), cases))
     else:
         conduct(options.arm, cases, options.seeds, options.out)
 

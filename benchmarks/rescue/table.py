@@ -11,6 +11,7 @@ from benchmarks.rescue.cases import case
 
 ADMITTED = 0.8  # share of seeds on which a case must fail, and its twin be cured
 NAMED, CURED, COST = 0.9, 0.9, 3.0  # goals of the issue
+OLDER = "°"  # marks numbers in which there are rows of older code
 Row = Mapping[str, Any]
 Rows = Mapping[tuple[str, str, int], Row]
 
@@ -62,8 +63,8 @@ def is_admitted(module: ModuleType, rows: Sequence[Row]) -> bool:
     return bool(rows) and failures >= least and twins >= least
 
 
-def _share(count: int, total: int) -> str:
-    return f"{count}/{total}" if total else "–"
+def _share(count: int, rows: Sequence[Row]) -> str:
+    return f"{count}/{len(rows)}{OLDER if any(row.get('older') for row in rows) else ''}" if rows else "–"
 
 
 def table(rows: Rows, cases: Sequence[str]) -> str:
@@ -94,17 +95,17 @@ def table(rows: Rows, cases: Sequence[str]) -> str:
         counts = {arm: sum(cured(module, row, healthy) for row in by_arm[arm]) for arm in by_arm}
         cells = [
             f"{name.upper()} {module.NAME}",
-            _share(failures, len(seeds)),
-            "" if is_control(module) else _share(twins, len(seeds)),
+            _share(failures, seeds),
+            "" if is_control(module) else _share(twins, seeds),
             ("yes" if is_admitted(module, seeds) else "no") if seeds else "–",
-            _share(sum(named(module, row) for row in by_arm["rescue"]), len(by_arm["rescue"])),
-            _share(counts["rescue"], len(by_arm["rescue"])),
+            _share(sum(named(module, row) for row in by_arm["rescue"]), by_arm["rescue"]),
+            _share(counts["rescue"], by_arm["rescue"]),
             f"{statistics.mean(cost):.2f}" if cost else "–",
-            _share(counts["default"], len(by_arm["default"])),
-            _share(counts["random"], len(by_arm["random"])),
+            _share(counts["default"], by_arm["default"]),
+            _share(counts["random"], by_arm["random"]),
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", *_goals(rows_by_case)])
+    return "\n".join([*lines, "", f"{OLDER} with rows of older code of the case", "", *_goals(rows_by_case)])
 
 
 def _goals(rows_by_case: Mapping[str, Mapping[str, Sequence[Row]]]) -> list[str]:

@@ -111,6 +111,14 @@ class Modes(nn.Module):
         return self.body(z) * (1.0 if self.training else self.factor)
 
 
+class OwnNorm(Modes):
+    """A generator that normalises by the batch in training only."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.body(z)
+        return (x - x.mean(0)) / x.std(0) if self.training else self.factor * x
+
+
 def normed(momentum: float) -> nn.Module:
     return nn.Sequential(
         nn.Linear(4, 32, bias=True), nn.BatchNorm1d(32, momentum=momentum), nn.LeakyReLU(0.2), nn.Linear(32, 2)
@@ -123,6 +131,7 @@ def normed(momentum: float) -> nn.Module:
         (lambda: normed(0.0), ["normalisation"]),
         (lambda: nn.Sequential(nn.Linear(4, 32), nn.Dropout(0.8), nn.ReLU(), nn.Linear(32, 2)), ["sampling"]),
         (lambda: Modes(3.0), ["sampling"]),
+        (lambda: OwnNorm(9.0), ["normalisation"]),
         (lambda: normed(0.1), []),
         (lambda: Modes(1.0), []),
     ],
@@ -334,3 +343,45 @@ def test_a_momentum_that_averages_too_long() -> None:
         for beta in (0.999, 0.9)
     ]
     assert [finding.failure for finding in found[0]] == ["oscillation or limit cycle"] and not found[1]
+
+
+def test_layers_without_a_nonlinearity_between_them() -> None:
+    def chain(*sizes: int, last: nn.Module | None = None) -> nn.Module:
+        layers = [nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)]
+        return nn.Sequential(*layers, *([last] if last else []))
+
+    (maker,) = found("linear_networks", plane(generator=lambda: chain(4, 16, 16, 2)))
+    assert maker.failure == "wiring" and "generator's 3 layers" in maker.evidence
+    (judge,) = found("linear_networks", plane(discriminator=lambda: chain(2, 32, 1)))
+    assert "discriminator's 2 layers" in judge.evidence
+    assert failures("linear_networks", plane(generator=lambda: chain(4, 16, 2, last=nn.Tanh()))) == ["wiring"]
+    assert failures("linear_networks", plane()) == []
+    assert failures("linear_networks", plane(generator=lambda: nn.Linear(4, 2))) == []  # one layer is a choice
+
+
+class Categories(nn.Module):
+    """A generator of a number and a category of three."""
+
+    def __init__(self, choose: Any) -> None:
+        super().__init__()
+        self.body, self.choose = mlp(4, 32, 4), choose
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.body(z)
+        return torch.cat([x[:, :1], self.choose(x[:, 1:])], 1)
+
+
+def test_categories_by_argmax() -> None:
+    def hard(x: Tensor) -> Tensor:
+        return nn.functional.one_hot(x.argmax(1), 3).float()
+
+    table = torch.cat([PLANE[:, :1], hard(torch.randn(len(PLANE), 3))], 1)
+
+    def made(choose: Any) -> Any:
+        return plane(table, generator=lambda: Categories(choose), discriminator=lambda: mlp(4, 32, 1))
+
+    (finding,) = found("silent_outputs", made(hard))
+    assert finding.failure == "wiring" and finding.by_hand and "3 of the 4 numbers" in finding.evidence
+    straight = lambda x: nn.functional.gumbel_softmax(x, hard=True)  # noqa: E731
+    for choose in (lambda x: x.softmax(1), straight, lambda x: torch.zeros_like(x)):
+        assert failures("silent_outputs", made(choose)) == []

@@ -402,6 +402,68 @@ def test_real_samples_in_other_units_than_generated_ones() -> None:
     assert "multiplied by 20" in found("sample_units", games[0])[0].evidence
 
 
+def test_generated_samples_in_other_units_than_real_ones() -> None:
+    def losses(of_real: Callable[[Tensor], Tensor], of_made: Callable[[Tensor], Tensor]) -> Any:
+        def made(net: Any, batch: Any) -> dict[str, Tensor]:
+            real = net.judge(of_real(batch["real"]))
+            fake = net.judge(of_made(net.maker(torch.randn(len(batch["real"]), 4))))
+            return {"maker": softplus(-fake).mean(), "judge": softplus(-real).mean() + softplus(fake).mean()}
+
+        return made
+
+    def unchanged(x: Tensor) -> Tensor:
+        return x
+
+    def halved(x: Tensor) -> Tensor:
+        return (x + 1) / 2
+
+    players = {"maker": lambda: nn.Linear(4, 2), "judge": lambda: nn.Linear(2, 1)}
+    pairs = ((unchanged, halved), (halved, halved), (lambda x: x + 5, unchanged))
+    games = [Networks(players, losses(*pair), PLANE, batch=16) for pair in pairs]
+    assert [[f.failure for f in found("sample_units", game)] for game in games] == [
+        ["data scale", "wiring"],
+        [],
+        ["data scale", "wiring"],
+    ]
+    assert "as they are, but generated samples multiplied by 0.5" in found("sample_units", games[0])[0].evidence
+
+
+def test_batches_that_are_normalised_by_themselves() -> None:
+    def drawing(count: int, normalise: Callable[[Tensor], Tensor], rows: Tensor = PLANE) -> Networks:
+        def draw(generator: torch.Generator) -> dict[str, Tensor]:
+            x = normalise(rows[torch.randint(len(rows), (count,), generator=generator)])
+            return {"x": x, "z": torch.randn(count, 16, generator=generator)}
+
+        makes_points = rows is PLANE
+        players = {
+            "painter": (lambda: nn.Linear(16, 2)) if makes_points else painter,
+            "judge": (lambda: nn.Linear(2, 1)) if makes_points else judge,
+        }
+
+        def losses(net: Any, batch: Any) -> dict[str, Tensor]:
+            real, fake = net.judge(batch["x"]), net.judge(net.painter(batch["z"]))
+            return {"painter": softplus(-fake).mean(), "judge": softplus(-real).mean() + softplus(fake).mean()}
+
+        return Networks(players, losses, draw)
+
+    def standardised(x: Tensor) -> Tensor:
+        return (x - x.mean(0)) / x.std(0)
+
+    (few,) = found("batch_statistics", drawing(4, standardised))
+    assert (few.failure, few.certainty, few.by_hand) == ("normalisation", 0.85, True) and "35%" in few.evidence
+    (many,) = found("batch_statistics", drawing(64, lambda x: x - x.mean(0)))
+    assert many.certainty == 0.45 and not many.by_hand
+    (pictures,) = found("batch_statistics", drawing(8, lambda x: (x - x.mean()) / x.std(), PICTURES))
+    assert "all numbers" in pictures.evidence
+    for count, normalise in ((4, lambda x: x), (64, lambda x: (x - 1) / 3), (4, lambda x: x / x.norm(dim=1)[:, None])):
+        assert found("batch_statistics", drawing(count, normalise)) == []
+    each = drawing(8, lambda x: x - x.mean((1, 2, 3), keepdim=True), PICTURES)
+    assert found("batch_statistics", each) == [] and found("batch_statistics", game()) == []
+    whole = PLANE[:16]
+    shuffled = drawing(16, lambda x: whole[torch.randperm(16, generator=torch.Generator().manual_seed(int(x[0, 0])))])
+    assert found("batch_statistics", shuffled) == []
+
+
 def test_samples_that_are_judged_with_other_labels() -> None:
     class Labelled(nn.Module):
         def __init__(self, size: int, out: int) -> None:

@@ -22,3 +22,14 @@ def test_hidden_sigmoids(case: Make, game: Make, trains: Make) -> None:
     assert nn.Sigmoid not in kinds and kinds.count(nn.LeakyReLU) == 4
     assert OtherActivations().is_certain(ill) and not OtherActivations().is_certain(case("blow-up"))
     assert OtherActivations()(case("vanishing gradient")) is None
+
+
+def test_layers_without_any_activation(case: Make, game: Make, trains: Make) -> None:
+    def judge() -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 8), nn.Linear(8, 8), nn.Linear(8, 1))
+
+    ill = case("wiring", game=game(discriminator=judge))
+    changed, _ = trains(ill, OtherActivations()(ill))
+    kinds = [type(part) for part in changed.modules["discriminator"].modules()]
+    assert kinds.count(nn.LeakyReLU) == 2 and kinds[-1] is nn.Linear
+    assert OtherActivations().is_certain(ill) and OtherActivations()(case("wiring")) is None

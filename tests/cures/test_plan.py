@@ -98,3 +98,13 @@ def test_what_is_not_allowed_is_named(case: Make, game: Make) -> None:
 
     assert "New initial weights" in withheld(case("vanishing gradient", game=game(generator=tiny)))
     assert "New initial weights" not in withheld(case("vanishing gradient"))
+
+
+def test_what_the_budget_has_no_room_for_takes_no_place(case: Make) -> None:
+    ill = case("collapse", "oscillation or limit cycle")
+    asked: list[str] = []
+    everything = candidates(ill, affordable=lambda title, change: not asked.append(title))
+    found = candidates(ill, affordable=lambda title, change: title != asked[0])
+    assert asked[0] in [title for title, _ in everything]
+    assert asked[0] not in [title for title, _ in found]
+    assert len(found) == len(everything) == 4

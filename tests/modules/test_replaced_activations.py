@@ -68,3 +68,16 @@ def test_a_deep_network_preserves_the_scale_of_its_input() -> None:
     before = float(network[:-1](x).std(0).mean())
     after = float(with_working_activations(network)[:-1](x).std(0).mean())  # pyright: ignore[reportIndexIssue]
     assert before < 1e-3 and 0.2 < after < 3
+
+
+def test_a_sequence_without_activations_gets_them_and_others_do_not() -> None:
+    bare = nn.Sequential(nn.Conv1d(1, 4, 3), nn.Conv1d(4, 4, 3), nn.Flatten(), nn.Linear(16, 8), nn.Tanh())
+    x = torch.randn(5, 1, 8)
+    assert has_idle_activations(bare)
+    network = with_working_activations(bare)
+    assert [isinstance(layer, nn.Sequential) for layer in network] == [True, True, False, False, False]  # type: ignore
+    hidden = network[:-1]  # pyright: ignore[reportIndexIssue]
+    with torch.no_grad():
+        assert float((hidden(x) + hidden(-x) - 2 * hidden(0 * x)).abs().max()) > 1e-3
+    assert not has_idle_activations(network) and not has_idle_activations(nn.Linear(3, 1))
+    assert not has_idle_activations(nn.Sequential(nn.Linear(3, 4), nn.ELU(), nn.Linear(4, 4), nn.Linear(4, 1)))

@@ -57,6 +57,7 @@ def test_data_far_from_zero_are_named_and_cured(tmp_path: Path) -> None:
     assert result.judgement is not None
     assert f"On fresh samples: precision {result.judgement.near:.2f}" in text
     assert result.cured == (not result.judgement.faults) == ("Cured by" in text)
+    assert f"{result.judgement.quality.cells:.0%} of the data's regions" in text.partition("\nCured")[2]
     assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 

@@ -1,5 +1,7 @@
 """UpdateRatio: the size of a step, players that stand still, weights that grow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -47,3 +49,7 @@ def test_a_generator_whose_rate_has_vanished(past: Past) -> None:
     (finding,) = UpdateRatio().findings(past(values))
     assert finding.failure == "vanishing gradient"
     assert not UpdateRatio().findings(past({**values, "spread.distance": 0.01}))
+    slow = past({**values, "update_ratio.generator_moved": 1e-4})  # of ten steps or so, which is 1 % in a long run
+    every = slow.steps[1] - slow.steps[0]
+    assert bool(UpdateRatio().findings(replace(slow, total=50 * every)))
+    assert not UpdateRatio().findings(replace(slow, total=500 * every))

@@ -119,11 +119,11 @@ class Setup:
         small = self.size is not None and self.size <= count
         if self.data:
             batch = self.data.take(torch.arange(self.size)) if small else self.data.draw(count, generator)  # type: ignore
-            return batch[self.gan.real_entry]
+            return self.gan.real_of(batch)
         with suppress(InvalidValue):
             if self.size:
                 indices = torch.arange(self.size) if small else torch.randint(self.size, (count,), generator=generator)
-                return self.game.form.flatten(self.game.batches.take(indices))[self.gan.real_entry]
+                return self.gan.real_of(self.game.form.flatten(self.game.batches.take(indices)))
         batches = min(STREAMED, max(1, count // len(self.batch[self.gan.real_entry])))
         return self.gan.real(batches * len(self.batch[self.gan.real_entry]), generator)
 
@@ -235,7 +235,7 @@ class Setup:
         """Return which of some samples are the real ones of `small_batch` or `batch`, (count,) bool."""
         is_real = torch.zeros(len(samples), dtype=torch.bool)
         for batch in (self.small_batch, self.batch):
-            real = batch[self.gan.real_entry].to(samples.dtype)
+            real = self.gan.real_of(batch).to(samples.dtype)
             for start in range(0, len(samples) - len(real) + 1, len(real)):
                 part = samples[start : start + len(real)]
                 is_real[start : start + len(real)] |= torch.equal(part, real) or resembles(part, real)
@@ -276,7 +276,7 @@ class Setup:
         if isinstance(self.game, Adversarial):
             return True
         others = {call.part for player, call in self.calls if player == self.discriminator}
-        score = self.scores(self.batch[self.gan.real_entry])
+        score = self.scores(self.gan.real_of(self.batch))
         image = score.shape[1:] == self.real.shape[1:] and self.real[0].numel() > 1
         return others == {self.gan.discriminator_part} and not image
 

@@ -44,7 +44,7 @@ class DataOrder(Check):
         every = self._items(source, first[0].numel())
         most = BATCHES if every is not None else MOST  # without items, more batches show what is in the set
         while len(means) < BATCHES or (len(means) < most and numbers < NUMBERS):
-            real = setup.gan.batch(generator)[setup.gan.real_entry].double().flatten(1)
+            real = setup.gan.batch(generator)[setup.gan.real_entry].double().flatten(1)  # as the items, in any units
             means, count, numbers = [*means, real], len(real), numbers + real.numel()
         every = torch.cat(means) if every is None else every
         means = means[:BATCHES]

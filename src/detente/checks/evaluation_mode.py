@@ -26,7 +26,8 @@ class EvaluationMode(Check):
     """A generator whose samples change when it is switched to evaluation, for another reason than BatchNorm's start.
 
     The running statistics of BatchNorm are first set to those of the batch, as after some training: where they never
-    follow (momentum 0), where dropout changes the samples, or a module does something else, a difference remains.
+    follow (momentum 0), where dropout changes the samples, or a module does something else, a difference remains. It is
+    one of a normalisation if a sample depends on the others of its batch in training, and not by BatchNorm.
 
     Args:
         difference: largest accepted mean |difference|, relative to the samples' standard deviation.
@@ -69,7 +70,22 @@ class EvaluationMode(Check):
             remedy = f"Remove dropout from the {player}, or lower it; or draw samples in training mode."
             return [Finding("sampling", evidence, 0.5, remedy)]
         remedy = f"Let the {player} do the same in both modes (look for self.training)."
+        if not norms and self._has_mates(setup, module.train(), call, trained):
+            evidence += ", and in training they depend on the others of the batch: a normalisation of your own."
+            return [Finding("normalisation", evidence, 0.8, remedy)]
         return [Finding("sampling", f"{evidence}, apart from BatchNorm.", 0.8, remedy)]
+
+    def _has_mates(self, setup: Setup, module: nn.Module, call: Call, samples: Tensor) -> bool:
+        """Whether samples change with the latents of the other half of their batch."""
+        first = call.inputs[0] if call.inputs else None
+        if not isinstance(first, Tensor) or not first.is_floating_point() or len(first) < 4 or len(samples) < 4:
+            return False
+        half = len(first) // 2
+        others = torch.cat([first[:half], 3 * first[half:]])
+        with seeded(0, torch.device("cpu"), setup.game.sources):
+            changed = _called(module, Call(call.part, (others, *call.inputs[1:]), call.keywords))
+        change = (changed - samples)[: len(samples) // 2].abs().max()
+        return float(change) > 1e-3 * float(samples.std())
 
 
 @torch.no_grad()

@@ -16,13 +16,13 @@ from detente.modules.randomness import seeded
 
 @dataclass(frozen=True)
 class SampleUnits(Check):
-    """Losses of your own that scale or shift the real samples before the discriminator sees them, and not the others.
+    """Losses of your own that scale or shift the real samples for the discriminator, or the others, but not both alike.
 
     The discriminator then separates both by their size, and the generator's samples are not in the data's units.
 
     Args:
         factor: largest accepted factor between the real samples' units and the generated ones'.
-        shift: largest accepted shift of the real samples, in their standard deviations.
+        shift: largest accepted shift of the ones against the others, in standard deviations of the real samples.
 
     Source: LeCun, Bottou, Orr & Müller 1998, Efficient BackProp, section 4.3: the same normalisation for all inputs.
     """
@@ -35,35 +35,33 @@ class SampleUnits(Check):
         if isinstance(setup.game, Adversarial):
             return []
         judged = [c.inputs[0] for p, c in setup.calls if p == setup.discriminator and c.inputs]
-        real = setup.batch[setup.gan.real_entry]
-        judged_real = next((x for x in judged if resembles(x, real)), None)
-        if judged_real is None or not self._as_they_are(setup, judged):
+        real = setup.gan.real_of(setup.batch)
+        of_real = [_units(x, real) for x in judged if resembles(x, real)]
+        of_made = [_units(x, made) for made in self._made(setup) for x in judged if resembles(x, made)]
+        if not of_real or not of_made:
             return []
-        size, offset = _units(judged_real, real)
-        if 1 / self.factor <= size <= self.factor and abs(offset) <= self.shift:
+        (a, b), deviation = of_real[0], float(real.double().std())
+        differences = [(a / c, (b - d) / (a * deviation)) for c, d in of_made]
+        if any(1 / self.factor <= size <= self.factor and abs(shift) <= self.shift for size, shift in differences):
             return []
-        evidence = (
-            f"The {setup.discriminator} gets the real samples multiplied by {size:.3g} and shifted by {offset:.2g} "
-            "standard deviations, but generated samples as they are."
-        )
-        remedy = "Put the data into their units before training, or do the same to generated samples in the losses."
+        shown = [
+            "as they are" if abs(a - 1) < 1e-3 and abs(b) < 1e-3 else f"multiplied by {a:.3g} and shifted by {b:.2g}"
+            for a, b in (of_real[0], of_made[0])
+        ]
+        evidence = f"The {setup.discriminator} gets the real samples {shown[0]}, but generated samples {shown[1]}."
+        remedy = "Put the data into their units before training, or do the same to all samples in the losses."
         return [Finding("data scale", evidence, 0.9, remedy), Finding("wiring", evidence, 0.85, remedy)]
 
-    def _as_they_are(self, setup: Setup, judged: Sequence[Tensor]) -> bool:
-        """Whether generated samples are judged as the generator returns them."""
+    def _made(self, setup: Setup) -> list[Tensor]:
+        """Return all samples that the generator returns in one evaluation of the losses."""
         with torch.no_grad(), seeded(0, torch.device("cpu"), setup.game.sources):
             net = setup.game._net(*setup.point)
             made = [net.call(p, c, update=False) for p, c in setup.calls if p == setup.generator]
-        return any(
-            x.shape == y.shape and float((x - y).norm()) <= 1e-3 * float(y.norm())
-            for x in judged
-            for y in made
-            if isinstance(y, Tensor)
-        )
+        return [x for x in made if isinstance(x, Tensor)]
 
 
-def _units(judged_real: Tensor, real: Tensor) -> tuple[float, float]:
-    """Return the factor, and the shift in deviations of the real samples, that turns real samples into those judged."""
-    first, second = judged_real.double().flatten(), real.double().flatten()
+def _units(judged: Tensor, samples: Tensor) -> tuple[float, float]:
+    """Return a and b of the map a x + b from samples to those that are judged."""
+    first, second = judged.double().flatten(), samples.double().flatten()
     size = float(first.std() / second.std().clamp(min=1e-12))
-    return size, float((first.mean() - second.mean()) / second.std().clamp(min=1e-12))
+    return size, float(first.mean() - size * second.mean())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,7 +47,12 @@ class Candidate:
         return Candidate(f"{self.title}; {_lowered(other.title)}", self.change.then(other.change), chance)
 
 
-def candidates(case: Case, may_change_networks: bool = False, most: int = 4) -> list[tuple[str, Change]]:
+def candidates(
+    case: Case,
+    may_change_networks: bool = False,
+    most: int = 4,
+    affordable: Callable[[str, Change], bool] = lambda title, change: True,
+) -> list[tuple[str, Change]]:
     """Return changes to try, each with a title, the cheapest first; each of them gives a game that can be trained.
 
     All certain cures are part of every candidate, and are one of them alone if they treat what was found. R3GAN's
@@ -58,6 +63,7 @@ def candidates(case: Case, may_change_networks: bool = False, most: int = 4) -> 
         case: the GAN and what is wrong with it.
         may_change_networks: whether cures may change layers of the user's networks.
         most: largest number of candidates, ≥ 1.
+        affordable: whether a run of a change, with its title, fits the budget; others do not take a place.
     """
     require(most >= 1, "most", most, "an integer ≥ 1")
     if case.findings and all(finding.failure == "healthy" for finding in case.findings):
@@ -70,8 +76,12 @@ def candidates(case: Case, may_change_networks: bool = False, most: int = 4) -> 
     alone = base if base is not None and base.chance >= LEAST else None
     first = [each for each in (alone, _built(case, _strong(case, cures, base))) if each is not None][-most:]
     likely = sorted(_alternatives(case, cures), key=lambda candidate: -candidate.chance)
-    chosen = _diverse(case, first, base, [each for each in likely if each.chance >= LEAST], most)
-    chosen = _diverse(case, chosen, base, [each for each in likely if _is_general(each)], min(most, GENERAL))
+    probable, general = (
+        [each for each in likely if each.chance >= LEAST],
+        [each for each in likely if _is_general(each)],
+    )
+    chosen = _diverse(case, first, base, probable, most, affordable)
+    chosen = _diverse(case, chosen, base, general, min(most, GENERAL), affordable)
     return [(each.title, each.change) for each in sorted(chosen, key=lambda each: each.cost)]
 
 
@@ -86,7 +96,12 @@ def withheld(case: Case) -> list[str]:
 
 
 def _diverse(
-    case: Case, chosen: list[Candidate], base: Candidate | None, others: list[Candidate], most: int
+    case: Case,
+    chosen: list[Candidate],
+    base: Candidate | None,
+    others: list[Candidate],
+    most: int,
+    affordable: Callable[[str, Change], bool],
 ) -> list[Candidate]:
     """Return the chosen candidates, and others of other kinds, in their order, up to `most`."""
     chosen = [*chosen]
@@ -94,7 +109,9 @@ def _diverse(
         if len(chosen) >= most:
             break
         joined = candidate if base is None else base.then(candidate)
-        if all(joined.kind != other.kind for other in chosen) and (built := _built(case, joined)) is not None:
+        known = any(joined.kind == other.kind for other in chosen)
+        built = None if known else _built(case, joined)
+        if built is not None and affordable(built.title, built.change):
             chosen.append(built)
     return chosen
 

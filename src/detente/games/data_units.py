@@ -23,7 +23,7 @@ def real_samples(gan: Any) -> Tensor:
     count = min(REAL, max(64, NUMBERS // first.numel()))
     data = getattr(gan.game, "data", None)
     if isinstance(data, StoredData) and gan.real_entry == "real" and data.size <= count:
-        return data.take(torch.arange(data.size))["real"].double()
+        return gan.real_of(data.take(torch.arange(data.size))).double()
     return gan.real(count, generator).double()
 
 

@@ -22,6 +22,7 @@ from detente.games.scores import mean_of_maps
 from detente.modules.calling import evaluating
 from detente.modules.net import Call
 from detente.modules.randomness import seeded
+from detente.modules.rescaled import Units
 
 Inputs = tuple[Any, ...]
 
@@ -38,6 +39,8 @@ class Gan:
         generator_inputs: returns the generator's inputs in a batch, for random numbers from a generator, as calls.
         discriminator_part: the discriminator's method or submodule that is called; "" for the module itself.
         discriminator_inputs: returns what the discriminator gets in addition to samples, for a batch.
+        units: the map by which the losses bring the real samples of a batch into usual units, in which generated
+            samples are; None if they do not.
     """
 
     game: Networks
@@ -47,6 +50,13 @@ class Gan:
     generator_inputs: Callable[[Vectors, Buffers, Batch, torch.Generator], Sequence[Call]]
     discriminator_part: str
     discriminator_inputs: Callable[[Batch], tuple[Inputs, dict[str, Any]]]
+    units: Units | None = None
+
+    def real_of(self, batch: Batch) -> Tensor:
+        """Return the real samples of a batch, (count, …), in the units of generated ones."""
+        real = batch[self.real_entry]
+        real = real if real.is_floating_point() else real.float()
+        return real if self.units is None else self.units.natural(real)
 
     def batch(self, generator: torch.Generator) -> Batch:
         """Return a batch for a measurement; the batches of training do not change."""
@@ -157,8 +167,8 @@ class Gan:
     def _real_batch(self, generator: torch.Generator) -> Tensor:
         batches = self.game.batches
         if batches is not None and batches.ordered and not isinstance(self.game, Adversarial):
-            return self.game.form.flatten(batches.anywhere(self.game.batch, generator))[self.real_entry]
-        return self.batch(generator)[self.real_entry]
+            return self.real_of(self.game.form.flatten(batches.anywhere(self.game.batch, generator)))
+        return self.real_of(self.batch(generator))
 
     def _mode(self, player: str, training: bool, generator: torch.Generator) -> AbstractContextManager:
         module = self.game.modules[player]
@@ -185,6 +195,7 @@ def gan_of(game: Game) -> Gan:
     raise InvalidValue("game", type(game).__name__, _ALLOWED)
 
 
+COLUMNS, EXACT = 64, 1e-4  # columns of a table, at most; error of an affine map, relative to the largest number
 ALIKE = 0.8  # correlation with real samples from which a tensor is these, in other units or with noise
 _ALLOWED = "a GAN: Adversarial, Conditional, or Networks with a generator and a discriminator"
 
@@ -213,7 +224,7 @@ def _of_networks(game: Networks) -> Gan:
     vectors, buffers = game.initial(torch.Generator().manual_seed(0))
     batch = game.example()
     calls = _recorded(game, vectors, buffers, batch, torch.Generator().manual_seed(0))
-    real = {name: x for name, x in batch.items() if x.is_floating_point() and x.dim() > 1}
+    real = {name: x for name, x in batch.items() if x.dim() > 1 and x.dtype != torch.bool}
     for holds in (_holds, resembles):
         candidates: list[tuple[str, str, str, Call]] = []
         for judge, call in calls:
@@ -226,7 +237,7 @@ def _of_networks(game: Networks) -> Gan:
                 outputs = [x for x in outputs if isinstance(x, Tensor) and x.shape[1:] == real[entry].shape[1:]]
                 judged = [each.inputs[0] for name, each in calls if name == judge and each.inputs]
                 if any(_contains(x, output) for x in judged for output in outputs):
-                    return _gan_of_networks(game, player, judge, entry, call)
+                    return _gan_of_networks(game, player, judge, entry, call, _units(call.inputs[0], real[entry]))
                 if outputs:  # which are changed before they are judged
                     candidates.append((player, judge, entry, call))
         if candidates:
@@ -234,7 +245,9 @@ def _of_networks(game: Networks) -> Gan:
     raise InvalidValue("game", f"Networks of {', '.join(game.players)}", _ALLOWED)
 
 
-def _gan_of_networks(game: Networks, player: str, judge: str, entry: str, call: Call) -> Gan:
+def _gan_of_networks(
+    game: Networks, player: str, judge: str, entry: str, call: Call, units: Units | None = None
+) -> Gan:
     def generator_inputs(
         vectors: Vectors, buffers: Buffers, batch: Batch, generator: torch.Generator
     ) -> Sequence[Call]:
@@ -245,7 +258,51 @@ def _gan_of_networks(game: Networks, player: str, judge: str, entry: str, call: 
         del batch
         return call.inputs[1:], dict(call.keywords)
 
-    return Gan(game, player, judge, entry, generator_inputs, call.part, discriminator_inputs)
+    return Gan(game, player, judge, entry, generator_inputs, call.part, discriminator_inputs, units)
+
+
+def _affine_map(judged: Tensor, samples: Tensor) -> Units:
+    """Return the map offset + scale x that comes nearest to what is judged of some samples.
+
+    It has one offset and one scale for all numbers, or for tables one of each column if that comes nearer.
+    """
+    first, second = judged.double(), samples.double()
+    units = Units(*_moments(first, second))
+    if first.dim() == 2 and 1 < first.shape[1] <= COLUMNS and _error(first, second, units) > EXACT:
+        columns = Units(*_moments(first, second, 0))
+        return columns if _error(first, second, columns) <= EXACT else units
+    return units
+
+
+def _moments(first: Tensor, second: Tensor, *axes: int) -> tuple[Tensor, Tensor]:
+    deviation = second.std(*axes)
+    scale = torch.where(deviation > 0, first.std(*axes) / deviation, 1.0).clamp(min=1e-12)
+    return first.mean(*axes) - scale * second.mean(*axes), scale
+
+
+def _error(judged: Tensor, samples: Tensor, units: Units) -> float:
+    return float((judged - units.natural(samples)).abs().max() / judged.abs().max().clamp(min=1e-12))
+
+
+def _units(judged: Any, real: Tensor) -> Units | None:
+    """Return the map from real samples to those that are judged, if it is one, and brings them nearer to 0 and 1.
+
+    Losses that bring data to usual units, such as pixels from 0 … 255 to −1 … 1, leave generated samples as they are;
+    the other way round, they have made a mistake.
+    """
+    if not isinstance(judged, Tensor) or judged.shape != real.shape or torch.equal(judged, real.to(judged.dtype)):
+        return None
+    units = _affine_map(judged, real)
+    first, second = judged.double(), real.double()
+    fits = _error(first, second, units) <= EXACT and _unusual(first) < _unusual(second)
+    return Units(units.offset.float(), units.scale.float()) if fits else None
+
+
+def _unusual(x: Tensor) -> float:
+    """Return how far numbers are from a mean of 0 and a deviation of 1, in the mean over the columns of a table."""
+    axes = (0,) if x.dim() == 2 and x.shape[1] <= COLUMNS else ()
+    deviation = x.std(*axes).clamp(min=1e-12)
+    return float((deviation.log().abs() + x.mean(*axes).abs() / deviation).mean())
 
 
 def _recorded(
@@ -273,7 +330,7 @@ def _output(game: Networks, vectors: Vectors, buffers: Buffers, player: str, cal
 
 def _holds(x: Any, real: Tensor) -> bool:
     """Whether a tensor is the real samples, or contains them (a batch of real and generated samples)."""
-    if not isinstance(x, Tensor) or x.shape[1:] != real.shape[1:] or len(x) < len(real):
+    if not isinstance(x, Tensor) or x.shape[1:] != real.shape[1:] or len(x) < len(real) or not x.is_floating_point():
         return False
     return any(torch.equal(part, real.to(x.dtype)) for part in x.split(len(real)) if len(part) == len(real))
 
@@ -282,7 +339,10 @@ def resembles(x: Any, real: Tensor) -> bool:
     """Whether a tensor is some samples after a change: other units, or a little noise."""
     if not isinstance(x, Tensor) or x.shape != real.shape or len(x) < 4 or not x.is_floating_point():
         return False
-    first, second = ((each - each.mean(0)).double().flatten() for each in (x, real))
+    first, second = (each.double() - each.double().mean(0) for each in (x, real))
+    if x.dim() == 2 and x.shape[1] <= COLUMNS:  # columns of a table count alike, whatever their units are
+        first, second = (each / each.norm(dim=0).clamp(min=1e-12) for each in (first, second))
+    first, second = first.flatten(), second.flatten()
     size = float(first.norm() * second.norm())
     return size > 0 and abs(float(first @ second)) > ALIKE * size
 

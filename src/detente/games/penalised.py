@@ -30,6 +30,7 @@ class Roles:
         real_entry: name of the real samples in a batch.
         form: the form of the batches.
         probabilities: whether the discriminator's scores are probabilities.
+        units: the map by which the losses bring real samples into the units of generated ones, if they do.
     """
 
     generator: str
@@ -38,6 +39,7 @@ class Roles:
     real_entry: str
     form: Form
     probabilities: bool = False
+    units: Units | None = None
 
 
 class PenalisedLosses:
@@ -78,6 +80,7 @@ class PenalisedLosses:
         require(len(fakes) > 0, "penalties", "losses without generated samples", allowed)
         fake = fakes[0][: len(real)]
         real = real.to(fake.dtype)[: len(fake)]
+        real = real if self.roles.units is None else self.roles.units.natural(real)
         judged = [call for call in watched.judged if _has_shape(call[0], real)]
         others, keywords = (judged[0][0][1:], judged[0][1]) if judged else ((), {})
 

@@ -39,7 +39,8 @@ def separated(game: Networks, gan: Any) -> Adversarial:
     require(simple and gan.discriminator_inputs(game.draw(generator)) == ((), {}), "separate", True, allowed)
     assert isinstance(latent, Tensor)
     members = {name: players.get(name) for name in (gan.generator, gan.discriminator)}
-    data = game.data if isinstance(game.data, Data) and gan.real_entry == "real" else EntryOf(game, gan.real_entry)
+    known = isinstance(game.data, Data) and gan.real_entry == "real" and gan.units is None
+    data: Any = game.data if known else EntryOf(game, gan)
     make = partial(
         Adversarial,
         members[gan.generator],
@@ -77,11 +78,11 @@ class EntryOf(Data):
 
     Args:
         game: the game whose batches they are in.
-        entry: name of the samples.
+        gan: its players, a `detente.games.gan.Gan`.
     """
 
-    def __init__(self, game: Networks, entry: str) -> None:
-        self.game, self.entry = game, entry
+    def __init__(self, game: Networks, gan: Any) -> None:
+        self.game, self.entry, self._gan = game, gan.real_entry, gan
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -92,10 +93,10 @@ class EntryOf(Data):
         batches = self.game.batches
         assert batches is not None
         batch = self.game.complete(batches.peek(self.game.batch, generator), generator)
-        return {"real": batch[self.entry].float()}
+        return {"real": self._gan.real_of(batch).float()}
 
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         parts: list[Tensor] = []
         while sum(map(len, parts)) < count:
-            parts.append(self.game.draw(generator)[self.entry].float())
+            parts.append(self._gan.real_of(self.game.draw(generator)).float())
         return {"real": torch.cat(parts)[:count]}

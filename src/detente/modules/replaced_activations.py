@@ -24,13 +24,22 @@ FIXING = (  # last layers after which every sample has the same sum, or the same
     nn.modules.instancenorm._InstanceNorm,
 )
 RECTIFYING = (nn.ReLU, nn.ReLU6)
+BOUNDING = (*RECTIFYING, nn.Tanh, nn.Softplus, nn.LogSigmoid, nn.Hardtanh, nn.Softsign)  # sigmoids give probabilities
 SATURATING = (nn.Sigmoid, nn.Hardsigmoid)
+WEIGHTS = (nn.Linear, _ConvNd)
+CALCULATING = (*WEIGHTS, *RESHAPING, nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
 
 def last_layer(module: nn.Module) -> tuple[str, nn.Module] | None:
     """Return the name of the last layer that does not only reshape, and the layer; None if the module has no layers."""
     layers = [(name, layer) for name, layer in module.named_modules() if name and not [*layer.children()]]
     return next(((name, layer) for name, layer in reversed(layers) if not isinstance(layer, RESHAPING)), None)
+
+
+def last_activation(module: nn.Module) -> nn.Module | None:
+    """Return the last layer of a module, of several, if it has no weights and does not only reshape."""
+    last = last_layer(module)
+    return last[1] if last is not None and not [*last[1].parameters()] else None
 
 
 def ends_in(module: nn.Module, kinds: tuple[type, ...]) -> bool:
@@ -47,6 +56,28 @@ def without_last_activation(module: nn.Module) -> nn.Module:
     """
     fits = ends_in(module, (*FIXING, *RECTIFYING))
     require(fits, "linear_output", type(module).__name__, "a module that ends in softmax, a normalisation or ReLU")
+    return _without_last(module)
+
+
+def bounded_scores(module: nn.Module) -> bool:
+    """Whether a discriminator ends in a layer that bounds its scores, or makes a single one always the same."""
+    last = last_layer(module)
+    one = last is not None and isinstance(last[1], FIXING) and [*map(len, last[1].parameters())] in ([1, 1], [1])
+    return last is not None and last[0] != "" and (isinstance(last[1], BOUNDING) or one)
+
+
+def without_bound(module: nn.Module) -> nn.Module:
+    """Leave out, in place, a discriminator's last layer if it bounds the scores, or makes them all the same.
+
+    Raises:
+        InvalidValue: the module does not end in such a layer.
+    """
+    allowed = "a module that ends in softplus, tanh, ReLU, or a normalisation of one number"
+    require(bounded_scores(module), "linear_scores", type(module).__name__, allowed)
+    return _without_last(module)
+
+
+def _without_last(module: nn.Module) -> nn.Module:
     name, _ = last_layer(module) or ("", module)
     parent, _, child = name.rpartition(".")
     setattr(module.get_submodule(parent), child, nn.Identity())
@@ -61,6 +92,8 @@ def has_idle_activations(module: nn.Module) -> bool:
 def with_working_activations(module: nn.Module) -> nn.Module:
     """Replace, in place, activations that are almost linear, or several hidden sigmoids, by LeakyReLU of slope 0.2.
 
+    Where layers follow each other without any activation in between, in the whole module, each hidden one gets one.
+
     Weights of hidden layers are multiplied so that they have the size of He et al. 2015 for this slope; otherwise
     PyTorch's own initial values shrink what passes a deep network to a third in each layer.
 
@@ -68,10 +101,12 @@ def with_working_activations(module: nn.Module) -> nn.Module:
         InvalidValue: the module has no such activations.
     """
     idle = [*_idle_activations(module)]
-    require(len(idle) > 0, "activations", type(module).__name__, "a module with sigmoids in hidden layers")
+    require(len(idle) > 0, "activations", type(module).__name__, "a module with sigmoids, or without activations")
     for parent, name in idle:
-        setattr(parent, name, nn.LeakyReLU(SLOPE))
-    weights = [layer.weight for layer in module.modules() if isinstance(layer, (nn.Linear, _ConvNd))]
+        layer = parent._modules[name]
+        active = nn.LeakyReLU(SLOPE)
+        setattr(parent, name, nn.Sequential(layer, active) if isinstance(layer, WEIGHTS) else active)
+    weights = [layer.weight for layer in module.modules() if isinstance(layer, WEIGHTS)]
     with torch.no_grad():
         for weight in weights[:-1]:
             size = float(weight.square().mean() * weight[0].numel()) ** 0.5
@@ -88,6 +123,19 @@ def _idle_activations(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:
         straight = isinstance(child, nn.LeakyReLU) and child.negative_slope >= STRAIGHT
         if straight or (len(hidden) >= FEWEST and any(child is each for _, _, each in hidden)):
             yield parent, name
+    yield from _bare_layers(module)
+
+
+def _bare_layers(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """Yield the hidden layers of weights of a sequence that has no activation but perhaps a last one."""
+    layers = [layer for layer in module.modules() if not [*layer.children()]]
+    sequences = all(isinstance(part, nn.Sequential) for part in module.modules() if [*part.children()])
+    last = last_activation(module)
+    if not sequences or not all(isinstance(layer, CALCULATING) or layer is last for layer in layers):
+        return
+    weights = [layer for layer in layers if isinstance(layer, WEIGHTS)]
+    for parent in module.modules():
+        yield from ((parent, name) for name, child in parent._modules.items() if child in weights[:-1])
 
 
 def largest_dropout(module: nn.Module) -> float:

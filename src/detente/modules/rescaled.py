@@ -81,6 +81,20 @@ class _Divided:
         return (inputs[0] / self.scale, *inputs[1:])
 
 
+def _trains(module: nn.Module, inputs: Any) -> None:
+    """The hook that puts a module into training mode before each call."""
+    del inputs
+    for part in module.modules():
+        if not part.training:
+            part.training = True
+
+
+def stay_in_training(module: nn.Module) -> nn.Module:
+    """Make a module do in evaluation mode what it does in training, in place; return it."""
+    module.register_forward_pre_hook(_trains)
+    return module
+
+
 def rescale_outputs(module: nn.Module, units: Units) -> nn.Module:
     """Make a module return samples in the data's units, x = offset + scale G(z), in place; return it."""
     _register(module, units)

@@ -164,7 +164,7 @@ def _rows(gan: Gan, count: int) -> Tensor:
     data, generator = getattr(gan.game, "data", None), torch.Generator().manual_seed(17)
     if isinstance(data, StoredData) and gan.real_entry == "real":
         chosen = torch.randperm(data.size, generator=generator)[:count]
-        return data.take(chosen)["real"].double().flatten(1)
+        return gan.real_of(data.take(chosen)).double().flatten(1)
     return gan.real(count, generator).double().flatten(1)
 
 

@@ -10,6 +10,7 @@ from detente.rescuing.trial import Trial
 
 LATER = 2.5  # how much longer the second round is
 SECOND = 2  # trials in the second round
+SHORTEST = 0.7  # share of a run that the winner gets at least, if the race has several trials
 SHARES = (  # of a run, in the first round and in the winner's: a short first round tells little, a short last one costs
     *((first, last) for shares in ((1.0, 0.9), (0.8,), (0.7,)) for first in (0.15, 0.12, 0.1) for last in shares),
     *((first, last) for first in (0.08, 0.06, 0.04) for last in (1.0, 0.9, 0.8, 0.7)),

@@ -24,7 +24,7 @@ from detente.games.gan import gan_of
 from detente.methods.method import Method
 from detente.report.rescue import write_rescue_report
 from detente.rescuing.judgement import DISTANCE, VARIANCE, Judgement
-from detente.rescuing.race import plan_rounds, race
+from detente.rescuing.race import SHORTEST, plan_rounds, race
 from detente.rescuing.short_run import ShortRun, findings_of
 from detente.rescuing.trial import LATEST, Trial, seconds_per_step
 from detente.signals.base import History
@@ -217,12 +217,20 @@ def rescuing(
     own = _remembered(folder, "seconds_per_step", lambda: seconds_per_step(game, method))
     treated = [finding for finding in result.findings if finding.certainty >= CERTAIN]
     case = Case(game, method, gan, treated, steps)
+
+    def relative_cost(name: str, change: Change) -> float:
+        return _remembered(folder, name, lambda: seconds_per_step(*change.apply(game, method))) / own
+
+    def affordable(name: str, change: Change) -> bool:
+        return SHORTEST * relative_cost(name, change) <= limit - result.cost
+
     with off():
         result.withheld = [] if may_change_networks else withheld(case)
-        tried = [(name, change, *change.apply(game, method)) for name, change in candidates(case, may_change_networks)]
+        chosen = candidates(case, may_change_networks, affordable=affordable)
+        tried = [(name, change, *change.apply(game, method)) for name, change in chosen]
     for name, change, changed, other in tried:
         directory = folder / "trials" / f"{len(result.trials) + 1}-{_file_name(name)}"
-        relative = _remembered(folder, name, lambda g=changed, m=other: seconds_per_step(g, m)) / own
+        relative = relative_cost(name, change)
         cost = max(0.5, math.ceil(4 * relative - 0.5) / 4)  # a timing on a busy machine is rough
         length = steps
         if relative < CHEAP:  # such as one turn of the discriminator instead of many

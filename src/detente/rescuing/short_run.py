@@ -72,7 +72,7 @@ def reference_of(gan: Gan) -> Reference:
     """Return the game's real samples as the standard, always the same ones."""
     data, generator = getattr(gan.game, "data", None), torch.Generator().manual_seed(3)
     if isinstance(data, StoredData) and data.size <= REAL:
-        return Reference(data.take(torch.randperm(data.size, generator=generator))["real"])
+        return Reference(gan.real_of(data.take(torch.randperm(data.size, generator=generator))))
     return Reference(gan.real(REAL, generator))
 
 

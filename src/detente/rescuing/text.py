@@ -51,11 +51,16 @@ def cured(result: Rescue) -> list[str]:
     if result.healthy:
         return []
     if result.best is None or not result.cured:
-        better = f" The best was {result.best.name}: {_words(result.after)}." if result.best and result.after else ""
+        better = f" The best was {result.best.name}: {_reached(result)}." if result.best and result.after else ""
         faults = f" It is no cure, since {'; '.join(result.judgement.faults)}." if result.judgement else ""
         how = [*_judged(result), *_how(result)] if result.best else []
         return [f"Cured: no.{better}{faults}", *_withheld(result), *how]
-    return [f"Cured by: {result.best.name}: {_words(result.after)}.", *_judged(result), *_how(result)]
+    return [f"Cured by: {result.best.name}: {_reached(result)}.", *_judged(result), *_how(result)]
+
+
+def _reached(result: Rescue) -> str:
+    """Return how good the best trial's samples are: the fresh ones that are judged, else the last observed ones."""
+    return _words(result.judgement.quality if result.judgement else result.after)
 
 
 def _judged(result: Rescue) -> list[str]:

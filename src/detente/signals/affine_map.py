@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detente.checks.base import Finding
-from detente.signals.base import History, Observation, Signal, finite, measured
+from detente.signals.base import STILL, History, Observation, Signal, finite, measured
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class AffineMap(Signal):
         """Return a fault of scale that training does not remove."""
         mapped, before = (finite(history.late(x, 0.3)) for x in ("affine_map.mapped_distance", "spread.distance"))
         factor, offset = (finite(history.late(f"affine_map.{x}", 0.3)) for x in ("factor", "offset"))
-        if min(len(factor), len(offset)) < 3 or not history.stuck:
+        still = history.reach is not None and history.reach < STILL  # nothing has been learned, not even a scale
+        if min(len(factor), len(offset)) < 3 or not history.stuck or still:
             return []
         distance = float(np.median(before)) if len(before) else 3.0
         size, shift, numbers = float(np.median(factor)), float(np.median(offset)), finite(history["affine_map.numbers"])

@@ -27,6 +27,7 @@ FAR = 0.1  # energy distance from which samples are far from the data; one mode 
 FROZEN = 0.04  # relative range of the distance in which the samples do not change
 YOUNG, EARLY = 0.15, 0.35  # shares of the whole run up to which it is young, or early
 NARROW = 0.25  # variance of the samples, relative to the data's, below which they are narrow
+STILL = 0.01  # share of their size that weights move in a whole run, below which they stand still
 LARGE = 300_000  # parameters from which a game is large
 SAMPLES = 512  # generated, seen and held-out samples at each observation
 
@@ -187,6 +188,14 @@ class History:
         residual = values - values.mean() - slope * centred
         error = math.sqrt(float(residual @ residual) / (len(values) - 2) / float(centred @ centred))
         return slope / max(error, 1e-12 * abs(slope))
+
+    @property
+    def reach(self) -> float | None:
+        """How far the generator's weights would move in the whole run at their late pace, relative to their size."""
+        moved = finite(self.late("update_ratio.generator_moved", 0.3))
+        if len(moved) < 3 or len(self.steps) < 3:
+            return None
+        return float(moved.max() / np.median(np.diff(self.steps)) * self.total)
 
     @property
     def improving(self) -> bool:

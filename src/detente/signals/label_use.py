@@ -43,7 +43,7 @@ class LabelUse(Signal):
                 usual = (first - first.roll(1, 0)).square().mean().sqrt()
                 values["generator"] = (first - second).square().mean().sqrt() / usual.clamp(min=1e-12)
             inputs, keywords = gan.discriminator_inputs(batch)
-            call = Call(gan.discriminator_part, (batch[gan.real_entry], *inputs), keywords)
+            call = Call(gan.discriminator_part, (gan.real_of(batch), *inputs), keywords)
             if (other := _relabelled(call, skip=1)) is not None:
                 first, second = (self._output(observation, gan.discriminator, each) for each in (call, other))
                 usual = (first - first.roll(1, 0)).square().mean().sqrt()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from detente.checks.base import Finding
-from detente.signals.base import History, Observation, Signal, finite, measured
+from detente.signals.base import STILL, History, Observation, Signal, finite, measured
 
 SMALL = 0.01  # size of a weight below which relative moves mean nothing
 
@@ -23,14 +23,15 @@ class UpdateRatio(Signal):
     Args:
         large: ratio from which steps are too large.
         grown: growth of the weights from which they blow up.
-        still: ratio below which weights stand still.
+        still: what the weights would move in a whole run, always in one direction, relative to their size, below which
+            they stand still.
 
-    Source: the rule of 10⁻³ of Karpathy's CS231n notes (Ratio of weights:updates); public reports.
+    Source: the rule of 10⁻³ for a single step of Karpathy's CS231n notes (Ratio of weights:updates); public reports.
     """
 
     large: float = 0.1
     grown: float = 30.0
-    still: float = 1e-7
+    still: float = STILL
 
     def __call__(self, observation: Observation) -> Mapping[str, float]:
         """Return the ratio of a step, the size of the weights, and whether they moved since the last observation."""
@@ -66,12 +67,11 @@ class UpdateRatio(Signal):
                 failure = "wiring" if role == "generator" else "generator overpowers or discriminator dead"
                 remedy = f"Give the {role}'s parameters a learning rate above 0, requires_grad, and a gradient."
                 findings.append(Finding(failure, evidence, 0.9, remedy))
-        moved = finite(history.late("update_ratio.generator_moved", 0.3))
-        every = float(np.median(np.diff(history.steps))) if len(history.steps) > 2 else 1.0
-        if not findings and len(moved) >= 3 and moved.max() < self.still * every and history.stuck:
+        reach = history.reach
+        if not findings and reach is not None and reach < self.still and history.stuck:
             evidence = (
-                f"In one step the generator's weights move by {np.median(moved) / every:.1g} of their size: it stands "
-                "still."
+                f"In the {history.total} steps of a run, at its pace, the generator's weights move by {reach:.1g} of "
+                "their size at most: it stands still."
             )
             remedy = (
                 "Use a larger learning rate; decay a schedule by epochs, not steps; clip gradients at 1, not below."

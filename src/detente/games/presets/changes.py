@@ -32,6 +32,7 @@ from detente.modules.replaced_activations import (
     largest_dropout,
     with_less_dropout,
     with_working_activations,
+    without_bound,
     without_last_activation,
 )
 from detente.modules.replaced_layers import (
@@ -49,6 +50,7 @@ from detente.modules.rescaled import (
     filter_inputs,
     rescale_inputs,
     rescale_outputs,
+    stay_in_training,
     units_of,
 )
 from detente.modules.resize_convolution import with_resize_convolutions
@@ -80,8 +82,10 @@ def changed(
     labels: bool = False,
     activations: bool = False,
     linear_output: bool = False,
+    linear_scores: bool = False,
     resize_convolution: bool = False,
     dropout: bool = False,
+    one_mode: bool = False,
     latent_scale: float = 1.0,
     more_latents: int = 1,
 ) -> Game:
@@ -116,9 +120,11 @@ def changed(
         activations: in both networks, replace hidden activations by LeakyReLU of slope 0.2 where they are several
             sigmoids, or LeakyReLU of a slope near 1.
         linear_output: leave out the generator's last layer, if it is softmax, a normalisation of each sample, or ReLU.
+        linear_scores: leave out the discriminator's last layer: softplus, tanh, ReLU, or a normalisation of one number.
         resize_convolution: in the generator, upsample and convolve instead of transposed convolutions whose kernel is
             not divisible by their stride.
         dropout: let dropout of more than a half drop a quarter of the units, in both networks.
+        one_mode: draw samples as the generator makes them in training, also in evaluation mode.
         latent_scale: number by which the generator divides its latents, > 0.
         more_latents: factor by which the number of latents grows; with more than 1, the generator's first layer is
             replaced.
@@ -164,8 +170,12 @@ def changed(
             require(len(fitting) > 0, failing, True, f"False, since neither network has such {failing}")
             for player in fitting:
                 getattr(change, player).append(transform)
+    if one_mode:
+        change.generator.append(stay_in_training)
     if linear_output:
         change.generator.append(without_last_activation)
+    if linear_scores:
+        change.discriminator.append(without_bound)
     if resize_convolution:
         change.generator.append(with_resize_convolutions)
     positive = isinstance(latent_scale, int | float) and math.isfinite(latent_scale) and latent_scale > 0
@@ -271,6 +281,7 @@ class _Changes:
             gan.real_entry,
             self.game.form,
             ends_in_sigmoid(gan),
+            gan.units,
         )
         units = rescaled or units_of(self.game.modules[gan.discriminator])
         return PenalisedLosses(self.game.arguments["losses"], roles, _in_standard_units(penalties, units))

@@ -1,0 +1,33 @@
+"""Samples in evaluation mode as in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from detente.checks.base import inspect
+from detente.cures.base import SURE, Case, Change, Cure
+from detente.modules.replaced_layers import has_idle_norms
+
+
+class OneMode(Cure):
+    """Let the generator do in evaluation mode what it does in training, where it does something else there.
+
+    The discriminator judges what the generator does in training, so nothing makes other samples good.
+
+    Source: Isola et al. 2017, pix2pix (arXiv:1611.07004), section 3.2, whose dropout and BatchNorm stay as in training.
+    """
+
+    title: ClassVar[str] = "Draw samples as in training"
+    treats: ClassVar[Mapping[str, float]] = {"sampling": 0.8, "normalisation": 0.7}
+
+    def is_certain(self, case: Case) -> bool:
+        """Return whether the difference of both modes is probably at fault."""
+        return max(map(case.sure, self.treats)) >= SURE
+
+    def __call__(self, case: Case) -> Change | None:
+        """Return the change, or None if it does not apply."""
+        if not self.is_certain(case) or has_idle_norms(case.module("generator")):
+            return None
+        differs = inspect(case.game, case.method, kinds=["evaluation_mode"])
+        return Change({"one_mode": True}) if differs else None
