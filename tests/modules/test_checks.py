@@ -303,7 +303,7 @@ REFUSED = {
     "a counter's remainder": (lambda: counting(lambda s, x: plain(s, x) * (2 if s.calls % 7 == 6 else 1)), "calls"),
     "a cached parameter": (lambda: of(caching), "cached|a.weight"),
     "an average in an attribute": (lambda: of(averaging, mean=torch.zeros(2)), "mean"),
-    "initialised from data": (lambda: of(initialising, done=False), "writes the parameter a.bias"),
+    "initialised from data": (lambda: of(initialising, initialised=False), "writes the parameter a.bias"),
     "clipped in forward": (lambda: of(clipping), "writes the parameter a.weight"),
     "a buffer without value": (without_first_value, "buffer start"),
     "a buffer that grows": (with_growing_buffer, "buffer past"),
