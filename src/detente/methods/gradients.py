@@ -151,8 +151,8 @@ def optimistic(optimizer: Optimizer | str = "sgd", learning_rate: Rate = None) -
     cost=4,
     memory="RMSProp 1",
     use="for small and medium-sized networks, if the Jacobian's eigenvalues are mostly imaginary",
-    limits="fails with BatchNorm; is biased on mini-batches; a large strength also attracts to stationary points that "
-    "are not minima",
+    limits="fails with BatchNorm; on small images it was behind alternating training with BatchNorm; is biased on "
+    "mini-batches; a large strength also attracts to stationary points that are not minima",
 )
 def consensus(
     strength: float | Schedule = 10.0,

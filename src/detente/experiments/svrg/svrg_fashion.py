@@ -40,10 +40,6 @@ class SvrgFashion(Experiment):
         "Laptop: 500 images instead of 60,000, 800 updates instead of 30,000, networks of width 8 instead of 64, "
         "latents of 32 numbers instead of 128, and a rate to suit them.",
     )
-    tried = (
-        "All three seeds gain, from 1.8, 1.8 and 2.5 after 80 updates to 4.4, 3.5 and 3.4; the interval of gains so "
-        "unlike reaches below zero."
-    )
     sizes = {
         "smoke": {"set": "digits", "width": 2, "latent": 8, "images": 20, "batch": 5, "steps": 6, "seeds": 2}
         | {"rate": 0.1, "looks": 2, "samples": 50},

@@ -50,8 +50,8 @@ class SvrgModeRecovery(Experiment):
         "The saturating objective, of which the paper says that it does not recover, is shown beside the figure's two.",
     )
     tried = (
-        "The saturating objective leaves its one digit as quickly as the other and ends with as many, in all four "
-        "runs: its slope never vanishes here. Nothing else was tried."
+        "The saturating objective leaves its one digit as quickly as the other and ends with as many: its slope "
+        "never vanishes here. Nothing else was tried."
     )
     sizes = {
         "smoke": {"width": 2, "latent": 8, "images": 40, "batch": 10, "first": 4, "steps": (1, 4), "seeds": 1}
