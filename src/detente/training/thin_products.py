@@ -48,17 +48,17 @@ def _shape(node: Node) -> torch.Size:
 def _call(graph: torch.fx.GraphModule) -> Callable[..., Node]:
     """Return a function that adds an operation to a graph."""
 
-    def call(operator: Any, *arguments: Any) -> Node:
-        node = graph.graph.call_function(operator, arguments)
+    def call(operator: Any, *arguments: Any, **options: Any) -> Node:
+        node = graph.graph.call_function(operator, arguments, options)
         values = [argument.meta["val"] if isinstance(argument, Node) else argument for argument in arguments]
-        node.meta["val"] = operator(*values)
+        node.meta["val"] = operator(*values, **options)
         return node
 
     return call
 
 
 def _product(call: Callable[..., Node], left: Node, right: Node) -> Node:
-    """Return Σ_k left[i, k] right[k, j], in the order of dimensions in which memory is read without gaps."""
+    """Return Σ_k left[i, k] right[k, j], contiguous like a library's, reading memory without gaps."""
     if _shape(left)[-1] <= THIN:
         if right.meta["val"].stride(-1) != 1:
             right = call(stored(), right)
@@ -71,7 +71,8 @@ def _product(call: Callable[..., Node], left: Node, right: Node) -> Node:
     if _shape(left)[-2] <= THIN:
         return _sum_over(call, call(aten.unsqueeze.default, left, -1), call(aten.unsqueeze.default, right, -3), -2)
     if left.meta["val"].stride(-2) == 1:  # its columns are adjacent in memory
-        return _transposed(call, _product(call, _transposed(call, right), _transposed(call, left)))
+        product = _transposed(call, _product(call, _transposed(call, right), _transposed(call, left)))
+        return call(aten.clone.default, product, memory_format=torch.contiguous_format)
     rows = call(aten.unsqueeze.default, _transposed(call, right), -3)
     return _sum_over(call, call(aten.unsqueeze.default, left, -2), rows, -1)
 
