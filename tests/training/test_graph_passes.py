@@ -14,7 +14,7 @@ from detente.training.inductor import Compiler
 from detente.training.stored import store_slow_numbers, stored
 from detente.training.thin_products import PRODUCTS, expand_thin_products
 
-SIZES = [(32, 2, 16), (32, 16, 1), (3, 32, 16), (16, 1, 1), (1, 1, 1), (4, 4, 4)]
+SIZES = [(32, 2, 16), (32, 16, 1), (32, 16, 3), (3, 32, 16), (16, 1, 1), (1, 1, 1), (4, 4, 4)]
 
 
 def targets(graph: torch.fx.GraphModule) -> list[object]:
