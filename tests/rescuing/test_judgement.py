@@ -47,7 +47,7 @@ def test_garbage_between_the_modes_is_no_cure() -> None:
     mixed = torch.cat([ring(800, 1), CLOUD[:1248]])[torch.randperm(2048, generator=torch.Generator().manual_seed(2))]
     judgement = judged(REAL, mixed)
     assert judgement.quality.cells > 0.75  # every mode has its samples
-    assert ["real ones" in fault for fault in judgement.faults] == [True]
+    assert any("real ones" in fault for fault in judgement.faults)
     assert not judgement.cured
 
 

@@ -80,10 +80,11 @@ class Separation(Signal):
         distance = float(np.median(finite(history.late("spread.distance")))) if "spread.distance" in history else np.nan
         advantage = finite(history.late("separation.advantage"))
         far = f"while the samples are far from the data (distance {distance:.2g})"
-        if float(np.median(np.abs(areas - 0.5))) < self.chance:
+        better = areas - 0.5 if isinstance(history.gan.game, Adversarial) else np.abs(areas - 0.5)
+        if float(np.median(better)) < self.chance:
             evidence = f"The discriminator tells real from generated samples in {np.median(areas):.0%} of pairs, {far}."
-            variance = finite(history.late("spread.variance"))
-            alike = len(variance) > 0 and 0.6 < float(np.median(variance)) < 1.6
+            variance, cells = finite(history.late("spread.variance")), finite(history.late("spread.cells"))
+            alike = len(variance) > 0 and 0.6 < float(np.median(variance)) < 1.6 and float(np.median(cells)) >= 0.5
             sure = 0.8 if distance > self.near else 0.45 if alike else 0.65  # of a draw between equals, too
             return Finding(failure, evidence, sure, _DEAD)
         if (

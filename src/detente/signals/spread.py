@@ -24,7 +24,9 @@ class Spread(Signal):
     Args:
         collapsed: variance relative to the data's below which samples have collapsed.
         narrow: variance below which samples have probably collapsed.
-        few: share of cells below which precise samples miss modes.
+        few: share of cells below which samples miss modes.
+        part: share of cells below which samples that are far away miss modes.
+        away: distance from which they are.
 
     Source: the signature "losses look ideal, sample variance far below the data's" of public reports; Naeem et al.
         2020, Reliable Fidelity and Diversity Metrics (arXiv:2002.09797), section 3, for coverage.
@@ -33,6 +35,8 @@ class Spread(Signal):
     collapsed: float = 0.05
     narrow: float = 0.25
     few: float = 0.35
+    part: float = 0.75
+    away: float = 0.3
 
     def __call__(self, observation: Observation) -> Mapping[str, float]:
         """Return the numbers of the samples' quality."""
@@ -65,7 +69,7 @@ class Spread(Signal):
         return history.growing
 
     def _missing(self, history: History) -> Sequence[Finding]:
-        """Return a collapse onto some modes: precise samples in few cells, and always in the same ones."""
+        """Return a collapse onto some modes: samples in few cells, which do not become more."""
         cells, precision = finite(history.late("spread.cells")), finite(history.late("spread.precision"))
         variance = finite(history.late("spread.variance", 0.25))
         if not len(cells) or not len(precision) or not history.stuck or history.unformed or history.growing:
@@ -80,9 +84,11 @@ class Spread(Signal):
             )
             return [_collapse(evidence, 0.8 if share < 0.5 * self.few else 0.65)]
         distance = float(np.median(finite(history.late("spread.distance")))) if "spread.distance" in history else 0.0
-        if share < self.few and distance > 0.3 and not rising:
-            evidence = f"The samples reach only {share:.0%} of the data's regions and are {distance:.2g} away from them"
-            return [_collapse(evidence, 0.55)]
+        away = f"The samples reach only {share:.0%} of the data's regions and are {distance:.2g} away from them"
+        if share < self.few and not rising:
+            return [_collapse(away, 0.55)]
+        if share < self.part and distance > self.away and not rising:
+            return [_collapse(away, 0.5)]
         return []
 
 
