@@ -28,7 +28,7 @@ def judged(real: Tensor, samples: Tensor) -> Judgement:
         numbers = real[0].numel()
         maker = nn.Sequential(nn.Linear(2, numbers), nn.Unflatten(1, real.shape[1:]))
         game = Adversarial(maker, nn.Sequential(nn.Flatten(), nn.Linear(numbers, 1)), real, 2, batch=8)
-    return judge(gan_of(game), samples, Reference(real).quality(samples))
+    return judge(gan_of(game), samples, Reference(real))
 
 
 REAL = ring(4000, 0)

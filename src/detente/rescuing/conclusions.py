@@ -32,7 +32,7 @@ def concluded(checked: Sequence[Finding], history: History, quality: Quality | N
     """
     least = 0.0
     if quality is not None:
-        least = SURE if _good(quality, history) else WEAK + 1e-9 if _roughly_right(quality) else 0.0
+        least = SURE if _good(quality, history) else WEAK + 1e-9 if roughly_right(quality) else 0.0
     left = [finding for finding in checked if finding.certainty >= least or finding.failure in UNSEEN]
     return merged(left, findings_of(history))
 
@@ -44,7 +44,7 @@ def _good(quality: Quality, history: History) -> bool:
     return not history.far and alike and low <= quality.variance <= high
 
 
-def _roughly_right(quality: Quality) -> bool:
+def roughly_right(quality: Quality) -> bool:
     """Return whether samples are where the data are, as wide, and in most of their regions."""
     low, high = VARIANCE
     return low <= quality.variance <= high and quality.distance <= FAR and quality.cells >= REACHED

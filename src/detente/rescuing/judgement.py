@@ -14,7 +14,7 @@ from detente.games.gan import Gan
 from detente.modules.calling import evaluating
 from detente.modules.resize_convolution import uneven_layers
 from detente.signals.grid_pattern import grid_strength
-from detente.signals.reference import DIRECTIONS, Quality, distances_to_nearest, mean_distance
+from detente.signals.reference import DIRECTIONS, Quality, Reference, distances_to_nearest, mean_distance
 from detente.state import State
 
 LABELLED = 512  # samples whose labels are compared
@@ -50,6 +50,7 @@ class Judgement:
         grid: strength of a pattern of every second pixel, relative to the data's; NaN unless the generator has layers
             that draw one.
         own: energy distance of other real samples, which is above 0 if there are few.
+        error: relative standard error of the variance, which is large if a few samples make most of it.
     """
 
     quality: Quality
@@ -60,6 +61,7 @@ class Judgement:
     labels: float = math.nan
     grid: float = math.nan
     own: float = 0.0
+    error: float = 0.0
 
     def __str__(self) -> str:
         parts = {
@@ -75,7 +77,8 @@ class Judgement:
     @property
     def faults(self) -> list[str]:
         """Why the samples do not count as a cure, in words; empty if they do."""
-        quality, (low, high) = self.quality, VARIANCE
+        quality, wider = self.quality, 1 + self.error
+        low, high = VARIANCE[0] / wider, VARIANCE[1] * wider
         near, reached = (SEEN_NEAR, SEEN_REACHED) if self.many else (NEAR, REACHED)
         faults = {
             f"only {quality.cells:.0%} of the regions are reached": quality.cells < CELLS,
@@ -98,7 +101,7 @@ class Judgement:
         return not self.faults
 
 
-def judge(gan: Gan, samples: Tensor, quality: Quality, own: float = 0.0) -> Judgement:
+def judge(gan: Gan, samples: Tensor, reference: Reference) -> Judgement:
     """Return how good samples are, from distances between nearest neighbours.
 
     Distances are those of standardised columns for samples of few numbers, otherwise of the numbers as they are.
@@ -108,18 +111,18 @@ def judge(gan: Gan, samples: Tensor, quality: Quality, own: float = 0.0) -> Judg
     Args:
         gan: the players, with the data.
         samples: generated samples, (count, …).
-        quality: their quality, as in the observations.
-        own: energy distance of other real samples.
+        reference: the real samples as the standard of their quality.
 
     Source: Kynkäänniemi et al. 2019, Improved Precision and Recall (arXiv:1904.06991), with one distance for all
         samples; Meehan, Chaudhuri & Dasgupta 2020 (arXiv:2004.05675) for copies.
     """
-    numbers = samples[0].numel()
+    numbers, quality = samples[0].numel(), reference.quality(samples)
+    noise = {"own": reference.own_distance, "error": reference.variance_error}
     many = numbers > DIRECTIONS or samples.dim() > 2
     count = SAMPLES if numbers <= DIRECTIONS else max(64, min(SAMPLES // 2, NUMBERS // numbers))
     real, fake = _rows(gan, 2 * count), samples[:count].double().flatten(1)
     if not bool(fake.isfinite().all()) or not bool(real.isfinite().all()):
-        return Judgement(quality, 0.0, 0.0, math.nan, many, own=own)
+        return Judgement(quality, 0.0, 0.0, math.nan, many, **noise)
     if not many:
         scale = real.std(0)
         scale = torch.where(scale > 0, scale, 1.0)
@@ -130,7 +133,7 @@ def judge(gan: Gan, samples: Tensor, quality: Quality, own: float = 0.0) -> Judg
     alike = WITHIN * float(mean_distance(real[:COMPARED])) if many and len(real) > 1 else 0.0
     limit = max(float(torch.quantile(nearest, USUAL)), COPIED * between, alike)
     if limit == 0:
-        return Judgement(quality, math.nan, math.nan, math.nan, many, own=own)
+        return Judgement(quality, math.nan, math.nan, math.nan, many, **noise)
     usual = (distances_to_nearest(first, second) <= limit).double().mean()
     near = (distances_to_nearest(fake, first) <= limit).double().mean() / USUAL
     reached = (distances_to_nearest(first, fake[: len(second)]) <= limit).double().mean() / usual.clamp(min=0.01)
@@ -139,7 +142,7 @@ def judge(gan: Gan, samples: Tensor, quality: Quality, own: float = 0.0) -> Judg
     draws = uneven_layers(gan.game.modules[gan.generator])
     shape = (-1, *samples.shape[1:])
     grid = grid_strength(samples) / grid_strength(_rows(gan, count).reshape(shape)) if draws else math.nan
-    return Judgement(quality, float(near), float(reached), copies, many, grid=grid, own=own)
+    return Judgement(quality, float(near), float(reached), copies, many, grid=grid, **noise)
 
 
 def label_agreement(gan: Gan, state: State) -> float:

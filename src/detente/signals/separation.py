@@ -83,8 +83,8 @@ class Separation(Signal):
         better = areas - 0.5 if isinstance(history.gan.game, Adversarial) else np.abs(areas - 0.5)
         if float(np.median(better)) < self.chance:
             evidence = f"The discriminator tells real from generated samples in {np.median(areas):.0%} of pairs, {far}."
-            variance, cells = finite(history.late("spread.variance")), finite(history.late("spread.cells"))
-            alike = len(variance) > 0 and 0.6 < float(np.median(variance)) < 1.6 and float(np.median(cells)) >= 0.5
+            variance = finite(history.late("spread.variance"))
+            alike = len(variance) > 0 and 0.6 < float(np.median(variance)) < 1.6
             sure = 0.8 if distance > self.near else 0.45 if alike else 0.65  # of a draw between equals, too
             return Finding(failure, evidence, sure, _DEAD)
         if (
