@@ -27,7 +27,7 @@ SEEN_NEAR, SEEN_REACHED = 0.2, 0.2  # of images and other samples of many number
 GRID = 2.0  # strength of a pattern, relative to the data's, from which it is an artefact
 LABELS = 0.5  # least share of samples with the right label
 COPIED = 0.3  # distance to training samples, relative to that between them, below which samples are copies
-WITHIN = 0.25  # of the mean distance of real samples: within it, samples of many numbers are alike in any case
+WITHIN = 0.2  # of the mean distance of real samples: within it, samples of many numbers are alike in any case
 VARIANCE, CELLS, SPREAD = (0.6, 1.6), 0.75, 0.6
 DISTANCE = 0.03  # as if the data were shifted by a quarter of their deviation, or a few of their modes were missing
 
@@ -50,7 +50,6 @@ class Judgement:
         grid: strength of a pattern of every second pixel, relative to the data's; NaN unless the generator has layers
             that draw one.
         own: energy distance of other real samples, which is above 0 if there are few.
-        error: relative standard error of the variance, which is large if a few samples make most of it.
     """
 
     quality: Quality
@@ -61,7 +60,6 @@ class Judgement:
     labels: float = math.nan
     grid: float = math.nan
     own: float = 0.0
-    error: float = 0.0
 
     def __str__(self) -> str:
         parts = {
@@ -77,8 +75,7 @@ class Judgement:
     @property
     def faults(self) -> list[str]:
         """Why the samples do not count as a cure, in words; empty if they do."""
-        quality, wider = self.quality, 1 + self.error
-        low, high = VARIANCE[0] / wider, VARIANCE[1] * wider
+        quality, (low, high) = self.quality, VARIANCE
         near, reached = (SEEN_NEAR, SEEN_REACHED) if self.many else (NEAR, REACHED)
         faults = {
             f"only {quality.cells:.0%} of the regions are reached": quality.cells < CELLS,
@@ -106,7 +103,7 @@ def judge(gan: Gan, samples: Tensor, reference: Reference) -> Judgement:
 
     Distances are those of standardised columns for samples of few numbers, otherwise of the numbers as they are.
     Samples of many numbers, such as sequences, may lie on a surface from which generated ones are a little away; so a
-    quarter of the mean distance of real samples counts as near, too.
+    fifth of the mean distance of real samples counts as near, too.
 
     Args:
         gan: the players, with the data.
@@ -117,12 +114,12 @@ def judge(gan: Gan, samples: Tensor, reference: Reference) -> Judgement:
         samples; Meehan, Chaudhuri & Dasgupta 2020 (arXiv:2004.05675) for copies.
     """
     numbers, quality = samples[0].numel(), reference.quality(samples)
-    noise = {"own": reference.own_distance, "error": reference.variance_error}
+    own = reference.own_distance
     many = numbers > DIRECTIONS or samples.dim() > 2
     count = SAMPLES if numbers <= DIRECTIONS else max(64, min(SAMPLES // 2, NUMBERS // numbers))
     real, fake = _rows(gan, 2 * count), samples[:count].double().flatten(1)
     if not bool(fake.isfinite().all()) or not bool(real.isfinite().all()):
-        return Judgement(quality, 0.0, 0.0, math.nan, many, **noise)
+        return Judgement(quality, 0.0, 0.0, math.nan, many, own=own)
     if not many:
         scale = real.std(0)
         scale = torch.where(scale > 0, scale, 1.0)
@@ -133,7 +130,7 @@ def judge(gan: Gan, samples: Tensor, reference: Reference) -> Judgement:
     alike = WITHIN * float(mean_distance(real[:COMPARED])) if many and len(real) > 1 else 0.0
     limit = max(float(torch.quantile(nearest, USUAL)), COPIED * between, alike)
     if limit == 0:
-        return Judgement(quality, math.nan, math.nan, math.nan, many, **noise)
+        return Judgement(quality, math.nan, math.nan, math.nan, many, own=own)
     usual = (distances_to_nearest(first, second) <= limit).double().mean()
     near = (distances_to_nearest(fake, first) <= limit).double().mean() / USUAL
     reached = (distances_to_nearest(first, fake[: len(second)]) <= limit).double().mean() / usual.clamp(min=0.01)
@@ -142,7 +139,7 @@ def judge(gan: Gan, samples: Tensor, reference: Reference) -> Judgement:
     draws = uneven_layers(gan.game.modules[gan.generator])
     shape = (-1, *samples.shape[1:])
     grid = grid_strength(samples) / grid_strength(_rows(gan, count).reshape(shape)) if draws else math.nan
-    return Judgement(quality, float(near), float(reached), copies, many, grid=grid, **noise)
+    return Judgement(quality, float(near), float(reached), copies, many, grid=grid, own=own)
 
 
 def label_agreement(gan: Gan, state: State) -> float:

@@ -111,13 +111,6 @@ class Reference:
         """The energy distance of the second half of the real samples, which few samples make larger than 0."""
         return self._distance(self.other)
 
-    @cached_property
-    def variance_error(self) -> float:
-        """The relative standard error of a ratio of total variances, large if a few samples make most of them."""
-        squares = (self.features - self.features.mean(0)).square().sum(1)
-        mean = float(squares.mean())
-        return float(squares.std()) / mean * math.sqrt(2 / len(squares)) if mean > 0 else 0.0
-
     def quality(self, samples: Tensor) -> Quality:
         """Return how near samples are to the real ones."""
         features = self.project(samples)
