@@ -60,7 +60,7 @@ class OpponentInfluence(Signal):
                 )
                 return [Finding("wiring", evidence, 0.93, remedy)]
         changes, variance = finite(history["opponent_influence.generator"]), finite(history.late("spread.variance"))
-        if len(changes) and changes.max() <= self.little and len(variance) and variance.max() < self.narrow:
+        if len(changes) > 1 and changes.max() <= self.little and len(variance) and variance.max() < self.narrow:
             evidence = (
                 f"The generator's gradient changes by only {changes.max():.2g} of its size with another discriminator: "
                 "other terms of its loss outweigh what it learns from the scores, and its samples are alike."
