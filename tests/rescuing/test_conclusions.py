@@ -28,4 +28,9 @@ def test_rough_samples_refute_only_weak_suspicions(past: Past) -> None:
     assert not concluded([suspicion(0.5)], history, ROUGH)
     assert concluded([suspicion(0.55)], history, ROUGH)
     assert concluded([suspicion(0.5)], history, LUMPS), "two lumps of the data's variance refute nothing"
-    assert concluded([suspicion(0.5)], history, None)
+
+
+def test_a_weak_suspicion_is_treated_only_if_the_run_shows_a_failure(past: Past) -> None:
+    assert [f.certainty < 0.5 for f in concluded([suspicion(0.5)], past({"spread.distance": 0.2}), LUMPS)] == [True]
+    collapsed = past({"spread.variance": 0.001, "spread.distance": 0.8})
+    assert suspicion(0.5) in concluded([suspicion(0.5)], collapsed, None)

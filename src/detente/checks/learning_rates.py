@@ -98,7 +98,7 @@ class LearningRates(Check):
         evidence = (
             f"The {strong}'s learning rate, {larger:g}, is {larger / smaller:.3g} times the other's, {smaller:g}."
         )
-        certainty = 0.65 if larger > 30 * smaller else 0.45
+        certainty = 0.65 if larger > 30 * smaller else 0.5
         return [Finding(failure, evidence, certainty, "Bring the rates closer, at most 1 : 5.")]
 
     def _rotation(

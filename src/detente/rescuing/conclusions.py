@@ -15,6 +15,7 @@ CERTAIN = 0.5  # findings that are less certain are mentioned, but not treated
 SURE = 0.8  # findings before any step that are as certain come first
 GOOD = 0.4  # coverage and precision, relative to real samples, of a run that refutes a suspicion
 WEAK = 0.5  # certainty of what a check suspects up to which samples that are roughly right refute it
+DOUBTFUL = 0.45  # certainty of a weak suspicion if the run shows no failure
 REACHED = 0.5  # share of the regions that such samples reach
 UNSEEN = ("too few data", "labels ignored", "artefact")  # failures in spite of which samples seem good
 SYMPTOMS = FAILURES[: FAILURES.index("unbounded critic")]  # failures that others may cause
@@ -25,6 +26,8 @@ EVIDENCE = 3  # sentences of evidence for a failure
 def concluded(checked: Sequence[Finding], history: History, quality: Quality | None) -> list[Finding]:
     """Return the findings of checks and signals, without what a check only suspects and good samples refute.
 
+    A weak suspicion is no more than a doubt if the run shows no failure.
+
     Args:
         checked: what the checks found before any step.
         history: what the short run showed.
@@ -34,7 +37,10 @@ def concluded(checked: Sequence[Finding], history: History, quality: Quality | N
     if quality is not None:
         least = SURE if _good(quality, history) else WEAK + 1e-9 if roughly_right(quality) else 0.0
     left = [finding for finding in checked if finding.certainty >= least or finding.failure in UNSEEN]
-    return merged(left, findings_of(history))
+    observed = findings_of(history)
+    if all(f.certainty <= WEAK for f in left) and all(f.certainty < CERTAIN for f in observed):
+        left = [replace(finding, certainty=min(finding.certainty, DOUBTFUL)) for finding in left]
+    return merged(left, observed)
 
 
 def _good(quality: Quality, history: History) -> bool:
