@@ -160,7 +160,7 @@ from detente.training.graph import Graph
 
 inputs = {"state": {"x": torch.ones(3)}, "draws": {}}
 graph = Graph(lambda state, draws: ({"x": state["x"].exp()}, {}), inputs)
-print("torch._inductor" in sys.modules, graph([torch.zeros(3)])[0]["x"].tolist())
+print("torch._inductor.lowering" in sys.modules, graph([torch.zeros(3)])[0]["x"].tolist())
 """
     environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
     run = partial(subprocess.run, [sys.executable, "-c", program], env=environment, capture_output=True, text=True)

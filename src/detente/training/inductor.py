@@ -49,7 +49,7 @@ class Compiler:
         _keep_compiled_code()
         self._prepared: Future[None] | None = None
         records = _records()
-        if records is None or not records.is_dir():  # else it may be enough to load, without importing inductor
+        if records is None or not records.is_dir():  # else it may be enough to load, without inductor
             importlib.import_module("torch._inductor.cpu_vec_isa")  # here, because a second thread must not import it
             thread = ThreadPoolExecutor(1, "detente-compiler")
             self._prepared = thread.submit(_try_instructions)
@@ -154,7 +154,7 @@ def _records() -> Path | None:
 
 
 def _settings() -> list[str]:
-    """Return inductor's settings that the user changed, by variables or in Python; inductor is not imported for it."""
+    """Return inductor's settings that the user changed, by variables or in Python."""
     variables = {name: value for name, value in os.environ.items() if name.startswith(VARIABLES) and name != FOLDER}
     return [*map(str, sorted(variables.items())), *sorted(_changes() - _LEFT)]
 
