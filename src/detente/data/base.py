@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from detente.arguments import Typed
 
-class Data(ABC):
+
+class Data(Typed, ABC):
     """Base class of sources of real samples.
 
     Subclasses are dataclasses. `draw` uses no randomness except its generator, so that runs can be repeated and resumed

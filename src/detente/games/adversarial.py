@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from detente.arguments import fitting
 from detente.autodiff.exact_derivatives import require_right_gradients
 from detente.data.arrays import as_data
 from detente.data.base import Data, StoredData
@@ -89,6 +90,11 @@ class Adversarial(Networks):
         scores: Scores = "logits",
     ) -> None:
         self.arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        batch = fitting("batch", int, batch)
+        fitting("latent", int | Sequence[int], latent)
+        fitting("objective", Objective | str, objective)
+        fitting("penalties", Penalty | Sequence[Penalty], penalties)
+        fitting("filter", Filter | None, filter)
         self.latent_shape = (latent,) if isinstance(latent, int) else tuple(latent)
         positive = len(self.latent_shape) > 0 and all(isinstance(n, int) and n >= 1 for n in self.latent_shape)
         require(positive, "latent", latent, "an integer ≥ 1, or a shape, e.g. (100, 1, 1)")

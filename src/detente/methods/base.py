@@ -120,7 +120,7 @@ def named_optimizer(
     kind = choices[optimizer]
     accepted = betas is None or "betas" in getattr(kind, "__dataclass_fields__", {})
     require(accepted, "betas", betas, f"None, since {optimizer} has none")
-    more: dict[str, Any] = {} if betas is None else {"betas": tuple(betas)}
+    more: dict[str, Any] = {} if betas is None else {"betas": betas}
     return with_rates(learning_rate, default, lambda rate: kind(learning_rate=rate, **more))
 
 

@@ -67,3 +67,12 @@ def _try_setting(game: Game, method: Method, name: str, value: Any, size: int) -
     except Exception as error:  # e.g. BatchNorm with one sample per part, or `view` on channels-last images
         allowed = f"{getattr(DEFAULT, name)!r}, or networks that support it"
         raise InvalidValue(name, value, allowed, str(error).partition("\n")[0]) from error
+
+
+def require_device(device: str | torch.device) -> None:
+    """Raise `InvalidValue` unless this machine has a device."""
+    allowed = "'cpu'" + ("".join(f", 'cuda:{i}'" for i in range(torch.cuda.device_count())))
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise InvalidValue("device", device, f"{allowed} on this machine") from error

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from detente.arguments import fitting
 from detente.data.base import in_whole_batch
 from detente.data.batch_form import map_entries
 from detente.errors import require
@@ -24,7 +25,7 @@ from detente.state import Info, State
 from detente.training.distributed import alone, naming_lost_ranks
 from detente.training.progress import Progress
 from detente.training.same_start import progress_of_first, require_divisible
-from detente.training.settings import require_supported
+from detente.training.settings import require_device, require_supported
 from detente.training.step import Draw, Steps, batch_to_device, draw, draw_noise, state_to_device
 
 
@@ -58,6 +59,11 @@ class Stepper:
         device: str | torch.device | None = None,
         ranks: Ranks | None = None,
     ) -> None:
+        fitting("game", Game, game)
+        fitting("method", Method, method)
+        seed, accumulate = fitting("seed", int, seed), fitting("accumulate", int, accumulate)
+        if device is not None:
+            require_device(device)
         settings, self.ranks = EvaluationSettings(precision, accumulate, channels_last), ranks
         self.game, self.method = game, (method := method.playing(game))
         self.generator = torch.Generator().manual_seed(seed)
