@@ -278,3 +278,14 @@ def test_ordinary_images_do_not_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Arrays(np.linspace(-1, 1, 32, dtype=np.float32).reshape(2, 1, 4, 4))
+
+
+FORMS = [lambda x, y: (x, y), lambda x, y: {"real": x, "label": y}, lambda x, y: (x, y.tolist())]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_samples_with_their_labels_are_data(form) -> None:
+    samples, labels = torch.randn(6, 2), torch.arange(6) % 3
+    data = as_data(form(samples, labels))
+    taken = data.take(torch.tensor([4, 2]))
+    assert torch.equal(taken["real"], samples[[4, 2]]) and taken["label"].tolist() == [1, 2]

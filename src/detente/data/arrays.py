@@ -70,7 +70,10 @@ class Arrays(StoredData):
 
 
 def as_data(source: Any) -> Data:
-    """Return `source` as data; a tensor, array, Dataset, `.npy`/`.npz` path or folder of images is wrapped.
+    """Return `source` as data.
+
+    A tensor, array, (samples, labels), {"real": samples, "label": labels}, Dataset, `.npy`/`.npz` path or folder of
+    images is wrapped.
 
     Raises:
         InvalidValue: `source` is none of these.
@@ -90,6 +93,11 @@ def as_data(source: Any) -> Data:
         if path.is_dir():
             return members("data")["image_folder"](path)  # by name, since data sets never import each other
         return Arrays(path)
+    if isinstance(source, Mapping) and "real" in source and source.keys() <= {"real", "label"}:
+        return Arrays(source["real"], source.get("label"))
+    if isinstance(source, tuple) and len(source) == 2:
+        samples, labels = source
+        return Arrays(samples, np.asarray(labels) if isinstance(labels, list) else labels)
     return Arrays(source)
 
 
@@ -111,7 +119,9 @@ def _read(field: str, source: Any) -> tuple[Store, Store | None]:
         return _read_dataset(field, source)
     if hasattr(source, "columns") and hasattr(source, "to_numpy"):
         return _read_frame(field, source), None
-    allowed = "a tensor, numpy array, torch Dataset, path of a .npy or .npz file, or (as_data) of a folder of images"
+    allowed = (
+        "a tensor, numpy array, (samples, labels), torch Dataset, path of a .npy or .npz file or of a folder of images"
+    )
     hint = "Make it dense: .toarray()" if hasattr(source, "toarray") else ""
     require(isinstance(source, Tensor | np.ndarray), field, source, allowed, hint)
     return (_require_dense(field, source) if isinstance(source, Tensor) else _require_unmasked(field, source)), None

@@ -15,10 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detente.arguments import Typed
 
-
-class Data(Typed, ABC):
+class Data(ABC):
     """Base class of sources of real samples.
 
     Subclasses are dataclasses. `draw` uses no randomness except its generator, so that runs can be repeated and resumed

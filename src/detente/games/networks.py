@@ -166,7 +166,7 @@ class Networks(Game):
             require(name in players and callable(function), "project", name, f"functions for {', '.join(players)}")
         self._project = project
         self._set_players(builders_of(players, sides))
-        self.batches = as_batches(data)
+        self.batches = as_batches(data, batch)
         self.data = getattr(self.batches, "data", self.batches)
         self.restores_order = self.batches.restores
         self.form = Form.of(self._example())

@@ -61,6 +61,9 @@ def _try_setting(game: Game, method: Method, name: str, value: Any, size: int) -
         field(changed_game, vectors, buffers, few_samples, memory, game.players)
         unchanged = name == "precision" and _same_losses(game, changed_game, vectors, buffers, few_samples)
         hint = "Its `losses` must pass `settings=self.evaluation_settings` to each `detente.modules.call`"
+        dtypes = {str(vector.dtype) for vector in vectors.values()}
+        if dtypes != {"torch.float32"}:
+            hint = f"It reduces the precision of float32 networks; these are {', '.join(sorted(dtypes))}"
         require(not unchanged, name, value, f"{getattr(DEFAULT, name)!r} for {type(game).__name__}", hint)
     except InvalidValue as error:
         raise InvalidValue(name, value, error.allowed, error.hint) from error
