@@ -141,4 +141,4 @@ def _in_words(kind: Any) -> str:
 def _each(parts: tuple[Any, ...]) -> str:
     """Return in words of what type the items are."""
     kinds = [kind for part in parts for kind in _alternatives(part) if kind is not Any]
-    return f" whose items are {' or '.join(dict.fromkeys(map(_in_words, kinds)))}" if kinds else ""
+    return f", each item {' or '.join(dict.fromkeys(map(_in_words, kinds)))}" if kinds else ""

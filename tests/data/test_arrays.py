@@ -15,6 +15,7 @@ from detente.data.arrays import Arrays, as_data
 from detente.data.folders import ImageFolder
 from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
+from detente.registry import members
 
 PIXELS = np.arange(2 * 5 * 4 * 3, dtype=np.uint8).reshape(2, 5, 4, 3)
 
@@ -289,3 +290,12 @@ def test_samples_with_their_labels_are_data(form) -> None:
     data = as_data(form(samples, labels))
     taken = data.take(torch.tensor([4, 2]))
     assert torch.equal(taken["real"], samples[[4, 2]]) and taken["label"].tolist() == [1, 2]
+
+
+def test_sets_are_known_by_name_as_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert as_data("ring") == members("data")["ring"]()
+    monkeypatch.setenv("DETENTE_CACHE", str(tmp_path))
+    with pytest.raises(InvalidValue, match="detente data prepare cifar10-48"):
+        as_data("cifar10-48")
+    with pytest.raises(InvalidValue, match="a set without settings"):
+        as_data("arrays")

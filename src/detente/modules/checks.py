@@ -359,12 +359,15 @@ class _Examination:
         if not isinstance(called, nn.Module) or not trainable(called):
             return  # a method, or a layer without parameters, may have an output that depends on none
         hint = "The cause may be no_grad, detach or NumPy in forward. An ordinary loop would raise an error"
-        outputs = self._direct(copied(self.module), self.x2)
-        value = f"{type(self.module).__name__}, which returns {type(outputs).__name__}"
-        allowed = "tensors, also nested in tuples, lists, dictionaries and dataclasses"
-        require(any(True for _ in tensors_of(outputs)), self.player, value, allowed)
+        if fresh.output.requires_grad:
+            return
+        module, allowed = copied(self.module), "tensors, also nested in tuples, lists, dictionaries and dataclasses"
+        with seeded(0, fresh.output.device, self._sources(module)):
+            output = self._direct(module, self.x2)
+        value = f"{type(self.module).__name__}, which returns {type(output).__name__}"
+        require(any(True for _ in tensors_of(output)), self.player, value, allowed)
         value = f"{type(self.module).__name__}, whose output does not require grad"
-        require(fresh.output.requires_grad, self.player, value, "an output that depends on the parameters", hint)
+        raise InvalidValue(self.player, value, "an output that depends on the parameters", hint)
 
     def _gradient(self, input_needs_gradient: bool, within: bool = False, of_input: bool = False) -> Tensor:
         """Return the gradient of the sum of a copy's output, with respect to its parameters or to its input.
