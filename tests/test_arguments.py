@@ -1,5 +1,7 @@
 """Wrong types are refused in one line, naming the argument, wherever a part of a training is made."""
 
+# pyright: reportArgumentType=false
+
 from __future__ import annotations
 
 import math

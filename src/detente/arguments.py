@@ -80,7 +80,7 @@ def fitting(field: str, kind: Any, value: Any) -> Any:
         return int(value)
     if not any(_fits(each, value) for each in kinds):
         is_class = inspect.isclass(value) and any(inspect.isclass(each) and issubclass(value, each) for each in kinds)
-        hint = f"This is the class; make an object: {value.__name__}(…)" if is_class else ""
+        hint = f"This is the class; make an object: {getattr(value, '__name__', '')}(…)" if is_class else ""
         raise InvalidValue(field, value, " or ".join(dict.fromkeys(map(_in_words, kinds))), hint)
     return value
 

@@ -268,7 +268,8 @@ def test_a_stepper_says_that_the_order_of_a_loader_is_lost_if_it_drew_from_it() 
         return {"only": net.only(batch["x"]).square().mean()}
 
     def stepper() -> Stepper:
-        loader = DataLoader([{"x": torch.ones(2) * number} for number in range(8)], batch_size=4, shuffle=True)
+        rows: Any = [{"x": torch.ones(2) * number} for number in range(8)]
+        loader = DataLoader(rows, batch_size=4, shuffle=True)
         return Stepper(Networks({"only": nn.Linear(2, 1)}, losses, loader), methods.simultaneous())
 
     drawn, given = stepper(), stepper()

@@ -101,9 +101,11 @@ def as_data(source: Any) -> Data:
     if isinstance(source, Mapping) and "real" in source and source.keys() <= {"real", "label"}:
         return Arrays(source["real"], source.get("label"))
     if isinstance(source, tuple) and len(source) == 2:
+        samples: Any
         samples, labels = source
         return Arrays(samples, np.asarray(labels) if isinstance(labels, list) else labels)
-    return Arrays(source)
+    other: Any = source
+    return Arrays(other)
 
 
 def _named(name: str, kind: type) -> Data:

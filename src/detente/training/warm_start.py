@@ -61,7 +61,8 @@ def warm_started(source: Source, game: Game, seed: int, vectors: Vectors, buffer
             side, part = members[player]
             if side not in sides:
                 sides[side] = _state_dict(game, side, vectors[side], buffers.get(side, {}))
-            sides[side] |= _of_member(f"{FIELD}.{player}", f"{part}.", value, sides[side])
+            recorded = {*getattr(game, "layouts", {})[side].names, *buffers.get(side, {})}
+            sides[side] |= _of_member(f"{FIELD}.{player}", f"{part}.", value, sides[side], recorded)
             continue
         vectors[player], changed = _values(game, player, value, vectors[player], buffers.get(player, {}))
         if player in buffers:
@@ -82,15 +83,20 @@ def _state_dict(game: Any, side: str, vector: Tensor, buffers: Tensors) -> Tenso
     return dict(module.state_dict())
 
 
-def _of_member(field: str, prefix: str, value: Any, whole: Tensors) -> Tensors:
-    """Return a member's tensors by their names in the state dictionary of its side."""
-    expected = _below(whole, prefix)
+def _of_member(field: str, prefix: str, value: Any, whole: Tensors, recorded: set[str]) -> Tensors:
+    """Return a member's tensors by their names in the state dictionary `whole` of its side.
+
+    A checkpoint holds those in `recorded`, without frozen parameters.
+    """
+    expected, tensors = _below(whole, prefix), value
     if isinstance(value, _Checkpointed) and value.layout is not None:
         tensors = {**value.layout.unflatten(value.vector), **value.buffers}
-        expected = {name: tensor for name, tensor in expected.items() if name in tensors}  # without frozen parameters
+        expected = {name: tensor for name, tensor in expected.items() if f"{prefix}{name}" in recorded}
     else:
-        tensors = value.state_dict() if isinstance(value, nn.Module) else value
-        tensors = {"value": tensors} if isinstance(tensors, Tensor) else tensors
+        if isinstance(value, nn.Module):
+            tensors = value.state_dict()
+        elif isinstance(value, Tensor):
+            tensors = {"value": value}
         require(_is_state_dict(tensors), field, type(value).__name__, f"{FILES}, a state dictionary or a module")
     _require_same(field, tensors, expected)
     return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
