@@ -25,7 +25,7 @@ def test_a_set_is_prepared_listed_and_described(npz: Path, capsys: pytest.Captur
     assert cli.main(["data", "prepare", "mnist-28", "--source", str(npz)]) == 0
     assert "mnist-28: 20 images of 1 × 28 × 28, 0.0 MB, prepared in" in capsys.readouterr().out
     assert cli.main(["data", "prepare", "mnist-28"]) == 0
-    assert "ready already, and are undamaged" in capsys.readouterr().out
+    assert "already prepared and are undamaged" in capsys.readouterr().out
     assert cli.main(["data", "list"]) == 0
     assert any(line.startswith("mnist ") and line.endswith("at 28") for line in capsys.readouterr().out.splitlines())
     assert cli.main(["data", "info", "mnist-28"]) == 0

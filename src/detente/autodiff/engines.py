@@ -92,7 +92,7 @@ def gradients(loss: Tensor, columns: list[Tensor], retain: bool, differentiable:
 
     The engine is called directly: the checks of `torch.autograd.grad` take as long as a small layer.
     """
-    if loss.dim():  # a game of one's own; torch explains what is wrong
+    if loss.dim():  # a user's own game; torch explains the error
         return list(torch.autograd.grad(loss, columns, None, retain, differentiable, materialize_grads=True))
     run, one = torch.autograd.Variable._execution_engine.run_backward, torch.ones_like(loss)
     found = run((loss,), (one,), retain, differentiable, tuple(columns), allow_unreachable=True, accumulate_grad=False)

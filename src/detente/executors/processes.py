@@ -26,9 +26,9 @@ START_SECONDS, STOP_SECONDS = 120, 300  # how long a process may take to start, 
 
 @dataclass(frozen=True)
 class Processes(Executor):
-    """Processes of this machine. Where there are GPUs, each process sees one of them.
+    """Processes on this machine. If there are GPUs, each process sees one of them.
 
-    A process that dies is replaced, and its task begun again, at most three times in all.
+    A process that dies is replaced, and its task restarted; a task is started at most three times.
 
     Args:
         workers: number of processes, ≥ 1. Default: one for each GPU, or without a GPU for each core.
@@ -97,7 +97,7 @@ class _Worker:
         self.pool = self.started = None
 
     def ended(self) -> Ended | None:
-        """Return how the task ended; None if its process died and it was begun again."""
+        """Return how the task ended; None if its process died and it was restarted."""
         future, self.future = self.future, None
         assert future is not None
         try:

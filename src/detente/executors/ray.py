@@ -22,7 +22,7 @@ STORE_BYTES = 200_000_000  # of Ray's object store on this machine; tasks return
 
 @dataclass(frozen=True)
 class Ray(Executor):
-    """Plain tasks of Ray (2.40 or later). A task whose worker or node is lost is begun again elsewhere, three times.
+    """Plain tasks of Ray (2.40 or later). A task whose worker or node is lost restarts elsewhere, up to three times.
 
     Every node must see the output folder under the same path, and have détente installed.
 
@@ -30,8 +30,8 @@ class Ray(Executor):
         address: address of the cluster: "auto", HOST:PORT or ray://HOST:PORT. Default: start Ray on this machine.
         gpus: GPUs of a task, ≥ 0; a fraction lets tasks share one.
         cpus: CPU cores of a task, ≥ 1, and the number of its threads unless the task sets its own.
-        workers: number of tasks in flight, ≥ 1. Default: as many as the cluster has room for when it is opened; more
-            let a cluster that scales itself grow.
+        workers: number of tasks in flight, ≥ 1. Default: as many as fit on the cluster when it is opened; a larger
+            number lets an autoscaling cluster grow.
 
     Source: Moritz et al. 2018, Ray: A Distributed Framework for Emerging AI Applications (arXiv:1712.05889).
     """
@@ -74,7 +74,7 @@ class Ray(Executor):
     def _start(self, ray: Any) -> None:
         settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if self.address is None:
-            os.environ.setdefault("RAY_worker_niceness", "0")  # Ray’s default gives way to every other program
+            os.environ.setdefault("RAY_worker_niceness", "0")  # Ray’s default priority is below every other program's
             settings |= {"include_dashboard": False, "object_store_memory": STORE_BYTES}
             settings |= {"num_cpus": self.workers * self.cpus} if self.workers else {}
         else:
@@ -145,7 +145,7 @@ def _room(resources: dict[str, float], settings: Ray) -> int:
     counts = [resources.get("CPU", 0.0) / settings.cpus]
     counts += [resources.get("GPU", 0.0) / settings.gpus] if settings.gpus else []
     allowed = f"at most what the cluster has: {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
-    hint = "Name the number of tasks with --workers if the cluster will grow"
+    hint = "Set the number of tasks with --workers if the cluster will grow"
     require(min(counts) >= 1, "gpus" if counts[0] >= 1 else "cpus", settings.gpus or settings.cpus, allowed, hint)
     return int(min(counts))
 

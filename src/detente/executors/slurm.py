@@ -12,7 +12,7 @@ from typing import Any
 from detente.errors import InvalidValue, require
 from detente.executors.base import TRIES, Ended, Executor, Session, Task, carry_out, in_one_line, without_a_word
 
-LOGS, STOP = "slurm", "slurm/stop"  # in the output folder: submitit's files; running jobs end once there is this file
+LOGS, STOP = "slurm", "slurm/stop"  # in the output folder: submitit's files; running jobs end when this file exists
 STOP_SECONDS = 300  # how long a job may take to save its work
 LOCAL_MINUTES = 7 * 24 * 60
 SHARED = ("name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node")
@@ -87,7 +87,7 @@ class _Session(Session):
         self.failures = submitit.core.utils.UncompletedJobError
         self.stop = folder / STOP
         self.stop.unlink(missing_ok=True)
-        self.jobs: dict[str, tuple[Any, _Work, int]] = {}  # by key: job, its work, how often it was begun
+        self.jobs: dict[str, tuple[Any, _Work, int]] = {}  # by key: job, its work, number of starts
 
     def submit(self, key: str, task: Task, item: Any) -> None:
         self._begin(key, _Work(key, task, item, self.stop), 1)

@@ -54,7 +54,7 @@ class Net:
         frozen: modules that are called but not trained, by name.
         members: players within a player, by name: the player, and the path of the member's module in it.
         record: a function that gets each call before it is made.
-        change: a function that returns an output in the place of a call's own, from player, call and output.
+        change: a function that replaces a call's output; called with the player, the call and the output.
         draws: whether calls may draw random numbers, so that no two of them are the same.
     """
 
@@ -113,7 +113,7 @@ class Net:
 
     def _keep(self, player: str, part: str, inputs: tuple[Any, ...], outputs: Any) -> None:
         """Keep the outputs of a gradient's call for later calls with the same inputs, if these would be the same."""
-        watched = self._record is not None or self._change is not None  # who records wants every call
+        watched = self._record is not None or self._change is not None  # a recorder needs every call
         if not (watched or self._draws or self.buffers[player] or is_transformed(self._vectors[player])):
             self._kept[player, part, *map(id, inputs)] = inputs, outputs
 
@@ -199,7 +199,7 @@ class PlayerCall:
         For a discriminator whose outputs depend only on their own sample, these are the gradients of each sample's
         score, or of the sum of its scores. They can be differentiated again. Buffers do not change. A later call with
         the same inputs returns the outputs that were computed here, unless the module has buffers or draws random
-        numbers; so a gradient is best taken before the scores at the same samples.
+        numbers; so compute a gradient before the scores at the same samples.
         """
         keep = torch.is_grad_enabled() and not keywords
 

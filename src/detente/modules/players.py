@@ -54,7 +54,7 @@ def builder_of(name: str, player: Any) -> Build:
     """Return a player as a module or a factory.
 
     Raises:
-        InvalidValue: it is none of what `Networks` accepts; `name` is the field in the message.
+        InvalidValue: `Networks` does not accept it; `name` is the field in the message.
     """
     if isinstance(player, Tensor):
         require(player.is_floating_point(), name, str(player.dtype), "a floating-point tensor")

@@ -37,7 +37,7 @@ class Ranks:
         count: number of processes R, ≥ 1.
         batch_norm: whether BatchNorm normalises the "whole" batch, as one process would, or each rank's "rows".
         shard: whether each rank holds only its part of what a state has per parameter besides the parameters, which is
-            the memory of optimizers, fields and schemes. Parameters are the same to the bit, for a message per move.
+            the memory of optimizers, fields and schemes. Parameters are bitwise identical; each move needs a message.
         inexact: whether to warn about a game whose samples mix in a way that ranks cannot see, instead of refusing it.
             Such a statistic is then one of each rank's rows.
     """
@@ -198,7 +198,7 @@ def mean_over_ranks(tensors: Sequence[Tensor], divided: Collection[int] = ()) ->
     """Return the mean over ranks of each tensor, off autograd's graph, in one message.
 
     Integers, such as BatchNorm's counts of batches, are the same on all ranks, and are not sent. Tensors of different
-    dtypes travel in the one that can represent all of them.
+    dtypes are sent in a dtype that can represent all of them.
 
     Args:
         tensors: the tensors.

@@ -41,7 +41,7 @@ def neighbours() -> Neighbours | None:
 
 
 def disconnect() -> None:
-    """Forget how the ranks reach each other, after the process group has ended."""
+    """Close the connection of the ranks, after the process group has ended."""
     for _, known in _KNOWN:
         if known is not None:
             known.close()
@@ -141,7 +141,7 @@ class Neighbours:
             for peer in self.peers:
                 received = peer.recv(len(word), socket.MSG_WAITALL)
                 if received != word:
-                    raise OSError("another rank takes other steps" if received else "closed by another rank")
+                    raise OSError("another rank takes different steps" if received else "closed by another rank")
         except BlockingIOError as error:
             raise dist.DistNetworkError("timed out: another rank does not answer") from error
         except OSError as error:
@@ -232,7 +232,7 @@ def _met(rank: int, names: Sequence[bytes], listening: socket.socket, peers: dic
 
 
 def _address(name: bytes) -> bytes:
-    """Return the address of a socket that no file stands for, and that ends with its process."""
+    """Return the address of an abstract socket: it has no file and ends with its process."""
     return b"\0detente-" + name
 
 

@@ -50,19 +50,19 @@ def main(words: Sequence[str]) -> int:
     parser = configuration.parser("compare", DESCRIPTION, EXAMPLES, without=("method",), seeds=SEEDS)
     text = "names from `detente list methods`, optionally with settings: NAME:KEY=VALUE,…; or MODULE.NAME of your own"
     parser.add("--methods", list[str], text, None, "NAME")
-    text = "end every method alike instead of by --steps: 60s (or min, h), 2e5grads or 20000steps"
+    text = "limit for every method in place of --steps: 60s (or min, h), 2e5grads or 20000steps"
     parser.add("--budget", str, text, None)
-    parser.add("--baseline", str, "test all others against it (default: the first)", None, "NAME")
+    parser.add("--baseline", str, "method to test all others against (default: the first)", None, "NAME")
     text = (
-        "first try every method at these learning rates, on other seeds with a fifth of the budget, and take each "
-        "at its best (without rates: at 0.1, 0.3, 1, 3 and 10 times its own)"
+        "first train every method with these learning rates, on other seeds with a fifth of the budget, and use the "
+        "best rate of each (without RATE: 0.1, 0.3, 1, 3 and 10 times the method's own rate)"
     )
     parser.add("--tune", list[float], text, None, "RATE")
-    parser.add("--out", Path, "folder to make, with one run directory for each method", None)
+    parser.add("--out", Path, "output folder, with one run directory for each method", None)
     parser.add("--overwrite", bool, "replace existing runs", False)
     parser.add("--no-checks", bool, NO_CHECKS, False)
     add_executor_options(parser)
-    parser.add("--split-seeds", bool, "train each seed by itself, and join them at the end", False)
+    parser.add("--split-seeds", bool, "train each seed separately, and merge the seeds at the end", False)
     options = configuration.parse(parser, words)
     if not options.methods:
         raise InvalidValue("methods", options.methods, ", ".join(choices("methods")))
