@@ -67,7 +67,7 @@ def test_stability_is_judged_by_the_methods_field() -> None:
 
 def test_adaptive_optimizers_are_not_judged_by_the_bound() -> None:
     said = " ".join(findings(spectrum(2, 1), learning_rate=5.0, adaptive=True))
-    assert "rescales the field (learning rate 5), so that is no limit for it" in said and "overshoots" not in said
+    assert "rescales the field (learning rate 5), so this limit does not apply" in said and "overshoots" not in said
 
 
 def test_a_partial_spectrum_is_reported_as_partial() -> None:

@@ -55,7 +55,7 @@ def _stability(spectrum: Spectrum) -> list[str]:
     values, zero = spectrum.used, roundoff(spectrum.used)
     count = len(values)
     if not count:
-        return [f"No eigenvalue of {spectrum.size:,} is known, so nothing can be said about stability."]
+        return [f"No eigenvalue of {spectrum.size:,} is known, so the stability is unknown."]
     negative = int((values.real < -zero).sum())
     marginal = int((values.real.abs() <= zero).sum())
     flat = int((values.abs() <= zero).sum())
@@ -67,7 +67,7 @@ def _stability(spectrum: Spectrum) -> list[str]:
         least = float(values.real.min())
         sentences.append(
             f"{negative:,} of {among} eigenvalues{field} {_have(negative)} a negative real part "
-            f"(down to {least:.2g}): the game does not contract here; in these directions it drives away."
+            f"(down to {least:.2g}): the game does not contract here; it diverges in these directions."
         )
     if marginal > flat:
         turning = marginal - flat
@@ -108,7 +108,7 @@ def _step(spectrum: Spectrum, rate: float | None, adaptive: bool) -> list[str]:
     sentence += " in the directions that contract" if partial else ""
     if adaptive:
         shown_rate = "" if rate is None else f" (learning rate {rate:.2g})"
-        return [f"{sentence}; your optimizer rescales the field{shown_rate}, so that is no limit for it."]
+        return [f"{sentence}; your optimizer rescales the field{shown_rate}, so this limit does not apply."]
     if rate is None:
         return [sentence + "."]
     if rate < bound:
@@ -137,7 +137,7 @@ def _largest(values: Tensor) -> float:
 def _noise(player: str, statistics: GradientStatistics) -> list[str]:
     """Describe whether one player's batches are too small."""
     if statistics.signal_to_noise == 0:
-        return [f"No signal was found in the {player}'s gradient: it is all noise at this batch size."]
+        return [f"No signal was found in the {player}'s gradient: at this batch size it is only noise."]
     ratio = 1 / statistics.signal_to_noise
     if ratio < NOISY:
         return []

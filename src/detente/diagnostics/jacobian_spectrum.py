@@ -155,7 +155,7 @@ def _size(state: State) -> int:
 
 @dataclass(frozen=True)
 class Stability(Diagnostic):
-    """Eigenvalues of the Jacobian, and the largest stable step: does the game contract here, and does it turn?
+    """Eigenvalues of the Jacobian, and the largest stable step: does the game contract here, and does it rotate?
 
     Args:
         dense: largest number of parameters for which all eigenvalues are computed, in about 20 seconds at 2,500; of a

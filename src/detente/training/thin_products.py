@@ -1,4 +1,4 @@
-"""Thin products of matrices in compiled steps, as sums that inductor fuses with what is around them.
+"""Thin matrix products in compiled steps, as sums that inductor fuses with the surrounding operations.
 
 A call of a matrix library costs several microseconds, which is more than the product itself if one of its three sizes
 is tiny: points in the plane, one score per sample, and their gradients.
