@@ -354,7 +354,7 @@ def test_batches_that_repeat() -> None:
 
     assert failures("repeated_batches", repeating(False, False)) == []
     assert [f.evidence[:25] for f in found("repeated_batches", repeating(True, False))] == ["The painter gets the same"]
-    assert [f.evidence[:25] for f in found("repeated_batches", repeating(False, True))] == ["Every batch holds the sam"]
+    assert [f.evidence[:25] for f in found("repeated_batches", repeating(False, True))] == ["Every batch contains the "]
 
 
 def test_a_loss_with_labels_that_the_generator_does_not_get() -> None:

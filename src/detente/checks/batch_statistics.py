@@ -1,4 +1,4 @@
-"""Whether each batch is normalised by itself."""
+"""Whether each batch is normalised separately."""
 
 from __future__ import annotations
 

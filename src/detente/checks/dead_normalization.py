@@ -1,4 +1,4 @@
-"""Whether normalisation layers leave anything of their input."""
+"""Whether the output of normalisation layers depends on their input."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DeadNormalization(Check):
                 evidence = (
                     f"In the {player}, the normalisation {', '.join(dead[:3])} gives every sample the same output."
                 )
-                remedy = "Leave out normalisation where a map has one pixel, or use batch norm or layer norm there."
+                remedy = "Remove normalisation where a map has one pixel, or use batch norm or layer norm there."
                 findings.append(Finding("normalisation", evidence, 0.85, remedy))
         return findings
 

@@ -16,7 +16,7 @@ from detente.modules.randomness import seeded
 
 @dataclass(frozen=True)
 class SampleUnits(Check):
-    """Losses of your own that scale or shift the real samples for the discriminator, or the others, but not both alike.
+    """Your own losses, if they scale or shift only the real samples for the discriminator, or only the others.
 
     The discriminator then separates both by their size, and the generator's samples are not in the data's units.
 
@@ -49,7 +49,7 @@ class SampleUnits(Check):
             for a, b in (of_real[0], of_made[0])
         ]
         evidence = f"The {setup.discriminator} gets the real samples {shown[0]}, but generated samples {shown[1]}."
-        remedy = "Put the data into their units before training, or do the same to all samples in the losses."
+        remedy = "Rescale the data before training, or rescale all samples in the same way in the losses."
         return [Finding("data scale", evidence, 0.9, remedy), Finding("wiring", evidence, 0.85, remedy)]
 
     def _made(self, setup: Setup) -> list[Tensor]:

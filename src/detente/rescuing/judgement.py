@@ -62,7 +62,7 @@ class Judgement:
             f"coverage {self.reached:.2f} (share of the real ones with one as near)": self.reached,
             f"{self.copies:.2g} as far from training samples as these are from each other": self.copies,
         }
-        parts[f"{self.labels:.2f} of the labels correct, relative to real samples"] = self.labels
+        parts[f"{self.labels:.2f} of the labels as asked for, relative to real ones"] = self.labels
         parts[f"a pattern of every second pixel {self.grid:.2g} times as strong as in the data"] = self.grid
         known = [words for words, value in parts.items() if not math.isnan(value)]
         return ", ".join([*known, f"distance {self.quality.distance:.2g}, spread {self.quality.spread:.2g}"])
@@ -75,14 +75,14 @@ class Judgement:
         faults = {
             f"only {quality.cells:.0%} of the regions are reached": quality.cells < CELLS,
             f"the variance is {quality.variance:.2g} of the data's": not low <= quality.variance <= high,
-            f"the spread in each direction is only {quality.spread:.0%} correct": quality.spread < SPREAD,
+            f"the width in each direction is right to {quality.spread:.0%} only": quality.spread < SPREAD,
             f"the distance to the data is {quality.distance:.2g}": not quality.distance <= DISTANCE,
             f"only {self.near:.0%} of the samples lie near real ones": self.near < near,
             f"samples lie near only {self.reached:.0%} of the real ones": self.reached < reached,
             f"the samples are {self.copies:.2g} as far from training samples as those are from each other: copies": (
                 self.copies < COPIED
             ),
-            f"only {self.labels:.0%} of the samples have the requested label": self.labels < LABELS,
+            f"only {self.labels:.0%} of the samples have the label that was asked for": self.labels < LABELS,
             f"a pattern of every second pixel is {self.grid:.2g} times as strong as in the data": self.grid >= GRID,
         }
         return [words for words, holds in faults.items() if holds]
