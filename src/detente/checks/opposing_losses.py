@@ -44,8 +44,8 @@ class OpposingLosses(Check):
             return [Finding("wiring", evidence, 0.9, remedy)]
         if all(f * o > 0 for _, f, o in slopes):
             evidence = (
-                f"Both losses pull the scores of generated samples in the same direction: at a score of 0.5, the slope of "
-                f"the {discriminator}'s loss is {fake:.3g}, and of the {generator}'s {generator_slope:.3g}."
+                f"Both losses pull the scores of generated samples in the same direction: at a score of 0.5, the slope "
+                f"of the {discriminator}'s loss is {fake:.3g}, and of the {generator}'s {generator_slope:.3g}."
             )
             return [Finding("wiring", evidence, 0.9, f"Change the sign of the {generator}'s loss, or its labels.")]
         return []
