@@ -85,9 +85,9 @@ def test_the_page_shows_the_results(folder: Path) -> None:
     reader = Reader(page)
     assert reader.headings[0] == ("h1", "Modes covered: 7.5 modes, with strength 10, optimizer adam.")
     assert COMMAND in reader.text and "<script>alert" not in page
-    said = " ".join(reader.text.split())
-    assert "5 of 9 trials: 2 completed the budget, 1 ended early, 1 failed, 1 unfinished." in said
-    assert "the mean over 2 seeds after 900 gradient evaluations. The search has not ended" in said
+    text = " ".join(reader.text.split())
+    assert "5 of 9 trials: 2 completed the budget, 1 ended early, 1 failed, 1 unfinished." in text
+    assert "the mean over 2 seeds after 900 gradient evaluations. The search has not ended" in text
     importance = page[page.index("Importance of each setting") :]
     assert importance.index("log:0.1:100") < importance.index("choice:adam,sgd")  # the larger first
     assert re.findall(r'<th scope="row">(\d+)</th>', page) == ["1", "0", "2", "4", "3"]

@@ -37,7 +37,9 @@ class SampleUnits(Check):
         judged = [c.inputs[0] for p, c in setup.calls if p == setup.discriminator and c.inputs]
         real = setup.gan.real_of(setup.batch)
         of_real = [_units(x, real) for x in judged if resembles(x, real)]
-        of_made = [_units(x, made) for made in self._made(setup) for x in judged if resembles(x, made)]
+        of_made = [
+            _units(x, generated) for generated in self._generated(setup) for x in judged if resembles(x, generated)
+        ]
         if not of_real or not of_made:
             return []
         (a, b), deviation = of_real[0], float(real.double().std())
@@ -52,12 +54,12 @@ class SampleUnits(Check):
         remedy = "Rescale the data before training, or rescale all samples in the same way in the losses."
         return [Finding("data scale", evidence, 0.9, remedy), Finding("wiring", evidence, 0.85, remedy)]
 
-    def _made(self, setup: Setup) -> list[Tensor]:
+    def _generated(self, setup: Setup) -> list[Tensor]:
         """Return all samples that the generator returns in one evaluation of the losses."""
         with torch.no_grad(), seeded(0, torch.device("cpu"), setup.game.sources):
             net = setup.game._net(*setup.point)
-            made = [net.call(p, c, update=False) for p, c in setup.calls if p == setup.generator]
-        return [x for x in made if isinstance(x, Tensor)]
+            generated = [net.call(p, c, update=False) for p, c in setup.calls if p == setup.generator]
+        return [x for x in generated if isinstance(x, Tensor)]
 
 
 def _units(judged: Tensor, samples: Tensor) -> tuple[float, float]:

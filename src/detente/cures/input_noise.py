@@ -29,5 +29,5 @@ class InputNoise(Cure):
 
     def __call__(self, case: Case) -> Change | None:
         """Return the change, or None if it does not apply."""
-        fades = case.adversarial and case.game.filter is None and case.alike
+        fades = case.adversarial and case.game.filter is None and case.has_similar_columns
         return Change({"input_noise": Linear(0.3, 0.0, max(1, round(0.8 * case.steps))) if fades else 0.1})

@@ -47,12 +47,12 @@ def _mixed(batches: list[Any]) -> Iterator[Any]:
         return
     leaves, form = flat[0]
     rows = [_count(batch_leaves) for batch_leaves, _ in flat]
-    alike = all(other == form for _, other in flat) and None not in rows
+    same_form = all(other == form for _, other in flat) and None not in rows
     sizes = [count for count in rows if count is not None]
     columns = [
         index
         for index, leaf in enumerate(leaves)
-        if alike
+        if same_form
         and all(_has_rows(batch_leaves[index], count) for (batch_leaves, _), count in zip(flat, sizes, strict=True))
     ]
     order = torch.randperm(sum(sizes))

@@ -122,6 +122,6 @@ def in_one_line(error: BaseException) -> str:
     return text if isinstance(error, InvalidValue) else f"{type(error).__name__}: {text}"
 
 
-def without_a_word(times: int) -> str:
+def death_message(times: int) -> str:
     """Return the error of a task whose process died this many times."""
     return f"its process ended {times} times without an error message; it may have been killed, or the memory was full"

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from detente.errors import InvalidValue, require
-from detente.executors.base import TRIES, Ended, Executor, Session, Task, carry_out, in_one_line, without_a_word
+from detente.executors.base import TRIES, Ended, Executor, Session, Task, carry_out, death_message, in_one_line
 
 START_SECONDS, STOP_SECONDS = 120, 300  # how long a process may take to start, and to save its work
 
@@ -110,7 +110,7 @@ class _Worker:
                 hint = 'Call it from a file, below `if __name__ == "__main__":`'
                 raise InvalidValue("executor", "processes", allowed, hint) from None
             if self.tries >= TRIES:
-                return Ended(self.key, "failed", without_a_word(self.tries))
+                return Ended(self.key, "failed", death_message(self.tries))
             self.begin()
             return None
 

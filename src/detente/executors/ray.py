@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from detente.errors import InvalidValue, require
-from detente.executors.base import TRIES, Ended, Executor, Session, Task, carry_out, in_one_line, without_a_word
+from detente.executors.base import TRIES, Ended, Executor, Session, Task, carry_out, death_message, in_one_line
 
 TOKEN = ".ray-token"  # every node must find this file in the output folder
 NODE_SECONDS, STOP_SECONDS = 120, 300  # how long a node may take to answer, and a task to save its work
@@ -101,7 +101,7 @@ def _require_reachable(address: str) -> None:
 class _Session(Session):
     def __init__(self, ray: Any, settings: Ray, token: Path, starts: bool) -> None:
         self.ray, self.token, self.starts = ray, token, starts
-        self.capacity = settings.workers or _room(ray.cluster_resources(), settings)
+        self.capacity = settings.workers or _capacity(ray.cluster_resources(), settings)
         options = {"num_cpus": settings.cpus, "num_gpus": settings.gpus, "max_retries": TRIES}
         self.remote = ray.remote(**options)(_carry_out)
         self.keys: dict[Any, str] = {}  # by reference to the result
@@ -135,12 +135,12 @@ class _Session(Session):
         except errors.TaskCancelledError:
             return Ended(key, "stopped")
         except (errors.WorkerCrashedError, errors.NodeDiedError, errors.LocalRayletDiedError):
-            return Ended(key, "failed", without_a_word(TRIES + 1))
+            return Ended(key, "failed", death_message(TRIES + 1))
         except errors.RayError as error:
             return Ended(key, "failed", in_one_line(error))
 
 
-def _room(resources: dict[str, float], settings: Ray) -> int:
+def _capacity(resources: dict[str, float], settings: Ray) -> int:
     """Return how many tasks a cluster can run at once."""
     counts = [resources.get("CPU", 0.0) / settings.cpus]
     counts += [resources.get("GPU", 0.0) / settings.gpus] if settings.gpus else []
@@ -162,15 +162,15 @@ def _require_shared(ray: Any, token: Path) -> None:
     }
     allowed = "a folder that every node of the cluster sees under this path"
     ready, silent = ray.wait(list(answers), num_returns=len(answers), timeout=NODE_SECONDS)
-    blind = [answers[reference] for reference in silent]
+    missing = [answers[reference] for reference in silent]
     for reference in ready:
         try:
-            blind += [] if ray.get(reference) else [answers[reference]]
+            missing += [] if ray.get(reference) else [answers[reference]]
         except ray.exceptions.RayError as error:
             hint = f"Node {answers[reference]} answered: {in_one_line(error)[:200]}"
             raise InvalidValue("out", str(token.parent), allowed, hint) from error
-    if blind:
-        raise InvalidValue("out", str(token.parent), allowed, f"Not seen by {', '.join(blind)}")
+    if missing:
+        raise InvalidValue("out", str(token.parent), allowed, f"Not seen by {', '.join(missing)}")
 
 
 def _sees(token: tuple[str, str]) -> bool:

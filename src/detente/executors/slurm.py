@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from detente.errors import InvalidValue, require
-from detente.executors.base import TRIES, Ended, Executor, Session, Task, carry_out, in_one_line, without_a_word
+from detente.executors.base import TRIES, Ended, Executor, Session, Task, carry_out, death_message, in_one_line
 
 LOGS, STOP = "slurm", "slurm/stop"  # in the output folder: submitit's files; running jobs end when this file exists
 STOP_SECONDS = 300  # how long a job may take to save its work
@@ -126,7 +126,7 @@ class _Session(Session):
             if tries < TRIES:
                 self._begin(key, work, tries + 1)
                 return None
-            return Ended(key, "failed", f"{without_a_word(tries)} ({in_one_line(error)[:200]})")
+            return Ended(key, "failed", f"{death_message(tries)} ({in_one_line(error)[:200]})")
         except Exception as error:  # e.g. a user's module that cannot be imported there
             return Ended(key, "failed", in_one_line(error))
 

@@ -225,10 +225,10 @@ def _of_networks(game: Networks) -> Gan:
     batch = game.example()
     calls = _recorded(game, vectors, buffers, batch, torch.Generator().manual_seed(0))
     real = {name: x for name, x in batch.items() if x.dim() > 1 and x.dtype != torch.bool}
-    for holds in (_holds, resembles):
+    for matches in (_contains_real, resembles):
         candidates: list[tuple[str, str, str, Call]] = []
         for judge, call in calls:
-            entry = next((n for n, x in real.items() if call.inputs and holds(call.inputs[0], x)), None)
+            entry = next((n for n, x in real.items() if call.inputs and matches(call.inputs[0], x)), None)
             if entry is None:
                 continue
             for player in dict.fromkeys(name for name, _ in calls if name != judge):
@@ -328,7 +328,7 @@ def _output(game: Networks, vectors: Vectors, buffers: Buffers, player: str, cal
     return game._net(vectors, buffers).call(player, call, update=False)
 
 
-def _holds(x: Any, real: Tensor) -> bool:
+def _contains_real(x: Any, real: Tensor) -> bool:
     """Whether a tensor is the real samples, or contains them (a batch of real and generated samples)."""
     if not isinstance(x, Tensor) or x.shape[1:] != real.shape[1:] or len(x) < len(real) or not x.is_floating_point():
         return False

@@ -80,7 +80,7 @@ class Net:
         self._views: dict[str, dict[str, Tensor]] = {}
         self._bound: dict[str, Bound | None] = {}
         self._holds = False
-        self._kept: dict[tuple, tuple[tuple[Any, ...], Any]] = {}
+        self._stored: dict[tuple, tuple[tuple[Any, ...], Any]] = {}
         self.buffers = dict(buffers)
         self.memory = dict(buffers.get("memory", {}))
 
@@ -115,7 +115,7 @@ class Net:
         """Keep the outputs of a gradient's call for later calls with the same inputs, if these would be the same."""
         watched = self._record is not None or self._change is not None  # a recorder needs every call
         if not (watched or self._draws or self.buffers[player] or is_transformed(self._vectors[player])):
-            self._kept[player, part, *map(id, inputs)] = inputs, outputs
+            self._stored[player, part, *map(id, inputs)] = inputs, outputs
 
     def _bind(self, player: str, buffers: dict[str, Tensor]) -> Bound | None:
         """Return a player's module, bound to its parameters until the exit; None if it cannot hold them."""
@@ -162,10 +162,10 @@ class PlayerCall:
         net, player, part, entry = self._net, self._player, self._part, None
         if net._record is not None:
             net._record(player, Call(part, inputs, keywords))
-        if net._kept and not keywords:
-            kept = net._kept.get((player, part, *map(id, inputs)))
-            if kept is not None:
-                return kept[1]
+        if net._stored and not keywords:
+            stored = net._stored.get((player, part, *map(id, inputs)))
+            if stored is not None:
+                return stored[1]
         buffers = (net.buffers if self._update else net._initial_buffers)[player]
         vector, settings = net._vectors[player], net._settings
         if net._cache is not None:

@@ -62,8 +62,10 @@ def without_last_activation(module: nn.Module) -> nn.Module:
 def bounded_scores(module: nn.Module) -> bool:
     """Whether a discriminator ends in a layer that bounds its scores, or makes a single score constant."""
     last = last_layer(module)
-    one = last is not None and isinstance(last[1], FIXING) and [*map(len, last[1].parameters())] in ([1, 1], [1])
-    return last is not None and last[0] != "" and (isinstance(last[1], BOUNDING) or one)
+    single_output = (
+        last is not None and isinstance(last[1], FIXING) and [*map(len, last[1].parameters())] in ([1, 1], [1])
+    )
+    return last is not None and last[0] != "" and (isinstance(last[1], BOUNDING) or single_output)
 
 
 def without_bound(module: nn.Module) -> nn.Module:

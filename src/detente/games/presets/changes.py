@@ -361,9 +361,9 @@ def _noise(change: _Changes, filter: Filter | None, noise: float | Schedule, uni
     require(positive, "input_noise", noise, "a number ≥ 0, or a schedule")
     deviation = spread(real_samples(change.gan))[1]
     game = change.game
-    alike = float(deviation.max()) <= 3 * float(deviation.min())
+    similar_scales = float(deviation.max()) <= 3 * float(deviation.min())
     present_filter = game.filter if isinstance(game, Adversarial) else None
-    if isinstance(game, Adversarial) and filter is None and present_filter is None and alike:
+    if isinstance(game, Adversarial) and filter is None and present_filter is None and similar_scales:
         return GaussianSmoothing(noise * float(deviation.mean()))
     allowed = "a number, since the noise is not the game's only filter, or the columns' scales differ"
     require(not isinstance(noise, Schedule), "input_noise", noise, allowed)
