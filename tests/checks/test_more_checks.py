@@ -282,7 +282,7 @@ def test_samples_of_a_fixed_mean() -> None:
     def ends_in(*last: nn.Module) -> nn.Module:
         return nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2), *last)
 
-    findings_of = [
+    results = [
         inspect(
             Adversarial(lambda last=last: ends_in(*last), lambda: mlp(2, 8, 1), PLANE, latent=4),
             None,
@@ -290,13 +290,13 @@ def test_samples_of_a_fixed_mean() -> None:
         )
         for last in ((nn.Softmax(1),), (nn.LayerNorm(2, elementwise_affine=False),), (nn.Tanh(),), ())
     ]
-    assert [[finding.failure for finding in each] for each in findings_of] == [
+    assert [[finding.failure for finding in each] for each in results] == [
         ["data scale"],
         ["normalisation"],
         [],
         [],
     ]
-    assert "Softmax" in findings_of[0][0].evidence
+    assert "Softmax" in results[0][0].evidence
 
 
 def test_dropout_of_most_units() -> None:
@@ -343,11 +343,11 @@ def test_a_forward_without_a_graph_can_only_be_mended_by_hand() -> None:
 
 def test_a_momentum_that_averages_too_long() -> None:
     game = Adversarial(lambda: mlp(4, 8, 2), lambda: mlp(2, 8, 1), PLANE, latent=4)
-    findings_of = [
+    results = [
         inspect(game, methods.alternating(learning_rate=1e-3, betas=(beta, 0.999)), kinds=["learning_rates"])
         for beta in (0.999, 0.9)
     ]
-    assert [finding.failure for finding in findings_of[0]] == ["oscillation or limit cycle"] and not findings_of[1]
+    assert [finding.failure for finding in results[0]] == ["oscillation or limit cycle"] and not results[1]
 
 
 def test_layers_without_a_nonlinearity_between_them() -> None:
