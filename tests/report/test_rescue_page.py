@@ -214,10 +214,10 @@ def test_without_a_cure_the_best_is_named(tmp_path: Path) -> None:
     folder = make_rescue(tmp_path / "ill", cured=False)
     page = read(folder)
     assert verdict(page) == "This GAN failed (collapse), and none of the 3 cures tried cured it."
-    assert "Not a cure, but the best of what was tried: lower rates." in page.text
+    assert "Not a cure, but the best trial: lower rates." in page.text
     change(folder, best=None)
     page = read(folder)
-    assert sections(page)[1] == "Samples over time" and "Nothing that was tried is better" in page.text
+    assert sections(page)[1] == "Samples over time" and "No trial is better" in page.text
 
 
 def test_the_reason_why_a_trial_is_no_cure_is_shown(tmp_path: Path) -> None:
