@@ -46,8 +46,8 @@ def test_repelling_directions() -> None:
 
 def test_a_purely_rotating_game() -> None:
     sentences = " ".join(findings(spectrum(2j, -2j), learning_rate=0.1))
-    assert "2 of 2 eigenvalues have a real part of zero to rounding but an imaginary part" in sentences
-    assert "Rotation dominates in 2 of the 2 large eigenvalues: |Im|/|Re| without limit" in sentences
+    assert "2 of 2 eigenvalues have an imaginary part and a real part of zero up to rounding" in sentences
+    assert "Rotation dominates in 2 of the 2 large eigenvalues: |Im|/|Re| is unbounded" in sentences
     assert "consensus or extragradient" in sentences and "largest stable step" not in sentences
 
 
@@ -59,7 +59,7 @@ def test_rotation_with_weak_attraction() -> None:
 
 def test_flat_directions_are_neither_stable_nor_unstable() -> None:
     sentences = findings(spectrum(1, 1e-20, -1e-20))
-    assert sentences[0].startswith("2 of 3 eigenvalues are zero to rounding")
+    assert sentences[0].startswith("2 of 3 eigenvalues are zero up to rounding")
     assert sentences[1].startswith("All others (1 of 3) eigenvalues have a positive real part")
 
 

@@ -72,13 +72,13 @@ def _stability(spectrum: Spectrum) -> list[str]:
     if marginal > flat:
         turning = marginal - flat
         sentences.append(
-            f"{turning:,} of {among} eigenvalues{field} {_have(turning)} a real part of zero to rounding "
-            "but an imaginary part: there simultaneous steps of any size spiral outwards."
+            f"{turning:,} of {among} eigenvalues{field} {_have(turning)} an imaginary part and a real part "
+            "of zero up to rounding: in these directions, simultaneous steps of any size spiral outwards."
         )
     if flat:
         sentences.append(
-            f"{flat:,} of {among} eigenvalues{field} {'is' if flat == 1 else 'are'} zero to rounding: flat directions, "
-            "which neither attract nor repel."
+            f"{flat:,} of {among} eigenvalues{field} {'is' if flat == 1 else 'are'} zero up to rounding: flat "
+            "directions, which neither attract nor repel."
         )
     if not negative and marginal == flat and count > flat:
         others = "all" if not flat else "all others"
@@ -103,7 +103,9 @@ def _step(spectrum: Spectrum, rate: float | None, adaptive: bool) -> list[str]:
         return []
     partial = len(contracting) < int((values.abs() > roundoff(values)).sum())
     bound = float(largest_steps(contracting).min())
-    steps = "plain simultaneous gradient" if spectrum.regularised is None else "simultaneous steps along its field"
+    steps = (
+        "plain simultaneous gradient descent" if spectrum.regularised is None else "simultaneous steps along its field"
+    )
     sentence = f"The largest stable step for {steps} is {bound:.2g}"
     sentence += " in the directions that contract" if partial else ""
     if adaptive:
@@ -125,7 +127,7 @@ def _rotation(spectrum: Spectrum) -> list[str]:
     if not turning:
         return []
     largest_ratio = float(ratios.max())
-    shown = "without limit" if largest_ratio > 1e6 else f"up to {largest_ratio:,.0f}"
+    shown = "is unbounded" if largest_ratio > 1e6 else f"up to {largest_ratio:,.0f}"
     advice = "consider consensus or extragradient" if spectrum.regularised is None else "consider a larger strength"
     return [f"Rotation dominates in {turning:,} of the {len(large):,} large eigenvalues: |Im|/|Re| {shown}; {advice}."]
 
