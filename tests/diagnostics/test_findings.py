@@ -25,7 +25,8 @@ def test_a_contracting_game() -> None:
     sentences = findings(spectrum(1, 2, 0.5), learning_rate=0.1)
     assert sentences[0] == "All (3 of 3) eigenvalues have a positive real part: small enough steps contract."
     assert (
-        sentences[1] == "The largest stable step for plain simultaneous gradient is 1; you use 0.1, which is below it."
+        sentences[1]
+        == "The largest stable step for plain simultaneous gradient descent is 1; you use 0.1, which is below it."
     )
     assert len(sentences) == 3 and "linearised" in sentences[2]
 
@@ -40,7 +41,8 @@ def test_repelling_directions() -> None:
         "2 of 4 eigenvalues have a negative real part (down to -0.25): the game does not contract"
     )
     assert (
-        sentences[1] == "The largest stable step for plain simultaneous gradient is 2 in the directions that contract."
+        sentences[1]
+        == "The largest stable step for plain simultaneous gradient descent is 2 in the directions that contract."
     )
 
 
