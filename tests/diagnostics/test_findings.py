@@ -92,7 +92,7 @@ def test_noise() -> None:
         "The discriminator's gradient noise is 8x its signal: larger batches (noise equals signal at about "
         "4,096 samples) or variance reduction will help."
     ]
-    assert "all noise" in " ".join(findings(spectrum(1), {"generator": statistics(0.0, math.inf)}))
+    assert "only noise" in " ".join(findings(spectrum(1), {"generator": statistics(0.0, math.inf)}))
     assert "noise" not in " ".join(findings(spectrum(1), {"x": statistics(math.inf, 0.0)}))
 
 

@@ -213,7 +213,7 @@ def test_a_healthy_gan_gets_a_short_page(tmp_path: Path) -> None:
 def test_without_a_cure_the_best_is_named(tmp_path: Path) -> None:
     folder = make_rescue(tmp_path / "ill", cured=False)
     page = read(folder)
-    assert verdict(page) == "This GAN failed (collapse), and none of the 3 cures tried cured it."
+    assert verdict(page) == "This GAN failed (collapse), and none of the 3 tried cures worked."
     assert "Not a cure, but the best trial: lower rates." in page.text
     change(folder, best=None)
     page = read(folder)
@@ -243,7 +243,7 @@ def test_a_stopped_rescue_is_reported_as_stopped(tmp_path: Path) -> None:
     page = read(folder)
     assert verdict(page) == "This rescue has not ended; found so far: collapse."
     shutil.rmtree(folder / "trials")
-    assert verdict(read(folder)) == "This GAN failed (collapse), and no cure that détente knows fits."
+    assert verdict(read(folder)) == "This GAN failed (collapse), and no cure that détente knows applies."
 
 
 def test_a_game_without_pictures_has_curves(tmp_path: Path) -> None:
