@@ -34,6 +34,6 @@ def game(latents: Any) -> Networks:
     ],
 )
 def test_few_latents_are_named(latents: Any, failures: list[str]) -> None:
-    findings = DistinctLatents()(Setup(game(latents)))
-    assert [finding.failure for finding in findings] == failures
-    assert all("only 4 are different" in finding.evidence for finding in findings)
+    found = DistinctLatents()(Setup(game(latents)))
+    assert [finding.failure for finding in found] == failures
+    assert all("only 4 are different" in finding.evidence for finding in found)

@@ -327,7 +327,7 @@ def starts_at_zero(module: nn.Module) -> bool:
 
 
 class Check(ABC):
-    """An inspection of a set-up before any step. It returns no findings if there is no fault.
+    """A look at a set-up before any step. It returns no findings if all is well.
 
     A concrete check is a frozen dataclass whose fields are its limits, numbers ≥ 0.
 

@@ -13,7 +13,7 @@ FEW, ENOUGH = 8, 32  # latents for samples of 64 or more numbers
 
 
 class MoreLatents(Cure):
-    """Generate samples of many numbers from about 32 latents instead of a few; replaces the generator's first layer.
+    """Make samples of many numbers from about 32 latents instead of a few; the generator's first layer is replaced.
 
     Source: Facco et al. 2017, Estimating the Intrinsic Dimension of Datasets (MNIST: about 13), of pictures.
     """

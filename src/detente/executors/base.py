@@ -67,7 +67,7 @@ class Session(ABC):
 
 
 class Executor(ABC):
-    """Where tasks run.
+    """Where tasks are carried out.
 
     A concrete executor is a frozen dataclass of settings. `package` is the package that it imports when it is opened;
     `extra` is the extra with it. `elsewhere` tells whether tasks leave this process, so that their items must be

@@ -128,7 +128,7 @@ class Gan:
             return self.game._net(vectors, buffers).call(self.discriminator, call, update=False)
 
     def score_of(self, outputs: Any) -> Tensor:
-        """Return the scores among a discriminator's outputs: one per sample, before features and class scores."""
+        """Return the scores among a discriminator's outputs: one each, before features and scores of classes."""
         leaves = [x for x in tree_leaves(outputs) if isinstance(x, Tensor) and x.is_floating_point()]
         return next((x for x in leaves if x.numel() == len(x)), leaves[0])
 
