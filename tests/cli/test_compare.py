@@ -85,7 +85,7 @@ def test_seconds_end_every_method_where_they_are_used_up(call: Call) -> None:
         assert configuration_of(f"timed/{name}")["seconds"] == 0.2
     assert " of 0.2 s, step " in out
     before = saved(Path("timed/consensus"))
-    assert "consensus   : finished before; kept." in call(
+    assert "consensus   : already finished." in call(
         f"compare {TINY} --methods simultaneous consensus --seeds 0 1 --budget 0.2s --out timed"
     )[1]  # fmt: skip
     assert_same_bits(saved(Path("timed/consensus")), before)
@@ -193,7 +193,7 @@ def test_the_sweep_finds_the_rate_that_theory_says(call: Call) -> None:
     assert "Learning rates swept beforehand" in page and "3 diverged" in page
     # The same again tries nothing and trains nothing; rates that were tried are not tried again.
     code, again, _ = call(line)
-    assert code == 0 and " at 0.7: step" not in again and again.count("finished before; kept.") == 2
+    assert code == 0 and " at 0.7: step" not in again and again.count("already finished.") == 2
     code, more, err = call(line.replace("--tune", "--tune 0.5") + " --overwrite")
     assert code == 0 and more.count(" at 0.7: step") == 2, "all anew where all is to be replaced"
 
@@ -307,7 +307,7 @@ def test_the_same_command_goes_on_where_it_was_interrupted(call: Call, monkeypat
     assert {entry["status"] for entry in status("parts/extragradient").values()} == {"interrupted"}
     contents = {path: path.read_bytes() for path in Path("parts/optimistic").rglob("*") if path.is_file()}
     code, out, err = call(f"compare {PLAIN} --out parts")
-    assert code == 0 and "optimistic   : finished before; kept." in out and "extragradient: finished" not in out, err
+    assert code == 0 and "optimistic   : already finished." in out and "extragradient: finished" not in out, err
     assert {path: path.read_bytes() for path in Path("parts/optimistic").rglob("*") if path.is_file()} == contents
     for name in ("optimistic", "extragradient"):
         assert_same_bits(saved(Path("parts") / name), saved(Path("whole") / name))

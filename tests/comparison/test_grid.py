@@ -105,7 +105,7 @@ def test_split_seeds_are_joined_to_the_run_with_all_seeds(tmp_path: Path) -> Non
             )
     assert [run.seeds.keys() for run in read_runs([split])] == [run.seeds.keys() for run in read_runs([together])]
     before = saved(split / "alternating")
-    detente.compare(ring(), kinds(), split, split_seeds=True, **settings)  # finished before; kept
+    detente.compare(ring(), kinds(), split, split_seeds=True, **settings)  # already finished
     assert_same_bits(saved(split / "alternating"), before)
 
 
@@ -145,7 +145,7 @@ def test_a_grid_on_processes_equals_and_resumes_as_one_in_this_process(
     output = capsys.readouterr().out
     assert output.count(": step 20 of 20") == 4 and "The page: grid/report.html" in output
     assert cli.main(f"{line} --out here".split()) == 0 and cli.main(f"{line} --out grid".split()) == 0
-    assert capsys.readouterr().out.count("finished before; kept.") == 2
+    assert capsys.readouterr().out.count("already finished.") == 2
     for label in ("alternating", "extragradient"):
         assert_same_bits(saved(tmp_path / "grid" / label), saved(tmp_path / "here" / label))
         written = [

@@ -175,7 +175,7 @@ def _carry_out_all(
     width = max(map(len, runs))
     for label, (run, described) in runs.items():
         if statuses[label] == "finished":
-            console.print(f"{label.ljust(width)}: finished before; kept.", soft_wrap=True)
+            console.print(f"{label.ljust(width)}: already finished.", soft_wrap=True)
             continue
         resume, name = statuses[label] == "unfinished", label.ljust(width)
         status = carry_out(run, folder / label, described, resume, overwrite, name, quiet=True)
@@ -216,7 +216,7 @@ def _carry_out_on(
     statuses = read_statuses(runs, folder, overwrite, split_seeds)
     config.write(folder / FILE)
     for label in [label for label, status in statuses.items() if status == "finished"]:
-        console.print(f"{label}: finished before; kept.", soft_wrap=True)
+        console.print(f"{label}: already finished.", soft_wrap=True)
     unfinished = {label: run for label, run in runs.items() if statuses[label] != "finished"}
     limits = {label: described for label, (_, described) in unfinished.items()}
     if split_seeds:
