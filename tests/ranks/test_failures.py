@@ -124,7 +124,7 @@ def test_divided_pairs_are_saved_like_those_of_one_process(folder: Path, results
     ("name", "text"),
     [
         ("hanging", "rank 0 of 2 waited too long for another rank"),
-        ("missing", "for 2 ranks, of which 1 came"),
+        ("missing", "for 2 ranks, of which 1 connected"),
         ("drift", "rank 1 differs from rank 0 in vectors/generator (seed 0) at step 30"),
         ("full", "No space left on device. Saved files are complete"),
         ("mistake", "batch: got 9; allowed: a multiple of the number of ranks, 2"),

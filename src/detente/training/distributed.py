@@ -259,7 +259,7 @@ def naming_lost_ranks(ranks: Ranks | None) -> Iterator[None]:
         else:
             what = "lost the connection to another rank, which has ended"
         assert ranks is not None
-        hint = "The last checkpoint is complete; `torchrun --max-restarts N` continues from it automatically"
+        hint = "Saved checkpoints are complete; `torchrun --max-restarts N` continues from the last"
         raise RankError(f"rank {ranks.rank} of {ranks.count} {what}. {hint}") from error
 
 
