@@ -2,7 +2,7 @@
 
     python -m benchmarks.games                      # all; about half an hour on one core
     python -m benchmarks.games cyclegan --seeds 2   # one, smaller
-    python -m benchmarks.games starts               # how the autoencoder's discriminator is brought in
+    python -m benchmarks.games starts               # how the autoencoder’s discriminator is added
     python -m benchmarks.games spectrum             # the field's eigenvalues before and after that
     python -m benchmarks.games picture              # docs/pictures/games.png, of the starts
 
