@@ -316,7 +316,7 @@ def chosen_metric(
     Args:
         game: the game.
         name: the metric's name. Default: the first of those that rank learning rates.
-        requested: metrics that the run measures anyway.
+        requested: metrics that the run asks for anyway.
 
     Raises:
         InvalidValue: there is no such metric, or none that can rank runs.

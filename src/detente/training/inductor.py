@@ -3,8 +3,8 @@
 Most of the time until the first compiled step goes to Python, which lowers the graph, and to the C++ compiler. So
 inductor gets the graph as it is traced, without its own second trace; the kernels and the code that calls them are two
 files, built side by side; headers are not precompiled, which takes longer than it saves; and the processor's
-instructions are tried out while the graph is traced. A library is stored under a hash of everything that it depends on,
-so a run with the same graph as an earlier one only loads it.
+instructions are tried out while the graph is traced. A library is kept under a hash of all that it depends on, so a
+run that steps through the same graph as an earlier one only loads it.
 """
 
 from __future__ import annotations

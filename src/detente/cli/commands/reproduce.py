@@ -36,8 +36,8 @@ examples:
   detente reproduce all --until decided --max-hours 35
 
 The same command continues where the last one stopped: each seed's result is a file. With --until decided seeds are
-added in blocks until every claim holds or is refuted. Of several experiments, the one on which the least time has been
-spent gets the next block; each waits until the one before it has had a quarter of an hour more.
+added in blocks until every claim holds or is refuted. With several experiments, the next block goes to the one that has
+used the least time; each experiment starts a quarter of an hour of compute after the one before it.
 """
 MOST_SEEDS, BLOCK, HEAD_START = 200, 4, 900.0
 T = TypeVar("T")
