@@ -37,7 +37,7 @@ examples:
 
 The same command continues where the last one stopped: each seed's result is a file. With --until decided seeds are
 added in blocks until every claim holds or is refuted. With several experiments, the next block goes to the one that has
-used the least time; each experiment starts a quarter of an hour of compute after the one before it.
+used the least time, and each one has a head start of a quarter of an hour over the next.
 """
 MOST_SEEDS, BLOCK, HEAD_START = 200, 4, 900.0
 T = TypeVar("T")
