@@ -118,7 +118,7 @@ def _fork() -> None:
 
 
 def _end(error: BaseException | None = None) -> None:
-    """End the copy, which reports an error of which it is certain; without effect in the original."""
+    """End the copy, which reports an error if it is certain; without effect in the original."""
     if _COPY:
         try:
             if error is not None and _is_certain(error):

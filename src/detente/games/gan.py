@@ -63,7 +63,7 @@ class Gan:
         batches = self.game.batches
         if batches is None:
             return self.game.draw(generator)
-        if isinstance(self.game, Adversarial):  # with batches of another form, of which the data are an entry
+        if isinstance(self.game, Adversarial):  # its batches have another form, with the data as one entry
             data: Any = self.game.data
             return self.game.complete(data.peek(generator), generator)
         return self.game.complete(batches.peek(self.game.batch, generator), generator)

@@ -19,7 +19,7 @@ def feature_matching(real: Any, fake: Any) -> Tensor:
     the number of discriminators, where n_layers + 1 is the number of features of each. Both leave out the scores.
 
     pix2pixHD detaches the real features. That is not needed here, and would be wrong: each player's gradient is with
-    respect to its own vector, of which real features do not depend on the generator's, and the discriminator does not
+    respect to its own vector, real features do not depend on the generator's vector, and the discriminator does not
     minimise this term. But the field's Jacobian depends on how the discriminator moves both.
 
     Args:

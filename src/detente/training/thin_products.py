@@ -22,7 +22,7 @@ PRODUCTS = (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.
 
 
 def expand_thin_products(graph: torch.fx.GraphModule) -> None:
-    """Replace the products of at most `LARGEST` multiplications of which one size is at most `THIN`.
+    """Replace products with at most `LARGEST` multiplications and one size of at most `THIN`.
 
     Call `graph.recompile()` afterwards.
     """

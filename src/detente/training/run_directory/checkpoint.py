@@ -34,7 +34,7 @@ class Division:
 
     Args:
         count: number of ranks.
-        names: names in a state of the tensors of which each rank has its part.
+        names: names, in a state, of the tensors that are divided among ranks.
         mark: an identifier that is the same in all files of one checkpoint, and in no other.
     """
 
