@@ -67,7 +67,7 @@ class Contest:
     better: str = "higher"
 
     def run(self, method: str) -> Run:
-        """Return a method's run. Raises `InvalidValue` if the method does not play this game."""
+        """Return a method's run. Raises `InvalidValue` if the method cannot train this game."""
         parser = configuration.parser("train", "", seeds=SEEDS)
         return configuration.build(configuration.parse(parser, [*self.words.split(), "--method", method]))
 
@@ -109,7 +109,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def players(contest: Contest) -> tuple[list[str], dict[str, str]]:
-    """Return the methods that play a game, and for each other one its reason."""
+    """Return the methods that can train a game, and for each other method the reason why it cannot."""
     playing, reasons = [], {}
     for name in methods.names():
         try:

@@ -31,7 +31,7 @@ Made = TypeVar("Made", bound=nn.Module)
 
 
 class Own(nn.Module):
-    """A generator with BatchNorm, reshaping, and a buffer of its own."""
+    """A generator with BatchNorm, reshaping, and its own buffer."""
 
     scale: Tensor
 

@@ -51,7 +51,7 @@ def plane(data: Any = PLANE, generator: Any = None, discriminator: Any = None, *
 
 
 class Broken(Data):
-    """Points of which one in ten is NaN."""
+    """Points; one in ten is NaN."""
 
     def __init__(self, share: float) -> None:
         self.share = share

@@ -64,7 +64,7 @@ Call = Callable[[str], tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with networks and photos of one's own, and a few short runs."""
+    """A folder with a user's networks and photos, and a few short runs."""
     place = tmp_path_factory.mktemp("place")
     (place / "mynets.py").write_text(NETWORKS, encoding="utf-8")
     (place / "photos").mkdir()

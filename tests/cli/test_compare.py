@@ -227,7 +227,7 @@ def test_a_sweep_that_was_stopped_goes_on_with_the_rates_left(call: Call, monkey
 
 @pytest.mark.parametrize("name", sorted(set(registry.choices("methods")) - {"method"}))
 def test_every_methods_rates_are_reached_or_said_not_to_be(name: str) -> None:
-    """The rates that were built go with the factor, and nothing else of the configuration changes."""
+    """The rates are multiplied by the factor, and nothing else in the configuration changes."""
     method = registry.choices("methods")[name]()
     own = rates.rates(method)
     assert own, "every method of the table has rates"

@@ -1,4 +1,4 @@
-"""What is tried against which failures."""
+"""Which cures are tried for which failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classifiers: trained on images that are told apart easily, kept whole, and named where they are missing."""
+"""Classifiers: trained on images that are easy to distinguish, stored completely, and named in errors if missing."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ every_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(la
 
 
 def fresh(layer: nn.Module) -> nn.Module:
-    """Return a double-precision copy with weights of its own seed."""
+    """Return a double-precision copy with weights from another seed."""
     copied = copy.deepcopy(layer).double()
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():

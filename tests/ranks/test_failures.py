@@ -42,7 +42,7 @@ def results(folder: Path) -> dict[str, Any]:
 
 
 def complaints(result: dict[str, Any]) -> list[str]:
-    """Return the lines of all ranks that are errors; there may be nothing else than these, warnings and progress."""
+    """Return the error lines of all ranks; the rest of the output may only be warnings and progress."""
     output = result["text"].splitlines()
     assert not [line for line in output if "Traceback" in line or "frame #" in line], result["text"]
     return [line for line in output if line.startswith("detente:") and "warning:" not in line]
