@@ -29,7 +29,7 @@ def is_control(module: ModuleType) -> bool:
 
 
 def named(module: ModuleType, row: Row) -> bool:
-    """Return whether the class is among the first two findings; for a control, whether there are no findings."""
+    """Return whether the class is among the first two findings; of a control, whether nothing is wrong with it."""
     findings = row.get("findings")
     if findings is None:
         return False

@@ -24,12 +24,12 @@ PICTURES = 2 * torch.rand(1000, 1, 8, 8, generator=GENERATOR) - 1
 PLANE = torch.randn(2000, 2, generator=GENERATOR)
 
 
-def findings_of(check: str, game: Any, method: Any = None) -> list[Finding]:
+def found(check: str, game: Any, method: Any = None) -> list[Finding]:
     return list(members("checks")[check]()(Setup(game, method)))
 
 
 def failures(check: str, game: Any, method: Any = None) -> list[str]:
-    return [finding.failure for finding in findings_of(check, game, method)]
+    return [finding.failure for finding in found(check, game, method)]
 
 
 def painter(inputs: int = 16, last: nn.Module | None = None) -> nn.Module:
@@ -125,7 +125,7 @@ def test_a_sigmoid_twice() -> None:
     broken = game(
         lambda real, fake: twice(real, 1) + twice(fake, 0), lambda fake: twice(fake, 1), lambda: judge(nn.Sigmoid())
     )
-    (finding,) = findings_of("score_range", broken)
+    (finding,) = found("score_range", broken)
     assert finding.failure == "wiring"
     assert "1.006" in finding.evidence  # log(1 + 1/e) + log 2
     assert failures("score_range", game(make_judge=lambda: judge(nn.Tanh()))) == ["wiring"]
@@ -134,13 +134,13 @@ def test_a_sigmoid_twice() -> None:
 
 def test_losses_that_pull_the_same_way() -> None:
     same = game(painter_loss=lambda fake: softplus(fake).mean())
-    (finding,) = findings_of("opposing_losses", same)
+    (finding,) = found("opposing_losses", same)
     assert finding.failure == "wiring"
     assert "sign of the painter's loss" in finding.remedy
     both_real = game(lambda real, fake: softplus(-real).mean() + softplus(-fake).mean())
-    assert "same direction" in findings_of("opposing_losses", both_real)[0].evidence
+    assert "same direction" in found("opposing_losses", both_real)[0].evidence
     only_fake = game(lambda real, fake: softplus(fake).mean() + 0 * real.mean())
-    assert "real samples" in findings_of("opposing_losses", only_fake)[0].evidence
+    assert "real samples" in found("opposing_losses", only_fake)[0].evidence
 
 
 def test_a_detached_score() -> None:
@@ -152,24 +152,22 @@ def test_a_detached_score() -> None:
 
     rows = {"x": PICTURES, "z": torch.randn(1000, 16)}
     broken = Networks({"painter": painter, "judge": judge}, losses, data=rows, batch=32)
-    assert [f.failure for f in findings_of("gradient_reach", broken) if "same for all scores" in f.evidence] == [
-        "wiring"
-    ]
-    assert findings_of("gradient_reach", game()) == []
+    assert [f.failure for f in found("gradient_reach", broken) if "same for all scores" in f.evidence] == ["wiring"]
+    assert found("gradient_reach", game()) == []
 
 
 def test_a_critic_that_nothing_bounds() -> None:
     plain = methods.alternating()
-    (finding,) = findings_of("unbounded_critic", wasserstein(), plain)
+    (finding,) = found("unbounded_critic", wasserstein(), plain)
     assert finding.failure == "unbounded critic"
-    assert findings_of("unbounded_critic", game(), plain) == []
-    assert findings_of("unbounded_critic", wasserstein(penalty=EACH), plain) == []
+    assert found("unbounded_critic", game(), plain) == []
+    assert found("unbounded_critic", wasserstein(penalty=EACH), plain) == []
     decay = wasserstein(penalty=lambda net, real, made: sum(p.square().sum() for p in net.parameters("judge").values()))
-    assert findings_of("unbounded_critic", decay, plain) == []
+    assert found("unbounded_critic", decay, plain) == []
     clipped = methods.Method(
         plain.field, plain.scheme, {"painter": RMSprop(5e-5), "judge": Clipped(RMSprop(5e-5), 0.01)}
     )
-    assert findings_of("unbounded_critic", wasserstein(), clipped) == []
+    assert found("unbounded_critic", wasserstein(), clipped) == []
 
     def normalised() -> nn.Module:
         module = judge()
@@ -178,11 +176,11 @@ def test_a_critic_that_nothing_bounds() -> None:
                 nn.utils.parametrizations.spectral_norm(layer)
         return module
 
-    assert findings_of("unbounded_critic", wasserstein(make_judge=normalised), plain) == []
+    assert found("unbounded_critic", wasserstein(make_judge=normalised), plain) == []
     with off():
         library = Adversarial(painter, judge, PICTURES, latent=16, objective="wasserstein")
     assert failures("unbounded_critic", library, plain) == ["unbounded critic"]
-    assert findings_of("unbounded_critic", library, methods.wasserstein_clipping()) == []
+    assert found("unbounded_critic", library, methods.wasserstein_clipping()) == []
 
 
 @pytest.mark.parametrize(
@@ -194,20 +192,18 @@ def test_a_critic_that_nothing_bounds() -> None:
     ],
 )
 def test_a_penalty_over_wrong_axes(slope: Callable[[Tensor], Tensor], text: str) -> None:
-    (finding,) = [
-        f for f in findings_of("penalty_slope", wasserstein(penalty=interpolated(slope))) if "least" in f.evidence
-    ]
+    (finding,) = [f for f in found("penalty_slope", wasserstein(penalty=interpolated(slope))) if "least" in f.evidence]
     assert finding.failure == "penalty or Lipschitz bound wrong"
     assert text in finding.evidence
-    assert findings_of("penalty_slope", wasserstein(penalty=EACH)) == []
+    assert found("penalty_slope", wasserstein(penalty=EACH)) == []
 
 
 def test_a_penalty_without_epsilon() -> None:
     root = interpolated(lambda gradient: gradient.flatten(1).square().sum(1).sqrt())
-    (finding,) = findings_of("penalty_slope", wasserstein(penalty=root))
+    (finding,) = found("penalty_slope", wasserstein(penalty=root))
     assert "NaN" in finding.evidence
     safe = interpolated(lambda gradient: (gradient.flatten(1).square().sum(1) + 1e-12).sqrt())
-    assert findings_of("penalty_slope", wasserstein(penalty=safe)) == []
+    assert found("penalty_slope", wasserstein(penalty=safe)) == []
 
 
 def mixed_game(make_judge: Callable[[], nn.Module]) -> Networks:
@@ -226,11 +222,11 @@ def normed_judge() -> nn.Module:
 
 
 def test_real_and_generated_samples_in_one_batch() -> None:
-    (finding,) = findings_of("batch_mates", mixed_game(normed_judge))
+    (finding,) = found("batch_mates", mixed_game(normed_judge))
     assert finding.failure == "normalisation"
     assert "32 and 32" in finding.evidence
-    assert findings_of("batch_mates", mixed_game(judge)) == []
-    assert findings_of("batch_mates", game(make_judge=normed_judge)) == []  # apart, as in DCGAN
+    assert found("batch_mates", mixed_game(judge)) == []
+    assert found("batch_mates", game(make_judge=normed_judge)) == []  # apart, as in DCGAN
 
 
 def test_labels_among_the_inputs_of_networks() -> None:
@@ -357,12 +353,8 @@ def test_batches_that_repeat() -> None:
         return Networks({"painter": painter, "judge": judge}, losses, data=draw)
 
     assert failures("repeated_batches", repeating(False, False)) == []
-    assert [f.evidence[:25] for f in findings_of("repeated_batches", repeating(True, False))] == [
-        "The painter gets the same"
-    ]
-    assert [f.evidence[:25] for f in findings_of("repeated_batches", repeating(False, True))] == [
-        "Every batch contains the "
-    ]
+    assert [f.evidence[:25] for f in found("repeated_batches", repeating(True, False))] == ["The painter gets the same"]
+    assert [f.evidence[:25] for f in found("repeated_batches", repeating(False, True))] == ["Every batch contains the "]
 
 
 def test_a_loss_with_labels_that_the_generator_does_not_get() -> None:
@@ -406,12 +398,8 @@ def test_real_samples_in_other_units_than_generated_ones() -> None:
 
     players = {"maker": lambda: nn.Linear(4, 2), "judge": lambda: nn.Linear(2, 1)}
     games = [Networks(players, losses(scale), PLANE, batch=16) for scale in (20.0, 1.1, 1.0)]
-    assert [[f.failure for f in findings_of("sample_units", game)] for game in games] == [
-        ["data scale", "wiring"],
-        [],
-        [],
-    ]
-    assert "multiplied by 20" in findings_of("sample_units", games[0])[0].evidence
+    assert [[f.failure for f in found("sample_units", game)] for game in games] == [["data scale", "wiring"], [], []]
+    assert "multiplied by 20" in found("sample_units", games[0])[0].evidence
 
 
 def test_generated_samples_in_other_units_than_real_ones() -> None:
@@ -432,12 +420,12 @@ def test_generated_samples_in_other_units_than_real_ones() -> None:
     players = {"maker": lambda: nn.Linear(4, 2), "judge": lambda: nn.Linear(2, 1)}
     pairs = ((unchanged, halved), (halved, halved), (lambda x: x + 5, unchanged))
     games = [Networks(players, losses(*pair), PLANE, batch=16) for pair in pairs]
-    assert [[f.failure for f in findings_of("sample_units", game)] for game in games] == [
+    assert [[f.failure for f in found("sample_units", game)] for game in games] == [
         ["data scale", "wiring"],
         [],
         ["data scale", "wiring"],
     ]
-    assert "as they are, but generated samples multiplied by 0.5" in findings_of("sample_units", games[0])[0].evidence
+    assert "as they are, but generated samples multiplied by 0.5" in found("sample_units", games[0])[0].evidence
 
 
 def test_batches_that_are_normalised_by_themselves() -> None:
@@ -461,19 +449,19 @@ def test_batches_that_are_normalised_by_themselves() -> None:
     def standardised(x: Tensor) -> Tensor:
         return (x - x.mean(0)) / x.std(0)
 
-    (few,) = findings_of("batch_statistics", drawing(4, standardised))
+    (few,) = found("batch_statistics", drawing(4, standardised))
     assert (few.failure, few.certainty, few.by_hand) == ("normalisation", 0.85, True) and "35%" in few.evidence
-    (many,) = findings_of("batch_statistics", drawing(64, lambda x: x - x.mean(0)))
+    (many,) = found("batch_statistics", drawing(64, lambda x: x - x.mean(0)))
     assert many.certainty == 0.45 and not many.by_hand
-    (pictures,) = findings_of("batch_statistics", drawing(8, lambda x: (x - x.mean()) / x.std(), PICTURES))
+    (pictures,) = found("batch_statistics", drawing(8, lambda x: (x - x.mean()) / x.std(), PICTURES))
     assert "all numbers" in pictures.evidence
     for count, normalise in ((4, lambda x: x), (64, lambda x: (x - 1) / 3), (4, lambda x: x / x.norm(dim=1)[:, None])):
-        assert findings_of("batch_statistics", drawing(count, normalise)) == []
+        assert found("batch_statistics", drawing(count, normalise)) == []
     each = drawing(8, lambda x: x - x.mean((1, 2, 3), keepdim=True), PICTURES)
-    assert findings_of("batch_statistics", each) == [] and findings_of("batch_statistics", game()) == []
+    assert found("batch_statistics", each) == [] and found("batch_statistics", game()) == []
     whole = PLANE[:16]
     shuffled = drawing(16, lambda x: whole[torch.randperm(16, generator=torch.Generator().manual_seed(int(x[0, 0])))])
-    assert findings_of("batch_statistics", shuffled) == []
+    assert found("batch_statistics", shuffled) == []
 
 
 def test_samples_that_are_judged_with_other_labels() -> None:
@@ -501,5 +489,5 @@ def test_samples_that_are_judged_with_other_labels() -> None:
     players = {"maker": lambda: Labelled(4, 2), "judge": lambda: Labelled(2, 1)}
     same, other = (Networks(players, losses(shared), draw) for shared in (True, False))
     assert failures("ignored_labels", same) == []
-    (finding,) = findings_of("ignored_labels", other)
+    (finding,) = found("ignored_labels", other)
     assert finding.failure == "labels ignored" and finding.by_hand
