@@ -16,7 +16,7 @@ class NoAnswer(BaseException):
     """Raised where the value of a placeholder is needed."""
 
 
-def _raise_no_answer(*_: object) -> NoReturn:
+def _ask(*_: object) -> NoReturn:
     raise NoAnswer
 
 
@@ -33,10 +33,10 @@ def _result(*arguments: object) -> Any:
 class Unknown:
     """A result of a placeholder. Whatever is computed from it is unknown, too; using its value raises `NoAnswer`."""
 
-    __class__ = property(_raise_no_answer)  # type: ignore[assignment]  # read by isinstance
-    __bool__ = __len__ = __iter__ = __contains__ = __int__ = __float__ = __index__ = __format__ = _raise_no_answer
-    __str__ = _raise_no_answer  # type: ignore[assignment]
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = __repr__ = _raise_no_answer  # type: ignore[assignment]
+    __class__ = property(_ask)  # type: ignore[assignment]  # read by isinstance
+    __bool__ = __len__ = __iter__ = __contains__ = __int__ = __float__ = __index__ = __format__ = _ask
+    __str__ = _ask  # type: ignore[assignment]
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = __repr__ = _ask  # type: ignore[assignment]
     __getitem__ = __enter__ = __neg__ = __invert__ = __abs__ = _more
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _more
     __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __or__ = __ror__ = __and__ = __rand__ = _more
@@ -62,7 +62,7 @@ class _Placeholder(ABCMeta):
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return _placeholder(f"{_path(cls)}.{name}") if _is_placeholder(cls) else _raise_no_answer()
+        return _placeholder(f"{_path(cls)}.{name}") if _is_placeholder(cls) else _ask()
 
     def __call__(cls, *args: Any, **settings: Any) -> Any:
         if not _is_placeholder(cls):  # a class that inherits from one
@@ -79,7 +79,7 @@ class _Placeholder(ABCMeta):
         """Return whether a class inherits from this one; of two classes in packages, that is unknown."""
         if cls in subclass.__mro__:
             return True
-        return _is_placeholder(cls) and any(map(_is_placeholder, subclass.__mro__)) and _raise_no_answer()
+        return _is_placeholder(cls) and any(map(_is_placeholder, subclass.__mro__)) and _ask()
 
 
 _PLACEHOLDERS: dict[str, _Placeholder] = {}

@@ -36,7 +36,7 @@ def found(result: Rescue) -> list[str]:
 def tried(result: Rescue) -> list[str]:
     """Return the trials with their outcomes."""
     if result.healthy:
-        return ["Tried: nothing, since no cure is needed."]
+        return ["Tried: nothing, since nothing needs a cure."]
     if result.only_by_hand:
         return ["Tried: nothing. Only a change of your own code or data helps; see the finding."]
     if not result.trials:
