@@ -59,7 +59,7 @@ def compare(
 
     Raises:
         InvalidValue: a method does not fit the game; the budget, the folder or the executor cannot be used; a game or
-        method cannot be pickled for another process; or a training failed.
+            method cannot be pickled for another process; or a training failed.
     """
     where = named_executor(executor)
     require(len(methods) > 0, "methods", list(methods), "at least one method by name")

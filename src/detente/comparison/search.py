@@ -131,7 +131,7 @@ def search(
 
     Raises:
         InvalidValue: Optuna is not installed; a range, metric, budget, folder or executor cannot be used; the game or
-        method cannot be pickled for another process; or the folder contains another search.
+            method cannot be pickled for another process; or the folder contains another search.
     """
     space = parse_space(over)
     limit = Budget.parse(budget) if isinstance(budget, str) else budget
