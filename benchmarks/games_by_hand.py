@@ -160,7 +160,8 @@ def constrained(modules: Modules, rates: Rates) -> Step:
 
     def excess(logits: Tensor, group: Tensor) -> Tensor:
         accepted = logits.sigmoid()
-        difference = (accepted * group).sum() / group.sum() - (accepted * (1 - group)).sum() / (1 - group).sum()
+        share = group.mean()
+        difference = (accepted * (group - share)).mean() / (share * (1 - share))
         return torch.stack([difference, -difference]) - 0.02
 
     def step(batch: Mapping[str, Tensor]) -> None:

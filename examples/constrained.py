@@ -33,7 +33,8 @@ def classifier() -> nn.Module:
 def excess(logits: Tensor, group: Tensor) -> Tensor:
     """Return by how much each of the two constraints is violated, (2,): ±difference − ALLOWED ≤ 0."""
     accepted, mean = logits.sigmoid(), detente.batch_mean  # of the whole batch, also where several ranks share it
-    difference = mean(accepted * group) / mean(group) - mean(accepted * (1 - group)) / mean(1 - group)
+    share = mean(group)
+    difference = mean(accepted * (group - share)) / (share * (1 - share))  # of the groups' means, as a covariance
     return torch.stack([difference, -difference]) - ALLOWED
 
 

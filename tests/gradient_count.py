@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-
-from detente.autodiff import engines
 
 
 def counted_gradients(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that gets, for each later backward pass, of how many tensors it returns the gradients."""
     counted: list[int] = []
-    for owner, name in ((torch.autograd, "grad"), (engines, "gradients")):
-        original = getattr(owner, name)
+    run = torch.autograd.Variable._execution_engine.run_backward
 
-        def counting(outputs: Any, inputs: Any, *rest: Any, original: Any = original, **named: Any) -> Any:
-            counted.append(1 if isinstance(inputs, Tensor) else len(inputs))
-            return original(outputs, inputs, *rest, **named)
+    def counting(outputs: Any, seeds: Any, retain: bool, differentiable: bool, inputs: Any, *rest: Any, **named: Any):
+        counted.append(len(inputs))
+        return run(outputs, seeds, retain, differentiable, inputs, *rest, **named)
 
-        monkeypatch.setattr(owner, name, counting)
+    monkeypatch.setattr(torch.autograd.Variable, "_execution_engine", SimpleNamespace(run_backward=counting))
     return counted

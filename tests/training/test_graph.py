@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._inductor import config as inductor_config
 
 from detente import methods
 from detente.games.adversarial import Adversarial
 from detente.state import Tree
 from detente.training import inductor
 from detente.training.graph import Graph, trace
+from detente.training.repetitions import merge_repetitions
 from detente.training.step import Steps, draw
 
 WEIGHT = torch.tensor([2.0, -1.0, 0.5])
@@ -41,11 +47,13 @@ def leaves(tree: Tree) -> list[Tensor]:
 def test_constants_become_inputs_and_repeated_operations_one() -> None:
     graph, fakes, constants = trace(lambda x: [x.exp() * WEIGHT, x.exp() + WEIGHT], [torch.zeros(3)])
     assert [node.op for node in graph.graph.nodes].count("get_attr") == 0
-    assert [node.target for node in graph.graph.nodes].count(torch.ops.aten.exp.default) == 1
     assert len(fakes) == 2
     torch.testing.assert_close(constants, [WEIGHT])
-    x = torch.tensor([0.0, 1.0, 2.0])
-    torch.testing.assert_close(graph(x, *constants), [x.exp() * WEIGHT, x.exp() + WEIGHT])
+    merged = merge_repetitions(graph)
+    for result, count in (graph, 2), (merged, 1):
+        assert [node.target for node in result.graph.nodes].count(torch.ops.aten.exp.default) == count
+        x = torch.tensor([0.0, 1.0, 2.0])
+        torch.testing.assert_close(result(x, *constants), [x.exp() * WEIGHT, x.exp() + WEIGHT])
 
 
 def test_the_trace_leaves_its_example_alone() -> None:
@@ -132,6 +140,31 @@ def test_graphs_that_differ_have_different_libraries(tmp_path: Path, monkeypatch
 
     assert record(0.1, 3) == record(0.1, 3)
     assert len({record(0.1, 3), record(0.1 + 1e-16, 3), record(0.1, 4)}) == 3
+
+
+def test_a_changed_setting_of_inductor_needs_another_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    graph, fakes, _ = trace(lambda x: [x.exp()], [torch.zeros(3)])
+    usual = inductor._record_of(graph, fakes)
+    with inductor_config.patch(max_fusion_size=3):
+        changed = inductor._record_of(graph, fakes)
+    monkeypatch.setenv("TORCHINDUCTOR_MAX_AUTOTUNE", "1")
+    assert len({usual, changed, inductor._record_of(graph, fakes)}) == 3
+
+
+@pytest.mark.slow
+def test_a_kept_library_is_loaded_without_importing_the_compiler(tmp_path: Path) -> None:
+    program = """
+import sys, torch
+from detente.training.graph import Graph
+
+inputs = {"state": {"x": torch.ones(3)}, "draws": {}}
+graph = Graph(lambda state, draws: ({"x": state["x"].exp()}, {}), inputs)
+print("torch._inductor.lowering" in sys.modules, graph([torch.zeros(3)])[0]["x"].tolist())
+"""
+    environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    run = partial(subprocess.run, [sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert [run(check=True).stdout.split(" ", 1)[0] for _ in range(2)] == ["True", "False"]
 
 
 def test_a_library_that_is_gone_is_built_again(tmp_path: Path) -> None:

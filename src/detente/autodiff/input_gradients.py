@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from detente.autodiff.engines import is_transformed
+from detente.autodiff.engines import gradients, is_transformed
 from detente.autodiff.exact_derivatives import exact_within
 from detente.errors import InvalidValue
 from detente.ranks import mean_over_ranks, ranks, sum_over_ranks
@@ -89,7 +89,7 @@ def input_gradient(score: Callable[[Tensor], Any], samples: Tensor) -> Tensor:
         at = samples if samples.requires_grad else samples.detach().requires_grad_()
         with exact_within():  # replaces torch's functions where they are called; autograd calls none of them
             scores = score(at)
-        (gradient,) = torch.autograd.grad(_total(scores), at, create_graph=True, materialize_grads=True)
+        (gradient,) = gradients(_total(scores), [at], retain=True, differentiable=True)
     return gradient
 
 

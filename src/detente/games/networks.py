@@ -347,17 +347,26 @@ class Networks(Game):
         if not self._project:
             return vectors
         projected = dict(vectors)
-        for name, function in self._project.items():
-            player, part = self.members.get(name, (name, ""))
-            layout, pieces = self.layouts[player], self.layouts[player].unflatten(projected[player])
-            key = f"{part}.value" if part else "value"
-            require(key in pieces, "project", name, "players that are tensors")
-            value = function(pieces[key])
-            if not isinstance(value, Tensor) or value.shape != pieces[key].shape:
-                allowed = f"a function that returns a tensor of shape {tuple(pieces[key].shape)}"
+        for name, player, key, function in self._projections:
+            layout = self.layouts[player]
+            pieces = layout.unflatten(projected[player])
+            value, shape = function(pieces[key]), pieces[key].shape
+            if not isinstance(value, Tensor) or value.shape != shape:
+                allowed = f"a function that returns a tensor of shape {tuple(shape)}"
                 raise InvalidValue(f"project.{name}", value, allowed)
             projected[player] = layout.flatten({**pieces, key: value})
         return projected
+
+    @cached_property
+    def _projections(self) -> list[tuple[str, str, str, Callable[[Tensor], Tensor]]]:
+        """Name, player, name of the piece, and function of each projection."""
+        projections = []
+        for name, function in self._project.items():
+            player, part = self.members.get(name, (name, ""))
+            key = f"{part}.value" if part else "value"
+            require(key in self.layouts[player].names, "project", name, "players that are tensors")
+            projections.append((name, player, key, function))
+        return projections
 
     def position(self, generator: torch.Generator) -> bytes:
         """Return the position of the data's batches for a generator, in addition to its state."""

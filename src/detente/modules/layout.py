@@ -56,6 +56,8 @@ class Layout:
 
     def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return the pieces, concatenated into a new vector, (size,)."""
+        if len(self.names) == 1:
+            return tensors[self.names[0]].reshape(-1).clone()
         return torch.cat([tensors[name].reshape(-1) for name in self.names])
 
     def unflatten(self, vector: Tensor) -> dict[str, Tensor]:

@@ -119,10 +119,9 @@ class Net:
 
     def _bind(self, player: str, buffers: dict[str, Tensor]) -> Bound | None:
         """Return a player's module, bound to its parameters until the exit; None if it cannot hold them."""
-        if not self._holds:
-            return None
-        module = self._bound[player] = bound(self._modules[player], self.parameters(player), buffers)
-        return module
+        if self._holds and player not in self._bound:
+            self._bound[player] = bound(self._modules[player], self.parameters(player), buffers)
+        return self._bound.get(player)
 
     def __enter__(self) -> Net:
         """Let the modules hold the players' parameters until the exit, which saves time if they are called again."""
@@ -174,7 +173,7 @@ class PlayerCall:
             output, buffers = entry.result
         else:
             module, layout = net._modules[player], net._layouts[player]
-            binding = net._bound[player] if player in net._bound else net._bind(player, buffers)
+            binding = net._bind(player, buffers)
             if binding is not None:
                 binding.hold(buffers)
                 output = (part_of(module, part) if part else module)(*inputs, **keywords)
@@ -201,12 +200,13 @@ class PlayerCall:
         the same inputs returns the outputs that were computed here, unless the module has buffers or draws random
         numbers; so compute a gradient before the scores at the same samples.
         """
-        keep = torch.is_grad_enabled() and not keywords
+        keep, net, player = torch.is_grad_enabled() and not keywords, self._net, self._player
+        net._bind(player, net._initial_buffers[player])  # before functions are replaced, which slows each of them
 
         def scores(at: Tensor) -> Any:
             outputs = self.fixed(at, *others, **keywords)
             if keep:
-                self._net._keep(self._player, self._part, (x, *others), outputs)
+                net._keep(player, self._part, (x, *others), outputs)
             return outputs
 
         return input_gradient(scores, x)

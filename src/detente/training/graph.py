@@ -17,6 +17,7 @@ from torch._subclasses import FakeTensorMode
 from detente.state import Tree
 from detente.training.cuda_graph import Recording
 from detente.training.inductor import Compiler
+from detente.training.repetitions import merge_repetitions
 
 StepFunction = Callable[[Tree, list[Tree]], tuple[Tree, Tree]]
 
@@ -67,6 +68,7 @@ class Graph:
             return
         from torch import _inductor
 
+        graph = merge_repetitions(graph)
         for node in graph.graph.nodes:
             node.meta.clear()  # inductor traces the graph again
         example += self._constants
@@ -89,13 +91,12 @@ def trace(
 ) -> tuple[torch.fx.GraphModule, list[Tensor], list[Tensor]]:
     """Return the graph of a function, its inputs as fake tensors, and its constants.
 
-    The graph changes nothing in place and repeats no operation.
+    The graph changes nothing in place.
     Constants, such as the parameters of frozen networks, are further inputs of the graph.
 
     Raises:
         RuntimeError: the function reads the value of a tensor, so no graph holds for all inputs.
     """
-    from torch._functorch.compile_utils import fx_graph_cse  # here, because importing the compiler takes seconds
     from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
     from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -120,10 +121,9 @@ def trace(
     inputs = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
     if _mutates(graph):  # first, because equal operations may be different ones after a change in place
         graph = make_fx(torch.func.functionalize(graph, remove="mutations"))(*inputs)
-    merged = torch.fx.GraphModule(graph, fx_graph_cse(graph.graph))
-    merged.graph.eliminate_dead_code()
-    merged.recompile()
-    return merged, inputs, constants
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return graph, inputs, constants
 
 
 @contextlib.contextmanager

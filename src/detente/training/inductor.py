@@ -14,6 +14,7 @@ import hashlib
 import importlib.util
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from detente.data.cache import cache, replace_file
 from detente.errors import InvalidValue
-from detente.training import one_dnn, stored, thin_products
+from detente.training import one_dnn, repetitions, stored, thin_products
 
 # The C++ wrapper calls the kernels without Python in between.
 OPTIONS = {
@@ -34,7 +35,10 @@ OPTIONS = {
     "cpp_cache_precompile_headers": False,
     "cpp.vec_isa_ok": True,
 }
-PASSES = (one_dnn, stored, thin_products)  # modules that change a graph
+PASSES = (repetitions, one_dnn, stored, thin_products)  # modules that change a graph
+FOLDER = "TORCHINDUCTOR_CACHE_DIR"  # variable with the folder for compiled code
+VARIABLES = ("TORCHINDUCTOR_", "INDUCTOR_", "AOT_INDUCTOR", "AOTINDUCTOR", "CXX")  # with settings
+_LEFT: set[str] = set()  # settings that compiling sets and leaves at their defaults
 ENTRY = "inductor_entry_cpp"  # function of a library that inductor builds
 
 
@@ -43,13 +47,18 @@ class Compiler:
 
     def __init__(self) -> None:
         _keep_compiled_code()
-        thread = ThreadPoolExecutor(1, "detente-compiler")
-        self._prepared: Future[None] = thread.submit(_try_instructions)
-        thread.shutdown(wait=False)
+        self._prepared: Future[None] | None = None
+        records = _records()
+        if records is None or not records.is_dir():  # else it may be enough to load, without inductor
+            importlib.import_module("torch._inductor.cpu_vec_isa")  # here, because a second thread must not import it
+            thread = ThreadPoolExecutor(1, "detente-compiler")
+            self._prepared = thread.submit(_try_instructions)
+            thread.shutdown(wait=False)
 
     def __call__(self, graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
         """Return the compiled graph, a function of contiguous inputs; arguments as of `compile_graph`."""
-        self._prepared.result()
+        if self._prepared is not None:
+            self._prepared.result()
         return compile_graph(graph, inputs)
 
 
@@ -91,8 +100,10 @@ def compile_graph(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Call
     library = _library_of(record)
     if library is not None:
         return library
+    before = _changes()
     with warnings.catch_warnings(action="ignore"):  # of torch about itself
         compiled, path = _compile(_lowerable(graph, inputs), inputs)
+    _LEFT.update(_changes() - before)
     if path is None:
         return lambda *tensors: compiled([*tensors])
     if record is not None:
@@ -107,14 +118,13 @@ def _keep_compiled_code() -> None:
 
     Importing inductor sets the variable to a folder under /tmp, which does not count as set by the user.
     """
-    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
-
-    if os.environ.get("TORCHINDUCTOR_CACHE_DIR", default_cache_dir()) != default_cache_dir():
+    folder = os.environ.get(FOLDER)
+    if folder is not None and not folder.startswith(os.path.join(tempfile.gettempdir(), "torchinductor_")):
         return
     with contextlib.suppress(OSError, InvalidValue):  # no home directory, or it is not writable
         folder = cache() / "inductor"
         folder.mkdir(parents=True, exist_ok=True)
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+        os.environ[FOLDER] = str(folder)
 
 
 def _record_of(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Path | None:
@@ -123,20 +133,36 @@ def _record_of(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Path | 
     Its name is a hash of the graph's operations, the shapes of its inputs, the versions of torch and Python, inductor's
     options, the number of threads, the processor, and the code that changes and compiles the graph.
     """
-    from torch._inductor import config
-
-    folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    if folder is None:
+    records = _records()
+    if records is None:
         return None
     content = [
         f"{graph.graph}",
         *[f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in inputs],
         f"{torch.__version__} {sys.version}",
-        f"{sorted(config.save_config_portable().items(), key=str)} {OPTIONS}",
-        f"{torch.get_num_threads()} {one_dnn.pays()} {one_dnn.processor()}",
+        *_settings(),
+        f"{OPTIONS} {torch.get_num_threads()} {one_dnn.pays()} {one_dnn.processor()}",
         *[Path(file).read_text(encoding="utf-8") for file in (__file__, *[str(module.__file__) for module in PASSES])],
     ]
-    return Path(folder) / "graphs" / hashlib.sha256("\n".join(content).encode()).hexdigest()
+    return records / hashlib.sha256("\n".join(content).encode()).hexdigest()
+
+
+def _records() -> Path | None:
+    """Return the folder with a file for each kept library; None if there is no place for it."""
+    folder = os.environ.get(FOLDER)
+    return None if folder is None else Path(folder) / "graphs"
+
+
+def _settings() -> list[str]:
+    """Return inductor's settings that the user changed, by variables or in Python."""
+    variables = {name: value for name, value in os.environ.items() if name.startswith(VARIABLES) and name != FOLDER}
+    return [*map(str, sorted(variables.items())), *sorted(_changes() - _LEFT)]
+
+
+def _changes() -> set[str]:
+    """Return inductor's settings that were set in Python, as assignments."""
+    config = sys.modules.get("torch._inductor.config")
+    return set() if config is None else set(config.codegen_config().splitlines())
 
 
 def _library_of(record: Path | None) -> Library | None:
@@ -154,7 +180,7 @@ def _lowerable(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> torch.f
     from torch._inductor.decomposition import select_decomp_table
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    lowered = make_fx(graph, select_decomp_table())(*inputs)
+    lowered = make_fx(repetitions.merge_repetitions(graph), select_decomp_table())(*inputs)
     thin_products.expand_thin_products(lowered)
     stored.store_slow_numbers(lowered)
     if one_dnn.pays():
