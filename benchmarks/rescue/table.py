@@ -29,12 +29,15 @@ def is_control(module: ModuleType) -> bool:
 
 
 def named(module: ModuleType, row: Row) -> bool:
-    """Return whether the class is among the first two findings; of a control, whether nothing is wrong with it."""
+    """Return whether the class is among the first two findings; of a control, whether it is called healthy, untouched.
+
+    A doubt that is mentioned beside this verdict, and not treated, is no alarm.
+    """
     findings = row.get("findings")
     if findings is None:
         return False
     if is_control(module):
-        return all(failure == "healthy" for failure in findings)
+        return row.get("verdict") == "healthy" and not row.get("touched", True)
     return any(failure in module.CLASSES for failure in findings[:2])
 
 

@@ -473,10 +473,10 @@ def test_samples_that_are_judged_with_other_labels() -> None:
         def forward(self, x: Tensor, y: Tensor) -> Tensor:
             return self.layer(x) + self.labels(y)
 
-    def losses(shared: bool) -> Any:
+    def losses(judged: Callable[[Tensor], Tensor]) -> Any:
         def made(net: Any, batch: Any) -> dict[str, Tensor]:
             drawn = torch.randint(3, (16,))
-            fake = net.judge(net.maker(torch.randn(16, 4), drawn), drawn if shared else torch.randint(3, (16,)))
+            fake = net.judge(net.maker(torch.randn(16, 4), drawn), judged(drawn))
             real = net.judge(batch["real"], batch["label"])
             return {"maker": softplus(-fake).mean(), "judge": softplus(-real).mean() + softplus(fake).mean()}
 
@@ -487,7 +487,7 @@ def test_samples_that_are_judged_with_other_labels() -> None:
         return {"real": PLANE[indices], "label": torch.randint(3, (16,), generator=generator)}
 
     players = {"maker": lambda: Labelled(4, 2), "judge": lambda: Labelled(2, 1)}
-    same, other = (Networks(players, losses(shared), draw) for shared in (True, False))
-    assert failures("ignored_labels", same) == []
-    (finding,) = found("ignored_labels", other)
-    assert finding.failure == "labels ignored" and finding.by_hand
+    assert failures("ignored_labels", Networks(players, losses(lambda drawn: drawn), draw)) == []
+    for judged in (lambda drawn: torch.randint(3, (16,)), torch.zeros_like):
+        (finding,) = found("ignored_labels", Networks(players, losses(judged), draw))
+        assert finding.failure == "labels ignored" and finding.by_hand

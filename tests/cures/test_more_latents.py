@@ -23,5 +23,6 @@ def test_more_latents(case: Make, trains: Make) -> None:
     changed, _ = trains(ill, MoreLatents()(ill))
     assert changed.latent_shape == (32,) and changed.modules["generator"][0].in_features == 32
     assert MoreLatents().is_certain(ill) and MoreLatents.changes_networks
-    for other in (pictures(16), pictures(1, numbers=4)):
+    assert MoreLatents()(case("collapse", game=pictures(1, numbers=4))) is not None, "a curve in four dimensions"
+    for other in (pictures(16), pictures(4, numbers=4), pictures(1, numbers=1)):
         assert MoreLatents()(case("collapse", game=other)) is None

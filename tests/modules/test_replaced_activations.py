@@ -8,6 +8,7 @@ from detente.errors import InvalidValue
 from detente.modules.replaced_activations import (
     has_idle_activations,
     largest_dropout,
+    last_activation,
     last_layer,
     with_less_dropout,
     with_working_activations,
@@ -81,3 +82,10 @@ def test_a_sequence_without_activations_gets_them_and_others_do_not() -> None:
         assert float((hidden(x) + hidden(-x) - 2 * hidden(0 * x)).abs().max()) > 1e-3
     assert not has_idle_activations(network) and not has_idle_activations(nn.Linear(3, 1))
     assert not has_idle_activations(nn.Sequential(nn.Linear(3, 4), nn.ELU(), nn.Linear(4, 4), nn.Linear(4, 1)))
+
+
+def test_a_parametrization_is_no_layer() -> None:
+    normed = nn.utils.parametrizations.spectral_norm
+    network = nn.Sequential(normed(nn.Linear(2, 8)), nn.LeakyReLU(0.2), normed(nn.Linear(8, 3)))
+    assert last_layer(network) == ("2", network[2])
+    assert last_activation(network) is None, "the normalisation of the last weights is no activation"

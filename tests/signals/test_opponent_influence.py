@@ -35,3 +35,11 @@ def test_finding(past: Past) -> None:
     assert finding.failure == "wiring"
     assert not OpponentInfluence().findings(past({"opponent_influence.generator": 0.5}))
     assert not OpponentInfluence().findings(past({}))
+
+
+def test_other_terms_that_outweigh_the_scores(past: Past) -> None:
+    values = {"opponent_influence.generator": 0.1, "spread.variance": 0.1}
+    (finding,) = OpponentInfluence().findings(past(values))
+    assert finding.failure == "wiring" and "other terms" in finding.evidence
+    assert not OpponentInfluence().findings(past({**values, "spread.variance": 0.9})), "as of pairs of images"
+    assert not OpponentInfluence().findings(past({**values, "opponent_influence.generator": 0.6}))

@@ -80,3 +80,9 @@ def test_blurred_samples_in_the_right_place(past: Past) -> None:
     assert not Separation().findings(past({**values, "spread.precision": rising}))
     assert not Separation().findings(past({**values, "spread.precision": 0.4}))
     assert not Separation().findings(past({**values, "spread.precision": 0.04, "separation.held_out": 0.7}))
+
+
+def test_a_discriminator_that_is_worse_than_chance(past: Past) -> None:
+    values = {"separation.held_out": 0.27, "separation.relative_deviation": 0.1, "spread.variance": 0.9}
+    (finding,) = Separation().findings(past({**values, "spread.distance": 0.36}))
+    assert finding.failure == "generator overpowers or discriminator dead"

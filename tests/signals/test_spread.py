@@ -63,3 +63,22 @@ def test_a_generator_that_still_looks_for_the_data(past: Past) -> None:
     assert not Spread().findings(past({**values, "separation.held_out": 0.8}))
     assert Spread().findings(past({**values, "separation.held_out": 1.0}))
     assert Spread().findings(past({**values, "separation.held_out": 0.8}, total=600))
+
+
+def test_a_variance_that_falls_steadily(past: Past) -> None:
+    falling = 1.6 * 0.86 ** np.arange(13)  # to 0.26 after a third of the run
+    nearer = {"spread.distance": np.linspace(0.5, 0.1, 13)}  # as one mode of most samples is reached
+    values = {"spread.variance": falling, "spread.log_variance": np.log10(falling), **nearer}
+    (finding,) = Spread().findings(past(values))
+    assert finding.failure == "collapse" and "falls" in finding.evidence
+    settling = 1.0 + 1.5 * 0.7 ** np.arange(13)
+    assert not Spread().findings(
+        past({**values, "spread.variance": settling, "spread.log_variance": np.log10(settling)})
+    )
+
+
+def test_some_regions_missing_far_away(past: Past) -> None:
+    values = {"spread.variance": 0.9, "spread.precision": 0.7, "spread.coverage": 0.6, "spread.cells": 0.7}
+    (finding,) = Spread().findings(past({**values, "spread.distance": 0.36}))
+    assert finding.failure == "collapse"
+    assert not Spread().findings(past({**values, "spread.distance": 0.2}))

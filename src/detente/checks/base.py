@@ -168,6 +168,24 @@ class Setup:
         players = (self.generator, self.discriminator)
         return vector_field(self.game, *self.point, self.small_batch, players).field
 
+    @cached_property
+    def awake(self) -> Vectors:
+        """Initial parameters, with gates of zero, as of self-attention, opened a little, as the first step does."""
+        source, vectors = torch.Generator().manual_seed(13), dict(self.point[0])
+        for player in (self.generator, self.discriminator):
+            layout = self.game.layouts[player]
+            pieces, gradients = layout.unflatten(vectors[player]), layout.unflatten(self.gradients[player])
+            asleep = [name for name, x in pieces.items() if not bool(x.any()) and bool(gradients[name].any())]
+            moved = {name: 0.1 * torch.randn(pieces[name].shape, generator=source).to(pieces[name]) for name in asleep}
+            vectors[player] = layout.flatten({**pieces, **moved})
+        return vectors
+
+    @cached_property
+    def gradients_awake(self) -> Vectors:
+        """Each player's gradient at `awake`."""
+        players = (self.generator, self.discriminator)
+        return vector_field(self.game, self.awake, self.point[1], self.small_batch, players).field
+
     def module(self, player: str) -> nn.Module:
         """Return a player's module; only its structure counts."""
         return self.game.modules[player]

@@ -9,6 +9,7 @@ import torch
 
 from detente.checks.base import Check, Finding, Setup
 from detente.games.adversarial import Adversarial
+from detente.modules.randomness import seeded
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,13 @@ class BatchMates(Check):
         half = len(real) // 2
         if half < 2:
             return []
-        first_scores, joint_scores = (
-            setup.scores(real[:half]),
-            setup.scores(torch.cat([real[:half], 2 * real[half : 2 * half]])),
-        )
-        if len(first_scores) != half or len(joint_scores) != 2 * half:
+        with seeded(0, torch.device("cpu"), setup.game.sources):
+            first_scores = setup.scores(real[: 2 * half])
+        with seeded(0, torch.device("cpu"), setup.game.sources):  # the same dropout, other mates
+            other_scores = setup.scores(torch.cat([real[:half], 2 * real[half : 2 * half]]))
+        if len(first_scores) != 2 * half or len(other_scores) != 2 * half:
             return []
-        change = float((first_scores - joint_scores[:half]).abs().max()) / (float(joint_scores.std()) or 1.0)
+        change = float((first_scores - other_scores)[:half].abs().max()) / (float(other_scores.std()) or 1.0)
         parts = setup.module(setup.discriminator).modules()
         normed = any(isinstance(part, torch.nn.modules.batchnorm._BatchNorm) for part in parts)
         if change <= (self.change if normed else self.other):

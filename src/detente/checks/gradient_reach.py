@@ -43,6 +43,10 @@ class GradientReach(Check):
             pieces = setup.game.layouts[player].unflatten(block)
             weights = {name: piece for name, piece in pieces.items() if piece.dim() > 1}
             silent = [name for name, piece in weights.items() if not bool(piece.any())]
+            if silent and bool(block.any()):  # those behind a gate of zero, which the first step opens, are not
+                later = setup.game.layouts[player].unflatten(setup.gradients_awake[player])
+                weights = {name: later[name] for name in weights}
+                silent = [name for name in silent if not bool(later[name].any())]
             if not bool(block.any()):
                 evidence = f"The gradient of the {player}'s loss is exactly 0 for all of its parameters."
                 certainty = 0.4 if any(starts_at_zero(setup.module(name)) for name in gradients) else 0.95

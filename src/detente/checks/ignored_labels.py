@@ -64,9 +64,9 @@ class IgnoredLabels(Check):
         generator_labels: list[Tensor] = []
         differing, judged = 0, 0
         for player, call in setup.calls:
-            labels = [x for x in tree_leaves((call.inputs, dict(call.keywords))) if _is_label(x)]
+            labels = [x for x in tree_leaves((call.inputs, dict(call.keywords))) if _is_label(x, least=1)]
             if player == setup.generator:
-                generator_labels += labels
+                generator_labels += [x for x in labels if _is_label(x)]
             elif player == setup.discriminator and len(labels) == 1 and isinstance(call.inputs[0], Tensor):
                 generated = not bool(setup.is_real(call.inputs[0]).any())
                 judged += generated
@@ -109,14 +109,14 @@ class IgnoredLabels(Check):
         return [x for x in tree_leaves(inputs) if isinstance(x, Tensor)]
 
 
-def _is_label(x: Any) -> bool:
-    """Whether an input is labels of several classes."""
+def _is_label(x: Any, least: int = 2) -> bool:
+    """Whether an input is labels, of at least some number of classes."""
     if not isinstance(x, Tensor) or len(x.shape) not in (1, 2) or len(x) < 2:
         return False
     if x.dim() == 1:
-        return not x.is_floating_point() and len(x.unique()) > 1
+        return not x.is_floating_point() and len(x.unique()) >= least
     one_hot = x.shape[1] > 1 and bool(((x == 0) | (x == 1)).all()) and bool((x.sum(1) == 1).all())
-    return one_hot and len(x.argmax(1).unique()) > 1
+    return one_hot and len(x.argmax(1).unique()) >= least
 
 
 def _exchanged(x: Tensor) -> Tensor:

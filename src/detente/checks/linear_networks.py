@@ -59,7 +59,7 @@ class LinearNetworks(Check):
             return False
         a, b, c = first, 2 * first.roll(1, 0), 3 * first.roll(2, 0)
         module = copied(setup.module(player))
-        write(module, setup.game.layouts[player], setup.point[0][player], setup.point[1][player], player)
+        write(module, setup.game.layouts[player], setup.awake[player], setup.point[1][player], player)
         last, inputs_of_last = last_activation(module), []
         if last is not None:
             last.register_forward_hook(lambda _, inputs, output: inputs_of_last.append(inputs[0]))

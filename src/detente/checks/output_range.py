@@ -47,7 +47,7 @@ class OutputRange(Check):
             unused = 1 - (largest - smallest) / (high - low)
             if unused > self.unused:
                 evidence = f"The generator's outputs range {reach}, but {data}: they use {1 - unused:.0%} of it."
-                return [Finding("data scale", evidence, 0.9, remedy)]
+                return [Finding("data scale", evidence, 0.75, remedy)]
         return []
 
 

@@ -32,8 +32,16 @@ CALCULATING = (*WEIGHTS, *RESHAPING, nn.modules.batchnorm._BatchNorm, nn.modules
 
 def last_layer(module: nn.Module) -> tuple[str, nn.Module] | None:
     """Return the name of the last layer that does not only reshape, and the layer; None if the module has no layers."""
-    layers = [(name, layer) for name, layer in module.named_modules() if name and not [*layer.children()]]
+    layers = [(name, layer) for name, layer in _layers(module) if name]
     return next(((name, layer) for name, layer in reversed(layers) if not isinstance(layer, RESHAPING)), None)
+
+
+def _layers(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the names and layers that have no parts of their own; a parametrization, as spectral norm, is no layer."""
+    for name, layer in module.named_modules():
+        parts = {part for part, _ in layer.named_children()} - {"parametrizations"}
+        if "parametrizations" not in name.split(".") and not parts:
+            yield name, layer
 
 
 def last_activation(module: nn.Module) -> nn.Module | None:
@@ -130,7 +138,7 @@ def _idle_activations(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:
 
 def _bare_layers(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:
     """Yield the hidden layers of weights of a sequence that has no activation but perhaps a last one."""
-    layers = [layer for layer in module.modules() if not [*layer.children()]]
+    layers = [layer for _, layer in _layers(module)]
     sequences = all(isinstance(part, nn.Sequential) for part in module.modules() if [*part.children()])
     last = last_activation(module)
     if not sequences or not all(isinstance(layer, CALCULATING) or layer is last for layer in layers):

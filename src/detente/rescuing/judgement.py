@@ -14,11 +14,12 @@ from detente.games.gan import Gan
 from detente.modules.calling import evaluating
 from detente.modules.resize_convolution import uneven_layers
 from detente.signals.grid_pattern import grid_strength
-from detente.signals.reference import DIRECTIONS, Quality, distances_to_nearest
+from detente.signals.reference import DIRECTIONS, Quality, Reference, distances_to_nearest, mean_distance
 from detente.state import State
 
 LABELLED = 512  # samples whose labels are compared
 SAMPLES, NUMBERS = 2048, 2**23  # samples that are compared, and numbers of all of them together, at most
+COMPARED = 512  # real samples whose mean distance is taken
 FEWEST = 4  # different real samples; with fewer, there are no distances between them
 USUAL = 0.95  # share of real samples that are as near to other real ones as a sample must be
 NEAR, REACHED = 0.58, 0.3  # least shares of points and tables, relative to those of real samples
@@ -26,7 +27,9 @@ SEEN_NEAR, SEEN_REACHED = 0.2, 0.2  # of images and other samples of many number
 GRID = 2.0  # strength of a pattern, relative to the data's, from which it is an artefact
 LABELS = 0.5  # least share of samples with the right label
 COPIED = 0.3  # distance to training samples, relative to that between them, below which samples are copies
-VARIANCE, CELLS, SPREAD, DISTANCE = (0.6, 1.6), 0.75, 0.6, 0.3
+WITHIN = 0.2  # of the mean distance of real samples: within it, samples of many numbers are alike in any case
+VARIANCE, CELLS, SPREAD = (0.6, 1.6), 0.75, 0.6
+DISTANCE = 0.03  # as if the data were shifted by a quarter of their deviation, or a few of their modes were missing
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Judgement:
             samples; NaN without labels.
         grid: strength of a pattern of every second pixel, relative to the data's; NaN unless the generator has layers
             that draw one.
+        own: energy distance of other real samples, which is above 0 if there are few.
     """
 
     quality: Quality
@@ -55,6 +59,7 @@ class Judgement:
     many: bool
     labels: float = math.nan
     grid: float = math.nan
+    own: float = 0.0
 
     def __str__(self) -> str:
         parts = {
@@ -76,7 +81,7 @@ class Judgement:
             f"only {quality.cells:.0%} of the regions are reached": quality.cells < CELLS,
             f"the variance is {quality.variance:.2g} of the data's": not low <= quality.variance <= high,
             f"the width in each direction is right to {quality.spread:.0%} only": quality.spread < SPREAD,
-            f"the distance to the data is {quality.distance:.2g}": not quality.distance <= DISTANCE,
+            f"the distance to the data is {quality.distance:.2g}": not quality.distance <= DISTANCE + self.own,
             f"only {self.near:.0%} of the samples lie near real ones": self.near < near,
             f"samples lie near only {self.reached:.0%} of the real ones": self.reached < reached,
             f"the samples are {self.copies:.2g} as far from training samples as those are from each other: copies": (
@@ -93,35 +98,39 @@ class Judgement:
         return not self.faults
 
 
-def judge(gan: Gan, samples: Tensor, quality: Quality) -> Judgement:
+def judge(gan: Gan, samples: Tensor, reference: Reference) -> Judgement:
     """Return how good samples are, from distances between nearest neighbours.
 
     Distances are those of standardised columns for samples of few numbers, otherwise of the numbers as they are.
+    Samples of many numbers, such as sequences, may lie on a surface from which generated ones are a little away; so a
+    fifth of the mean distance of real samples counts as near, too.
 
     Args:
         gan: the players, with the data.
         samples: generated samples, (count, …).
-        quality: their quality, as in the observations.
+        reference: the real samples as the standard of their quality.
 
     Source: Kynkäänniemi et al. 2019, Improved Precision and Recall (arXiv:1904.06991), with one distance for all
         samples; Meehan, Chaudhuri & Dasgupta 2020 (arXiv:2004.05675) for copies.
     """
-    numbers = samples[0].numel()
+    numbers, quality = samples[0].numel(), reference.quality(samples)
+    own = reference.own_distance
     many = numbers > DIRECTIONS or samples.dim() > 2
     count = SAMPLES if numbers <= DIRECTIONS else max(64, min(SAMPLES // 2, NUMBERS // numbers))
     real, fake = _rows(gan, 2 * count), samples[:count].double().flatten(1)
     if not bool(fake.isfinite().all()) or not bool(real.isfinite().all()):
-        return Judgement(quality, 0.0, 0.0, math.nan, many)
+        return Judgement(quality, 0.0, 0.0, math.nan, many, own=own)
     if not many:
         scale = real.std(0)
         scale = torch.where(scale > 0, scale, 1.0)
         real, fake = real / scale, fake / scale
     first, second = real[: len(real) // 2], real[len(real) // 2 :]
-    own = distances_to_nearest(second, first)
+    nearest = distances_to_nearest(second, first)
     between, different = _between(real)
-    limit = torch.maximum(torch.quantile(own, USUAL), torch.tensor(COPIED * between))
-    if float(limit) == 0:
-        return Judgement(quality, math.nan, math.nan, math.nan, many)
+    alike = WITHIN * float(mean_distance(real[:COMPARED])) if many and len(real) > 1 else 0.0
+    limit = max(float(torch.quantile(nearest, USUAL)), COPIED * between, alike)
+    if limit == 0:
+        return Judgement(quality, math.nan, math.nan, math.nan, many, own=own)
     usual = (distances_to_nearest(first, second) <= limit).double().mean()
     near = (distances_to_nearest(fake, first) <= limit).double().mean() / USUAL
     reached = (distances_to_nearest(first, fake[: len(second)]) <= limit).double().mean() / usual.clamp(min=0.01)
@@ -130,7 +139,7 @@ def judge(gan: Gan, samples: Tensor, quality: Quality) -> Judgement:
     draws = uneven_layers(gan.game.modules[gan.generator])
     shape = (-1, *samples.shape[1:])
     grid = grid_strength(samples) / grid_strength(_rows(gan, count).reshape(shape)) if draws else math.nan
-    return Judgement(quality, float(near), float(reached), copies, many, grid=grid)
+    return Judgement(quality, float(near), float(reached), copies, many, grid=grid, own=own)
 
 
 def label_agreement(gan: Gan, state: State) -> float:

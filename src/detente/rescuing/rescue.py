@@ -7,12 +7,12 @@ import math
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from detente.checks.base import FAILURES, Finding, inspect
+from detente.checks.base import Finding, inspect
 from detente.checks.refusals import is_refusal, refusal_finding
 from detente.checks.switch import off
 from detente.cures.base import Case, Change
@@ -23,9 +23,10 @@ from detente.game import Game
 from detente.games.gan import gan_of
 from detente.methods.method import Method
 from detente.report.rescue import write_rescue_report
-from detente.rescuing.judgement import DISTANCE, VARIANCE, Judgement
+from detente.rescuing.conclusions import CERTAIN, SURE, concluded, merged
+from detente.rescuing.judgement import Judgement
 from detente.rescuing.race import SHORTEST, plan_rounds, race
-from detente.rescuing.short_run import ShortRun, findings_of
+from detente.rescuing.short_run import ShortRun
 from detente.rescuing.trial import LATEST, Trial, seconds_per_step
 from detente.signals.base import History
 from detente.signals.reference import Quality
@@ -33,15 +34,6 @@ from detente.signals.reference import Quality
 CHEAP = 0.5  # cost of a step, relative to the user's own, below which a trial has more steps at the same compute
 MOST = 32  # times as many steps, at most
 SHARE = 0.2  # of the budget, for the short run
-CERTAIN = 0.5  # findings that are less certain are mentioned, but not treated
-SURE = 0.8  # findings before any step that are as certain come first
-GOOD = 0.4  # coverage and precision, relative to real samples, of a run that refutes a suspicion
-WEAK = 0.5  # certainty of what a check suspects up to which samples that are roughly right refute it
-DOUBTFUL = 0.4  # certainty of what a check suspects and a run with good samples does not confirm
-UNSEEN = ("too few data", "labels ignored", "artefact")  # failures in spite of which samples seem good
-SYMPTOMS = FAILURES[: FAILURES.index("unbounded critic")]  # failures that others may cause
-PROBABLE = 0.65  # certainty from which a cause is among the first two findings
-EVIDENCE = 3  # sentences of evidence for a failure
 STRONG = StrongDefault.title  # of the settings that help most often, so that they always take part
 FILE = "rescue.json"
 
@@ -194,7 +186,7 @@ def rescuing(
     gan, method = gan_of(game), method.playing(game)
     method.check(game)
     checked = [*known, *inspect(game, method)]
-    result.findings = _merged(checked, [])
+    result.findings = merged(checked, [])
     yield result, Event("checks", 1, 1)
 
     count = max(1, min(steps, round(SHARE * limit * steps)))
@@ -206,9 +198,7 @@ def rescuing(
     if points:
         result.before = Quality(**points[-1]["quality"])
         result.score_before = statistics.fmean(point["score"] for point in points[-LATEST:])
-        least = SURE if _refutes(result.before, history) else WEAK + 1e-9 if _roughly_right(result.before) else 0.0
-        checked = [_refuted(finding, least) for finding in checked]
-    result.findings = _merged(checked, findings_of(history))
+    result.findings = concluded(checked, history, result.before)
     result.cost = short.observed.steps / steps
     _save(result)
     yield result, Event("short run", short.observed.steps, short.observed.steps)
@@ -292,53 +282,6 @@ def _finish(result: Rescue) -> None:
     )
     if best is not None:
         result.best, result.after, result.judgement = best, best.quality, judged.get(best, best.judgement)
-
-
-def _refutes(quality: Quality, history: History) -> bool:
-    """Return whether a run's samples are so good that what a check only suspects is no failure."""
-    low, high = VARIANCE
-    alike = min(quality.coverage, quality.precision) >= GOOD
-    return not history.far and alike and low <= quality.variance <= high
-
-
-def _roughly_right(quality: Quality) -> bool:
-    """Return whether samples are where the data are, and as wide."""
-    low, high = VARIANCE
-    return low <= quality.variance <= high and quality.distance <= DISTANCE
-
-
-def _refuted(finding: Finding, least: float) -> Finding:
-    """Return what a check suspects, less certain if it is below `least`; what samples do not show stays."""
-    if finding.certainty >= least or finding.failure in UNSEEN:
-        return finding
-    return replace(finding, certainty=min(finding.certainty, DOUBTFUL))
-
-
-def _merged(checked: Sequence[Finding], observed: Sequence[Finding]) -> list[Finding]:
-    """Return one finding for each failure, with the evidence of both stages.
-
-    What is surely wrong before any step comes first, since it may be the cause of what a run shows; then the most
-    certain. A probable cause is among the first two, also where symptoms are more certain.
-    """
-    by_failure: dict[str, list[Finding]] = {}
-    for finding in sorted((*checked, *observed), key=lambda finding: -finding.certainty):
-        by_failure.setdefault(finding.failure, []).append(finding)
-    causes = {finding.failure for finding in checked if finding.certainty >= SURE}
-    merged = [
-        replace(
-            same[0],
-            evidence=" ".join(dict.fromkeys(finding.evidence for finding in same[:EVIDENCE])),
-            by_hand=any(finding.by_hand and finding.certainty >= SURE for finding in same),
-        )
-        for same in by_failure.values()
-    ]
-    ordered = sorted(merged, key=lambda finding: finding.failure not in causes)
-    if all(finding.failure in SYMPTOMS and finding.failure not in causes for finding in ordered[:2]):
-        probable = [f for f in ordered[2:] if f.failure not in SYMPTOMS and f.certainty >= PROBABLE]
-        if probable:
-            ordered.remove(probable[0])
-            ordered.insert(1, probable[0])
-    return ordered
 
 
 def _parse(budget: str | float) -> float:

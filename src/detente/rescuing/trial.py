@@ -110,7 +110,7 @@ class Trial:
             return self._judged[1]
         state, generator = self.observed.final_state(), torch.Generator().manual_seed(2)
         samples = self._gan.samples(state.vectors, state.buffers, SAMPLES, generator)
-        judgement = judge(self._gan, samples, self._reference.quality(samples))
+        judgement = judge(self._gan, samples, self._reference)
         self._judged = self.steps, replace(judgement, labels=label_agreement(self._gan, state))
         return self._judged[1]
 

@@ -199,7 +199,7 @@ class History:
 
     @property
     def improving(self) -> bool:
-        """Whether the samples still come nearer to the data, in a steady trend or to a new best.
+        """Whether the samples still come nearer to the data, to a new best or in a steady trend that leads to one.
 
         A set-up that improves only needs longer, and is not called collapsed.
         """
@@ -209,7 +209,8 @@ class History:
         nearest = before.min(initial=math.inf)
         best = last < 0.85 * third and last < 0.95 * nearest
         back = last < 0.5 * third and last < 2 * nearest  # who was much nearer before may go round
-        return best or back or (self.trend("spread.distance") < -TREND and last < 0.97 * third)
+        steady = self.trend("spread.distance") < -TREND and last < 0.97 * third
+        return best or back or (steady and self.expected("spread.distance") <= nearest)
 
     @property
     def unformed(self) -> bool:

@@ -20,12 +20,16 @@ class OpponentInfluence(Signal):
 
     Args:
         none: relative change up to which the opponent has no influence.
+        little: relative change up to which other terms outweigh what the generator learns from the discriminator.
+        narrow: variance of the samples, relative to the data's, below which such a generator fails.
 
     Source: the signature "gradient at G the same for two different Ds" of public reports: a detached or
         overwritten loss.
     """
 
     none: float = 1e-6
+    little: float = 0.25
+    narrow: float = 0.5
 
     def __call__(self, observation: Observation) -> Mapping[str, float]:
         """Return the change of each player's gradient."""
@@ -55,4 +59,12 @@ class OpponentInfluence(Signal):
                     f"Compute the {role}'s loss from the discriminator's scores of generated samples, not detached."
                 )
                 return [Finding("wiring", evidence, 0.93, remedy)]
+        changes, variance = finite(history["opponent_influence.generator"]), finite(history.late("spread.variance"))
+        if len(changes) > 1 and changes.max() <= self.little and len(variance) and variance.max() < self.narrow:
+            evidence = (
+                f"The generator's gradient changes by only {changes.max():.2g} of its size with another discriminator: "
+                "other terms of its loss outweigh what it learns from the scores, and its samples are alike."
+            )
+            remedy = "Lower the weights of the other terms in the generator's loss, or leave these terms out."
+            return [Finding("wiring", evidence, 0.6, remedy)]
         return []

@@ -106,6 +106,11 @@ class Reference:
         both = torch.cat([self.features, self.other])
         return torch.bincount(torch.cdist(both, self.centres).argmin(1), minlength=len(self.centres)) / len(both)
 
+    @cached_property
+    def own_distance(self) -> float:
+        """The energy distance of the second half of the real samples, which few samples make larger than 0."""
+        return self._distance(self.other)
+
     def quality(self, samples: Tensor) -> Quality:
         """Return how near samples are to the real ones."""
         features = self.project(samples)
@@ -143,8 +148,8 @@ class Reference:
 
     def _distance(self, features: Tensor) -> float:
         between = torch.cdist(self.features, features).mean()
-        within = _mean_distance(self.features)
-        value = 2 * between - within - _mean_distance(features)
+        within = mean_distance(self.features)
+        value = 2 * between - within - mean_distance(features)
         return max(0.0, float(value / within if float(within) > 0 else value))  # a single point has no size of its own
 
 
@@ -157,7 +162,8 @@ def _size_of_constants(scale: Tensor, mean: Tensor) -> Tensor:
     return 3 * mean.abs().clamp(min=float(varying.median())) if len(varying) else torch.ones_like(scale)
 
 
-def _mean_distance(points: Tensor) -> Tensor:
+def mean_distance(points: Tensor) -> Tensor:
+    """Return the mean distance of two different points, ()."""
     return torch.cdist(points, points).sum() / (len(points) * (len(points) - 1))
 
 

@@ -80,7 +80,8 @@ class Separation(Signal):
         distance = float(np.median(finite(history.late("spread.distance")))) if "spread.distance" in history else np.nan
         advantage = finite(history.late("separation.advantage"))
         far = f"while the samples are far from the data (distance {distance:.2g})"
-        if float(np.median(np.abs(areas - 0.5))) < self.chance:
+        better = areas - 0.5 if isinstance(history.gan.game, Adversarial) else np.abs(areas - 0.5)
+        if float(np.median(better)) < self.chance:
             evidence = f"The discriminator tells real from generated samples in {np.median(areas):.0%} of pairs, {far}."
             variance = finite(history.late("spread.variance"))
             alike = len(variance) > 0 and 0.6 < float(np.median(variance)) < 1.6

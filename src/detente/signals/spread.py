@@ -25,6 +25,8 @@ class Spread(Signal):
         collapsed: variance relative to the data's below which samples have collapsed.
         narrow: variance below which samples have probably collapsed.
         few: share of cells below which precise samples miss modes.
+        part: share of cells below which samples that are far away miss modes.
+        away: distance from which they are.
 
     Source: the signature "losses look ideal, sample variance far below the data's" of public reports; Naeem et al.
         2020, Reliable Fidelity and Diversity Metrics (arXiv:2002.09797), section 3, for coverage.
@@ -33,6 +35,8 @@ class Spread(Signal):
     collapsed: float = 0.05
     narrow: float = 0.25
     few: float = 0.35
+    part: float = 0.75
+    away: float = 0.3
 
     def __call__(self, observation: Observation) -> Mapping[str, float]:
         """Return the numbers of the samples' quality."""
@@ -56,7 +60,20 @@ class Spread(Signal):
             fallen = f", after {peak:.2g} before" if peak > 2 * last else ""
             certainty = (0.75 if fallen else 0.65) if last < 0.5 * self.narrow else 0.55
             return [_collapse(f"The samples' variance is only {last:.2g} of the data's{fallen}", certainty)]
-        return self._missing(history)
+        return self._falling(history) or self._missing(history)
+
+    def _falling(self, history: History) -> Sequence[Finding]:
+        """Return a collapse under way: a variance that falls so steadily that little of it would be left in the end."""
+        variance = finite(history.late("spread.variance"))
+        coverage = history.trend("spread.coverage") > TREND and history.expected("spread.coverage") > self.few
+        steady = history.trend("spread.log_variance") < -TREND and variance[-1] < 0.5 * variance.max()
+        end = history.expected("spread.log_variance")
+        if not steady or coverage or variance[-1] > 2 * self.narrow or end > math.log10(self.narrow):
+            return []
+        evidence = (
+            f"The samples' variance falls steadily, from {variance.max():.2g} of the data's to {variance[-1]:.2g}"
+        )
+        return [_collapse(evidence, 0.55)]
 
     def _rising(self, history: History) -> bool:
         """Whether the variance rises, also from very little, so that it would reach the data's in the whole run."""
@@ -65,7 +82,7 @@ class Spread(Signal):
         return history.growing
 
     def _missing(self, history: History) -> Sequence[Finding]:
-        """Return a collapse onto some modes: precise samples in few cells, and always in the same ones."""
+        """Return a collapse onto some modes: samples in few cells, which do not become more."""
         cells, precision = finite(history.late("spread.cells")), finite(history.late("spread.precision"))
         variance = finite(history.late("spread.variance", 0.25))
         if not len(cells) or not len(precision) or not history.stuck or history.unformed or history.growing:
@@ -80,9 +97,9 @@ class Spread(Signal):
             )
             return [_collapse(evidence, 0.8 if share < 0.5 * self.few else 0.65)]
         distance = float(np.median(finite(history.late("spread.distance")))) if "spread.distance" in history else 0.0
-        if share < self.few and distance > 0.3 and not rising:
-            evidence = f"The samples reach only {share:.0%} of the data's regions and are {distance:.2g} away from them"
-            return [_collapse(evidence, 0.55)]
+        away = f"The samples reach only {share:.0%} of the data's regions and are {distance:.2g} away from them"
+        if share < self.part and distance > self.away and not rising:
+            return [_collapse(away, 0.55 if share < self.few else 0.5)]
         return []
 
 
