@@ -58,3 +58,8 @@ def test_importing_the_package_loads_no_extra() -> None:
     )
     completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert completed.stdout.strip() == "[]", completed.stdout + completed.stderr
+
+
+def test_public_names_are_listed_before_they_are_imported() -> None:
+    program = "import sys, detente; assert {*detente.__all__} <= {*dir(detente)} and 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)

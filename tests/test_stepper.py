@@ -287,6 +287,28 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, str]] = {
     "no module": (lambda: game(generator=3), "generator", "nn.Module"),
     "factory of no module": (lambda: game(generator=lambda: 3), "generator", "nn.Module"),
     "nothing to train": (lambda: game(generator=nn.Flatten()), "generator", "trainable parameter"),
+    "class of torch's optimizer": (
+        lambda: methods.alternating(torch.optim.AdamW),  # type: ignore[arg-type]
+        "optimizer",
+        r"Wrap it: optimizers.torch\(AdamW",
+    ),
+    "optimizers by player": (
+        lambda: methods.alternating({"generator": methods.alternating().optimizer}),  # type: ignore[arg-type]
+        "optimizer",
+        "For each player its own: Method",
+    ),
+    "no state": (
+        lambda: detente.Stepper(game(), methods.alternating()).load_state_dict({"weight": torch.zeros(3)}),
+        "state_dict",
+        "what Stepper.state_dict",
+    ),
+    "state of another generator": (
+        lambda: (lambda s: s.load_state_dict({**s.state_dict(), "random": torch.zeros(3)}))(
+            detente.Stepper(game(), methods.alternating())
+        ),
+        "state_dict.random",
+        "torch.Generator",
+    ),
     "unknown optimizer": (lambda: methods.alternating("adams"), "optimizer", "Did you mean 'adam'"),
     "rate of a built optimizer": (
         lambda: methods.alternating(methods.alternating().optimizer, 0.1),  # type: ignore[arg-type]

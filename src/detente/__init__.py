@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from detente.errors import InvalidValue as InvalidValue
     from detente.game import Game as Game
     from detente.games.adversarial import Adversarial as Adversarial
+    from detente.games.conditional import Conditional as Conditional
     from detente.games.networks import Networks as Networks
     from detente.methods.method import Method as Method
     from detente.ranks import batch_mean as batch_mean
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 # Imported on first use, because the report reads run directories without importing torch.
 _MODULES = {
     "Adversarial": "games.adversarial",
+    "Conditional": "games.conditional",
     "Game": "game",
     "Info": "state",
     "InvalidValue": "errors",
@@ -52,6 +54,7 @@ _MODULES = {
 }
 __all__ = [  # a literal list, which type checkers and editors require
     "Adversarial",
+    "Conditional",
     "Game",
     "Info",
     "InvalidValue",
@@ -80,3 +83,8 @@ def __getattr__(name: str) -> Any:
         globals()[name] = getattr(importlib.import_module(f"detente.{_MODULES[name]}"), name)
         return globals()[name]
     raise AttributeError(f"module 'detente' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, also before they are imported."""
+    return sorted({*globals(), *__all__})

@@ -209,3 +209,10 @@ def named_tensors(batch: Given, names: tuple[str, ...]) -> Batch:
         if not isinstance(value, (Tensor, np.ndarray)):
             raise InvalidValue(f"batch[{name!r}]", type(value).__name__, "a tensor or a numpy array")
     return {name: torch.as_tensor(value) for name, value in batch.items()}
+
+
+def require_two_players(game: Game) -> None:
+    """Raise `InvalidValue` unless a game has two players."""
+    hint = 'Make them two with Networks(…, sides={"generators": […], "discriminators": […]})'
+    given = f"{type(game).__name__} with {len(game.players)} players"
+    require(len(game.players) == 2, "game", given, "a game of two players", hint if len(game.players) > 2 else "")

@@ -37,3 +37,15 @@ def test_few_latents_are_named(latents: Any, failures: list[str]) -> None:
     found = DistinctLatents()(Setup(game(latents)))
     assert [finding.failure for finding in found] == failures
     assert all("only 4 are different" in finding.evidence for finding in found)
+
+
+def test_the_real_samples_of_an_autoencoder_are_no_latents() -> None:
+    def losses(net: Any, batch: Any) -> dict[str, Tensor]:
+        x, y = batch["x"], net.coder(batch["x"])
+        judge = softplus(-net.judge(x)).mean() + softplus(net.judge(y)).mean()
+        return {"coder": (x - y).square().mean() + softplus(-net.judge(y)).mean(), "judge": judge}
+
+    with off():
+        players = {"coder": lambda: nn.Linear(2, 2), "judge": lambda: nn.Linear(2, 1)}
+        found = DistinctLatents()(Setup(Networks(players, losses, {"x": torch.randn(16, 2)}, batch=16)))
+    assert not found

@@ -217,3 +217,13 @@ def test_eager_steps_import_no_compiler(tmp_path: Path) -> None:
 def test_the_package_imports_nothing_slow() -> None:
     program = f"import sys, detente; assert not [name for name in {SLOW} if name in sys.modules]"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_runs_of_a_users_own_game_are_read_by_a_new_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy meets the user's module after PyTorch's placeholder, and must not take it for another kind."""
+    (tmp_path / "games_at_home.py").write_text("from detente.games.presets import ring as game\n")
+    monkeypatch.chdir(tmp_path)
+    size = "--game.width 4 --game.depth 1 --steps 1 --samples 8 --compile off".split()
+    assert main(["train", "--game", "games_at_home.game", *size, "--out", "run"]) == 0
+    line = "resume run --steps 2"
+    assert answers([line], tmp_path)[line][0] == 0

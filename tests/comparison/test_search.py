@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 import detente
 from detente import methods
@@ -17,7 +19,9 @@ from detente.comparison.grid import named_executor
 from detente.comparison.search_space import Range, parse_space, word
 from detente.errors import InvalidValue
 from detente.executors.processes import Processes
+from detente.games.networks import Networks
 from detente.games.quadratic import Bilinear
+from detente.metrics.mode_divergence import ModeDivergence
 from detente.report.search import read_search, search_lines
 from detente.training.loop import train
 from detente.training.run import Run
@@ -183,3 +187,14 @@ def test_rungs_are_measurements() -> None:
     assert searches.shares(replace(run, steps=2, measure_every=1), True) == (1 / 2, 1.0)
     assert searches.shares(run, False) == (1.0,)
     assert json.loads(json.dumps(searches.shares(replace(run, seconds=9.0), True)))[-1] == 1.0
+
+
+def test_a_game_without_a_metric_that_ranks_needs_one_by_name() -> None:
+    def losses(net: Any, batch: Any) -> dict[str, Any]:
+        return {"only": net.only(batch["x"]).square().mean()}
+
+    game = Networks({"only": nn.Linear(2, 1)}, losses, {"x": torch.ones(4, 2)})
+    with pytest.raises(InvalidValue, match="metric: got None; .*name one"):
+        searches.chosen_metric(game, None)
+    requested = (ModeDivergence(),)
+    assert searches.chosen_metric(game, None, requested)[0] == "mode_divergence"

@@ -15,6 +15,7 @@ from detente.data.arrays import Arrays, as_data
 from detente.data.folders import ImageFolder
 from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
+from detente.registry import members
 
 PIXELS = np.arange(2 * 5 * 4 * 3, dtype=np.uint8).reshape(2, 5, 4, 3)
 
@@ -278,3 +279,23 @@ def test_ordinary_images_do_not_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Arrays(np.linspace(-1, 1, 32, dtype=np.float32).reshape(2, 1, 4, 4))
+
+
+FORMS = [lambda x, y: (x, y), lambda x, y: {"real": x, "label": y}, lambda x, y: (x, y.tolist())]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_samples_with_their_labels_are_data(form) -> None:
+    samples, labels = torch.randn(6, 2), torch.arange(6) % 3
+    data = as_data(form(samples, labels))
+    taken = data.take(torch.tensor([4, 2]))
+    assert torch.equal(taken["real"], samples[[4, 2]]) and taken["label"].tolist() == [1, 2]
+
+
+def test_sets_are_known_by_name_as_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert as_data("ring") == members("data")["ring"]()
+    monkeypatch.setenv("DETENTE_CACHE", str(tmp_path))
+    with pytest.raises(InvalidValue, match="detente data prepare cifar10-48"):
+        as_data("cifar10-48")
+    with pytest.raises(InvalidValue, match="a set without settings"):
+        as_data("arrays")

@@ -11,14 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset
 from torch.utils.data import WeightedRandomSampler as Weighted
 
+from detente import methods
 from detente.data.batch_form import Form
 from detente.data.batches import Batches, as_batches
 from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
+from detente.games.networks import Networks
+from detente.training.stepper import Stepper
 
 
 class Pair(NamedTuple):
@@ -209,7 +212,9 @@ def test_other_loaders_do_not_restore_their_order() -> None:
     batches = as_batches(DataLoader(TensorDataset(torch.arange(6)), 2))
     at = generator()
     batches.draw(2, at)
-    assert not batches.restores and batches.position(at) == b""
+    assert not batches.restores and batches.position(generator()) == b""
+    with pytest.warns(UserWarning, match="the order of the data is not restored"):
+        batches.restore(at, batches.position(at))
 
 
 @pytest.mark.parametrize("source", [None, 3, [], {"x": 3}, {}, {"x": torch.zeros(3), "y": torch.zeros(2)}])
@@ -229,3 +234,47 @@ def test_the_copy_of_a_loader_shares_the_data() -> None:
     assert inside.dataset is data and inside.sampler.data_source is data
     assert inside.generator is inside.sampler.generator
     assert torch.equal(loader.generator.get_state(), before)  # type: ignore[union-attr]
+
+
+def test_items_of_a_bare_iterable_dataset_are_collated() -> None:
+    class Counted(IterableDataset):
+        def __iter__(self) -> Any:
+            return iter(range(10))
+
+    batches, generator = as_batches(Counted(), 4), torch.Generator().manual_seed(0)
+    drawn = [batches.draw(4, generator).tolist() for _ in range(4)]
+    assert drawn == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9], [0, 1, 2, 3]]
+
+
+def test_a_set_with_items_and_a_length_is_drawn_as_a_dataset() -> None:
+    """As those of the Hugging Face hub, which do not inherit from torch's."""
+
+    class Hub:
+        def __len__(self) -> int:
+            return 6
+
+        def __getitem__(self, index: int) -> dict[str, int]:
+            return {"y": index}
+
+        def __getitems__(self, indices: list[int]) -> list[dict[str, int]]:
+            return [self[index] for index in indices]
+
+    batches, generator = as_batches(Hub()), torch.Generator().manual_seed(0)
+    assert batches.size == 6 and batches.draw(5, generator)["y"].shape == (5,)
+
+
+def test_a_stepper_says_that_the_order_of_a_loader_is_lost_if_it_drew_from_it() -> None:
+    def losses(net: Any, batch: Any) -> dict[str, Any]:
+        return {"only": net.only(batch["x"]).square().mean()}
+
+    def stepper() -> Stepper:
+        rows: Any = [{"x": torch.ones(2) * number} for number in range(8)]
+        loader = DataLoader(rows, batch_size=4, shuffle=True)
+        return Stepper(Networks({"only": nn.Linear(2, 1)}, losses, loader), methods.simultaneous())
+
+    drawn, given = stepper(), stepper()
+    drawn.step()
+    given.step({"x": torch.ones(4, 2)})
+    stepper().load_state_dict(given.state_dict())  # whose batches are the user's
+    with pytest.warns(UserWarning, match="the order of the data is not restored"):
+        stepper().load_state_dict(drawn.state_dict())

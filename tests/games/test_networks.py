@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -454,6 +455,23 @@ def counted(net: Any, x: Tensor) -> Tensor:
     return net.first(x).square().mean() * calls
 
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # torch has deprecated it
+    SCRIPTED = torch.jit.script(nn.Linear(4, 4))
+
+
+def sampled() -> tuple[Any, int, torch.Generator]:
+    return Stepper(game(), methods.alternating()).state, 2, torch.Generator()
+
+
+def three(net: Any, batch: Any) -> dict[str, Any]:
+    return {name: net[name](batch["x"]).square().mean() for name in "abc"}
+
+
+def double() -> Networks:
+    return Networks({"first": first().double(), "second": second().double()}, losses, {"x": X.double()}, batch=4)
+
+
 REFUSED: dict[str, tuple[Callable[[], Networks], str]] = {
     "a loss is missing": (lambda: raw(lambda n, x: {"first": n.first(x).mean()}), "losses: .*no loss for second"),
     "unknown player": (lambda: raw(lambda n, x: {"first": 0.0, "second": 0.0, "third": 0.0}), "losses: got 'third'"),
@@ -531,6 +549,27 @@ REFUSED: dict[str, tuple[Callable[[], Networks], str]] = {
     ),
     "batch": (lambda: Networks(players(), losses, DATA, batch=0), "batch: got 0"),
     "data": (lambda: game(data=3), "data: got 'int'"),
+    "a scripted module": (lambda: game(net=players(first=SCRIPTED)), "first: got .*Pass the module before torch.jit"),
+    "a show that fails": (
+        lambda: game(show=lambda net, batch: 1 / 0).sample(*sampled()),
+        "show: got 'ZeroDivision.*Line",
+    ),
+    "a show of nothing": (
+        lambda: game(show=lambda net, batch: None).sample(*sampled()),
+        "show: got 'samples: NoneType'",
+    ),
+    "a show of a number": (
+        lambda: game(show=lambda net, batch: torch.tensor(1.0)).sample(*sampled()),
+        r"show: got 'samples: \(\)'; allowed: tensors of samples",
+    ),
+    "a generator among three": (
+        lambda: Stepper(Networks({name: second() for name in "abc"}, three, DATA), methods.unrolled()),
+        "players: got 'a, b, c'; allowed: two players, .*sides=",
+    ),
+    "precision of float64": (
+        lambda: Stepper(double(), methods.alternating(), precision="bfloat16"),
+        "precision: got 'bfloat16'.*these are torch.float64",
+    ),
     "data that fail": (lambda: game(data=lambda generator: 1 / 0), "data: got 'ZeroDivisionError.*Line"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -225,5 +226,7 @@ def test_lines_for_the_terminal(folder: Path) -> None:
     assert comparison is not None
     assert len(comparison_sentences(runs, rankings(runs), comparison)) == 2
     assert describe_tests(comparison).startswith("Each seed had 60 seconds at most. Differences over 9 to 10")
+    without = replace(comparison, pairs=tuple({} for _ in comparison.pairs))
+    assert "No metric that ranks runs was measured" in describe_tests(without)
     assert list(tuning_lines(comparison))[0] == "good<b>: learning rate 0.001; the <best> is at the edge."
     assert format_trials({"trials": [{"rate": 1.0, "mean": None, "diverged": []}]}) == ["1: no value"]

@@ -250,3 +250,18 @@ def test_from_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert cli.main([*words[:-1], "two", "--warm_start", "exported"]) == 0
     errors = capsys.readouterr().err.splitlines()
     assert [line.split()[1] for line in errors] == ["to:", "to:"]
+
+
+def test_members_of_a_side_are_programs_of_their_own(tmp_path: Path) -> None:
+    def losses(net: Any, batch: Any) -> dict[str, Any]:
+        x, there = batch["x"], net.forth(batch["x"])
+        error = (net.back(there) - x).square().mean()
+        return {"forth": error, "back": error, "judge": net.judge(there).mean()}
+
+    players = {"forth": nn.Linear(3, 3), "back": nn.Linear(3, 3), "judge": nn.Linear(3, 1)}
+    sides = {"pair": ["forth", "back"], "judges": ["judge"]}
+    trained = Stepper(Networks(players, losses, {"x": torch.randn(8, 3)}, batch=4, sides=sides), methods.alternating())
+    programs = load_exported(export(trained, tmp_path / "one", "torch_export"))
+    x = torch.randn(5, 3)
+    for name, module in trained.modules().items():
+        torch.testing.assert_close(programs[name](x), module(x))

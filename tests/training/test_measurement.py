@@ -193,3 +193,14 @@ def test_metrics_of_a_run_are_checked_when_it_is_built() -> None:
     with pytest.raises(InvalidValue, match="Did you mean 'fid'"):
         Run(ring(), SMALL.method, metrics=("fidd",))
     assert Run(ring(), SMALL.method, metrics=["fid"]).metrics[0].title.startswith("Fréchet")  # type: ignore
+
+
+def test_a_metric_may_call_modules_without_a_graph() -> None:
+    class Graphs(Metric):
+        def __call__(self, subject: EvaluationContext) -> float:
+            score = torch.nn.Linear(2, 1)(subject.samples)
+            assert not score.requires_grad
+            return score.mean()  # type: ignore[return-value]
+
+    *_, tick = train(SMALL, metrics=[Graphs()])
+    assert math.isfinite(tick.metrics[3]["graphs"])

@@ -142,6 +142,11 @@ def test_invalid_settings_are_refused_at_construction(settings: dict[str, Any], 
     assert refused.value.field == named
 
 
+def test_a_game_without_metrics_says_that_none_is_measured() -> None:
+    with pytest.raises(InvalidValue, match="a metric that is measured. None is; name it in --metrics"):
+        Stopping.of("mode_divergence < 1", None).check({})  # type: ignore[union-attr]
+
+
 def test_a_metric_that_is_not_measured_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     run = growing(stop_when="modes_covered > 7")
     for start in (lambda: next(train(run)), lambda: next(train_into(run, tmp_path / "run", {}))):

@@ -16,13 +16,17 @@ from detente import cli, methods
 from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
 from detente.games.adversarial import Adversarial
+from detente.games.networks import Networks
 from detente.games.quadratic import Bilinear
+from detente.training.export import export
 from detente.training.loop import train
 from detente.training.progress import initial_progress
 from detente.training.run import Run
 from detente.training.run_directory import checkpoint
 from detente.training.run_directory.description import description
 from detente.training.run_directory.record import train_into
+from detente.training.stepper import Stepper
+from detente.training.warm_start import warm_started
 from tests.training.small_runs import assert_same_bits, discriminator, last, lines, ring, saved
 
 PLAYERS = ("generator", "discriminator")
@@ -193,3 +197,34 @@ def test_from_the_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monk
     assert cli.main([*words, "--game.width", "5", "--warm_start", "one", "--out", "four"]) == 2
     assert capsys.readouterr().err.startswith("detente: warm_start.")
     assert not Path("four/run.yaml").exists()
+
+
+def test_members_of_a_side_start_from_an_export_or_alone(tmp_path: Path) -> None:
+    def losses(net: Any, batch: Any) -> dict[str, Any]:
+        there = net.forth(batch["x"])
+        error = (net.back(there) - batch["x"]).square().mean() + net.shift.square().sum()
+        return {"forth": error, "back": error, "shift": error, "judge": net.judge(there).mean()}
+
+    def game() -> Networks:
+        normed = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+        players = {"forth": normed, "back": nn.Linear(3, 3), "shift": torch.zeros(2), "judge": nn.Linear(3, 1)}
+        sides = {"makers": ["forth", "back", "shift"], "judges": ["judge"]}
+        return Networks(players, losses, {"x": torch.randn(8, 3)}, batch=4, sides=sides)
+
+    stepper = Stepper(game(), methods.alternating(learning_rate=0.1))
+    for _ in range(3):
+        stepper.step()
+    export(stepper, tmp_path / "exported")
+    trained, other = stepper.modules(), game()
+    start = other.initial(torch.Generator().manual_seed(0))
+    vectors, buffers = warm_started(tmp_path / "exported", other, 0, *start)
+    assert all(torch.equal(vectors[side], vector) for side, vector in stepper.state.vectors.items())
+    assert all(torch.equal(tensor, buffers["makers"][name]) for name, tensor in stepper.state.buffers["makers"].items())
+    vectors, _ = warm_started({"back": trained["back"]}, other, 0, *start)
+    parts, before = (other.layouts["makers"].unflatten(each["makers"]) for each in (vectors, start[0]))
+    from_back = {name for name in parts if not torch.equal(parts[name], before[name])}
+    assert from_back == {name for name in parts if name.startswith("back.")} != set()
+    with pytest.raises(InvalidValue, match="warm_start.back: got of other shapes: weight"):
+        warm_started({"back": nn.Linear(3, 2)}, other, 0, *start)
+    with pytest.raises(InvalidValue, match="warm_start.bak: got 'bak'.*Did you mean 'back'"):
+        warm_started({"bak": nn.Linear(3, 3)}, other, 0, *start)

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from detente.autodiff.engines import gradients, is_transformed
 from detente.autodiff.exact_derivatives import exact_within
-from detente.errors import InvalidValue
+from detente.errors import InvalidValue, require
+from detente.nested import tensors_of
 from detente.ranks import mean_over_ranks, ranks, sum_over_ranks
 
 
@@ -94,8 +94,9 @@ def input_gradient(score: Callable[[Tensor], Any], samples: Tensor) -> Tensor:
 
 
 def _total(scores: Any) -> Tensor:
-    """Return the sum of all scores, (), of a tensor or of several in lists, tuples and dictionaries."""
+    """Return the sum of all scores, (), of a tensor or of several, nested in any form."""
     if isinstance(scores, Tensor):
         return scores.sum()
-    sums: list[Tensor] = [tensor.sum() for tensor in tree_leaves(scores) if isinstance(tensor, Tensor)]
+    sums: list[Tensor] = [tensor.sum() for tensor in tensors_of(scores)]
+    require(len(sums) > 0, "gradient", type(scores).__name__, "tensors, also nested in tuples, lists, dictionaries")
     return sum(sums[1:], sums[0])

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from detente.arguments import Typed
 from detente.autodiff import constant_gradient, constant_gradient_norm
 from detente.errors import require, unknown
 
 
 @dataclass(frozen=True)
-class Balancer:
+class Balancer(Typed):
     """Scales the terms of a loss so that each has its share of the gradient at the model's output.
 
     L = Σ_k c_k L_k,  c_k = R · (w_k/Σ_j w_j) / (ε + m_k),  where m_k is a moving average of ‖∇_a L_k‖ and a = `at`.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from detente.arguments import Typed
 from detente.autodiff import vector_field
 from detente.data.base import Data
 from detente.errors import InvalidValue, require
@@ -344,7 +345,7 @@ def starts_at_zero(module: nn.Module) -> bool:
     return len(zero) > 1 and zero[-1] and not any(zero[:-1])
 
 
-class Check(ABC):
+class Check(Typed, ABC):
     """A look at a set-up before any step. It returns no findings if all is well.
 
     A concrete check is a frozen dataclass whose fields are its limits, numbers ≥ 0.

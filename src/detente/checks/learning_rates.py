@@ -145,7 +145,7 @@ def _rate(optimizer: Any) -> tuple[str, float | None]:
     kind, settings = _settings(optimizer)
     rate = settings.get("learning_rate")
     if isinstance(rate, Schedule):  # a warm-up may begin at 0, so that the largest of some values counts
-        steps = (0, 100, 1000, 10_000)
+        steps = (0, 1, 10, 100, 1000, 10_000)  # and a short run may be over soon
         return kind, max(float(value(rate, torch.tensor(step), torch.float64)) for step in steps)
     return kind, float(rate) if isinstance(rate, Real) else None
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from inspect import Parameter
 from typing import Any
 
+from detente.cli.placeholders import require_known
 from detente.cli.terminal import one_line
 from detente.deprecated import current
 from detente.errors import InvalidValue, unknown
@@ -76,7 +77,7 @@ def find(field: str, name: str, table: collections.abc.Mapping[str, Any]) -> Any
             path = f"{item.__name__}.{part}"
             is_module = hasattr(item, "__path__") and importlib.util.find_spec(path)
             item = importlib.import_module(path) if is_module else getattr(item, part)
-        return getattr(item, last)
+        return require_known(getattr(item, last))
     except Exception as error:  # a user's own module may raise anything
         allowed = "MODULE.NAME of a class or function that can be imported"
         raise InvalidValue(field, str(name), allowed, one_line(error)) from error

@@ -85,6 +85,11 @@ class _Placeholder(ABCMeta):
 _PLACEHOLDERS: dict[str, _Placeholder] = {}
 
 
+def require_known(found: Any) -> Any:
+    """Return what an import path stands for, which may be of any kind; raise `NoAnswer` for a placeholder."""
+    return _ask() if type(found) is _Placeholder and _is_placeholder(found) else found
+
+
 def _is_placeholder(kind: type) -> bool:
     return "_is_placeholder" in vars(kind)
 

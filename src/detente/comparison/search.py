@@ -315,7 +315,8 @@ def chosen_metric(
 
     Args:
         game: the game.
-        name: the metric's name. Default: the first of those that rank learning rates.
+        name: the metric's name. Default: the first requested one with a direction, else the first of those that rank
+            learning rates.
         requested: metrics that the run asks for anyway.
 
     Raises:
@@ -324,7 +325,12 @@ def chosen_metric(
     requested = tuple(requested)
     known = {**applicable(game), **metrics_by_label(requested)}
     if name is None:
-        name = next(iter(metric_directions(game)))
+        ranked = [each for each, metric in metrics_by_label(requested).items() if metric.better != "none"]
+        if not ranked and all(metric.better == "none" for metric in known.values()):
+            allowed = "a metric that ranks the trials"
+            hint = "The game has none of its own; name one, such as my_module.MyMetric"
+            raise InvalidValue("metric", None, allowed, hint)
+        name = next(iter(ranked or metric_directions(game)))
     if name not in known:
         (name, metric), *_ = metrics_by_label(name).items()
         reason = metric.missing(game)

@@ -47,7 +47,10 @@ def metric_directions(game: Game) -> dict[str, str]:
     if not directions:
         name = type(game).__name__
         raise InvalidValue(
-            "tune", name, "a game with a metric that can rank learning rates", "No such metric applies to this game"
+            "tune",
+            name,
+            "a game with a metric that can rank learning rates",
+            "None applies; give each method its rate",
         )
     return {name: directions[name] for name in [*filter(directions.__contains__, PREFERRED_METRICS), *directions]}
 

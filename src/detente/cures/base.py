@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from detente import methods
+from detente.arguments import Typed
 from detente.checks.base import FAILURES, Finding
 from detente.errors import require
 from detente.game import Game
@@ -280,7 +281,7 @@ class Case:
         return max((f.certainty for f in self.findings if f.failure == failure), default=0.0)
 
 
-class Cure(ABC):
+class Cure(Typed, ABC):
     """A change of a game or a method that is known to help against some failures.
 
     Attributes:

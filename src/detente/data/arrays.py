@@ -20,6 +20,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from detente.data.base import Data, StoredData
 from detente.data.pictures import pixels
+from detente.data.sources import SOURCES
 from detente.errors import InvalidValue, require
 from detente.registry import members
 
@@ -70,7 +71,10 @@ class Arrays(StoredData):
 
 
 def as_data(source: Any) -> Data:
-    """Return `source` as data; a tensor, array, Dataset, `.npy`/`.npz` path or folder of images is wrapped.
+    """Return `source` as data.
+
+    A tensor, array, (samples, labels), {"real": samples, "label": labels}, Dataset, `.npy`/`.npz` path or folder of
+    images is wrapped.
 
     Raises:
         InvalidValue: `source` is none of these.
@@ -81,16 +85,35 @@ def as_data(source: Any) -> Data:
         module, _, name = source.class_path.rpartition(".")
         return as_data(getattr(importlib.import_module(module), name)(**vars(source.init_args)))
     if isinstance(source, str | Path):
-        path = Path(source).expanduser()
+        path, sets = Path(source).expanduser(), members("data")  # by name, since data sets never import each other
+        if not path.exists() and str(source) in sets:
+            return _named(str(source), sets[str(source)])
+        if not path.exists() and str(source).partition("-")[0] in SOURCES:
+            return sets["prepared"](str(source))
         if not path.exists():
             similar = difflib.get_close_matches(path.name, _names_in(path.parent), n=1)
             hint = f"Did you mean {path.parent / similar[0]}?" if similar else ""
             allowed = "the path of a folder or file that exists, or a name from `detente list data`"
             raise InvalidValue("data", str(source), allowed, hint)
         if path.is_dir():
-            return members("data")["image_folder"](path)  # by name, since data sets never import each other
+            return sets["image_folder"](path)
         return Arrays(path)
-    return Arrays(source)
+    if isinstance(source, Mapping) and "real" in source and source.keys() <= {"real", "label"}:
+        return Arrays(source["real"], source.get("label"))
+    if isinstance(source, tuple) and len(source) == 2:
+        samples: Any
+        samples, labels = source
+        return Arrays(samples, np.asarray(labels) if isinstance(labels, list) else labels)
+    other: Any = source
+    return Arrays(other)
+
+
+def _named(name: str, kind: type) -> Data:
+    """Return the data set of a name, if it needs no settings."""
+    try:
+        return kind()
+    except TypeError as error:
+        raise InvalidValue("data", name, "a name of a set without settings, or an object", str(error)) from error
 
 
 def _names_in(folder: Path) -> list[str]:
@@ -111,7 +134,9 @@ def _read(field: str, source: Any) -> tuple[Store, Store | None]:
         return _read_dataset(field, source)
     if hasattr(source, "columns") and hasattr(source, "to_numpy"):
         return _read_frame(field, source), None
-    allowed = "a tensor, numpy array, torch Dataset, path of a .npy or .npz file, or (as_data) of a folder of images"
+    allowed = (
+        "a tensor, numpy array, (samples, labels), torch Dataset, path of a .npy or .npz file or of a folder of images"
+    )
     hint = "Make it dense: .toarray()" if hasattr(source, "toarray") else ""
     require(isinstance(source, Tensor | np.ndarray), field, source, allowed, hint)
     return (_require_dense(field, source) if isinstance(source, Tensor) else _require_unmasked(field, source)), None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -26,6 +27,8 @@ from detente.modules.randomness import NUMPY, PYTHON, seeded
 SOURCES = (
     "data of detente, a DataLoader, a Dataset, tensors, an iterable of batches, or a function of a torch.Generator"
 )
+
+_LOST = b"lost"  # the position in a stream that has begun and cannot be restored
 
 
 class Batches(ABC):
@@ -85,14 +88,16 @@ class Batches(ABC):
         return hashlib.sha256(f"{type(self).__qualname__} {self.size}".encode()).hexdigest()[:16]
 
 
-def as_batches(source: Any) -> Batches:
+def as_batches(source: Any, count: int = 64) -> Batches:
     """Return a source of batches.
 
     Args:
         source: anything that `Adversarial` accepts as data, whose batches are dictionaries with "real" and, for labels,
             "label"; a dictionary or tuple of tensors of one length, whose rows are drawn with replacement; a
             `Dataset`, whose items are drawn with replacement and collated; a `DataLoader` or another iterable of
-            batches, which starts again at its end; or a function that draws a batch with a `torch.Generator`.
+            batches, which starts again at its end; or a function that draws a batch with a `torch.Generator`. Items of
+            an `IterableDataset` are collated in their order.
+        count: samples in a batch of an `IterableDataset`.
 
     Raises:
         InvalidValue: `source` is none of these.
@@ -104,7 +109,9 @@ def as_batches(source: Any) -> Batches:
         lengths = {len(leaf) for leaf in tensors}
         require(len(lengths) == 1, "data", f"tensors of lengths {sorted(lengths)}", "tensors of one length")
         return _Rows(source)
-    if isinstance(source, Dataset) and not isinstance(source, IterableDataset):
+    if isinstance(source, IterableDataset):
+        return _Stream(DataLoader(source, batch_size=count))
+    if isinstance(source, Dataset) or hasattr(source, "__getitems__") and hasattr(source, "__len__"):  # or a hub's
         return _Items(source)
     if isinstance(source, Iterable) and not isinstance(source, Mapping):
         return _Stream(source)
@@ -252,8 +259,10 @@ class _Stream(Batches):
         self._streams[generator] = loader, iter(loader)
 
     def position(self, generator: torch.Generator) -> bytes:
-        if not self.restores or generator not in self._streams:
+        if generator not in self._streams:
             return b""
+        if not self.restores:
+            return _LOST
         loader, content = self._streams[generator][0], io.BytesIO()
         order = getattr(loader, "generator", None)  # of the following epochs; the loader's state omits it
         order = order.get_state() if isinstance(order, torch.Generator) else None
@@ -261,7 +270,10 @@ class _Stream(Batches):
         return content.getvalue()
 
     def restore(self, generator: torch.Generator, position: bytes) -> None:
-        if self.restores and position:
+        if position == _LOST:
+            text = "the order of the data is not restored; torchdata's StatefulDataLoader would continue where it was"
+            warnings.warn(text, stacklevel=2)
+        elif self.restores and position:
             loader = _copied(self.source)
             state, order = torch.load(io.BytesIO(position), weights_only=True)
             loader.load_state_dict(state)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from detente.arguments import Typed
 from detente.errors import InvalidValue
 
 Task = Callable[[Any], Iterator[object]]
@@ -66,7 +67,7 @@ class Session(ABC):
         self.close()
 
 
-class Executor(ABC):
+class Executor(Typed, ABC):
     """Where tasks are carried out.
 
     A concrete executor is a frozen dataclass of settings. `package` is the package that it imports when it is opened;

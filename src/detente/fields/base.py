@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from detente.arguments import Typed
 from detente.autodiff import Evaluation, vector_field
 from detente.autodiff.over_ranks import evaluation_over_ranks
 from detente.deprecated import adopt, lookup
@@ -19,7 +20,7 @@ from detente.schedules.base import at_step, is_scheduled
 from detente.state import State, Tree
 
 
-class Field(ABC):
+class Field(Typed, ABC):
     """A vector field on the joint parameters, built from the game's losses and their derivatives.
 
     A concrete field is a frozen dataclass whose fields are its hyper-parameters. Players move *against* the field:

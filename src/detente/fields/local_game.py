@@ -10,17 +10,18 @@ from torch import Tensor
 from detente.autodiff.conjugate_gradient import conjugate_gradient
 from detente.autodiff.tracing import is_eager
 from detente.errors import require
-from detente.game import Game, Vectors
+from detente.game import Game, Vectors, require_two_players
 from detente.ranks import of_parts, own_parts
 from detente.state import Tree
 
 
 def require_zero_sum_pair(game: Game) -> None:
     """Raise `InvalidValue` unless the game is zero-sum with two players."""
+    require_two_players(game)
     name = type(game).__name__
-    require(len(game.players) == 2, "game", f"{name} with {len(game.players)} players", "a game of two players")
     allowed = "a zero-sum game: for a GAN, an objective like `minimax` or `wasserstein` and no penalties"
-    require(game.zero_sum, "game", f"{name} that is not zero-sum", allowed)
+    hint = "If its losses sum to zero, say so: Networks(…, zero_sum=True)" if name == "Networks" else ""
+    require(game.zero_sum, "game", f"{name} that is not zero-sum", allowed, hint)
 
 
 def no_steps(vectors: Vectors) -> Tree:

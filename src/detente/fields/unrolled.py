@@ -11,7 +11,7 @@ from torch import Tensor
 from detente.autodiff import Evaluation, unrolled_gradient, vector_field
 from detente.errors import require
 from detente.fields.base import Field
-from detente.game import Batch, Buffers, Game, Vectors
+from detente.game import Batch, Buffers, Game, Vectors, require_two_players
 from detente.ranks import of_parts, own_part, own_parts
 from detente.schedules.base import Schedule, number, require_positive
 from detente.state import Tree
@@ -58,8 +58,7 @@ class Unrolled(Field):
 
     def check(self, game: Game) -> None:
         """Raise `InvalidValue` unless the game has two players and `player` is one of them."""
-        allowed = "a game of two players"
-        require(len(game.players) == 2, "game", f"{type(game).__name__} with {len(game.players)} players", allowed)
+        require_two_players(game)
         valid = self.player is None or self.player in game.players
         require(valid, "player", self.player, f"one of {', '.join(game.players)}")
 

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detente.arguments import Typed
 from detente.errors import require
 from detente.schedules.base import Schedule, value
 
 Strength = float | Schedule
 
 
-class Filter(ABC):
+class Filter(Typed, ABC):
     """A shape-preserving map A_λ on samples, the same for real and generated samples.
 
     A concrete filter is a frozen dataclass with `strengths`: one λ or several. With several, each sample is scored at

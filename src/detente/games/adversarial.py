@@ -21,7 +21,7 @@ from detente.errors import InvalidValue, require, unknown
 from detente.filters.base import Filter
 from detente.game import Batch, Buffers, Given, Vectors, named_tensors
 from detente.games.networks import Networks
-from detente.games.parts import at_step, initial_memory, updated_memory, with_prefix, without_prefix
+from detente.games.parts import at_step, initial_memory, require_types, updated_memory, with_prefix, without_prefix
 from detente.games.scores import Scores, as_logits, mean_of_maps, require_logits, require_probabilities, require_scores
 from detente.modules.calling import (
     Build,
@@ -89,6 +89,7 @@ class Adversarial(Networks):
         scores: Scores = "logits",
     ) -> None:
         self.arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        batch = require_types(batch, latent, objective, penalties, filter)
         self.latent_shape = (latent,) if isinstance(latent, int) else tuple(latent)
         positive = len(self.latent_shape) > 0 and all(isinstance(n, int) and n >= 1 for n in self.latent_shape)
         require(positive, "latent", latent, "an integer ≥ 1, or a shape, e.g. (100, 1, 1)")

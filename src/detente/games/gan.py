@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from detente.autodiff.engines import as_leaves
 from detente.errors import InvalidValue
@@ -23,6 +23,7 @@ from detente.modules.calling import evaluating
 from detente.modules.net import Call
 from detente.modules.randomness import seeded
 from detente.modules.rescaled import Units
+from detente.nested import map_tensors, tensors_of
 
 Inputs = tuple[Any, ...]
 
@@ -129,7 +130,7 @@ class Gan:
 
     def score_of(self, outputs: Any) -> Tensor:
         """Return the scores among a discriminator's outputs: one each, before features and scores of classes."""
-        leaves = [x for x in tree_leaves(outputs) if isinstance(x, Tensor) and x.is_floating_point()]
+        leaves = [x for x in tensors_of(outputs) if x.is_floating_point()]
         return next((x for x in leaves if x.numel() == len(x)), leaves[0])
 
     def calls(
@@ -152,7 +153,7 @@ class Gan:
                 return outputs
             score = None if isinstance(self.game, Adversarial) else self.score_of(outputs)
             replaced = lambda x: change(call.inputs[0], x) if score is None or x is score else x  # noqa: E731
-            return tree_map_only(Tensor, replaced, outputs)
+            return map_tensors(replaced, outputs)
 
         vars(game)["_net"] = partial(game._net, change=rescored)
         return game

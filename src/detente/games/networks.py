@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from detente.arguments import fitting
 from detente.autodiff.engines import as_leaf
 from detente.autodiff.exact_derivatives import refusing, require_right_gradients
 from detente.autodiff.tracing import is_eager
@@ -142,7 +143,15 @@ class Networks(Game):
         finite_sum: bool = False,
     ) -> None:
         self.arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        batch = fitting("batch", int, batch)
         require(batch >= 1, "batch", batch, "an integer ≥ 1")
+        fitting("frozen", Mapping[str, Any] | None, frozen)
+        fitting("sides", Mapping[str, Sequence[str]] | None, sides)
+        fitting("memory", Mapping[str, Tensor] | None, memory)
+        fitting("project", Mapping[str, Callable] | None, project)
+        fitting("show", Callable | None, show)
+        fitting("zero_sum", bool, zero_sum)
+        fitting("finite_sum", bool, finite_sum)
         require(
             isinstance(players, Mapping) and len(players) > 0, "players", players, "a dictionary of modules by name"
         )
@@ -157,7 +166,7 @@ class Networks(Game):
             require(name in players and callable(function), "project", name, f"functions for {', '.join(players)}")
         self._project = project
         self._set_players(builders_of(players, sides))
-        self.batches = as_batches(data)
+        self.batches = as_batches(data, batch)
         self.data = getattr(self.batches, "data", self.batches)
         self.restores_order = self.batches.restores
         self.form = Form.of(self._example())
@@ -387,8 +396,17 @@ class Networks(Game):
         require(self._show is not None, "show", None, "a function of (net, batch) in Networks(…, show=…)")
         assert self._show is not None
         with self._evaluation(state) as net:
-            shown = self._show(net, self.form.unflatten(batch))
-        return dict(shown) if isinstance(shown, Mapping) else {"samples": shown}
+            try:
+                shown = self._show(net, self.form.unflatten(batch))
+            except (InvalidValue, torch.OutOfMemoryError):
+                raise
+            except Exception as error:
+                raise failure("show", error, "a function of (net, batch) without an error") from error
+        shown = dict(shown) if isinstance(shown, Mapping) else {"samples": shown}
+        for name, samples in shown.items():
+            described = f"{name}: {tuple(samples.shape) if isinstance(samples, Tensor) else type(samples).__name__}"
+            require(isinstance(samples, Tensor) and samples.ndim > 0, "show", described, "tensors of samples, (n, …)")
+        return shown
 
     def sample(self, state: State, count: int, generator: torch.Generator) -> Tensor:
         """Return `count` of the samples that the function `show` makes of drawn batches; the first kind, if several."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detente.arguments import fitting
 from detente.errors import InvalidValue
 from detente.filters.base import Filter
 from detente.game import Batch
@@ -77,3 +78,12 @@ def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
 def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors whose names start with a prefix, which is removed."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def require_types(batch: Any, latent: Any, objective: Any, penalties: Any, filter: Any) -> int:
+    """Return the batch size, a whole number; raise `InvalidValue` for a setting of a GAN of another type."""
+    fitting("latent", int | Sequence[int], latent)
+    fitting("objective", Objective | str, objective)
+    fitting("penalties", Penalty | Sequence[Penalty], penalties)
+    fitting("filter", Filter | None, filter)
+    return fitting("batch", int, batch)

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from detente.data.batch_form import Form
 from detente.errors import require
@@ -16,6 +15,7 @@ from detente.games.scores import logits_of
 from detente.games.terms import Losses, takes_step
 from detente.modules.net import DirectNet, Net, PlayerCall
 from detente.modules.rescaled import Units
+from detente.nested import tensors_of
 from detente.penalties.base import Penalty
 
 
@@ -86,7 +86,7 @@ class PenalisedLosses:
 
         def score(x: Tensor) -> Tensor:
             judge = PlayerCall(net, self.roles.discriminator, self.roles.part, update=False)
-            leaves = [y for y in tree_leaves(judge(x, *others, **keywords)) if isinstance(y, Tensor)]
+            leaves = list(tensors_of(judge(x, *others, **keywords)))
             leaves = [y for y in leaves if y.is_floating_point()]
             one_each = [y for y in leaves if y.numel() == len(y)]
             scores = (one_each or leaves)[0]

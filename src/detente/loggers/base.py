@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from detente.arguments import Typed
 from detente.errors import InvalidValue
 
 IDENTIFIERS = "loggers.json"  # in a run directory: identifiers of the run at each service
@@ -79,7 +80,7 @@ class Session(ABC):
         """End the session; `finished` is false if the run was interrupted. Does nothing by default."""
 
 
-class Logger(ABC):
+class Logger(Typed, ABC):
     """Settings of a tracking service to which a run sends its numbers and pictures.
 
     A concrete logger is a frozen dataclass. It never changes a run: it receives copies, and if it fails, it is dropped

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, TypeVar
 
+import torch
+
 from detente.errors import InvalidValue, require, unknown
 from detente.optimizers.base import Optimizer, Wrapper
 from detente.optimizers.clipped_gradient import ClippedGradient
@@ -111,7 +113,15 @@ def named_optimizer(
         return optimizer
     choices = {n: kind for n, kind in members("optimizers").items() if not issubclass(kind, Wrapper | Torch)}
     if not isinstance(optimizer, str):
-        raise InvalidValue("optimizer", optimizer, f"an optimizer, or one of {', '.join(choices)}")
+        hint = (
+            "For each player its own: Method(field, scheme, {player: optimizer})"
+            if isinstance(optimizer, Mapping)
+            else ""
+        )
+        kind = optimizer if isinstance(optimizer, type) else type(optimizer)
+        if issubclass(kind, torch.optim.Optimizer):
+            hint = f"Wrap it: optimizers.torch({kind.__name__}, lr=…)"
+        raise InvalidValue("optimizer", optimizer, f"an optimizer, or one of {', '.join(choices)}", hint)
     if "." in optimizer:
         require(betas is None, "betas", betas, "None, since this optimizer has its own")
         return with_rates(learning_rate, default, lambda rate: _torch_optimizer(optimizer, rate))
@@ -120,7 +130,7 @@ def named_optimizer(
     kind = choices[optimizer]
     accepted = betas is None or "betas" in getattr(kind, "__dataclass_fields__", {})
     require(accepted, "betas", betas, f"None, since {optimizer} has none")
-    more: dict[str, Any] = {} if betas is None else {"betas": tuple(betas)}
+    more: dict[str, Any] = {} if betas is None else {"betas": betas}
     return with_rates(learning_rate, default, lambda rate: kind(learning_rate=rate, **more))
 
 

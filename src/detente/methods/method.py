@@ -62,6 +62,11 @@ class Method:
         the game has only one of these two names, the other one stands for its other player.
         """
         if len(game.players) != 2 or set(game.players) == set(GAN_PLAYERS):
+            several = len(game.players) > 2 and not set(GAN_PLAYERS) & set(game.players)
+            if several and _renamed(self, dict(zip(GAN_PLAYERS, game.players, strict=False))) != self:
+                allowed = "two players, since this method tells a generator from a discriminator"
+                hint = 'Make them two with Networks(…, sides={"generators": […], "discriminators": […]})'
+                raise InvalidValue("players", ", ".join(game.players), allowed, hint)
             return self
         known = [name for name in game.players if name in GAN_PLAYERS]
         if not known:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, ClassVar, Literal
 
+from detente.arguments import Typed
 from detente.game import Game
 from detente.metrics.context import EvaluationContext
 from detente.registry import members, name_of
@@ -14,7 +15,7 @@ from detente.registry import members, name_of
 Stamp = Mapping[str, str | int]
 
 
-class Metric(ABC):
+class Metric(Typed, ABC):
     """One number that measures a game at a state.
 
     A subclass needs `__call__` alone. It draws random numbers only from `context.generator`, changes nothing, and

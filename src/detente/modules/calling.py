@@ -20,6 +20,7 @@ from detente.modules.functional_call import EMPTY, device_of, functional_call
 from detente.modules.layout import Layout
 from detente.modules.object_graph import deep_copy
 from detente.modules.randomness import seeded
+from detente.nested import map_tensors
 
 Build = Callable[[], nn.Module] | nn.Module
 DEFAULT_SETTINGS = EvaluationSettings()
@@ -90,7 +91,7 @@ def call_part(
         with torch.autocast(vector.device.type, reduced, cache_enabled=False):
             output = functional_call(module, merged, inputs, keywords, part)
         # The output and the buffers keep the precision of the parameters and the original buffers.
-        output = tree_map_only(Tensor, lambda x: x.to(vector.dtype) if x.dtype == reduced else x, output)
+        output = map_tensors(lambda x: x.to(vector.dtype) if x.dtype == reduced else x, output)
         result = output, {name: merged[name].to(buffer.dtype) for name, buffer in buffers.items()}
     if entry is not None:
         entry.result = result
@@ -196,6 +197,8 @@ def build(name: str, builder: Build, generator: torch.Generator) -> nn.Module:
         InvalidValue: `builder`, called `name` in the message, is not a module and does not return one.
     """
     allowed = "an nn.Module, or a class or function that returns one"
+    scripted = isinstance(builder, torch.jit.ScriptModule)
+    require(not scripted, name, type(builder).__name__, allowed, "Pass the module before torch.jit.script or trace")
     if isinstance(builder, nn.Module):
         try:
             return _dense(copied(builder))

@@ -33,6 +33,7 @@ from detente.modules.randomness import (
     seeded,
     state_of,
 )
+from detente.nested import tensors_of
 
 _COUNTS = (*range(17), 31, 32, 63, 64, 99, 100, 127, 128, 255, 256, 499, 500, 999, 1000, 9999, 10**4, 10**5, 10**6)
 _BUFFER = "Keep it in a buffer (register_buffer), which is part of the training's state"
@@ -252,7 +253,8 @@ class _Examination:
         hint = "The cause may be inplace=True in the first layer, or x.mul_(…). Use x.clone()"
         require(not written, self.player, f"{type(module).__name__} writes into its input", "unchanged input", hint)
         for name in self.layout.names:
-            changed = tensors_after[name].data_ptr() != addresses[name] or not torch.equal(leaf, point)
+            equal = torch.equal(leaf.nan_to_num(), point.nan_to_num())  # parameters may be NaN from the beginning
+            changed = tensors_after[name].data_ptr() != addresses[name] or not equal
             hint = "Only the optimizer may change it. To initialise it from data, call the module once beforehand"
             require(not changed, self.player, f"forward writes the parameter {name}", "unchanged parameters", hint)
         added = [name for name in dict(module.named_buffers()) if name not in buffers]
@@ -357,8 +359,15 @@ class _Examination:
         if not isinstance(called, nn.Module) or not trainable(called):
             return  # a method, or a layer without parameters, may have an output that depends on none
         hint = "The cause may be no_grad, detach or NumPy in forward. An ordinary loop would raise an error"
+        if fresh.output.requires_grad:
+            return
+        module, allowed = copied(self.module), "tensors, also nested in tuples, lists, dictionaries and dataclasses"
+        with seeded(0, fresh.output.device, self._sources(module)):
+            output = self._direct(module, self.x2)
+        value = f"{type(self.module).__name__}, which returns {type(output).__name__}"
+        require(any(True for _ in tensors_of(output)), self.player, value, allowed)
         value = f"{type(self.module).__name__}, whose output does not require grad"
-        require(fresh.output.requires_grad, self.player, value, "an output that depends on the parameters", hint)
+        raise InvalidValue(self.player, value, "an output that depends on the parameters", hint)
 
     def _gradient(self, input_needs_gradient: bool, within: bool = False, of_input: bool = False) -> Tensor:
         """Return the gradient of the sum of a copy's output, with respect to its parameters or to its input.
@@ -410,7 +419,7 @@ def _joined(output: Any) -> Tensor:
     """Return an output as one tensor: itself, or its floating-point tensors, flattened and concatenated."""
     if isinstance(output, Tensor):
         return output
-    tensors = [x for x in tree_leaves(output) if isinstance(x, Tensor)]
+    tensors = list(tensors_of(output))
     floating = [x.flatten() for x in tensors if x.is_floating_point()]
     if not floating:
         return torch.cat([x.flatten() for x in tensors]) if tensors else torch.zeros(())

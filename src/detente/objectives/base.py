@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from detente.arguments import Typed
 from detente.errors import InvalidValue, require
 from detente.schedules.base import at_step, is_scheduled
 
@@ -58,7 +59,7 @@ def _summed_over_maps(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return summed
 
 
-class Objective(ABC):
+class Objective(Typed, ABC):
     """The losses of the two players of a GAN, as functions of the discriminator's scores (logits).
 
     Scores may have any shape: (batch,), or maps such as a PatchGAN's (batch, 1, height, width), in which each element

@@ -10,13 +10,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from detente.arguments import Typed
 from detente.deprecated import adopt
 from detente.errors import require
 from detente.modules.layout import Layout
 from detente.schedules.base import Schedule, value
 
 
-class Optimizer(ABC):
+class Optimizer(Typed, ABC):
     """A map from a player's vector and its block of the field to the player's next vector.
 
     A concrete optimizer is a frozen dataclass whose fields are its hyper-parameters, each a number or a `Schedule`.

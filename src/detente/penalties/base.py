@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from detente.arguments import Typed
 from detente.schedules.base import at_step, is_scheduled
 
 
-class Penalty(ABC):
+class Penalty(Typed, ABC):
     """A term of the discriminator's loss computed from its scores, or from their gradient at samples.
 
     A concrete penalty is a frozen dataclass with a `strength`. Random numbers are inputs, drawn by `draw`, so that the

@@ -50,6 +50,8 @@ def describe_tests(comparison: BaselineComparison) -> str:
     seeds = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts) if counts else "no"
     correction = "" if comparison.tests < 2 else f", with Holm’s correction for {comparison.tests} tests"
     budget = f"Each seed had {comparison.comparison.budget} at most. " if comparison.comparison.budget else ""
+    if not any(comparison.pairs):
+        return f"{budget}No metric that ranks runs was measured, so they are not compared; --metrics adds one."
     return (
         f"{budget}Differences over {seeds} paired seeds with their Student-t 95 % intervals; "
         f"p-values of the two-sided Wilcoxon signed-rank test{correction}."

@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from detente.arguments import Typed
 from detente.errors import InvalidValue, require
 
 Part = TypeVar("Part")
 
 
-class Schedule(ABC):
+class Schedule(Typed, ABC):
     """Base class of schedules: numbers that depend on the step.
 
     An int64 step gives a float32 value. If `precise` is True, a schedule also accepts a float64 step, as used with

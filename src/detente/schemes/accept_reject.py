@@ -11,7 +11,7 @@ from torch import Tensor
 from detente.autodiff.tracing import is_eager
 from detente.errors import require
 from detente.fields.base import Field
-from detente.game import Batch, Buffers, Game, Vectors
+from detente.game import Batch, Buffers, Game, Vectors, require_two_players
 from detente.ranks import divides_memory, of_parts
 from detente.schedules.base import Schedule, require_at_least_zero, value
 from detente.schemes.base import Noise, NoisePerBatch, Scheme, StepContext, select, step_info
@@ -83,7 +83,7 @@ class AcceptReject(Scheme):
     def check(self, game: Game, field: Field) -> None:
         """Raise `InvalidValue` unless the game has two players and the max player is one of them."""
         del field
-        require(len(game.players) == 2, "game", game.players, "a game of two players")
+        require_two_players(game)
         allowed = f"one of {', '.join(game.players)}, or None for the second"
         require(self.maximizer in (None, *game.players), "maximizer", self.maximizer, allowed)
 

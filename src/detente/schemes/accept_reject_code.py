@@ -8,7 +8,7 @@ import torch
 
 from detente.errors import require
 from detente.fields.base import Field
-from detente.game import Batch, Buffers, Game, Vectors
+from detente.game import Batch, Buffers, Game, Vectors, require_two_players
 from detente.schemes.base import NoisePerBatch, Scheme, StepContext, select, step_info
 from detente.state import Info, State, Tree
 
@@ -53,7 +53,7 @@ class AcceptRejectCode(Scheme):
     def check(self, game: Game, field: Field) -> None:
         """Raise `InvalidValue` unless the game has two players."""
         del field
-        require(len(game.players) == 2, "game", game.players, "a game of two players")
+        require_two_players(game)
 
     def draws(self, players: tuple[str, ...]) -> int:
         """Return one batch per ascent step; the proposal shares the first."""

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from detente.arguments import Typed
 from detente.autodiff import Evaluation
 from detente.autodiff.over_ranks import losses_at
 from detente.autodiff.tracing import is_eager
@@ -109,7 +110,7 @@ class StepContext:
         return State(state.t, self.game.project(vectors), state.buffers, {**state.memory, "optimizers": memory})
 
 
-class Scheme(ABC):
+class Scheme(Typed, ABC):
     """The order of field evaluations and moves in one step.
 
     A concrete scheme is a frozen dataclass whose fields are its hyper-parameters. `allows_in_place` states that the

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from detente.arguments import Typed
 from detente.autodiff import Evaluation, player_gradient
 from detente.checks.base import Finding
 from detente.errors import require
@@ -281,7 +282,7 @@ def separation(first: Tensor, second: Tensor) -> float:
     return float((difference > 0).double().mean() + 0.5 * (difference == 0).double().mean())
 
 
-class Signal(ABC):
+class Signal(Typed, ABC):
     """Something that is measured during a short run, and what it is a sign of.
 
     A concrete signal is a frozen dataclass whose fields are its limits, numbers ≥ 0.

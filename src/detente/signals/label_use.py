@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from detente.checks.base import Finding
 from detente.modules.calling import evaluating
 from detente.modules.net import Call
+from detente.nested import tensors_of
 from detente.signals.base import History, Observation, Signal, finite, measured
 
 
@@ -69,7 +70,7 @@ class LabelUse(Signal):
         with evaluating(game.modules[player]):
             net = game._net(state.vectors, state.buffers)
             output = net.call(player, Call(call.part, inputs, call.keywords), update=False)
-        leaves: list[Any] = [x for x in tree_leaves(output) if isinstance(x, Tensor) and x.is_floating_point()]
+        leaves: list[Any] = [x for x in tensors_of(output) if x.is_floating_point()]
         return torch.cat([x.reshape(len(x), -1).double() for x in leaves], 1)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
-from torch.utils._pytree import tree_leaves
 
 from detente.game import Game
+from detente.nested import tensors_of
 from detente.ranks import Ranks, together
 from detente.state import Info
 from detente.training.distributed import everyones
@@ -97,7 +97,7 @@ def _first_layer(game: Game) -> Iterator[list[str]]:
 
     def watch(module: nn.Module, inputs: Any, output: Any) -> None:
         del inputs
-        tensors = [x for x in tree_leaves(output) if isinstance(x, Tensor) and x.is_floating_point()]
+        tensors = [x for x in tensors_of(output) if x.is_floating_point()]
         if not layers and module in names and not all(bool(x.isfinite().all()) for x in tensors):
             layers.append(names[module])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -39,9 +38,6 @@ class RandomInputs:
         size = self.generator.get_state().numel()
         self.generator.set_state(start.random[:size])
         run.game.restore(self.generator, start.random[size:].numpy().tobytes())
-        if start.step > 0 and not run.game.restores_order:
-            text = "the order of the data is not restored; torchdata's StatefulDataLoader would continue where it was"
-            warnings.warn(text, stacklevel=2)
         self._pending: deque[Future[tuple[Draw, Tensor]]] = deque()
 
     def take(self, state: State, count: int) -> tuple[list[Draw], Tensor]:

@@ -274,7 +274,10 @@ def _programs(stepper: Stepper, modules: Mapping[str, Any]) -> dict[str, torch.e
 @torch.no_grad()
 def _example_inputs(game: Game, stepper: Stepper) -> dict[str, tuple[Tensor, ...]]:
     """Return the inputs of the first call of each player's module, recorded while the losses are evaluated once."""
-    owners = {id(module): name for name, module in getattr(game, "modules", {}).items()}
+    players = getattr(game, "modules", {})
+    owners = {id(module): name for name, module in players.items()}
+    for name, (side, part) in getattr(game, "members", {}).items():
+        owners[id(players[side].get_submodule(part))] = name
     inputs: dict[str, tuple[Tensor, ...]] = {}
 
     def record(module: nn.Module, values: tuple) -> None:

@@ -84,7 +84,8 @@ def measure(metrics: Mapping[str, Metric], context: EvaluationContext) -> dict[s
 
 def _score(name: str, metric: Metric, context: EvaluationContext) -> Score:
     try:
-        return Score(float(metric(context)), metric.stamp(context))
+        with torch.no_grad():  # a user's metric may call modules
+            return Score(float(metric(context)), metric.stamp(context))
     except Exception as error:  # a user's metric may raise anything
         problem = describe(error)
         warnings.warn(f"{name} was not measured: {problem}", stacklevel=2)

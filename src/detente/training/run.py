@@ -8,16 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
-
-from detente.errors import InvalidValue, require
+from detente.arguments import Typed
+from detente.errors import require
 from detente.game import EvaluationSettings, Game, Precision
 from detente.loggers.base import Logger
 from detente.methods.method import Method
 from detente.metrics.base import Metric
 from detente.metrics.selection import metrics_by_label
 from detente.ranks import BatchNorm
-from detente.training.settings import require_supported
+from detente.training.settings import require_device, require_supported
 from detente.training.step import Compile
 from detente.training.stopping import Stopping
 
@@ -28,7 +27,7 @@ MAX_BUFFERED_STEPS = 20_000  # steps whose infos are kept in memory before they 
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Typed):
     """Settings of a training run.
 
     Args:
@@ -111,7 +110,7 @@ class Run:
         object.__setattr__(self, "method", self.method.playing(self.game))
         self.method.check(self.game)
         require_supported(self.settings, self.game, self.method)
-        _require_device(self.device)
+        require_device(self.device)
 
     @property
     def settings(self) -> EvaluationSettings:
@@ -153,11 +152,3 @@ class Run:
     def is_over(self, now: Moment) -> bool:
         """Return whether the run has reached its limit of steps or seconds."""
         return now[0] >= self.steps or (self.seconds is not None and now[1] >= self.seconds)
-
-
-def _require_device(device: str) -> None:
-    allowed = "'cpu'" + ("".join(f", 'cuda:{i}'" for i in range(torch.cuda.device_count())))
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InvalidValue("device", device, f"{allowed} on this machine") from error

@@ -61,9 +61,21 @@ def _try_setting(game: Game, method: Method, name: str, value: Any, size: int) -
         field(changed_game, vectors, buffers, few_samples, memory, game.players)
         unchanged = name == "precision" and _same_losses(game, changed_game, vectors, buffers, few_samples)
         hint = "Its `losses` must pass `settings=self.evaluation_settings` to each `detente.modules.call`"
+        dtypes = {str(vector.dtype) for vector in vectors.values()}
+        if dtypes != {"torch.float32"}:
+            hint = f"It reduces the precision of float32 networks; these are {', '.join(sorted(dtypes))}"
         require(not unchanged, name, value, f"{getattr(DEFAULT, name)!r} for {type(game).__name__}", hint)
     except InvalidValue as error:
         raise InvalidValue(name, value, error.allowed, error.hint) from error
     except Exception as error:  # e.g. BatchNorm with one sample per part, or `view` on channels-last images
         allowed = f"{getattr(DEFAULT, name)!r}, or networks that support it"
         raise InvalidValue(name, value, allowed, str(error).partition("\n")[0]) from error
+
+
+def require_device(device: str | torch.device) -> None:
+    """Raise `InvalidValue` unless this machine has a device."""
+    allowed = "'cpu'" + ("".join(f", 'cuda:{i}'" for i in range(torch.cuda.device_count())))
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise InvalidValue("device", device, f"{allowed} on this machine") from error

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from detente.arguments import fitting
 from detente.data.base import in_whole_batch
 from detente.data.batch_form import map_entries
 from detente.errors import require
@@ -24,7 +25,7 @@ from detente.state import Info, State
 from detente.training.distributed import alone, naming_lost_ranks
 from detente.training.progress import Progress
 from detente.training.same_start import progress_of_first, require_divisible
-from detente.training.settings import require_supported
+from detente.training.settings import require_device, require_supported
 from detente.training.step import Draw, Steps, batch_to_device, draw, draw_noise, state_to_device
 
 
@@ -58,6 +59,11 @@ class Stepper:
         device: str | torch.device | None = None,
         ranks: Ranks | None = None,
     ) -> None:
+        fitting("game", Game, game)
+        fitting("method", Method, method)
+        seed, accumulate = fitting("seed", int, seed), fitting("accumulate", int, accumulate)
+        if device is not None:
+            require_device(device)
         settings, self.ranks = EvaluationSettings(precision, accumulate, channels_last), ranks
         self.game, self.method = game, (method := method.playing(game))
         self.generator = torch.Generator().manual_seed(seed)
@@ -106,8 +112,15 @@ class Stepper:
         """Continue exactly where `state_dict` was called, with the same game and method.
 
         Raises:
-            InvalidValue: the state belongs to another game or method.
+            InvalidValue: the state belongs to another game or method, or is no state.
         """
+        keys = {"state", "random", "position"}
+        complete = isinstance(state_dict, Mapping) and keys <= state_dict.keys()
+        entries = list(state_dict) if isinstance(state_dict, Mapping) else state_dict
+        require(complete, "state_dict", entries, "what Stepper.state_dict() returned: state, random, position")
+        random = state_dict["random"]
+        is_random = isinstance(random, Tensor) and random.shape == self.generator.get_state().shape
+        require(is_random, "state_dict.random", random, "the state of a torch.Generator")
         whole = self.method.whole_state(self.state, self.ranks)
         saved, current = dict(state_dict["state"]), whole.flat()
         different = [
@@ -117,7 +130,7 @@ class Stepper:
         require(not different, "state_dict", different[0] if different else "", allowed)
         on_device = {name: saved[name].to(tensor.device) for name, tensor in current.items()}
         self.state = self.method.state_of_rank(State.from_flat(on_device, whole), self.ranks)
-        self.generator.set_state(state_dict["random"].cpu())
+        self.generator.set_state(random.cpu())
         self.game.restore(self.generator, bytes(state_dict["position"].tolist()))
 
     def step(self, batch: Any = None) -> Info:

@@ -57,6 +57,9 @@ class Stopping:
     def check(self, metrics: Mapping[str, Metric]) -> None:
         """Raise `InvalidValue` if the metric is not among those that are measured, or has no better side."""
         if self.metric not in metrics:
+            if not metrics:
+                allowed = "a metric that is measured"
+                raise InvalidValue("stop_when", self.metric, allowed, "None is; name it in --metrics (metrics=[…])")
             raise unknown("stop_when", self.metric, metrics)
         ranked = self.patience is None or metrics[self.metric].better != "none"
         require(ranked, "patience", self.patience, f"None, since no value of {self.metric} is better than another")

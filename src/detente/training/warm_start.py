@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from detente.errors import InvalidValue, Unquoted, require, unknown
 from detente.game import Buffers, Game, Vectors
-from detente.modules.calling import copied, copy_buffers, trainable
+from detente.modules.calling import copied, copy_buffers, trainable, write
 from detente.modules.layout import Layout
 
 Source = Mapping[str, Any] | Path | str
@@ -33,7 +33,7 @@ def warm_started(source: Source, game: Game, seed: int, vectors: Vectors, buffer
         source: a run directory (the seed's last checkpoint, or that of the first seed if this seed was not trained), a
             folder that `detente export` made, a file with a state dictionary for each player; or a mapping from players
             to any of these, to a file with one state dictionary, to a state dictionary or to a module. Players that
-            are not named start as usual.
+            are not named start as usual. Members of a side are named separately.
         game: the game.
         seed: the seed that starts.
         vectors: initial parameters of the game; not modified.
@@ -49,20 +49,57 @@ def warm_started(source: Source, game: Game, seed: int, vectors: Vectors, buffer
     else:
         by_player = _read(Path(source), seed)
         require(isinstance(by_player, dict) and not _is_state_dict(by_player), FIELD, str(source), _by_player(game))
+    sides: dict[str, Tensors] = {}
+    members = getattr(game, "members", {})
     for player, value in by_player.items():
-        if player not in vectors:
-            raise unknown(f"{FIELD}.{player}", player, vectors)
+        if player not in vectors and player not in members:
+            raise unknown(f"{FIELD}.{player}", player, [*vectors, *members])
         if isinstance(value, str | Path):
             content = _read(Path(value), seed)
             value = content[player] if isinstance(content, dict) and player in content else content
+        if player in members:
+            side, part = members[player]
+            if side not in sides:
+                sides[side] = _state_dict(game, side, vectors[side], buffers.get(side, {}))
+            recorded = {*getattr(game, "layouts", {})[side].names, *buffers.get(side, {})}
+            sides[side] |= _of_member(f"{FIELD}.{player}", f"{part}.", value, sides[side], recorded)
+            continue
         vectors[player], changed = _values(game, player, value, vectors[player], buffers.get(player, {}))
         if player in buffers:
             buffers[player] = changed
+    for side, tensors in sides.items():
+        vectors[side], buffers[side] = _values(game, side, tensors, vectors[side], buffers.get(side, {}))
     return vectors, buffers
 
 
 def _by_player(game: Game) -> str:
     return f"{FILES} with tensors for each of {', '.join(game.players)}"
+
+
+def _state_dict(game: Any, side: str, vector: Tensor, buffers: Tensors) -> Tensors:
+    """Return the state dictionary of a side's module at a point."""
+    module = copied(game.modules[side])
+    write(module, game.layouts[side], vector, buffers, side)
+    return dict(module.state_dict())
+
+
+def _of_member(field: str, prefix: str, value: Any, whole: Tensors, recorded: set[str]) -> Tensors:
+    """Return a member's tensors by their names in the state dictionary `whole` of its side.
+
+    A checkpoint holds those in `recorded`, without frozen parameters.
+    """
+    expected, tensors = _below(whole, prefix), value
+    if isinstance(value, _Checkpointed) and value.layout is not None:
+        tensors = {**value.layout.unflatten(value.vector), **value.buffers}
+        expected = {name: tensor for name, tensor in expected.items() if f"{prefix}{name}" in recorded}
+    else:
+        if isinstance(value, nn.Module):
+            tensors = value.state_dict()
+        elif isinstance(value, Tensor):
+            tensors = {"value": value}
+        require(_is_state_dict(tensors), field, type(value).__name__, f"{FILES}, a state dictionary or a module")
+    _require_same(field, tensors, expected)
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
 
 
 def _values(game: Game, player: str, value: Any, vector: Tensor, buffers: Tensors) -> tuple[Tensor, Tensors]:
