@@ -1,4 +1,4 @@
-"""Python calls and allocations of tensors in an eager step, which a busy machine does not change.
+"""Python calls and allocations of tensors in an eager step; other work on the machine does not change them.
 
 The networks are those of job T. Calls are those of Python functions and of built-in ones, as cProfile counts them;
 allocations are those that torch's profiler sees.

@@ -36,7 +36,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def _compilable() -> list[str]:
-    """Return the methods that play the ring and whose steps can be compiled."""
+    """Return the methods that can train the ring and whose steps can be compiled."""
     names = []
     for name, method in methods.names().items():
         try:

@@ -1,6 +1,6 @@
 """The table of memory and messages in docs/scaling.md: `python -m benchmarks.divided_memory`.
 
-Every rank counts the numbers that its state holds besides the parameters, and what it sends in a step.
+Every rank counts the numbers in its state other than the parameters, and those that it sends in a step.
 """
 
 from __future__ import annotations

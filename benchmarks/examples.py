@@ -1,6 +1,6 @@
 """A step of each game of examples/, through `detente.Networks`, against that of the ordinary hand-written loop.
 
-Alternating Adam, one thread; both steps get the same batch. The tests hold them equal to 10⁻⁶.
+Alternating Adam, one thread; both steps get the same batch. Tests check that both agree to 10⁻⁶.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python -m benchmarks.games                      # all; about half an hour on one core
     python -m benchmarks.games cyclegan --seeds 2   # one, smaller
-    python -m benchmarks.games starts               # how the autoencoder's discriminator is brought in
+    python -m benchmarks.games starts               # how the autoencoder’s discriminator is added
     python -m benchmarks.games spectrum             # the field's eigenvalues before and after that
     python -m benchmarks.games picture              # docs/pictures/games.png, of the starts
 
@@ -45,7 +45,7 @@ METHODS = {"alternating": methods.alternating, "extragradient": methods.extragra
 
 @dataclass(frozen=True)
 class Setting:
-    """What a game is trained with.
+    """The settings with which a game is trained.
 
     Args:
         evaluations: gradient evaluations of each run.
@@ -137,7 +137,7 @@ def table(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> 
 
 
 def spectrum(seed: int) -> dict[str, dict[str, float]]:
-    """Return the outer eigenvalues of the autoencoder's field as its discriminator's term comes, and at the end.
+    """Return the outer eigenvalues of the autoencoder's field when its discriminator's term starts, and at the end.
 
     The first two points have the same parameters and batch: only the term's weight differs, 0 and then 0.1.
     """
@@ -195,7 +195,7 @@ def save(results: Mapping[str, Any], out: Path) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run what the command line asks for, and print the tables."""
+    """Run the requested experiments, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[[], *SETTINGS, *EXTRA], help="default: all")
     parser.add_argument("--seeds", type=int, default=5)

@@ -2,7 +2,7 @@
 
 Each function takes a game's modules and learning rates by player and returns a function that takes one step on a batch:
 first the discriminators (or multipliers) move, then the others, each with Adam, as in `methods.alternating`. They are
-written as fast as an ordinary loop is: nothing is differentiated that does not move, and Adam is fused.
+as fast as careful ordinary loops: only the moving player's parameters are differentiated, and Adam is fused.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Adam:
         self.optimizer.step()
 
     def frozen(self, value: bool = True) -> None:
-        """Stop differentiating the parameters, or begin again."""
+        """Stop differentiating the parameters, or start again."""
         for parameter in self.parameters:
             parameter.requires_grad_(not value)
 

@@ -1,7 +1,7 @@
 """How the time and memory of a step grow with width, batch, pairs, seeds, imagined steps and snapshots.
 
-Each quantity takes five values over two decades. The exponent is the slope of the least-squares line through the
-logarithms; what does not grow with the quantity makes it smaller than in theory, never larger.
+Each quantity has five values over two decades. The exponent is the slope of the least-squares line through the
+logarithms; costs that do not depend on the quantity make it smaller than in theory, never larger.
 """
 
 from __future__ import annotations

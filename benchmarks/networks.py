@@ -72,7 +72,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def _by_hand(model: nn.Module, critic: nn.Module, look: nn.Module) -> Any:
-    """Return the step as practitioners write it."""
+    """Return the step as usually written by hand."""
     of_model, of_critic = (torch.optim.Adam(m.parameters(), RATE, BETAS) for m in (model, critic))
 
     def step(x: Tensor) -> tuple[float, float]:

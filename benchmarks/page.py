@@ -44,13 +44,13 @@ TITLES = {
 }
 HEAD = """# Benchmarks
 
-Written by `make bench WRITE=1` (and `make bench-peers WRITE=1`); do not edit. Without `WRITE=1` the measurements of
-your machine go to `runs/bench/benchmarks.md`, and this page stays as it is.
+Written by `make bench WRITE=1` (and `make bench-peers WRITE=1`); do not edit. Without `WRITE=1`, the measurements of
+your machine go to `runs/bench/benchmarks.md`, and this page does not change.
 
 Ratios are medians over interleaved repetitions in one process: every round times every candidate, a ratio is taken per
-round, and the quartiles of these ratios are in brackets. Unless a line says otherwise, a ratio is our time in units
-of that of the ordinary hand-written PyTorch loop (`benchmarks/loops.py`) on the same networks, data and optimizer, each
-drawing its own batches.
+round, and the quartiles of these ratios are in brackets. Unless a line says otherwise, a ratio is our time divided
+by that of a hand-written PyTorch loop (`benchmarks/loops.py`) on the same networks, data and optimizer, where each
+draws its own batches.
 """
 
 

@@ -1,4 +1,4 @@
-"""Seconds from Enter to the answer of commands that do not train, and to the end of a training of one step."""
+"""Seconds until commands that do not train have finished, and until a training run of one step has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.row import Row
 
 COMMAND = (sys.executable, "-m", "detente")
 WRONG = ("--method", "consensus", "--method.learning_rate", "-1")
-CANDIDATES = {  # what is measured: the command, its exit status and the goal in seconds
+CANDIDATES = {  # measured commands, with exit status and target in seconds
     "import detente": ((sys.executable, "-c", "import detente"), 0, 0.1),
     "detente --help": ((*COMMAND, "--help"), 0, 0.5),
     "detente list": ((*COMMAND, "list"), 0, 0.5),

@@ -67,7 +67,7 @@ class Contest:
     better: str = "higher"
 
     def run(self, method: str) -> Run:
-        """Return a method's run. Raises `InvalidValue` if the method does not play this game."""
+        """Return a method's run. Raises `InvalidValue` if the method cannot train this game."""
         parser = configuration.parser("train", "", seeds=SEEDS)
         return configuration.build(configuration.parse(parser, [*self.words.split(), "--method", method]))
 
@@ -109,7 +109,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def players(contest: Contest) -> tuple[list[str], dict[str, str]]:
-    """Return the methods that play a game, and for each other one its reason."""
+    """Return the methods that can train a game, and for each other method the reason why it cannot."""
     playing, reasons = [], {}
     for name in methods.names():
         try:
@@ -177,7 +177,7 @@ def page(out: Path) -> str:
     for name, contest in CONTESTS.items():
         runs = {path.parent.name: read_run(path.parent, path.parent.name) for path in (out / name).glob("*/run.yaml")}
         if not (out / name / "report.html").exists():  # which a comparison writes when all its runs have ended
-            text += f"\n## {name}: {contest.title}\n\nNot yet run to its end.\n"
+            text += f"\n## {name}: {contest.title}\n\nNot yet complete.\n"
             continue
         cost = _read(out / f"{name}-cost.json")
         text += f"\n## {name}: {contest.title}\n\n{_table(contest, runs, cost)}\n{_refused(out, name)}"
@@ -222,7 +222,7 @@ def _interval(rank: tuple[float, float, float]) -> str:
 
 def _refused(out: Path, name: str) -> str:
     reasons = _read(out / f"{name}-refused.json")
-    return f"\nDo not play this game: {', '.join(f'`{method}`' for method in reasons)}.\n" if reasons else ""
+    return f"\nNot supported by this game: {', '.join(f'`{method}`' for method in reasons)}.\n" if reasons else ""
 
 
 def _read(path: Path) -> dict:
@@ -231,13 +231,13 @@ def _read(path: Path) -> dict:
 
 HEAD = """# Which method for my GAN?
 
-Written by `python -m benchmarks.which_method page`; do not edit. All methods that play a game are trained on it with
+Written by `python -m benchmarks.which_method page`; do not edit. All methods that support a game are trained on it with
 the same networks, seeds and number of gradients, each at the best of five learning rates around its own default, chosen
-on other seeds. In each seed the methods are ranked by one metric; 1 is best, a diverged seed is last. The table gives
+on other seeds. For each seed, the methods are ranked by one metric; 1 is best, a diverged seed is last. The table gives
 mean ranks with 95 % bootstrap intervals over seeds: these seeds cannot distinguish methods whose intervals overlap.
-Equal time means the time in which the quickest method has used its gradients.
+Equal time means the time in which the fastest method has used its gradients.
 
-The games are small and the budgets short: this says which methods get going, not which one is best after a week.
+The games are small and the budgets short: this shows which methods start well, not which one is best after a week.
 """
 
 if __name__ == "__main__":

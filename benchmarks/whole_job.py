@@ -1,8 +1,8 @@
 """Wall clock of whole jobs, from the shell's prompt to the result on disk: imports, compiling, every step, writing.
 
-Each job is a command of its own. `cold` begins without compiled code, `warm` with that of an earlier run. JAX takes
-part if `make bench-peers` has made .peers. Of the two longer jobs' loops one seed's first steps are timed, and the rest
-is extrapolated, since steps of a loop take equal time.
+Each job is a separate command. `cold` starts without compiled code, `warm` with that of an earlier run. JAX is
+included if `make bench-peers` has made .peers. For the loops of the two longer jobs, the first steps of one seed are
+timed and the rest is extrapolated, since all steps of a loop take equal time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Job:
     """A whole job.
 
     Args:
-        title: what it is.
+        title: description.
         options: those of `detente train`.
         seeds: number of seeds.
         loop_steps: steps of one seed that the loop takes; 0: all of all seeds.

@@ -26,7 +26,7 @@ from detente.experiments.support.reproduction import Outcome
 from detente.registry import members
 
 DOCS = Path(__file__).parent
-OLDER = "\nThis result is of an earlier version of the experiment; the present one has not been run at this size.\n"
+OLDER = "\nThis result is from an earlier version of the experiment; the current one has not been run at this size.\n"
 COUNTS = r"\d+ claims hold, \d+ are refuted and \d+ are undecided"
 DECISIONS = {"holds": "holds", "refuted": "**refuted**", "undecided": "undecided"}
 BUILD = DOCS.parent / "build" / "docs"
@@ -42,26 +42,25 @@ PAPERS = {  # title of a page, by the folder of src/detente/experiments/ that it
 }
 HEAD = """# Results: what the papers claim, and what was found
 
-Written by `make results WRITE=1`; do not edit. A claim is a sentence of a paper with a number, its 95 % interval, and a
-rule in `src/detente/experiments/`: a direction and a threshold, fixed before the seeds were run. It **holds** if the
+Written by `make results WRITE=1`; do not edit. A claim is a statement of a paper with a number, its 95 % interval, and
+a rule in `src/detente/experiments/`: a direction and a threshold, fixed before the seeds were run. It **holds** if the
 whole interval lies on the claim's side of the threshold, is **refuted** if the whole interval lies on the other side,
 and is **undecided** if the threshold lies within the interval. Undecided is not "no": there are too few seeds to say.
 
-- An experiment with a number of seeds has one observation per seed, paired where two trainings are compared. Its
-  numbers are medians and shares. Their intervals are confidence sequences, valid at every number of seeds, so that
-  seeds may be added until a claim is decided: `detente reproduce NAME --until decided` (Howard et al. 2021, Howard &
-  Ramdas 2022).
-  Each result has a hash of the code of its claims; results of other code are not continued.
-- An experiment of a fixed size is deterministic, or its result is older: means with Student's t interval, shares with
-  Wilson's. Where a rule once was "the paper's share lies in the interval", the interval must now lie within 20 points
-  of the paper's share, which decides less.
-- Each interval is of 95 %, so some of the decisions on {claims} claims will be wrong.
+- An experiment with a number of seeds has one observation per seed, paired if two trainings are compared. Its
+  numbers are medians and shares. Their intervals are confidence sequences, which are valid for every number of seeds,
+  so seeds may be added until a claim is decided: `detente reproduce NAME --until decided` (Howard et al. 2021, Howard &
+  Ramdas 2022). Each result has a hash of the code of its claims; results of different code are not continued.
+- An experiment of a fixed size is deterministic, or its result is older: means have Student's t interval, shares
+  Wilson's. The earlier rule "the paper's share lies in the interval" is now stricter: the interval must lie within 20
+  points of the paper's share.
+- Each interval has 95 % confidence, so some of the decisions on {claims} claims will be wrong.
 
 The profile `laptop` is smaller than the paper's; each page lists the differences. "Refuted" means refuted at this size.
 """
 PAGE_HEAD = """
-Written by `make results WRITE=1`; do not edit. [All results](../results.md). Seconds are those of all sittings, on a
-machine shared with other work; date and commit are those of the day on which the result was imported here.
+Written by `make results WRITE=1`; do not edit. [All results](../results.md). Seconds are the total over all sessions,
+on a machine that also did other work; date and commit are those of the import of the result into this page.
 """
 
 
@@ -176,7 +175,7 @@ def _scoreboard(by_paper: dict[str, list[Outcome]]) -> str:
     outcomes = [outcome for own in by_paper.values() for outcome in own]
     count = _count(outcomes)
     missing = sorted(members("experiments").keys() - {outcome.name for outcome in outcomes})
-    open_ones = f" Written, but not yet run to their end at this size: {', '.join(missing)}." if missing else ""
+    open_ones = f" Not yet run to the end at this size: {', '.join(missing)}." if missing else ""
     text = (
         f"\n**{count['holds']} claims hold, {count['refuted']} are refuted and {count['undecided']} are undecided**, "
         f"in {len(outcomes)} experiments.{open_ones}\n"

@@ -253,7 +253,7 @@ REJECTING = {  # a rejected step leaves the players where they are
 
 
 def make_triples() -> dict[str, Method]:
-    """Return every published method, and every field, scheme and optimizer in a triple of its own."""
+    """Return every published method, and a triple for every field, scheme and optimizer."""
     triples = {f"method {name}": make() for name, make in methods.names().items()}
     for name, member in members("fields").items():
         field = member(**required_arguments(member, {}))
@@ -395,7 +395,7 @@ def run_steps(game: Game, play: Method, seeds: int, steps: int, **how: bool) -> 
 
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Take what is traced as compiled: inductor's C++ takes seconds a graph. Return the numbers of graph nodes."""
+    """Use traced graphs as compiled ones, since C++ takes seconds per graph. Return the numbers of graph nodes."""
     sizes: list[int] = []
 
     def compile_(graph: torch.fx.GraphModule, example: list[Tensor]) -> torch.fx.GraphModule:

@@ -1,4 +1,4 @@
-"""The code of docs/lightning.md runs as it stands and trains as a plain loop does, bit for bit.
+"""The code of docs/lightning.md runs unchanged and trains as a plain loop does, bit for bit.
 
 With lightning and accelerate installed it runs on them; without, on stand-ins that call the same hooks.
 """

@@ -294,8 +294,8 @@ def outcomes(desk: Path) -> dict[str, tuple[int, str]]:
         patch.setattr("detente.cli.result_tables.outcome_table", lambda runs: "")
         patch.chdir(desk)
         for line in shell_lines():
-            with contextlib.redirect_stderr(io.StringIO()) as said:
-                results[line] = cli.main(shlex.split(line)[1:]), said.getvalue()
+            with contextlib.redirect_stderr(io.StringIO()) as errors:
+                results[line] = cli.main(shlex.split(line)[1:]), errors.getvalue()
     return results
 
 

@@ -31,7 +31,7 @@ Made = TypeVar("Made", bound=nn.Module)
 
 
 class Own(nn.Module):
-    """A generator with BatchNorm, reshaping, and a buffer of its own."""
+    """A generator with BatchNorm, reshaping, and its own buffer."""
 
     scale: Tensor
 
@@ -344,9 +344,9 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("mistake", "field", "says"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_invalid_arguments_are_refused(mistake: Callable[[], object], field: str, says: str) -> None:
-    with pytest.raises(InvalidValue, match=says) as caught:
+@pytest.mark.parametrize(("mistake", "field", "message"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_invalid_arguments_are_refused(mistake: Callable[[], object], field: str, message: str) -> None:
+    with pytest.raises(InvalidValue, match=message) as caught:
         mistake()
     assert caught.value.field == field
     assert "\n" not in str(caught.value)

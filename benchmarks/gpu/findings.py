@@ -18,7 +18,7 @@ class Finding:
 
     Args:
         what: name of the check or measurement.
-        measured: the result, in words or numbers.
+        measured: the result, as text or numbers.
         target: the required result, if there is one.
         reached: whether the target is reached; None without a target.
         detail: absolute numbers, and notes on the result.
@@ -37,7 +37,7 @@ class Findings:
     Args:
         device: "cuda" or "cpu"; on a CPU all games are small, to test the program.
         path: the output file, with one JSON object per line.
-        gate: a file that appears when nothing else runs on the machine any more.
+        gate: a file that appears when nothing else is running on the machine.
     """
 
     def __init__(self, device: str, path: Path, gate: Path | None = None) -> None:

@@ -11,9 +11,9 @@ from benchmarks.gpu.findings import Finding
 HEAD = """# Benchmarks on a GPU
 
 Written by `benchmarks/gpu.sh`; do not edit. Every check compares a device with the processor, from the same state and
-the same random numbers: the relative difference ‖a − b‖/‖a‖, the largest over the players' parameters. Every time is
-a median over interleaved rounds, with the device's work waited for, and a ratio is our time in units of that of the
-hand-written eager PyTorch loop (`benchmarks/loops.py`) on the same networks, data and optimizer, its quartiles in
+the same random numbers: the relative difference ‖a − b‖/‖a‖, maximised over the players' parameters. Every time is a
+median over interleaved rounds, after the device has finished its work. A ratio is our time divided by that of the
+hand-written eager PyTorch loop (`benchmarks/loops.py`) on the same networks, data and optimizer, with its quartiles in
 brackets.
 """
 

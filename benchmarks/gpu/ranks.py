@@ -1,6 +1,7 @@
 """Several processes that train one game, on GPUs by NCCL or on CPUs, against one process; and runs of torchrun.
 
-With one GPU, one process sends its messages by NCCL to itself: the code that GPUs run, though nothing is divided.
+With one GPU, one process sends its messages to itself by NCCL: the same code as on several GPUs, but nothing is
+divided.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def _work(rank: int, folder: str, count: int, device: str) -> None:
 
 
 def _steps(game: Game, name: str, compiled: bool, device: str, ranks: Ranks | None) -> tuple[State, Messages, float]:
-    """Return the state after some steps, what was sent, and the seconds."""
+    """Return the state after some steps, the messages sent, and the seconds."""
     method, generator = method_of(name), torch.Generator().manual_seed(0)
     with _sending(ranks):
         state = state_to_device(method.initial(game, generator), device)

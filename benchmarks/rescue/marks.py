@@ -1,4 +1,4 @@
-"""Marks of failure and of success: the table of `FAILING_SETUPS.md`, as functions of samples."""
+"""Criteria of failure and success, as functions of samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Measures = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Marks(ABC):
-    """Failure and success of samples. What can be measured once is, so that the table can be made later.
+    """Criteria of failure and success. Everything is measured once, so that the table can be made later.
 
     Attributes:
         count: number of samples to measure.
@@ -31,11 +31,11 @@ class Marks(ABC):
 
     @abstractmethod
     def measure(self, samples: Tensor, real: Tensor, history: Sequence[Tensor] = ()) -> dict[str, float]:
-        """Return the numbers that the marks need; empty if the samples are not finite."""
+        """Return the numbers that the criteria need; empty if the samples are not finite."""
 
     @abstractmethod
     def failed_by(self, measures: Measures) -> bool:
-        """Return whether these numbers show the failure. No numbers do: the samples were not finite."""
+        """Return whether these numbers show the failure. Without numbers they do: the samples were not finite."""
 
     @abstractmethod
     def cured_by(self, measures: Measures, healthy: float | None = None) -> bool:
@@ -46,7 +46,7 @@ class Marks(ABC):
         return self.failed_by(self.measure(samples, real, history))
 
     def cured(self, samples: Tensor, real: Tensor, history: Sequence[Tensor] = ()) -> bool:
-        """Return whether samples, (count, …), show success; of digits, without the distance of a healthy twin."""
+        """Return whether samples, (count, …), show success; for digits, without the distance of a healthy twin."""
         return self.cured_by(self.measure(samples, real, history))
 
 
@@ -97,7 +97,7 @@ class RingA(Marks):
 class RingB(Marks):
     """A narrow ring: fails with ≤ 4 modes at the end, or usually (visited in turn); ≥ 7/8 of modes, 70 % near succeed.
 
-    A mode counts with a quarter of its real share of the samples within 3 σ: the file gives no share.
+    A mode counts with a quarter of its real share of the samples within 3 σ; the sources give no share.
 
     Args:
         centres: centres of the modes.

@@ -25,7 +25,7 @@ RING_A_COUNT = 5000
 
 @lru_cache
 def ring_a() -> Arrays:
-    """Return RING-A: 5,000 points, always the same ones."""
+    """Return the same 5,000 points of the ring in every call."""
     return Arrays(RING_A.draw(RING_A_COUNT, torch.Generator().manual_seed(0))["real"])
 
 
@@ -76,7 +76,7 @@ class Interval(Data):
 
 @dataclass(frozen=True)
 class DoubledRing(Data):
-    """Gaussians at the angles linspace(0, 2π, modes), of which the first and the last coincide.
+    """Gaussians at the angles linspace(0, 2π, modes); the first and the last coincide.
 
     Args:
         modes: number of angles; one fewer are distinct.

@@ -1,9 +1,9 @@
 """The runner: `python -m benchmarks.rescue.run ARM [CASE …] --seeds 0 1 … --out DIR`, and `… table --out DIR`.
 
 Arms: `admit` (the failing set-up and its healthy twin), `rescue` (`detente.rescue` with three runs' compute), `default`
-(one strong default for everybody, at equal compute) and `random` (the best of random methods and rates, at equal
-compute). Each result is a line of DIR/results.jsonl. What is there is not done again, unless it ended in an error or
-the case's code has changed since (apart from its texts).
+(one strong default for all cases, at equal compute) and `random` (the best of random methods and rates, at equal
+compute). Each result is a line of DIR/results.jsonl. Finished results are not computed again, unless they ended with an
+error or the case's code has changed since (except docstrings).
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ from detente.training.loop import train
 from detente.training.run import Run
 
 ARMS = ("admit", "rescue", "default", "random")
-BUDGET = 3  # runs' compute of every arm but `admit`
-OBSERVATIONS = 24  # of samples during a run
+BUDGET = 3  # compute of every arm except `admit`, in runs
+OBSERVATIONS = 24  # number of times that samples are observed during a run
 TRIALS = 3  # whole runs of random search
 GENERATOR_RATE, DISCRIMINATOR_RATE, GAMMA = 1e-4, 4e-4, 1.0  # of the default: TTUR's rates as in SAGAN, R1 and R2
 
 
 @dataclass
 class Outcome:
-    """What a training left.
+    """The outcome of a training run.
 
     Args:
         samples: samples of the last state, or None if it is not finite.
@@ -103,7 +103,7 @@ def _samples(mark: Any, gan: Any, method: Method, state: Any) -> Tensor:
 
 
 def real_samples(module: ModuleType, game: Any) -> Tensor:
-    """Return the real samples that the marks compare with."""
+    """Return the real samples that the criteria compare with."""
     if hasattr(module, "real"):
         return module.real()
     data = getattr(game, "data", None)
@@ -113,7 +113,7 @@ def real_samples(module: ModuleType, game: Any) -> Tensor:
 
 
 def measured(module: ModuleType, outcome: Outcome, real: Tensor) -> dict[str, float]:
-    """Return the numbers of the marks; empty after a divergence."""
+    """Return the numbers that the criteria need; empty after a divergence."""
     if outcome.samples is None:
         return {}
     return module.MARKS.measure(outcome.samples, real, outcome.history)
@@ -173,7 +173,7 @@ def rescue(module: ModuleType, seed: int) -> dict[str, Any]:
 
 
 def cost_of_step(game: Any, method: Method) -> float:
-    """Return the cost of a step in gradient evaluations; a penalty on the slope adds two to each of D's."""
+    """Return the cost of a step in gradient evaluations; a gradient penalty adds two to each of D's."""
     evaluations = method.gradient_evaluations(game)
     slopes = sum(penalty.differentiates for penalty in getattr(game, "penalties", ()))
     turns = max(1.0, evaluations - 1 if "Alternating" in repr(method.scheme) else evaluations / 2)
@@ -181,7 +181,7 @@ def cost_of_step(game: Any, method: Method) -> float:
 
 
 def default_of(module: ModuleType) -> tuple[Any, Method]:
-    """Return the case with the default for everybody; of losses of one's own, only the method changes."""
+    """Return the case with the default settings; with custom losses, only the method changes."""
     game = module.separate() if hasattr(module, "separate") else module.game()
     rates = {"generator": GENERATOR_RATE, "discriminator": DISCRIMINATOR_RATE}
     method = methods.averaged()
@@ -196,7 +196,7 @@ def default_of(module: ModuleType) -> tuple[Any, Method]:
 
 
 def default(module: ModuleType, seed: int) -> dict[str, Any]:
-    """Train the case with the default for everybody, for three runs' compute."""
+    """Train the case with the default settings, for three runs' compute."""
     game, method = default_of(module)
     budget = BUDGET * module.STEPS * cost_of_step(module.game(), module.method())
     steps = max(1, round(budget / cost_of_step(game, method)))
@@ -221,7 +221,7 @@ def random_method(generator: torch.Generator) -> tuple[str, Method, dict[str, fl
 
 
 def random(module: ModuleType, seed: int) -> dict[str, Any]:
-    """Train random methods and rates, and keep the one whose samples are nearest to the data's, without labels."""
+    """Train with random methods and rates, and select the one whose samples are nearest to the data, without labels."""
     game, generator = module.game(), torch.Generator().manual_seed(1000 + seed)
     real = real_samples(module, game)
     reference = Reference(real[torch.randperm(len(real), generator=torch.Generator().manual_seed(3))[:2048]])
@@ -257,7 +257,7 @@ def code_of(name: str) -> str:
 
 
 def version() -> str:
-    """Return a hash of the package's code, which a row of `rescue` depends on; rows of older ones stay, and show it."""
+    """Return a hash of the package's code, on which a row of `rescue` depends; rows of older code are marked."""
     digest = hashlib.sha256()
     for path in sorted(Path(detente.__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
@@ -265,11 +265,11 @@ def version() -> str:
 
 
 def completed_rows(folder: Path, older: bool = False) -> dict[tuple[str, str, int], dict[str, Any]]:
-    """Return the rows in a folder by arm, case and seed; cut lines do not count.
+    """Return the rows in a folder by arm, case and seed; incomplete lines do not count.
 
     Args:
         folder: the folder.
-        older: whether rows of the code of their case before the present one count, too, where there is no newer one.
+        older: whether rows of earlier code of a case count, too, where there is no newer one.
     """
     rows: dict[tuple[str, str, int], dict[str, Any]] = {}
     codes: dict[str, str] = {}
@@ -290,7 +290,7 @@ def completed_rows(folder: Path, older: bool = False) -> dict[tuple[str, str, in
 
 
 def append(folder: Path, row: Mapping[str, Any]) -> None:
-    """Write a row in one piece, on a line of its own even after a line that was cut off."""
+    """Write a row in one piece, on a new line even after an incomplete one."""
     path = folder / "results.jsonl"
     cut = path.exists() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
     with path.open("ab") as file:
@@ -300,7 +300,7 @@ def append(folder: Path, row: Mapping[str, Any]) -> None:
 
 
 def conduct(arm: str, cases: Sequence[str], seeds: Sequence[int], folder: Path) -> None:
-    """Do what is missing of an arm, seed by seed."""
+    """Compute the missing results of an arm, seed by seed."""
     folder.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit(143)))
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""The table of results, and the goals with whether they hold."""
+"""The table of results, and whether each goal is reached."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from benchmarks.rescue.cases import case
 
 ADMITTED = 0.8  # share of seeds on which a case must fail, and its twin be cured
-NAMED, CURED, COST = 0.9, 0.9, 3.0  # goals of the issue
+NAMED, CURED, COST = 0.9, 0.9, 3.0  # goals, in the order of the table's last lines
 OLDER = "°"  # marks numbers in which there are rows of older code
 Row = Mapping[str, Any]
 Rows = Mapping[tuple[str, str, int], Row]
 
 
 def healthy_distance(rows: Sequence[Row]) -> float | None:
-    """Return the median Fréchet distance of the healthy twins (of a control, its own), or None without one."""
+    """Return the median Fréchet distance of the healthy twins, for a control its own; None if there is none."""
     distances = [row.get("twin", row).get("measures", {}).get("distance") for row in rows]
     distances = [distance for distance in distances if distance is not None]
     return statistics.median(distances) if distances else None
@@ -42,7 +42,7 @@ def named(module: ModuleType, row: Row) -> bool:
 
 
 def cured(module: ModuleType, row: Row, healthy: float | None) -> bool:
-    """Return whether the samples meet the case's mark of success; of a control, whether they do not fail."""
+    """Return whether the samples meet the case's criterion of success; for a control, whether they do not fail."""
     measures = row.get("measures", {})
     if is_control(module):
         return "error" not in row and (not row.get("touched", True) or not module.MARKS.failed_by(measures))
@@ -50,7 +50,7 @@ def cured(module: ModuleType, row: Row, healthy: float | None) -> bool:
 
 
 def admission(module: ModuleType, rows: Sequence[Row]) -> tuple[int, int]:
-    """Return on how many seeds the set-up fails, and on how many its twin is cured."""
+    """Return the number of seeds with which the set-up fails, and with which its twin is cured."""
     healthy = healthy_distance(rows)
     failures = sum("error" not in row and module.MARKS.failed_by(row.get("measures", {})) for row in rows)
     twins = sum(module.MARKS.cured_by(row["twin"]["measures"], healthy) for row in rows if "twin" in row)
@@ -58,7 +58,7 @@ def admission(module: ModuleType, rows: Sequence[Row]) -> tuple[int, int]:
 
 
 def is_admitted(module: ModuleType, rows: Sequence[Row]) -> bool:
-    """Return whether a case counts: it fails and its twin is cured on enough seeds; a control does not fail."""
+    """Return whether a case counts: it fails and its twin is cured with enough seeds; a control must not fail."""
     failures, twins = admission(module, rows)
     least = ADMITTED * len(rows)
     if is_control(module):
@@ -112,7 +112,7 @@ def table(rows: Rows, cases: Sequence[str]) -> str:
 
 
 def _goals(rows_by_case: Mapping[str, Mapping[str, Sequence[Row]]]) -> list[str]:
-    """Return the goals, each with its number and whether it holds, over the admitted cases."""
+    """Return the goals, each with its number and whether it is reached, over the admitted cases."""
     failing = [n for n in rows_by_case if not is_control(case(n)) and is_admitted(case(n), rows_by_case[n]["admit"])]
     controls = [n for n in rows_by_case if is_control(case(n))]
 

@@ -1,4 +1,4 @@
-"""détente: train GANs, and any other smooth two-player game, to equilibrium."""
+"""détente: train GANs and other differentiable games."""
 
 from __future__ import annotations
 

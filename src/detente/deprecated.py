@@ -138,7 +138,7 @@ MODULES = {
     "detente.experiments.zero_one_digits": "detente.experiments.accept_reject.zero_one_digits",
 }
 
-NAMES = {  # today's name of something in a module of today, by its old name there
+NAMES = {  # new names in current modules, by old name
     "detente.comparison.budget.shortened": "shorten",
     "detente.comparison.cells.given": "same_run",
     "detente.comparison.config.Terms": "ComparisonConfig",
@@ -229,11 +229,11 @@ def lookup(module: str) -> Callable[[str], Any]:
 
 
 def adopt(owner: type, names: Mapping[str, str]) -> None:
-    """Let a subclass that defines members by their old names have them by today's (from `__init_subclass__`).
+    """Copy attributes that a subclass defines under old names to the new names (for `__init_subclass__`).
 
     Args:
         owner: the subclass.
-        names: today's name by the old one.
+        names: the new name by the old one.
     """
     for old, new in names.items():
         if old in vars(owner) and new not in vars(owner):
@@ -247,7 +247,7 @@ def install() -> None:
 
 
 def _today(module: str, name: str) -> tuple[str, str]:
-    """Return where something is today, and its name there."""
+    """Return the current module and name of something."""
     home, _, new = NAMES.get(f"{module}.{name}", name).rpartition(".")
     return home or module, new
 

@@ -31,13 +31,13 @@ class InvalidValue(ValueError):
 
 
 class Unquoted(str):
-    """A text that an error shows without quotation marks, in the place of a value."""
+    """A text that an error shows in place of a value, without quotation marks."""
 
     __repr__ = str.__str__
 
 
 class RankError(RuntimeError):
-    """Raised when processes cannot go on training together: one was lost, never came, or differs from the others."""
+    """Raised when processes cannot continue together: one was lost, never started, or differs from the others."""
 
 
 def require(condition: bool, field: str, value: object, allowed: str, hint: str = "") -> None:

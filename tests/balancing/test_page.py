@@ -1,4 +1,4 @@
-"""The page docs/discriminator.md: its Python runs as it stands, and what its table names exists."""
+"""The page docs/discriminator.md: its Python code runs unchanged, and the names in its table exist."""
 
 from __future__ import annotations
 

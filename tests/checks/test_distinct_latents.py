@@ -1,4 +1,4 @@
-"""Latents of a game with batches of its own: many different ones are in order, a few are not."""
+"""Latents of a game with custom batches: many different ones pass the check, a few do not."""
 
 from typing import Any
 

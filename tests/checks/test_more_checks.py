@@ -29,12 +29,12 @@ def unchecked_construction() -> Iterator[None]:
         yield
 
 
-def found(check: str, game: Any, method: Any = None) -> list[Finding]:
+def findings_of(check: str, game: Any, method: Any = None) -> list[Finding]:
     return list(members("checks")[check]()(Setup(game, method)))
 
 
 def failures(check: str, game: Any, method: Any = None) -> list[str]:
-    return [finding.failure for finding in found(check, game, method)]
+    return [finding.failure for finding in findings_of(check, game, method)]
 
 
 def mlp(*sizes: int, last: nn.Module | None = None) -> nn.Sequential:
@@ -51,7 +51,7 @@ def plane(data: Any = PLANE, generator: Any = None, discriminator: Any = None, *
 
 
 class Broken(Data):
-    """Points of which one in ten is NaN."""
+    """Points; one in ten is NaN."""
 
     def __init__(self, share: float) -> None:
         self.share = share
@@ -83,7 +83,7 @@ def test_data_with_nan() -> None:
 )
 def test_columns_of_a_table(column: Any, text: str) -> None:
     table = torch.stack([PLANE[:, 0], column(PLANE[:, 1])], 1)
-    findings = found("columns", plane(table))
+    findings = findings_of("columns", plane(table))
     assert [finding.failure for finding in findings] == (["data scale"] if text else [])
     assert all(text in finding.evidence and "olumn 1" in finding.evidence for finding in findings)
 
@@ -158,7 +158,7 @@ def test_a_normalisation_of_one_number() -> None:
             pictures,
             latent=4,
         )
-        findings = found("dead_normalization", game)
+        findings = findings_of("dead_normalization", game)
         assert [finding.failure for finding in findings] == expected
         assert all("(8, 1, 1)" in finding.evidence for finding in findings)
 
@@ -173,10 +173,10 @@ class HalfOfTheLatents(nn.Module):
 
 
 def test_latents() -> None:
-    (finding,) = found("latents", plane(generator=HalfOfTheLatents))
+    (finding,) = findings_of("latents", plane(generator=HalfOfTheLatents))
     assert finding.failure == "wiring"
     assert "2 of the generator's 4 latents" in finding.evidence
-    assert found("latents", plane()) == []
+    assert findings_of("latents", plane()) == []
     pictures = torch.randn(500, 64)
     for latent, expected in ((1, ["collapse"]), (16, [])):
         game = Adversarial(lambda n=latent: mlp(n, 32, 64), lambda: mlp(64, 32, 1), pictures, latent=latent)
@@ -227,20 +227,20 @@ def test_a_gradient_that_dies_out() -> None:
             layers += [nn.Linear(16, 16), activation()]
         return nn.Sequential(*layers, nn.Linear(16, 2))
 
-    (finding,) = found("gradient_reach", plane(generator=lambda: deep(nn.Sigmoid)))
+    (finding,) = findings_of("gradient_reach", plane(generator=lambda: deep(nn.Sigmoid)))
     assert finding.failure == "vanishing gradient"
     assert "0.weight" in finding.evidence
     torch.manual_seed(0)
     normed = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 2))
-    assert found("gradient_reach", plane(generator=normed)) == []
+    assert findings_of("gradient_reach", plane(generator=normed)) == []
 
 
 def test_scores_that_cannot_be_negative() -> None:
-    (finding,) = found("score_range", plane(discriminator=lambda: mlp(2, 32, 1, last=nn.ReLU())))
+    (finding,) = findings_of("score_range", plane(discriminator=lambda: mlp(2, 32, 1, last=nn.ReLU())))
     assert finding.failure == "wiring"
     assert "0.6931" in finding.evidence  # log 2, of generated samples
     least_squares = plane(discriminator=lambda: mlp(2, 32, 1, last=nn.ReLU()), objective="least_squares")
-    assert found("score_range", least_squares) == []
+    assert findings_of("score_range", least_squares) == []
 
 
 def of_strength(penalty: Any, scale: float = 1.0, **options: Any) -> list[str]:
@@ -282,7 +282,7 @@ def test_samples_of_a_fixed_mean() -> None:
     def ends_in(*last: nn.Module) -> nn.Module:
         return nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2), *last)
 
-    found = [
+    results = [
         inspect(
             Adversarial(lambda last=last: ends_in(*last), lambda: mlp(2, 8, 1), PLANE, latent=4),
             None,
@@ -290,8 +290,13 @@ def test_samples_of_a_fixed_mean() -> None:
         )
         for last in ((nn.Softmax(1),), (nn.LayerNorm(2, elementwise_affine=False),), (nn.Tanh(),), ())
     ]
-    assert [[finding.failure for finding in each] for each in found] == [["data scale"], ["normalisation"], [], []]
-    assert "Softmax" in found[0][0].evidence
+    assert [[finding.failure for finding in each] for each in results] == [
+        ["data scale"],
+        ["normalisation"],
+        [],
+        [],
+    ]
+    assert "Softmax" in results[0][0].evidence
 
 
 def test_dropout_of_most_units() -> None:
@@ -338,11 +343,11 @@ def test_a_forward_without_a_graph_can_only_be_mended_by_hand() -> None:
 
 def test_a_momentum_that_averages_too_long() -> None:
     game = Adversarial(lambda: mlp(4, 8, 2), lambda: mlp(2, 8, 1), PLANE, latent=4)
-    found = [
+    results = [
         inspect(game, methods.alternating(learning_rate=1e-3, betas=(beta, 0.999)), kinds=["learning_rates"])
         for beta in (0.999, 0.9)
     ]
-    assert [finding.failure for finding in found[0]] == ["oscillation or limit cycle"] and not found[1]
+    assert [finding.failure for finding in results[0]] == ["oscillation or limit cycle"] and not results[1]
 
 
 def test_layers_without_a_nonlinearity_between_them() -> None:
@@ -350,9 +355,9 @@ def test_layers_without_a_nonlinearity_between_them() -> None:
         layers = [nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)]
         return nn.Sequential(*layers, *([last] if last else []))
 
-    (maker,) = found("linear_networks", plane(generator=lambda: chain(4, 16, 16, 2)))
+    (maker,) = findings_of("linear_networks", plane(generator=lambda: chain(4, 16, 16, 2)))
     assert maker.failure == "wiring" and "generator's 3 layers" in maker.evidence
-    (judge,) = found("linear_networks", plane(discriminator=lambda: chain(2, 32, 1)))
+    (judge,) = findings_of("linear_networks", plane(discriminator=lambda: chain(2, 32, 1)))
     assert "discriminator's 2 layers" in judge.evidence
     assert failures("linear_networks", plane(generator=lambda: chain(4, 16, 2, last=nn.Tanh()))) == ["wiring"]
     assert failures("linear_networks", plane()) == []
@@ -380,7 +385,7 @@ def test_categories_by_argmax() -> None:
     def made(choose: Any) -> Any:
         return plane(table, generator=lambda: Categories(choose), discriminator=lambda: mlp(4, 32, 1))
 
-    (finding,) = found("silent_outputs", made(hard))
+    (finding,) = findings_of("silent_outputs", made(hard))
     assert finding.failure == "wiring" and finding.by_hand and "3 of the 4 numbers" in finding.evidence
     straight = lambda x: nn.functional.gumbel_softmax(x, hard=True)  # noqa: E731
     for choose in (lambda x: x.softmax(1), straight, lambda x: torch.zeros_like(x)):

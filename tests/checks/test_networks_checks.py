@@ -138,7 +138,7 @@ def test_losses_that_pull_the_same_way() -> None:
     assert finding.failure == "wiring"
     assert "sign of the painter's loss" in finding.remedy
     both_real = game(lambda real, fake: softplus(-real).mean() + softplus(-fake).mean())
-    assert "same way" in found("opposing_losses", both_real)[0].evidence
+    assert "same direction" in found("opposing_losses", both_real)[0].evidence
     only_fake = game(lambda real, fake: softplus(fake).mean() + 0 * real.mean())
     assert "real samples" in found("opposing_losses", only_fake)[0].evidence
 
@@ -354,7 +354,7 @@ def test_batches_that_repeat() -> None:
 
     assert failures("repeated_batches", repeating(False, False)) == []
     assert [f.evidence[:25] for f in found("repeated_batches", repeating(True, False))] == ["The painter gets the same"]
-    assert [f.evidence[:25] for f in found("repeated_batches", repeating(False, True))] == ["Every batch holds the sam"]
+    assert [f.evidence[:25] for f in found("repeated_batches", repeating(False, True))] == ["Every batch contains the "]
 
 
 def test_a_loss_with_labels_that_the_generator_does_not_get() -> None:

@@ -104,7 +104,7 @@ def test_a_factory_makes_a_new_module_at_every_call() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told", "untold"),
+    ("words", "expected", "unexpected"),
     [
         ("--game ring --method svrg", "losses are finite sums. Use --game.points 2560", "Adversarial"),
         ("--game bilinear --method svrg", "--game ring --game.points", "fixed_latents"),
@@ -118,12 +118,12 @@ def test_a_factory_makes_a_new_module_at_every_call() -> None:
     ],
 )  # fmt: skip
 def test_an_error_names_the_option(
-    words: str, told: str, untold: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    words: str, expected: str, unexpected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setenv("DETENTE_CACHE", str(tmp_path))
     assert cli.main(["show", *words.split()]) == 2
     error = capsys.readouterr().err
-    assert told in error and not (untold and untold in error) and error.count("\n") == 1
+    assert expected in error and not (unexpected and unexpected in error) and error.count("\n") == 1
 
 
 def test_a_member_on_the_command_line_keeps_what_fits_of_the_file(

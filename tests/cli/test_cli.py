@@ -64,7 +64,7 @@ Call = Callable[[str], tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with networks and photos of one's own, and a few short runs."""
+    """A folder with a user's networks and photos, and a few short runs."""
     place = tmp_path_factory.mktemp("place")
     (place / "mynets.py").write_text(NETWORKS, encoding="utf-8")
     (place / "photos").mkdir()
@@ -104,7 +104,7 @@ def train(call: Call, out: str, options: str = "--game bilinear --method simulta
 def test_the_lines_of_the_manual_work(call: Call) -> None:
     """In their order, with fewer steps and smaller networks."""
     small = "--game.width 4 --game.depth 1 --game.batch 8 --samples 8"
-    for line, told in (
+    for line, expected in (
         ("list", "past_extragradient"),
         (
             f"train --game ring --method consensus --method.strength 10 --steps 3 --seeds 0 1 --out runs/one {small}",
@@ -129,7 +129,7 @@ def test_the_lines_of_the_manual_work(call: Call) -> None:
     ):
         status, out, err = call(line)
         assert status == 0 and err == "", f"{line}: {err}"
-        assert told in out, f"{line}: {out}"
+        assert expected in out, f"{line}: {out}"
     shown = yaml.safe_load(call("show --game ring --method consensus")[1])
     assert shown["method"]["init_args"]["strength"] == 10 and shown["steps"] == 2000 and shown["seeds"] == [0]
     with Image.open("grid.png") as grid:
@@ -140,8 +140,8 @@ def test_the_lines_of_the_manual_work(call: Call) -> None:
     page = Path("page.html").read_text(encoding="utf-8")
     assert all(name in page for name in ("simultaneous", "consensus", "extragradient", "one"))
     assert (Path("runs/mine/samples") / "seed0-step00000002.png").exists()
-    one, two = (yaml.safe_load(Path(f"runs/{name}/run.yaml").read_text("utf-8")) for name in ("one", "two"))
-    assert two["game"] == one["game"] and two["seeds"] == [0, 1] and (one["steps"], two["steps"]) == (5, 4)
+    first, second = (yaml.safe_load(Path(f"runs/{name}/run.yaml").read_text("utf-8")) for name in ("one", "two"))
+    assert second["game"] == first["game"] and second["seeds"] == [0, 1] and (first["steps"], second["steps"]) == (5, 4)
 
 
 def test_diagnose_says_how_stable_a_run_is(call: Call) -> None:
@@ -309,8 +309,8 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("line", "told"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_gets_one_line_that_names_it(call: Call, line: str, told: str) -> None:
+@pytest.mark.parametrize(("line", "expected"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_gets_one_line_that_names_it(call: Call, line: str, expected: str) -> None:
     Path("stepz.yaml").write_text("stepz: 3\ngame: ring\n", encoding="utf-8")
     Path("strenght.yaml").write_text(
         "game: ring\nmethod: {class_path: consensus, init_args: {strenght: 3}}\n", encoding="utf-8"
@@ -324,7 +324,7 @@ def test_a_mistake_gets_one_line_that_names_it(call: Call, line: str, told: str)
     status, out, err = call(line)
     assert status == 2
     assert err.startswith("detente: ") and err.count("\n") == 1 and out == ""
-    assert told.removeprefix("--") in err
+    assert expected.removeprefix("--") in err
     for jargon in ("Traceback", "class_path '", "Parser key", "jsonargparse", "<class", "subclass"):
         assert jargon not in err
     assert not Path("out").exists(), "nothing is made by mistake"
@@ -417,8 +417,8 @@ def test_on_a_disk_that_really_is_full(call: Call, place: Path) -> None:
         options = f"{RING} --seeds 0 1 --method simultaneous --checkpoint_every 2 --record_every 1 --measure_every 1"
         status, _, err = call(f"train {options} --steps 30 --out disk/run")
         assert status == 2 and err.count("\n") == 1 and "resume" in err, err
-        kept = checkpoint.files(disk / "run" / "checkpoints")
-        assert kept, "some were saved before the disk was full"
+        checkpoints = checkpoint.files(disk / "run" / "checkpoints")
+        assert checkpoints, "some were saved before the disk was full"
         subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
         assert call("resume disk/run")[0] == 0
         assert [line["step"] for line in lines(disk / "run") if line["seed"] == 1] == list(range(31))
@@ -442,12 +442,12 @@ def test_control_c_saves_and_says_how_to_resume(place: Path) -> None:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "detente resume runs/cut" in out and "Traceback" not in err
-    told = json.loads((place / "runs/cut/status.json").read_text("utf-8"))["seeds"]
-    assert {one["status"] for one in told.values()} == {"interrupted"}
-    step = told["0"]["step"]
+    seeds = json.loads((place / "runs/cut/status.json").read_text("utf-8"))["seeds"]
+    assert {entry["status"] for entry in seeds.values()} == {"interrupted"}
+    step = seeds["0"]["step"]
     assert step > 0 and step % 5 == 0
-    (kept,) = {int(tensor) for key, tensor in saved(place / "runs/cut").items() if key.endswith("state/t")}
-    assert kept == step
+    (saved_step,) = {int(tensor) for key, tensor in saved(place / "runs/cut").items() if key.endswith("state/t")}
+    assert saved_step == step
     environment["PYTHONWARNINGS"] = "error"
     further = str(step + 10)
     words = [sys.executable, "-m", "detente", "resume", "runs/cut", "--steps", further]

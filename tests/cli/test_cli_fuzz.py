@@ -113,12 +113,12 @@ def answer(line: list[str]) -> None:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = cli.main(line)
-    said = err.getvalue()
-    assert status in (0, 2), f"{line}: {said}"
-    lines = [each for each in said.splitlines() if not each.startswith("warning: ")]  # of the checks
-    one = len(lines) == 1 and lines[0].startswith("detente: ")
-    assert lines == [] if status == 0 else one, f"{line}: {said!r}"
-    assert "Traceback" not in said and "Parser key" not in said, said
+    output = err.getvalue()
+    assert status in (0, 2), f"{line}: {output}"
+    lines = [each for each in output.splitlines() if not each.startswith("warning: ")]  # of the checks
+    is_one_line = len(lines) == 1 and lines[0].startswith("detente: ")
+    assert lines == [] if status == 0 else is_one_line, f"{line}: {output!r}"
+    assert "Traceback" not in output and "Parser key" not in output, output
 
 
 quick = settings(

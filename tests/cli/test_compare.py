@@ -47,7 +47,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     yield called
 
 
-def asked(directory: str | Path) -> dict[str, Any]:
+def configuration_of(directory: str | Path) -> dict[str, Any]:
     return yaml.safe_load((Path(directory) / "run.yaml").read_text("utf-8"))
 
 
@@ -82,17 +82,17 @@ def test_seconds_end_every_method_where_they_are_used_up(call: Call) -> None:
         mine = [tick for tick in ticks if tick["seed"] == 0]
         assert mine[-1]["seconds"] >= 0.2 > mine[-2]["seconds"] and "metrics" in mine[-1]
         assert status(f"timed/{name}")["0"]["status"] == "finished"
-        assert asked(f"timed/{name}")["seconds"] == 0.2
+        assert configuration_of(f"timed/{name}")["seconds"] == 0.2
     assert " of 0.2 s, step " in out
     before = saved(Path("timed/consensus"))
-    assert "consensus   : finished before; kept." in call(
+    assert "consensus   : already finished." in call(
         f"compare {TINY} --methods simultaneous consensus --seeds 0 1 --budget 0.2s --out timed"
     )[1]  # fmt: skip
     assert_same_bits(saved(Path("timed/consensus")), before)
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         ("--budget 60", "budget: got '60'; allowed: a number with its unit"),
         ("--budget 60parsecs", "2e5grads"),
@@ -109,22 +109,22 @@ def test_seconds_end_every_method_where_they_are_used_up(call: Call) -> None:
         ("--seconds soon", "seconds: got 'soon'; allowed: a number or None"),
     ],
 )
-def test_what_cannot_be_meant_gets_one_line(call: Call, line: str, told: str) -> None:
+def test_what_cannot_be_meant_gets_one_line(call: Call, line: str, expected: str) -> None:
     code, out, err = call(f"compare --game bilinear --methods simultaneous consensus --out out {line}")
-    assert code == 2 and out == "" and told in err and err.count("\n") == 1, err
+    assert code == 2 and out == "" and expected in err and err.count("\n") == 1, err
     assert not Path("out").exists()
 
 
 def test_what_cannot_be_compared_gets_one_line(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETENTE_CACHE", str(tmp_path / "cache"))  # without a classifier, digits have no metric
-    for line, told in {
+    for line, expected in {
         "--game bilinear --methods consensus consensus --out out": "each of them once",
         "--game digits --methods consensus --tune --out out": "a game with a metric",
         "--game bilinear --methods consensus --out file/out": "file/out",
     }.items():
         Path("file").write_text("", encoding="utf-8")
         code, _, err = call(f"compare {line}")
-        assert code == 2 and told in err and err.count("\n") == 1, err
+        assert code == 2 and expected in err and err.count("\n") == 1, err
 
 
 # ---- The baseline --------------------------------------------------------------------------------------------------
@@ -140,12 +140,12 @@ def test_the_paired_statistics_are_scipys_of_what_was_recorded(call: Call) -> No
         for path in Path("three").iterdir()
         if path.is_dir()
     }
-    told = compare_to_baseline(read_runs([Path("three")]), [Path("three")])
-    assert told is not None and told.tests == 2
+    comparison = compare_to_baseline(read_runs([Path("three")]), [Path("three")])
+    assert comparison is not None and comparison.tests == 2
     names = sorted(final)
-    base = np.array(list(final[names[told.baseline]].values()))
-    assert names[told.baseline].startswith("consensus")
-    (row,) = told.pairs
+    base = np.array(list(final[names[comparison.baseline]].values()))
+    assert names[comparison.baseline].startswith("consensus")
+    (row,) = comparison.pairs
     ps = []
     for index, pair in row.items():
         ours = np.array(list(final[names[index]].values()))
@@ -155,9 +155,9 @@ def test_the_paired_statistics_are_scipys_of_what_was_recorded(call: Call) -> No
         ps.append(stats.wilcoxon(ours, base, method="exact")[1])
         assert pair.p == pytest.approx(ps[-1]) and pair.conclusion == "worse"
     assert sorted(pair.corrected for pair in row.values()) == pytest.approx([2 * min(ps), max(2 * min(ps), max(ps))])
-    assert "(baseline)" in out and f"worse than {names[told.baseline]}: Distance to the solution (+" in out
+    assert "(baseline)" in out and f"worse than {names[comparison.baseline]}: Distance to the solution (+" in out
     code, again, _ = call("report three --out page.html")
-    assert code == 0 and f"worse than {names[told.baseline]}: Distance to the solution (+" in again
+    assert code == 0 and f"worse than {names[comparison.baseline]}: Distance to the solution (+" in again
     assert "seed by seed" in Path("page.html").read_text("utf-8")
 
 
@@ -170,11 +170,11 @@ def test_the_sweep_finds_the_rate_that_theory_says(call: Call) -> None:
     line += " --steps 60 --compile off --tune 0.1 1e155 0.7 1.0 --out swept"
     code, out, err = call(line)
     assert code == 0, err
-    told = json.loads(Path("swept/tuning.json").read_text("utf-8"))
-    assert told["deciding"] == ["distance_to_solution"] and told["seeds"] == [1000, 1001, 1002]
+    tuning = json.loads(Path("swept/tuning.json").read_text("utf-8"))
+    assert tuning["deciding"] == ["distance_to_solution"] and tuning["seeds"] == [1000, 1001, 1002]
     names = {path.name for path in Path("swept").iterdir() if path.is_dir()}
     one, other = sorted(names)
-    extra = told["methods"][one]
+    extra = tuning["methods"][one]
     assert (extra["best"], extra["remark"]) == (0.7, "")
     assert extra["description"]["steps"] == 12 and extra["description"]["seeds"] == [1000, 1001, 1002]
     by_rate = {trial["rate"]: trial for trial in extra["trials"]}
@@ -184,16 +184,16 @@ def test_the_sweep_finds_the_rate_that_theory_says(call: Call) -> None:
         assert by_rate[rate]["values"]["distance_to_solution"] == pytest.approx(ends, rel=1e-6)
         assert by_rate[rate]["mean"] == pytest.approx(sum(ends) / 3, rel=1e-6)
     assert by_rate[1e155]["diverged"] == [1000, 1001, 1002] and by_rate[1e155]["mean"] is None
-    plain = told["methods"][other]  # plain simultaneous steps lead away at any rate, least at the smallest
+    plain = tuning["methods"][other]  # plain simultaneous steps lead away at any rate, least at the smallest
     assert plain["best"] == 0.1 and plain["remark"].startswith("at the edge")
-    assert asked(Path("swept") / one)["method"]["init_args"]["learning_rate"] == 0.7
-    assert asked(Path("swept") / one)["seeds"] == [0, 1]
+    assert configuration_of(Path("swept") / one)["method"]["init_args"]["learning_rate"] == 0.7
+    assert configuration_of(Path("swept") / one)["seeds"] == [0, 1]
     assert f"{other}: learning rate 0.1; at the edge" in out
     page = Path("swept/report.html").read_text("utf-8")
     assert "Learning rates swept beforehand" in page and "3 diverged" in page
     # The same again tries nothing and trains nothing; rates that were tried are not tried again.
     code, again, _ = call(line)
-    assert code == 0 and " at 0.7: step" not in again and again.count("finished before; kept.") == 2
+    assert code == 0 and " at 0.7: step" not in again and again.count("already finished.") == 2
     code, more, err = call(line.replace("--tune", "--tune 0.5") + " --overwrite")
     assert code == 0 and more.count(" at 0.7: step") == 2, "all anew where all is to be replaced"
 
@@ -207,13 +207,13 @@ def _start(seed: int) -> tuple[float, float]:
 
 def test_a_sweep_that_was_stopped_goes_on_with_the_rates_left(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     line = f"compare --game bilinear --methods extragradient:{GRADIENTS} --seeds 0 --steps 10 --compile off"
-    tried, seen = sweep.run_trial, []
+    run_trial, rates_so_far = sweep.run_trial, []
 
     def third_time(run: Run, rate: float, track: sweep.Track) -> sweep.Trial:
-        seen.append(rate)
-        if len(seen) == 3:
+        rates_so_far.append(rate)
+        if len(rates_so_far) == 3:
             raise KeyboardInterrupt
-        return tried(run, rate, track)
+        return run_trial(run, rate, track)
 
     monkeypatch.setattr(sweep, "run_trial", third_time)
     code, out, _ = call(f"{line} --tune --out cut")
@@ -222,12 +222,12 @@ def test_a_sweep_that_was_stopped_goes_on_with_the_rates_left(call: Call, monkey
     )
     code, _, err = call(f"{line} --tune --out cut")
     assert code == 0, err
-    assert seen == pytest.approx([0.01, 0.03, 0.1, 0.1, 0.3, 1.0])
+    assert rates_so_far == pytest.approx([0.01, 0.03, 0.1, 0.1, 0.3, 1.0])
 
 
 @pytest.mark.parametrize("name", sorted(set(registry.choices("methods")) - {"method"}))
 def test_every_methods_rates_are_reached_or_said_not_to_be(name: str) -> None:
-    """The rates that were built go with the factor, and nothing else of the configuration changes."""
+    """The rates are multiplied by the factor, and nothing else in the configuration changes."""
     method = registry.choices("methods")[name]()
     own = rates.rates(method)
     assert own, "every method of the table has rates"
@@ -252,13 +252,13 @@ def test_rates_are_found_at_every_depth() -> None:
     linear = {"class_path": "detente.schedule.Linear", "init_args": {"start": 0.1, "end": 0.01, "steps": 9}}
     adam = {"class_path": "a.Adam", "init_args": {"learning_rate": linear, "betas": [0.5, 0.9]}}
     clipped = {"class_path": "a.Clipped", "init_args": {"optimizer": {"init_args": {"learning_rate": 0.2}}, "bound": 1}}
-    given = {"class_path": "m", "init_args": {"optimizer": {"x": adam, "y": clipped}, "learning_rate": None}}
-    told = rates.scale_rates(given, 3, 7.0)["init_args"]
-    assert told["learning_rate"] is None, "built optimizers have their own"
-    assert told["optimizer"]["x"]["init_args"] == {
+    configuration = {"class_path": "m", "init_args": {"optimizer": {"x": adam, "y": clipped}, "learning_rate": None}}
+    scaled = rates.scale_rates(configuration, 3, 7.0)["init_args"]
+    assert scaled["learning_rate"] is None, "built optimizers have their own"
+    assert scaled["optimizer"]["x"]["init_args"] == {
         "learning_rate": {**linear, "init_args": {"start": 0.3, "end": 0.03, "steps": 9}}, "betas": [0.5, 0.9],
     }  # fmt: skip
-    assert told["optimizer"]["y"]["init_args"] == {"optimizer": {"init_args": {"learning_rate": 0.6}}, "bound": 1}
+    assert scaled["optimizer"]["y"]["init_args"] == {"optimizer": {"init_args": {"learning_rate": 0.6}}, "bound": 1}
     assert rates.scale_rates({"class_path": "m", "init_args": {"learning_rate": None}}, 3, 1e-4)["init_args"] == {
         "learning_rate": 3e-4
     }
@@ -291,12 +291,12 @@ PLAIN = "--game bilinear --methods optimistic extragradient --seeds 0 1 --steps 
 
 def test_the_same_command_goes_on_where_it_was_interrupted(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     assert call(f"compare {PLAIN} --out whole")[0] == 0
-    follow, seen = train.with_progress_bar, []
+    follow, steps = train.with_progress_bar, []
 
     def cut(ticks: Iterator[Any], *rest: Any) -> Iterator[Any]:
         for tick in follow(ticks, *rest):
-            seen.append(tick.step)
-            if len(seen) == 17:  # the fourth tick of the second method
+            steps.append(tick.step)
+            if len(steps) == 17:  # the fourth tick of the second method
                 raise KeyboardInterrupt
             yield tick
 
@@ -304,11 +304,11 @@ def test_the_same_command_goes_on_where_it_was_interrupted(call: Call, monkeypat
         patch.setattr(train, "with_progress_bar", cut)
         code, out, _ = call(f"compare {PLAIN} --out parts")
     assert code == 130 and "Continue the comparison with the same command." in out
-    assert {one["status"] for one in status("parts/extragradient").values()} == {"interrupted"}
-    kept = {path: path.read_bytes() for path in Path("parts/optimistic").rglob("*") if path.is_file()}
+    assert {entry["status"] for entry in status("parts/extragradient").values()} == {"interrupted"}
+    contents = {path: path.read_bytes() for path in Path("parts/optimistic").rglob("*") if path.is_file()}
     code, out, err = call(f"compare {PLAIN} --out parts")
-    assert code == 0 and "optimistic   : finished before; kept." in out and "extragradient: finished" not in out, err
-    assert {path: path.read_bytes() for path in Path("parts/optimistic").rglob("*") if path.is_file()} == kept
+    assert code == 0 and "optimistic   : already finished." in out and "extragradient: finished" not in out, err
+    assert {path: path.read_bytes() for path in Path("parts/optimistic").rglob("*") if path.is_file()} == contents
     for name in ("optimistic", "extragradient"):
         assert_same_bits(saved(Path("parts") / name), saved(Path("whole") / name))
         assert lines(Path("parts") / name) == lines(Path("whole") / name)
@@ -327,16 +327,21 @@ def test_other_runs_are_refused_before_anything_is_trained(call: Call) -> None:
         assert code == 2 and "--overwrite" in err and err.count("\n") == 1
         assert {path: path.read_bytes() for path in Path("mine").rglob("*") if path.is_file()} == before
     code, out, _ = call(f"compare {PLAIN.replace('optimistic', 'optimistic simultaneous')} --out mine")
-    assert code == 0 and out.count("kept.") == 2, "a method more is trained beside those that are there"
+    assert code == 0 and out.count("already finished.") == 2, "a method more is trained beside those that are there"
     code, out, _ = call(f"compare {PLAIN.replace('--steps 12', '--steps 14')} --overwrite --out mine")
-    assert code == 0 and {asked(Path("mine") / name)["steps"] for name in ("optimistic", "extragradient")} == {14}
+    assert code == 0 and {
+        configuration_of(Path("mine") / name)["steps"] for name in ("optimistic", "extragradient")
+    } == {14}
     code, _, err = call(f"compare {PLAIN} --out mine/optimistic")
     assert code == 2 and "not a run directory" in err
 
 
 def test_how_far_a_run_has_come_is_read_from_its_directory(call: Call, tmp_path: Path) -> None:
     assert call(f"compare {PLAIN} --out here")[0] == 0
-    path, same = Path("here/optimistic"), {k: v for k, v in asked("here/optimistic").items() if v is not None}
+    path, same = (
+        Path("here/optimistic"),
+        {k: v for k, v in configuration_of("here/optimistic").items() if v is not None},
+    )
     same = {key: value for key, value in same.items() if key not in NOT_OPTIONS}
     assert run_status(path, same) == "finished"
     assert run_status(path, {**same, "device": None}) == "other"
@@ -390,8 +395,8 @@ def test_a_game_is_known_by_its_numbers() -> None:
     assert plain == same and yaml.safe_dump(plain)
     matrix = [[1.0]]
     games = [Bilinear(), Bilinear(scale=2.0), Bilinear(2), Quadratic(matrix, matrix, matrix), ring(batch_norm=False)]
-    told = [description(Run(game, methods.simultaneous()))["game"]["fingerprint"] for game in games]
-    assert len({*told, plain["fingerprint"]}) == len(games) + 1
+    fingerprints = [description(Run(game, methods.simultaneous()))["game"]["fingerprint"] for game in games]
+    assert len({*fingerprints, plain["fingerprint"]}) == len(games) + 1
     del dropout
 
 

@@ -25,13 +25,13 @@ def test_a_set_is_prepared_listed_and_described(npz: Path, capsys: pytest.Captur
     assert cli.main(["data", "prepare", "mnist-28", "--source", str(npz)]) == 0
     assert "mnist-28: 20 images of 1 × 28 × 28, 0.0 MB, prepared in" in capsys.readouterr().out
     assert cli.main(["data", "prepare", "mnist-28"]) == 0
-    assert "ready already, and are undamaged" in capsys.readouterr().out
+    assert "already prepared and are undamaged" in capsys.readouterr().out
     assert cli.main(["data", "list"]) == 0
     assert any(line.startswith("mnist ") and line.endswith("at 28") for line in capsys.readouterr().out.splitlines())
     assert cli.main(["data", "info", "mnist-28"]) == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for part in ("train 20", "0 0: 5, 1 1: 5", str(npz), "verified: SHA-256", "--game.data.name mnist-28"):
-        assert part in told
+        assert part in output
 
 
 def test_damage_is_found_by_its_checksum(npz: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +53,7 @@ def test_help_and_no_words_show_what_there_is(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ("lst", "action: got 'lst'; allowed: classifier, info, list, prepare. Did you mean 'list'?"),
         ("prepare", "name"),
@@ -65,15 +65,15 @@ def test_help_and_no_words_show_what_there_is(capsys: pytest.CaptureFixture[str]
         ("list all", "all"),
     ],
 )
-def test_mistakes_get_one_line(npz: Path, capsys: pytest.CaptureFixture[str], words: str, told: str) -> None:
+def test_mistakes_get_one_line(npz: Path, capsys: pytest.CaptureFixture[str], words: str, expected: str) -> None:
     assert cli.main(["data", *words.split()]) == 2
     caught = capsys.readouterr()
-    assert told in caught.err and caught.err.count("\n") == 1 and caught.out == ""
+    assert expected in caught.err and caught.err.count("\n") == 1 and caught.out == ""
 
 
 def test_training_on_a_set_that_is_not_prepared_names_the_command(npz: Path, capsys) -> None:
     networks = "--game.generator dcgan_generator --game.discriminator dcgan_discriminator"
-    for data, told in (
+    for data, expected in (
         ("prepared --game.data.name celeba-32", "Run once: detente data prepare celeba-32"),
         ("text --game.data.name one_billion_word", "Run once: detente data prepare one_billion_word"),
         ("ring --game.data.modes 0", "modes: got 0"),
@@ -81,5 +81,5 @@ def test_training_on_a_set_that_is_not_prepared_names_the_command(npz: Path, cap
         words = f"train --game adversarial --game.data {data} {networks} --out {npz.parent / 'run'}"
         assert cli.main(words.split()) == 2
         caught = capsys.readouterr()
-        assert told in caught.err and caught.err.count("\n") == 1
+        assert expected in caught.err and caught.err.count("\n") == 1
     assert not (npz.parent / "run").exists()

@@ -87,7 +87,7 @@ def test_a_comparison_measures_them_for_every_method(folder: Path, capsys: pytes
     assert run(*words, "--out", "runs/both") == 0
     assert "Log-likelihood" in capsys.readouterr().out
     assert run(*words, "--out", "runs/both") == 0
-    assert capsys.readouterr().out.count("finished before; kept") == 2
+    assert capsys.readouterr().out.count("already finished") == 2
 
 
 @pytest.mark.filterwarnings("default")

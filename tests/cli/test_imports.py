@@ -143,8 +143,8 @@ def test_a_mistake_names_the_argument(
 ) -> None:
     words = [f"{nets}.{words[0]}", *words[1:]]
     assert main(["show", *GAME, "--game.discriminator", f"{nets}.Critic", "--game.generator", *words]) == 2
-    told = capsys.readouterr().err
-    assert expected in told and len(told.splitlines()) == 1
+    error = capsys.readouterr().err
+    assert expected in error and len(error.splitlines()) == 1
 
 
 def test_a_class_is_recorded_where_it_was_typed_and_resumed_from_anywhere(
@@ -205,8 +205,8 @@ def test_the_default_method_also_holds_in_yaml(nets: str, capsys: pytest.Capture
 def test_what_is_wrong_with_a_file_is_one_line(
     text: str | bytes, expected: str, nets: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, told = shown_from(text, capsys)
-    assert status == 2 and expected in told and len(told.splitlines()) == 1
+    status, error = shown_from(text, capsys)
+    assert status == 2 and expected in error and len(error.splitlines()) == 1
 
 
 WRONG = (
@@ -246,6 +246,6 @@ def test_no_wrong_word_shows_the_insides_of_the_parser(capsys: pytest.CaptureFix
     internal = ("NestedArg", "Namespace(", "jsonargparse", "Traceback", "detente_factories")
     for key, word in itertools.product(KEYS, WRONG):
         status = main(["show", "--game", "ring", "--method", "alternating", f"--{key}", word])
-        _, told = capsys.readouterr()
-        assert status in (0, 2) and len(told.splitlines()) == (status == 2), (key, word, told)
-        assert not any(name in told for name in internal), (key, word, told)
+        _, error = capsys.readouterr()
+        assert status in (0, 2) and len(error.splitlines()) == (status == 2), (key, word, error)
+        assert not any(name in error for name in internal), (key, word, error)

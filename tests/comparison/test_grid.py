@@ -79,7 +79,7 @@ def test_runs_that_cannot_be_pickled_are_refused_before_anything_starts(tmp_path
     with pytest.raises(InvalidValue) as caught:  # its networks are functions inside a function
         detente.compare(ring(), kinds(), tmp_path / "out", executor="processes", **SETTINGS)
     assert caught.value.field == "game" and caught.value.value == "Adversarial"
-    assert "No lambda" in str(caught.value)
+    assert "no lambda" in str(caught.value)
     assert not list((tmp_path / "out").glob("*/run.yaml"))
     with pytest.raises(InvalidValue, match="Did you mean 'processes'"):
         named_executor("process")
@@ -105,7 +105,7 @@ def test_split_seeds_are_joined_to_the_run_with_all_seeds(tmp_path: Path) -> Non
             )
     assert [run.seeds.keys() for run in read_runs([split])] == [run.seeds.keys() for run in read_runs([together])]
     before = saved(split / "alternating")
-    detente.compare(ring(), kinds(), split, split_seeds=True, **settings)  # finished before; kept
+    detente.compare(ring(), kinds(), split, split_seeds=True, **settings)  # already finished
     assert_same_bits(saved(split / "alternating"), before)
 
 
@@ -120,13 +120,13 @@ def test_seeds_in_progress_are_reported_and_resume_only_with_the_same_split(tmp_
     assert read.name == "one" and list(read.seeds) == [0, 1] and read.notes == ()
     assert {seed: ticks[-1].step for seed, ticks in read.ticks.items()} == {0: 40, 1: 40}
     assert "one" in write_report([tmp_path / "grid"], tmp_path / "page.html").read_text("utf-8")
-    with pytest.raises(InvalidValue, match="begun with --split-seeds"):
+    with pytest.raises(InvalidValue, match="started with --split-seeds"):
         detente.compare(Bilinear(3), {"one": methods.alternating()}, tmp_path / "grid", seeds=(0, 1), **SETTINGS)
     detente.compare(Bilinear(3), {"one": methods.alternating()}, tmp_path / "other", seeds=(0, 1), **SETTINGS)
     status = json.loads((tmp_path / "other/one/status.json").read_text("utf-8"))
     status["seeds"]["1"]["status"] = "interrupted"
     (tmp_path / "other/one/status.json").write_text(json.dumps(status))
-    with pytest.raises(InvalidValue, match="begun without --split-seeds"):
+    with pytest.raises(InvalidValue, match="started without --split-seeds"):
         detente.compare(Bilinear(3), {"one": methods.alternating()}, tmp_path / "other", **split)
     detente.compare(Bilinear(3), {"one": methods.alternating()}, tmp_path / "grid", overwrite=True, **split)
     assert not (tmp_path / "grid/one/parts").exists() and lines(tmp_path / "grid/one")[-1]["step"] == 20
@@ -145,7 +145,7 @@ def test_a_grid_on_processes_equals_and_resumes_as_one_in_this_process(
     output = capsys.readouterr().out
     assert output.count(": step 20 of 20") == 4 and "The page: grid/report.html" in output
     assert cli.main(f"{line} --out here".split()) == 0 and cli.main(f"{line} --out grid".split()) == 0
-    assert capsys.readouterr().out.count("finished before; kept.") == 2
+    assert capsys.readouterr().out.count("already finished.") == 2
     for label in ("alternating", "extragradient"):
         assert_same_bits(saved(tmp_path / "grid" / label), saved(tmp_path / "here" / label))
         written = [

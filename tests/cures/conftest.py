@@ -39,7 +39,7 @@ def losses(net: Any, batch: Any) -> dict[str, Any]:
 
 
 def make_game(kind: str = "adversarial", **changes: Any) -> Any:
-    """Return a small GAN: of points ("adversarial"), with losses of its own ("networks"), or of images ("images")."""
+    """Return a small GAN: of points ("adversarial"), with custom losses ("networks"), or of images ("images")."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         if kind == "networks":

@@ -22,10 +22,10 @@ def test_input_noise(case: Make, game: Make, trains: Make) -> None:
     assert changed.stochastic
     judge, x = changed.modules["judge"], torch.zeros(4096, 2)
     with torch.random.fork_rng():
-        seen: list[torch.Tensor] = []
-        judge[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        recorded: list[torch.Tensor] = []
+        judge[0].register_forward_pre_hook(lambda _, inputs: recorded.append(inputs[0]))
         judge(x)
         judge.eval()(x)
         judge.train()
-    torch.testing.assert_close(seen[0].std(0).double(), 0.1 * own.deviation, rtol=0.05, atol=0)
-    assert torch.equal(seen[1], x)  # no noise in evaluation mode
+    torch.testing.assert_close(recorded[0].std(0).double(), 0.1 * own.deviation, rtol=0.05, atol=0)
+    assert torch.equal(recorded[1], x)  # no noise in evaluation mode

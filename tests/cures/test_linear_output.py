@@ -23,6 +23,6 @@ def test_a_softmax_is_left_out(case: Make, game: Make, trains: Make) -> None:
     assert float(sums[0].detach().std()) < 1e-6 < 0.01 < float(sums[1].detach().std())
     assert LinearOutput()(case("collapse", game=ill.game)) is None
     assert LinearOutput()(case("data scale", game=game(generator=ends_in(nn.Tanh())))) is None
-    assert all("leave out" not in title.lower() for title, _ in candidates(ill))
+    assert all("last activation" not in title.lower() for title, _ in candidates(ill))
     assert LinearOutput.title in withheld(ill)
-    assert all("leave out" in title.lower() for title, _ in candidates(ill, may_change_networks=True))
+    assert all("last activation" in title.lower() for title, _ in candidates(ill, may_change_networks=True))

@@ -1,4 +1,4 @@
-"""What is tried against which failures."""
+"""Which cures are tried for which failures."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ Make = Callable[..., Any]
 )
 def test_every_candidate_trains(kind: str, failure: str, case: Make, game: Make, trains: Make) -> None:
     ill = case(failure, game=game(kind))
-    found = candidates(ill, may_change_networks=True)
-    assert 3 <= len(found) <= 4
-    assert len({title for title, _ in found}) == len(found)
-    assert any("R2" in str(change.game.get("penalties")) and change.method == "averaged" for _, change in found)
-    for _, change in found:
+    chosen = candidates(ill, may_change_networks=True)
+    assert 3 <= len(chosen) <= 4
+    assert len({title for title, _ in chosen}) == len(chosen)
+    assert any("R2" in str(change.game.get("penalties")) and change.method == "averaged" for _, change in chosen)
+    for _, change in chosen:
         trains(ill, change)
 
 
@@ -46,9 +46,9 @@ def test_networks_are_left_alone_unless_they_may_change(case: Make, game: Make) 
 
 
 def test_a_known_cause_is_removed_in_every_candidate_and_alone(case: Make) -> None:
-    found = candidates(case("data scale", "collapse"))
-    assert all(change.game.get("rescale") for _, change in found)
-    assert Change({"rescale": True}) in [change for _, change in found]
+    chosen = candidates(case("data scale", "collapse"))
+    assert all(change.game.get("rescale") for _, change in chosen)
+    assert Change({"rescale": True}) in [change for _, change in chosen]
     assert len(candidates(case("data scale", "collapse"), most=1)) == 1
 
 
@@ -58,15 +58,15 @@ def test_a_healthy_gan_is_not_touched(case: Make) -> None:
 
 
 def test_losses_at_fault_are_replaced(case: Make, game: Make) -> None:
-    found = candidates(case("wiring", game=game("networks")))
-    assert sum(change.game.get("separate", False) for _, change in found) >= 2
+    chosen = candidates(case("wiring", game=game("networks")))
+    assert sum(change.game.get("separate", False) for _, change in chosen) >= 2
 
 
 def test_rates_that_are_off_are_changed_with_everything_else(case: Make) -> None:
     method = methods.alternating(learning_rate={"generator": 1e-5, "discriminator": 1e-3})
-    found = candidates(case("discriminator overpowers", "collapse", method=method))
-    assert all(change.method for _, change in found)
-    assert any("R1(" in str(change.game.get("penalties")) for _, change in found)
+    chosen = candidates(case("discriminator overpowers", "collapse", method=method))
+    assert all(change.method for _, change in chosen)
+    assert any("R1(" in str(change.game.get("penalties")) for _, change in chosen)
 
 
 def test_a_discriminator_that_refuses_is_no_candidate(case: Make, game: Make, trains: Make) -> None:
@@ -79,8 +79,8 @@ def test_a_discriminator_that_refuses_is_no_candidate(case: Make, game: Make, tr
             return self.layer(x.view(-1, 2))
 
     ill = case("collapse", game=game(discriminator=Reshaping))
-    found = candidates(ill, may_change_networks=True, most=20)
-    assert not any("packed" in change.game for _, change in found)
+    chosen = candidates(ill, may_change_networks=True, most=20)
+    assert not any("packed" in change.game for _, change in chosen)
 
 
 def test_cures_state_what_they_treat() -> None:
@@ -102,9 +102,9 @@ def test_what_is_not_allowed_is_named(case: Make, game: Make) -> None:
 
 def test_what_the_budget_has_no_room_for_takes_no_place(case: Make) -> None:
     ill = case("collapse", "oscillation or limit cycle")
-    asked: list[str] = []
-    everything = candidates(ill, affordable=lambda title, change: not asked.append(title))
-    found = candidates(ill, affordable=lambda title, change: title != asked[0])
-    assert asked[0] in [title for title, _ in everything]
-    assert asked[0] not in [title for title, _ in found]
-    assert len(found) == len(everything) == 4
+    titles: list[str] = []
+    everything = candidates(ill, affordable=lambda title, change: not titles.append(title))
+    chosen = candidates(ill, affordable=lambda title, change: title != titles[0])
+    assert titles[0] in [title for title, _ in everything]
+    assert titles[0] not in [title for title, _ in chosen]
+    assert len(chosen) == len(everything) == 4

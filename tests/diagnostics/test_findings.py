@@ -22,10 +22,13 @@ def statistics(ratio: float, noise_scale: float = 100.0) -> GradientStatistics:
 
 
 def test_a_contracting_game() -> None:
-    said = findings(spectrum(1, 2, 0.5), learning_rate=0.1)
-    assert said[0] == "All (3 of 3) eigenvalues have a positive real part: small enough steps contract."
-    assert said[1] == "The largest stable step for plain simultaneous gradient is 1; you use 0.1, which is below it."
-    assert len(said) == 3 and "linearised" in said[2]
+    sentences = findings(spectrum(1, 2, 0.5), learning_rate=0.1)
+    assert sentences[0] == "All (3 of 3) eigenvalues have a positive real part: small enough steps contract."
+    assert (
+        sentences[1]
+        == "The largest stable step for plain simultaneous gradient descent is 1; you use 0.1, which is below it."
+    )
+    assert len(sentences) == 3 and "linearised" in sentences[2]
 
 
 def test_too_large_a_step() -> None:
@@ -33,57 +36,63 @@ def test_too_large_a_step() -> None:
 
 
 def test_repelling_directions() -> None:
-    said = findings(spectrum(1, -0.25, 0.5, -0.1))
-    assert said[0].startswith(
+    sentences = findings(spectrum(1, -0.25, 0.5, -0.1))
+    assert sentences[0].startswith(
         "2 of 4 eigenvalues have a negative real part (down to -0.25): the game does not contract"
     )
-    assert said[1] == "The largest stable step for plain simultaneous gradient is 2 in the directions that contract."
+    assert (
+        sentences[1]
+        == "The largest stable step for plain simultaneous gradient descent is 2 in the directions that contract."
+    )
 
 
 def test_a_purely_rotating_game() -> None:
-    said = " ".join(findings(spectrum(2j, -2j), learning_rate=0.1))
-    assert "2 of 2 eigenvalues have a real part of zero to rounding but an imaginary part" in said
-    assert "Rotation dominates in 2 of the 2 large eigenvalues: |Im|/|Re| without limit" in said
-    assert "consensus or extragradient" in said and "largest stable step" not in said
+    sentences = " ".join(findings(spectrum(2j, -2j), learning_rate=0.1))
+    assert "2 of 2 eigenvalues have an imaginary part and a real part of zero up to rounding" in sentences
+    assert "Rotation dominates in 2 of the 2 large eigenvalues: |Im|/|Re| is unbounded" in sentences
+    assert "consensus or extragradient" in sentences and "largest stable step" not in sentences
 
 
 def test_rotation_with_weak_attraction() -> None:
-    said = " ".join(findings(spectrum(1 + 340j, 1 - 340j, 300, 1e-9 + 1e-6j)))
-    assert "Rotation dominates in 2 of the 3 large eigenvalues: |Im|/|Re| up to 340" in said
+    sentences = " ".join(findings(spectrum(1 + 340j, 1 - 340j, 300, 1e-9 + 1e-6j)))
+    assert "Rotation dominates in 2 of the 3 large eigenvalues: |Im|/|Re| up to 340" in sentences
     assert "Rotation" not in " ".join(findings(spectrum(1 + 5j, 1 - 5j)))
 
 
 def test_flat_directions_are_neither_stable_nor_unstable() -> None:
-    said = findings(spectrum(1, 1e-20, -1e-20))
-    assert said[0].startswith("2 of 3 eigenvalues are zero to rounding")
-    assert said[1].startswith("All others (1 of 3) eigenvalues have a positive real part")
+    sentences = findings(spectrum(1, 1e-20, -1e-20))
+    assert sentences[0].startswith("2 of 3 eigenvalues are zero up to rounding")
+    assert sentences[1].startswith("All others (1 of 3) eigenvalues have a positive real part")
 
 
 def test_stability_is_judged_by_the_methods_field() -> None:
-    said = " ".join(findings(spectrum(1j, -1j, regularised=[1 + 1j, 1 - 1j]), learning_rate=0.1))
-    assert "(2 of 2) eigenvalues of the method's own field have a positive real part" in said
-    assert "The largest stable step for simultaneous steps along its field is 1; you use 0.1" in said
+    sentences = " ".join(findings(spectrum(1j, -1j, regularised=[1 + 1j, 1 - 1j]), learning_rate=0.1))
+    assert "(2 of 2) eigenvalues of the method's own field have a positive real part" in sentences
+    assert "The largest stable step for simultaneous steps along its field is 1; you use 0.1" in sentences
 
 
 def test_adaptive_optimizers_are_not_judged_by_the_bound() -> None:
-    said = " ".join(findings(spectrum(2, 1), learning_rate=5.0, adaptive=True))
-    assert "rescales the field (learning rate 5), so that is no limit for it" in said and "overshoots" not in said
+    sentences = " ".join(findings(spectrum(2, 1), learning_rate=5.0, adaptive=True))
+    assert (
+        "rescales the field (learning rate 5), so this limit does not apply" in sentences
+        and "overshoots" not in sentences
+    )
 
 
 def test_a_partial_spectrum_is_reported_as_partial() -> None:
-    said = " ".join(findings(spectrum(1, 2, size=42_703)))
-    assert "Only 2 of 42,703 eigenvalues are known; the others may be worse." in said
-    assert "2 of 2 known" in said
+    sentences = " ".join(findings(spectrum(1, 2, size=42_703)))
+    assert "Only 2 of 42,703 eigenvalues are known; the others may be worse." in sentences
+    assert "2 of 2 known" in sentences
 
 
 def test_noise() -> None:
-    said = findings(spectrum(1), {"generator": statistics(2.0), "discriminator": statistics(0.125, 4096)})
-    noisy = [sentence for sentence in said if "noise" in sentence]
+    sentences = findings(spectrum(1), {"generator": statistics(2.0), "discriminator": statistics(0.125, 4096)})
+    noisy = [sentence for sentence in sentences if "noise" in sentence]
     assert noisy == [
         "The discriminator's gradient noise is 8x its signal: larger batches (noise equals signal at about "
         "4,096 samples) or variance reduction will help."
     ]
-    assert "all noise" in " ".join(findings(spectrum(1), {"generator": statistics(0.0, math.inf)}))
+    assert "only noise" in " ".join(findings(spectrum(1), {"generator": statistics(0.0, math.inf)}))
     assert "noise" not in " ".join(findings(spectrum(1), {"x": statistics(math.inf, 0.0)}))
 
 

@@ -207,9 +207,9 @@ def test_spectra_change_no_state() -> None:
 def test_a_diverged_state_is_refused() -> None:
     game, state, batch = smooth()
     broken = replace(state, vectors={name: vector * math.nan for name, vector in state.vectors.items()})
-    for look in (jacobian_spectrum, leading_eigenvalues):
+    for function in (jacobian_spectrum, leading_eigenvalues):
         with pytest.raises(InvalidValue, match="not finite"):
-            look(game, broken, batch)
+            function(game, broken, batch)
 
 
 def test_arguments_are_checked() -> None:

@@ -103,7 +103,7 @@ def test_samples_have_the_shape_and_differ(example: ModuleType) -> None:
 
 
 def test_the_autoencoders_term_and_judge_start_when_they_should(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before `judge_start` the judge stands still, and up to step `start` the term is zero."""
+    """Before `judge_start` the judge does not move, and up to step `start` the term is zero."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     game = importlib.import_module("vq_autoencoder").game(weight=0.5, start=2, ramp=2, judge_start=1)
     stepper = detente.Stepper(game, methods.alternating())

@@ -43,7 +43,7 @@ def fail(item: str) -> Iterator[None]:
 
 
 def wait_for_the_end(path: Path) -> Iterator[None]:
-    """Wait until it is stopped, and say that its work is saved; a second call ends at once."""
+    """Wait until the task is stopped, and say that its work is saved; a second call ends immediately."""
     if path.exists():
         return
     try:

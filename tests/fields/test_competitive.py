@@ -184,14 +184,14 @@ def test_resumed_training_equals_an_uninterrupted_one(make: Callable[..., Method
 
 @pytest.mark.parametrize("make", [methods.competitive, methods.adaptive_competitive])
 @pytest.mark.parametrize(
-    ("game", "said"),
+    ("game", "message"),
     [
         (DiracGAN(), "game: got 'DiracGAN that is not zero-sum'; allowed: a zero-sum game"),
         (Quadratic(back=((1.0,),)), "game: got 'Quadratic that is not zero-sum'"),
         (Three(), "game: got 'Three with 3 players'; allowed: a game of two players"),
     ],
 )
-def test_unsuitable_games_are_refused(make: Callable[[], Method], game: Game, said: str) -> None:
+def test_unsuitable_games_are_refused(make: Callable[[], Method], game: Game, message: str) -> None:
     with pytest.raises(InvalidValue) as caught:
         make().initial(game, torch.Generator())
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)

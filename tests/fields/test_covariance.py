@@ -92,7 +92,7 @@ def point(game: Adversarial, seed: int = 0) -> tuple[Vectors, Buffers, Batch]:
 
 
 def one_by_one(game: Adversarial, player: str, vectors: Vectors, buffers: Buffers, batch: Batch) -> np.ndarray:
-    """Return each sample's gradient from a batch of its own."""
+    """Return each sample's gradient, computed on a batch of this sample only."""
     gradients = []
     for i in range(len(batch["real"])):
         alone = {name: tensor[i : i + 1] if tensor.dim() else tensor for name, tensor in batch.items()}

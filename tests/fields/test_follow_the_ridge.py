@@ -123,11 +123,11 @@ def test_one_requested_block_equals_that_of_all_blocks() -> None:
 
 
 def test_unsuitable_games_are_refused() -> None:
-    for game, said in (
+    for game, message in (
         (DiracGAN(), "game: got 'DiracGAN that is not zero-sum'; allowed: a zero-sum game"),
         (Three(), "game: got 'Three with 3 players'; allowed: a game of two players"),
     ):
-        with pytest.raises(InvalidValue, match=said):
+        with pytest.raises(InvalidValue, match=message):
             methods.follow_the_ridge().initial(game, torch.Generator())
     with pytest.raises(InvalidValue, match="leader: got 'z'; allowed: one of x, y"):
         FollowTheRidge(leader="z").check(quadratic()[0])

@@ -176,7 +176,7 @@ def test_the_other_player_can_be_unrolled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (lambda: Unrolled().check(Three()), "game: got 'Three with 3 players'; allowed: a game of two players"),
         (lambda: Unrolled(player="z").check(Bilinear()), "player: got 'z'; allowed: one of x, y"),
@@ -184,6 +184,6 @@ def test_the_other_player_can_be_unrolled() -> None:
         (lambda: Unrolled(betas=(0.5, 1.0)), "betas: got"),
     ],
 )
-def test_unsuitable_games_and_settings_are_refused(call: Callable[[], object], said: str) -> None:
-    with pytest.raises(InvalidValue, match=said):
+def test_unsuitable_games_and_settings_are_refused(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
         call()

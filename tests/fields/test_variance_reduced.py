@@ -246,15 +246,15 @@ def test_memory_holds_two_vectors_per_player() -> None:
 def test_cost_over_two_epochs_with_its_snapshots(make: Callable[[], Method], monkeypatch: pytest.MonkeyPatch) -> None:
     game, method = gan(10, 4), make()
     state, generator = method.initial(game, rng := torch.Generator().manual_seed(0)), rng
-    looks = 0
+    snapshots = 0
 
     counted = counted_gradients(monkeypatch)
     for _ in range(6):
         before = state.memory["field"]
         (state,) = played(game, method, state, generator, 1)
-        looks += state.memory["field"] is not before
+        snapshots += state.memory["field"] is not before
     if isinstance(method.field, VarianceReduced) and method.field.by_chance:  # on average: two looks in two epochs
-        counted.append((2 - looks) * 2 * 3)
+        counted.append((2 - snapshots) * 2 * 3)
     assert sum(counted) == pytest.approx(6 * method.gradient_evaluations(game))
 
 

@@ -218,11 +218,11 @@ def test_a_step_changes_no_input() -> None:
     generator = torch.Generator().manual_seed(0)
     state = method.initial(play, generator)
     drawn = draw(play, method, state, generator)
-    held = {name: tensor.clone() for name, tensor in state.flat().items()}
+    before = {name: tensor.clone() for name, tensor in state.flat().items()}
     batches = [{name: tensor.clone() for name, tensor in batch.items()} for batch in drawn.batches]
     after, again = (method.step(play, state, drawn.batches, drawn.noise)[0].flat() for _ in range(2))
     torch.testing.assert_close(after, again, rtol=0, atol=0)
-    torch.testing.assert_close([state.flat(), list(drawn.batches)], [held, batches], rtol=0, atol=0)
+    torch.testing.assert_close([state.flat(), list(drawn.batches)], [before, batches], rtol=0, atol=0)
 
 
 def test_the_users_own_batches_come_with_labels() -> None:

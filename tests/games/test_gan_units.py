@@ -83,18 +83,18 @@ def test_units_that_make_it_worse_are_a_mistake() -> None:
 def test_cures_work_in_these_units() -> None:
     made = game(PIXELS.to(torch.uint8), pixels)
     penalised = changed(made, penalties=[R1(1.0)])
-    seen: list[Tensor] = []
+    inputs: list[Tensor] = []
     losses = penalised.arguments["losses"]  # pyright: ignore[reportAttributeAccessIssue]
     assert isinstance(losses, PenalisedLosses)
 
     class Spy(R1):
         def __call__(self, score: Any, real: Tensor, fake: Tensor, noise: dict[str, Tensor]) -> Tensor:
-            seen.append(real.detach())
+            inputs.append(real.detach())
             return super().__call__(score, real, fake, noise)
 
     losses.penalties = (Spy(1.0),)
     generator = torch.Generator().manual_seed(0)
     penalised.losses(*penalised.initial(generator), penalised.draw(generator))
-    assert float(seen[0].abs().max()) <= 1.001 and float(seen[0].min()) < -0.9
+    assert float(inputs[0].abs().max()) <= 1.001 and float(inputs[0].min()) < -0.9
     apart = changed(made, separate=True)
     assert float(gan_of(apart).real(100, generator).abs().max()) <= 1.001

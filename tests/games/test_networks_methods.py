@@ -148,13 +148,13 @@ def games(norm: bool) -> tuple[Networks, Plain]:
         score = lambda x: affine(vectors["second"], x, SHAPES["second"], normalize)  # noqa: E731
         y = affine(vectors["first"], batch["z"], SHAPES["first"], normalize)
         centred = y - y.mean(1, keepdim=True)
-        look = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
+        normalised = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
         with torch.enable_grad():
             at = y if y.requires_grad else y.detach().requires_grad_()
             (slope,) = torch.autograd.grad(score(at).sum(), at, create_graph=True)
         fake, real = score(y), score(batch["x"])
         return {
-            "first": softplus(-fake).mean() + look.pow(3).mean(),
+            "first": softplus(-fake).mean() + normalised.pow(3).mean(),
             "second": softplus(fake).mean() + softplus(-real).mean() + slope.square().sum(1).mean(),
         }
 

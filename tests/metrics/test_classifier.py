@@ -1,4 +1,4 @@
-"""Classifiers: trained on images that are told apart easily, kept whole, and named where they are missing."""
+"""Classifiers: trained on images that are easy to distinguish, stored completely, and named in errors if missing."""
 
 from __future__ import annotations
 
@@ -122,6 +122,6 @@ def test_command(few: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     first = capsys.readouterr().out
     assert "of 100 held-out images" in first and "on 300 (seed 2)" in first
     assert command.main(["digits"]) == 0
-    assert "there already" in capsys.readouterr().out
+    assert "already trained" in capsys.readouterr().out
     assert command.main(["digits", "--overwrite"]) == 0
     assert "(seed 0)" in capsys.readouterr().out

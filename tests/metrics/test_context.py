@@ -16,7 +16,7 @@ from detente.state import State
 
 
 class Sampled:
-    """Stands for a game with a generator: latents shifted by the generator's parameters."""
+    """Replaces a game with a generator: latents shifted by the generator's parameters."""
 
     data = Ring()
 
@@ -55,7 +55,7 @@ def test_data_are_the_games_or_none() -> None:
 
 
 class Loaded:
-    """Stands for a game of networks, whose data are batches of any form."""
+    """Replaces a game of networks, whose data are batches of any form."""
 
     def __init__(self, batch: dict[str, Tensor], once: bool = False) -> None:
         self.batch, self.evaluation_memo, self.drawn = batch, {}, 0

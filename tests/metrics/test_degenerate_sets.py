@@ -311,7 +311,7 @@ def test_numbers_of_undefined_shares_and_logits_are_nan() -> None:
 
 
 class FixedGame:
-    """Stands for a game whose generator returns samples made by hand, asked for labels or not."""
+    """Replaces a game whose generator returns given samples, with or without requested labels."""
 
     latent = 3
     latent_shape = (3,)
@@ -327,7 +327,7 @@ class FixedGame:
 
 
 def pixels(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Stand for Inception: features and logits of uint8 images, finite whatever they show."""
+    """Replace Inception: features and logits of uint8 images, finite for any images."""
     small = images.float().flatten(1)[:, :30] / 255
     return small, 5 * small[:, :8]
 

@@ -72,7 +72,7 @@ def test_invalid_arguments_are_refused(build) -> None:
 
 
 class StubInception(nn.Module):
-    """Stands for torch-fidelity's network: features are means of pixels, logits the first ten of them."""
+    """Replaces torch-fidelity's network: features are means of pixels, logits the first ten of them."""
 
     def __init__(self, name: str, features_list: list[str], feature_extractor_weights_path: str) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ METRICS = [ModesCovered(), HighQualityFraction(), ModeDivergence()]
 
 
 class FixedGame:
-    """Stands for a game whose generator returns samples made by hand."""
+    """Replaces a game whose generator returns given samples."""
 
     def __init__(self, data: Mixture, samples: Tensor) -> None:
         self.data, self.samples = data, samples

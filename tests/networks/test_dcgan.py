@@ -148,14 +148,14 @@ def test_reset_depends_on_the_generator_alone_and_resets_statistics() -> None:
 
 def test_many_seeds_in_one_call_equal_one_by_one() -> None:
     network = DcganGenerator(3, 1, 28, width=2)
-    held = [{k: v.detach() for k, v in network.state_dict().items()} for _ in range(2)]
-    for seed, state in enumerate(held):
+    tensors = [{k: v.detach() for k, v in network.state_dict().items()} for _ in range(2)]
+    for seed, state in enumerate(tensors):
         network.reset_parameters(torch.Generator().manual_seed(seed))
         state.update({name: value.detach().clone() for name, value in network.state_dict().items()})
     latents = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
-    stacked = {name: torch.stack([state[name] for state in held]) for name in held[0]}
+    stacked = {name: torch.stack([state[name] for state in tensors]) for name in tensors[0]}
     together = vmap(lambda state: functional_call(network, state, (latents,)))(stacked)
-    torch.testing.assert_close(together, torch.stack([functional_call(network, s, (latents,)) for s in held]))
+    torch.testing.assert_close(together, torch.stack([functional_call(network, s, (latents,)) for s in tensors]))
 
 
 @pytest.mark.parametrize("member", [DcganGenerator, DcganDiscriminator])

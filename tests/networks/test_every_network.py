@@ -99,10 +99,10 @@ def test_construction_uses_torchs_global_generator(name: str) -> None:
 @every_network
 def test_many_seeds_in_one_call_equal_one_by_one(name: str) -> None:
     network, inputs = network_and_inputs(name)
-    held = states(network)
-    stacked = {key: torch.stack([state[key] for state in held]) for key in held[0]}
+    tensors = states(network)
+    stacked = {key: torch.stack([state[key] for state in tensors]) for key in tensors[0]}
     together = vmap(lambda state: called(network, state, inputs))(stacked)
-    torch.testing.assert_close(together, torch.stack([called(network, state, inputs) for state in held]))
+    torch.testing.assert_close(together, torch.stack([called(network, state, inputs) for state in tensors]))
 
 
 @every_network

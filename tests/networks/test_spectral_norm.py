@@ -24,7 +24,7 @@ every_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(la
 
 
 def fresh(layer: nn.Module) -> nn.Module:
-    """Return a double-precision copy with weights of its own seed."""
+    """Return a double-precision copy with weights from another seed."""
     copied = copy.deepcopy(layer).double()
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
@@ -49,15 +49,15 @@ def weight(layer: nn.Module) -> Tensor:
 def test_equal_to_torch_from_the_same_vectors(layer: nn.Module, iterations: int) -> None:
     normalized = spectral_norm(fresh(layer), iterations)
     reference = torch.nn.utils.parametrizations.spectral_norm(fresh(layer), n_power_iterations=iterations)
-    held = dict(reference.named_buffers())
-    start = torch.ones_like(held["parametrizations.weight.0._v"])
-    for buffer in (held["parametrizations.weight.0._v"], vectors(normalized)[1]):
+    buffers = dict(reference.named_buffers())
+    start = torch.ones_like(buffers["parametrizations.weight.0._v"])
+    for buffer in (buffers["parametrizations.weight.0._v"], vectors(normalized)[1]):
         buffer.copy_(start / start.norm())
     for training in (True, True, False):
         normalized.train(training)
         reference.train(training)
         torch.testing.assert_close(weight(normalized), weight(reference))
-    torch.testing.assert_close(vectors(normalized)[0], held["parametrizations.weight.0._u"])
+    torch.testing.assert_close(vectors(normalized)[0], buffers["parametrizations.weight.0._u"])
 
 
 @every_layer

@@ -64,7 +64,7 @@ def test_the_first_step_equals_adam_and_memory_holds_adams_moves() -> None:
 
 
 def test_a_schedule_is_read_at_each_step() -> None:
-    """The move remembered is the one of its own step, with that step's rate."""
+    """The previous update is remembered with the learning rate of its step."""
     scheduled, x = OptimisticAdam(Linear(0.1, 0.0, 2)), torch.ones(1).double()
     memory = scheduled.initial(x)
     first, memory = scheduled(x, torch.ones(1).double(), memory, torch.tensor(0))

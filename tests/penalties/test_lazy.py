@@ -66,7 +66,7 @@ def test_skipped_steps_do_not_update_averages() -> None:
 
 
 def test_games_pass_the_step_in_mapped_and_compiled_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three steps of the Dirac-GAN, of which the first and the last have a penalty, against a loop that adds it."""
+    """Three steps of the Dirac-GAN, with a penalty in the first and the last, against a loop that adds it."""
     monkeypatch.setattr(
         "detente.training.inductor.compile_graph", lambda graph, example: graph
     )  # inductor takes seconds a graph

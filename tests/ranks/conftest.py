@@ -1,4 +1,4 @@
-"""Trains all cases of the collected tests of this folder at once, since processes take seconds to start."""
+"""Trains all cases of the collected tests of this folder together, since processes take seconds to start."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def results(folder: Path) -> dict[str, Any]:
 
 
 def complaints(result: dict[str, Any]) -> list[str]:
-    """Return the lines of all ranks that are errors; there may be nothing else than these, warnings and progress."""
+    """Return the error lines of all ranks; the rest of the output may only be warnings and progress."""
     output = result["text"].splitlines()
     assert not [line for line in output if "Traceback" in line or "frame #" in line], result["text"]
     return [line for line in output if line.startswith("detente:") and "warning:" not in line]
@@ -124,9 +124,9 @@ def test_divided_pairs_are_saved_like_those_of_one_process(folder: Path, results
     ("name", "text"),
     [
         ("hanging", "rank 0 of 2 waited too long for another rank"),
-        ("missing", "for 2 ranks, of which 1 came"),
+        ("missing", "for 2 ranks, of which 1 connected"),
         ("drift", "rank 1 differs from rank 0 in vectors/generator (seed 0) at step 30"),
-        ("full", "No space left on device. What was saved is complete"),
+        ("full", "No space left on device. Saved files are complete"),
         ("mistake", "batch: got 9; allowed: a multiple of the number of ranks, 2"),
         ("typo", "--stepps"),
         ("compare", "command: got 'compare'; allowed: train or resume by several processes"),

@@ -1,4 +1,4 @@
-"""Every game on two ranks equals itself in one process: objectives, penalties, filters, layers, losses of one's own."""
+"""Every game on two ranks equals the game in one process: objectives, penalties, filters, layers, custom losses."""
 
 from __future__ import annotations
 

@@ -134,5 +134,5 @@ def test_ranks_that_end_or_hang_or_diverge_in_their_calls_raise_an_error() -> No
         second.close()
         with pytest.raises(dist.DistNetworkError, match="connection to another rank"):
             first.gathered(torch.zeros(3))
-    with in_threads(2) as pair, pytest.raises(dist.DistNetworkError, match="takes other steps"):
+    with in_threads(2) as pair, pytest.raises(dist.DistNetworkError, match="takes different steps"):
         on_all(pair, lambda near: near.gathered(torch.zeros(3 + near.rank)))

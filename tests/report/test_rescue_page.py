@@ -207,17 +207,17 @@ def test_a_healthy_gan_gets_a_short_page(tmp_path: Path) -> None:
     page = read(make_rescue(tmp_path / "fine", verdict="healthy"))
     assert verdict(page) == "This GAN is healthy."
     assert sections(page) == ["Found", "Samples over time", "The numbers", "Signals over time"]
-    assert "Nothing needs a cure, so nothing was changed." in page.text and "Nothing is wrong." in page.text
+    assert "It needs no cure, so nothing was changed." in page.text and "Nothing is wrong." in page.text
 
 
 def test_without_a_cure_the_best_is_named(tmp_path: Path) -> None:
     folder = make_rescue(tmp_path / "ill", cured=False)
     page = read(folder)
-    assert verdict(page) == "This GAN failed (collapse), and none of the 3 cures tried cured it."
-    assert "Not a cure, but the best of what was tried: lower rates." in page.text
+    assert verdict(page) == "This GAN failed (collapse), and none of the 3 tried cures worked."
+    assert "Not a cure, but the best trial: lower rates." in page.text
     change(folder, best=None)
     page = read(folder)
-    assert sections(page)[1] == "Samples over time" and "Nothing that was tried is better" in page.text
+    assert sections(page)[1] == "Samples over time" and "No trial is better" in page.text
 
 
 def test_the_reason_why_a_trial_is_no_cure_is_shown(tmp_path: Path) -> None:
@@ -225,16 +225,16 @@ def test_the_reason_why_a_trial_is_no_cure_is_shown(tmp_path: Path) -> None:
     change(folder, judgement="precision 0.29, coverage 0.9", faults=["only 29% of the samples lie near real ones", "x"])
     page = write_rescue_report(folder).read_text(encoding="utf-8")
     assert "On fresh samples: precision 0.29, coverage 0.9." in page
-    assert "It is no cure, since only 29% of the samples lie near real ones; x." in page
+    assert "This is not a cure, since only 29% of the samples lie near real ones; x." in page
 
 
 def test_cures_that_were_never_started_are_not_counted(tmp_path: Path) -> None:
     folder = make_rescue(tmp_path / "ill", cured=False)
     shutil.rmtree(folder / "trials" / "2-more-turns")
     shutil.rmtree(folder / "trials" / "3-larger-batch")
-    assert verdict(read(folder)) == "This GAN failed (collapse), and the one cure tried did not cure it."
+    assert verdict(read(folder)) == "This GAN failed (collapse), and the only tried cure did not work."
     shutil.rmtree(folder / "trials")
-    assert verdict(read(folder)) == "This GAN failed (collapse), and the budget allows none of the cures."
+    assert verdict(read(folder)) == "This GAN failed (collapse), and the budget is too small for any cure."
 
 
 def test_a_stopped_rescue_is_reported_as_stopped(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_stopped_rescue_is_reported_as_stopped(tmp_path: Path) -> None:
     page = read(folder)
     assert verdict(page) == "This rescue has not ended; found so far: collapse."
     shutil.rmtree(folder / "trials")
-    assert verdict(read(folder)) == "This GAN failed (collapse), and no cure that détente knows fits."
+    assert verdict(read(folder)) == "This GAN failed (collapse), and no cure that détente knows applies."
 
 
 def test_a_game_without_pictures_has_curves(tmp_path: Path) -> None:

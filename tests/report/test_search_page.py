@@ -85,9 +85,9 @@ def test_the_page_shows_the_results(folder: Path) -> None:
     reader = Reader(page)
     assert reader.headings[0] == ("h1", "Modes covered: 7.5 modes, with strength 10, optimizer adam.")
     assert COMMAND in reader.text and "<script>alert" not in page
-    said = " ".join(reader.text.split())
-    assert "5 of 9 trials: 2 came to the end of the budget, 1 ended early, 1 failed, 1 unfinished." in said
-    assert "the mean over 2 seeds after 900 gradient evaluations. The search has not ended" in said
+    text = " ".join(reader.text.split())
+    assert "5 of 9 trials: 2 completed the budget, 1 ended early, 1 failed, 1 unfinished." in text
+    assert "the mean over 2 seeds after 900 gradient evaluations. The search has not ended" in text
     importance = page[page.index("Importance of each setting") :]
     assert importance.index("log:0.1:100") < importance.index("choice:adam,sgd")  # the larger first
     assert re.findall(r'<th scope="row">(\d+)</th>', page) == ["1", "0", "2", "4", "3"]
@@ -118,7 +118,7 @@ def test_a_search_without_an_end_has_a_page_and_a_broken_record_is_one_line(fold
     record = read_search(folder)
     (folder / "search.json").write_text(json.dumps({**record, "trials": [], "best": None, "command": ""}))
     page = write_search_report(folder).read_text("utf-8")
-    assert "No trial has come to its end yet." in page and charts_of(page) == []
+    assert "No trial has been completed yet." in page and charts_of(page) == []
     (folder / "search.json").write_text("{")
     with pytest.raises(InvalidValue, match="a folder with a readable search.json"):
         write_search_report(folder)

@@ -66,7 +66,7 @@ def test_equal_stamps_are_one_metric_for_any_key_in_the_record(scored) -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
+    ("other", "differences"),
     [
         ({**STAMP, "samples": 50_000}, ("(2,048 generated samples)", "(50,000 generated samples)")),
         ({**STAMP, "real": 500}, ("(10,000 real samples)", "(500 real samples)")),
@@ -76,14 +76,14 @@ def test_equal_stamps_are_one_metric_for_any_key_in_the_record(scored) -> None:
         (None, ("(inception 6726; ", "(otherwise measured)")),
     ],
 )
-def test_other_stamps_are_never_ranked_against_each_other(other: Any, said: tuple[str, str], scored) -> None:
+def test_other_stamps_are_never_ranked_against_each_other(other: Any, differences: tuple[str, str], scored) -> None:
     described = FID if other is None else {**FID, "stamp": other}
     first = scored("first", {"fid": 10.0}, {"fid": {**FID, "stamp": STAMP}})
     second = scored("second", {"fid": 30.0}, {"fid": described})
     runs = read(first, second)
     rows = rankings(runs)
     assert [row.only_run for row in rows] == [0, 1] and all(row.winner is None for row in rows)
-    assert all(words in row.title for words, row in zip(said, rows, strict=True))
+    assert all(words in row.title for words, row in zip(differences, rows, strict=True))
     assert paired_differences(runs, 0) == [{}, {}]
     page = render(runs, "title", [], Path("page.html"))
     assert describe_stamp(STAMP) in page and "Only <strong>first</strong> has values for" in page

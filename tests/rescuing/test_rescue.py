@@ -1,4 +1,4 @@
-"""A rescue as its user runs it: it names and cures what fails, leaves alone what is healthy, and can be killed."""
+"""A rescue as its user runs it: it names and cures failures, does not change healthy games, and can be killed."""
 
 from __future__ import annotations
 

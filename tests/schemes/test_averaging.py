@@ -123,7 +123,7 @@ def test_float32_averages_have_float32_accuracy() -> None:
 
 
 def test_averages_can_be_nested() -> None:
-    """Each player by an average of its own, around lookahead; no step overwrites tensors of an average."""
+    """A separate average for each player, around lookahead; no step overwrites tensors of an average."""
     game = gan()
     inner = Averaging(Lookahead(Alternating(), 2), decay=0.8, players=("discriminator",))
     method = Method(Gradient(), Averaging(inner, "uniform", players=("generator",)), Adam(0.02))

@@ -110,13 +110,13 @@ def test_synchronisation_keeps_moments_and_buffers() -> None:
         discriminator = MLP(2, 1, 8, 1).double()
     game = Adversarial(generator, discriminator, torch.randn(16, 2, generator=torch.Generator()), 3, batch=4)
     free = walk(game, Method(Gradient(), Alternating(), Adam(0.05)), 3)
-    held = walk(game, Method(Gradient(), Lookahead(Alternating(), 3, 0.5), Adam(0.05)), 3)
-    same(held[2].vectors, free[2].vectors)
-    same(held[3].memory["optimizers"], free[3].memory["optimizers"])
-    same(held[3].buffers, free[3].buffers)
+    synchronised = walk(game, Method(Gradient(), Lookahead(Alternating(), 3, 0.5), Adam(0.05)), 3)
+    same(synchronised[2].vectors, free[2].vectors)
+    same(synchronised[3].memory["optimizers"], free[3].memory["optimizers"])
+    same(synchronised[3].buffers, free[3].buffers)
     middle = {name: (free[0].vectors[name] + free[3].vectors[name]) / 2 for name in game.players}
-    same(held[3].vectors, middle, 1e-14)
-    assert not torch.equal(held[3].vectors["discriminator"], free[3].vectors["discriminator"])
+    same(synchronised[3].vectors, middle, 1e-14)
+    assert not torch.equal(synchronised[3].vectors["discriminator"], free[3].vectors["discriminator"])
 
 
 NESTS: dict[str, Scheme] = {

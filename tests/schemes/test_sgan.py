@@ -287,7 +287,7 @@ def test_pairs_start_from_different_parameters() -> None:
 
 @dataclass(frozen=True)
 class Nudged(Scheme):
-    """A scheme with random numbers and statistics of its own."""
+    """A scheme with its own random numbers and statistics."""
 
     def gradient_evaluations(self, field: Field, players: tuple[str, ...]) -> int:
         return field.gradient_evaluations(players, players)

@@ -82,7 +82,7 @@ def observe() -> Observe:
 
 @pytest.fixture
 def past() -> Past:
-    """Return a function that builds a history from values, the last of which is repeated, and from losses."""
+    """Return a function that builds a history from values (the last one is repeated) and losses."""
 
     def made(
         values: dict[str, Sequence[float] | float],

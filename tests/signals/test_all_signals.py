@@ -1,4 +1,4 @@
-"""Properties of all signals: finite numbers, and a game that is left as it was."""
+"""Properties of all signals: finite numbers, and an unchanged game."""
 
 from __future__ import annotations
 

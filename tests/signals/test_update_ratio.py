@@ -1,4 +1,4 @@
-"""UpdateRatio: the size of a step, players that stand still, weights that grow."""
+"""UpdateRatio: the size of a step, players that do not move, weights that grow."""
 
 from dataclasses import replace
 

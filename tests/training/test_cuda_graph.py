@@ -51,7 +51,7 @@ def test_compiled_steps_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "Recording", Replay)
     steps, actual = two_steps(compiled=True)
     assert [recording.replays for recording in recordings] == [2]
-    assert "compiled, 1 step a graph, as a CUDA graph" in Execution(steps, 1, 1, True).description
+    assert "compiled, 1 step per graph, as a CUDA graph" in Execution(steps, 1, 1, True).description
     torch.testing.assert_close(actual, two_steps(compiled=False)[1], rtol=1e-12, atol=1e-12)
 
 

@@ -56,7 +56,7 @@ def test_an_interrupted_training_at_the_command_line_is_resumed_there(
         patch.setattr(train, "with_progress_bar", stopping)
         words = ["train", "--game", "bilinear", "--steps", "4", "--record_every", "1", "--out", str(tmp_path / "one")]
         assert cli.main(words) == 130
-    assert f"Go on with: detente resume {tmp_path / 'one'}" in capsys.readouterr().out
+    assert f"Continue with: detente resume {tmp_path / 'one'}" in capsys.readouterr().out
     assert cli.main(["resume", str(tmp_path / "one")]) == 0
 
 

@@ -1,4 +1,4 @@
-"""Graphs of steps: what is traced, what is compiled, and what an earlier run has compiled."""
+"""Graphs of steps: tracing, compiling, and libraries that an earlier run compiled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is changed in a traced graph before inductor compiles it: the results stay the same."""
+"""Changes to a traced graph before inductor compiles it: the results stay the same."""
 
 from __future__ import annotations
 

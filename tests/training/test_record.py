@@ -1,4 +1,4 @@
-"""The run directory: what is written, when, and that nothing is lost or overwritten unasked."""
+"""The run directory: what is written and when, and that nothing is lost or overwritten without permission."""
 
 from __future__ import annotations
 

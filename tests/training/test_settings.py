@@ -271,7 +271,7 @@ def test_a_run_with_accumulation_equals_the_plain_run(method: Method) -> None:
 
 def test_accumulation_divides_the_memory_of_the_graph() -> None:
     def most(parts: int) -> int:
-        """Return the most bytes that are kept for derivatives at a time."""
+        """Return the largest number of bytes stored for derivatives at any time."""
         held, peak = 0, 0
 
         class Kept:

@@ -1,7 +1,8 @@
 """F01: every latent gives the same picture (HIPS/autograd, `generative_adversarial_net.py`).
 
 Latents are uniform on [0, 1): normal ones through Φ inside the generator. 50 epochs of M5K are 2,500 steps, in which
-the derived cure does not succeed; a run has four times as many, the file's 60 s (50 epochs of MNIST are 30,000).
+the derived cure does not succeed; a run has four times as many, which is the original's 60 s (50 epochs of MNIST are
+30,000).
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def generator() -> nn.Module:
 
 
 def small_generator() -> nn.Module:
-    """Return the shipped G: dense 3·3·96, transposed convolutions 48, 24 and 1, batch norm, tanh."""
+    """Return the repository's G: dense 3·3·96, transposed convolutions 48, 24 and 1, batch norm, tanh."""
     body = nn.Sequential(
         nn.Linear(100, 96 * 9),
         nn.ReLU(),

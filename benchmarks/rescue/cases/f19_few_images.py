@@ -1,6 +1,7 @@
 """F19: 100 pictures for a discriminator that memorises them (BMSG-GAN #38: 400 photographs, then all equal).
 
-The file leaves open G (100-256-512-784), rates (2e-4, β₁ 0.5), batch (50) and steps. Marks are against all digits.
+The source does not specify G (100-256-512-784), rates (2e-4, β₁ 0.5), batch (50) and steps. The criteria compare with
+all digits.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def few() -> Arrays:
 
 
 def real() -> Tensor:
-    """Return all digits, the standard for the marks."""
+    """Return all digits, with which the criteria compare."""
     return torch.as_tensor(digits().arrays[0])
 
 

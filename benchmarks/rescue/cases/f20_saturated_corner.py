@@ -1,8 +1,8 @@
 """F20: D says "real" to everything, its loss 7.97 and G's 0 for ever: a clipped loss has no gradient there.
 
-The file leaves the networks open: fully connected ones with batch norm in G, since without it the twin's D overpowers;
-pictures in [0, 1], as in the first link. After D's two large steps, its loss is 7.97 and G's is 0.00. Constructing the
-game warns about the sigmoid, as for a user.
+The source does not specify the networks (fully connected ones, with batch norm in G, since otherwise the twin's D is
+too strong); pictures in [0, 1], as in the first source. After D's two large steps, its loss is 7.97 and G's is 0.00.
+Constructing the game gives a warning about the sigmoid, as it does for users.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def game() -> Adversarial:
 
 
 def method() -> Method:
-    """Return Adam, rate 2e-4, β₁ 0.5, of which D's first two steps have rate 0.1."""
+    """Return Adam, rate 2e-4, β₁ 0.5; D's first two steps have rate 0.1."""
     rates = {"generator": 2e-4, "discriminator": Piecewise((0.1, 2e-4), (2,))}
     plain = adam(2e-4)
     return Method(plain.field, plain.scheme, with_rates(rates, 2e-4, lambda rate: Adam(rate, (0.5, 0.999))))

@@ -1,8 +1,9 @@
 """F22: the generator reaches [5, 7], the discriminator runs away, the generator follows, and so on; four parameters.
 
-The file leaves open the start, the batch (64), the order (simultaneous) and the rate (0.02; with ten times more, D is
-lost at once). The start is G on [0, 1] and a bump over both G's samples and the data, so that both players have a
-gradient. Seen: D flees once, far away, becomes flat, and both stop, with G's mean near 6.3: no lasting swing.
+The source does not specify the start, the batch (64), the order (simultaneous) and the rate (0.02; with ten times more,
+D is lost at once). The start is G on [0, 1] and a bump over both G's samples and the data, so that both players have a
+gradient. Observed: D moves far away once and becomes flat, and both stop, with G's mean near 6.3: no lasting
+oscillation.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """F24: all outputs 0.5 and the losses constant, since integer division made the initial weights 0 (nlintz #83).
 
-The file leaves open the batch (128) and the steps.
+The source does not specify the batch (128) and the steps.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """F27: D 0.500, G 0.250 in every epoch: instance norm at 1 × 1 returns zeros, so D is constant (AdvGAN-tf #2).
 
-torch's InstanceNorm2d refuses 1 × 1 maps; the same formula is a group norm with a group for each channel. The file
-leaves open G (64-256-196), widths, rates (2e-4, β₁ 0.5), batch (64) and steps.
+torch's InstanceNorm2d refuses 1 × 1 maps; the same formula is a group norm with a group for each channel. The source
+does not specify G (64-256-196), widths, rates (2e-4, β₁ 0.5), batch (64) and steps.
 """
 
 from __future__ import annotations

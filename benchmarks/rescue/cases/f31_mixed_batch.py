@@ -1,6 +1,6 @@
 """F31: both losses go to 0, since real and generated samples pass D's batch norm in one batch.
 
-The file leaves open G, widths, rates (2e-4, β₁ 0.5) and batch (64).
+The source does not specify G, widths, rates (2e-4, β₁ 0.5) and batch (64).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from detente.methods.method import Method
 NAME = "Real and fake in one batch through D's batch norm"
 CLASSES = ("normalisation",)
 LINK = "https://github.com/soumith/ganhacks/issues/52"
-STEPS = 1000  # the file's run has 450
+STEPS = 1000  # the original run has 450
 MAY_CHANGE_NETWORKS = False
 MARKS = DigitImages()
 failed, cured = MARKS.failed, MARKS.cured

@@ -1,6 +1,6 @@
 """F39: NaN from the slope's square root at 0: a penalty without ε, and a ReLU critic that is constant in places.
 
-The critic's biases are −5, so it is constant where all |w·x| < 5. The file leaves open the widths, the weights'
+The critic's biases are −5, so it is constant where all |w·x| < 5. The source does not specify the widths, the weights'
 scale (standard deviation 2, so that the critic is dead around the origin and not at the data), and WGAN-GP's settings.
 """
 

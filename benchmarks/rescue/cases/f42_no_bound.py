@@ -1,7 +1,8 @@
 """F42: Wasserstein loss with no bound at all: the critic's gap grows without end (Mode_Collapse PR #1 and others).
 
-The file leaves open G, the turns (5, as in WGAN), the batch (256) and the steps. Seen: the gap grows to 90 and falls
-again as G catches up; the samples meet the mark of success, with one turn or five: this ring does not show the failure.
+The source does not specify G, the critic steps (5, as in WGAN), the batch (256) and the steps. Observed: the gap grows
+to 90 and falls again as G catches up; the samples meet the criterion of success, with one critic step or five: this
+ring does not show the failure.
 """
 
 from __future__ import annotations

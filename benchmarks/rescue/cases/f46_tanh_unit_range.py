@@ -1,8 +1,8 @@
 """F46: noise, since G ends in tanh and the data lie in [0, 1] (deep-learning-with-python-notebooks #7).
 
-The file leaves open the networks (small convolutional ones), rates (2e-4, β₁ 0.5), batch (64) and steps. Making the
-data warns about their range, as for a user. Seen, also with fully connected networks and with RMSprop: twice the
-sigmoid's distance to the data, but not the marks of failure.
+The source does not specify the networks (small convolutional ones), rates (2e-4, β₁ 0.5), batch (64) and steps.
+Constructing the data gives a warning about their range, as it does for users. Observed, also with fully connected
+networks and with RMSprop: twice the sigmoid's distance to the data, but not the criterion of failure.
 """
 
 from __future__ import annotations

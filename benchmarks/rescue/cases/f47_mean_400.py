@@ -22,7 +22,7 @@ SCALARS = 100
 
 
 class Marks(Scalar):
-    """The marks of scalars, of samples of 100."""
+    """The criteria of scalars, for samples of 100."""
 
     count = 100
 

@@ -68,8 +68,8 @@ def averaged(
     return Evaluation(**tree), vectors
 
 
-def require_whole_batch(game: Game, what: str) -> None:
+def require_whole_batch(game: Game, quantity: str) -> None:
     """Raise `InvalidValue` if batches are split but a derivative needs the whole batch."""
     allowed = "1 with a field that differentiates the whole batch at once"
     if (parts := game.evaluation_settings.accumulate) > 1:
-        raise InvalidValue("accumulate", parts, allowed, f"This field computes {what}")
+        raise InvalidValue("accumulate", parts, allowed, f"This field computes {quantity}")

@@ -92,13 +92,15 @@ def gradients(loss: Tensor, columns: list[Tensor], retain: bool, differentiable:
 
     The engine is called directly: the checks of `torch.autograd.grad` take as long as a small layer.
     """
-    if loss.dim():  # a game of one's own; torch explains what is wrong
+    if loss.dim():  # a user's own game; torch explains the error
         return list(torch.autograd.grad(loss, columns, None, retain, differentiable, materialize_grads=True))
-    run, one = torch.autograd.Variable._execution_engine.run_backward, torch.ones_like(loss)
-    found = run((loss,), (one,), retain, differentiable, tuple(columns), allow_unreachable=True, accumulate_grad=False)
+    run_backward, unit = torch.autograd.Variable._execution_engine.run_backward, torch.ones_like(loss)
+    results = run_backward(
+        (loss,), (unit,), retain, differentiable, tuple(columns), allow_unreachable=True, accumulate_grad=False
+    )
     return [
         torch.zeros_like(column, requires_grad=differentiable) if gradient is None else gradient
-        for gradient, column in zip(found, columns, strict=True)
+        for gradient, column in zip(results, columns, strict=True)
     ]
 
 

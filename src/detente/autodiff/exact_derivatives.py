@@ -139,8 +139,8 @@ def _normalizes_under_a_penalty(game: Game) -> bool:
     modules = getattr(game, "modules", None)
     if not _penalises_gradients(game, True) or not isinstance(modules, Mapping):
         return False
-    own = hasattr(game, "penalties") and "discriminator" in modules
-    penalised = [modules["discriminator"]] if own else modules.values()
+    is_gan = hasattr(game, "penalties") and "discriminator" in modules
+    penalised = [modules["discriminator"]] if is_gan else modules.values()
     return any(isinstance(part, _BatchNorm) for module in penalised for part in module.modules())
 
 

@@ -38,7 +38,7 @@ def vector_field(
         batch: one batch.
         players: players whose blocks are returned (default: all).
         parts: whether each rank gets only its part of the blocks if ranks divide memory, see `detente.ranks.own_part`.
-        over_ranks: whether ranks return the mean over all of them, or each what it finds on its own rows.
+        over_ranks: whether ranks return the mean over all of them, or each the result on its own rows.
     """
     players, settings = players or game.players, game.evaluation_settings
     if settings.accumulate > 1:

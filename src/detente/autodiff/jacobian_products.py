@@ -57,10 +57,10 @@ def vector_jacobian(
         players: rows of J: players whose blocks of v are differentiated (default: all).
         columns: columns of J: players with respect to whose vectors v is differentiated (default: all).
         parts: whether each rank gets only its part of v and Jᵀu if ranks divide memory; see `detente.ranks.own_part`.
-        over_ranks: whether ranks return the mean over all of them, or each what it finds on its own rows, of a given u.
+        over_ranks: whether ranks return the mean over all of them, or each the result on its own rows, for the same u.
     """
     if wanted is not None:
-        warnings.warn("`wanted` is now `columns`; the old name goes with the next release", DeprecationWarning, 2)
+        warnings.warn("`wanted` is now `columns`; the next release removes the old name", DeprecationWarning, 2)
         columns = wanted
     players, columns, settings = players or game.players, columns or game.players, game.evaluation_settings
     if len(batches := parts_of(game, batch)) > 1:

@@ -1,6 +1,6 @@
 """Balancing: weights of a loss's terms that follow their gradients, and a delayed start of the adversarial term.
 
-These are functions of tensors, to be called in losses of your own:
+These are functions of tensors, to be called in your own losses:
 
     weight = balancing.adaptive_weight(reconstruction_loss, adversarial_loss, at=reconstruction)
 """

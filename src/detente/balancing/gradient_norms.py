@@ -25,8 +25,8 @@ class Balancer(Typed):
     norms of the samples' gradients, or, with `per_sample` False, the norm of the whole.
 
     The factors c_k are constants, as in the code. What `adaptive_weight` says about the field, consensus and spectra
-    holds here as well. The code sends the balanced gradient back from a only; here each whole term is scaled, including
-    what reaches the parameters on other ways than through a.
+    holds here as well. The code propagates the balanced gradient back from a only; here each whole term is scaled,
+    including its contributions to the parameters that do not pass through a.
 
     Args:
         weights: w_k ≥ 0 by the name of the term, with a positive sum.

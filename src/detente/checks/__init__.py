@@ -1,3 +1,3 @@
-"""Checks of a set-up before any step: data, networks and method, without training."""
+"""Checks of a set-up before any step, without training: data, networks and method."""
 
 from detente.checks.switch import off as off

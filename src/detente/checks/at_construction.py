@@ -1,4 +1,4 @@
-"""The checks that run whenever a GAN is built in Python; what is surely wrong is a warning."""
+"""The checks that run whenever a GAN is built in Python; they warn about certain faults."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from detente.checks.base import inspect
 from detente.checks.switch import VARIABLE, are_on
 from detente.registry import members
 
-SURE = 0.8  # findings that are less certain are left to `detente train`, `diagnose` and `rescue`
-SAMPLES = 128  # real samples to look at
+SURE = 0.8  # less certain findings are reported by `detente train`, `diagnose` and `rescue` only
+SAMPLES = 128  # maximum number of real samples
 LARGEST = 500_000  # parameters of the largest networks that are called; larger ones would take too long
 _OURS = str(Path(__file__).parents[1])
 
 
 def warn_of_findings(game: Any) -> None:
-    """Warn of what is surely wrong with a GAN, at the line that builds it.
+    """Warn about certain faults of a GAN, at the line that builds it.
 
     `with detente.checks.off():` or DETENTE_CHECKS=off in the environment turns this off.
     """

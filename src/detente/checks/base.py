@@ -1,4 +1,4 @@
-"""The base class of checks, what they look at, and what they find."""
+"""The base class of checks, their input, and their findings."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ FAR_OUT = 30.0  # mean |value| of samples that show how far scores go
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a set-up.
+    """A fault of a set-up.
 
     Args:
         failure: kind of failure, one of `FAILURES`.
         evidence: a sentence with the numbers that show it.
         certainty: how sure it is, in (0, 1].
         remedy: what to change, as a sentence; names options and arguments.
-        by_hand: whether only a change of the user's own code or data helps, so that no cure is worth its compute.
+        by_hand: whether only a change of the user's own code or data helps, so that trying cures is pointless.
     """
 
     failure: str
@@ -85,7 +85,7 @@ class Setup:
         game: a game of a generator and a discriminator: `Adversarial`, `Conditional`, or `Networks` with two such
             players, whatever their names.
         method: the training method, if it is known.
-        samples: largest number of real samples to look at.
+        samples: maximum number of real samples.
 
     Raises:
         InvalidValue: the game has no such players.
@@ -235,7 +235,7 @@ class Setup:
 
     @cached_property
     def scores_at_scales(self) -> list[Tensor]:
-        """Scores of `few`, and of `few` far out with all parameters multiplied by each other one of `SCALES`."""
+        """Scores of `few`, and of `few` far out with all parameters multiplied by each of the other `SCALES`."""
         vectors, name = self.point[0], self.discriminator
         outside = FAR_OUT * self.few / max(float(self.few.abs().mean()), 1e-12)  # where biases do not decide
         others = [self.scores(outside, {**vectors, name: scale * vectors[name]}) for scale in SCALES[1:]]
@@ -301,7 +301,7 @@ class Setup:
 
     @cached_property
     def linear(self) -> bool:
-        """Whether the discriminator's loss is linear in the scores, so that nothing but a bound keeps them finite."""
+        """Whether the discriminator's loss is linear in the scores, so that only a bound keeps them finite."""
         if not self.scores_are_numbers:
             return False
         for place in (0, 1):
@@ -340,7 +340,7 @@ class Setup:
 
 
 def starts_at_zero(module: nn.Module) -> bool:
-    """Whether the last weights of a network, and only they, are zero: a choice of some, which the first step ends."""
+    """Whether the last weights of a network, and only they, are zero: a common choice, which the first step changes."""
     zero = [not bool(p.any()) for p in module.parameters() if p.dim() > 1]
     return len(zero) > 1 and zero[-1] and not any(zero[:-1])
 
@@ -351,7 +351,7 @@ class Check(Typed, ABC):
     A concrete check is a frozen dataclass whose fields are its limits, numbers ≥ 0.
 
     Attributes:
-        of_method: whether it looks at the method, so that it says something else for another method.
+        of_method: whether its findings depend on the method.
         at_construction: whether it runs whenever a game is built in Python.
         calls_networks: whether it calls the networks, which takes time if they are large.
     """

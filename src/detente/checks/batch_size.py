@@ -44,7 +44,7 @@ class BatchSize(Check):
             evidence = f"A batch has {batch} sample{'s' if batch > 1 else ''}, so that gradients are mostly noise."
             return [Finding("oscillation or limit cycle", evidence, 0.45, "Use batch=64.")]
         if setup.size and batch > self.share * setup.size and setup.size < 2000:
-            evidence = f"A batch has {batch} samples of a set of {setup.size}, so that all batches are nearly alike."
+            evidence = f"A batch has {batch} samples of a set of {setup.size}, so that all batches are nearly the same."
             return [
                 Finding("too few data", evidence, 0.45, "Use a batch of at most a tenth of the set, or get more data.")
             ]

@@ -1,4 +1,4 @@
-"""Whether each batch is normalised by itself."""
+"""Whether each batch is normalised separately."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class BatchStatistics(Check):
         numbers, means = (_statistic(rows) for rows in (batches, [rows.mean(1, keepdim=True) for rows in batches]))
         if min(numbers, means) >= self.least:
             return []
-        what = "each number of" if numbers < self.least else "all numbers of"
+        subject = "each number of" if numbers < self.least else "all numbers of"
         error = (2 * count) ** -0.5
         evidence = (
-            f"The mean over {what} the real samples is the same in every batch of {count}, {BATCHES} of them: each "
+            f"The mean over {subject} the real samples is the same in every batch of {count}, {BATCHES} of them: each "
             f"batch is normalised by itself, with statistics that are wrong by {error:.0%} of a deviation."
         )
         remedy = "Normalise with the mean and the deviation of the whole set, computed once before training."

@@ -12,8 +12,8 @@ from detente.checks.base import Check, Finding, Setup
 
 REMEDIES = {
     "skewed": "Take the logarithm of skewed columns, standardise it, and undo both for samples.",
-    "discrete": "Add uniform noise to columns of few values, as wide as their steps, or give each value an output.",
-    "constant": "Leave constant columns out.",
+    "discrete": "Add uniform noise, as wide as the steps, to columns of few values, or use one output for each value.",
+    "constant": "Remove constant columns.",
 }
 
 

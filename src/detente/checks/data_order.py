@@ -17,7 +17,7 @@ MOST, NUMBERS = 96, 2**21  # batches of a stream without items that are read, an
 
 @dataclass(frozen=True)
 class DataOrder(Check):
-    """A `DataLoader` or another stream that gives samples in sorted order: each batch is of one kind.
+    """A `DataLoader` or another stream that yields samples in sorted order: each batch contains one kind.
 
     The statistic is B ‖m − m₀‖² / Σ σ², for the mean m of a batch of B samples and the mean m₀ and variances σ² of
     items from all over the set. It is about 1 if batches are drawn at random.

@@ -1,4 +1,4 @@
-"""Whether normalisation layers leave anything of their input."""
+"""Whether the output of normalisation layers depends on their input."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DeadNormalization(Check):
                 evidence = (
                     f"In the {player}, the normalisation {', '.join(dead[:3])} gives every sample the same output."
                 )
-                remedy = "Leave out normalisation where a map has one pixel, or use batch norm or layer norm there."
+                remedy = "Remove normalisation where a map has one pixel, or use batch norm or layer norm there."
                 findings.append(Finding("normalisation", evidence, 0.85, remedy))
         return findings
 
@@ -51,7 +51,7 @@ class DeadNormalization(Check):
         module, dead = copied(setup.module(player)), []
         write(module, setup.game.layouts[player], setup.point[0][player], setup.point[1][player], player)
 
-        def look(name: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        def record(name: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             x = inputs[0] if inputs else None
             if not isinstance(x, Tensor) or not isinstance(output, Tensor) or len(x) < 2 or len(output) != len(x):
                 return
@@ -60,7 +60,7 @@ class DeadNormalization(Check):
 
         norms = {n: part for n, part in module.named_modules() if "norm" in type(part).__name__.lower() and n}
         for name, part in norms.items():
-            part.register_forward_hook(partial(look, name))
+            part.register_forward_hook(partial(record, name))
         inputs, named = tree_map_only(Tensor, torch.clone, (call.inputs, dict(call.keywords)))
         with torch.no_grad(), seeded(0, torch.device("cpu"), setup.game.sources):
             (part_of(module, call.part) if call.part else module)(*inputs, **named)

@@ -14,7 +14,7 @@ from detente.games.adversarial import Adversarial
 
 @dataclass(frozen=True)
 class DistinctLatents(Check):
-    """Latents of your own that take a few values only, such as some bits, so that there are as few samples.
+    """Your own latents with only a few values, such as some bits, so that there are as few samples.
 
     Args:
         share: share of different latents in 512 below which there are few.

@@ -63,7 +63,7 @@ class EvaluationMode(Check):
             f"The {player}'s samples change by {difference:.2g} standard deviations from training to evaluation mode"
         )
         if frozen:
-            evidence += f": the running statistics of {', '.join(frozen[:3])} never follow, since momentum is 0."
+            evidence += f": the running statistics of {', '.join(frozen[:3])} never change, since momentum is 0."
             return [Finding("normalisation", evidence, 0.9, "Give BatchNorm its default momentum, 0.1.")]
         if dropouts:
             evidence += f", with dropout in {', '.join(dropouts[:3])}."
@@ -71,7 +71,7 @@ class EvaluationMode(Check):
             return [Finding("sampling", evidence, 0.5, remedy)]
         remedy = f"Let the {player} do the same in both modes (look for self.training)."
         if not norms and self._has_mates(setup, module.train(), call, trained):
-            evidence += ", and in training they depend on the others of the batch: a normalisation of your own."
+            evidence += ", and in training they depend on the other samples of the batch: your own normalisation."
             return [Finding("normalisation", evidence, 0.8, remedy)]
         return [Finding("sampling", f"{evidence}, apart from BatchNorm.", 0.8, remedy)]
 

@@ -28,7 +28,7 @@ class FiniteData(Check):
             return []
         first = int(bad.int().argmax())
         evidence = (
-            f"{int(bad.sum())} of {len(rows)} samples hold NaN or infinity, such as sample {first} of those drawn."
+            f"{int(bad.sum())} of {len(rows)} samples contain NaN or infinity, such as sample {first} of those drawn."
         )
         remedy = "Remove these samples, or replace the values, where the data are read."
         return [Finding("blow-up", evidence, 0.95, remedy), Finding("data scale", evidence, 0.9, remedy)]

@@ -58,7 +58,7 @@ class IgnoredLabels(Check):
         return findings or self._unseen(setup) or self._others(setup)
 
     def _others(self, setup: Setup) -> list[Finding]:
-        """Return a finding if generated samples are judged with other labels than they are generated with."""
+        """Return a finding if generated samples are scored with other labels than they are generated with."""
         if isinstance(setup.game, Adversarial):
             return []
         generator_labels: list[Tensor] = []

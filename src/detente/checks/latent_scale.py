@@ -11,7 +11,7 @@ from detente.games.data_units import LATENT_SIZES, latent_size
 
 @dataclass(frozen=True)
 class LatentScale(Check):
-    """Latents that are far larger or smaller than 1, in games with batches of your own.
+    """Latents that are far larger or smaller than 1, in games with your own batches.
 
     Args:
         low: smallest accepted root mean square.

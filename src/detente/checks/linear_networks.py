@@ -1,4 +1,4 @@
-"""Whether several layers of a network are together no more than one linear layer."""
+"""Whether several layers of a network are equivalent to one linear layer."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class LinearNetworks(Check):
         findings = []
         _ = setup.small_batch  # which computes the gradients on few samples, if it can
         effects = {
-            setup.generator: (setup.generator_call, "its samples are its latents, only turned, stretched and shifted"),
-            setup.discriminator: (setup.discriminator_call, "it compares no more than means of the samples"),
+            setup.generator: (setup.generator_call, "its samples are its latents, only rotated, scaled and shifted"),
+            setup.discriminator: (setup.discriminator_call, "it only compares means of the samples"),
         }
         for player, (call, effect) in effects.items():
             pieces = setup.game.layouts[player].unflatten(setup.gradients[player]).values()

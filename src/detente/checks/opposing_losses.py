@@ -37,15 +37,15 @@ class OpposingLosses(Check):
                 return [Finding("wiring", evidence, 0.85, f"Add the term of {kind} samples to its loss.")]
         if all(r * f > 0 for r, f, _ in slopes):
             evidence = (
-                f"The {discriminator}'s loss pulls scores of real and generated samples the same way: at 0.5, "
+                f"The {discriminator}'s loss pulls scores of real and generated samples in the same direction: at 0.5, "
                 f"its slopes are {real:.3g} and {fake:.3g}."
             )
             remedy = f"Give real and generated samples opposite labels in the {discriminator}'s loss."
             return [Finding("wiring", evidence, 0.9, remedy)]
         if all(f * o > 0 for _, f, o in slopes):
             evidence = (
-                f"Both losses pull the scores of generated samples the same way: at a score of 0.5, the slope of the "
-                f"{discriminator}'s loss is {fake:.3g}, and of the {generator}'s {generator_slope:.3g}."
+                f"Both losses pull the scores of generated samples in the same direction: at a score of 0.5, the slope "
+                f"of the {discriminator}'s loss is {fake:.3g}, and of the {generator}'s {generator_slope:.3g}."
             )
             return [Finding("wiring", evidence, 0.9, f"Change the sign of the {generator}'s loss, or its labels.")]
         return []

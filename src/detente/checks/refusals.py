@@ -1,4 +1,4 @@
-"""What a refusal of the library says about a set-up, as a finding."""
+"""Errors of the library about a set-up, as findings."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ KINDS = (
     (
         r"more than 1 (spatial element|value per channel)",
         "normalisation",
-        "Leave out normalisation where one number is left: of a map of one pixel, or a batch of one sample.",
+        "Remove normalisation over a single number: of a map of one pixel, or a batch of one sample.",
     ),
     (
         r"outputs are probabilities",
         "wiring",
-        "Remove the sigmoid at the discriminator's end, or say scores='probabilities'.",
+        "Remove the sigmoid at the discriminator's end, or pass scores='probabilities'.",
     ),
     (
         r"scores=.probabilities",
         "wiring",
-        "Say scores='logits' (the default), or end the discriminator with a sigmoid.",
+        "Pass scores='logits' (the default), or end the discriminator with a sigmoid.",
     ),
     (
         r"(?i)\bnan\b|\binf\b|infinit|not finite|finite (values|numbers|samples)",
@@ -81,14 +81,14 @@ def refusal_finding(error: InvalidValue) -> Finding:
     """
     text = str(error)
     raised = _raised(error)
-    failure, remedy = "wiring", f"Allowed is: {error.allowed}." + (f" {error.hint}." if error.hint else "")
+    failure, remedy = "wiring", f"Allowed: {error.allowed}." + (f" {error.hint}." if error.hint else "")
     for pattern, kind, advice in KINDS:
         if re.search(pattern, text if raised is None else raised):
             failure, remedy = kind, advice
             break
     if raised is not None:
         if failure == "wiring":
-            remedy = "Correct this layer, or what goes into it: it is called with batches of samples or latents."
+            remedy = "Correct this layer, or its input: it is called with batches of samples or latents."
         return Finding(failure, raised, CERTAINTY, remedy)
     value = " ".join(str(error.value).split())
     evidence = f"The {error.field} was refused: {value if len(value) <= 200 else value[:197] + '…'}."

@@ -14,9 +14,9 @@ from detente.games.adversarial import Adversarial
 
 @dataclass(frozen=True)
 class RepeatedBatches(Check):
-    """The same latents, or the same real samples, in every batch of a game with losses and batches of your own.
+    """The same latents, or the same real samples, in every batch of a game with your own losses and batches.
 
-    A generator of fixed latents learns a few samples by heart; others that are drawn later are between them.
+    A generator of fixed latents memorises a few samples; samples from other latents lie between them.
 
     Args:
         whole: number of real samples from which a batch may be the whole set, on purpose.
@@ -41,9 +41,9 @@ class RepeatedBatches(Check):
             )
         first, second = (batch[setup.gan.real_entry] for batch in batches)
         if torch.equal(first, second):
-            evidence = f"Every batch holds the same {len(first)} real samples."
+            evidence = f"Every batch contains the same {len(first)} real samples."
             certainty = 0.85 if len(first) < self.whole else 0.4
-            remedy = "Draw other samples of the set for every batch."
+            remedy = "Draw new samples of the set for every batch."
             findings.append(Finding("sampling", evidence, certainty, remedy, by_hand=True))
         return findings
 

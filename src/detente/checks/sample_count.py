@@ -23,7 +23,7 @@ class SampleCount(Check):
     Source: Karras et al. 2020, Training GANs with Limited Data (arXiv:2006.06676), figure 1.
     """
 
-    at_construction: ClassVar[bool] = False  # a few samples do for a trial
+    at_construction: ClassVar[bool] = False  # a few samples are enough for a trial
 
     images: int = 1000
     points: int = 200

@@ -16,7 +16,7 @@ from detente.modules.randomness import seeded
 
 @dataclass(frozen=True)
 class SampleUnits(Check):
-    """Losses of your own that scale or shift the real samples for the discriminator, or the others, but not both alike.
+    """Your own losses, if they scale or shift only the real samples for the discriminator, or only the others.
 
     The discriminator then separates both by their size, and the generator's samples are not in the data's units.
 
@@ -37,7 +37,9 @@ class SampleUnits(Check):
         judged = [c.inputs[0] for p, c in setup.calls if p == setup.discriminator and c.inputs]
         real = setup.gan.real_of(setup.batch)
         of_real = [_units(x, real) for x in judged if resembles(x, real)]
-        of_made = [_units(x, made) for made in self._made(setup) for x in judged if resembles(x, made)]
+        of_made = [
+            _units(x, generated) for generated in self._generated(setup) for x in judged if resembles(x, generated)
+        ]
         if not of_real or not of_made:
             return []
         (a, b), deviation = of_real[0], float(real.double().std())
@@ -49,15 +51,15 @@ class SampleUnits(Check):
             for a, b in (of_real[0], of_made[0])
         ]
         evidence = f"The {setup.discriminator} gets the real samples {shown[0]}, but generated samples {shown[1]}."
-        remedy = "Put the data into their units before training, or do the same to all samples in the losses."
+        remedy = "Rescale the data before training, or rescale all samples in the same way in the losses."
         return [Finding("data scale", evidence, 0.9, remedy), Finding("wiring", evidence, 0.85, remedy)]
 
-    def _made(self, setup: Setup) -> list[Tensor]:
+    def _generated(self, setup: Setup) -> list[Tensor]:
         """Return all samples that the generator returns in one evaluation of the losses."""
         with torch.no_grad(), seeded(0, torch.device("cpu"), setup.game.sources):
             net = setup.game._net(*setup.point)
-            made = [net.call(p, c, update=False) for p, c in setup.calls if p == setup.generator]
-        return [x for x in made if isinstance(x, Tensor)]
+            generated = [net.call(p, c, update=False) for p, c in setup.calls if p == setup.generator]
+        return [x for x in generated if isinstance(x, Tensor)]
 
 
 def _units(judged: Tensor, samples: Tensor) -> tuple[float, float]:

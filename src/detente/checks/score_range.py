@@ -45,15 +45,15 @@ class ScoreRange(Check):
         width = min(FAR, high - low)
         inside = min(setup.losses_at(*scores)[name] for scores in ((high, low), (low, high)))
         scores = (high + 10 * width, low - 10 * width)
-        beyond = min(setup.losses_at(*pair)[name] for pair in (scores, scores[::-1]))
+        loss_outside = min(setup.losses_at(*pair)[name] for pair in (scores, scores[::-1]))
         even = setup.losses_at(*[min(max(0.0, low), high)] * 2)[name]
-        if not all(map(math.isfinite, (inside, beyond, even))) or inside - beyond <= self.gain * abs(even):
+        if not all(map(math.isfinite, (inside, loss_outside, even))) or inside - loss_outside <= self.gain * abs(even):
             return []
         sigmoid = highest is not None and abs(low) < 0.01 and abs(high - 1) < 0.01
         like = ", as after a sigmoid" if sigmoid else ""
         evidence = (
             f"The {name}'s scores stay between {_shown(lowest, '-∞')} and {_shown(highest, '∞')}{like}, "
-            f"but its loss is for unbounded scores: it cannot fall below {inside:.4g}, and is {beyond:.3g} outside."
+            f"but its loss is for unbounded scores: it is at least {inside:.4g}, and {loss_outside:.3g} outside."
         )
         remedy = f"Remove the {name}'s last activation" + (
             ", or use binary_cross_entropy instead of the loss on logits (scores='probabilities')." if sigmoid else "."

@@ -1,4 +1,4 @@
-"""Whether a gradient comes through every number of the generator's samples."""
+"""Whether every number of the generator's samples has a gradient."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from detente.modules.randomness import seeded
 class SilentOutputs(Check):
     """Columns of generated tables that change with the weights, but have no gradient: argmax, rounding, a comparison.
 
-    The discriminator judges such columns, and the generator never learns them.
+    The discriminator uses such columns, but the generator never learns them.
 
     Args:
-        widest: largest number of columns that are looked at one by one.
+        widest: maximum number of columns, which are tested one by one.
 
     Source: Jang, Gu & Poole 2017, Categorical Reparameterization with Gumbel-Softmax (arXiv:1611.01144), section 1: the
         derivative of an argmax is 0 almost everywhere.

@@ -1,3 +1,3 @@
-"""The command line: `detente COMMAND …`, one file a command in `detente.cli.commands`."""
+"""The command line: `detente COMMAND …`, one file per command in `detente.cli.commands`."""
 
 from detente.cli.entry_point import main as main

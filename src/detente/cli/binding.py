@@ -31,7 +31,7 @@ PLAIN = (bool, int, float, str, type(Path()), type(None), list, tuple, dict)  # 
 class Word(str):
     """A value as it was typed at the command line.
 
-    It may replace a member in a file, whose settings stay those of the new one where it has them, too.
+    If it replaces a member from a file, the new member keeps those of the file's settings that it has, too.
     """
 
     __repr__ = str.__str__
@@ -55,7 +55,7 @@ class Loader(yaml.SafeLoader):
 
 @dataclass(frozen=True)
 class Member:
-    """What the name or import path of an option stands for; it makes a `kind`, or as a factory is itself the value.
+    """The class, function or object that an option names; it makes a `kind`, or is itself the value if it is a factory.
 
     `settings` are the arguments of the target, or None for an object, which is not called.
     """

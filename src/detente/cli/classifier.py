@@ -32,7 +32,7 @@ def main(words: Sequence[str]) -> int:
     options = parser.parse(words)
     if classifier.exists(options.name) and not options.overwrite:
         trained = classifier.load(options.name)
-        console.print(f"{sentence(trained)} (there already; --overwrite trains it again)", soft_wrap=True)
+        console.print(f"{sentence(trained)} (already trained; --overwrite trains it again)", soft_wrap=True)
         return 0
     columns = (
         TextColumn("{task.description}", markup=False),

@@ -58,8 +58,8 @@ def with_progress_bar(ticks: Iterator[Tick], run: Run, name: str, target: Consol
             rate = (step - first_step) / max(time.monotonic() - start, 1e-9)
             text = "compiling the step" if compiling else describe_tick(tick, rate)
             progress.update(task, completed=seconds if timed else step, text=text)
-            due = compiling or time.monotonic() - last_print > 10 or run.is_over(tick.moment)
-            if not target.is_terminal and due:
+            prints = compiling or time.monotonic() - last_print > 10 or run.is_over(tick.moment)
+            if not target.is_terminal and prints:
                 done = f"{seconds:.3g} of {run.seconds:g} s, step {step}" if timed else f"step {step} of {run.steps}"
                 target.print(f"{name}: {done} {text}", soft_wrap=True)
                 last_print = time.monotonic()

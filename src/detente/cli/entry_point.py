@@ -18,7 +18,7 @@ from detente.cli.terminal import flush, one_line, silence, streams
 from detente.errors import InvalidValue, RankError, unknown
 from detente.training.signals import exit_status, raise_on_termination
 
-TOGETHER = ("train", "resume")  # commands that several processes, started by torchrun, carry out together
+TOGETHER = ("train", "resume")  # commands that torchrun may start as several processes
 
 
 def commands() -> list[str]:
@@ -104,9 +104,9 @@ def _overview() -> str:
     lines = [f"  {name:<9} {modules[name].DESCRIPTION}" for name in ranked]
     return "\n".join(
         [
-            "détente: train GANs, and any other smooth two-player game, to equilibrium.",
+            "détente: train GANs and other differentiable games.",
             "",
-            "usage: detente COMMAND … ;  detente COMMAND --help says more; --debug shows tracebacks",
+            "usage: detente COMMAND …    (detente COMMAND --help describes a command; --debug shows tracebacks)",
             "",
             *lines,
             "",

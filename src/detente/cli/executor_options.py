@@ -22,9 +22,9 @@ def add_executor_options(parser: Parser) -> None:
     group = parser.page.add_argument_group("where the trainings run")
     text = "here: one after the other (default); processes: on this machine; ray or slurm: on a cluster"
     parser.add("--executor", str, text, "here", "NAME", group)
-    parser.add("--workers", int, "number of trainings at once", None, "N", group)
-    parser.add("--address", str, "of Ray’s cluster, e.g. auto (default: start Ray on this machine)", None, page=group)
-    parser.add("--gpus", float, "GPUs of a training, with ray (default: 0)", None, "N", group)
+    parser.add("--workers", int, "number of trainings to run at the same time", None, "N", group)
+    parser.add("--address", str, "address of a Ray cluster, e.g. auto (default: start Ray here)", None, page=group)
+    parser.add("--gpus", float, "GPUs for each training, with ray (default: 0)", None, "N", group)
     text = "settings of submitit, e.g. --slurm.partition gpu"
     parser.add("--slurm", Mapping[str, Any], text, {}, "{KEY: VALUE}", group)
 

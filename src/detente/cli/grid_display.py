@@ -14,7 +14,7 @@ from detente.cli.terminal import Console
 if TYPE_CHECKING:
     from detente.comparison.grid import CellState, GridState
 
-MOST_LINES = 20  # cells that are shown one by one; of larger grids only those in training
+MOST_LINES = 20  # most cells that are all shown; in larger grids, only those in training are
 SECONDS = 10  # between lines where there is no terminal
 
 

@@ -23,7 +23,7 @@ from detente.registry.outlines import Outline, outline
 
 MODULE = "torch.nn.modules.module.Module"  # where torch.nn.Module is defined
 ROLES = {role: folder for folder, role in CHOICES.items()} | {MODULE: "networks"}
-NOUNS = {int: "integer", float: "number", str: "word", object: "path", Any: "value"}
+NOUNS = {int: "integer", float: "number", str: "string", object: "path", Any: "value"}
 PHRASES = {
     **{"builtins.bool": "true or false", "builtins.NoneType": "None"},
     **dict.fromkeys((MODULE, CHOICES["networks"]), "an nn.Module"),

@@ -31,7 +31,7 @@ def _result(*arguments: object) -> Any:
 
 
 class Unknown:
-    """A result of a placeholder; what is computed from it is unknown, too, and every question about it ends."""
+    """A result of a placeholder. Whatever is computed from it is unknown, too; using its value raises `NoAnswer`."""
 
     __class__ = property(_ask)  # type: ignore[assignment]  # read by isinstance
     __bool__ = __len__ = __iter__ = __contains__ = __int__ = __float__ = __index__ = __format__ = _ask
@@ -57,7 +57,7 @@ class Unknown:
 
 
 class _Placeholder(ABCMeta):
-    """The type of what packages are said to hold: classes, which others can inherit from or call."""
+    """The type of the attributes of placeholder modules: classes that can be inherited from and called."""
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
@@ -125,7 +125,7 @@ class Packages(MetaPathFinder, Loader):
         self.real = {*sys.stdlib_module_names, *(name.partition(".")[0] for name in sys.modules)}
 
     def find_spec(self, fullname: str, path: object = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return the place of a placeholder; None for a package that is to be imported."""
+        """Return the spec of a placeholder; None for a package that is to be imported."""
         return None if fullname.partition(".")[0] in self.real else ModuleSpec(fullname, self, is_package=True)
 
     def exec_module(self, module: ModuleType) -> None:

@@ -1,4 +1,4 @@
-"""Commands that torchrun starts as several processes: they print once, and a mistake ends all of them."""
+"""Commands that torchrun starts as several processes: they print once, and an error ends all of them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from detente.ranks import Ranks
 
 TIMEOUT = 1800.0  # as in detente.training.distributed, which imports torch
-SHARD = "let each of several processes that torchrun starts hold only its part of all memory besides the parameters"
-INEXACT = "let samples mix among each process's rows only, where a game mixes them other than by BatchNorm"
-HELP = "seconds that a process waits for the others, if torchrun starts several"
+SHARD = "divide all memory except the parameters (optimizers, averages) among the processes that torchrun starts"
+INEXACT = "if samples interact other than by BatchNorm, let them interact within each process's rows only"
+HELP = "seconds to wait for the other processes, if torchrun starts several"
 Result = TypeVar("Result")
-_AT_THE_END: list[ExitStack] = []  # keeps signals from ending the process before it has printed an error
+_AT_THE_END: list[ExitStack] = []  # prevents signals from ending the process before it has printed an error
 
 
 def add_options(parser: Parser) -> None:
@@ -85,15 +85,16 @@ def continues(
 ) -> bool:
     """Return whether the run in a directory is to be continued; all ranks must call it.
 
-    It is if it has the same options and that is wished, or torchrun has started the processes again. A machine that
-    replaces another does not know of that, but of the name of torchrun's job, which the run keeps.
+        It is continued if it has the same options, and the user requests it or torchrun has restarted the processes. A
+    machine that replaces another does not know of a restart, but it knows the name of torchrun's job, which the run
+    stores.
 
     Args:
-        directory: the run directory.
-        described: the options of the run.
-        ranks: the ranks.
-        resume: whether the user wishes it.
-        overwrite: whether the user wishes that a finished run is replaced.
+            directory: the run directory.
+            described: the options of the run.
+            ranks: the ranks.
+            resume: whether the user requests it.
+            overwrite: whether a finished run is replaced.
     """
     from detente.training.distributed import everyones, launch, restarted
     from detente.training.run_directory.description import read_configuration

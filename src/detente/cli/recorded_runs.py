@@ -1,4 +1,4 @@
-"""From a run directory back to its `Run`, and to a checkpoint of it."""
+"""Restores a `Run` and its checkpoints from a run directory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def from_directory(directory: Path) -> SimpleNamespace:
     from detente.training.run_directory.description import built_in_python, read_configuration
 
     if built_in_python(read_configuration(directory)):
-        hint = "A Python call such as detente.compare made this one; the same call continues it"
+        hint = "It was created by a Python call such as detente.compare; the same call continues it"
         raise InvalidValue("run", str(directory), allowed, hint)
     folder = str(read_configuration(directory).get("folder") or "")
     if folder and folder not in sys.path:

@@ -1,9 +1,9 @@
-"""Finds mistakes that show without PyTorch before it is imported, which takes seconds.
+"""Finds invalid options before PyTorch, whose import takes seconds, is imported.
 
-Where a command first imports `torch`, or NumPy, the process is forked. The copy continues without them: they, and every
-other package that is not imported yet, are placeholders, whose results are unknown. As soon as one is needed, the
-copy ends without an answer. If it finds a mistake in what the user typed, the command ends with that; otherwise the
-packages are imported. So each rule is stated once, in its constructor or command. The copy changes nothing outside.
+When a command first imports `torch` or NumPy, the process is forked. The copy continues without them: they, and every
+other package that is not imported yet, are placeholders, whose results are unknown. As soon as it needs such a result,
+the copy ends without an answer. If it finds an invalid option, the command ends with that error; otherwise the packages
+are imported. So each rule is stated once, in its constructor or command. The copy has no side effects.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ SLOW = ("numpy", "torch")  # whichever a command imports first
 HARMLESS = ("os.listdir", "os.scandir", "os.walk", "os.fwalk", "os.putenv", "os.unsetenv")
 CHANGES = ("os.", "fcntl.", "shutil.", "socket.", "sqlite3.", "subprocess.", "tempfile.", "urllib.")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-_COPY: dict[str, int] = {}  # in the copy, the pipe through which it reports a mistake
+_COPY: dict[str, int] = {}  # in the copy, the pipe through which it reports an error
 
 
 class Mistake(BaseException):
-    """Raised where PyTorch would be imported, if the copy found a mistake; no `except Exception` changes its error."""
+    """Raised in place of the import of PyTorch if the copy found an error; not caught by `except Exception`."""
 
     def __init__(self, error: InvalidValue) -> None:
         super().__init__(str(error))
@@ -59,7 +59,7 @@ def rehearsing() -> Iterator[None]:
 
 
 def rehearse(action: Callable[[], object]) -> None:
-    """Carry out an action in a copy only, and raise the `Mistake` that shows; only where `is_possible`."""
+    """Run an action in a copy only, and raise the `Mistake` that it finds; requires `is_possible`."""
     _fork()
     if _COPY:
         try:
@@ -70,12 +70,12 @@ def rehearse(action: Callable[[], object]) -> None:
 
 
 def is_possible() -> bool:
-    """Return whether PyTorch is not imported yet, so that a rehearsal gains time, and processes can be forked."""
+    """Return whether a rehearsal saves time (PyTorch is not imported yet) and processes can be forked."""
     return "torch" not in sys.modules and hasattr(os, "fork")
 
 
 def attempt(make: Callable[[Any], Any], value: Any, repeatable: bool = True) -> Any:
-    """Return what `make` makes of a value; in a copy, something unknown if that needs PyTorch.
+    """Return `make(value)`; in a copy, something unknown if that needs PyTorch.
 
     Args:
         make: a function.
@@ -91,7 +91,7 @@ def attempt(make: Callable[[Any], Any], value: Any, repeatable: bool = True) -> 
 
 
 def _is_certain(error: BaseException) -> bool:
-    """Return whether an error is the user's mistake, and not the result of one that only a placeholder causes."""
+    """Return whether an error is the user's mistake, and not caused by a placeholder."""
     causes = [each for each in (error.__cause__, error.__context__) if each is not None]
     return isinstance(error, InvalidValue) and all(map(_is_certain, causes))
 
@@ -118,7 +118,7 @@ def _fork() -> None:
 
 
 def _end(error: BaseException | None = None) -> None:
-    """End the copy, which reports a certain mistake; without effect in the original."""
+    """End the copy, which reports an error if it is certain; without effect in the original."""
     if _COPY:
         try:
             if error is not None and _is_certain(error):
@@ -135,7 +135,7 @@ def _forbid_changes(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 class _Hook(MetaPathFinder):
-    """Forks the process where our code first imports PyTorch; where a user's does, it leaves that alone."""
+    """Forks the process when our code, but not the user's, first imports PyTorch."""
 
     def find_spec(self, fullname: str, path: object = None, target: ModuleType | None = None) -> ModuleSpec | None:
         if fullname in SLOW:
@@ -145,7 +145,7 @@ class _Hook(MetaPathFinder):
         return Packages().find_spec(fullname) if _COPY else None
 
     def remove(self) -> None:
-        """Stop looking."""
+        """Remove the hook."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)
 

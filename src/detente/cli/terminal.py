@@ -1,4 +1,4 @@
-"""Output: readable in any encoding and width, without markup, and safe when the reader closes the pipe."""
+"""Output that is readable in any encoding and width, without markup, and that survives a closed pipe."""
 
 from __future__ import annotations
 

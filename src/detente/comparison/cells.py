@@ -1,4 +1,4 @@
-"""A cell of a grid: one training with its run directory, carried out anywhere."""
+"""A cell of a grid: one training with its run directory, which may run in any process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from detente.training.run_directory.status import run_status
 
 @dataclass(frozen=True)
 class Cell:
-    """One training of a grid. Its run directory says how far it has come, so a second call continues from there.
+    """One training of a grid. Its run directory records its progress, so a second call continues from there.
 
     Args:
         name: its name in the grid.
@@ -30,7 +30,7 @@ class Cell:
         described: its configuration in run.yaml.
         make: returns the run; a function at the top level of a module, or a `functools.partial` of one.
         share: fraction of the run's steps (or seconds), in (0, 1], after which it pauses at the next measurement.
-        foreign_locks: take the directory over from a process of another machine, which the executor has lost.
+        foreign_locks: take over the directory from a lost process of another machine.
         folder: working directory, where the user's own modules and data are.
         command: command line for run.yaml.
     """
@@ -51,7 +51,7 @@ def same_run(run: Run) -> Run:
 
 
 def train_cell(cell: Cell) -> Iterator[Tick]:
-    """Begin, resume or skip the training of a cell, as its run directory says, and yield its ticks.
+    """Start, resume or skip the training of a cell, depending on its run directory, and yield its ticks.
 
     Raises:
         InvalidValue: the directory contains something else; see also `train_into`.
@@ -77,13 +77,13 @@ def train_cell(cell: Cell) -> Iterator[Tick]:
 
 
 def is_past(cell: Cell) -> bool:
-    """Return whether a cell has come to its share of the run, as its directory says."""
+    """Return whether a cell has trained its share of the run, according to its directory."""
     progress = read_progress(cell.directory)
     return progress.ended or _share(cell, progress.step, progress.seconds) >= cell.share
 
 
 def require_portable(cells: Sequence[Cell], executor: Executor) -> None:
-    """Raise `InvalidValue`, which names the game or method, if a cell cannot travel to another process."""
+    """Raise `InvalidValue`, which names the game or method, if a cell cannot be pickled for another process."""
     for cell in cells if executor.elsewhere else ():
         try:
             executor.pack(cell)
@@ -95,7 +95,7 @@ def require_portable(cells: Sequence[Cell], executor: Executor) -> None:
         fixed = [name for name, part in parts.items() if not _can_travel(part, executor)]
         name = fixed[0] if fixed else f"run {cell.name}"
         allowed = "what other processes can import: networks, losses and data that a module defines at its top level"
-        hint = f"No lambda, and nothing inside a function. {reason}"
+        hint = f"Use no lambda, and nothing defined inside a function. {reason}"
         raise InvalidValue(name, type(parts.get(name, run)).__name__, allowed, hint)
 
 

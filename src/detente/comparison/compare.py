@@ -54,12 +54,12 @@ def compare(
         overwrite: replace existing runs.
         executor: where the runs are trained: a member of `detente.executors`, or its name. Default: one after the
             other, in this process. For other processes, the game and the methods are pickled.
-        split_seeds: train each seed by itself, and join them at the end.
+        split_seeds: train each seed separately, and merge them at the end.
         settings: other fields of `Run`, e.g. `steps`, `samples`, `compile`.
 
     Raises:
         InvalidValue: a method does not fit the game; the budget, the folder or the executor cannot be used; a game or
-            method cannot travel to another process; or a training failed.
+            method cannot be pickled for another process; or a training failed.
     """
     where = named_executor(executor)
     require(len(methods) > 0, "methods", list(methods), "at least one method by name")
@@ -96,7 +96,7 @@ def train_all(
         folder: the comparison's folder.
         executor: where they are trained.
         overwrite: replace existing runs.
-        split_seeds: train each seed by itself.
+        split_seeds: train each seed separately.
         make: returns what makes a cell's run in any process.
     """
     if overwrite:
@@ -143,7 +143,7 @@ def read_statuses(
             allowed = "a new directory, or one that contains the same run"
             hint = "Choose another folder, or replace its content with --overwrite"
             if split or status == "unfinished":
-                hint = f"It was begun {'with' if split else 'without'} --split-seeds; continue it in the same way"
+                hint = f"It was started {'with' if split else 'without'} --split-seeds; continue it in the same way"
             raise InvalidValue("out", str(folder / label), allowed, hint)
         elif status == "finished" and (folder / label / PARTS).is_dir():  # killed at the end of joining
             shutil.rmtree(folder / label / PARTS)

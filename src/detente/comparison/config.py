@@ -13,7 +13,7 @@ from detente.errors import InvalidValue, require, unknown
 from detente.training.run_directory.directory import write_text
 
 SEEDS = tuple(range(10))
-TRIAL_SEEDS = (1000, 1001, 1002)  # of what is tried before, so that nothing is chosen on the seeds of a comparison
+TRIAL_SEEDS = (1000, 1001, 1002)  # of sweeps and searches: nothing is selected with the seeds of a comparison
 
 
 @dataclass(frozen=True)

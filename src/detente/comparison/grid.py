@@ -1,4 +1,4 @@
-"""A grid of trainings, carried out by an executor."""
+"""A grid of trainings on an executor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CellState:
 
     Args:
         status: "waiting", "training", "finished" or "failed".
-        progress: how far its run has come.
+        progress: the progress of its run.
         error: why it failed; empty otherwise.
     """
 
@@ -55,8 +55,8 @@ def named_executor(executor: Executor | str | None) -> Executor:
 def carry_out_grid(cells: Sequence[Cell], executor: Executor, folder: Path) -> Generator[GridState, None, None]:
     """Train all cells, and yield the state of the grid about twice a second and at its end.
 
-    A cell that fails does not end the others. When the iterator is closed, by Ctrl-C or otherwise, the cells in flight
-    are stopped and saved; the same call continues them.
+    A cell that fails does not stop the others. When the iterator is closed, by Ctrl-C or otherwise, the running cells
+    are saved and stopped; the same call continues them.
 
     Args:
         cells: the cells, with different names.
@@ -64,7 +64,7 @@ def carry_out_grid(cells: Sequence[Cell], executor: Executor, folder: Path) -> G
         folder: folder of the grid, which contains all run directories.
 
     Raises:
-        InvalidValue: a cell cannot travel to another process, or the executor cannot be used.
+        InvalidValue: a cell cannot be pickled for another process, or the executor cannot be used.
     """
     cells = [replace(cell, foreign_locks=executor.several_machines) for cell in cells]
     require_portable(cells, executor)
@@ -104,4 +104,4 @@ def require_success(states: GridState) -> None:
     failed = {name: state.error for name, state in states.items() if state.status == "failed"}
     if failed:
         errors = "; ".join(f"{name}: {error}" for name, error in failed.items())
-        raise InvalidValue("cells", ", ".join(failed), "trainings that come to their end", errors)
+        raise InvalidValue("cells", ", ".join(failed), "trainings that finish", errors)

@@ -1,4 +1,4 @@
-"""Search the settings of a method, or of a game, for those that train best at equal budget."""
+"""Search for the settings of a method, or of a game, that train best at equal budget."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from detente.training.run_directory.directory import lock_directory, write_text
 DescribedRun = tuple[Run, dict[str, Any]]
 Build = Callable[[Mapping[str, Any]], DescribedRun]
 SHARES = (1 / HALVING**2, 1 / HALVING, 1.0)  # of the budget at each rung
-COMPARED = ("over", "metric", "pruning", "seed", "run")  # what must be the same when a search continues
+COMPARED = ("over", "metric", "pruning", "seed", "run")  # these must not change when a search continues
 
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What is searched.
+    """The settings to search, and how.
 
     Args:
         space: the range of every setting.
         build: returns the run with given settings, and its description.
         make: returns what makes a cell's run in any process.
-        metric: name of the metric that decides.
+        metric: name of the metric to optimise.
         measured: the metric itself.
-        trials: number of trials in all, ≥ 1.
+        trials: total number of trials, ≥ 1.
         budget: limit for each seed in words; empty if the number of steps is the limit.
         pruning: end trials early that are worse than two thirds at the same budget.
         seed: seed of the proposals.
@@ -80,11 +80,11 @@ class SearchState:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search has found.
+    """The result of a search.
 
     Args:
-        parameters: the best settings; empty if no trial came to its end.
-        value: their value of the metric; None if there are none.
+        parameters: the best settings; empty if no trial was completed.
+        value: the metric's value with these settings; None if there are none.
         page: path of the report page.
         trials: all trials, as in search.json.
     """
@@ -119,19 +119,19 @@ def search(
         method: returns the method for given arguments, e.g. `methods.consensus`.
         over: the range of each argument: "log:1e-5:1e-2", "linear:0:1", "int:1:5" or "choice:sgd,adam".
         out: output folder, with one run directory per trial. The same call again continues the search.
-        trials: number of trials in all.
+        trials: total number of trials.
         budget: limit for each seed of a trial, e.g. "2e4grads". Default: `steps` in `settings`.
-        metric: the metric that decides. Default: the first that can rank learning rates.
-        seeds: random seeds of each trial; other ones than those of a later comparison.
+        metric: the metric to optimise. Default: the first that can rank learning rates.
+        seeds: random seeds of each trial; use different ones in a later comparison.
         executor: where the trials are trained: a member of `detente.executors`, or its name. Default: one after the
             other, in this process.
-        pruning: end trials early, at a ninth or a third of the budget, that are worse than two thirds of those there.
+        pruning: end a trial at a ninth or a third of the budget if it is worse than two thirds of those at this point.
         seed: seed of the proposals.
         settings: other fields of `Run`, e.g. `steps`, `samples`, `compile`.
 
     Raises:
         InvalidValue: Optuna is not installed; a range, metric, budget, folder or executor cannot be used; the game or
-            method cannot travel to another process; or the folder contains another search.
+            method cannot be pickled for another process; or the folder contains another search.
     """
     space = parse_space(over)
     limit = Budget.parse(budget) if isinstance(budget, str) else budget
@@ -166,8 +166,8 @@ def search(
 def searching(plan: SearchPlan, executor: Executor, folder: Path) -> Generator[SearchState, None, None]:
     """Carry out a search in a folder, and yield its state about twice a second and at its end.
 
-    When the iterator is closed, by Ctrl-C or otherwise, the trials in flight are stopped and saved; the same call goes
-    on with them.
+    When the iterator is closed, by Ctrl-C or otherwise, the running trials are saved and stopped; the same call
+    continues them.
 
     Raises:
         InvalidValue: see `search`.
@@ -236,7 +236,7 @@ class _Search:
         return None
 
     def _end(self, ended: Ended) -> None:
-        """Record that a trial has come to its rung, and decide whether it continues."""
+        """Record that a trial has reached its rung, and decide whether it continues."""
         trial, rung, cell = self.in_flight.pop(ended.key)
         if ended.status == "failed":
             self.study.end(trial, "failed", error=ended.error)
@@ -302,7 +302,7 @@ def trial_name(number: int) -> str:
 
 
 def best_of(record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the best trial of a search's record among those that came to their end; None if none did."""
+    """Return the best of the completed trials in a search's record; None if there is none."""
     complete = [trial for trial in record["trials"] if trial["status"] == "complete"]
     sign = 1 if record["better"] == "higher" else -1
     return max(complete, key=lambda trial: sign * trial["value"], default=None)
@@ -311,7 +311,7 @@ def best_of(record: Mapping[str, Any]) -> dict[str, Any] | None:
 def chosen_metric(
     game: Game, name: str | None, requested: Iterable[str | Metric] = ()
 ) -> tuple[str, Metric, tuple[str | Metric, ...]]:
-    """Return the name of the metric that decides, the metric, and the metrics that a run must ask for.
+    """Return the name of the metric to optimise, the metric, and the metrics that a run must measure.
 
     Args:
         game: the game.
@@ -340,7 +340,7 @@ def chosen_metric(
 
 
 def with_measurements(run: Run) -> Run:
-    """Return the run with a measurement at every rung, unless it has an interval of its own."""
+    """Return the run with a measurement at every rung, unless it sets its own interval."""
     if run.measure_every is not None or run.seconds is not None:
         return run
     return replace(run, measure_every=max(1, run.steps // HALVING**2))

@@ -13,15 +13,15 @@ from typing import Any
 from detente.comparison.search_space import Range
 from detente.errors import InvalidValue
 
-JOURNAL = "journal.jsonl"  # Optuna's record of the study, one operation a line
-HALVING = 3  # of the trials that have come to a rung, the best third continues
+JOURNAL = "journal.jsonl"  # Optuna's record of the study, one operation per line
+HALVING = 3  # of the trials that have reached a rung, the best third continues
 
 
 class Study:
     """Optuna's study in a folder: the tree-structured Parzen estimator proposes, and successive halving prunes.
 
-    The proposal for a trial depends on the trials before it and on the seed alone, so that a search that was
-    interrupted continues as if it had not been.
+    The proposal for a trial depends only on the seed and the trials before it, so that an interrupted search
+    continues like an uninterrupted one.
 
     Args:
         folder: folder of the search, which this process has locked.
@@ -61,7 +61,7 @@ class Study:
             return self.study.ask(self.distributions)
 
     def unfinished(self) -> list[Any]:
-        """Return the trials that were begun and have not ended."""
+        """Return the trials that were started and have not ended."""
         running = (self.optuna.trial.TrialState.RUNNING,)
         return [self.optuna.trial.Trial(self.study, t._trial_id) for t in self.study.get_trials(states=running)]
 
@@ -88,7 +88,7 @@ class Study:
         with _quiet():
             if status == "complete":
                 self.study.tell(trial, value)
-            else:  # a setting that diverges is bad, one that fails says nothing
+            else:  # a setting that diverges is bad; one that fails is not informative
                 self.study.tell(trial, state=states.FAIL if status == "failed" else states.PRUNED)
 
     def trials(self) -> list[dict[str, Any]]:

@@ -108,7 +108,7 @@ def remark(trials: Sequence[Trial], best: Trial, directions: Mapping[str, str]) 
     if len(trials) > 1 and len({_score(trial, directions) for trial in trials}) == 1:
         return "all rates gave the same result"
     if len(trials) > 1 and best.rate in (max(t.rate for t in trials), min(t.rate for t in trials)):
-        return "at the edge of the rates tried: a better one may lie beyond"
+        return "at the edge of the tried range: a better rate may lie outside"
     return ""
 
 

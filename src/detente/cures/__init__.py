@@ -1,1 +1,1 @@
-"""Changes of a GAN's game or method, each against some failures."""
+"""Changes to a GAN's game or method that help against some failures."""

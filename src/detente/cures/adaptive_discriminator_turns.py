@@ -1,4 +1,4 @@
-"""A discriminator that waits while it is ahead."""
+"""A discriminator that pauses while it is ahead."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from detente.objectives.non_saturating import NonSaturating
 
 
 class AdaptiveDiscriminatorTurns(Cure):
-    """Let the discriminator move only while its loss is at least half of an undecided one's.
+    """Move the discriminator only while its loss is at least half of an undecided discriminator's.
 
     The threshold is known for the non-saturating and the relativistic losses.
 
     Source: Wu et al. 2016, 3D-GAN (arXiv:1610.07584), section 3.2.
     """
 
-    title: ClassVar[str] = "Let the discriminator wait while it is ahead"
+    title: ClassVar[str] = "Pause the discriminator while it is ahead"
     treats: ClassVar[Mapping[str, float]] = {
         "discriminator overpowers": 0.4,
         "vanishing gradient": 0.2,

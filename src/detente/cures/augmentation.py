@@ -10,7 +10,7 @@ from detente.filters.diff_augment import DiffAugment
 
 
 class Augmentation(Cure):
-    """Shift, recolour and cut real and generated images alike before the discriminator sees them.
+    """Shift, recolour and cut out parts of real and generated images before the discriminator scores them.
 
     Images of one channel are not recoloured.
 

@@ -191,7 +191,7 @@ class Case:
         return True
 
     @property
-    def alike(self) -> bool:
+    def has_similar_columns(self) -> bool:
         """Whether the columns have similar standard deviations, within a factor of 3."""
         return float(self.deviation.max()) <= 3 * float(self.deviation.min())
 

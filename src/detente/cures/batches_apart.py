@@ -9,7 +9,7 @@ from detente.cures.base import SEPARATE, Case, Change, Cure
 
 
 class BatchesApart(Cure):
-    """Replace losses of your own by the non-saturating ones, with real and generated samples in batches apart.
+    """Replace your own losses by the non-saturating ones, with real and generated samples in separate batches.
 
     It removes mistakes in the losses: a mixed batch through BatchNorm, a wrong sign, a clipped logarithm, a NaN of a
     penalty's own.
@@ -17,7 +17,7 @@ class BatchesApart(Cure):
     Source: Radford et al. 2016 (arXiv:1511.06434); ganhacks, trick 4 (batches of only real or only generated samples).
     """
 
-    title: ClassVar[str] = "Non-saturating losses of détente, on batches apart"
+    title: ClassVar[str] = "Non-saturating losses of détente, on separate batches"
     treats: ClassVar[Mapping[str, float]] = {
         "wiring": 0.75,
         "normalisation": 0.7,

@@ -9,7 +9,7 @@ from detente.cures.base import Case, Change, Cure
 
 
 class ExtragradientSteps(Cure):
-    """Try a step, and move along the gradient that is found there, by Adam.
+    """Take a trial step, and move along the gradient at the trial point, by Adam.
 
     Source: Gidel et al. 2019 (arXiv:1802.10551), Algorithm 4.
     """

@@ -11,7 +11,7 @@ FEWEST, USUAL = 8, 32  # samples in a batch: with fewer, gradients are mostly no
 
 
 class LargerBatches(Cure):
-    """Take batches of 32 samples instead of fewer than 8.
+    """Use batches of 32 samples instead of fewer than 8.
 
     Source: Brock, Donahue & Simonyan 2019, BigGAN (arXiv:1809.11096), section 3.1: larger batches are better.
     """

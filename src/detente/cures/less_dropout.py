@@ -10,7 +10,7 @@ from detente.modules.replaced_activations import MOST_DROPOUT, largest_dropout
 
 
 class LessDropout(Cure):
-    """Let dropout of more than a half of the units drop a quarter. It acts in training only; no weights change.
+    """Reduce dropout above 0.5 to 0.25. This affects training only; no weights change.
 
     Source: Isola et al. 2017, pix2pix (arXiv:1611.07004), whose dropout of a half is the most that is usual.
     """

@@ -10,7 +10,7 @@ from detente.modules.replaced_activations import FIXING, RECTIFYING, ends_in
 
 
 class LinearOutput(Cure):
-    """Leave out the generator's last layer: a softmax or a normalisation of each sample, or a ReLU that cuts the data.
+    """Remove the generator's last layer: a softmax or a normalisation of each sample, or a ReLU that cuts the data.
 
     After a softmax all samples have the same sum, and after a normalisation the same mean and deviation, whatever
     the weights are, so that no training and no other scale reaches data without these.
@@ -18,7 +18,7 @@ class LinearOutput(Cure):
     Source: Radford et al. 2016 (arXiv:1511.06434), section 3: no BatchNorm at the generator's output.
     """
 
-    title: ClassVar[str] = "Leave out the generator's last activation"
+    title: ClassVar[str] = "Remove the generator's last activation"
     treats: ClassVar[Mapping[str, float]] = {"data scale": 0.8, "normalisation": 0.8}
     changes_networks: ClassVar[bool] = True
 

@@ -10,7 +10,7 @@ from detente.modules.replaced_activations import bounded_scores
 
 
 class LinearScores(Cure):
-    """Leave out the discriminator's last layer: softplus, tanh or ReLU, or a normalisation of one number.
+    """Remove the discriminator's last layer: softplus, tanh or ReLU, or a normalisation of one number.
 
     A loss on logits, and a Wasserstein loss, need scores of both signs and of any size; a single number that is
     normalised is always the same.
@@ -18,7 +18,7 @@ class LinearScores(Cure):
     Source: Goodfellow et al. 2014 (arXiv:1406.2661), proposition 1: the best score is log(p/q), which is not bounded.
     """
 
-    title: ClassVar[str] = "Leave out the discriminator's last activation"
+    title: ClassVar[str] = "Remove the discriminator's last activation"
     treats: ClassVar[Mapping[str, float]] = {"wiring": 0.8, "vanishing gradient": 0.6, "normalisation": 0.6}
     changes_networks: ClassVar[bool] = True
 

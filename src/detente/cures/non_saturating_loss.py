@@ -10,7 +10,7 @@ from detente.objectives.non_saturating import NonSaturating
 
 
 class NonSaturatingLoss(Cure):
-    """Use the non-saturating losses: the generator's gradient does not vanish where the discriminator is sure.
+    """Use the non-saturating losses: the generator's gradient does not vanish where the discriminator is certain.
 
     Source: Goodfellow et al. 2014 (arXiv:1406.2661), section 3.
     """

@@ -11,14 +11,14 @@ from detente.modules.replaced_layers import has_idle_norms
 
 
 class OneMode(Cure):
-    """Let the generator do in evaluation mode what it does in training, where it does something else there.
+    """Keep the generator in training mode for samples, if its evaluation mode gives different ones.
 
-    The discriminator judges what the generator does in training, so nothing makes other samples good.
+    The discriminator only scores samples in training mode, so only these become good.
 
     Source: Isola et al. 2017, pix2pix (arXiv:1611.07004), section 3.2, whose dropout and BatchNorm stay as in training.
     """
 
-    title: ClassVar[str] = "Draw samples as in training"
+    title: ClassVar[str] = "Draw samples in training mode"
     treats: ClassVar[Mapping[str, float]] = {"sampling": 0.8, "normalisation": 0.7}
 
     def is_certain(self, case: Case) -> bool:

@@ -9,12 +9,12 @@ from detente.cures.base import Case, Change, Cure
 
 
 class Packing(Cure):
-    """Let the discriminator judge two samples at once, so that it sees a lack of variety; its first layer is new.
+    """Let the discriminator score two samples together, so that it detects a lack of variety; its first layer is new.
 
     Source: Lin, Khetan, Fanti & Oh 2018, PacGAN (arXiv:1712.04086).
     """
 
-    title: ClassVar[str] = "Judge two samples at once (PacGAN)"
+    title: ClassVar[str] = "Score two samples together (PacGAN)"
     treats: ClassVar[Mapping[str, float]] = {
         "collapse": 0.45,
         "oscillation or limit cycle": 0.2,

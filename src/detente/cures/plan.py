@@ -13,7 +13,7 @@ from detente.registry import members
 
 STRONG = "strong_default"
 LEAST = 0.1  # a cure that helps in fewer than a tenth of the cases is not worth its share of the budget
-LIKELY = 0.4  # a cure that is not allowed is named if it is this likely
+LIKELY = 0.4  # a cure that is not allowed is mentioned if it is this likely
 GENERAL = 3  # with fewer candidates, general ones are added, since a race needs some
 STRONG_CHANCE = 0.5  # R3GAN's settings help against most failures of training, so that they always take part
 OWN_LOSSES = ("wiring", "normalisation", "blow-up", "penalty or Lipschitz bound wrong", "vanishing gradient")
@@ -57,7 +57,7 @@ def candidates(
 
     All certain cures are part of every candidate, and are one of them alone if they treat what was found. R3GAN's
     settings are always one, too. The others are the likeliest cures and pairs, no two of one kind; if too few, also
-    general ones. A GAN that is found healthy is not touched.
+    general ones. A healthy GAN is not changed.
 
     Args:
         case: the GAN and what is wrong with it.

@@ -9,14 +9,14 @@ from detente.cures.base import Case, Change, Cure
 
 
 class ProbabilitiesToLogits(Cure):
-    """Take the outputs of a discriminator that ends in a sigmoid as probabilities, and the losses on log(p/(1 − p)).
+    """Treat the outputs of a discriminator that ends in a sigmoid as probabilities, with losses on log(p/(1 − p)).
 
     Otherwise a loss on logits sees scores between 0 and 1 only, a sigmoid twice.
 
     Source: Radford et al. 2016 end in a sigmoid under the cross-entropy of probabilities.
     """
 
-    title: ClassVar[str] = "Take the discriminator's outputs as probabilities"
+    title: ClassVar[str] = "Treat the discriminator's outputs as probabilities"
     treats: ClassVar[Mapping[str, float]] = {
         "wiring": 0.8,
         "vanishing gradient": 0.6,

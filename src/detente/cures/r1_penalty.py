@@ -10,7 +10,7 @@ from detente.penalties.r1 import R1
 
 
 class R1Penalty(Cure):
-    """Add R1, a penalty on the slope of the discriminator at real samples, with a strength by the data's scale.
+    """Add R1, a penalty on the slope of the discriminator at real samples, with a strength that fits the data's scale.
 
     Source: Mescheder, Geiger & Nowozin 2018 (arXiv:1801.04406), section 4.1.
     """

@@ -11,7 +11,7 @@ from detente.penalties.r2 import R2
 
 
 class SafePenalties(Cure):
-    """Replace the game's penalties, if they are found wrong, by R1 and R2 with a strength by the data's scale.
+    """Replace the game's penalties, if they are found wrong, by R1 and R2 with a strength that fits the data.
 
     It removes a cause: a square root that is differentiated at 0, a norm over wrong axes, a strength for another scale.
 

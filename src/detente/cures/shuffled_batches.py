@@ -11,12 +11,12 @@ from detente.cures.base import SURE, Case, Change, Cure
 
 
 class ShuffledBatches(Cure):
-    """Mix the samples of a DataLoader or another iterable that gives them in sorted order.
+    """Shuffle the samples of a DataLoader or another iterable that yields them in sorted order.
 
     Source: Bottou 2012, Stochastic Gradient Descent Tricks, section 3.1 (shuffle the examples).
     """
 
-    title: ClassVar[str] = "Mix the samples"
+    title: ClassVar[str] = "Shuffle the samples"
     treats: ClassVar[Mapping[str, float]] = {"sampling": 0.9}
     certain: ClassVar[bool] = True
 

@@ -11,7 +11,7 @@ from detente.objectives.non_saturating import NonSaturating
 
 
 class SmoothLabels(Cure):
-    """Ask the discriminator for 0.9 instead of 1 for real samples.
+    """Use 0.9 instead of 1 as the discriminator's target for real samples.
 
     Source: Salimans et al. 2016 (arXiv:1606.03498), section 3.4.
     """

@@ -14,8 +14,8 @@ from detente.penalties.r2 import R2
 class StrongDefault(Cure):
     """R3GAN's game and method with rates that suit the networks, and an average of the generator.
 
-    With losses of your own, the penalties are added to them. The half-life of the average is 1/50 of the run.
-    Images of which there are too few are augmented.
+    With your own losses, the penalties are added to them. The half-life of the average is 1/50 of the run.
+    Images are augmented if there are too few.
 
     Source: Huang et al. 2024, R3GAN (arXiv:2501.05441); Yazıcı et al. 2019 (arXiv:1806.04498) for the average.
     """

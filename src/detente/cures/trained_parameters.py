@@ -11,7 +11,7 @@ FROZEN = 0.9  # share of a player's parameters, as in the check `GradientReach`
 
 
 class TrainedParameters(Cure):
-    """Let parameters be trained that are frozen, if these are most of a player's.
+    """Train frozen parameters, if they are most of a player's parameters.
 
     Source: keras-team/keras issue 4943 and others: a player that was frozen for its opponent's step and stayed so.
     """

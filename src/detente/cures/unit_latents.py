@@ -10,7 +10,7 @@ from detente.games.data_units import LATENT_SIZES, latent_size
 
 
 class UnitLatents(Cure):
-    """Let the generator divide its latents by their size, if it is far from 1.
+    """Divide the generator's latents by their size, if it is far from 1.
 
     Source: LeCun, Bottou, Orr & Müller 1998, Efficient BackProp, section 4.3 (inputs of unit size).
     """

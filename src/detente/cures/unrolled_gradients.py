@@ -11,7 +11,7 @@ from detente.cures.base import Case, Change, Cure
 class UnrolledGradients(Cure):
     """Let the generator's gradient pass through five steps of the discriminator.
 
-    It applies to two players, and to discriminators of at most a million numbers, since all steps are kept.
+    It applies to two players, and to discriminators of at most a million parameters, since all steps stay in memory.
 
     Source: Metz et al. 2017 (arXiv:1611.02163), section 2.2.
     """

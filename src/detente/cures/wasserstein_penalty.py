@@ -12,8 +12,8 @@ from detente.penalties.gradient_penalty import GradientPenalty
 class WassersteinPenalty(Cure):
     """WGAN-GP: the Wasserstein loss with a slope of 1 in standard units, three turns of the critic, and its Adam.
 
-    The penalty λ(‖∇D‖ − 1)² with λ = 10 in standard units u = x/σ is 10σ²(‖∇ₓD‖ − 1/σ)² in the data's. With losses of
-    your own, the penalty is added to them.
+    The penalty λ(‖∇D‖ − 1)² with λ = 10 in standard units u = x/σ is 10σ²(‖∇ₓD‖ − 1/σ)² in the data's. With your own
+    losses, the penalty is added to them.
 
     Source: Gulrajani et al. 2017 (arXiv:1704.00028), algorithm 1.
     """

@@ -93,7 +93,7 @@ def as_batches(source: Any, count: int = 64) -> Batches:
 
     Args:
         source: anything that `Adversarial` accepts as data, whose batches are dictionaries with "real" and, for labels,
-            "label"; a dictionary or tuple of tensors of one length, of which rows are drawn with replacement; a
+            "label"; a dictionary or tuple of tensors of one length, whose rows are drawn with replacement; a
             `Dataset`, whose items are drawn with replacement and collated; a `DataLoader` or another iterable of
             batches, which starts again at its end; or a function that draws a batch with a `torch.Generator`. Items of
             an `IterableDataset` are collated in their order.

@@ -13,14 +13,14 @@ POOL = 2**25  # numbers that are kept at a time, 128 MiB in float32
 
 
 class Shuffled:
-    """An iterable of batches whose samples are mixed: a pool of batches is read, and its samples in random order.
+    """An iterable of batches with shuffled samples: it reads a pool of batches and yields its samples in random order.
 
-    A pass that fits into the pool is shuffled as a whole; a longer one in parts. What is not a tensor of one entry for
-    each sample stays with its batch. The order is drawn from torch's global generator.
+    A pass that fits into the pool is shuffled as a whole; a longer one in parts. Entries that are not tensors with
+    one row per sample stay with their batch. The order is drawn from torch's global generator.
 
     Args:
         source: an iterable of batches that can start again, such as a DataLoader.
-        pool: largest number of numbers in the pool, but at least two batches are mixed.
+        pool: maximum number of elements in the pool; it holds at least two batches.
 
     Source: the shuffle buffer of `torch.utils.data.datapipes` and `tf.data.Dataset.shuffle`.
     """
@@ -47,12 +47,12 @@ def _mixed(batches: list[Any]) -> Iterator[Any]:
         return
     leaves, form = flat[0]
     rows = [_count(batch_leaves) for batch_leaves, _ in flat]
-    alike = all(other == form for _, other in flat) and None not in rows
+    same_form = all(other == form for _, other in flat) and None not in rows
     sizes = [count for count in rows if count is not None]
     columns = [
         index
         for index, leaf in enumerate(leaves)
-        if alike
+        if same_form
         and all(_has_rows(batch_leaves[index], count) for (batch_leaves, _), count in zip(flat, sizes, strict=True))
     ]
     order = torch.randperm(sum(sizes))

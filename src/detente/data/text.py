@@ -95,7 +95,7 @@ class Text(StoredData):
 
         Args:
             samples: indices of characters, (n, length), integer; or one-hot characters, scores or probabilities,
-                (n, vocabulary, length), floating point, of which the largest is decoded.
+                (n, vocabulary, length), floating point; the largest one at each position is decoded.
         """
         if samples.is_floating_point():
             shape = tuple(samples.shape)

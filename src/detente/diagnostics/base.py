@@ -19,7 +19,7 @@ from detente.state import State
 
 @dataclass(frozen=True)
 class DiagnosticContext:
-    """What a diagnostic looks at.
+    """The input of a diagnostic.
 
     Args:
         game: the game.
@@ -27,7 +27,7 @@ class DiagnosticContext:
         state: the state to diagnose; it is not changed.
         generator: source of random numbers, never the one of the training.
         batches: number of batches for statistics.
-        count: number of eigenvalues to compute of a game that is too large for all.
+        count: number of eigenvalues, if the game is too large for all.
     """
 
     game: Game
@@ -60,7 +60,7 @@ class Diagnosis:
 
 
 class Diagnostic(ABC):
-    """A look at a trained game, which `detente diagnose` runs: it finds every member of this folder.
+    """A diagnosis of a trained game. `detente diagnose` runs every member of this folder.
 
     `rank` orders the diagnostics; `activity` is shown while one runs.
     """

@@ -55,7 +55,7 @@ def _stability(spectrum: Spectrum) -> list[str]:
     values, zero = spectrum.used, roundoff(spectrum.used)
     count = len(values)
     if not count:
-        return [f"No eigenvalue of {spectrum.size:,} is known, so nothing can be said about stability."]
+        return [f"No eigenvalue of {spectrum.size:,} is known, so the stability is unknown."]
     negative = int((values.real < -zero).sum())
     marginal = int((values.real.abs() <= zero).sum())
     flat = int((values.abs() <= zero).sum())
@@ -67,18 +67,18 @@ def _stability(spectrum: Spectrum) -> list[str]:
         least = float(values.real.min())
         sentences.append(
             f"{negative:,} of {among} eigenvalues{field} {_have(negative)} a negative real part "
-            f"(down to {least:.2g}): the game does not contract here; in these directions it drives away."
+            f"(down to {least:.2g}): the game does not contract here; it diverges in these directions."
         )
     if marginal > flat:
         turning = marginal - flat
         sentences.append(
-            f"{turning:,} of {among} eigenvalues{field} {_have(turning)} a real part of zero to rounding "
-            "but an imaginary part: there simultaneous steps of any size spiral outwards."
+            f"{turning:,} of {among} eigenvalues{field} {_have(turning)} an imaginary part and a real part "
+            "of zero up to rounding: in these directions, simultaneous steps of any size spiral outwards."
         )
     if flat:
         sentences.append(
-            f"{flat:,} of {among} eigenvalues{field} {'is' if flat == 1 else 'are'} zero to rounding: flat directions, "
-            "which neither attract nor repel."
+            f"{flat:,} of {among} eigenvalues{field} {'is' if flat == 1 else 'are'} zero up to rounding: flat "
+            "directions, which neither attract nor repel."
         )
     if not negative and marginal == flat and count > flat:
         others = "all" if not flat else "all others"
@@ -103,12 +103,14 @@ def _step(spectrum: Spectrum, rate: float | None, adaptive: bool) -> list[str]:
         return []
     partial = len(contracting) < int((values.abs() > roundoff(values)).sum())
     bound = float(largest_steps(contracting).min())
-    steps = "plain simultaneous gradient" if spectrum.regularised is None else "simultaneous steps along its field"
+    steps = (
+        "plain simultaneous gradient descent" if spectrum.regularised is None else "simultaneous steps along its field"
+    )
     sentence = f"The largest stable step for {steps} is {bound:.2g}"
     sentence += " in the directions that contract" if partial else ""
     if adaptive:
         shown_rate = "" if rate is None else f" (learning rate {rate:.2g})"
-        return [f"{sentence}; your optimizer rescales the field{shown_rate}, so that is no limit for it."]
+        return [f"{sentence}; your optimizer rescales the field{shown_rate}, so this limit does not apply."]
     if rate is None:
         return [sentence + "."]
     if rate < bound:
@@ -125,7 +127,7 @@ def _rotation(spectrum: Spectrum) -> list[str]:
     if not turning:
         return []
     largest_ratio = float(ratios.max())
-    shown = "without limit" if largest_ratio > 1e6 else f"up to {largest_ratio:,.0f}"
+    shown = "is unbounded" if largest_ratio > 1e6 else f"up to {largest_ratio:,.0f}"
     advice = "consider consensus or extragradient" if spectrum.regularised is None else "consider a larger strength"
     return [f"Rotation dominates in {turning:,} of the {len(large):,} large eigenvalues: |Im|/|Re| {shown}; {advice}."]
 
@@ -137,7 +139,7 @@ def _largest(values: Tensor) -> float:
 def _noise(player: str, statistics: GradientStatistics) -> list[str]:
     """Describe whether one player's batches are too small."""
     if statistics.signal_to_noise == 0:
-        return [f"No signal was found in the {player}'s gradient: it is all noise at this batch size."]
+        return [f"No signal was found in the {player}'s gradient: at this batch size it is only noise."]
     ratio = 1 / statistics.signal_to_noise
     if ratio < NOISY:
         return []

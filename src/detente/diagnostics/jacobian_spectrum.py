@@ -155,7 +155,7 @@ def _size(state: State) -> int:
 
 @dataclass(frozen=True)
 class Stability(Diagnostic):
-    """Eigenvalues of the Jacobian, and the largest stable step: does the game contract here, and does it turn?
+    """Eigenvalues of the Jacobian, and the largest stable step: does the game contract here, and does it rotate?
 
     Args:
         dense: largest number of parameters for which all eigenvalues are computed, in about 20 seconds at 2,500; of a
@@ -176,7 +176,7 @@ class Stability(Diagnostic):
         """Return the largest stable step, what the eigenvalues mean, and the eigenvalues for the report."""
         spectrum = self._spectrum(context)
         bound = step_size_bound(spectrum.used, neutral=roundoff(spectrum.used))
-        line = f"Largest h with |1 − hλ| < 1 for all eigenvalues but those that are zero (eq. 10): {bound:.3g}"
+        line = f"Largest step h with |1 − hλ| < 1 for all nonzero eigenvalues (eq. 10): {bound:.3g}"
         arrays = {"eigenvalues": spectrum.eigenvalues.numpy()}
         if spectrum.regularised is not None:
             arrays["regularised"] = spectrum.regularised.numpy()

@@ -1,4 +1,4 @@
-"""What is wrong with a GAN's data, networks and learning rates, before any step."""
+"""Faults of a GAN's data, networks and learning rates that show before any step."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The base classes of executors, which carry out the tasks of a grid: in this process, in others, or on a cluster.
+"""The base classes of executors, which run the tasks of a grid: in this process, in others, or on a cluster.
 
 A task is a generator function at the top level of a module. It does its work piece by piece and yields in between;
-when it is called again with the same item, it continues where it ended. So an executor needs to know nothing of
-checkpoints: it calls again what did not end.
+when it is called again with the same item, it continues where it stopped. So an executor does not deal with
+checkpoints: it calls unfinished tasks again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from detente.arguments import Typed
 from detente.errors import InvalidValue
 
 Task = Callable[[Any], Iterator[object]]
-TRIES = 3  # how often a task is started that ends without an error
+TRIES = 3  # maximum number of starts of a task whose process dies
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Ended:
 
 
 class Session(ABC):
-    """Tasks in flight. `capacity` is the number of tasks that can be in flight at once."""
+    """Running tasks. `capacity` is the number of tasks that can run at the same time."""
 
     capacity: int
 
     @abstractmethod
     def submit(self, key: str, task: Task, item: Any) -> None:
-        """Begin a task on an item.
+        """Start a task on an item.
 
         Args:
             key: name of the task, different from those in flight.
@@ -54,11 +54,11 @@ class Session(ABC):
 
     @abstractmethod
     def wait(self, seconds: float) -> list[Ended]:
-        """Return the tasks that have ended, after at most about so many seconds; an empty list if none has."""
+        """Return the tasks that have ended; wait for one for at most about this many seconds."""
 
     @abstractmethod
     def close(self) -> None:
-        """Stop the tasks in flight, wait until each has saved its work, and release all resources."""
+        """Stop the running tasks, wait until each has saved its work, and release all resources."""
 
     def __enter__(self) -> Session:
         return self
@@ -100,7 +100,7 @@ class Executor(Typed, ABC):
 
 
 def carry_out(key: str, task: Task, item: Any, stops: Callable[[], bool] = lambda: False) -> Ended:
-    """Carry out a task to its end, or until Ctrl-C or `stops`, and return how it ended."""
+    """Run a task to its end, or until Ctrl-C or `stops`, and return how it ended."""
     pieces = task(item)
     try:
         for _ in pieces:
@@ -123,6 +123,6 @@ def in_one_line(error: BaseException) -> str:
     return text if isinstance(error, InvalidValue) else f"{type(error).__name__}: {text}"
 
 
-def without_a_word(times: int) -> str:
-    """Return the error of a task whose process ended so many times without saying why."""
+def death_message(times: int) -> str:
+    """Return the error of a task whose process died this many times."""
     return f"its process ended {times} times without an error message; it may have been killed, or the memory was full"

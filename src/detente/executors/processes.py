@@ -19,16 +19,16 @@ from types import FrameType
 from typing import Any
 
 from detente.errors import InvalidValue, require
-from detente.executors.base import TRIES, Ended, Executor, Session, Task, carry_out, in_one_line, without_a_word
+from detente.executors.base import TRIES, Ended, Executor, Session, Task, carry_out, death_message, in_one_line
 
 START_SECONDS, STOP_SECONDS = 120, 300  # how long a process may take to start, and to save its work
 
 
 @dataclass(frozen=True)
 class Processes(Executor):
-    """Processes of this machine. Where there are GPUs, each process sees one of them.
+    """Processes on this machine. If there are GPUs, each process sees one of them.
 
-    A process that dies is replaced, and its task begun again, at most three times in all.
+    A process that dies is replaced, and its task restarted; a task is started at most three times.
 
     Args:
         workers: number of processes, ≥ 1. Default: one for each GPU, or without a GPU for each core.
@@ -97,7 +97,7 @@ class _Worker:
         self.pool = self.started = None
 
     def ended(self) -> Ended | None:
-        """Return how the task ended; None if its process died and it was begun again."""
+        """Return how the task ended; None if its process died and it was restarted."""
         future, self.future = self.future, None
         assert future is not None
         try:
@@ -110,7 +110,7 @@ class _Worker:
                 hint = 'Call it from a file, below `if __name__ == "__main__":`'
                 raise InvalidValue("executor", "processes", allowed, hint) from None
             if self.tries >= TRIES:
-                return Ended(self.key, "failed", without_a_word(self.tries))
+                return Ended(self.key, "failed", death_message(self.tries))
             self.begin()
             return None
 

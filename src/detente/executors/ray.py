@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from detente.errors import InvalidValue, require
-from detente.executors.base import TRIES, Ended, Executor, Session, Task, carry_out, in_one_line, without_a_word
+from detente.executors.base import TRIES, Ended, Executor, Session, Task, carry_out, death_message, in_one_line
 
 TOKEN = ".ray-token"  # every node must find this file in the output folder
 NODE_SECONDS, STOP_SECONDS = 120, 300  # how long a node may take to answer, and a task to save its work
@@ -22,7 +22,7 @@ STORE_BYTES = 200_000_000  # of Ray's object store on this machine; tasks return
 
 @dataclass(frozen=True)
 class Ray(Executor):
-    """Plain tasks of Ray (2.40 or later). A task whose worker or node is lost is begun again elsewhere, three times.
+    """Plain tasks of Ray (2.40 or later). A task whose worker or node is lost restarts elsewhere, up to three times.
 
     Every node must see the output folder under the same path, and have détente installed.
 
@@ -30,8 +30,8 @@ class Ray(Executor):
         address: address of the cluster: "auto", HOST:PORT or ray://HOST:PORT. Default: start Ray on this machine.
         gpus: GPUs of a task, ≥ 0; a fraction lets tasks share one.
         cpus: CPU cores of a task, ≥ 1, and the number of its threads unless the task sets its own.
-        workers: number of tasks in flight, ≥ 1. Default: as many as the cluster has room for when it is opened; more
-            let a cluster that scales itself grow.
+        workers: number of tasks in flight, ≥ 1. Default: as many as fit on the cluster when it is opened; a larger
+            number lets an autoscaling cluster grow.
 
     Source: Moritz et al. 2018, Ray: A Distributed Framework for Emerging AI Applications (arXiv:1712.05889).
     """
@@ -74,7 +74,7 @@ class Ray(Executor):
     def _start(self, ray: Any) -> None:
         settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if self.address is None:
-            os.environ.setdefault("RAY_worker_niceness", "0")  # Ray’s default gives way to every other program
+            os.environ.setdefault("RAY_worker_niceness", "0")  # Ray’s default priority is below every other program's
             settings |= {"include_dashboard": False, "object_store_memory": STORE_BYTES}
             settings |= {"num_cpus": self.workers * self.cpus} if self.workers else {}
         else:
@@ -101,7 +101,7 @@ def _require_reachable(address: str) -> None:
 class _Session(Session):
     def __init__(self, ray: Any, settings: Ray, token: Path, starts: bool) -> None:
         self.ray, self.token, self.starts = ray, token, starts
-        self.capacity = settings.workers or _room(ray.cluster_resources(), settings)
+        self.capacity = settings.workers or _capacity(ray.cluster_resources(), settings)
         options = {"num_cpus": settings.cpus, "num_gpus": settings.gpus, "max_retries": TRIES}
         self.remote = ray.remote(**options)(_carry_out)
         self.keys: dict[Any, str] = {}  # by reference to the result
@@ -135,17 +135,17 @@ class _Session(Session):
         except errors.TaskCancelledError:
             return Ended(key, "stopped")
         except (errors.WorkerCrashedError, errors.NodeDiedError, errors.LocalRayletDiedError):
-            return Ended(key, "failed", without_a_word(TRIES + 1))
+            return Ended(key, "failed", death_message(TRIES + 1))
         except errors.RayError as error:
             return Ended(key, "failed", in_one_line(error))
 
 
-def _room(resources: dict[str, float], settings: Ray) -> int:
+def _capacity(resources: dict[str, float], settings: Ray) -> int:
     """Return how many tasks a cluster can run at once."""
     counts = [resources.get("CPU", 0.0) / settings.cpus]
     counts += [resources.get("GPU", 0.0) / settings.gpus] if settings.gpus else []
     allowed = f"at most what the cluster has: {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
-    hint = "Name the number of tasks with --workers if the cluster will grow"
+    hint = "Set the number of tasks with --workers if the cluster will grow"
     require(min(counts) >= 1, "gpus" if counts[0] >= 1 else "cpus", settings.gpus or settings.cpus, allowed, hint)
     return int(min(counts))
 
@@ -162,15 +162,15 @@ def _require_shared(ray: Any, token: Path) -> None:
     }
     allowed = "a folder that every node of the cluster sees under this path"
     ready, silent = ray.wait(list(answers), num_returns=len(answers), timeout=NODE_SECONDS)
-    blind = [answers[reference] for reference in silent]
+    missing = [answers[reference] for reference in silent]
     for reference in ready:
         try:
-            blind += [] if ray.get(reference) else [answers[reference]]
+            missing += [] if ray.get(reference) else [answers[reference]]
         except ray.exceptions.RayError as error:
             hint = f"Node {answers[reference]} answered: {in_one_line(error)[:200]}"
             raise InvalidValue("out", str(token.parent), allowed, hint) from error
-    if blind:
-        raise InvalidValue("out", str(token.parent), allowed, f"Not seen by {', '.join(blind)}")
+    if missing:
+        raise InvalidValue("out", str(token.parent), allowed, f"Not seen by {', '.join(missing)}")
 
 
 def _sees(token: tuple[str, str]) -> bool:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from detente.errors import InvalidValue, require
-from detente.executors.base import TRIES, Ended, Executor, Session, Task, carry_out, in_one_line, without_a_word
+from detente.executors.base import TRIES, Ended, Executor, Session, Task, carry_out, death_message, in_one_line
 
-LOGS, STOP = "slurm", "slurm/stop"  # in the output folder: submitit's files; running jobs end once there is this file
+LOGS, STOP = "slurm", "slurm/stop"  # in the output folder: submitit's files; running jobs end when this file exists
 STOP_SECONDS = 300  # how long a job may take to save its work
 LOCAL_MINUTES = 7 * 24 * 60
 SHARED = ("name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node")
@@ -87,7 +87,7 @@ class _Session(Session):
         self.failures = submitit.core.utils.UncompletedJobError
         self.stop = folder / STOP
         self.stop.unlink(missing_ok=True)
-        self.jobs: dict[str, tuple[Any, _Work, int]] = {}  # by key: job, its work, how often it was begun
+        self.jobs: dict[str, tuple[Any, _Work, int]] = {}  # by key: job, its work, number of starts
 
     def submit(self, key: str, task: Task, item: Any) -> None:
         self._begin(key, _Work(key, task, item, self.stop), 1)
@@ -126,7 +126,7 @@ class _Session(Session):
             if tries < TRIES:
                 self._begin(key, work, tries + 1)
                 return None
-            return Ended(key, "failed", f"{without_a_word(tries)} ({in_one_line(error)[:200]})")
+            return Ended(key, "failed", f"{death_message(tries)} ({in_one_line(error)[:200]})")
         except Exception as error:  # e.g. a user's module that cannot be imported there
             return Ended(key, "failed", in_one_line(error))
 

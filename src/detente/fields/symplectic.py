@@ -28,7 +28,7 @@ class Symplectic(Field):
         epsilon: ε, ≥ 0; a weak preference for λ > 0.
 
     Source: Balduzzi et al. 2018, The Mechanics of n-Player Differentiable Games (arXiv:1802.05642), Algorithm 1;
-        Letcher et al. 2019, Differentiable Game Mechanics (arXiv:1905.04926), and both codes for the sign.
+        Letcher et al. 2019, Differentiable Game Mechanics (arXiv:1905.04926), and the code of both for the sign.
     """
 
     strength: float | Schedule = 1.0

@@ -29,7 +29,7 @@ class AdaptiveAugmentation(Filter):
 
     With gradient accumulation, a part of a batch counts as the batch, so that p changes more slowly.
 
-    In losses of your own: `p = filter.at(t, buffers=memory)[0]` and `memory = filter.updated_buffers(memory, real)`,
+    In your own losses: `p = filter.at(t, buffers=memory)[0]` and `memory = filter.updated_buffers(memory, real)`,
     with `filter.initial_buffers(like)` at the start.
 
     Args:

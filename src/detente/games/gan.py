@@ -40,8 +40,8 @@ class Gan:
         generator_inputs: returns the generator's inputs in a batch, for random numbers from a generator, as calls.
         discriminator_part: the discriminator's method or submodule that is called; "" for the module itself.
         discriminator_inputs: returns what the discriminator gets in addition to samples, for a batch.
-        units: the map by which the losses bring the real samples of a batch into usual units, in which generated
-            samples are; None if they do not.
+        units: the map by which the losses rescale the real samples of a batch to the usual units of generated
+            samples; None if they do not.
     """
 
     game: Networks
@@ -64,7 +64,7 @@ class Gan:
         batches = self.game.batches
         if batches is None:
             return self.game.draw(generator)
-        if isinstance(self.game, Adversarial):  # with batches of another form, of which the data are an entry
+        if isinstance(self.game, Adversarial):  # its batches have another form, with the data as one entry
             data: Any = self.game.data
             return self.game.complete(data.peek(generator), generator)
         return self.game.complete(batches.peek(self.game.batch, generator), generator)
@@ -140,7 +140,7 @@ class Gan:
         return _recorded(self.game, vectors, buffers, batch, generator)
 
     def with_scores(self, change: Callable[[Tensor, Tensor], Tensor]) -> Networks:
-        """Return the game with other scores, to ask how the losses depend on them; this one is not changed.
+        """Return the game with other scores, to measure how the losses depend on them; this one is not changed.
 
         Args:
             change: returns the new scores from samples, (count, …), and their scores.
@@ -159,7 +159,7 @@ class Gan:
         return game
 
     def real(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return `count` real samples, (count, …), from all over the data where that is possible."""
+        """Return `count` real samples, (count, …), spread over all of the data if possible."""
         parts: list[Tensor] = []
         while sum(map(len, parts)) < count:
             parts.append(self._real_batch(generator))
@@ -197,7 +197,7 @@ def gan_of(game: Game) -> Gan:
 
 
 COLUMNS, EXACT = 64, 1e-4  # columns of a table, at most; error of an affine map, relative to the largest number
-ALIKE = 0.8  # correlation with real samples from which a tensor is these, in other units or with noise
+ALIKE = 0.8  # smallest correlation at which a tensor counts as the real samples in other units or with noise
 _ALLOWED = "a GAN: Adversarial, Conditional, or Networks with a generator and a discriminator"
 
 
@@ -226,10 +226,10 @@ def _of_networks(game: Networks) -> Gan:
     batch = game.example()
     calls = _recorded(game, vectors, buffers, batch, torch.Generator().manual_seed(0))
     real = {name: x for name, x in batch.items() if x.dim() > 1 and x.dtype != torch.bool}
-    for holds in (_holds, resembles):
+    for matches in (_contains_real, resembles):
         candidates: list[tuple[str, str, str, Call]] = []
         for judge, call in calls:
-            entry = next((n for n, x in real.items() if call.inputs and holds(call.inputs[0], x)), None)
+            entry = next((n for n, x in real.items() if call.inputs and matches(call.inputs[0], x)), None)
             if entry is None:
                 continue
             for player in dict.fromkeys(name for name, _ in calls if name != judge):
@@ -239,7 +239,7 @@ def _of_networks(game: Networks) -> Gan:
                 judged = [each.inputs[0] for name, each in calls if name == judge and each.inputs]
                 if any(_contains(x, output) for x in judged for output in outputs):
                     return _gan_of_networks(game, player, judge, entry, call, _units(call.inputs[0], real[entry]))
-                if outputs:  # which are changed before they are judged
+                if outputs:  # which are changed before they are scored
                     candidates.append((player, judge, entry, call))
         if candidates:
             return _gan_of_networks(game, *candidates[0])
@@ -263,9 +263,9 @@ def _gan_of_networks(
 
 
 def _affine_map(judged: Tensor, samples: Tensor) -> Units:
-    """Return the map offset + scale x that comes nearest to what is judged of some samples.
+    """Return the map offset + scale x that best approximates the tensor that is scored for some samples.
 
-    It has one offset and one scale for all numbers, or for tables one of each column if that comes nearer.
+    It has one offset and one scale for all numbers, or for tables one of each per column if that fits better.
     """
     first, second = judged.double(), samples.double()
     units = Units(*_moments(first, second))
@@ -286,10 +286,10 @@ def _error(judged: Tensor, samples: Tensor, units: Units) -> float:
 
 
 def _units(judged: Any, real: Tensor) -> Units | None:
-    """Return the map from real samples to those that are judged, if it is one, and brings them nearer to 0 and 1.
+    """Return the map from real samples to scored ones, if it exists and brings mean and deviation closer to 0 and 1.
 
-    Losses that bring data to usual units, such as pixels from 0 … 255 to −1 … 1, leave generated samples as they are;
-    the other way round, they have made a mistake.
+    Losses that rescale data to usual units, such as pixels from 0 … 255 to −1 … 1, do not rescale generated samples;
+    if they do the opposite, it is a mistake.
     """
     if not isinstance(judged, Tensor) or judged.shape != real.shape or torch.equal(judged, real.to(judged.dtype)):
         return None
@@ -300,7 +300,7 @@ def _units(judged: Any, real: Tensor) -> Units | None:
 
 
 def _unusual(x: Tensor) -> float:
-    """Return how far numbers are from a mean of 0 and a deviation of 1, in the mean over the columns of a table."""
+    """Return how far numbers are from a mean of 0 and a deviation of 1, averaged over the columns of a table."""
     axes = (0,) if x.dim() == 2 and x.shape[1] <= COLUMNS else ()
     deviation = x.std(*axes).clamp(min=1e-12)
     return float((deviation.log().abs() + x.mean(*axes).abs() / deviation).mean())
@@ -329,7 +329,7 @@ def _output(game: Networks, vectors: Vectors, buffers: Buffers, player: str, cal
     return game._net(vectors, buffers).call(player, call, update=False)
 
 
-def _holds(x: Any, real: Tensor) -> bool:
+def _contains_real(x: Any, real: Tensor) -> bool:
     """Whether a tensor is the real samples, or contains them (a batch of real and generated samples)."""
     if not isinstance(x, Tensor) or x.shape[1:] != real.shape[1:] or len(x) < len(real) or not x.is_floating_point():
         return False
@@ -341,7 +341,7 @@ def resembles(x: Any, real: Tensor) -> bool:
     if not isinstance(x, Tensor) or x.shape != real.shape or len(x) < 4 or not x.is_floating_point():
         return False
     first, second = (each.double() - each.double().mean(0) for each in (x, real))
-    if x.dim() == 2 and x.shape[1] <= COLUMNS:  # columns of a table count alike, whatever their units are
+    if x.dim() == 2 and x.shape[1] <= COLUMNS:  # columns of a table have equal weight, whatever their units
         first, second = (each / each.norm(dim=0).clamp(min=1e-12) for each in (first, second))
     first, second = first.flatten(), second.flatten()
     size = float(first.norm() * second.norm())

@@ -68,7 +68,7 @@ class Trial:
 
 
 class Networks(Game):
-    """A game of any networks, in which each player minimises a loss of your own.
+    """A game of any networks, in which each player minimises its own loss.
 
     ```python
     def losses(net, batch, t):
@@ -84,12 +84,12 @@ class Networks(Game):
     ```
 
     `net.<player>(…)` calls a player's module with its current parameters; it takes any inputs and returns what the
-    module returns. Methods and submodules are called alike (`net.autoencoder.encode(x)`, `net.judges[0](x)`).
+    module returns. Methods and submodules are called in the same way (`net.autoencoder.encode(x)`, `net.judges[0](x)`).
     `net.judge.slope(x)` is ‖∇ₓ D(x)‖ for each sample, for penalties. Never detach one player's output for another: each
     loss is differentiated with respect to its own player only, and second-order methods need the whole graph.
 
-    A loss, or a term of it, may be a function without arguments. It is called only if its player moves, so that what
-    only this term needs costs nothing in the other players' turns:
+    A loss, or a term of it, may be a function without arguments. It is called only if its player moves, so that
+    its cost does not arise when other players move:
     `"perceptual": lambda: net.lpips(reconstruction, x)`.
 
     Args:

@@ -1,4 +1,4 @@
-"""Losses of a user's own, with penalties added to the discriminator's."""
+"""A user's own losses, with penalties added to the discriminator's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from detente.penalties.base import Penalty
 
 @dataclass(frozen=True)
 class Roles:
-    """Who is who in a user's own losses.
+    """The players and entries in a user's own losses.
 
     Args:
         generator: name of the player that makes samples.
@@ -30,7 +30,7 @@ class Roles:
         real_entry: name of the real samples in a batch.
         form: the form of the batches.
         probabilities: whether the discriminator's scores are probabilities.
-        units: the map by which the losses bring real samples into the units of generated ones, if they do.
+        units: the map by which the losses rescale real samples to the units of generated ones, if they do.
     """
 
     generator: str
@@ -46,11 +46,11 @@ class PenalisedLosses:
     """A user's losses, in which the discriminator's loss also has penalties.
 
     A penalty is taken at the real samples of the batch, with the other inputs that the discriminator got with them, and
-    at the generator's output. The discriminator's buffers do not change by it.
+    at the generator's output. It does not change the discriminator's buffers.
 
     Args:
         losses: the user's function of (net, batch, t) or (net, batch).
-        roles: who is who.
+        roles: the players and entries.
         penalties: the penalties; they must have no memory.
     """
 
@@ -151,7 +151,7 @@ def seeded_by_batch(device: torch.device) -> torch.Generator:
 
 
 class _Watched:
-    """Stands in for `Net`, and keeps what the generator returns and what the discriminator gets."""
+    """Stands in for `Net`, and stores the generator's outputs and the discriminator's inputs."""
 
     def __init__(self, net: Net, roles: Roles) -> None:
         self._net, self._roles = net, roles

@@ -18,14 +18,14 @@ from detente.modules.net import Call
 
 
 def separated(game: Networks, gan: Any) -> Adversarial:
-    """Return the GAN of a generator and a discriminator, with the non-saturating losses, on batches apart.
+    """Return the GAN of a generator and a discriminator, with the non-saturating losses, on separate batches.
 
     Args:
         game: a game with the user's losses.
         gan: its players, a `detente.games.gan.Gan`.
 
     Raises:
-        InvalidValue: the losses are ours, the networks take more than latents or samples, or they are no GAN's.
+        InvalidValue: the losses are ours, the networks have other inputs than latents or samples, or are no GAN's.
     """
     require(not isinstance(game, Adversarial), "separate", True, "False: the losses of this game are not your own")
     players = game.arguments["players"]

@@ -20,7 +20,7 @@ IDENTIFIERS = "loggers.json"  # in a run directory: identifiers of the run at ea
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """What a logger needs to know about a run.
+    """A run, as described to a logger.
 
     Args:
         name: name of the run.

@@ -152,7 +152,7 @@ def averaged(
         clip: largest norm of each player's gradient, > 0, or a schedule; default no bound.
 
     Source: Yazıcı et al. 2019, The Unusual Effectiveness of Averaging in GAN Training (arXiv:1806.04498).
-        Half-life and ramp-up as in the codes of StyleGAN2-ADA and EDM.
+        Half-life and ramp-up as in the code of StyleGAN2-ADA and EDM.
     """
     turns = {"discriminator": discriminator_turns} if discriminator_turns != 1 else {}
     scheme = Averaging(Alternating(turns=turns), kind, decay, ("generator",), start, half_life, ramp_up)

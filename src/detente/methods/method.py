@@ -114,7 +114,7 @@ class Method:
         return self.scheme.draws(game.players)
 
     def batches_of_rank(self, game: Game, batches: tuple[Batch, ...], ranks: Ranks | None) -> tuple[Batch, ...]:
-        """Return what one rank evaluates of a step's batches, of which every rank draws the same; None: all.
+        """Return the part of a step's batches that one rank evaluates; every rank draws the same batches. None: all.
 
         Raises:
             InvalidValue: the batch is not a multiple of the number of ranks.

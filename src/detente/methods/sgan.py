@@ -40,9 +40,9 @@ def sgan(
             The paper's is 1e-5.
         messenger_steps: steps of a messenger against the global generator, ≥ 1; default I_D, but at least 10. The paper
             takes I_D and does not state it. Each step of the method clones new messengers, and a few steps adapt them
-            so little that the global generator may leave for noise that every discriminator takes for real. On the
+            so little that the global generator may move to noise that every discriminator takes for real. On the
             ring, which has no penalty, it was far from the data after 2,000 steps in one of three trainings with 10,
-            and had left for good with 5. With WGAN-GP 5 are enough.
+            and permanently lost with 5. With WGAN-GP 5 are enough.
 
     Source: Chavdarova & Fleuret 2018 (arXiv:1712.02330), Algorithm 1. The defaults of the rate and of the messengers
         are ours.

@@ -24,7 +24,7 @@ PART = 2048  # samples drawn in one call of the generator
 
 
 class NotAvailable(InvalidValue):
-    """Raised if a game does not have what a metric asks for; the number is then not measured, and the run continues."""
+    """Raised if a game lacks something that a metric needs; the metric is then not measured, and the run continues."""
 
 
 class Track(Protocol):
@@ -44,7 +44,7 @@ def untracked(items: Iterable[Item], name: str, total: int) -> Iterable[Item]:
 class EvaluationContext:
     """A game at a state, for metrics and diagnostics, which change neither.
 
-    A metric asks it for what it needs. If the game does not have that, the context raises `NotAvailable`.
+    Metrics read samples and data from it. If the game does not have them, the context raises `NotAvailable`.
 
     Args:
         game: the game.

@@ -1,4 +1,4 @@
-"""Metrics from what a user names: a name, MODULE.NAME, or an object."""
+"""Metrics from the names, import paths or objects that a user passes."""
 
 from __future__ import annotations
 

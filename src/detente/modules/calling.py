@@ -139,7 +139,7 @@ def modules_of(
 ) -> dict[str, nn.Module | tuple[nn.Module, ...] | Tensor]:
     """Return copies of each player's modules with its parameters written into them.
 
-    The losses are evaluated once, to record which modules are called with views of which player's vector.
+    The losses are evaluated once, to record for each module the player whose vector it is called with.
 
     Args:
         game: any game whose losses call modules with views of the players' vectors, as `call` does.

@@ -1,4 +1,4 @@
-"""Labels joined to what goes into a module and comes out of it, by hooks, whatever the module does with them itself."""
+"""Labels that hooks add to a module's inputs or outputs, whatever the module does with them itself."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Scored:
 
 
 def labels_joined_to_latents(module: nn.Module, classes: int, numbers: int) -> nn.Module:
-    """Make a generator see labels: G(z + e_y, y) with learned vectors e_y, in place; return it.
+    """Make a generator use labels: G(z + e_y, y) with learned vectors e_y, in place; return it.
 
     Args:
         module: a module of latents and labels.
@@ -48,7 +48,7 @@ def labels_joined_to_latents(module: nn.Module, classes: int, numbers: int) -> n
 
 
 def labels_joined_to_scores(module: nn.Module, classes: int, numbers: int) -> nn.Module:
-    """Make a discriminator judge labels: D(x, y) + ⟨w_y, x⟩ with learned w_y, in place; return it.
+    """Make a discriminator use labels: D(x, y) + ⟨w_y, x⟩ with learned w_y, in place; return it.
 
     Args:
         module: a module of samples and labels.

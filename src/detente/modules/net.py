@@ -54,7 +54,7 @@ class Net:
         frozen: modules that are called but not trained, by name.
         members: players within a player, by name: the player, and the path of the member's module in it.
         record: a function that gets each call before it is made.
-        change: a function that returns an output in the place of a call's own, from player, call and output.
+        change: a function that replaces a call's output; called with the player, the call and the output.
         draws: whether calls may draw random numbers, so that no two of them are the same.
     """
 
@@ -80,7 +80,7 @@ class Net:
         self._views: dict[str, dict[str, Tensor]] = {}
         self._bound: dict[str, Bound | None] = {}
         self._holds = False
-        self._kept: dict[tuple, tuple[tuple[Any, ...], Any]] = {}
+        self._stored: dict[tuple, tuple[tuple[Any, ...], Any]] = {}
         self.buffers = dict(buffers)
         self.memory = dict(buffers.get("memory", {}))
 
@@ -113,9 +113,9 @@ class Net:
 
     def _keep(self, player: str, part: str, inputs: tuple[Any, ...], outputs: Any) -> None:
         """Keep the outputs of a gradient's call for later calls with the same inputs, if these would be the same."""
-        watched = self._record is not None or self._change is not None  # who records wants every call
+        watched = self._record is not None or self._change is not None  # a recorder needs every call
         if not (watched or self._draws or self.buffers[player] or is_transformed(self._vectors[player])):
-            self._kept[player, part, *map(id, inputs)] = inputs, outputs
+            self._stored[player, part, *map(id, inputs)] = inputs, outputs
 
     def _bind(self, player: str, buffers: dict[str, Tensor]) -> Bound | None:
         """Return a player's module, bound to its parameters until the exit; None if it cannot hold them."""
@@ -161,10 +161,10 @@ class PlayerCall:
         net, player, part, entry = self._net, self._player, self._part, None
         if net._record is not None:
             net._record(player, Call(part, inputs, keywords))
-        if net._kept and not keywords:
-            kept = net._kept.get((player, part, *map(id, inputs)))
-            if kept is not None:
-                return kept[1]
+        if net._stored and not keywords:
+            stored = net._stored.get((player, part, *map(id, inputs)))
+            if stored is not None:
+                return stored[1]
         buffers = (net.buffers if self._update else net._initial_buffers)[player]
         vector, settings = net._vectors[player], net._settings
         if net._cache is not None:
@@ -198,7 +198,7 @@ class PlayerCall:
         For a discriminator whose outputs depend only on their own sample, these are the gradients of each sample's
         score, or of the sum of its scores. They can be differentiated again. Buffers do not change. A later call with
         the same inputs returns the outputs that were computed here, unless the module has buffers or draws random
-        numbers; so a gradient is best taken before the scores at the same samples.
+        numbers; so compute a gradient before the scores at the same samples.
         """
         keep, net, player = torch.is_grad_enabled() and not keywords, self._net, self._player
         net._bind(player, net._initial_buffers[player])  # before functions are replaced, which slows each of them

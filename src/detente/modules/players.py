@@ -15,11 +15,11 @@ from detente.modules.net import Net, Vector
 
 def require_names(names: Sequence[Any]) -> None:
     """Raise `InvalidValue` unless all names can be attributes of `Net`, and none occurs twice."""
-    taken = sorted({"buffers", "memory", *vars(Net)})
+    reserved = sorted({"buffers", "memory", *vars(Net)})
     for index, name in enumerate(names):
         valid = isinstance(name, str) and name.isidentifier() and not name.startswith("_")
-        allowed = f"distinct names that are valid in Python, other than {', '.join(n for n in taken if n[0] != '_')}"
-        require(valid and name not in taken and name not in names[:index], "players", name, allowed)
+        allowed = f"distinct names that are valid in Python, other than {', '.join(n for n in reserved if n[0] != '_')}"
+        require(valid and name not in reserved and name not in names[:index], "players", name, allowed)
         require(not keyword.iskeyword(name), "players", name, allowed)
 
 
@@ -54,7 +54,7 @@ def builder_of(name: str, player: Any) -> Build:
     """Return a player as a module or a factory.
 
     Raises:
-        InvalidValue: it is none of what `Networks` accepts; `name` is the field in the message.
+        InvalidValue: `Networks` does not accept it; `name` is the field in the message.
     """
     if isinstance(player, Tensor):
         require(player.is_floating_point(), name, str(player.dtype), "a floating-point tensor")

@@ -57,7 +57,7 @@ def ends_in(module: nn.Module, kinds: tuple[type, ...]) -> bool:
 
 
 def without_last_activation(module: nn.Module) -> nn.Module:
-    """Leave out, in place, a last layer that fixes or cuts the outputs: softmax, a normalisation, or ReLU.
+    """Remove, in place, a last layer that fixes or cuts the outputs: softmax, a normalisation, or ReLU.
 
     Raises:
         InvalidValue: the module does not end in such a layer.
@@ -68,14 +68,16 @@ def without_last_activation(module: nn.Module) -> nn.Module:
 
 
 def bounded_scores(module: nn.Module) -> bool:
-    """Whether a discriminator ends in a layer that bounds its scores, or makes a single one always the same."""
+    """Whether a discriminator ends in a layer that bounds its scores, or makes a single score constant."""
     last = last_layer(module)
-    one = last is not None and isinstance(last[1], FIXING) and [*map(len, last[1].parameters())] in ([1, 1], [1])
-    return last is not None and last[0] != "" and (isinstance(last[1], BOUNDING) or one)
+    single_output = (
+        last is not None and isinstance(last[1], FIXING) and [*map(len, last[1].parameters())] in ([1, 1], [1])
+    )
+    return last is not None and last[0] != "" and (isinstance(last[1], BOUNDING) or single_output)
 
 
 def without_bound(module: nn.Module) -> nn.Module:
-    """Leave out, in place, a discriminator's last layer if it bounds the scores, or makes them all the same.
+    """Remove, in place, a discriminator's last layer if it bounds the scores or makes them constant.
 
     Raises:
         InvalidValue: the module does not end in such a layer.
@@ -100,10 +102,10 @@ def has_idle_activations(module: nn.Module) -> bool:
 def with_working_activations(module: nn.Module) -> nn.Module:
     """Replace, in place, activations that are almost linear, or several hidden sigmoids, by LeakyReLU of slope 0.2.
 
-    Where layers follow each other without any activation in between, in the whole module, each hidden one gets one.
+    If the whole module has no activation between its layers, one is added after each hidden layer.
 
-    Weights of hidden layers are multiplied so that they have the size of He et al. 2015 for this slope; otherwise
-    PyTorch's own initial values shrink what passes a deep network to a third in each layer.
+    Weights of hidden layers are multiplied so that they have the size of He et al. 2015 for this slope; with
+    PyTorch's initial values, the signal in a deep network would shrink to a third in each layer.
 
     Raises:
         InvalidValue: the module has no such activations.
@@ -152,7 +154,7 @@ def largest_dropout(module: nn.Module) -> float:
 
 
 def with_less_dropout(module: nn.Module) -> nn.Module:
-    """Let dropout of more than a half drop a quarter, in place."""
+    """Reduce dropout probabilities above 0.5 to 0.25, in place."""
     for layer in module.modules():
         if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > MOST_DROPOUT:
             layer.p = USUAL_DROPOUT

@@ -34,7 +34,7 @@ def without_mates(module: nn.Module) -> nn.Module:
     """Replace, in place, normalisation over a batch by one over each sample, and skip it on maps of one pixel.
 
     BatchNorm becomes GroupNorm of one group, which is layer norm. InstanceNorm and other layers whose name says that
-    they normalise stay, but not on maps of one pixel.
+    they normalise are kept, but skipped on maps of one pixel.
 
     Raises:
         InvalidValue: the module has no such layer.
@@ -61,7 +61,7 @@ def has_layers(module: nn.Module) -> bool:
 
 
 def with_working_norms(module: nn.Module) -> nn.Module:
-    """Mend, in place, normalisation that never works, and leave the rest as it is.
+    """Repair, in place, normalisation that has no effect; other layers are unchanged.
 
     Normalisation of each channel is skipped on maps of one pixel, and BatchNorm whose statistics hardly follow
     (momentum below 0.001) gets its default momentum, 0.1.
@@ -121,7 +121,7 @@ def initialized_again(module: nn.Module) -> nn.Module:
 
 
 def with_gradients(module: nn.Module) -> nn.Module:
-    """Let all parameters of floating-point numbers be trained, in place."""
+    """Make all floating-point parameters trainable, in place."""
     for parameter in module.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     return module

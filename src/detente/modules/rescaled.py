@@ -1,4 +1,4 @@
-"""Changes of what goes into a module and comes out of it, by hooks, so that its parameters keep their names."""
+"""Changes of a module's inputs and outputs by hooks, so that its parameters keep their names."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def divide_inputs(module: nn.Module, scale: float) -> nn.Module:
 
 
 def filter_inputs(module: nn.Module, change: Callable[[Tensor, torch.Generator], Tensor]) -> nn.Module:
-    """Make a module see its first input changed at random, in training mode only, in place; return it.
+    """Change a module's first input at random, in training mode only, in place; return the module.
 
     Args:
         module: the module.

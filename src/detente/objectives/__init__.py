@@ -1,6 +1,6 @@
 """Objectives: the losses of the two players as functions of the discriminator's scores.
 
-In losses of your own, `from detente.objectives import Hinge, feature_matching`, then `Hinge().generator_loss(real,
+In your own losses, `from detente.objectives import Hinge, feature_matching`, then `Hinge().generator_loss(real,
 fake)` and `Hinge().discriminator_loss(real, fake)`, with scores of any shape.
 """
 

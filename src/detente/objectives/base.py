@@ -62,9 +62,9 @@ def _summed_over_maps(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
 class Objective(Typed, ABC):
     """The losses of the two players of a GAN, as functions of the discriminator's scores (logits).
 
-    Scores may have any shape: (batch,), or maps such as a PatchGAN's (batch, 1, height, width), of which each element
+    Scores may have any shape: (batch,), or maps such as a PatchGAN's (batch, 1, height, width), in which each element
     is a score; the loss is the mean over all elements. They may also be several maps in lists, tuples and dictionaries
-    (multi-scale and multi-period discriminators): the loss is then the *sum* of the losses of the maps, as in the codes
+    (multi-scale and multi-period discriminators): the loss is then the *sum* of the losses of the maps, as in the code
     of pix2pixHD and HiFi-GAN. For the mean, as in SPADE, EnCodec and AudioCraft, divide it by the number of maps. Every
     tensor counts as scores, so take a discriminator's features out first.
 

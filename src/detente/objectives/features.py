@@ -15,11 +15,11 @@ def feature_matching(real: Any, fake: Any) -> Tensor:
 
     Σ_l mean |f_l(x) − f_l(G(·))|, over the tensors f_l in `real` and `fake`, paired by position.
 
-    Weights of the codes: HiFi-GAN multiplies this sum by 2; pix2pixHD multiplies it by 10 · 4/(n_layers + 1) divided by
+    Weights in the code: HiFi-GAN multiplies this sum by 2; pix2pixHD multiplies it by 10 · 4/(n_layers + 1) divided by
     the number of discriminators, where n_layers + 1 is the number of features of each. Both leave out the scores.
 
     pix2pixHD detaches the real features. That is not needed here, and would be wrong: each player's gradient is with
-    respect to its own vector, of which real features do not depend on the generator's, and the discriminator does not
+    respect to its own vector, real features do not depend on the generator's vector, and the discriminator does not
     minimise this term. But the field's Jacobian depends on how the discriminator moves both.
 
     Args:

@@ -22,9 +22,9 @@ class ReduceOnPlateau(Wrapper):
     without improvement
 
     For optimizers whose move is proportional to their learning rate, which are nearly all, this is a smaller learning
-    rate. A training run measures at regular intervals (`measure_every`); after each of these measurements but the one
-    before the first step, s is updated. It is part of the optimizer's memory, so that a resumed run continues exactly.
-    In a loop of your own, call `stepper.state = method.observe(stepper.state, {metric: value})`.
+    rate. A training run measures at regular intervals (`measure_every`); s is updated after each of these measurements,
+    except the one before the first step. It is part of the optimizer's memory, so that a resumed run continues exactly.
+    In your own loop, call `stepper.state = method.observe(stepper.state, {metric: value})`.
 
     Args:
         optimizer: the optimizer whose step to take.

@@ -19,8 +19,8 @@ class Penalty(Typed, ABC):
 
     A concrete penalty is a frozen dataclass with a `strength`. Random numbers are inputs, drawn by `draw`, so that the
     same batch always gives the same loss. A discriminator may return maps of scores, or several in lists, tuples and
-    dictionaries: the score of a sample is then the *sum* of all its scores, as in the usual codes, which differentiate
-    the sum of everything that the discriminator returns.
+    dictionaries: the score of a sample is then the *sum* of all its scores, as in common implementations, which
+    differentiate the sum of all outputs.
 
     A penalty may remember tensors, such as moving averages: `initial_buffers` are part of the state's
     buffers, `at` receives them, a call reads them in `memory`, and `updated_buffers` returns the next ones.

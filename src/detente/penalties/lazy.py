@@ -23,7 +23,7 @@ class Lazy(Penalty):
     In eager steps, a skipped penalty is not evaluated. Steps that are compiled or mapped over seeds evaluate it always
     and multiply it by 0 or k, so there it saves nothing. A skipped penalty does not update its buffers.
 
-    StyleGAN2 takes a step of its own for the penalty, and sets Adam's learning rate to c and its betas to βᶜ with
+    StyleGAN2 takes a separate step for the penalty, and sets Adam's learning rate to c and its betas to βᶜ with
     c = k/(k + 1). Here the penalty is part of the k-th step's loss, so these corrections do not apply.
 
     Args:

@@ -30,8 +30,8 @@ class LeCam(Penalty):
     For maps of scores, expectations are also over all elements; for several maps, the terms of the maps are added, and
     all have the same anchors, their mean over the maps.
 
-    In losses of your own: `term = le_cam.at(t, buffers=anchors).regularization(real, fake)` and
-    `anchors = lecam.updated_buffers(anchors, real, fake)`, with `lecam.initial_buffers(like)` at the start.
+    In your own losses: `term = le_cam.at(t, buffers=anchors).regularization(real, fake)` and
+    `anchors = le_cam.updated_buffers(anchors, real, fake)`, with `le_cam.initial_buffers(like)` at the start.
 
     Args:
         strength: λ, at least 0, or a schedule: 0.3 for the hinge loss on CIFAR-10.

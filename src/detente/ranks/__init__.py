@@ -37,7 +37,7 @@ class Ranks:
         count: number of processes R, ≥ 1.
         batch_norm: whether BatchNorm normalises the "whole" batch, as one process would, or each rank's "rows".
         shard: whether each rank holds only its part of what a state has per parameter besides the parameters, which is
-            the memory of optimizers, fields and schemes. Parameters are the same to the bit, for a message per move.
+            the memory of optimizers, fields and schemes. Parameters are bitwise identical; each move needs a message.
         inexact: whether to warn about a game whose samples mix in a way that ranks cannot see, instead of refusing it.
             Such a statistic is then one of each rank's rows.
     """
@@ -76,7 +76,7 @@ def ranks() -> Ranks | None:
 
 @contextmanager
 def together(ranks: Ranks | None) -> Iterator[None]:
-    """Context in which every derivative is that of the whole batch, of which each rank has its rows.
+    """Context in which derivatives are those of the whole batch, although each rank has only its rows.
 
     All ranks must enter it and take the same steps. With None, or a single rank, nothing is sent.
     """
@@ -198,11 +198,11 @@ def mean_over_ranks(tensors: Sequence[Tensor], divided: Collection[int] = ()) ->
     """Return the mean over ranks of each tensor, off autograd's graph, in one message.
 
     Integers, such as BatchNorm's counts of batches, are the same on all ranks, and are not sent. Tensors of different
-    dtypes travel in the one that can represent all of them.
+    dtypes are sent in a dtype that can represent all of them.
 
     Args:
         tensors: the tensors.
-        divided: indices of vectors, (n,), of which this rank gets only its part, if ranks divide memory.
+        divided: indices of the vectors, (n,), that ranks divide, if they divide memory: this rank gets its part.
     """
     current = ranks()
     sent = [index for index, tensor in enumerate(tensors) if tensor.is_floating_point()]
@@ -240,7 +240,7 @@ def part_of(vector: Tensor, ranks: Ranks) -> Tensor:
 
 
 def whole_vector(part: Tensor, size: int, ranks: Ranks) -> Tensor:
-    """Return the vector, (size,), of which each rank has its part; all ranks must call it."""
+    """Return the whole vector, (size,), from the parts on all ranks; all ranks must call it."""
     return gathered(pad(part, (0, _part_length(size, ranks) - len(part))), ranks).flatten()[:size]
 
 
@@ -279,7 +279,7 @@ def own_part(vector: Tensor, size: int | None = None) -> Tensor:
 
 
 def of_parts(part: Tensor, size: int) -> Tensor:
-    """Return the vector, (size,), of which this rank has its `own_part`."""
+    """Return the whole vector, (size,), from each rank's `own_part`."""
     current = ranks()
     return whole_vector(part, size, current) if current is not None and current.shard else part
 
@@ -292,12 +292,12 @@ def own_parts(vectors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict
 
 
 def all_of_parts(parts: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the vectors of which this rank has its parts, each as long as in `like`, by one message for each."""
+    """Return the whole vectors from each rank's parts, each as long as in `like`, by one message for each."""
     return {name: of_parts(part, len(like[name])) for name, part in parts.items()}
 
 
 def norms(parts: Sequence[Tensor]) -> list[Tensor]:
-    """Return the Euclidean norm, (), of each vector of which this rank has its `own_part`, in one short message."""
+    """Return the Euclidean norm, (), of each divided vector from each rank's `own_part`, in one short message."""
     local_norms, current = [torch.linalg.vector_norm(part) for part in parts], ranks()
     if current is None or not current.shard or not local_norms:
         return local_norms

@@ -56,9 +56,9 @@ def count_message(numbers: int, like: Tensor) -> None:
 def summed(vectors: Sequence[Tensor], divisor: int = 1) -> Tensor:
     """Return the sum over ranks of vectors, (n_k,), of one dtype, one after the other, divided by an integer."""
     count_message(sum(map(len, vectors)), vectors[0])
-    near = _near(vectors[0])
-    if near is not None:
-        return near.summed(vectors, divisor)
+    shared = _shared_memory(vectors[0])
+    if shared is not None:
+        return shared.summed(vectors, divisor)
     total = torch.cat([*vectors])
     if total.device.type == "cpu" and dist.get_world_size() > 2:
         total = _in_order_by_gloo(total, dist.get_world_size())
@@ -76,9 +76,9 @@ def scattered(rows: Sequence[Sequence[Tensor]], divisor: int = 1) -> Tensor:
     """
     length, like = sum(map(len, rows[0])), rows[0][0]
     count_message(length * (len(rows) - 1), like)
-    near = _near(like)
-    if near is not None:
-        return near.scattered(rows, divisor)
+    shared = _shared_memory(like)
+    if shared is not None:
+        return shared.scattered(rows, divisor)
     sent = torch.cat([vector for row in rows for vector in row])
     if like.device.type == "cpu":
         of_ranks = torch.empty_like(sent)
@@ -93,9 +93,9 @@ def scattered(rows: Sequence[Sequence[Tensor]], divisor: int = 1) -> Tensor:
 def gathered(tensor: Tensor, count: int) -> Tensor:
     """Return the tensor of each of `count` ranks, (ranks, …)."""
     count_message(tensor.numel(), tensor)
-    near = _near(tensor)
-    if near is not None:
-        return near.gathered(tensor)
+    shared = _shared_memory(tensor)
+    if shared is not None:
+        return shared.gathered(tensor)
     of_ranks = tensor.new_empty(count, *tensor.shape)
     dist.all_gather([*of_ranks.unbind()], tensor.contiguous())
     return of_ranks
@@ -115,5 +115,5 @@ def _in_order_by_gloo(vector: Tensor, count: int) -> Tensor:
     return sent[: len(vector)]
 
 
-def _near(tensor: Tensor) -> Neighbours | None:
+def _shared_memory(tensor: Tensor) -> Neighbours | None:
     return neighbours() if tensor.device.type == "cpu" else None

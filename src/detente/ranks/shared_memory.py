@@ -22,7 +22,7 @@ from torch import Tensor
 CAPACITY = 2**20  # bytes of a rank in each of two buffers; longer messages go in pieces, which stay in a core's cache
 MOST_RANKS = 64
 CONNECTING = 10.0  # seconds
-_WORD = struct.Struct("q")
+_NUMBER = struct.Struct("q")
 _LONGEST = 96  # bytes of what ranks tell each other at the start
 _KNOWN: list[tuple[Any, Neighbours | None]] = []  # of the current process group
 
@@ -41,7 +41,7 @@ def neighbours() -> Neighbours | None:
 
 
 def disconnect() -> None:
-    """Forget how the ranks reach each other, after the process group has ended."""
+    """Close the connection of the ranks, after the process group has ended."""
     for _, known in _KNOWN:
         if known is not None:
             known.close()
@@ -134,14 +134,14 @@ class Neighbours:
         Raises:
             DistNetworkError: another rank has ended, does not answer, or sends another message.
         """
-        word = _WORD.pack(piece.numel() * piece.element_size())
+        size = _NUMBER.pack(piece.numel() * piece.element_size())
         try:
             for peer in self.peers:
-                peer.sendall(word)
+                peer.sendall(size)
             for peer in self.peers:
-                received = peer.recv(len(word), socket.MSG_WAITALL)
-                if received != word:
-                    raise OSError("another rank takes other steps" if received else "closed by another rank")
+                received = peer.recv(len(size), socket.MSG_WAITALL)
+                if received != size:
+                    raise OSError("another rank takes different steps" if received else "closed by another rank")
         except BlockingIOError as error:
             raise dist.DistNetworkError("timed out: another rank does not answer") from error
         except OSError as error:
@@ -158,15 +158,15 @@ def in_order(terms: Sequence[Tensor]) -> Tensor:
 
 def _pieces(vectors: Sequence[Tensor], length: int) -> list[list[Tensor]]:
     """Return what the pieces of `length` numbers of vectors, one after the other, consist of."""
-    pieces, room = [[]], length
+    pieces, space = [[]], length
     for vector in vectors:
         while len(vector):
-            pieces[-1].append(vector[:room])
-            vector = vector[room:]
-            room = length - sum(map(len, pieces[-1]))
-            if not room:
+            pieces[-1].append(vector[:space])
+            vector = vector[space:]
+            space = length - sum(map(len, pieces[-1]))
+            if not space:
                 pieces.append([])
-                room = length
+                space = length
     return pieces
 
 
@@ -187,7 +187,7 @@ def _connected(rank: int, count: int) -> Neighbours | None:
             return None
         peers: dict[int, socket.socket] = {}
         try:
-            memory = _met(rank, [other for _, other in addresses], listening, peers)
+            memory = _connect(rank, [other for _, other in addresses], listening, peers)
         except (OSError, ValueError, struct.error):  # e.g. ranks in containers with networks of their own
             memory = None
     if not all(_exchanged(b"" if memory is None else b"met", count)):
@@ -199,7 +199,7 @@ def _connected(rank: int, count: int) -> Neighbours | None:
     return Neighbours(rank, [peers[other] for other in sorted(peers)], memory, timeout.total_seconds())
 
 
-def _met(rank: int, names: Sequence[bytes], listening: socket.socket, peers: dict[int, socket.socket]) -> Tensor:
+def _connect(rank: int, names: Sequence[bytes], listening: socket.socket, peers: dict[int, socket.socket]) -> Tensor:
     """Connect to every other rank, and return the common memory, which rank 0 makes.
 
     Args:
@@ -212,11 +212,11 @@ def _met(rank: int, names: Sequence[bytes], listening: socket.socket, peers: dic
         peers[other] = socket.socket(socket.AF_UNIX)
         peers[other].settimeout(CONNECTING)
         peers[other].connect(_address(names[other]))
-        peers[other].sendall(_WORD.pack(rank))
+        peers[other].sendall(_NUMBER.pack(rank))
     for _ in range(rank + 1, len(names)):
         peer, _ = listening.accept()
         peer.settimeout(CONNECTING)
-        (other,) = _WORD.unpack(peer.recv(_WORD.size, socket.MSG_WAITALL))
+        (other,) = _NUMBER.unpack(peer.recv(_NUMBER.size, socket.MSG_WAITALL))
         peers[other] = peer
     size = 2 * len(names) * CAPACITY
     if rank == 0:
@@ -232,7 +232,7 @@ def _met(rank: int, names: Sequence[bytes], listening: socket.socket, peers: dic
 
 
 def _address(name: bytes) -> bytes:
-    """Return the address of a socket that no file stands for, and that ends with its process."""
+    """Return the address of an abstract socket: it has no file and ends with its process."""
     return b"\0detente-" + name
 
 

@@ -84,7 +84,7 @@ def _is_role(path: str, role: str) -> bool:
 
 @cache
 def choices(folder: str) -> dict[str, Outline]:
-    """Return the outlines of all that a name of `detente list` stands for: members, and functions that make them.
+    """Return the outlines of everything that a name in `detente list` can mean: members, and functions that make them.
 
     Args:
         folder: one of `CHOICES`.

@@ -1,7 +1,7 @@
 """Classes and functions as their files describe them, read from the source text without importing it.
 
 Importing a member imports PyTorch, which takes seconds. Its name, description and arguments are in the text of its
-file, so that the command line lists members and finds mistakes at once; only what is built is imported.
+file, so the command line lists members and finds errors quickly, and imports only what it builds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FUNCTIONS = re.compile(
 class Outline(type):
     """A class or function by its import path; in types it represents what it describes; calling it imports that.
 
-    What is outside of détente, such as `torch.nn.Module`, has a path only.
+    Objects outside détente, such as `torch.nn.Module`, have only a path.
     """
 
     def __new__(cls, path: str, node: ast.ClassDef | ast.FunctionDef | None = None) -> Outline:
@@ -82,7 +82,7 @@ class Outline(type):
         return returns.id if isinstance(returns, ast.Name) else ""
 
     def constant(cls, name: str) -> Any:
-        """Return the value of an attribute of a class; `AttributeError` if no statement assigns one."""
+        """Return the value of a class attribute; raises `AttributeError` if no statement assigns it."""
         for kind in cls.lineage():
             for statement in kind._body():
                 if isinstance(statement, ast.Assign | ast.AnnAssign) and name in _names(statement) and statement.value:

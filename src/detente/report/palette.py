@@ -1,4 +1,4 @@
-"""The colour and line style of each run, the same everywhere on the page; safe for colour-blind readers."""
+"""The colour and line style of each run, the same on the whole page; distinguishable for colour-blind readers."""
 
 from __future__ import annotations
 

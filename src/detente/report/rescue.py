@@ -1,4 +1,4 @@
-"""From the directory of a rescue to one self-contained HTML page: what was found, tried, and what cured it."""
+"""From the directory of a rescue to one self-contained HTML page: findings, trials, and the cure that worked."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ NUMBERS = {  # of the samples' quality: title, what it means, and its value for 
         "share of the data’s regions that contain a fair share of the samples",
         "100 %",
     ),
-    "variance": ("Variance", "relative to the data’s; far below 1, the samples are too much alike", "1"),
-    "precision": ("Samples that look real", "lie as near to real samples as real ones do; 1 is as good as real", "1"),
-    "coverage": ("Real samples with a neighbour", "real samples near which a sample lies; 1 is as good as real", "1"),
+    "variance": ("Variance", "relative to the data’s; far below 1, the samples are too similar", "1"),
+    "precision": ("Samples that look real", "as near to real samples as other real ones; 1 is as good as real", "1"),
+    "coverage": ("Real samples with a neighbour", "real samples with one nearby; 1 is as good as real", "1"),
     "distance": ("Distance to the data", "energy distance; 0 is as good as real, 1 is far away", "0"),
-    "spread": ("Right width in each direction", "mean over directions; near 0, much too narrow or too wide", "1"),
+    "spread": ("Correct spread in each direction", "mean over directions; near 0, much too small or too large", "1"),
 }
 CURVES = {key: NUMBERS[key][0] for key in ("cells", "variance", "precision", "distance")}
 
@@ -95,9 +95,9 @@ def headline(record: RescueRecord) -> str:
         return f"This GAN failed ({failures}), and was cured by: {record.best.name}."
     count = sum(trial.steps > 0 for trial in record.trials)
     if not count:
-        reason = "the budget allows none of the cures" if record.trials else "no cure that détente knows fits"
+        reason = "the budget is too small for any cure" if record.trials else "no cure that détente knows applies"
         return f"This GAN failed ({failures}), and {reason}."
-    tried = "the one cure tried did not cure it" if count == 1 else f"none of the {count} cures tried cured it"
+    tried = "the only tried cure did not work" if count == 1 else f"none of the {count} tried cures worked"
     return f"This GAN failed ({failures}), and {tried}."
 
 
@@ -108,7 +108,7 @@ def summary(record: RescueRecord) -> list[str]:
     if record.healthy:
         if untreated.quality:
             sentences.append(f"{duration.capitalize()}, its samples {_in_words(untreated)}.")
-        sentences.append("Nothing needs a cure, so nothing was changed.")
+        sentences.append("It needs no cure, so nothing was changed.")
     elif untreated.diverged:
         sentences.append(f"As it was, it {untreated.diverged}.")
     elif untreated.quality:
@@ -119,7 +119,7 @@ def summary(record: RescueRecord) -> list[str]:
         if record.judgement:
             sentences.append(f"On fresh samples: {record.judgement}.")
         if record.faults and not record.cured:
-            sentences.append(f"It is no cure, since {'; '.join(record.faults)}.")
+            sentences.append(f"This is not a cure, since {'; '.join(record.faults)}.")
     if record.cost is not None and record.budget is not None:
         sentences.append(
             f"It cost {format_number(record.cost, 2)} of at most {format_number(record.budget, 2)} runs’ compute."
@@ -142,7 +142,7 @@ def trials(record: RescueRecord) -> list[dict[str, Any]]:
     rows = []
     for attempt in (record.untreated, *record.trials):
         is_untreated = attempt is record.untreated
-        outcome = attempt.diverged or ("the set-up that was looked at" if is_untreated else attempt.outcome)
+        outcome = attempt.diverged or ("the observed set-up" if is_untreated else attempt.outcome)
         cost = attempt.steps / record.steps if is_untreated and record.steps else attempt.cost
         rows.append(
             {
@@ -163,7 +163,7 @@ def trials(record: RescueRecord) -> list[dict[str, Any]]:
 def sample_rows(record: RescueRecord, samples: dict[str, Any]) -> list[list[Frame]]:
     """Return the pictures of samples over time: one row for each moment, before and after side by side.
 
-    Where they were not recorded at the same steps, the nearest one of before is shown, and says its step.
+    If they were not recorded at the same steps, the nearest one of the run before is shown, with its step.
     """
     steps = [_steps(panel) for panel in samples["panels"]]
     if record.best is None:
@@ -183,7 +183,7 @@ def _steps(panel: dict[str, Any]) -> list[int]:
 
 
 def _moments(steps: Sequence[int]) -> list[int]:
-    """Return the steps to show; untrained networks only if there is room."""
+    """Return the steps to show; untrained networks only if there is space."""
     return thin(steps if len(steps) <= MOMENTS else [step for step in steps if step], MOMENTS)
 
 

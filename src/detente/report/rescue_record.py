@@ -40,7 +40,7 @@ class Attempt:
         points: its observations, in order.
         outcome: how it ended, in words.
         cost: its cost in whole runs of the user's own; None if not recorded.
-        quality: how near its last samples are to the real ones.
+        quality: how close its last samples are to the real ones.
         command: the command that trains it; empty if not recorded.
         python: the Python lines that build it; empty if not recorded.
     """
@@ -82,23 +82,23 @@ class RecordedFinding:
 @final
 @dataclass(frozen=True)
 class RescueRecord:
-    """A rescue as its directory tells it.
+    """A rescue as recorded in its directory.
 
     Args:
-        steps: steps of a whole run.
-        budget: what may be spent, in whole runs.
-        cost: what was spent, in whole runs.
+        steps: number of steps of a full run.
+        budget: the allowed compute, in full runs.
+        cost: the used compute, in full runs.
         failures: failures that were treated.
         healthy: whether nothing was wrong.
         cured: whether the best trial's samples are as good as a working GAN's.
-        finished: whether the rescue came to its end.
+        finished: whether the rescue has ended.
         findings: what is wrong, the most certain first.
         own: the user's own set-up.
         trials: the cures, in the order in which they were tried.
         best: the best trial, if one is better than the user's own.
         notes: files that could not be read.
         judgement: the numbers of fresh samples of the best trial, in words.
-        faults: why the best trial is no cure.
+        faults: why the best trial does not count as a cure.
     """
 
     steps: int

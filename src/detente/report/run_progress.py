@@ -1,4 +1,4 @@
-"""How far a training has come, as its run directory says."""
+"""The progress of a training, from its run directory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a training has come.
+    """The progress of a training.
 
     Args:
         step: steps of the seed that has taken the most.
@@ -28,7 +28,7 @@ class RunProgress:
 
 
 def read_progress(directory: Path) -> RunProgress:
-    """Return how far the run in a directory has come; step 0 if it has no readable status."""
+    """Return the progress of the run in a directory; step 0 if it has no readable status."""
     try:
         content = json.loads((directory / "status.json").read_text(encoding="utf-8"))
         seeds = {int(seed): entry for seed, entry in content["seeds"].items()}

@@ -1,4 +1,4 @@
-"""From the folder of a search to one self-contained HTML page: the best settings, what matters, and every trial."""
+"""From the folder of a search to one self-contained HTML page: the best settings, their importance, every trial."""
 
 from __future__ import annotations
 
@@ -71,19 +71,19 @@ def headline(record: Mapping[str, Any]) -> str:
     """Return the best settings in one sentence."""
     best = best_trial(record)
     if best is None:
-        return "No trial has come to its end yet." if is_running(record) else "No trial came to its end."
+        return "No trial has been completed yet." if is_running(record) else "No trial was completed."
     return f"{record['title']}: {_with_unit(best['value'], record)}, with {settings_text(best['parameters'])}."
 
 
 def summary(record: Mapping[str, Any]) -> list[str]:
     """Return the sentences below the headline."""
     counts = {status: sum(trial["status"] == status for trial in record["trials"]) for status in STATUSES}
-    names = {"complete": "came to the end of the budget", "pruned": "ended early"}
+    names = {"complete": "completed the budget", "pruned": "ended early"}
     parts = [f"{counts[status]} {names.get(status, status)}" for status in STATUSES if counts[status]]
     planned = f" of {record['planned']}" if record["planned"] > len(record["trials"]) else ""
     count = len(record["run"]["seeds"])
     mean = "value of one seed" if count == 1 else f"mean over {count} seeds"
-    sentences = [f"{len(record['trials'])}{planned} trials: {', '.join(parts)}." if parts else "No trial was begun."]
+    sentences = [f"{len(record['trials'])}{planned} trials: {', '.join(parts)}." if parts else "No trial was started."]
     sentences.append(f"The value of a trial is the {mean} after {record['budget']}.")
     if is_running(record):
         sentences.append("The search has not ended; the same command continues it.")
@@ -97,7 +97,7 @@ def is_running(record: Mapping[str, Any]) -> bool:
 
 
 def best_trial(record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the best trial; None if none came to its end."""
+    """Return the best trial; None if none was completed."""
     return next((trial for trial in record["trials"] if trial["number"] == record["best"]), None)
 
 

@@ -35,7 +35,7 @@ def trial_chart(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         name="best so far",
         hoverinfo="skip",
     )
-    end = f"The best value so far ends at {format_number(best[-1])}." if best else "No trial has come to its end."
+    end = f"The best value so far ends at {format_number(best[-1])}." if best else "No trial has been completed."
     return _chart(figure, f"{record['title']} over trials", "trial", end, _values(record))
 
 

@@ -1,1 +1,1 @@
-"""What is wrong with a GAN, and what cures it: checks, a short run, and a race of cures."""
+"""Find out why a GAN fails, and cure it: checks, a short run, and a race of cures."""

@@ -55,7 +55,7 @@ class Event:
 
 @dataclass
 class Rescue:
-    """What was found, what was tried, and what cured it.
+    """What was found, what was tried, and which cure worked.
 
     Args:
         steps: steps of a whole run.
@@ -123,21 +123,21 @@ def rescue(
     out: Path | str | None = None,
     may_change_networks: bool = False,
 ) -> Rescue:
-    """Find what is wrong with a GAN, try cures, and return what was found, tried, and cured it.
+    """Find out why a GAN fails, try cures, and return the findings, the trials and the cure.
 
     Args:
         game: the GAN: `Adversarial`, `Conditional`, or `Networks` with a generator and a discriminator; or a function
             that builds it, so that a refusal of what it builds is a finding instead of an error.
         method: its training method.
-        budget: compute for everything, in whole runs of the user's own, e.g. "3x".
+        budget: total compute, in units of one full run of the user's own training, e.g. "3x".
         steps: steps of a whole run, ≥ 1.
         seed: the random seed.
-        out: directory for everything that is trained; a rescue that was stopped continues there. Default: a temporary
+        out: output directory; an interrupted rescue continues there. Default: a temporary
             directory.
         may_change_networks: whether cures may change layers of the networks.
 
     Raises:
-        InvalidValue: the game is no GAN, the method does not support it, or the directory has another content.
+        InvalidValue: the game is not a GAN, the method does not support it, or the directory contains something else.
     """
     *_, (result, _) = rescuing(game, method, budget, steps, seed, out, may_change_networks)
     return result

@@ -43,7 +43,7 @@ def tried(result: Rescue) -> list[str]:
     if result.only_by_hand:
         return ["Tried: nothing. Only a change of your own code or data helps; see the finding."]
     if not result.trials:
-        return ["Tried: nothing. No cure fits; change what the findings name."]
+        return ["Tried: nothing. No cure applies; change what the findings name."]
     heading = f"Tried ({result.cost:.2g} of {result.budget:g} runs' compute)"
     before = f"  {'as it was':<48} {_words(result.before)}" if result.before else ""
     return [heading, *filter(None, [before]), *(f"  {trial.name:<48} {_outcome(trial)}" for trial in result.trials)]
@@ -55,7 +55,7 @@ def cured(result: Rescue) -> list[str]:
         return []
     if result.best is None or not result.cured:
         better = f" The best was {result.best.name}: {_reached(result)}." if result.best and result.after else ""
-        faults = f" It is no cure, since {'; '.join(result.judgement.faults)}." if result.judgement else ""
+        faults = f" This is not a cure, since {'; '.join(result.judgement.faults)}." if result.judgement else ""
         how = [*_judged(result), *_how(result)] if result.best else []
         return [f"Cured: no.{better}{faults}", *_withheld(result), *how]
     return [f"Cured by: {result.best.name}: {_reached(result)}.", *_judged(result), *_how(result)]
@@ -76,7 +76,7 @@ def _withheld(result: Rescue) -> list[str]:
     if not result.withheld:
         return []
     titles = "; ".join(title[:1].lower() + title[1:] for title in result.withheld)
-    return [f"Not tried, since it changes the networks: {titles}. Allow it with --may-change-networks."]
+    return [f"Not tried, since they change the networks: {titles}. Allow this with --may-change-networks."]
 
 
 def _how(result: Rescue) -> list[str]:
@@ -85,7 +85,7 @@ def _how(result: Rescue) -> list[str]:
     command = ["", f"  {trial.command}"] if trial.command else []
     python = ["", *(f"  {line}" for line in trial.python.splitlines())] if trial.python else []
     longer = trial.whole != result.steps
-    count = ["", f"  Its steps cost less: train {trial.whole} of them instead of {result.steps}."] if longer else []
+    count = ["", f"  Its steps cost less: train {trial.whole} steps instead of {result.steps}."] if longer else []
     return [*command, *python, *count, "", f"  The run: {trial.directory}"]
 
 

@@ -1,4 +1,4 @@
-"""Schedules: numbers that depend on the training step, in place of any number that may be one by its docstring.
+"""Schedules: numbers that depend on the training step. A docstring says which settings may be a schedule.
 
 All members are attributes of this package: `schedules.Cosine(1e-4, 0, 10_000)`. `parse` reads them from text.
 """

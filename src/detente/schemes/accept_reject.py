@@ -172,7 +172,7 @@ class AcceptReject(Scheme):
             info = latest if info is None else Info(**select(climbing, latest.tree(), info.tree()))
             tolerance = value(self.tolerance, state.t, state.vectors[player].dtype)
             norm = latest.gradient_norm[player]
-            if divides_memory():  # to the bit as if they did not, since it decides
+            if divides_memory():  # bitwise as without sharding, since this norm decides
                 norm = torch.linalg.vector_norm(of_parts(evaluation.field[player], len(state.vectors[player])))
             climbing = climbing & (norm > tolerance)
             next_state = State(**select(climbing, trial.tree(), state.tree()))

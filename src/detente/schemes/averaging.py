@@ -26,7 +26,8 @@ class Averaging(Wrapper):
 
     Up to step `start` the average equals the iterate, so it has no bias towards zero; the n-th later step enters with
     weight w. Metrics and samples use the average; training does not. Floating-point buffers are averaged in the same
-    way, so that BatchNorm's statistics match the averaged weights (many codes omit this); other buffers are the latest.
+    way, so that BatchNorm's statistics match the averaged weights (many implementations omit this); other buffers are
+    the latest.
     An average of unit vectors (as in spectral norm) is a unit vector only approximately, if they change slowly.
 
     With a half-life h, β = 2^(−1/h); with a ramp-up r, β = 2^(−1/min(h, r t)) in step t, so that early averages forget

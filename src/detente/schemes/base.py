@@ -30,7 +30,7 @@ NoisePerBatch = tuple[Noise, ...]  # noise for the moves that belong to each bat
 
 @dataclass(frozen=True)
 class StepContext:
-    """A game, a field and the players' optimizers, with the two operations of which schemes consist.
+    """A game, a field and the players' optimizers, with the two operations that make up schemes.
 
     Args:
         game: the game.

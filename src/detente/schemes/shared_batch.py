@@ -22,8 +22,8 @@ class SharedBatch(Scheme):
         order: the players in the order in which they move. Default: the game's players in reverse, in a GAN the
             discriminator first.
 
-    Source: the loop of PyTorch's DCGAN tutorial, and of most codes since; Chavdarova, Stich, Jaggi & Fleuret 2018,
-        SVRG-GAN, Algorithm 3 as printed, whose line 14 uses the latents of line 11.
+    Source: the loop of PyTorch's DCGAN tutorial, and of most implementations since; Chavdarova, Stich, Jaggi & Fleuret
+        2018, SVRG-GAN, Algorithm 3 as printed, whose line 14 uses the latents of line 11.
     """
 
     allows_in_place: ClassVar[bool] = True

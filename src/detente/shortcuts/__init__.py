@@ -1,4 +1,4 @@
-"""Faster ways to the same numbers, to rounding; each with what it saves of a step (AMD EPYC, decision 0013).
+"""Faster ways to compute the same numbers up to rounding; each saves part of a step (AMD EPYC, decision 0013).
 
 - `batch_norm`: second derivatives of BatchNorm in closed form; 9 % of a consensus step of DCGAN-28, width 32.
 - `forward_cache`: the generator's call is made once in a step with a shared batch; 16 to 18 % of one of DCGAN-28.

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 
 def batch_norm_in_closed_form(modules: object) -> AbstractContextManager:
-    """Return a context in which BatchNorm is quick to differentiate twice, if `modules`, a mapping, have any.
+    """Return a context in which differentiating BatchNorm twice is fast, if one of `modules`, a mapping, has it.
 
     Nothing changes where a graph is traced: the compiler merges torch's own passes.
     """
@@ -43,7 +43,7 @@ def _is_plain(x: Tensor, *others: Tensor | None) -> bool:
     tensors = [x, *[tensor for tensor in others if tensor is not None]]
     return (
         torch.is_grad_enabled()
-        # Where somebody keeps what is saved (checkpointing), torch must find the same tensors when it computes again.
+        # If saved tensors are kept (checkpointing), torch must find the same tensors when it recomputes.
         and torch._C._autograd._top_saved_tensors_default_hooks(False) is None  # pyright: ignore
         and x.is_floating_point()
         and all(t.dtype == x.dtype and t.device.type == "cpu" for t in tensors)

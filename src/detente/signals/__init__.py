@@ -1,1 +1,1 @@
-"""What a short run of a GAN shows: each file measures one thing over time and says what it is a sign of."""
+"""Measurements during a short run of a GAN: each file measures one thing over time and interprets it."""

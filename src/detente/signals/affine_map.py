@@ -53,9 +53,7 @@ class AffineMap(Signal):
             return []
         distance = float(np.median(before)) if len(before) else 3.0
         size, shift, numbers = float(np.median(factor)), float(np.median(offset)), finite(history["affine_map.numbers"])
-        remedy = (
-            "Bring data and the generator's output to one range: images in [−1, 1] with tanh, or standardised data."
-        )
+        remedy = "Use the same range for data and generator outputs: images in [−1, 1] with tanh, or standardised data."
         first = finite(history["affine_map.offset"])[0]
         if np.abs(offset).min() > self.remote and abs(first) > 0.5 * abs(shift):  # it did not run away from the data
             evidence = f"The samples' mean is still {abs(shift):.3g} deviations of the data away from the data's."

@@ -1,4 +1,4 @@
-"""What each player gains by a few steps against an opponent that stands still."""
+"""What each player gains by a few steps against a fixed opponent."""
 
 from __future__ import annotations
 

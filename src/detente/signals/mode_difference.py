@@ -1,4 +1,4 @@
-"""Networks that compute something else in evaluation mode than in training mode."""
+"""Networks that compute different outputs in evaluation mode and in training mode."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ class Slope(Signal):
         targets = [float(p.target) for p in penalties if isinstance(getattr(p, "target", None), int | float)]
         target = next((t for t in targets if t > 0), None)
         if target is not None and not target / self.off < level < target * self.off:
-            evidence = f"The slope of the critic is {level:.2g}, although its penalty asks for {target:g}."
+            evidence = f"The slope of the critic is {level:.2g}, although its penalty's target is {target:g}."
             remedy = "Set the penalty's strength by the data's scale, e.g. GradientPenalty(10) for data of deviation 1."
             return Finding(failure, evidence, 0.7, remedy)
         shares = finite(history.late("slope.penalty"))

@@ -1,4 +1,4 @@
-"""One training by several processes that torchrun starts: how they meet, decide alike, and notice that one is lost.
+"""One training by several processes that torchrun starts: how they connect, agree, and detect a lost process.
 
 Sums of the training itself are in `detente.ranks`. What is exchanged here goes over gloo, in its own groups.
 """
@@ -42,7 +42,7 @@ def restarted() -> bool:
 
 
 def launch() -> str:
-    """Return the name of torchrun's job, which stays the same when processes start again; empty without a name."""
+    """Return the name of torchrun's job, which stays the same when processes restart; empty without a name."""
     name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
     return "" if name == "none" else name
 
@@ -68,7 +68,7 @@ def joined(
 
     Raises:
         InvalidValue: there is no GPU for this process.
-        RankError: not all processes came within the timeout.
+        RankError: not all processes connected within the timeout.
     """
     require(0 < timeout < float("inf"), "timeout", timeout, "a number of seconds > 0")
     if not started_by_torchrun():
@@ -105,7 +105,7 @@ def alone(ranks: Ranks | None) -> bool:
 
 
 def require_device(device: str) -> None:
-    """Raise `InvalidValue` if not every rank of this machine can have such a device of its own."""
+    """Raise `InvalidValue` unless every rank of this machine can have its own device of this kind."""
     allowed = "'cpu', or 'cuda': each rank takes the GPU of its number on its machine"
     require(torch.device(device).index is None, "device", device, allowed)
     if torch.device(device).type == "cuda":
@@ -222,7 +222,7 @@ def require_alike(tensors: Mapping[str, Tensor], ranks: Ranks | None, when: str)
         if bool(different.any()):
             name = list(tensors)[int(different.int().argmax())]
             others = "rank 0" if len(sums) == 2 else "the other ranks"
-            hint = "Their data, code, or versions differ, a method draws other random numbers, or a device fails"
+            hint = "Their data, code or versions differ, a method draws different random numbers, or a device fails"
             raise agreed(RankError(f"rank {rank} differs from {others} in {name} {when}. {hint}"))
 
 
@@ -255,11 +255,11 @@ def naming_lost_ranks(ranks: Ranks | None) -> Iterator[None]:
             raise
         text = str(cause)
         if "imed out" in text or "imeout" in text:
-            what = "waited too long for another rank, which hangs, is too slow, or takes other steps"
+            what = "waited too long for another rank, which hangs, is too slow, or takes different steps"
         else:
             what = "lost the connection to another rank, which has ended"
         assert ranks is not None
-        hint = "What was saved is complete; `torchrun --max-restarts N` continues from there by itself"
+        hint = "Saved checkpoints are complete; `torchrun --max-restarts N` continues from the last"
         raise RankError(f"rank {ranks.rank} of {ranks.count} {what}. {hint}") from error
 
 
@@ -272,7 +272,7 @@ def is_agreed(error: BaseException) -> bool:
 
 
 def tells(error: BaseException) -> bool:
-    """Return whether this process is the one that prints an error: rank 0, or the first that is hit by it.
+    """Return whether this process is the one that prints an error: rank 0, or the first process with this error.
 
     Where rank 0 prints it, the others wait for `announce_printed`: torchrun ends all processes when one has ended.
     """

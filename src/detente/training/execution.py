@@ -47,7 +47,7 @@ class Execution:
     def description(self) -> str:
         """The execution as text."""
         chunk, threads = self.steps.chunk, self.threads
-        parts = [f"compiled, {chunk} step{'s' * (chunk > 1)} a graph" if self.steps.compiled else "eager"]
+        parts = [f"compiled, {chunk} step{'s' * (chunk > 1)} per graph" if self.steps.compiled else "eager"]
         if self.steps.kernel_launches:
             parts.append(self.steps.kernel_launches)
         if self.seeds > 1:
@@ -80,7 +80,7 @@ def choose_execution(run: Run, ranks: Ranks | None = None) -> Execution:
         len(run.seeds),
         compiled or (mapped and len(run.seeds) > 1),
         1 if ranks is None else ranks.count,
-        # A time limit and other ranks need a look at the clock after each step; a field may prepare it.
+        # With a time limit or other ranks, the clock is read after each step; a field may prepare it.
         AT_ONCE if run.seconds is None and ranks is None and not run.method.field.prepares else 1,
     )
 

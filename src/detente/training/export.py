@@ -51,7 +51,7 @@ def export(
 
     Args:
         trained: a `Stepper`; or one module, or modules (or tensors) by name.
-        to: folder to make.
+        to: folder to create.
         format: "safetensors": the state dictionary of each player. "torch_export": a program of `torch.export`
             for each player, which runs without the class; only for a `Stepper`, which knows the modules' inputs.
         arguments: constructor arguments of the players' classes, by player.
@@ -124,7 +124,7 @@ def load_exported(folder: Path | str, modules: Mapping[str, nn.Module] | None = 
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InvalidValue):
             raise
-        raise InvalidValue("folder", str(folder), "a folder that détente's export made", str(error)) from error
+        raise InvalidValue("folder", str(folder), "a folder written by `detente.export`", str(error)) from error
     for name in modules or {}:
         if name not in players:
             raise unknown("modules", name, players)
@@ -204,7 +204,7 @@ def _prepared(folder: Path, overwrite: bool) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidValue("to", str(folder), "a folder that can be made", error.strerror or "") from error
+        raise InvalidValue("to", str(folder), "a folder that can be created", error.strerror or "") from error
     for path in content:
         if path.name == CONFIG or path.suffix in SUFFIXES.values():
             path.unlink()

@@ -81,7 +81,7 @@ def train(
         run: the training run.
         start: progress of every seed to continue from. Default: start from the beginning.
         metrics: metrics to measure in addition to those of the run, as in `Run`.
-        loggers: services that the run's numbers and pictures are sent to. Default: those of the run, without
+        loggers: services that receive the run's numbers and pictures. Default: those of the run, without
             TensorBoard's default.
         ranks: from `detente.joined()`, if several processes train the run together. All of them yield the same ticks;
             rank 0 alone measures and logs. A signal such as SIGTERM to one stops all at the same step.
@@ -104,7 +104,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Together:
-    """What the loop needs to know of several processes.
+    """The processes of a training, as the loop uses them.
 
     Args:
         ranks: the ranks; None for a single process.

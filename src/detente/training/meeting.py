@@ -1,4 +1,4 @@
-"""How processes that torchrun has started find each other, also after a restart."""
+"""How processes that torchrun has started connect to each other, also after a restart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LAUNCHERS: list[tuple[Any, str]] = []  # torchrun's store, and what marks this 
 
 
 def meet(rank: int, count: int, timeout: float) -> Any:
-    """Return a store of this attempt, to which all ranks have come.
+    """Return a store of this attempt, to which all ranks are connected.
 
     torchrun keeps its own store when it restarts the ranks, with the addresses of processes that have died
     (github.com/pytorch/pytorch/issues/135712), so rank 0 opens a new one, and torchrun's only tells where.
@@ -30,7 +30,7 @@ def meet(rank: int, count: int, timeout: float) -> Any:
         timeout: seconds to wait for the others.
 
     Raises:
-        RankError: not all ranks have come in time.
+        RankError: not all ranks have connected in time.
     """
     until, store, arrived = time.monotonic() + timeout, None, 1
     try:
@@ -43,8 +43,8 @@ def meet(rank: int, count: int, timeout: float) -> Any:
         if store is not None:
             arrived = store.add("came", 0)
         where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-        text = f"rank {rank} waited {timeout:g} s at {where} for {count} ranks, of which {arrived} came"
-        raise RankError(f"{text}. Start all of them, or give a longer --timeout") from error
+        text = f"rank {rank} waited {timeout:g} s at {where} for {count} ranks, of which {arrived} connected"
+        raise RankError(f"{text}. Start all of them, or set a longer --timeout") from error
     return store
 
 

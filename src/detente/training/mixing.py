@@ -1,4 +1,4 @@
-"""Whether ranks can share a game's batches: samples may mix in BatchNorm, and in no other way that ranks cannot see."""
+"""Whether ranks can share a game's batches: samples may interact in BatchNorm, but in no undetected way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ APART = 1e-3  # relative difference; rounding is below 1e-5, minibatch discrimin
 def check_mixing(game: Game, ranks: Ranks | None) -> None:
     """Compare the field of a few samples in one process with that of all ranks; all ranks must call it.
 
-    Layers that draw random numbers draw others on each rank. Then nothing can be compared, and a warning says so.
+    Layers that draw random numbers draw different ones on each rank; then nothing is compared, and a warning says so.
 
     Raises:
         InvalidValue: the fields differ by more than 0.1 %, unless `ranks.inexact`, or the batch cannot be divided.
@@ -60,7 +60,7 @@ def check_mixing(game: Game, ranks: Ranks | None) -> None:
                 warnings.warn(f"{text} among each rank's rows only", stacklevel=2)
             return
         allowed = "1, or a game whose samples mix only in BatchNorm"
-        hint = "A statistic of the batch in a loss is to be `detente.batch_mean(…)`; --inexact allows the difference"
+        hint = "Use `detente.batch_mean(…)` for a statistic of the batch in a loss; --inexact allows the difference"
         raise InvalidValue("ranks", ranks.count, allowed, f"{text} other than by BatchNorm. {hint}")
 
 

@@ -1,6 +1,6 @@
 """Matrix products of compiled steps by oneDNN, on processors where MKL is slow.
 
-MKL, which PyTorch multiplies matrices with, uses AVX-512 on Intel's processors only. On others that have it, oneDNN,
+MKL, which PyTorch uses to multiply matrices, uses AVX-512 on Intel processors only. On others that have it, oneDNN,
 which PyTorch also contains, multiplies matrices of 256 × 128 and 128 × 128 numbers in 0.6 of the time.
 Results are equal up to rounding.
 """
@@ -67,7 +67,7 @@ def _linear() -> Any:
 
 
 def use_one_dnn(graph: torch.fx.GraphModule) -> None:
-    """Replace the matrix products of a traced graph by oneDNN's, where they are large enough to gain.
+    """Replace the matrix products of a traced graph by oneDNN's, where they are large enough to be faster.
 
     Call `graph.recompile()` afterwards.
     """

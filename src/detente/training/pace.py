@@ -1,4 +1,4 @@
-"""How ranks keep in step: all use rank 0's clock, and a signal to one of them stops all at the same step."""
+"""How ranks stay synchronised: all use rank 0's clock, and a signal to one of them stops all at the same step."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Run(Typed):
         channels_last: use the channels-last memory format for images, which is faster on most GPUs.
         metrics: metrics to measure in addition to the fast ones that apply to the game: names from `detente list
             metrics`, such as "fid" or "fid:real=50000"; "my_module.MyMetric"; or objects.
-        loggers: services that the run's numbers and pictures are sent to; names from `detente list loggers`. Default:
+        loggers: services that receive the run's numbers and pictures; names from `detente list loggers`. Default:
             TensorBoard event files in the run directory, if tensorboard is installed.
         stop_when: metric that can stop a seed before its last step: "METRIC < NUMBER" or "METRIC > NUMBER" stops it
             when the metric passes the number; with `patience`, "METRIC" is enough. Default: no early stopping.

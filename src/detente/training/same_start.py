@@ -28,8 +28,8 @@ SMALL = 300_000  # parameters; two ranks of a game of 2,000 took 11 times as lon
 def require_ranks_fit(run: Run, ranks: Ranks) -> None:
     """Raise `InvalidValue` on all ranks if they cannot share a run; warn, on rank 0, if that is slow or not exact.
 
-    They can if each has a device of its own, all have the same data, the batch is a multiple of their number, and
-    samples mix in no way that ranks cannot see.
+    They can if each has its own device, all have the same data, the batch is a multiple of their number, and
+    samples do not interact in ways that ranks cannot detect.
     """
     everywhere(lambda: require_device(run.device), ranks)
     _require_same_data(run.game, ranks)
@@ -39,7 +39,7 @@ def require_ranks_fit(run: Run, ranks: Ranks) -> None:
     vectors, _ = run.game.initial(torch.Generator())
     count = sum(vector.numel() for vector in vectors.values())
     if count <= SMALL:
-        text = f"{count:,} parameters are few for {ranks.count} ranks, whose messages take longer than what they save"
+        text = f"{count:,} parameters are few for {ranks.count} ranks: messages take longer than they save"
         warnings.warn(f"{text}; give each process another seed instead", stacklevel=2)
 
 

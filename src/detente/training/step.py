@@ -47,7 +47,7 @@ def state_to_device(state: State, device: str | torch.device | None) -> State:
 def draw(game: Game, method: Method, state: State, generator: torch.Generator, ranks: Ranks | None = None) -> Draw:
     """Return the random input of one step, on the device of the state.
 
-    Every rank draws the whole batch, so that a seed means the same batches for any number of ranks, and gets its rows.
+    Every rank draws the whole batch, so that a seed gives the same batches for any number of ranks, and uses its rows.
     """
     device = state.t.device
     if ranks is None or ranks.count == 1:
@@ -169,7 +169,7 @@ class Steps:
     def refused(self) -> str:
         """Old name of `fallback_reason`."""
         warnings.warn(
-            "Steps.refused is now Steps.fallback_reason; the old name goes with the next release", DeprecationWarning, 2
+            "Steps.refused is now Steps.fallback_reason; the next release removes the old name", DeprecationWarning, 2
         )
         return self.fallback_reason
 

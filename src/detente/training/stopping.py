@@ -91,7 +91,7 @@ def stop_seeds(
     Args:
         rule: the rule, or None.
         progress: the progress of every seed.
-        measured: metrics by seed; seeds without any stay as they are.
+        measured: metrics by seed; seeds without metrics do not change.
         metrics: the metrics by name.
     """
     if rule is None:

@@ -1,4 +1,4 @@
-"""Thin products of matrices in compiled steps, as sums that inductor fuses with what is around them.
+"""Thin matrix products in compiled steps, as sums that inductor fuses with the surrounding operations.
 
 A call of a matrix library costs several microseconds, which is more than the product itself if one of its three sizes
 is tiny: points in the plane, one score per sample, and their gradients.
@@ -22,7 +22,7 @@ PRODUCTS = (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.
 
 
 def expand_thin_products(graph: torch.fx.GraphModule) -> None:
-    """Replace the products of at most `LARGEST` multiplications of which one size is at most `THIN`.
+    """Replace products with at most `LARGEST` multiplications and one size of at most `THIN`.
 
     Call `graph.recompile()` afterwards.
     """

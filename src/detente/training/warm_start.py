@@ -33,7 +33,7 @@ def warm_started(source: Source, game: Game, seed: int, vectors: Vectors, buffer
         source: a run directory (the seed's last checkpoint, or that of the first seed if this seed was not trained), a
             folder that `detente export` made, a file with a state dictionary for each player; or a mapping from players
             to any of these, to a file with one state dictionary, to a state dictionary or to a module. Players that
-            are not named start as usual. Members of a side have names of their own.
+            are not named start as usual. Members of a side are named separately.
         game: the game.
         seed: the seed that starts.
         vectors: initial parameters of the game; not modified.

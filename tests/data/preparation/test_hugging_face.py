@@ -31,7 +31,7 @@ LABELS, TEST_LABELS = np.arange(11) % 3, np.arange(5) % 3
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of saved sets that stands for the hub: `name/split`."""
+    """A folder of saved data sets that replaces the hub: `name/split`."""
     monkeypatch.setattr(
         datasets, "load_dataset", lambda name, configuration, split: datasets.load_from_disk(tmp_path / name / split)
     )

@@ -50,19 +50,19 @@ def main(words: Sequence[str]) -> int:
     parser = configuration.parser("compare", DESCRIPTION, EXAMPLES, without=("method",), seeds=SEEDS)
     text = "names from `detente list methods`, optionally with settings: NAME:KEY=VALUE,…; or MODULE.NAME of your own"
     parser.add("--methods", list[str], text, None, "NAME")
-    text = "end every method alike instead of by --steps: 60s (or min, h), 2e5grads or 20000steps"
+    text = "limit for every method in place of --steps: 60s (or min, h), 2e5grads or 20000steps"
     parser.add("--budget", str, text, None)
-    parser.add("--baseline", str, "test all others against it (default: the first)", None, "NAME")
+    parser.add("--baseline", str, "method to test all others against (default: the first)", None, "NAME")
     text = (
-        "first try every method at these learning rates, on other seeds with a fifth of the budget, and take each "
-        "at its best (without rates: at 0.1, 0.3, 1, 3 and 10 times its own)"
+        "first train every method with these learning rates, on other seeds with a fifth of the budget, and use the "
+        "best rate of each (without RATE: 0.1, 0.3, 1, 3 and 10 times the method's own rate)"
     )
     parser.add("--tune", list[float], text, None, "RATE")
-    parser.add("--out", Path, "folder to make, with one run directory for each method", None)
+    parser.add("--out", Path, "output folder, with one run directory for each method", None)
     parser.add("--overwrite", bool, "replace existing runs", False)
     parser.add("--no-checks", bool, NO_CHECKS, False)
     add_executor_options(parser)
-    parser.add("--split-seeds", bool, "train each seed by itself, and join them at the end", False)
+    parser.add("--split-seeds", bool, "train each seed separately, and merge the seeds at the end", False)
     options = configuration.parse(parser, words)
     if not options.methods:
         raise InvalidValue("methods", options.methods, ", ".join(choices("methods")))
@@ -175,7 +175,7 @@ def _carry_out_all(
     width = max(map(len, runs))
     for label, (run, described) in runs.items():
         if statuses[label] == "finished":
-            console.print(f"{label.ljust(width)}: finished before; kept.", soft_wrap=True)
+            console.print(f"{label.ljust(width)}: already finished.", soft_wrap=True)
             continue
         resume, name = statuses[label] == "unfinished", label.ljust(width)
         status = carry_out(run, folder / label, described, resume, overwrite, name, quiet=True)
@@ -216,7 +216,7 @@ def _carry_out_on(
     statuses = read_statuses(runs, folder, overwrite, split_seeds)
     config.write(folder / FILE)
     for label in [label for label, status in statuses.items() if status == "finished"]:
-        console.print(f"{label}: finished before; kept.", soft_wrap=True)
+        console.print(f"{label}: already finished.", soft_wrap=True)
     unfinished = {label: run for label, run in runs.items() if statuses[label] != "finished"}
     limits = {label: described for label, (_, described) in unfinished.items()}
     if split_seeds:

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 RANK = 110
 DESCRIPTION = "List, prepare and describe image and text sets, and train a classifier of one."
 ACTIONS = {
-    "list": "sets that can be prepared, and those that are",
+    "list": "list the sets that can be prepared, and those that are",
     "prepare": "download a set, or read its files, and store it for training",
-    "info": "a prepared set; its checksums are verified",
-    "classifier": "train a classifier for metrics, and store it",
+    "info": "describe a prepared set, and verify its checksums",
+    "classifier": "train and store a classifier for metrics",
 }
 EXAMPLES = """\
 examples:
@@ -82,9 +82,9 @@ def _list(words: Sequence[str]) -> int:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     packages = [f"{name} from Debian's {source.installed[1]}" for name, source in SOURCES.items() if source.installed]
     for note in (
-        "NAME-SIZE asks for another size, e.g. celeba-32.",
+        "NAME-SIZE prepares another size, e.g. celeba-32.",
         f"From the Hugging Face hub; {', '.join(packages)} if installed; your own files with --source PATH.",
-        "Always ready: digits (5,000 of MNIST), stacked_mnist, small_text; `detente list data` shows every kind.",
+        "Always available: digits (5,000 of MNIST), stacked_mnist, small_text; `detente list data` shows every kind.",
     ):
         console.print(note, soft_wrap=not console.is_terminal, style="dim", markup=False)
     return 0
@@ -94,7 +94,7 @@ def _prepare(words: Sequence[str]) -> int:
     parser = Parser("data prepare", f"{ACTIONS['prepare'].capitalize()}.", EXAMPLES)
     parser.add("name", str, "as in `detente data list`; a size may follow, as in celeba-32")
     parser.add("--source", Path, "Parquet, IDX, NPZ or text file, or folder of these or of images", None)
-    parser.add("--skip-broken", bool, "leave out what cannot be read, and count it", False)
+    parser.add("--skip-broken", bool, "skip what cannot be read, and report how many", False)
     options = parser.parse(words)
     source = named(options.name)
     from detente.data.cache import open_set
@@ -120,10 +120,10 @@ def _prepare(words: Sequence[str]) -> int:
     opened = open_set(options.name, source.kind)
     count = f"{len(opened.samples):,} {_unit(opened.about)} of {_shape(opened.samples.shape[1:])}"
     if last is None:
-        text = f"{options.name}: {count} were ready already, and are undamaged"
+        text = f"{options.name}: {count} were already prepared and are undamaged"
     else:
         text = f"{options.name}: {count}, {_size(opened.samples.nbytes)}, prepared in {time.monotonic() - start:.1f} s"
-        text += f", going on at {last.before:,}" if last.before else ""
+        text += f", continued at {last.before:,}" if last.before else ""
         text += f"; {last.skipped:,} broken left out" if last.skipped else ""
     console.print(text, soft_wrap=True, markup=False)
     return 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RANK = 10
 DESCRIPTION = (
-    "Train four methods on a ring of Gaussians and a DCGAN on digits, rescue a GAN that fails, and show all on a page."
+    "Train four methods on a ring of Gaussians and a DCGAN on digits, rescue a GAN that fails, and report on all."
 )
 
 SEEDS = ("0", "1", "2")
@@ -55,7 +55,7 @@ FAILING = (
 def main(words: Sequence[str]) -> int:
     """Run the demonstration, and return the exit status."""
     parser = Parser("demo", DESCRIPTION, "examples:\n  detente demo\n  detente demo --out runs/again")
-    parser.add("--out", Path, "folder to make (default: runs/demo, or the first free runs/demo-2, …)", None)
+    parser.add("--out", Path, "output folder (default: runs/demo, or the first free runs/demo-2, …)", None)
     parser.add("--overwrite", bool, "replace an existing demonstration", False)
     options = parser.parse(words)
     runs = {name: _described(*RING, "--method", name, *settings) for name, settings in METHODS.items()}
@@ -63,7 +63,7 @@ def main(words: Sequence[str]) -> int:
     folder = options.out or _free(Path("runs/demo"))
     if status := carry_out_all(runs, folder, options.overwrite, DIAGNOSED):
         return status
-    console.print("\nThe last act: a GAN that fails, rescued.", soft_wrap=True)
+    console.print("\nLast part: rescue a GAN that fails.", soft_wrap=True)
     status = rescue.main([*FAILING, "--out", str(folder / "rescue"), *(["--overwrite"] if options.overwrite else [])])
     from detente.report.page import write_report
 

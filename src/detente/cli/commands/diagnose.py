@@ -28,8 +28,8 @@ def main(words: Sequence[str]) -> int:
     parser = Parser("diagnose", DESCRIPTION, EXAMPLES)
     parser.add("run", Path, "run directory; the spectrum is written into it, for the report")
     parser.add("--seed", int, "one of the run's seeds (default: the first)", None)
-    parser.add("--batches", int, "batches for the gradients' statistics (default: 16)", 16)
-    parser.add("--count", int, "eigenvalues to compute of a game that is too large for all (default: 6)", 6)
+    parser.add("--batches", int, "number of batches for the gradient statistics (default: 16)", 16)
+    parser.add("--count", int, "number of eigenvalues, if the game is too large for all (default: 6)", 6)
     options = parser.parse(words)
     for line in diagnosis(options.run, options.seed, options.batches, options.count):
         console.print(line, soft_wrap=isinstance(line, str))

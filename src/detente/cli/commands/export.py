@@ -28,7 +28,7 @@ def main(words: Sequence[str]) -> int:
     """Export the modules, and return the exit status."""
     parser = Parser("export", DESCRIPTION, EXAMPLES)
     parser.add("run", Path, "run directory")
-    parser.add("--to", Path, "folder to make, e.g. exported", None)
+    parser.add("--to", Path, "output folder, e.g. exported", None)
     text = "safetensors (state dictionaries) or torch_export (programs that run without the classes)"
     formats = parameters(outline("detente.training.export.export"))[0]["format"].annotation
     parser.add("--format", formats, f"{text} (default: safetensors)", "safetensors")

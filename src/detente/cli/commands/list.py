@@ -17,9 +17,7 @@ from detente.registry import CHOICES, choices, summary
 from detente.registry.outlines import Outline
 
 RANK = 20
-DESCRIPTION = (
-    "List the members of every folder; methods with their cost and when to use them, metrics with their needs."
-)
+DESCRIPTION = "List all games, methods (with their cost and when to use them), losses, networks, metrics and so on."
 EXAMPLES = "examples:\n  detente list\n  detente list methods\n  detente list metrics"
 WIDE = 130  # smallest width of a terminal with five columns
 COST = "gradients a step"
@@ -28,7 +26,7 @@ COST = "gradients a step"
 def main(words: Sequence[str]) -> int:
     """Print the members, and return the exit status."""
     parser = Parser("list", DESCRIPTION, EXAMPLES)
-    parser.add("folder", str, "only this one, e.g. methods", None)
+    parser.add("folder", str, "list only this kind, e.g. methods", None)
     options = parser.parse(words)
     if options.folder is not None and options.folder not in CHOICES:
         raise unknown("folder", options.folder, CHOICES)

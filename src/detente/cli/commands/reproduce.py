@@ -36,8 +36,8 @@ examples:
   detente reproduce all --until decided --max-hours 35
 
 The same command continues where the last one stopped: each seed's result is a file. With --until decided seeds are
-added in blocks until every claim holds or is refuted. Of several experiments, the one on which the least time has been
-spent gets the next block; each waits until the one before it has had a quarter of an hour more.
+added in blocks until every claim holds or is refuted. With several experiments, the next block goes to the one that has
+used the least time, and each one has a head start of a quarter of an hour over the next.
 """
 MOST_SEEDS, BLOCK, HEAD_START = 200, 4, 900.0
 T = TypeVar("T")
@@ -47,14 +47,14 @@ def main(words: Sequence[str]) -> int:
     """Run experiments, and return the exit status: 0 even if a claim does not hold, which is a result."""
     parser = Parser("reproduce", DESCRIPTION, EXAMPLES)
     parser.add("names", list[str], "experiments from --list, or 'all'", [])
-    parser.add("--list", bool, "list the experiments, one line each", False)
+    parser.add("--list", bool, "list the experiments, one per line", False)
     text = "smoke (seconds, shows that it runs), laptop (two cores) or paper (the paper's size)"
     parser.add("--profile", str, text, "laptop")
     parser.add("--out", Path, "folder for runs, picture and outcome (default: runs/reproduce/…)", None)
     parser.add("--until", str | None, "'decided': add seeds until every claim is decided", None, "decided")
     parser.add("--max-hours", float | None, "stop after this time; the same command continues", None, "H")
-    parser.add("--max-seeds", int, f"most seeds of an experiment with --until (default: {MOST_SEEDS})", MOST_SEEDS)
-    parser.add("--workers", int, "processes that conduct seeds, one thread each (default: 1)", 1)
+    parser.add("--max-seeds", int, f"maximum number of seeds with --until (default: {MOST_SEEDS})", MOST_SEEDS)
+    parser.add("--workers", int, "number of processes that train seeds, with one thread each (default: 1)", 1)
     options = parser.parse(words)
     known = described("experiments")
     if options.list:
@@ -64,7 +64,7 @@ def main(words: Sequence[str]) -> int:
         return 0
     names = list(known) if options.names == ["all"] else list(dict.fromkeys(options.names))
     if not names:
-        raise InvalidValue("names", None, ", ".join(known), "detente reproduce --list says what each shows")
+        raise InvalidValue("names", None, ", ".join(known), "detente reproduce --list describes each")
     for name in names:
         if name not in known:
             raise unknown("name", name, known)

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from detente.rescuing.rescue import Rescue
 
 RANK = 85
-DESCRIPTION = "Find what is wrong with a GAN that fails, try cures, and print what cured it."
+DESCRIPTION = "Find out why a GAN fails, try cures, and print the cure that works."
 EXAMPLES = """\
 examples:
   detente rescue --game adversarial --game.generator mynets.Generator --game.discriminator mynets.Discriminator \\
                  --game.data photos/ --method alternating --method.learning_rate 2e-4 --steps 20000 --out runs/rescued
   detente rescue runs/mine
 
-Takes the options of `detente train`, or the directory of a run. The same command
-continues a rescue that was stopped.
+It accepts the options of `detente train`, or the directory of a run. The same command
+continues an interrupted rescue.
 """
 
 
@@ -77,7 +77,7 @@ def main(words: Sequence[str]) -> int:
         try:
             result = _with_progress_bar(events)
         except KeyboardInterrupt as interrupt:
-            console.print("Stopped; what was trained is saved. The same command continues it.", soft_wrap=True)
+            console.print("Stopped; the finished work is saved. The same command continues.", soft_wrap=True)
             return exit_status(interrupt)
     for line in lines(result):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -165,8 +165,8 @@ def _as_words(option: str, value: Any) -> list[str]:
 
 
 def _add_options(parser: Parser) -> None:
-    parser.add("--out", Path, "directory for everything that is trained (default: RUN-rescued)", None)
-    parser.add("--budget", str, "compute for everything, in whole runs (default: 3x)", "3x")
+    parser.add("--out", Path, "output directory (default: RUN-rescued)", None)
+    parser.add("--budget", str, "total compute, in units of one full run (default: 3x)", "3x")
     parser.add("--may-change-networks", bool, "cures may change layers of the networks", False)
     parser.add("--overwrite", bool, "replace an earlier rescue", False)
 

@@ -20,7 +20,7 @@ def main(words: Sequence[str]) -> int:
     parser = Parser("resume", DESCRIPTION, EXAMPLES)
     parser.add("run", Path, "run directory")
     parser.add("--steps", int, "train up to this step (default: as planned)", None)
-    parser.add("--seconds", float, "train each seed for so many seconds in all", None)
+    parser.add("--seconds", float, "train each seed for this many seconds in total", None)
     parser.add("--changed-data", bool, "continue although the data have changed", False)
     add_options(parser)
     options = parser.parse(words)

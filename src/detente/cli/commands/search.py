@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from detente.executors.base import Executor
 
 RANK = 55
-DESCRIPTION = "Search the settings of a method, or of a game, for those that train best at equal budget."
+DESCRIPTION = "Search for the settings of a method, or of a game, that train best at equal budget."
 EXAMPLES = """\
 examples:
   detente search --game ring --method consensus --over strength=log:0.1:100 learning_rate=log:1e-5:1e-2 \\
@@ -37,7 +37,7 @@ examples:
                  --trials 20 --budget 4000grads --executor processes --workers 2 --out runs/digits-search
 
 A range is log:LOW:HIGH, linear:LOW:HIGH (or LOW:HIGH), int:LOW:HIGH or choice:ONE,OTHER,…  Trials that are worse than
-two thirds of those at the same budget end early. The same command continues a search, also with more trials.
+two thirds of those at the same budget end early. The same command continues a search; a larger --trials extends it.
 """
 OWN_OPTIONS = ("--over", "--trials", "--budget", "--metric", "--no-pruning", "--out", "--overwrite", "--no-checks")
 
@@ -45,14 +45,12 @@ OWN_OPTIONS = ("--over", "--trials", "--budget", "--metric", "--no-pruning", "--
 def main(words: Sequence[str]) -> int:
     """Search, write the page, and return the exit status."""
     parser = configuration.parser("search", DESCRIPTION, EXAMPLES, seeds=TRIAL_SEEDS)
-    parser.add(
-        "--over", list[str], "settings of the method, or as game.SETTING of the game, with ranges", None, "NAME=RANGE"
-    )
-    parser.add("--trials", int, "number of trials in all (default: 40)", 40, "N")
-    parser.add("--budget", str, "train each seed this long instead of by --steps: 60s, 2e4grads, 5000steps", None)
-    parser.add("--metric", str, "metric that decides (default: the game’s first)", None, "NAME")
+    parser.add("--over", list[str], "settings of the method (or game.SETTING) and their ranges", None, "NAME=RANGE")
+    parser.add("--trials", int, "total number of trials (default: 40)", 40, "N")
+    parser.add("--budget", str, "limit for each seed in place of --steps: 60s, 2e4grads, 5000steps", None)
+    parser.add("--metric", str, "metric to optimise (default: the game’s first)", None, "NAME")
     parser.add("--no-pruning", bool, "train every trial to the end of the budget", False)
-    parser.add("--out", Path, "folder to make, with one run directory for each trial", None)
+    parser.add("--out", Path, "output folder, with one run directory for each trial", None)
     parser.add("--overwrite", bool, "replace an earlier search", False)
     parser.add("--no-checks", bool, NO_CHECKS, False)
     add_executor_options(parser)
@@ -72,7 +70,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def carry_out_search(plan: SearchPlan, executor: Executor, folder: Path) -> int:
-    """Carry out a search in a folder, print what it found, and return the exit status."""
+    """Run a search in a folder, print its result, and return the exit status."""
     from detente.comparison.search import searching
     from detente.report.search import read_search, search_lines
 
@@ -88,7 +86,7 @@ def carry_out_search(plan: SearchPlan, executor: Executor, folder: Path) -> int:
 
 
 def _plan(options: SimpleNamespace, words: Sequence[str]) -> SearchPlan:
-    """Return what is searched."""
+    """Return the plan of the search."""
     budget = None if options.budget is None else Budget.parse(options.budget)
     for option in ("--steps", "--seconds") if budget else ():
         repeated = any(other.partition("=")[0] == option for other in words)

@@ -17,7 +17,7 @@ examples:
   detente show --game ring --method consensus --method.strength 1 > mine.yaml
   detente train --config mine.yaml --out runs/mine
 
-Values are checked as far as that needs no PyTorch; `detente train` also checks whether game and method fit.
+Values are checked as far as possible without PyTorch; `detente train` also checks whether game and method fit.
 """
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from detente.training.run import Run
 
 RANK = 40
-RESUME = "continue the run in --out if it has the same options; `torchrun --max-restarts` does so by itself"
-NO_CHECKS = "train without looking at data, networks and learning rates for faults first"
+RESUME = "continue the run in --out if it has the same options; automatic with `torchrun --max-restarts`"
+NO_CHECKS = "skip the checks of data, networks and learning rates before training"
 DESCRIPTION = "Train a game under a method, for one or several seeds, into a run directory."
 EXAMPLES = """\
 examples:
@@ -43,7 +43,7 @@ examples:
 def main(words: Sequence[str]) -> int:
     """Train, and return the exit status."""
     parser = configuration.parser("train", DESCRIPTION, EXAMPLES)
-    parser.add("--out", Path, "run directory to make, e.g. runs/one", None)
+    parser.add("--out", Path, "run directory to create, e.g. runs/one", None)
     parser.add("--overwrite", bool, "replace an existing run", False)
     parser.add("--resume", bool, RESUME, False)
     parser.add("--no-checks", bool, NO_CHECKS, False)
@@ -97,10 +97,10 @@ def carry_out(
             last = tick
     except KeyboardInterrupt as interrupt:
         text = f"Stopped at step {last.step}; saved." if last else "Stopped before the first step."
-        console.print(f"{text} Go on with: {resuming}", soft_wrap=True)
+        console.print(f"{text} Continue with: {resuming}", soft_wrap=True)
         return exit_status(interrupt)
     except OSError as error:
-        hint = f"{error.strerror or error}. What was saved is complete; continue with: {resuming}"
+        hint = f"{error.strerror or error}. Saved files are complete; continue with: {resuming}"
         raise InvalidValue("out", str(directory), "a directory that can be written to", hint) from error
     for progress in last.progress if last else ():
         if progress.diverged_at is not None:

@@ -89,12 +89,12 @@ def changed(
     latent_scale: float = 1.0,
     more_latents: int = 1,
 ) -> Game:
-    """A GAN with some of its settings replaced: `changed(my_game(), penalties=[R1(1.0)])`. The game itself stays.
+    """A GAN with some of its settings replaced: `changed(my_game(), penalties=[R1(1.0)])`. The game is not changed.
 
     Args:
         game: the game: `Adversarial`, `Conditional`, or `Networks` with a generator and a discriminator.
         objective: a member of `detente.objectives` or its name; default: the game's own.
-        penalties: members of `detente.penalties`, instead of the game's own; with losses of your own, in addition to
+        penalties: members of `detente.penalties`, instead of the game's own; with your own losses, in addition to
             them. Default: the game's own.
         batch: samples in a batch; default: the game's own.
         filter: a member of `detente.filters`, instead of the game's own; default: the game's own.
@@ -104,33 +104,33 @@ def changed(
             points and tables, a and b are each column's mean and standard deviation, for other data the mean and
             standard deviation of all numbers. The bounds of a bounded generator (tanh, sigmoid, ReLU) are mapped onto
             the data's least and greatest number instead; the discriminator sees −1 and 1 there.
-        input_noise: Gaussian noise on all that the discriminator sees in training, in standard deviations of the data,
+        input_noise: Gaussian noise on all inputs of the discriminator in training, in standard deviations of the data,
             or a schedule.
-        separate: replace losses of your own by the non-saturating ones, with the same networks and data, where the
-            discriminator scores real and generated samples in batches apart.
-        packed: samples that the discriminator judges at once (PacGAN); with more than 1, its first layer is replaced.
+        separate: replace your own losses by the non-saturating ones, with the same networks and data; the
+            discriminator then scores real and generated samples in separate batches.
+        packed: samples that the discriminator scores together (PacGAN); with more than 1, its first layer is replaced.
         spectral_norm: divide each weight of the discriminator by its largest singular value.
         norm: replace the discriminator's BatchNorm by layer norm; in both networks skip normalisation of maps of one
-            pixel; let the statistics of the generator's BatchNorm follow (momentum 0.1) if they hardly do.
+            pixel; give the generator's BatchNorm a momentum of 0.1 if its statistics hardly change.
         initialization: initialise all layers as PyTorch does by default.
-        shuffle: mix the samples of a DataLoader or another iterable of batches.
+        shuffle: shuffle the samples of a DataLoader or another iterable of batches.
         trainable: train frozen parameters of the two players, too.
         labels: of `Conditional`, add a learned vector for each label to the latents, and a learned linear score of the
             samples for each label to the scores.
         activations: in both networks, replace hidden activations by LeakyReLU of slope 0.2 where they are several
-            sigmoids, or LeakyReLU of a slope near 1.
-        linear_output: leave out the generator's last layer, if it is softmax, a normalisation of each sample, or ReLU.
-        linear_scores: leave out the discriminator's last layer: softplus, tanh, ReLU, or a normalisation of one number.
+            sigmoids, or LeakyReLU with a slope near 1.
+        linear_output: remove the generator's last layer, if it is softmax, a normalisation of each sample, or ReLU.
+        linear_scores: remove the discriminator's last layer: softplus, tanh, ReLU, or a normalisation of one number.
         resize_convolution: in the generator, upsample and convolve instead of transposed convolutions whose kernel is
             not divisible by their stride.
-        dropout: let dropout of more than a half drop a quarter of the units, in both networks.
-        one_mode: draw samples as the generator makes them in training, also in evaluation mode.
+        dropout: reduce dropout probabilities above 0.5 to 0.25, in both networks.
+        one_mode: keep the generator in training mode, also in evaluation.
         latent_scale: number by which the generator divides its latents, > 0.
         more_latents: factor by which the number of latents grows; with more than 1, the generator's first layer is
             replaced.
 
     Raises:
-        InvalidValue: the game is no GAN, or a change does not fit it.
+        InvalidValue: the game is not a GAN, or does not support a change.
     """
     require(isinstance(game, Networks), "game", type(game).__name__, "Adversarial, Conditional or Networks")
     assert isinstance(game, Networks)
@@ -361,9 +361,9 @@ def _noise(change: _Changes, filter: Filter | None, noise: float | Schedule, uni
     require(positive, "input_noise", noise, "a number ≥ 0, or a schedule")
     deviation = spread(real_samples(change.gan))[1]
     game = change.game
-    alike = float(deviation.max()) <= 3 * float(deviation.min())
+    similar_scales = float(deviation.max()) <= 3 * float(deviation.min())
     present_filter = game.filter if isinstance(game, Adversarial) else None
-    if isinstance(game, Adversarial) and filter is None and present_filter is None and alike:
+    if isinstance(game, Adversarial) and filter is None and present_filter is None and similar_scales:
         return GaussianSmoothing(noise * float(deviation.mean()))
     allowed = "a number, since the noise is not the game's only filter, or the columns' scales differ"
     require(not isinstance(noise, Schedule), "input_noise", noise, allowed)

@@ -35,7 +35,7 @@ class FeatureNetwork(Extractor):
 
     features = network(resize(scale(x))), flattened to (count, features)
 
-    The network is copied and evaluated in evaluation mode, without gradient. DINOv2 (Oquab et al. 2023) wants
+    The network is copied and evaluated in evaluation mode, without gradient. DINOv2 (Oquab et al. 2023) needs
     `size=224, pixels="imagenet"`.
 
     Args:

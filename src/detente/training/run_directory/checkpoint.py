@@ -1,7 +1,7 @@
 """Checkpoints: the state and random generator of every seed in one file, written atomically.
 
-Where ranks divide memory, each rank after the first writes its parts to a file of its own before, `step….rank1of4`. The
-checkpoint is there when the file of rank 0 is, which is renamed last.
+Where ranks divide memory, each rank after the first first writes its parts to its own file, `step….rank1of4`. The
+checkpoint is complete when the file of rank 0, which is renamed last, exists.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Division:
 
     Args:
         count: number of ranks.
-        names: names in a state of the tensors of which each rank has its part.
-        mark: a word that is in all files of one checkpoint, and in no other.
+        names: names, in a state, of the tensors that are divided among ranks.
+        mark: an identifier that is the same in all files of one checkpoint, and in no other.
     """
 
     count: int

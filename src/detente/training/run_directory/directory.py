@@ -33,7 +33,7 @@ def clear(directory: Path, overwrite: bool, holds: str = "run.yaml") -> None:
     Args:
         directory: the directory.
         overwrite: replace what is in it, if that is a run.
-        holds: name of the file by which a run, or what else may be replaced, is known.
+        holds: name of a file that identifies a run or another directory that may be replaced.
 
     Raises:
         InvalidValue: the directory contains files that must not be replaced.

@@ -46,8 +46,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure metrics on a checkpoint of every seed, add them to the run's record, and return them.
 
-    The run is not changed: it resumes, and its other metrics are, as without the evaluation. Values that are measured
-    differently from those of the training, such as on more samples, are recorded under a name of their own.
+    The evaluation does not affect how the run resumes, nor its other metrics. Values that are measured differently
+    from those of the training, such as on more samples, are recorded under a separate name.
 
     Args:
         run: the run.

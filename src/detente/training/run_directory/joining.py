@@ -1,4 +1,4 @@
-"""Join run directories of single seeds to the one that a run with all seeds writes."""
+"""Merge run directories of single seeds into the one that a run with all seeds writes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def join_seeds(run: Run, directory: Path) -> None:
     statuses = [json.loads((part / "status.json").read_text(encoding="utf-8")) for part in parts.values()]
     seeds = {seed: entry for status in statuses for seed, entry in status["seeds"].items()}
     executions = ", ".join(dict.fromkeys(status["execution"] for status in statuses))
-    execution = executions + (", each seed by itself" if len(parts) > 1 else "")
+    execution = executions + (", each seed separately" if len(parts) > 1 else "")
     status = {**statuses[0], "seeds": seeds, "execution": execution}
     write_text(directory / "status.json", json.dumps(status, indent=1))
     content = yaml.safe_load((next(iter(parts.values())) / "run.yaml").read_text(encoding="utf-8"))

@@ -190,7 +190,7 @@ class Record:
         return self._saved_step >= tick.step
 
     def save_divided(self, progress: Sequence[Progress], division: checkpoint.Division) -> None:
-        """Let the next checkpoint be one of which the other ranks have written their parts.
+        """Say that the other ranks have written their parts of the next checkpoint.
 
         Args:
             progress: what rank 0 holds of it.

@@ -69,7 +69,7 @@ class _Saving:
         record: the record; None on ranks other than 0.
         ranks: the ranks.
         folder: the folder of checkpoints, if every rank writes its parts there; None if rank 0 writes all.
-        divided: names in a state of the tensors of which each rank has its part, if every rank writes them.
+        divided: names, in a state, of the tensors divided among ranks, if every rank writes its part.
     """
 
     run: Run
@@ -105,7 +105,7 @@ class _Saving:
         return self.evaluated(tick)
 
     def evaluated(self, tick: Tick) -> Tick:
-        """Return a tick of which rank 0 can draw pictures, if it was measured."""
+        """Return a tick from which rank 0 can draw figures, if it was measured."""
         if not tick.metrics:
             return tick
         return replace(tick, progress=evaluated_progress(self.run, tick.progress, self.ranks))
