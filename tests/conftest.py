@@ -14,7 +14,7 @@ import pytest
 import torch
 
 LIST = Path(__file__).with_name("slow.txt")
-LIMIT = 0.3  # seconds
+LIMIT = 0.15  # seconds
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
 
 from detente.data.arrays import Arrays, as_data
+from detente.data.base import StoredData
 from detente.data.folders import ImageFolder
 from detente.data.gaussian_mixture import Ring
 from detente.errors import InvalidValue
@@ -288,6 +289,7 @@ FORMS = [lambda x, y: (x, y), lambda x, y: {"real": x, "label": y}, lambda x, y:
 def test_samples_with_their_labels_are_data(form) -> None:
     samples, labels = torch.randn(6, 2), torch.arange(6) % 3
     data = as_data(form(samples, labels))
+    assert isinstance(data, StoredData)
     taken = data.take(torch.tensor([4, 2]))
     assert torch.equal(taken["real"], samples[[4, 2]]) and taken["label"].tolist() == [1, 2]
 
