@@ -17,6 +17,10 @@ from detente.errors import InvalidValue
 WORDS = {int: "an integer", float: "a number", bool: "True or False", str: "a text", type(None): "None"}
 
 
+class Unchecked:
+    """Base class of values that fit every type, since theirs is not known yet."""
+
+
 class Typed:
     """Base class of dataclasses whose arguments must fit their annotations; whole numbers such as 1e4 become integers.
 
@@ -76,6 +80,8 @@ def fitting(field: str, kind: Any, value: Any) -> Any:
         InvalidValue: it does not fit.
     """
     kinds = _alternatives(kind)
+    if issubclass(type(value), Unchecked):
+        return value
     if int in kinds and float not in kinds and isinstance(value, float) and value.is_integer():
         return int(value)
     if not any(_fits(each, value) for each in kinds):
@@ -92,6 +98,8 @@ def _alternatives(kind: Any) -> tuple[Any, ...]:
 def _fits(kind: Any, value: Any) -> bool:
     """Return whether a value is of a type; True where the type says nothing that can be tested."""
     origin, parts = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if issubclass(type(value), Unchecked):
+        return True
     if kind is None or kind is type(None):
         return value is None
     if kind is float:

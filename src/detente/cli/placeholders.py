@@ -9,6 +9,8 @@ from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
 from typing import Any, NoReturn
 
+from detente.arguments import Unchecked
+
 KNOWN = {"torch.cuda.is_initialized": False}  # results that are certain before PyTorch is imported
 
 
@@ -30,7 +32,7 @@ def _result(*arguments: object) -> Any:
     return (lambda *_, **__: Unknown()) if decorates else Unknown()
 
 
-class Unknown:
+class Unknown(Unchecked):
     """A result of a placeholder. Whatever is computed from it is unknown, too; using its value raises `NoAnswer`."""
 
     __class__ = property(_ask)  # type: ignore[assignment]  # read by isinstance

@@ -68,7 +68,13 @@ class Spread(Signal):
         coverage = history.trend("spread.coverage") > TREND and history.expected("spread.coverage") > self.few
         steady = history.trend("spread.log_variance") < -TREND and variance[-1] < 0.5 * variance.max()
         end = history.expected("spread.log_variance")
-        if not steady or coverage or variance[-1] > 2 * self.narrow or end > math.log10(self.narrow):
+        if (
+            not steady
+            or coverage
+            or history.unformed
+            or variance[-1] > 2 * self.narrow
+            or end > math.log10(self.narrow)
+        ):
             return []
         evidence = (
             f"The samples' variance falls steadily, from {variance.max():.2g} of the data's to {variance[-1]:.2g}"
