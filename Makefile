@@ -24,7 +24,7 @@ demo: $(STAMP)  ## train a few small GANs and open a report on them
 test: $(STAMP)  ## run the tests, on two processes (RECORD=1: and write which are slow, tests/slow.txt)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --tb=short $(if $(RECORD),--record-slow)
 
-test-fast: $(STAMP)  ## run the tests but those of tests/slow.txt, in about a minute
+test-fast: $(STAMP)  ## run the tests but those of tests/slow.txt, in less than a minute
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --tb=short -m "not slow"
 
 test-matrix: $(STAMP)  ## install the wheel beside several Pythons and PyTorches, and use it (WRITE=1: docs/compatibility.md)

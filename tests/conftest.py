@@ -14,7 +14,7 @@ import pytest
 import torch
 
 LIST = Path(__file__).with_name("slow.txt")
-LIMIT = 0.15  # seconds
+LIMIT = 0.06  # seconds
 
 
 @pytest.fixture(autouse=True)
