@@ -204,10 +204,13 @@ def test_a_signal_supports_the_findings_that_its_file_or_their_evidence_names(
 
 
 def test_a_healthy_gan_gets_a_short_page(tmp_path: Path) -> None:
-    page = read(make_rescue(tmp_path / "fine", verdict="healthy"))
+    folder = make_rescue(tmp_path / "fine", verdict="healthy")
+    page = read(folder)
     assert verdict(page) == "This GAN is healthy."
     assert sections(page) == ["Found", "Samples over time", "The numbers", "Signals over time"]
-    assert "It needs no cure, so nothing was changed." in page.text and "Nothing is wrong." in page.text
+    assert "No failure was found, so nothing was changed." in page.text and "Nothing is wrong." in page.text
+    change(folder, conclusion="The samples are not good yet: this GAN may only need longer.")
+    assert verdict(read(folder)) == "The samples are not good yet: this GAN may only need longer."
 
 
 def test_without_a_cure_the_best_is_named(tmp_path: Path) -> None:

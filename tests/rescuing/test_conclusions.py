@@ -1,7 +1,12 @@
 """What checks suspect, and what a short run says to it."""
 
+from pathlib import Path
+
+import pytest
+
 from detente.checks.base import Finding
 from detente.rescuing.conclusions import concluded
+from detente.rescuing.rescue import Rescue
 from detente.signals.reference import Quality
 from tests.signals.conftest import Past, past
 
@@ -34,3 +39,9 @@ def test_a_weak_suspicion_is_treated_only_if_the_run_shows_a_failure(past: Past)
     assert [f.certainty < 0.5 for f in concluded([suspicion(0.5)], past({"spread.distance": 0.2}), LUMPS)] == [True]
     collapsed = past({"spread.variance": 0.001, "spread.distance": 0.8})
     assert suspicion(0.5) in concluded([suspicion(0.5)], collapsed, None)
+
+
+@pytest.mark.parametrize(("quality", "words"), [(GOOD, "is healthy"), (ROUGH, "is healthy"), (LUMPS, "not good yet")])
+def test_a_gan_without_findings_and_without_good_samples_is_not_called_healthy(quality: Quality, words: str) -> None:
+    result = Rescue(steps=10, budget=3.0, directory=Path(), before=quality)
+    assert result.healthy and words in result.conclusion and words in str(result)

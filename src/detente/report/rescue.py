@@ -88,7 +88,7 @@ def headline(record: RescueRecord) -> str:
     """Return the outcome as one plain sentence."""
     failures = _listed(record.failures)
     if record.healthy:
-        return "This GAN is healthy."
+        return record.conclusion
     if not record.finished:
         return f"This rescue has not ended{f'; found so far: {failures}' if failures else ''}."
     if record.cured and record.best:
@@ -108,7 +108,7 @@ def summary(record: RescueRecord) -> list[str]:
     if record.healthy:
         if untreated.quality:
             sentences.append(f"{duration.capitalize()}, its samples {_in_words(untreated)}.")
-        sentences.append("It needs no cure, so nothing was changed.")
+        sentences.append("No failure was found, so nothing was changed.")
     elif untreated.diverged:
         sentences.append(f"As it was, it {untreated.diverged}.")
     elif untreated.quality:

@@ -99,6 +99,7 @@ class RescueRecord:
         notes: files that could not be read.
         judgement: the numbers of fresh samples of the best trial, in words.
         faults: why the best trial does not count as a cure.
+        conclusion: what to think of a GAN in which nothing is wrong, in one sentence.
     """
 
     steps: int
@@ -115,6 +116,7 @@ class RescueRecord:
     notes: Sequence[str] = ()
     judgement: str = ""
     faults: Sequence[str] = ()
+    conclusion: str = ""
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -142,6 +144,7 @@ def read_rescue(directory: Path) -> RescueRecord:
         cost=number(content.get("cost")),
         failures=failures,
         healthy=verdict == HEALTHY,
+        conclusion=str(content.get("conclusion") or "This GAN is healthy."),
         cured=content.get("cured") is True and best is not None,
         finished=bool(verdict) and not untold,
         findings=findings,

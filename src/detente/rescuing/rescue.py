@@ -23,7 +23,7 @@ from detente.game import Game
 from detente.games.gan import gan_of
 from detente.methods.method import Method
 from detente.report.rescue import write_rescue_report
-from detente.rescuing.conclusions import CERTAIN, SURE, concluded, merged
+from detente.rescuing.conclusions import CERTAIN, SURE, concluded, merged, roughly_right
 from detente.rescuing.judgement import Judgement
 from detente.rescuing.race import SHORTEST, plan_rounds, race
 from detente.rescuing.short_run import ShortRun
@@ -107,6 +107,13 @@ class Rescue:
         """The failures that are treated, in order of certainty, or "healthy"."""
         names = dict.fromkeys(f.failure for f in self.findings if f.certainty >= CERTAIN)
         return ", ".join(names) or "healthy"
+
+    @property
+    def conclusion(self) -> str:
+        """What to think of a GAN in which nothing is wrong, in one sentence."""
+        if self.before is None or roughly_right(self.before):
+            return "This GAN is healthy."
+        return "The samples are not good yet: this GAN may only need longer."
 
     def __str__(self) -> str:
         from detente.rescuing.text import lines  # noqa: PLC0415
@@ -315,6 +322,7 @@ def _save(result: Rescue) -> None:
         "budget": result.budget,
         "cost": result.cost,
         "verdict": result.verdict,
+        "conclusion": result.conclusion if result.healthy else "",
         "cured": result.cured,
         "judgement": "" if result.judgement is None else str(result.judgement),
         "faults": [] if result.judgement is None else result.judgement.faults,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detente.rescuing.conclusions import CERTAIN, roughly_right
+from detente.rescuing.conclusions import CERTAIN
 from detente.rescuing.rescue import Rescue
 from detente.rescuing.trial import Trial
 from detente.signals.reference import Quality
@@ -20,9 +20,7 @@ def found(result: Rescue) -> list[str]:
     )
     if result.healthy:
         quality = f": {_words(result.before)} {short}" if result.before and short else ""
-        good = result.before is None or roughly_right(result.before)
-        ending = "This GAN is healthy." if good else "Its samples are not good yet; it may only need longer."
-        heading = [f"Found: nothing wrong{quality}. {ending}"]
+        heading = [f"Found: nothing wrong{quality}. {result.conclusion}"]
     else:
         heading = ["Found"]
     listed = []
