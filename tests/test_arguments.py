@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -18,12 +19,14 @@ from detente import methods
 from detente.arguments import fitting
 from detente.balancing import Balancer
 from detente.errors import InvalidValue
+from detente.games.presets import ring
 from detente.optimizers.adam import Adam
 from detente.penalties.lazy import Lazy
 from detente.penalties.r1 import R1
 from detente.registry import members
 from detente.schedules import Constant, Cosine, Linear
 from detente.schedules.base import Schedule
+from detente.training.run import Run
 
 FOLDERS = ("schedules", "optimizers", "fields", "schemes", "objectives", "penalties", "filters", "metrics", "executors")
 
@@ -117,3 +120,13 @@ def test_what_fits_is_unchanged_and_whole_numbers_become_integers() -> None:
     ]:
         with pytest.raises(InvalidValue):
             fitting("x", kind, value)
+
+
+def test_vectors_and_devices_are_arguments_as_before() -> None:
+    game, method = ring(), methods.simultaneous()
+    assert [*Run(game, method, seeds=np.arange(2)).seeds] == [0, 1]
+    assert Run(game, method, device=torch.device("cpu")).device == torch.device("cpu")
+    assert len(Run(game, method, metrics="coverage").metrics) == 1
+    methods.alternating(betas=torch.tensor([0.5, 0.9]))
+    with pytest.raises(InvalidValue, match="seeds"):
+        Run(game, method, seeds=np.arange(4).reshape(2, 2))

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 from detente.errors import InvalidValue
 
@@ -24,9 +24,14 @@ class Unchecked:
 class Typed:
     """Base class of dataclasses whose arguments must fit their annotations; whole numbers such as 1e4 become integers.
 
+    Attributes:
+        any_type: names of arguments that the class itself converts.
+
     Raises:
         InvalidValue: an argument is of another type.
     """
+
+    any_type: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -50,7 +55,7 @@ def _check_fields(owner: Any) -> None:
             continue  # annotations of a user's own classes are comments
         known = _resolved(kind, vars(sys.modules[kind.__module__]))
         for field in fields(owner):
-            if field.name in known and field.init:
+            if field.name in known and field.init and field.name not in owner.any_type:
                 value = getattr(owner, field.name)
                 fit = fitting(field.name, known[field.name], value)
                 if fit is not value:
@@ -106,6 +111,8 @@ def _fits(kind: Any, value: Any) -> bool:
         return isinstance(value, Real) and not isinstance(value, bool) or getattr(value, "ndim", None) == 0
     if kind is int:
         return isinstance(value, Integral) and not isinstance(value, bool) or getattr(value, "ndim", None) == 0
+    if kind is str:  # also objects that stand for a text, such as paths and devices
+        return isinstance(value, str) or not (value is None or callable(value) or isinstance(value, Real | Collection))
     if origin is Callable:
         return callable(value)
     if not inspect.isclass(origin) or origin in (object, type, Any) or getattr(origin, "_is_protocol", False):
@@ -114,7 +121,8 @@ def _fits(kind: Any, value: Any) -> bool:
         inside = value.values() if isinstance(value, Mapping) else ()
         return isinstance(value, Mapping) and (len(parts) < 2 or all(_fits_any(parts[1], item) for item in inside))
     if issubclass(origin, Collection) and origin is not str and issubclass(origin, Sequence | tuple):
-        if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        listed = isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
+        if not listed or getattr(value, "ndim", 1) != 1:  # NumPy's and torch's vectors are lists, too
             return False
         fixed = origin is tuple and parts and ... not in parts
         each = parts if fixed else parts[:1] * len(value)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from detente.arguments import Typed
 from detente.errors import require
@@ -61,6 +61,8 @@ class Run(Typed):
         batch_norm: what BatchNorm normalises if several processes train together: the "whole" batch, as one process
             does, or each process's "rows", with fewer messages. Default: whole.
     """
+
+    any_type: ClassVar[tuple[str, ...]] = ("metrics",)  # one, or any number of them
 
     game: Game
     method: Method
