@@ -127,6 +127,8 @@ def test_vectors_and_devices_are_arguments_as_before() -> None:
     assert [*Run(game, method, seeds=np.arange(2)).seeds] == [0, 1]
     assert Run(game, method, device=torch.device("cpu")).device == torch.device("cpu")
     assert len(Run(game, method, metrics="coverage").metrics) == 1
+    frozen = nn.ModuleDict({"features": nn.Linear(2, 2)})
+    assert fitting("frozen", Mapping[str, Any] | None, frozen) is frozen
     methods.alternating(betas=torch.tensor([0.5, 0.9]))
     with pytest.raises(InvalidValue, match="seeds"):
         Run(game, method, seeds=np.arange(4).reshape(2, 2))

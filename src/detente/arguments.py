@@ -118,8 +118,8 @@ def _fits(kind: Any, value: Any) -> bool:
     if not inspect.isclass(origin) or origin in (object, type, Any) or getattr(origin, "_is_protocol", False):
         return True
     if issubclass(origin, Mapping):
-        inside = value.values() if isinstance(value, Mapping) else ()
-        return isinstance(value, Mapping) and (len(parts) < 2 or all(_fits_any(parts[1], item) for item in inside))
+        values = getattr(value, "values", None) if hasattr(value, "keys") and not inspect.isclass(value) else None
+        return values is not None and (len(parts) < 2 or all(_fits_any(parts[1], item) for item in values()))
     if issubclass(origin, Collection) and origin is not str and issubclass(origin, Sequence | tuple):
         listed = isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
         if not listed or getattr(value, "ndim", 1) != 1:  # NumPy's and torch's vectors are lists, too
